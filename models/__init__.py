@@ -1,0 +1,1 @@
+"""Networks that the studies train, and the one Lightning module that trains them."""
