@@ -1,0 +1,1 @@
+"""Stages, artefact store, data, training and tracking. Importing this package imports no torch."""

@@ -1,0 +1,167 @@
+"""Schema of the whole configuration. Imports no torch: ``--help`` and ``stage=status`` stay fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.schema_analysis import (
+    AttributionConfig,
+    FeaturesConfig,
+    KernelConfig,
+    ProbesConfig,
+    ShiftConfig,
+    SnapshotsConfig,
+    SpectraConfig,
+    StatisticsConfig,
+    SurrogateConfig,
+)
+from pipeline.schema_data import DataConfig
+from pipeline.schema_models import MODEL_SCHEMAS, ModelConfig
+
+
+@dataclass
+class TrainingConfig:
+    """Loss, optimiser, schedule and length of training."""
+
+    loss: str = "cross_entropy"
+    """cross_entropy | bce | mse | sigmoid_mse | regression."""
+    optimizer: str = "sgd"
+    """sgd | nesterov | adam | adamw."""
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    """constant | cosine | step."""
+    warmup: float = 0.0
+    """Share of all steps spent on a linear warm-up."""
+    milestones: list[float] = field(default_factory=list)
+    """Shares of all steps at which a step schedule multiplies the rate by ``gamma``."""
+    gamma: float = 0.1
+    epochs: int = 10
+    batch_size: int = 128
+    shuffle: bool = True
+    gradient_clip: float | None = None
+
+
+@dataclass
+class SeedsConfig:
+    """Named random streams of one run; each follows ``seed`` unless set."""
+
+    init: int = 0
+    order: int = 0
+    augment: int = 0
+    dropout: int = 0
+
+
+@dataclass
+class NumericsConfig:
+    """Everything about the machine's arithmetic that can change a bit of the result."""
+
+    device: str = "cpu"
+    threads: int = 1
+    memory_format: str = "contiguous"
+    precision: str = "32-true"
+    deterministic: bool = True
+    engine: str = "lightning"
+    """lightning | ensemble."""
+    world_size: int = 1
+
+
+@dataclass
+class WeightsConfig:
+    """Which weights the stages after training look at."""
+
+    source: str = "train"
+    """train | init | pretrained."""
+    step: int | None = None
+    """A snapshot's step; null is the end of training."""
+
+
+@dataclass
+class HardwareConfig:
+    """Where jobs run. Never part of an artefact's address."""
+
+    devices: int = 1
+    tasks_per_node: int = 1
+    strategy: str = "auto"
+    progress: bool = True
+
+
+@dataclass
+class LoggingConfig:
+    """Trackers besides the CSV files, which are always written."""
+
+    tracker: str = "csv"
+    """csv | wandb."""
+    mode: str = "offline"
+    project: str = "seedscope"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class PathsConfig:
+    """Folders. Never part of an artefact's address."""
+
+    store: str = "artifacts"
+    cache: str = "data_cache"
+
+
+@dataclass
+class ReportConfig:
+    """What the report shows."""
+
+    title: str = "Report"
+    question: str = ""
+    study: str = ""
+    show_text: bool = False
+    sections: list[str] = field(default_factory=list)
+    """Order of the report's sections by stage; empty: the stages in ``wants``."""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class RunConfig:
+    """One run (one cell) and, for gather stages, the grid of cells around it."""
+
+    stage: str = "report"
+    experiment_name: str = "single"
+    seed: int = 0
+    upstream: str = "make"
+    """make: build what is missing upstream here; require: list it and stop."""
+    allow_missing: int = 0
+    rebuild: list[str] = field(default_factory=list)
+    """Keys of artefacts to delete and make again."""
+    cells: dict[str, Any] = field(default_factory=dict)
+    cells_limit: int | None = None
+    wants: list[str] = field(default_factory=list)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
+    numerics: NumericsConfig = field(default_factory=NumericsConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    kernel: KernelConfig = field(default_factory=KernelConfig)
+    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    probes: ProbesConfig = field(default_factory=ProbesConfig)
+    spectra: SpectraConfig = field(default_factory=SpectraConfig)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    shift: ShiftConfig = field(default_factory=ShiftConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+def register_schemas() -> None:
+    """Hand the schemas to Hydra's ConfigStore; every YAML value is checked against them."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig)
+    for name, schema in MODEL_SCHEMAS.items():
+        store.store(group="model", name=f"{name}_schema", node=schema)
