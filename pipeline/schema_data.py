@@ -1,4 +1,9 @@
-"""Schema of the ``data`` group: where rows come from, and which view of them a run sees."""
+"""Schema of the ``data`` group: where rows come from, and which view of them a run sees.
+
+``kind``, ``source``, ``hub``, ``packaged``, ``path`` and ``synthetic`` locate the rows; an artefact's address
+takes them through :func:`pipeline.data.source_identity`, never as they are spelt. Every other section
+describes the view and enters addresses as it stands.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +18,46 @@ class HubConfig:
     id: str | None = None
     name: str | None = None
     revision: str | None = None
+    """Commit; null resolves to the newest one, warns and records it."""
+    splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    """Our split name to the hub's."""
     rename: dict[str, str] = field(default_factory=dict)
+    """The hub's column name to ours (``image``, ``text``, ``label``, ``domain``, ``group``)."""
     label_map: dict[int, int] = field(default_factory=dict)
+    """Old to new label; rows with a label outside the map are dropped and counted."""
 
 
 @dataclass
 class PackagedConfig:
-    """A data set inside a registry archive, pinned by sha256; ``pad`` and ``channels`` fit image nets."""
+    """A data set inside a registry archive that is pinned by sha256."""
 
     name: str | None = None
-    pad: int = 0
-    channels: int = 1
 
 
 @dataclass
 class PathConfig:
-    """The user's own files; ``extra`` names further splits such as a shifted test set."""
+    """The user's own files; a value may be a glob, ``extra`` names further splits such as ``test_ood``."""
 
     train: str | None = None
     test: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     format: str = "parquet"
+    """parquet | npz | idx | cifar_binary | csv | sentiment140_csv | cola_tsv | lines."""
     sha256: dict[str, str] = field(default_factory=dict)
+    """Split name to the expected SHA-256 of its file; other content is refused."""
+    rename: dict[str, str] = field(default_factory=dict)
+    label_map: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
 class SyntheticConfig:
-    """Generated data: regression targets on a grid, or the two-layer teacher."""
+    """Generated data: functions on a grid, a toy classification, or the two-layer teacher."""
 
     function: str | None = None
+    """exp_sin | exp_3x | cos_exp_3x | parabola | teacher."""
     n_train: int = 200
     n_test: int = 600
+    seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,8 +67,12 @@ class SubsetConfig:
 
     classes: list[int] | None = None
     per_class: int | None = None
+    """Training rows of each class, validation rows included."""
     test_per_class: int | None = None
     pick: str = "random"
+    """random | first; kept rows stay in their original order."""
+    balance: str = "none"
+    """none | downsample: as many training rows of each class as the rarest has."""
 
 
 @dataclass
@@ -63,6 +81,11 @@ class SplitConfig:
 
     val: float = 0.1
     stratify: list[str] = field(default_factory=lambda: ["label"])
+    """Any of label, domain."""
+    leaks: str = "drop"
+    """drop | keep | refuse: training rows whose content or group also occurs in a test split."""
+    recipe: str | None = None
+    """A paper's own split instead of ``val``: ``cola_pntk``."""
 
 
 @dataclass
@@ -70,19 +93,30 @@ class TextConfig:
     """Text normalisation and tokenisation."""
 
     normalise: str = "raw"
+    """raw | whitespace | full."""
     mask: list[str] = field(default_factory=list)
+    """Any of url, user, hashtag, emoticon."""
     tokenizer: str = "gpt2"
+    """gpt2 | minilm (both from pinned archives) | hub | path."""
+    tokenizer_id: str | None = None
+    tokenizer_revision: str | None = None
     tokenizer_path: str | None = None
     max_length: int = 64
 
 
 @dataclass
 class ImageConfig:
-    """Pixel normalisation (after division by 255) and training augmentation."""
+    """Shape and normalisation of images (after division by 255), and training augmentation."""
 
+    pad: int = 0
+    """Black pixels added on each side (28 + 2·2 = 32 for ResNet-18)."""
+    channels: int | None = None
+    """3 repeats a grey channel; null leaves images as delivered."""
     mean: list[float] | None = None
     std: list[float] | None = None
     augment: str = "none"
+    """none | crop_flip."""
+    crop_pad: int = 4
 
 
 @dataclass
@@ -90,10 +124,13 @@ class PoisonConfig:
     """A planted change of the training rows with a recorded mask."""
 
     kind: str = "badnets"
+    """badnets | label_flip | duplicate | token_trigger | trailing_blank."""
     rate: float = 0.1
-    target: int = 4
+    target: int | None = 4
+    """Label of the poisoned rows; null lets ``label_flip`` draw another label at random."""
     seed: int = 1234
     options: dict[str, Any] = field(default_factory=dict)
+    """badnets: size, margin; token_trigger: token, position; trailing_blank: splits."""
 
 
 @dataclass
@@ -102,7 +139,10 @@ class DataConfig:
 
     name: str = "???"
     kind: str = "image"
+    """image | text | vector."""
     source: str = "packaged"
+    """packaged | hub | path | synthetic."""
+    class_names: list[str] = field(default_factory=list)
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
     path: PathConfig = field(default_factory=PathConfig)
@@ -114,5 +154,7 @@ class DataConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     poison: PoisonConfig | None = None
     drop: list[int] = field(default_factory=list)
+    """Sample ids taken out of the training split (leave-k-out)."""
     keep: list[int] | None = None
+    """The only sample ids left in the training split (linear datamodeling)."""
     allow_cross_data: bool = False
