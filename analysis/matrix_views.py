@@ -1,0 +1,114 @@
+"""The matrices that a stored weight holds: dense, transposed, fused, grouped and convolutional layouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+MIN_SIDE = 50
+"""Smallest side for which a spectrum is compared with a limit law."""
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """How the storage of a weight maps to the matrix that multiplies its input.
+
+    Attributes
+    ----------
+    kind : str
+        ``linear`` (out, in); ``conv`` (out, in / groups, *kernel); ``transposed`` (in, out), the storage
+        of Hugging Face's Conv1D; ``embedding`` (entries, dimension).
+    groups : int
+        Groups of a convolution; each is a matrix of its own.
+    parts : tuple of str
+        Names of equal blocks fused along the output, such as ``("q", "k", "v")``; each is added as a
+        view beside the whole.
+    per_offset : bool
+        Also one (out, in) matrix per kernel offset of a convolution.
+    """
+
+    kind: Literal["linear", "conv", "transposed", "embedding"] = "linear"
+    groups: int = 1
+    parts: tuple[str, ...] = ()
+    per_offset: bool = False
+
+
+def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
+    """List the matrices (out, in) that a stored weight holds, labelled.
+
+    Parameters
+    ----------
+    name : str
+        Label of the weight; views append ``[...]``.
+    weight : Tensor
+        Floating-point storage; views share it wherever strides allow.
+    layout : WeightLayout
+
+    Returns
+    -------
+    list of (label, matrix)
+        A convolution as (out, in * kernel), grouped ones by group; fused weights whole and in parts.
+
+    Raises
+    ------
+    TypeError
+        For quantised storage.
+    ValueError
+        When the shape does not fit the layout.
+    """
+    if not weight.is_floating_point():
+        raise TypeError(
+            f"{name} is stored as {weight.dtype}: a quantised weight has no meaningful spectrum, "
+            "load the model in floating point"
+        )
+    if layout.kind == "conv":
+        return _convolution_views(name, weight, layout)
+    if weight.ndim != 2:
+        raise ValueError(f"{name} has shape {tuple(weight.shape)}: a {layout.kind} weight is a matrix")
+    matrix = weight.T if layout.kind == "transposed" else weight
+    views = [(name, matrix)]
+    if layout.parts:
+        if matrix.shape[0] % len(layout.parts):
+            raise ValueError(
+                f"{name} has {matrix.shape[0]} outputs, which do not split into {len(layout.parts)} parts "
+                f"{layout.parts}"
+            )
+        blocks = matrix.chunk(len(layout.parts), dim=0)
+        views += [(f"{name}[{part}]", block) for part, block in zip(layout.parts, blocks, strict=True)]
+    return views
+
+
+def _convolution_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
+    """View a convolution by group and, where asked for, by kernel offset."""
+    if weight.ndim < 3 or weight.shape[0] % layout.groups:
+        raise ValueError(f"{name} has shape {tuple(weight.shape)}, which is no convolution in {layout.groups} groups")
+    views = []
+    for group, block in enumerate(weight.chunk(layout.groups, dim=0)):
+        label = f"{name}[group {group}]" if layout.groups > 1 else name
+        views.append((label, block.flatten(1)))
+        if layout.per_offset:
+            offsets = block.flatten(2)
+            views += [(f"{label}[offset {i}]", offsets[..., i]) for i in range(offsets.shape[-1])]
+    return views
+
+
+def skip_reason(matrix: Tensor, min_side: int = MIN_SIDE) -> str | None:
+    """Why a weight gets no spectrum, or None: 1-D weights and matrices with a short side."""
+    if matrix.ndim != 2:
+        return f"{matrix.ndim}-D weight"
+    if min(matrix.shape) < min_side:
+        return f"short side {min(matrix.shape)} < {min_side}"
+    return None
+
+
+def lora_effective_weight(
+    base: Float[Tensor, "out in"],
+    down: Float[Tensor, "rank in"],
+    up: Float[Tensor, "out rank"],
+    scaling: float,
+) -> Float[Tensor, "out in"]:
+    """Weight that a low-rank adapter makes the layer use: ``base + scaling * up @ down``."""
+    return base + scaling * up @ down
