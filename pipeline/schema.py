@@ -97,6 +97,7 @@ class LoggingConfig:
     mode: str = "offline"
     project: str = "seedscope"
     entity: str | None = None
+    folder: str = "wandb"
     tags: list[str] = field(default_factory=list)
 
 

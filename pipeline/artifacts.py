@@ -1,0 +1,261 @@
+"""Artefact store: a folder per artefact, complete the moment it carries its final name.
+
+``<store>/<stage>/<slug>-<key>/`` holds the payload (listed with sha256 in ``manifest.json``) and, outside
+the byte promises, ``provenance.json`` and ``logs/``. Work happens in ``<folder>.partial`` under an owner
+lock; what may survive a kill lies in ``<folder>.partial/scratch`` and is deleted before the atomic rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import CorruptArtifact, UserError
+from pipeline.owner_lock import current_owner
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from torch import Tensor
+
+FORMAT = 1
+SCRATCH = "scratch"
+OUTSIDE = {"manifest.json", "provenance.json"}
+OUTSIDE_FOLDERS = {"logs", SCRATCH}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def payload_files(folder: Path) -> list[str]:
+    """Relative names of the files that a manifest lists, sorted."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(name) for name in names if str(name) not in OUTSIDE and name.parts[0] not in OUTSIDE_FOLDERS)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal values give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@dataclass
+class Artifact:
+    """A finished artefact, read-only. Every file is checked against the manifest when first opened.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    rebuild_hint : str
+        What to tell the user when a file is corrupt.
+    """
+
+    folder: Path
+    rebuild_hint: str = ""
+    _checked: set[str] = field(default_factory=set, repr=False)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Format, stage, key, VERSION and the files with their sha256 and size."""
+        path = self.folder / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CorruptArtifact(f"{path} cannot be read ({error}). {self._way_out}") from error
+        if manifest.get("format") != FORMAT:
+            raise UserError(
+                f"{self.folder} has store format {manifest.get('format')}, this version reads {FORMAT}. "
+                f"Use the version that made it, or make it again: rebuild=[{self.key}]."
+            )
+        return manifest
+
+    @property
+    def key(self) -> str:
+        """The twelve hexadecimal digits at the end of the folder's name."""
+        return self.folder.name.rsplit("-", 1)[-1]
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that made it."""
+        return self.folder.parent.name
+
+    @property
+    def _way_out(self) -> str:
+        return f"Nothing was changed. To make it again, add rebuild=[{self.key}] to the command. {self.rebuild_hint}"
+
+    def path(self, name: str) -> Path:
+        """Path of a payload file after checking its bytes.
+
+        Raises
+        ------
+        CorruptArtifact
+            If the file is missing, truncated or altered.
+        KeyError
+            If the artefact never had such a file.
+        """
+        expected = self.manifest["files"][name]
+        path = self.folder / name
+        if name not in self._checked:
+            if not path.exists():
+                raise CorruptArtifact(f"{path} is missing. {self._way_out}")
+            size = path.stat().st_size
+            if size != expected["bytes"]:
+                raise CorruptArtifact(
+                    f"{path} has {size} bytes, its manifest says {expected['bytes']}. {self._way_out}"
+                )
+            found = file_sha256(path)
+            if found != expected["sha256"]:
+                raise CorruptArtifact(
+                    f"{path} has sha256 {found[:12]}..., its manifest says {expected['sha256'][:12]}.... {self._way_out}"
+                )
+            self._checked.add(name)
+        return path
+
+    def has(self, name: str) -> bool:
+        """Whether the payload holds a file of this name."""
+        return name in self.manifest["files"]
+
+    def verify(self) -> None:
+        """Check every payload file."""
+        for name in self.manifest["files"]:
+            self.path(name)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The scalars that the stage returned."""
+        return json.loads(self.path("metrics.json").read_text())
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Record of the making; empty where the file is gone."""
+        path = self.folder / "provenance.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def command(self) -> str:
+        """The command that makes this artefact."""
+        return str(self.provenance.get("command", ""))
+
+    def table(self, name: str) -> pa.Table:
+        """Read a Parquet table."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path(name))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Read a safetensors file as numpy arrays."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.path(name))
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Read a safetensors file as torch tensors on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path(name))
+
+
+class Store:
+    """All artefacts below one folder.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder; created on the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, stage: str, slug: str, key: str) -> Path:
+        """Final folder of an artefact."""
+        return self.root / stage / f"{slug}-{key}"
+
+    def state(self, folder: Path) -> str:
+        """One of done, running, failed, partial, missing."""
+        if folder.is_dir():
+            return "done"
+        partial = partial_of(folder)
+        if current_owner(lock_of(folder)) is not None:
+            return "running"
+        if (partial / "logs" / "failed.json").exists():
+            return "failed"
+        return "partial" if partial.is_dir() else "missing"
+
+    def failure(self, folder: Path) -> dict[str, str]:
+        """Error and traceback that a failed build left behind."""
+        return json.loads((partial_of(folder) / "logs" / "failed.json").read_text())
+
+    def discard(self, folder: Path) -> None:
+        """Delete an artefact on request; the folder loses its complete name before its files go."""
+        if folder.exists():
+            doomed = folder.with_name(f"{folder.name}.deleted-{os.getpid()}")
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+
+
+def partial_of(folder: Path) -> Path:
+    """Folder in which an artefact is under construction."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def lock_of(folder: Path) -> Path:
+    """Lock file of an artefact under construction."""
+    return folder.with_name(folder.name + ".lock")
+
+
+def open_partial(folder: Path) -> Path:
+    """Make the construction folder ready: keep ``scratch``, drop what an earlier try half wrote."""
+    partial = partial_of(folder)
+    (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
+    for entry in partial.iterdir():
+        if entry.name == SCRATCH:
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (partial / "logs").mkdir()
+    return partial
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any]) -> Artifact:
+    """Turn a construction folder into a finished artefact; the rename is the last act.
+
+    Parameters
+    ----------
+    folder : Path
+        The final folder.
+    identity : mapping
+        Stage, key and VERSION, written into the manifest.
+    record : mapping
+        Provenance.
+    """
+    partial = partial_of(folder)
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    names = payload_files(partial)
+    files = {name: {"sha256": file_sha256(partial / name), "bytes": (partial / name).stat().st_size} for name in names}
+    write_json(partial / "provenance.json", record)
+    write_json(partial / "manifest.json", {"format": FORMAT, **identity, "files": files})
+    for name in [*names, "manifest.json", "provenance.json"]:
+        _flush(partial / name)
+    _flush(partial)
+    partial.rename(folder)
+    _flush(folder.parent)
+    return Artifact(folder)

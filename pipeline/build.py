@@ -1,0 +1,171 @@
+"""One artefact under construction: what a stage function receives and writes through."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.artifacts import (
+    SCRATCH,
+    Artifact,
+    Store,
+    complete,
+    lock_of,
+    open_partial,
+    partial_of,
+    write_json,
+)
+from pipeline.errors import UserError, storage_error
+from pipeline.graph import Graph, Node
+from pipeline.owner_lock import owner_lock
+from pipeline.progress import say
+from pipeline.provenance import provenance
+from pipeline.schema import RunConfig
+from pipeline.tracking import Tracker
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A finished upstream artefact of a gather stage, with the labels of its cell."""
+
+    labels: dict[str, str]
+    config: RunConfig
+    artifact: Artifact
+    command: str
+
+
+@dataclass
+class Build:
+    """Handed to every stage function.
+
+    Attributes
+    ----------
+    node : Node
+        What is being made.
+    folder : Path
+        Construction folder; every file in it becomes payload, but for ``scratch/`` and ``logs/``.
+    inputs : dict of str to Artifact
+        Finished upstream artefacts by role.
+    members : dict of str to list of Gathered
+        Finished upstream artefacts of a gather by stage.
+    missing : list of str
+        Labels of cells that are absent by ``allow_missing``.
+    tracker : Tracker
+        Outside tracker of this build; the base class where only files are wanted.
+    """
+
+    node: Node
+    graph: Graph
+    store: Store
+    folder: Path
+    inputs: dict[str, Artifact]
+    members: dict[str, list[Gathered]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    tracker: Tracker = field(default_factory=Tracker)
+
+    @property
+    def config(self) -> RunConfig:
+        """Configuration of the run."""
+        return self.node.config
+
+    @property
+    def scratch(self) -> Path:
+        """Folder that survives a kill and is deleted on completion: checkpoints, finished tiles."""
+        return self.folder / SCRATCH
+
+    @property
+    def logs(self) -> Path:
+        """Folder for logs, kept outside the byte promises."""
+        return self.folder / "logs"
+
+    def say(self, message: str) -> None:
+        """Show one line of progress."""
+        say(f"  {message}")
+
+    def write_table(self, name: str, table: pa.Table | Mapping[str, Sequence[Any]]) -> None:
+        """Write a Parquet table; a mapping is taken as columns."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not isinstance(table, pa.Table):
+            table = pa.table(dict(table))
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, compression="zstd", store_schema=False)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write numpy arrays as one safetensors file."""
+        from numpy import ascontiguousarray
+        from safetensors.numpy import save_file
+
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: ascontiguousarray(value) for key, value in sorted(arrays.items())}, path)
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write torch tensors as one safetensors file."""
+        from safetensors.torch import save_file
+
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.detach().cpu().contiguous() for key, value in sorted(tensors.items())}, path)
+
+
+@contextlib.contextmanager
+def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Iterator[Build | None]:
+    """Own an artefact's construction folder for the length of a ``with`` block.
+
+    Yields None if another process finished it meanwhile. On leaving without an error the artefact is
+    complete; on an error its traceback stays in ``logs/failed.json`` of the construction folder.
+    """
+    folder = store.folder(node.stage.name, node.slug, node.key)
+    try:
+        with owner_lock(lock_of(folder), say):
+            if folder.is_dir():
+                yield None
+                return
+            partial = open_partial(folder)
+            (partial / "config.yaml").write_text(_config_text(node))
+            started = time.monotonic()
+            build = Build(node, graph, store, partial, **upstream)
+            try:
+                yield build
+            except Exception as error:
+                _record_failure(partial, error, node.command)
+                raise
+            identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
+            complete(folder, identity, provenance(node.command, time.monotonic() - started))
+    except OSError as error:
+        if (plain := storage_error(error, partial_of(folder))) is not None:
+            raise plain from error
+        raise
+
+
+def _config_text(node: Node) -> str:
+    """Hashed fields as YAML, one line each; JSON values are YAML."""
+    lines = [f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in sorted(node.sections.items())]
+    return "\n".join([f"stage: {node.stage.name}", f"version: {node.stage.version}", *lines]) + "\n"
+
+
+def _record_failure(partial: Path, error: Exception, command: str) -> None:
+    # A full disk may be the very failure: then the record cannot be written either, and the error itself is shown.
+    with contextlib.suppress(OSError):
+        write_json(
+            partial / "logs" / "failed.json",
+            {
+                "error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
+                "traceback": traceback.format_exc(),
+                "command": command,
+            },
+        )

@@ -1,0 +1,115 @@
+"""Impossible combinations, refused before anything is made, each in one sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from pipeline.cells import seed_list
+from pipeline.errors import UserError
+from pipeline.schema import RunConfig
+from pipeline.stages import STAGES
+
+_CHOICES = {
+    "upstream": ("make", "require"),
+    "data.source": ("hub", "packaged", "path", "synthetic"),
+    "data.kind": ("image", "text", "regression"),
+    "data.text.normalise": ("raw", "whitespace", "full"),
+    "data.subset.pick": ("random", "first"),
+    "training.loss": ("cross_entropy", "bce", "mse", "sigmoid_mse", "regression"),
+    "training.optimizer": ("sgd", "nesterov", "adam", "adamw"),
+    "training.schedule": ("constant", "cosine", "step"),
+    "numerics.device": ("cpu", "cuda"),
+    "numerics.memory_format": ("contiguous", "channels_last"),
+    "numerics.engine": ("lightning", "ensemble"),
+    "weights.source": ("train", "init", "pretrained"),
+    "snapshots.schedule": ("log", "epochs", "steps"),
+    "logging.tracker": ("csv", "wandb"),
+    "logging.mode": ("online", "offline"),
+}
+_AT_LEAST = {
+    "seed": 0,
+    "seeds.init": 0,
+    "seeds.order": 0,
+    "seeds.augment": 0,
+    "seeds.dropout": 0,
+    "data.data_seed": 0,
+    "allow_missing": 0,
+    "training.epochs": 1,
+    "training.batch_size": 1,
+    "numerics.threads": 1,
+    "hardware.devices": 1,
+    "hardware.tasks_per_node": 1,
+}
+_IMAGE_MODELS = {"cnn", "resnet18", "vit"}
+_SNAPSHOT_KINDS = {"weights", "logits", "spectra", "kernel"}
+
+
+def _value(config: RunConfig, path: str) -> object:
+    value: object = config
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
+    for path, choices in _CHOICES.items():
+        value = _value(config, path)
+        if value not in choices:
+            yield f"{path}={value} is not one of {', '.join(choices)}."
+    for path, least in _AT_LEAST.items():
+        number = _value(config, path)
+        if isinstance(number, int) and number < least:
+            yield f"{path}={number} is below {least}."
+    if config.stage != "status" and config.stage not in STAGES:
+        yield f"There is no stage {config.stage!r}. Stages: {', '.join(STAGES)}, status."
+    for name in config.wants:
+        if name not in STAGES or name == "report":
+            yield f"wants holds {name!r}, which is no stage that a report can gather."
+    if "seed" in config.cells:
+        seed_list(config.cells["seed"])
+    if not 0.0 <= config.data.split.val < 1.0:
+        yield f"data.split.val={config.data.split.val} must lie in [0, 1)."
+    if not config.training.lr > 0:
+        yield f"training.lr={config.training.lr} must be positive."
+    yield from _model_problems(config)
+    unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
+    if unknown:
+        yield f"snapshots.record holds {sorted(unknown)}; it takes {sorted(_SNAPSHOT_KINDS)}."
+    hardware = config.hardware
+    if hardware.tasks_per_node != hardware.devices:
+        yield (
+            f"hardware.tasks_per_node={hardware.tasks_per_node} but hardware.devices={hardware.devices}; they must "
+            "be equal, one task per device."
+        )
+    launched = "SLURM_JOB_ID" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+    if multirun and hardware.devices > 1 and not launched:
+        yield (
+            f"hardware.devices={hardware.devices} inside a local multirun trains wrong weights (rank variables leak "
+            "between jobs); use one device per job, SLURM, or torchrun."
+        )
+
+
+def _model_problems(config: RunConfig) -> Iterator[str]:
+    model, kind = config.model.name, config.data.kind
+    if model == "text_classifier" and kind != "text":
+        yield f"model={model} reads texts, but data={config.data.name} holds {kind} rows; choose model=mlp or resnet18."
+    if model in _IMAGE_MODELS and kind != "image":
+        yield f"model={model} reads images, but data={config.data.name} holds {kind} rows; choose another model."
+    if model == "mlp" and kind == "text":
+        yield f"model=mlp reads vectors, but data={config.data.name} holds texts; choose model=gpt2 or bert."
+    if kind == "regression" and config.training.loss != "regression":
+        yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def check(config: RunConfig, *, multirun: bool = False) -> None:
+    """Refuse a configuration that cannot run.
+
+    Raises
+    ------
+    UserError
+        With one sentence per problem.
+    """
+    problems: Iterable[str] = list(_problems(config, multirun))
+    if problems:
+        raise UserError("\n".join(problems))

@@ -1,0 +1,59 @@
+"""Maintain ``key_defaults.json``: ``python -m pipeline.freeze`` after adding a field or bumping a VERSION.
+
+A new field is entered as *added*, so existing artefacts keep their addresses. A changed default of a known
+field is refused: bump the stage's VERSION instead, because stored results were made under the old value.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.keys import TABLE, schema_defaults
+from pipeline.schema import RunConfig
+from pipeline.stages import STAGES
+
+
+def updated_table(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the table with new stages, new versions and added fields entered.
+
+    Raises
+    ------
+    UserError
+        If a known field's default changed without a new VERSION.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for name, stage in sorted(STAGES.items()):
+        defaults = schema_defaults(RunConfig(), stage.sections)
+        known = table.get(name)
+        if known is None or known["version"] != stage.version:
+            result[name] = {"version": stage.version, "frozen": defaults, "added": {}}
+            continue
+        changed = [
+            path
+            for path, value in {**known["frozen"], **known["added"]}.items()
+            if path in defaults and defaults[path] != value
+        ]
+        if changed:
+            raise UserError(
+                f"The default of {', '.join(changed)} changed but stage {name!r} is still VERSION {stage.version}; "
+                "raise its version in pipeline/stages.py."
+            )
+        new = {path: value for path, value in defaults.items() if path not in known["frozen"]}
+        result[name] = {
+            "version": stage.version,
+            "frozen": known["frozen"],
+            "added": {**known["added"], **new},
+        }
+    return result
+
+
+def main() -> None:
+    """Rewrite the table in place."""
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    TABLE.write_text(json.dumps(updated_table(table), indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""From a configuration to the artefacts that it needs: nodes with addresses, before anything is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.cells import Cell, compose_run, expand
+from pipeline.errors import UserError
+from pipeline.keys import digest, hashed_sections
+from pipeline.schema import RunConfig
+from pipeline.stages import STAGES, Stage, load_function
+
+
+@dataclass(frozen=True)
+class Member:
+    """One upstream artefact of a gather, with the labels that all of its cells share."""
+
+    labels: dict[str, str]
+    node: Node
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artefact: what it depends on and its address.
+
+    Attributes
+    ----------
+    stage : Stage
+        Row of the stage table.
+    config : RunConfig
+        Configuration of the run.
+    key : str
+        Address.
+    slug : str
+        Readable part of the folder's name, a function of hashed content only.
+    inputs : dict of str to Node
+        Upstream artefacts by role.
+    members : dict of str to list of Member
+        Upstream artefacts of a gather by stage.
+    overrides : tuple of str
+        Overrides that make this node's configuration.
+    sections : dict
+        Hashed fields, written to ``config.yaml``.
+    """
+
+    stage: Stage
+    config: RunConfig = field(repr=False)
+    key: str
+    slug: str
+    inputs: dict[str, Node] = field(repr=False)
+    members: dict[str, list[Member]] = field(repr=False)
+    overrides: tuple[str, ...] = field(repr=False)
+    sections: dict[str, Any] = field(repr=False)
+
+    @property
+    def command(self) -> str:
+        """Shell command that makes this artefact."""
+        words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
+        return " ".join(f"'{word}'" if any(mark in word for mark in "[]{}(),: ") else word for word in words)
+
+    def upstream(self) -> list[Node]:
+        """All direct upstream nodes, each once."""
+        nodes = [*self.inputs.values(), *(m.node for group in self.members.values() for m in group)]
+        return list({node.key: node for node in nodes}.values())
+
+
+def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Drop overrides that choose what to do rather than what a run is."""
+    dropped = (
+        "stage=",
+        "rebuild=",
+        "upstream=",
+        "allow_missing=",
+        "hydra.",
+        "hydra/",
+        "hardware",
+        "+hardware",
+    )
+    return tuple(item for item in overrides if not item.startswith(dropped))
+
+
+class Graph:
+    """Resolve nodes, each once.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        The command's overrides; cells are composed on top of them.
+    compose : callable
+        From overrides to a configuration (Hydra's compose).
+    """
+
+    def __init__(
+        self,
+        overrides: Sequence[str] = (),
+        compose: Callable[[tuple[str, ...]], RunConfig] = compose_run,
+    ) -> None:
+        self.overrides = without_stage(overrides)
+        self._compose = compose
+        self._cells: list[Cell] | None = None
+        self._identities: dict[str, Any] = {}
+
+    def cells(self, config: RunConfig) -> list[Cell]:
+        """Cells of the experiment, composed once."""
+        if self._cells is None:
+            self._cells = expand(config, self.overrides, self._compose)
+        return self._cells
+
+    def resolve(self, stage_name: str, config: RunConfig, overrides: Sequence[str] | None = None) -> Node:
+        """Give the node of one stage under one configuration.
+
+        Raises
+        ------
+        UserError
+            If there is no such stage.
+        """
+        stage = STAGES.get(stage_name)
+        if stage is None:
+            raise UserError(f"There is no stage {stage_name!r}. Stages: {', '.join(STAGES)}, status.")
+        chosen = self.overrides if overrides is None else tuple(overrides)
+        if stage.gathers is not None:
+            return self.gather(stage, config, self.members(stage, config), chosen)
+        inputs = {
+            role: self.resolve(upstream, changed, chosen) for role, (upstream, changed) in stage.needs(config).items()
+        }
+        return self._node(stage, config, chosen, inputs, {})
+
+    def members(self, stage: Stage, config: RunConfig) -> dict[str, list[Member]]:
+        """Members of a gather: the wanted stages over all cells, equal artefacts once."""
+        assert stage.gathers is not None
+        members: dict[str, list[Member]] = {}
+        for wanted in stage.gathers(config):
+            if STAGES.get(wanted) is not None and STAGES[wanted].gathers is not None:
+                members[wanted] = [Member({}, self.resolve(wanted, config))]
+                continue
+            by_key: dict[str, list[tuple[Cell, Node]]] = {}
+            for cell in self.cells(config):
+                node = self.resolve(wanted, cell.config, cell.overrides)
+                by_key.setdefault(node.key, []).append((cell, node))
+            members[wanted] = [
+                Member(_shared_labels([cell for cell, _ in group]), group[0][1]) for group in by_key.values()
+            ]
+        return members
+
+    def gather(
+        self, stage: Stage, config: RunConfig, members: dict[str, list[Member]], overrides: tuple[str, ...]
+    ) -> Node:
+        """Give the node of a gather over the members that are there."""
+        return self._node(stage, config, overrides, {}, members)
+
+    def _node(
+        self,
+        stage: Stage,
+        config: RunConfig,
+        overrides: tuple[str, ...],
+        inputs: dict[str, Node],
+        members: dict[str, list[Member]],
+    ) -> Node:
+        sections = hashed_sections(stage.name, stage.version, config, stage.sections)
+        material: dict[str, Any] = {
+            "stage": stage.name,
+            "version": stage.version,
+            "sections": sections,
+            "inputs": {role: node.key for role, node in inputs.items()},
+            "members": {
+                name: [[member.labels, member.node.key] for member in group] for name, group in members.items()
+            },
+        }
+        if stage.identity is not None:
+            material["identity"] = self._identity(stage.identity, config)
+        slug = _slug(stage, config)
+        return Node(stage, config, digest(material), slug, inputs, members, overrides, sections)
+
+    def _identity(self, spec: str, config: RunConfig) -> Any:
+        memo = f"{spec}:{dataclasses.astuple(config.data)}"
+        if memo not in self._identities:
+            self._identities[memo] = load_function(spec)(config.data)
+        return self._identities[memo]
+
+
+def _slug(stage: Stage, config: RunConfig) -> str:
+    if stage.gathers is not None:
+        return config.experiment_name
+    if stage.name == "prepare":
+        return config.data.name
+    return f"{config.data.name}-{config.model.name}-s{config.seeds.init}"
+
+
+def _shared_labels(cells: list[Cell]) -> dict[str, str]:
+    first, *rest = cells
+    return {axis: label for axis, label in first.labels.items() if all(cell.labels.get(axis) == label for cell in rest)}

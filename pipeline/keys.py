@@ -1,0 +1,133 @@
+"""Addresses of artefacts: a hash of the resolved configuration sections and the upstream keys.
+
+The hash is taken against a committed table of defaults (``key_defaults.json``), so that adding a knob to
+the schema changes no existing address: a field that was added after a stage's VERSION was frozen is left
+out of the hash while it holds the value that it had when it was added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.schema_models import MODEL_SCHEMAS, ModelConfig
+
+TABLE = Path(__file__).with_name("key_defaults.json")
+KEY_LENGTH = 12
+DISCRIMINATORS = {"name", "kind", "source"}
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise plain values to one spelling: sorted keys, no spaces, no NaN.
+
+    Raises
+    ------
+    UserError
+        If a value is not JSON (NaN, infinity, an object): such a value has no stable address.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The configuration holds a value that has no stable spelling: {error}.") from error
+
+
+def digest(value: Any) -> str:
+    """First twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Walk a configuration section as (path, plain value); a model's path carries its type.
+
+    Nested dataclasses open up field by field; lists and free dictionaries are leaves.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        yield prefix, _plain(prefix, value)
+        return
+    if isinstance(value, ModelConfig):
+        prefix = f"{prefix}[{value.name}]"
+    for field in dataclasses.fields(value):
+        yield from flatten(f"{prefix}.{field.name}", getattr(value, field.name))
+
+
+def _plain(path: str, value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path} is {value}; an artefact's address needs a finite number.")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(f"{path}.{key}", item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(path, item) for item in value]
+    return value
+
+
+def section(config: Any, dotted: str) -> Any:
+    """Look up a dotted section such as ``data.subset`` in a configuration."""
+    for part in dotted.split("."):
+        config = getattr(config, part)
+    return config
+
+
+@cache
+def defaults_table() -> dict[str, dict[str, Any]]:
+    """Read the committed table: per stage its version, frozen fields and fields added since."""
+    return json.loads(TABLE.read_text())
+
+
+def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, ...]) -> dict[str, Any]:
+    """Collect the fields of a run's configuration that decide a stage's bytes.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    version : int
+        Its VERSION; must be the one that the table was frozen for.
+    config : RunConfig
+        The run's configuration.
+    sections : tuple of str
+        Dotted names of the sections that the stage depends on.
+
+    Returns
+    -------
+    dict
+        Path to plain value, without the added fields that still hold their first value.
+    """
+    table = defaults_table().get(stage)
+    if table is None or table["version"] != version:
+        raise UserError(
+            f"Stage {stage!r} VERSION {version} has no row in {TABLE.name}; run `python -m pipeline.freeze`."
+        )
+    hashed: dict[str, Any] = {}
+    for dotted in sections:
+        for path, value in flatten(dotted, section(config, dotted)):
+            if path in table["added"] and path.rsplit(".", 1)[-1] not in DISCRIMINATORS:
+                if value != table["added"][path]:
+                    hashed[path] = value
+            elif path in table["frozen"] or path in table["added"]:
+                hashed[path] = value
+            else:
+                raise UserError(f"{path} is not in {TABLE.name}; run `python -m pipeline.freeze` and commit it.")
+    return hashed
+
+
+def schema_defaults(config: Any, sections: tuple[str, ...]) -> dict[str, Any]:
+    """Every field of the sections at its schema default, over all model types."""
+    defaults: dict[str, Any] = {}
+    for dotted in sections:
+        if dotted == "model":
+            for schema in MODEL_SCHEMAS.values():
+                defaults.update(flatten("model", schema()))
+        else:
+            defaults.update(flatten(dotted, section(config, dotted)))
+            if dotted == "data.poison":
+                from pipeline.schema_data import PoisonConfig
+
+                defaults.update(flatten(dotted, PoisonConfig()))
+    return defaults

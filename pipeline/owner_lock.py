@@ -1,0 +1,84 @@
+"""One owner per artefact under construction, held by the operating system and gone with the process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == os.stat(path).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    # The former owner unlinks its lock file: a lock on an unlinked file guards nothing.
+    if not _same_file(descriptor, path):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2) -> Iterator[None]:
+    """Hold an exclusive lock on a path; wait while another process holds it.
+
+    A ``kill -9`` releases it, since the lock belongs to the open file and not to the file's existence.
+
+    Parameters
+    ----------
+    path : Path
+        Lock file; created, and removed on release.
+    say : callable
+        Told once who is being waited for.
+    poll_seconds : float
+        Time between two attempts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = False
+    while (descriptor := _try_lock(path)) is None:
+        if not told and (owner := current_owner(path)) is not None:
+            say(f"waiting for process {owner.get('pid')} on {owner.get('host')}, which is making {path.stem}")
+            told = True
+        time.sleep(poll_seconds)
+    try:
+        record = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def current_owner(path: Path) -> dict[str, Any] | None:
+    """Return the record of the process that holds the lock, or None if nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            return json.loads(os.pread(descriptor, 4096, 0))
+        except ValueError:  # the owner is just writing its record
+            return {}
+    finally:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,79 @@
+"""Who made an artefact, with which code, on which machine. Outside the byte promises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import socket
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "hydra-core",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "transformers",
+    "safetensors",
+)
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@cache
+def code_state() -> dict[str, str | None]:
+    """Commit, hash of uncommitted changes and hash of the lock file; None where they cannot be had."""
+    commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    lock = ROOT / "requirements.lock"
+    return {
+        "commit": commit.decode().strip() if commit else None,
+        "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
+        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
+    """Describe the making of an artefact.
+
+    Parameters
+    ----------
+    command : str
+        The command that makes it.
+    wall_seconds : float
+        Time that the stage took, in seconds.
+
+    Returns
+    -------
+    dict
+        JSON-ready record; memory in bytes, read from the operating system.
+    """
+    return {
+        "command": command,
+        **code_state(),
+        "versions": _versions(),
+        "host": socket.gethostname(),
+        "machine": platform.machine(),
+        "slurm": {name: value for name, value in sorted(os.environ.items()) if name.startswith("SLURM_JOB")},
+        "wall_seconds": round(wall_seconds, 3),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }

@@ -1,0 +1,176 @@
+"""Make a node: upstream first, each artefact once, a gather only over the cells that its user agreed to."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.artifacts import Artifact, Store, write_json
+from pipeline.build import Build, Gathered, construction
+from pipeline.errors import CorruptArtifact, MissingUpstream
+from pipeline.graph import Graph, Member, Node
+from pipeline.progress import say
+from pipeline.stages import load_function
+from pipeline.tracking import stage_tracker
+
+
+def every_node(node: Node, seen: set[str] | None = None) -> Iterator[Node]:
+    """Walk a node and everything upstream of it, upstream first, each once."""
+    seen = set() if seen is None else seen
+    if node.key in seen:
+        return
+    seen.add(node.key)
+    for upstream in node.upstream():
+        yield from every_node(upstream, seen)
+    yield node
+
+
+@dataclass
+class Puller:
+    """Makes nodes in one store.
+
+    Attributes
+    ----------
+    store : Store
+        Where artefacts live.
+    graph : Graph
+        Resolves the nodes.
+    require : bool
+        Stop instead of making upstream artefacts.
+    allow_missing : int
+        How many cells a gather may lack.
+    rebuild : set of str
+        Keys to delete once and make again.
+    """
+
+    store: Store
+    graph: Graph
+    require: bool = False
+    allow_missing: int = 0
+    rebuild: set[str] = field(default_factory=set)
+    _failures: dict[str, Exception] = field(default_factory=dict, repr=False)
+    _count: int = field(default=0, repr=False)
+    _total: int = field(default=0, repr=False)
+
+    def folder(self, node: Node) -> Path:
+        """Final folder of a node."""
+        return self.store.folder(node.stage.name, node.slug, node.key)
+
+    def pull(self, node: Node) -> Artifact:
+        """Make a node and what it needs, after saying what that is.
+
+        Raises
+        ------
+        MissingUpstream
+            With ``require``, when an upstream artefact is absent.
+        UserError
+            When the input is at fault; nothing is half-written under a complete name.
+        """
+        for candidate in every_node(node):
+            if candidate.key in self.rebuild:
+                self.store.discard(self.folder(candidate))
+        self._announce(node)
+        return self.make(node)
+
+    def _announce(self, node: Node) -> None:
+        todo = [candidate for candidate in every_node(node) if not self.folder(candidate).is_dir()]
+        self._total = len(todo)
+        if not todo:
+            say(f"{node.stage.name}: everything exists already")
+            return
+        stages = Counter(candidate.stage.name for candidate in todo)
+        seconds = {name: self._typical_seconds(name) for name in stages}
+        known = sum(count * (seconds[name] or 0.0) for name, count in stages.items())
+        text = ", ".join(f"{count} {name}" for name, count in stages.items())
+        unknown = [name for name, value in seconds.items() if value is None]
+        estimate = (
+            f"about {known:.0f} s judging by earlier artefacts" if known else "no earlier artefact to judge the time by"
+        )
+        if known and unknown:
+            estimate += f", without {', '.join(unknown)}"
+        say(f"to make: {text} ({estimate})")
+
+    def _typical_seconds(self, stage: str) -> float | None:
+        folder = self.store.root / stage
+        if not folder.is_dir():
+            return None
+        recent = sorted((entry for entry in folder.iterdir() if entry.suffix == "" and entry.is_dir()), reverse=True)[
+            :9
+        ]
+        times = [Artifact(entry).provenance.get("wall_seconds") for entry in recent]
+        found = [value for value in times if value is not None]
+        return statistics.median(found) if found else None
+
+    def make(self, node: Node) -> Artifact:
+        """Return the finished artefact of a node, making it if needed."""
+        if node.key in self._failures:
+            raise self._failures[node.key]
+        folder = self.folder(node)
+        if folder.is_dir():
+            return Artifact(folder, rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
+        try:
+            if node.stage.gathers is not None:
+                return self._make_gather(node)
+            inputs = {role: self._upstream(upstream) for role, upstream in node.inputs.items()}
+            return self._run(node, inputs=inputs)
+        except Exception as error:
+            self._failures[node.key] = error
+            raise
+
+    def _upstream(self, node: Node) -> Artifact:
+        if self.require and not self.folder(node).is_dir():
+            raise MissingUpstream(
+                f"Upstream {node.stage.name} {node.slug}-{node.key} is missing and upstream=require. Make it with:\n"
+                f"  {node.command}"
+            )
+        return self.make(node)
+
+    def _make_gather(self, node: Node) -> Artifact:
+        done: dict[str, list[tuple[Member, Artifact]]] = {}
+        missing: dict[str, list[tuple[Member, Exception]]] = {}
+        for name, group in node.members.items():
+            for member in group:
+                try:
+                    done.setdefault(name, []).append((member, self._upstream(member.node)))
+                except CorruptArtifact:
+                    raise
+                except Exception as error:
+                    missing.setdefault(name, []).append((member, error))
+                    say(f"  {name} {member.node.slug}-{member.node.key} is missing: {error}")
+        labels = [f"{name} {member.labels}: {error}" for name, group in missing.items() for member, error in group]
+        worst = max((len(group) for group in missing.values()), default=0)
+        if worst > self.allow_missing:
+            listing = "\n".join(f"  {label}" for label in labels)
+            raise MissingUpstream(
+                f"{node.stage.name} needs every cell, but {worst} of a stage are missing (allow_missing="
+                f"{self.allow_missing}):\n{listing}\nMake them, or gather without them: allow_missing={worst}."
+            ) from next(iter(missing.values()))[0][1]
+        if missing:
+            kept = {name: [member for member, _ in group] for name, group in done.items()}
+            node = self.graph.gather(node.stage, node.config, kept, node.overrides)
+            if self.folder(node).is_dir():
+                return Artifact(self.folder(node))
+        members = {
+            name: [Gathered(m.labels, m.node.config, artifact, m.node.command) for m, artifact in group]
+            for name, group in done.items()
+        }
+        return self._run(node, inputs={}, members=members, missing=labels)
+
+    def _run(self, node: Node, **upstream: object) -> Artifact:
+        self._count += 1
+        say(f"[{self._count}/{max(self._total, self._count)}] {node.stage.name} {node.slug}-{node.key}")
+        with construction(node, self.graph, self.store, **upstream) as build:
+            if build is not None:
+                self._call(build)
+        return Artifact(self.folder(node))
+
+    def _call(self, build: Build) -> None:
+        with stage_tracker(build) as tracker:
+            metrics = load_function(build.node.stage.function)(build)
+            if build.missing:
+                metrics = {**metrics, "missing_cells": build.missing}
+            tracker.log(metrics)
+        write_json(build.folder / "metrics.json", metrics)

@@ -1,0 +1,152 @@
+"""The stage table: what each stage depends on, its VERSION and the function that runs it.
+
+Raise a stage's version when its code changes the bytes that it makes, then run ``python -m pipeline.freeze``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.schema import RunConfig
+
+Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
+
+SOURCE = ("data.name", "data.kind", "data.source", "data.packaged")
+"""Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
+VIEW = (
+    "data.data_seed",
+    "data.subset",
+    "data.split",
+    "data.text",
+    "data.image",
+    "data.poison",
+    "data.drop",
+    "data.keep",
+    "data.allow_cross_data",
+)
+"""Fields that decide which of those rows a run sees, and how."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        What users type after ``stage=``.
+    function : str
+        ``module:function``, imported when the stage runs; it takes a ``Build`` and returns metrics.
+    sections : tuple of str
+        Dotted sections of the configuration that enter the address.
+    version : int
+        Part of the address.
+    needs : callable
+        From a run's configuration to its upstream artefacts: role to (stage, configuration).
+    identity : str or None
+        ``module:function`` of further key material that the configuration does not hold.
+    gathers : callable or None
+        For a stage over all cells: from the configuration to the stages gathered.
+    """
+
+    name: str
+    function: str
+    sections: tuple[str, ...]
+    version: int = 1
+    needs: Needs = lambda config: {}
+    identity: str | None = None
+    gathers: Callable[[RunConfig], list[str]] | None = None
+
+
+def _data(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    return {"data": ("prepare", config)}
+
+
+def weights_stage(config: RunConfig) -> str:
+    """Name the stage whose artefact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
+    if config.weights.source == "train":
+        return "train" if config.weights.step is None else "snapshots"
+    return "initial"
+
+
+def _weights(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    if config.weights.source == "train" and config.weights.step is not None:
+        snapshots = dataclasses.replace(
+            config.snapshots, record=["weights"], schedule="steps", steps=[config.weights.step]
+        )
+        config = dataclasses.replace(config, snapshots=snapshots)
+    return {"data": ("prepare", config), "weights": (weights_stage(config), config)}
+
+
+def _on(**roles: str) -> Needs:
+    return lambda config: {role: (stage, config) for role, stage in roles.items()}
+
+
+def _merge(*parts: Needs) -> Needs:
+    def needs(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+        merged: dict[str, tuple[str, RunConfig]] = {}
+        for part in parts:
+            merged.update(part(config))
+        return merged
+
+    return needs
+
+
+_TABLE = (
+    Stage("prepare", "pipeline.run_prepare:run", SOURCE, identity="pipeline.data.sources:source_identity"),
+    Stage("train", "pipeline.run_train:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_data),
+    Stage(
+        "initial",
+        "pipeline.run_train:initial",
+        (*VIEW, "model", "seeds.init", "numerics", "weights.source"),
+        needs=_data,
+    ),
+    Stage("snapshots", "pipeline.run_train:snapshots", ("snapshots",), needs=_merge(_data, _on(weights="train"))),
+    Stage("features", "pipeline.run_kernel:features", ("features", "weights.step", "numerics"), needs=_weights),
+    Stage("kernel", "pipeline.run_kernel:kernel", ("kernel", "weights.step", "numerics"), needs=_weights),
+    Stage(
+        "surrogate",
+        "pipeline.run_surrogate:surrogate",
+        ("surrogate",),
+        needs=_merge(_weights, _on(kernel="kernel")),
+    ),
+    Stage(
+        "attribution",
+        "pipeline.run_surrogate:attribution",
+        ("attribution",),
+        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
+    ),
+    Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_merge(_weights, _on(features="features"))),
+    Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_merge(_data, _on(features="features"))),
+    Stage(
+        "spectra",
+        "pipeline.run_spectra:spectra",
+        ("spectra",),
+        needs=_on(weights="train", snapshots="snapshots"),
+    ),
+    Stage(
+        "statistics",
+        "pipeline.run_statistics:statistics",
+        ("statistics", "experiment_name"),
+        gathers=lambda config: ["train"],
+    ),
+    Stage(
+        "report",
+        "pipeline.run_report:report",
+        ("report", "experiment_name", "wants"),
+        gathers=lambda config: list(config.wants),
+    ),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """Import ``module:function`` when it is needed, so that the table costs no heavy import."""
+    from importlib import import_module
+
+    module, name = spec.split(":")
+    return getattr(import_module(module), name)

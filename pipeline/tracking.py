@@ -1,0 +1,122 @@
+"""Trackers outside the store. Files in the store are the only thing that the pipeline itself reads."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.artifacts import SCRATCH
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.build import Build
+
+
+class Tracker:
+    """Tracks nothing: the CSV and JSON files of the artefact are enough."""
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Record scalars, at a step or as the run's summary."""
+
+    def image(self, name: str, png: bytes) -> None:
+        """Record a picture."""
+
+    def histogram(self, name: str, values: Any, step: int) -> None:
+        """Record the distribution of an array at a step."""
+
+
+class WandbTracker(Tracker):
+    """One W&B run per artefact: group = experiment, job type = stage, id = key and nonce.
+
+    Parameters
+    ----------
+    build : Build
+        The artefact under construction. The nonce lives in its scratch folder: the same over a requeue,
+        new when the artefact is made again.
+    """
+
+    def __init__(self, build: Build) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError(
+                "logging.tracker=wandb needs the wandb package: install the extra with `pip install '.[wandb]'`, "
+                "or use logging=csv."
+            ) from error
+        self._wandb = wandb
+        node, config = build.node, build.config
+        settings = config.logging
+        upstream = [other.key for other in node.upstream()]
+        folder = Path(settings.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            project=settings.project,
+            entity=settings.entity,
+            group=config.experiment_name,
+            job_type=node.stage.name,
+            name=f"{node.stage.name} {node.slug}",
+            id=f"{node.key}-{_nonce(build.folder)}",
+            tags=[node.key, *settings.tags],
+            config={
+                **node.sections,
+                "artifact_key": node.key,
+                "upstream_keys": upstream,
+                "command": node.command,
+            },
+            dir=str(folder),
+            mode=settings.mode,
+            resume="allow",
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Record numbers as history at a step, or everything plain as the run's summary."""
+        if step is None:
+            self._run.summary.update(
+                {key: value for key, value in values.items() if isinstance(value, (int, float, str, bool))}
+            )
+        else:
+            self._run.log({key: value for key, value in values.items() if isinstance(value, (int, float))}, step=step)
+
+    def image(self, name: str, png: bytes) -> None:
+        """Record a PNG picture."""
+        import io
+
+        from PIL import Image
+
+        self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))})
+
+    def histogram(self, name: str, values: Any, step: int) -> None:
+        """Record a histogram of an array."""
+        self._run.log({name: self._wandb.Histogram(values)}, step=step)
+
+    def finish(self, exit_code: int) -> None:
+        """End the run, so that the next job of this process starts its own."""
+        self._run.finish(exit_code=exit_code)
+
+
+def _nonce(partial: Path) -> str:
+    path = partial / SCRATCH / "tracker-nonce"
+    if not path.exists():
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
+
+
+@contextlib.contextmanager
+def stage_tracker(build: Build) -> Iterator[Tracker]:
+    """Open the tracker that ``logging.tracker`` names for the length of one stage."""
+    if build.config.logging.tracker == "csv":
+        yield build.tracker
+        return
+    tracker = WandbTracker(build)
+    build.tracker = tracker
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish(exit_code=1)
+        raise
+    tracker.finish(exit_code=0)

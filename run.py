@@ -1,0 +1,39 @@
+"""Entry point: ``python run.py experiment=quickstart``. See ``conf/config.yaml`` for everything one can set."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.errors import UserError
+from pipeline.schema import register_schemas
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    """Compose, check, and make the target stage."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from pipeline.entry import execute
+
+    hydra_config = HydraConfig.get()
+    multirun = hydra_config.mode == RunMode.MULTIRUN
+    try:
+        execute(OmegaConf.to_object(config), list(hydra_config.overrides.task), multirun=multirun)
+    except UserError as error:
+        if multirun:  # the launcher reports it for this job, and the other jobs go on
+            raise
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
