@@ -13,7 +13,7 @@ from pipeline.stages import STAGES
 _CHOICES = {
     "upstream": ("make", "require"),
     "data.source": ("hub", "packaged", "path", "synthetic"),
-    "data.kind": ("image", "text", "regression"),
+    "data.kind": ("image", "text", "vector"),
     "data.text.normalise": ("raw", "whitespace", "full"),
     "data.subset.pick": ("random", "first"),
     "training.loss": ("cross_entropy", "bce", "mse", "sigmoid_mse", "regression"),

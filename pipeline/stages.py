@@ -14,9 +14,10 @@ from pipeline.schema import RunConfig
 
 Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
 
-SOURCE = ("data.name", "data.kind", "data.source", "data.packaged")
+SOURCE = ("data.name", "data.kind", "data.source")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
 VIEW = (
+    "data.class_names",
     "data.data_seed",
     "data.subset",
     "data.split",
@@ -96,7 +97,7 @@ def _merge(*parts: Needs) -> Needs:
 
 
 _TABLE = (
-    Stage("prepare", "pipeline.run_prepare:run", SOURCE, identity="pipeline.data.sources:source_identity"),
+    Stage("prepare", "pipeline.run_prepare:run", SOURCE, identity="pipeline.data:source_identity"),
     Stage("train", "pipeline.run_train:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_data),
     Stage(
         "initial",

@@ -1,0 +1,29 @@
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint clean
+
+demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
+	$(PY) run.py experiment=quickstart
+
+test: $(READY) ## lint, types and the default tests (under 10 minutes on 2 cores)
+	$(PY) -m pytest -n 2
+
+test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
+	$(PY) -m pytest -m "kill or archives or experiments or slurm" -n 2
+
+lint: $(READY)
+	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy
+
+# torch goes first and pinned: a range would bring the newest build with gigabytes of GPU libraries.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q "$$(grep '^torch==' requirements.lock)"
+	$(PY) -m pip install -q -r requirements.lock
+	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) artifacts outputs multirun

@@ -1,0 +1,153 @@
+"""Stage ``report``: one self-contained HTML page over all cells of an experiment."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.build import Build, Gathered
+from pipeline.errors import UserError
+from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
+from pipeline.stages import load_function
+
+SECTIONS: dict[str, str] = {
+    "train": "pipeline.report_train:section",
+    "snapshots": "pipeline.report_snapshots:section",
+    "spectra": "pipeline.report_spectra:section",
+    "kernel": "pipeline.report_kernel:section",
+    "surrogate": "pipeline.report_surrogate:section",
+    "attribution": "pipeline.report_attribution:section",
+    "probes": "pipeline.report_probes:section",
+    "shift": "pipeline.report_shift:section",
+    "statistics": "pipeline.report_statistics:section",
+}
+"""Stage to the function that turns its gathered artefacts into a section."""
+TEMPLATES = Path(__file__).with_name("templates")
+_TONES = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}
+
+
+def report(build: Build) -> dict[str, Any]:
+    """Render the page ``report.html`` and its figures as separate files.
+
+    Raises
+    ------
+    UserError
+        If the experiment names no stage to report on.
+    """
+    config = build.config
+    order = config.report.sections or config.wants
+    if not order:
+        raise UserError(
+            "A report needs stages to show: choose an experiment (experiment=quickstart) or set wants=[train,kernel]."
+        )
+    sections = []
+    for name in order:
+        build.say(f"section {name}")
+        sections.append(load_function(SECTIONS[name])(build.members[name], config))
+    page = _render(build, sections)
+    (build.folder / "report.html").write_text(page, encoding="utf-8")
+    verdicts = [block for section in sections for block in section.blocks if isinstance(block, Verdict)]
+    return {
+        "sections": len(sections),
+        "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
+        "findings": [line for section in sections for line in section.findings],
+    }
+
+
+def _render(build: Build, sections: Sequence[Section]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    config = build.config
+    gathered = [(stage, item) for stage, group in build.members.items() for item in group]
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("report.html").render(
+        title=config.report.title,
+        question=config.report.question,
+        facts=_facts(build, gathered),
+        missing=build.missing,
+        findings=[line for section in sections for line in section.findings],
+        sections=[
+            {
+                "title": section.title,
+                "blocks": [_view(build, block, f"{i}-{j}") for j, block in enumerate(section.blocks)],
+            }
+            for i, section in enumerate(sections, start=1)
+        ],
+        sources=[
+            (
+                stage,
+                ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
+                item.artifact.key,
+                item.command,
+            )
+            for stage, item in gathered
+        ],
+        key=build.node.key,
+        command=build.node.command,
+    )
+
+
+def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple[str, str]]:
+    config = build.config
+    seeds = {item.labels["seed"] for _, item in gathered if "seed" in item.labels}
+    facts = [("experiment", config.experiment_name), ("data", config.data.name)]
+    if config.report.study:
+        facts.append(("study", config.report.study))
+    facts += [("seeds", str(len(seeds) or 1)), ("artefacts", str(len(gathered)))]
+    facts.append(("arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
+    return facts
+
+
+def _view(build: Build, block: Text | Table | Picture | Verdict, name: str) -> dict[str, Any]:
+    if isinstance(block, Text):
+        return {"kind": "text", "text": block.text}
+    if isinstance(block, Verdict):
+        return {"kind": "verdict", "tone": _TONES.get(block.verdict, "open"), **dataclasses.asdict(block)}
+    if isinstance(block, Table):
+        columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
+        words = [
+            any(isinstance(cell, str) and not cell.startswith(("[", "–")) for cell in column) for column in columns
+        ]
+        return {
+            "kind": "table",
+            "columns": block.columns,
+            "rows": [[_number(cell) for cell in row] for row in block.rows],
+            "words": words,
+            "caption": block.caption,
+            "keys": list(dict.fromkeys(block.keys)),
+            "command": block.command,
+        }
+    return {"kind": "picture", "image": _image(build, block, name), "caption": block.caption, "alt": block.alt}
+
+
+def _image(build: Build, block: Picture, name: str) -> Any:
+    from markupsafe import Markup
+
+    from analysis.style import png_bytes, svg_bytes
+
+    png = png_bytes(block.figure)
+    build.tracker.image(block.alt, png)
+    folder = build.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    if block.raster:
+        (folder / f"{name}.png").write_bytes(png)
+        source = base64.b64encode(png).decode()
+        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(source, block.alt)
+    svg = svg_bytes(block.figure)
+    (folder / f"{name}.svg").write_bytes(svg)
+    text = svg.decode()
+    # Element ids repeat between figures; a prefix keeps clip paths and glyphs apart within one page.
+    for mark in ('id="', 'href="#', "url(#"):
+        text = text.replace(mark, f"{mark}f{name}-")
+    return Markup(text[text.index("<svg") :])
+
+
+def _number(cell: Any) -> str:
+    if isinstance(cell, bool) or not isinstance(cell, (int, float)):
+        return "–" if cell is None else str(cell)
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return "–" if cell != cell else f"{cell:.4g}"
