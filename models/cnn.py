@@ -47,9 +47,7 @@ class ScaledCNN(nn.Module):
         Kind of 2x2 pooling.
     """
 
-    def __init__(
-        self, input_shape: Sequence[int], n_outputs: int, stages: Sequence[Sequence[int]], pool: str
-    ) -> None:
+    def __init__(self, input_shape: Sequence[int], n_outputs: int, stages: Sequence[Sequence[int]], pool: str) -> None:
         super().__init__()
         channels, height, width = input_shape
         blocks = []
@@ -122,7 +120,7 @@ class PoisonCNN(nn.Module):
 
 
 def _batch_norm(kind: type[nn.Module], width: int) -> nn.Module:
-    return kind(width, momentum=0.01, eps=1e-3)  # type: ignore[call-arg]
+    return kind(width, momentum=0.01, eps=1e-3)
 
 
 VARIANTS = ("mnist2", "cifar2", "poison")

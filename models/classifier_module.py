@@ -1,0 +1,139 @@
+"""The one Lightning module: it trains every network of the project on batches that are plain dictionaries."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.regression import MeanSquaredError
+
+from models.logits import logits_of, predicted_class
+from models.losses import loss_named
+from models.schedules import learning_rate_factor, make_optimizer
+
+
+class ClassifierModule(pl.LightningModule):
+    """Train a classifier, or a regressor under ``loss="regression"``.
+
+    Batches are dictionaries: images ``{image, label, id}``, texts ``{input_ids, attention_mask, label, id}``,
+    regression ``{x, y, id}``. Logged per epoch: ``train_loss``, ``val_loss`` (means over samples), and
+    ``train_accuracy``, ``val_accuracy`` or, for regression, ``train_rmse``, ``val_rmse``.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Anything that :func:`models.logits.logits_of` can call.
+    n_classes : int
+        Number of classes (ignored for regression).
+    total_steps : int
+        Optimiser steps of the whole training, for the schedule.
+    loss : str
+        One of :data:`models.losses.LOSSES`.
+    optimizer, lr, momentum, weight_decay
+        See :func:`models.schedules.make_optimizer`.
+    schedule, warmup, milestones, gamma
+        See :func:`models.schedules.learning_rate_factor`; applied per step.
+    center_output : bool
+        Train f(theta) - f(theta_0), the output minus that of a frozen copy taken now (arXiv 1812.07956).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        n_classes: int,
+        total_steps: int,
+        loss: str = "cross_entropy",
+        optimizer: str = "sgd",
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        warmup: float = 0.0,
+        milestones: Sequence[float] = (),
+        gamma: float = 0.1,
+        center_output: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss_named(loss)
+        self.is_regression = loss == "regression"
+        self._optimizer = {"name": optimizer, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        self._schedule: dict[str, Any] = {
+            "total_steps": total_steps,
+            "schedule": schedule,
+            "warmup": warmup,
+            "milestones": list(milestones),
+            "gamma": gamma,
+        }
+        learning_rate_factor(0, **self._schedule)
+        # Held in a tuple so that the frozen copy stays out of state_dict, checkpoints and parameter lists.
+        self._initial: tuple[nn.Module, ...] = ()
+        if center_output:
+            self._initial = (copy.deepcopy(model).requires_grad_(False).eval(),)
+        self.metrics = nn.ModuleDict()
+        for part in ("train", "val"):
+            self.metrics[f"{part}_loss"] = MeanMetric()
+            if self.is_regression:
+                self.metrics[f"{part}_rmse"] = MeanSquaredError(squared=False)
+            else:
+                self.metrics[f"{part}_accuracy"] = MulticlassAccuracy(num_classes=max(2, n_classes), average="micro")
+
+    def forward(self, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
+        """Return the outputs for a batch, centred where asked for."""
+        outputs = logits_of(self.model, batch)
+        if self._initial:
+            with torch.no_grad():
+                initial = logits_of(self._initial[0], batch)
+            outputs = outputs - initial
+        return outputs
+
+    def on_fit_start(self) -> None:
+        """Move the frozen initial copy to the device and precision that training uses."""
+        for initial in self._initial:
+            parameter = next(self.model.parameters())
+            initial.to(device=self.device, dtype=parameter.dtype)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of one training batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Update the metrics with one validation batch."""
+        self._step(batch, "val")
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser over the trained parameters, with the schedule applied at every step."""
+        options = dict(self._optimizer)
+        optimizer = make_optimizer(self.model.parameters(), str(options.pop("name")), **options)  # type: ignore[arg-type]
+        factor = functools.partial(learning_rate_factor, **self._schedule)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
+        outputs = self(batch)
+        targets = batch["y"] if self.is_regression else batch["label"]
+        loss = self.loss(outputs, targets)
+        if self.is_regression:
+            score, seen = "rmse", outputs.detach()
+            targets = targets.reshape(outputs.shape)
+        else:
+            score, seen = "accuracy", predicted_class(outputs.detach())
+        self._update(f"{part}_loss", loss.detach(), len(targets))
+        self._update(f"{part}_{score}", seen, targets)
+        return loss
+
+    def _update(self, name: str, *values: Any) -> None:
+        metric = self.metrics[name]
+        if not isinstance(metric, Metric):
+            raise TypeError(f"{name} is not a metric")
+        metric.update(*values)
+        self.log(name, metric, on_step=False, on_epoch=True, batch_size=1)

@@ -1,0 +1,57 @@
+"""One way to ask any network of the project for its outputs on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TENSOR_INPUTS = ("image", "x")
+
+
+def logits_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "n c"]:
+    """Run a network on a batch and unwrap its outputs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes one tensor (images, regression inputs) or keywords (texts) and returns a tensor or a transformers
+        ``ModelOutput``.
+    batch : mapping
+        With ``image`` or ``x``, or with ``input_ids`` and ``attention_mask``; other keys are ignored.
+
+    Returns
+    -------
+    Tensor, shape (n, c)
+        Logits, or regression outputs.
+
+    Raises
+    ------
+    KeyError
+        If the batch holds no input that is known here.
+    """
+    if "input_ids" in batch:
+        if "attention_mask" not in batch:
+            raise KeyError("a text batch needs an explicit attention_mask beside input_ids")
+        outputs = model(**{name: batch[name] for name in TEXT_INPUTS if name in batch})
+    else:
+        name = next((name for name in TENSOR_INPUTS if name in batch), None)
+        if name is None:
+            raise KeyError(f"no model input in a batch with keys {sorted(batch)}; expected image, x or input_ids")
+        outputs = model(batch[name])
+    return outputs if isinstance(outputs, Tensor) else outputs.logits
+
+
+def predicted_class(logits: Float[Tensor, "n c"]) -> Tensor:
+    """Decide: the largest logit, or for a single logit class 1 where it is positive (0 counts as class 0).
+
+    Returns
+    -------
+    Tensor of int64, shape (n,)
+    """
+    if logits.shape[1] == 1:
+        return (logits[:, 0] > 0).to(torch.int64)
+    return logits.argmax(dim=1)

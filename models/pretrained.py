@@ -1,0 +1,138 @@
+"""Hugging Face classifiers from a random configuration or from local safetensors weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+SOURCES = ("random", "hub", "path", "packaged")
+
+
+def build_hugging_face(
+    auto_class: str,
+    family: str,
+    *,
+    n_classes: int,
+    weights: str,
+    id: str | None,
+    revision: str | None,
+    path: str | None,
+    architecture: Mapping[str, Any],
+) -> nn.Module:
+    """Build a transformers classifier whose per-sample gradients can be taken by ``torch.func``.
+
+    Attention is always ``eager`` (the other implementations raise under ``vmap``) and no key-value cache is
+    returned. Nothing is downloaded and no pickle is opened: weights are local and in safetensors.
+
+    Parameters
+    ----------
+    auto_class : str
+        Name of a transformers ``Auto*`` class, such as ``AutoModelForSequenceClassification``.
+    family : str
+        Model type, such as ``gpt2``; weights of another type are refused.
+    n_classes : int
+        Number of logits.
+    weights : {"random", "hub", "path", "packaged"}
+        ``hub`` reads the local Hugging Face cache at (``id``, ``revision``); ``path`` and ``packaged`` read a
+        saved-model folder.
+    id, revision : str, optional
+        Repository and commit for ``hub``.
+    path : str, optional
+        Folder for ``path`` and ``packaged``.
+    architecture : mapping
+        Configuration fields, such as ``n_layer``; with stored weights only those that change no shape, such as
+        dropout rates, make sense.
+
+    Returns
+    -------
+    nn.Module
+        In float32; weights that the source lacks (the classification head) are drawn from the default generator.
+
+    Raises
+    ------
+    ValueError
+        Unknown source or family, missing ``id`` or ``path``, or a body that the stored weights do not fill.
+    FileNotFoundError
+        The weights are not on this machine, or not as safetensors.
+    """
+    if weights not in SOURCES:
+        raise ValueError(f"unknown model.weights {weights!r}; choose one of {', '.join(SOURCES)}")
+    import transformers
+
+    factory = getattr(transformers, auto_class)
+    fields = {"num_labels": n_classes, **architecture}
+    if weights == "random":
+        try:
+            config = transformers.AutoConfig.for_model(family, **fields)
+        except ValueError as error:
+            raise ValueError(f"transformers has no model family {family!r}") from error
+        _complete(config)
+        return factory.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    source, where = _locate(weights, id, path)
+    options = {"revision": revision, "local_files_only": True}
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, **options, **fields)
+        if config.model_type != family:
+            raise ValueError(f"{where} holds a {config.model_type!r} model, but model.family is {family!r}")
+        _complete(config)
+        with _quiet_loading(transformers):
+            model, report = factory.from_pretrained(
+                source,
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                output_loading_info=True,
+                **options,
+            )
+    except OSError as error:
+        raise FileNotFoundError(
+            f"no safetensors weights at {where} on this machine. Fetch them once where there is a network "
+            "(`huggingface-cli download ID --revision COMMIT`), or choose model.weights=path with a saved-model "
+            "folder, or model.weights=random"
+        ) from error
+    body = f"{model.base_model_prefix}."
+    lacking = sorted(key for key in report["missing_keys"] if key.startswith(body) and "pooler" not in key)
+    if lacking:
+        raise ValueError(f"{where} lacks {len(lacking)} weights of the model's body, such as {lacking[0]!r}")
+    return model
+
+
+def _complete(config: Any) -> None:
+    """Set what batched, cache-free classification needs."""
+    config.use_cache = False
+    if getattr(config, "pad_token_id", None) is None and getattr(config, "eos_token_id", None) is not None:
+        config.pad_token_id = config.eos_token_id
+
+
+def _locate(weights: str, id: str | None, path: str | None) -> tuple[str, str]:
+    """Return what transformers loads from, and how to name it in messages."""
+    if weights == "hub":
+        if id is None:
+            raise ValueError("model.weights=hub needs model.id (and model.revision, a commit)")
+        return id, f"hub repository {id!r}"
+    if path is None:
+        raise ValueError(f"model.weights={weights} needs model.path, a saved-model folder")
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"model.path {path!r} is not a folder")
+    return path, f"folder {path!r}"
+
+
+@contextmanager
+def _quiet_loading(transformers: Any) -> Iterator[None]:
+    """Silence transformers' loading bar and its report of a newly drawn head, which is what we asked for."""
+    logging = transformers.utils.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
