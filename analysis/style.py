@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,7 +17,7 @@ PALETTE: Sequence[str] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9",
 REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
 
-_RC = {
+_RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -27,7 +29,7 @@ _RC = {
     "grid.color": "#E6E8EB",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=list(PALETTE)),
+    "axes.prop_cycle": cycler(color=list(PALETTE)),
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.hashsalt": "seedscope",

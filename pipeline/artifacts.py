@@ -117,7 +117,7 @@ class Artifact:
             found = file_sha256(path)
             if found != expected["sha256"]:
                 raise CorruptArtifact(
-                    f"{path} has sha256 {found[:12]}..., its manifest says {expected['sha256'][:12]}.... {self._way_out}"
+                    f"{path} has sha256 {found[:12]}…, its manifest says {expected['sha256'][:12]}…. {self._way_out}"
                 )
             self._checked.add(name)
         return path
@@ -179,7 +179,7 @@ class Store:
         self.root = root
 
     def folder(self, stage: str, slug: str, key: str) -> Path:
-        """Final folder of an artefact."""
+        """Name the final folder of an artefact."""
         return self.root / stage / f"{slug}-{key}"
 
     def state(self, folder: Path) -> str:

@@ -146,7 +146,9 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
                 raise
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
             complete(folder, identity, provenance(node.command, time.monotonic() - started))
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:
         if (plain := storage_error(error, partial_of(folder))) is not None:
             raise plain from error
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 
@@ -19,32 +20,37 @@ class CorruptArtifact(UserError):
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = 64 * 1024
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def storage_error(error: OSError, folder: Path) -> UserError | None:
-    """Translate an operating-system error about the store into one sentence.
+def storage_error(error: Exception, folder: Path) -> UserError | None:
+    """Translate an error while writing to the store into one sentence.
 
     Parameters
     ----------
-    error : OSError
-        What the system said.
+    error : Exception
+        What was raised. Writers such as numpy's lose the system's error number on a full disk, so the
+        free space is looked at too.
     folder : Path
         Where we were writing.
 
     Returns
     -------
     UserError or None
-        None where the error is neither a full disk nor a folder that cannot be written.
+        None where the cause is neither a full disk nor a folder that cannot be written.
     """
-    if error.errno in _FULL:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL or (number is None and _free_bytes(folder) < _NO_ROOM):
         return UserError(
-            f"No space left while writing {error.filename or folder} ({error.strerror}). Finished artefacts are "
-            "untouched; free some space or set paths.store to another disk, then run the same command again."
+            f"No space left while writing {folder} ({error}). Finished artefacts are untouched; free some space or "
+            "set paths.store to another disk, then run the same command again."
         )
-    if error.errno in _READ_ONLY:
-        return UserError(
-            f"Cannot write to {error.filename or folder} ({error.strerror}). Set paths.store to a folder that "
-            "you can write to."
-        )
+    if number in _READ_ONLY:
+        return UserError(f"Cannot write to {folder} ({error}). Set paths.store to a folder that you can write to.")
     return None
+
+
+def _free_bytes(folder: Path) -> float:
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    return float("inf") if existing is None else shutil.disk_usage(existing).free

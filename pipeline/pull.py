@@ -56,7 +56,7 @@ class Puller:
     _total: int = field(default=0, repr=False)
 
     def folder(self, node: Node) -> Path:
-        """Final folder of a node."""
+        """Name the final folder of a node."""
         return self.store.folder(node.stage.name, node.slug, node.key)
 
     def pull(self, node: Node) -> Artifact:

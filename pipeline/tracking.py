@@ -67,7 +67,7 @@ class WandbTracker(Tracker):
                 "command": node.command,
             },
             dir=str(folder),
-            mode=settings.mode,
+            mode="online" if settings.mode == "online" else "offline",
             resume="allow",
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off"),

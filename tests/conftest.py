@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-_hook = install_import_hook(["models", "kernels", "analysis", "pipeline"], "beartype.beartype")
+import tests.typecheck  # noqa: F401 - the import hook names it
+
+_hook = install_import_hook(["models", "kernels", "analysis", "pipeline"], "tests.typecheck.checked")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,0 +1,88 @@
+"""A small stage table with functions that count how often they run, for tests of the store alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.keys import schema_defaults
+from pipeline.schema import RunConfig
+from pipeline.stages import STAGES, Stage
+
+HERE = "tests.pipeline.toy_stages"
+
+
+def _on(**roles):
+    return lambda config: {role: (stage, config) for role, stage in roles.items()}
+
+
+TOY = {
+    "draw": Stage("draw", f"{HERE}:draw", ("seeds", "training")),
+    "square": Stage("square", f"{HERE}:square", ("kernel",), needs=_on(draw="draw")),
+    "total": Stage("total", f"{HERE}:total", ("statistics", "experiment_name"), gathers=lambda config: ["square"]),
+}
+
+
+def toy_defaults() -> dict:
+    return {
+        name: {"version": stage.version, "frozen": schema_defaults(RunConfig(), stage.sections), "added": {}}
+        for name, stage in {**STAGES, **TOY}.items()
+    }
+
+
+def install(patch) -> None:
+    """Put the toy stages beside the real ones, through pytest's monkeypatch."""
+    table = toy_defaults()
+    for name, stage in TOY.items():
+        patch.setitem(STAGES, name, stage)
+    patch.setattr("pipeline.keys.defaults_table", lambda: table)
+
+
+def _count(name: str) -> None:
+    if folder := os.environ.get("TOY_COUNTS"):
+        with open(Path(folder) / name, "a") as stream:
+            stream.write(f"{os.getpid()}\n")
+
+
+def draw(build):
+    """Ten steps, each kept in scratch; resumes behind the last finished one."""
+    _count("draw")
+    seed = build.config.seeds.init
+    if seed == 13:
+        raise ValueError("unlucky seed")
+    rows = []
+    for step in range(10):
+        path = build.scratch / f"{step}.npy"
+        if not path.exists():
+            if os.environ.get("TOY_KILL") == f"draw{step}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, np.random.default_rng([seed, step]).normal(size=3))
+            os.replace(temporary, path)
+        rows.append(np.load(path))
+        (build.folder / "half-written.txt").write_text("x" * step)
+        time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
+    (build.folder / "half-written.txt").unlink()
+    build.write_arrays("draws.safetensors", {"draws": np.stack(rows)})
+    return {"seed": seed}
+
+
+def square(build):
+    _count("square")
+    draws = build.inputs["draw"].arrays("draws.safetensors")["draws"]
+    build.write_arrays("square.safetensors", {"square": draws**2})
+    return {"sum": float((draws**2).sum())}
+
+
+def total(build):
+    _count("total")
+    members = build.members["square"]
+    build.write_table(
+        "total.parquet",
+        {"seed": [m.labels["seed"] for m in members], "sum": [m.artifact.metrics["sum"] for m in members]},
+    )
+    return {"n": len(members)}
