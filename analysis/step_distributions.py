@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+Real = float | int
 Sample = Num[np.ndarray, " _"] | Num[Tensor, " _"]
 Rows = Num[np.ndarray, "_ _"] | Num[Tensor, "_ _"]
 
@@ -126,7 +127,7 @@ class StepReference:
     """
 
     atoms: Float[Tensor, "r k"]
-    size: float
+    size: Real
     prefix: Float[Tensor, "r k+1"] | None = None
     leave_out: bool = False
 
@@ -176,7 +177,7 @@ class ContinuousReference:
     """
 
     cdf: Callable[[Tensor], Tensor]
-    size: float = math.inf
+    size: Real = math.inf
 
     def take(self, rows: slice) -> ContinuousReference:
         """One distribution serves every candidate."""

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from analysis.step_distributions import (
     ContinuousReference,
+    Real,
     Reference,
     Rows,
     Sample,
@@ -102,7 +103,7 @@ def _candidate(values: Sample, weights: Num[np.ndarray, " _"] | None) -> SortedR
     return SortedRuns(ordered, prefix=prefix)
 
 
-def check_delta(delta: float) -> None:
+def check_delta(delta: Real) -> None:
     """Refuse tolerances that decide nothing.
 
     Raises
@@ -117,7 +118,7 @@ def check_delta(delta: float) -> None:
         warnings.warn(f"delta = {delta:.3g} is so wide that few candidates can be rejected", UserWarning, stacklevel=3)
 
 
-def check_alpha(alpha: float) -> None:
+def check_alpha(alpha: Real) -> None:
     """Refuse trimming shares outside [0, 1)."""
     if not 0 <= alpha < 1:
         raise ValueError(f"alpha = {alpha} is outside [0, 1): it is the share of the candidate that may be trimmed")
@@ -127,7 +128,7 @@ def trimming_level(
     candidate: Sample,
     reference: Sample | Reference | Callable[[Tensor], Tensor],
     *,
-    delta: float,
+    delta: Real,
     candidate_weights: Num[np.ndarray, " _"] | None = None,
     reference_weights: Num[np.ndarray, " _"] | None = None,
 ) -> float:
@@ -159,7 +160,7 @@ def robust_ks_distance(
     candidate: Sample,
     reference: Sample | Reference | Callable[[Tensor], Tensor],
     *,
-    alpha: float,
+    alpha: Real,
     candidate_weights: Num[np.ndarray, " _"] | None = None,
     reference_weights: Num[np.ndarray, " _"] | None = None,
 ) -> float:
@@ -178,7 +179,7 @@ def trimming_results(
     gaps: Rows,
     reference: Sample | Rows | Reference | Callable[[Tensor], Tensor],
     *,
-    deltas: Sequence[float],
+    deltas: Sequence[Real],
     device: str | torch.device | None = None,
     memory: int = 2**31,
 ) -> list[TrimmingResult]:
@@ -208,7 +209,7 @@ def trimming_levels(
     gaps: Rows,
     reference: Sample | Rows | Reference | Callable[[Tensor], Tensor],
     *,
-    delta: float,
+    delta: Real,
     device: str | torch.device | None = None,
     memory: int = 2**31,
 ) -> Float[np.ndarray, " m"]:
@@ -220,7 +221,7 @@ def robust_ks_curves(
     gaps: Rows,
     reference: Sample | Rows | Reference | Callable[[Tensor], Tensor],
     *,
-    alphas: Sequence[float],
+    alphas: Sequence[Real],
     device: str | torch.device | None = None,
 ) -> Float[np.ndarray, "a m"]:
     """D(alpha) of every run on a grid of trimming shares, for plots."""
@@ -231,7 +232,7 @@ def robust_ks_curves(
     return torch.stack([robust_distance(cells, 1 / (1 - alpha)) for alpha in alphas]).cpu().numpy()
 
 
-def optimal_trimming(candidate: Sample, reference: Sample | Reference, *, alpha: float) -> TrimmingPlan:
+def optimal_trimming(candidate: Sample, reference: Sample | Reference, *, alpha: Real) -> TrimmingPlan:
     """Density of an optimal trimming at each candidate value, for strips and shaded distributions.
 
     The trimmed distribution is H = g + sF with g the mid-point between the running extremes of hi - sF (from

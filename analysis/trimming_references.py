@@ -1,8 +1,8 @@
 """Three consensus references of many runs, and the levels of runs against them.
 
-``logit_mean`` averages the gap over runs for each example, ``mixture`` pools all values (the average of the runs'
-distributions, the only one that tends to the expected distribution by construction), ``quantile_mean`` averages the
-sorted runs. A run that belongs to its own reference is left out of it.
+``logit_mean`` averages the gap over runs for each example, ``mixture`` pools all values (the average of the
+runs' distributions, the only one that tends to the expected distribution by construction), ``quantile_mean``
+averages the sorted runs. A run that belongs to its own reference is left out of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.step_distributions import Reference, Rows, SortedRuns, StepReference, as_float_tensor, sort_values
+from analysis.step_distributions import Real, Rows, SortedRuns, StepReference, as_float_tensor, build_cells, sort_values
 from analysis.trimming import check_delta
-from analysis.trimming_solver import Tolerance, TrimmingResult, solve_levels
+from analysis.trimming_solver import Tolerance, TrimmingResult, robust_distance, solve_levels
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +41,6 @@ def consensus_reference(runs: Float[Tensor, "m n"], kind: str) -> StepReference:
         return StepReference(sort_values(runs.reshape(1, -1)), size)
     rows = sort_values(runs) if kind == "quantile_mean" else runs
     return StepReference(sort_values(_mean_row(rows)[None]), size)
-
-
-def leave_one_out_reference(runs: Float[Tensor, "m n"], kind: str, rows: slice) -> StepReference:
-    """Reference of each run in ``rows`` against all other runs; mixtures by subtracting counts, means by algebra."""
-    size, count = float(runs.shape[1]), len(runs)
-    if kind == "mixture":
-        return StepReference(sort_values(runs.reshape(1, -1)), size, leave_out=True)
-    values = sort_values(runs) if kind == "quantile_mean" else runs
-    others = (_mean_row(values) * count - values[rows].to(torch.float64)) / (count - 1)
-    return StepReference(sort_values(others), size)
 
 
 def _mean_row(runs: Float[Tensor, "m n"]) -> Float[Tensor, " n"]:
@@ -93,14 +83,15 @@ class ConsensusLevels:
     left_out : bool
         Each run was compared with the others (leave-one-out), not with a disjoint set.
     noise_limited : dict
-        Delta to whether it lies below the DKW tolerance of these sample sizes, so that noise alone moves levels.
+        Delta to whether it lies below the DKW tolerance of these sample sizes, so that noise alone moves
+        levels.
     """
 
     results: dict[tuple[str, float], TrimmingResult]
     left_out: bool
     noise_limited: dict[float, bool]
 
-    def level(self, kind: str, delta: float) -> Float[np.ndarray, " m"]:
+    def level(self, kind: str, delta: Real) -> Float[np.ndarray, " m"]:
         """Levels against one reference at one tolerance."""
         return self.results[kind, delta].level
 
@@ -109,9 +100,9 @@ def consensus_levels(
     gaps: Rows,
     reference_gaps: Rows | None = None,
     *,
-    deltas: Sequence[float],
+    deltas: Sequence[Real],
     kinds: Sequence[str] = REFERENCES,
-    noise_delta: float | None = None,
+    noise_delta: Real | None = None,
     device: str | torch.device | None = None,
     memory: int = 2**31,
 ) -> ConsensusLevels:
@@ -178,7 +169,7 @@ def _reference_runs(candidates: Tensor, reference_gaps: Rows | None) -> tuple[Te
         shared = [i for i, row in enumerate(candidates.cpu().numpy()) if row.tobytes() in known]
         if shared:
             raise ValueError(
-                f"candidates {shared[:10]} are also reference runs: pass all runs once (leave-one-out), or disjoint sets"
+                f"candidates {shared[:10]} are also reference runs: pass all runs once (leave-one-out) or disjoint sets"
             )
     return others, False
 
@@ -186,10 +177,11 @@ def _reference_runs(candidates: Tensor, reference_gaps: Rows | None) -> tuple[Te
 def _left_out(
     gaps: Tensor, runs: SortedRuns, kind: str, tolerances: Sequence[Tolerance], memory: int
 ) -> list[TrimmingResult]:
+    size = float(gaps.shape[1])
     if kind == "mixture":
-        shared = leave_one_out_reference(gaps, kind, slice(None))
-        return solve_levels(runs, shared, tolerances, memory=memory)
-    # Row references are as large as the candidates: make them by chunks too.
+        pooled = StepReference(sort_values(gaps.reshape(1, -1)), size, leave_out=True)
+        return solve_levels(runs, pooled, tolerances, memory=memory)
+    # One reference row for each candidate is as large as the candidates: make them by chunks too.
     values = runs.values if kind == "quantile_mean" else gaps
     total = torch.sum(values, dim=0, dtype=torch.float64)
     step = max(1, int(memory // (20 * 8 * values.shape[1])))
@@ -197,7 +189,7 @@ def _left_out(
     for first in range(0, len(gaps), step):
         rows = slice(first, first + step)
         others = sort_values((total - values[rows].to(torch.float64)) / (len(gaps) - 1))
-        reference = StepReference(others, float(gaps.shape[1]))
+        reference = StepReference(others, size)
         parts.append(solve_levels(runs.take(rows), reference, tolerances, memory=memory))
     return [_joined(list(part)) for part in zip(*parts, strict=True)]
 
@@ -221,7 +213,7 @@ def disjoint_halves(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarra
     return np.sort(order[: count // 2]), np.sort(order[count // 2 :])
 
 
-def pairwise_levels(gaps: Rows, *, delta: float, memory: int = 2**31) -> Float[np.ndarray, "m m"]:
+def pairwise_levels(gaps: Rows, *, delta: Real, memory: int = 2**31) -> Float[np.ndarray, "m m"]:
     """Level of run i (row) when run j (column) is the reference; not symmetric, m^2 solves."""
     check_delta(delta)
     runs = SortedRuns.of(as_float_tensor(gaps, "gaps"))
@@ -233,11 +225,7 @@ def pairwise_levels(gaps: Rows, *, delta: float, memory: int = 2**31) -> Float[n
     return np.stack(columns, axis=1)
 
 
-def reference_distances(
-    first: Reference, second: Reference
-) -> float:
-    """Kolmogorov-Smirnov distance between two step references with shared atoms rows."""
-    if not isinstance(first, StepReference) or not isinstance(second, StepReference):
-        raise TypeError("distances between references need two step references")
+def reference_distance(first: StepReference, second: StepReference) -> float:
+    """Kolmogorov-Smirnov distance between two shared references."""
     runs = SortedRuns(first.atoms, prefix=first.prefix)
-    return float(solve_levels(runs, second, [Tolerance(0.0)])[0].ks[0])
+    return float(robust_distance(build_cells(runs, second), 1.0)[0])

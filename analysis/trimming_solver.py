@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analysis.step_distributions import Cells, Positions, Reference, SortedRuns, build_cells
+from analysis.step_distributions import Cells, Positions, Real, Reference, SortedRuns, build_cells
 
 TINY = 1e-12
 """Slack of the comparisons D <= delta: far above float64 rounding, far below 1/n of any sample."""
@@ -26,8 +26,8 @@ WORK_ARRAYS = 14
 class Tolerance:
     """Accept a trimming where D <= constant + slope * s with s = 1/(1 - alpha)."""
 
-    constant: float
-    slope: float = 0.0
+    constant: Real
+    slope: Real = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _worst_lines(cells: Cells, s: Float[Tensor, " m"]) -> tuple[Float[Tensor, "3
     return torch.cat(tops, dim=1).T, torch.cat(slopes, dim=1).T
 
 
-def robust_distance(cells: Cells, s: float) -> Float[Tensor, " m"]:
+def robust_distance(cells: Cells, s: Real) -> Float[Tensor, " m"]:
     """Evaluate D at density bound s >= 1, for each candidate."""
     at = torch.full((len(cells.lo),), s, dtype=torch.float64, device=cells.lo.device)
     tops, slopes = _worst_lines(cells, at)

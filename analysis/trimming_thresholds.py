@@ -1,7 +1,8 @@
 """How close is close enough: tolerances for the robust KS distance, intervals for the level, and p-values.
 
-Constants follow the Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant; for two samples the constant 2 is
-proved for n = m >= 458 (Wei and Dudley, 2012). Below that, `exact_ks_threshold` gives the exact quantile.
+Constants follow the Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant; for two samples the
+constant 2 is proved for n = m >= 458 (Wei and Dudley, 2012). Below that, `exact_ks_threshold` gives the exact
+quantile.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from analysis.step_distributions import Reference, Rows, Sample, SortedRuns, as_float_tensor
+from analysis.step_distributions import Real, Reference, Rows, Sample, SortedRuns, as_float_tensor
 from analysis.trimming import as_reference, check_delta
 from analysis.trimming_solver import Tolerance, solve_levels
 
@@ -23,18 +24,18 @@ PROVED_FROM = 458
 """Smallest n = m for which the two-sample DKW inequality is proved with constant 2."""
 
 
-def _check(eps: float, *sizes: float) -> None:
+def _check(eps: Real, *sizes: Real) -> None:
     if not 0 < eps < 1:
         raise ValueError(f"eps = {eps} is outside (0, 1): it is the false-alarm rate, for example 0.01")
     if min(sizes) < 1:
         raise ValueError(f"sample sizes must be at least 1, got {sizes}")
 
 
-def dkw_threshold(n: float, m: float = math.inf, *, eps: float = 0.01) -> float:
+def dkw_threshold(n: Real, m: Real = math.inf, *, eps: Real = 0.01) -> float:
     """Tolerance that two samples of one law exceed with probability at most ``eps`` (about; see the module).
 
-    delta = sqrt((n + m)/(n m) * ln(2/eps)/2), which is sqrt(ln(2/eps)/n) at n = m. Pooled runs that share their
-    inputs count once: m is the number of examples, not runs times examples.
+    delta = sqrt((n + m)/(n m) * ln(2/eps)/2), which is sqrt(ln(2/eps)/n) at n = m. Pooled runs that share
+    their inputs count once: m is the number of examples, not runs times examples.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def dkw_threshold(n: float, m: float = math.inf, *, eps: float = 0.01) -> float:
     return delta
 
 
-def examples_for_threshold(delta: float, *, eps: float = 0.01) -> int:
+def examples_for_threshold(delta: Real, *, eps: Real = 0.01) -> int:
     """Examples per sample (n = m) at which the DKW tolerance falls to ``delta``."""
     _check(eps, 1)
     check_delta(delta)
@@ -67,30 +68,27 @@ def examples_for_threshold(delta: float, *, eps: float = 0.01) -> int:
     return math.ceil(math.log(2 / eps) / delta**2)
 
 
-def ks_tail(distance: float, n: int, m: int) -> float:
+def ks_tail(distance: Real, n: int, m: int) -> float:
     """Exact probability that two continuous samples of one law are at least ``distance`` apart (KS).
 
     Counts lattice paths that stay inside |i/n - j/m| < distance (Hodges, 1957), as probabilities, in O(n m).
     """
     _check(0.5, n, m)
-    columns = np.arange(m + 1)
-    # Paths inside, divided by the number of all paths to the same point: weights of the two last steps.
-    inside = np.where(columns / m < distance - 1e-12, 1.0, 0.0)
-    inside = np.cumprod(inside)
-    for i in range(1, n + 1):
-        allowed = np.abs(i / n - columns / m) < distance - 1e-12
-        down = inside * (i / (i + columns))
-        row = np.empty_like(inside)
-        left = 0.0
-        for j in range(m + 1):
-            left = (down[j] + (left * j / (i + j) if j else 0.0)) if allowed[j] else 0.0
-            row[j] = left
-        inside = row
-    return float(min(1.0, max(0.0, 1 - inside[m])))
+    ahead = np.arange(n + 1)
+    inside = np.zeros(n + 1)
+    inside[0] = 1.0
+    # After k steps, inside[i] is the share of paths to (i, k - i) that never left the band.
+    for k in range(1, n + m + 1):
+        came = np.concatenate([[0.0], inside[:-1]]) * ahead
+        inside = (came + inside * (k - ahead)) / k
+        behind = k - ahead
+        reachable = (behind >= 0) & (behind <= m)
+        inside[~reachable | (np.abs(ahead / n - behind / m) >= distance - 1e-12)] = 0.0
+    return float(min(1.0, max(0.0, 1 - inside[n])))
 
 
-def exact_ks_threshold(n: int, m: int, *, eps: float = 0.01) -> float:
-    """Smallest tolerance that two continuous samples of one law exceed with probability at most ``eps``, exactly.
+def exact_ks_threshold(n: int, m: int, *, eps: Real = 0.01) -> float:
+    """Smallest tolerance that two continuous samples of one law exceed with probability at most ``eps``.
 
     Raises
     ------
@@ -111,7 +109,7 @@ def exact_ks_threshold(n: int, m: int, *, eps: float = 0.01) -> float:
     return low / steps
 
 
-def contamination_tolerance(n: float, m: float, *, eps: float = 0.01) -> Tolerance:
+def contamination_tolerance(n: Real, m: Real, *, eps: Real = 0.01) -> Tolerance:
     """Tolerance A + B s that is calibrated at every level, A = sqrt(ln(4/eps)/2m) and B = sqrt(ln(4/eps)/2n)."""
     _check(eps, n, m)
     return Tolerance(math.sqrt(math.log(4 / eps) / (2 * m)), math.sqrt(math.log(4 / eps) / (2 * n)))
@@ -135,7 +133,7 @@ class LevelInterval:
     contamination: Float[np.ndarray, " m"]
 
 
-def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: float, eps: float = 0.01) -> LevelInterval:
+def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: Real, eps: Real = 0.01) -> LevelInterval:
     """Interval that holds the population level with probability 1 - eps, however the laws look.
 
     Since |D(s; F, G) - D(s; F', G')| <= ||G - G'|| + s ||F - F'||, the ends solve D <= delta + A + B s and
