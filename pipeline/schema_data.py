@@ -80,6 +80,8 @@ class SplitConfig:
     """Validation share cut from the training rows, stratified; the official test split is kept."""
 
     val: float = 0.1
+    test: float = 0.2
+    """Share cut for testing before that, only where the data set has no official test split."""
     stratify: list[str] = field(default_factory=lambda: ["label"])
     """Any of label, domain."""
     leaks: str = "drop"

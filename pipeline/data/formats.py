@@ -93,7 +93,9 @@ def decode_lines(content: bytes, encoding: str, name: str) -> list[str]:
         try:
             decoded.append(line.rstrip(b"\r").decode(encoding))
         except UnicodeDecodeError as error:
-            raise DataError(f"{name}, row {row}: not valid {encoding} ({error.reason} at byte {error.start})") from error
+            raise DataError(
+                f"{name}, row {row}: not valid {encoding} ({error.reason} at byte {error.start})"
+            ) from error
     return decoded
 
 
@@ -117,8 +119,11 @@ def parse_table(content: bytes, columns: Sequence[str] | None, *, encoding: str,
         With the row number of the first row with another number of fields.
     """
     lines = (line + "\n" for line in decode_lines(content, encoding, name))
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows: Iterable[list[str]] = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+    rows: Iterable[list[str]] = (
+        csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if delimiter == "\t"
+        else csv.reader(lines, delimiter=delimiter)
+    )
     table: dict[str, list[str]] = {column: [] for column in columns} if columns is not None else {}
     for row, fields in enumerate(rows):
         if not table:

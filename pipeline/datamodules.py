@@ -1,0 +1,225 @@
+"""Batches and kernel inputs of one view of a data set, for training and for every stage after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from pipeline.data.errors import DataError
+from pipeline.data.images import crop_and_flip, normalise_images
+from pipeline.data.view import DataView, Split, load_view
+from pipeline.schema_data import DataConfig
+
+Batch = dict[str, Tensor]
+AUGMENTATIONS = ("none", "crop_flip")
+
+
+@dataclass(frozen=True)
+class KernelInputs:
+    """Un-augmented rows of one split in the form that a network and the kernel engine take.
+
+    Attributes
+    ----------
+    inputs : Tensor or dict of str to Tensor
+        Normalised images (n, c, h, w) or vectors (n, d); for texts ``input_ids`` and ``attention_mask`` (n, t).
+    ids : Tensor of int64, shape (n,)
+        Sample ids.
+    labels : Tensor
+        int64 labels (n,), or regression targets (n, k).
+    """
+
+    inputs: Tensor | dict[str, Tensor]
+    ids: Int64[Tensor, " n"]
+    labels: Tensor
+
+
+class DataModule:
+    """In-memory splits of one data set with everything that turns rows into tensors.
+
+    Parameters
+    ----------
+    view : DataView
+        The rows.
+    config : DataConfig
+        Normalisation, augmentation and tokenisation.
+    cache : Path
+        Where tokenizer archives lie (``paths.cache``).
+    dtype : torch.dtype
+        Of images, vectors and regression targets.
+
+    Examples
+    --------
+    >>> data = DataModule.load(prepared.folder, config.data, Path(config.paths.cache))
+    >>> data.batch("train", range(32), generator=torch.Generator().manual_seed(0)).keys()
+    dict_keys(['image', 'label', 'id'])
+    """
+
+    def __init__(self, view: DataView, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> None:
+        if config.image.augment not in AUGMENTATIONS:
+            raise DataError(f"data.image.augment={config.image.augment} is not one of {', '.join(AUGMENTATIONS)}.")
+        self.view = view
+        self.config = config
+        self.cache = cache
+        self.dtype = dtype
+        self._tokens: dict[str, dict[str, Tensor]] = {}
+
+    @classmethod
+    def load(cls, folder: Path, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> DataModule:
+        """Open a finished prepare artefact under the view of a configuration."""
+        return cls(load_view(folder, config), config, cache, dtype)
+
+    @property
+    def kind(self) -> str:
+        """``image``, ``text`` or ``vector``."""
+        return self.view.kind
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, such as train, val, test, test_ood."""
+        return list(self.view.splits)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 0 for regression."""
+        return self.view.n_classes
+
+    @property
+    def class_names(self) -> list[str]:
+        """One name per class."""
+        return self.view.class_names
+
+    @property
+    def n_targets(self) -> int:
+        """Width of the output: the number of classes, or of regression targets."""
+        return self.n_classes or int(next(iter(self.view.splits.values())).targets.shape[1])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (c, h, w), (d,), or (max_length,) for texts."""
+        inputs = next(iter(self.view.splits.values())).inputs
+        return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else (self.config.text.max_length,)
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of the prepared data set."""
+        return self.view.fingerprint
+
+    @property
+    def augments(self) -> bool:
+        """Whether training batches are augmented and so need a generator."""
+        return self.kind == "image" and self.config.image.augment != "none"
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer of a text data set, right-padding, with a padding token."""
+        from pipeline.data.tokenize import load_tokenizer
+
+        return load_tokenizer(self.config.text, self.cache)
+
+    def split(self, name: str) -> Split:
+        """Rows of a split.
+
+        Raises
+        ------
+        DataError
+            If the view has no split of that name.
+        """
+        if name not in self.view.splits:
+            raise DataError(f"data={self.config.name} has no split {name!r}; it has {', '.join(self.splits)}.")
+        return self.view.splits[name]
+
+    def size(self, name: str) -> int:
+        """Count the rows of a split."""
+        return len(self.split(name))
+
+    def ids(self, name: str) -> Int64[Tensor, " n"]:
+        """Sample ids of a split."""
+        return self.split(name).ids
+
+    def labels(self, name: str) -> Tensor:
+        """Labels (n,) or regression targets (n, k) of a split."""
+        targets = self.split(name).targets
+        return targets.to(self.dtype) if targets.is_floating_point() else targets
+
+    def injected(self, name: str) -> Bool[Tensor, " n"]:
+        """Mask of the rows that a poison recipe changed; all false without a recipe."""
+        split = self.split(name)
+        return torch.zeros(len(split), dtype=torch.bool) if split.injected is None else split.injected
+
+    def batch(self, name: str, indices: Sequence[int] | Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Build a batch.
+
+        Parameters
+        ----------
+        name : str
+            Split.
+        indices : sequence of int or Tensor of int64
+            Positions inside the split.
+        generator : torch.Generator, optional
+            Random stream of the augmentation. Only the ``train`` split is augmented, and only when a generator
+            is given; every other use sees rows as they are.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Images ``{image, label, id}``; texts ``{input_ids, attention_mask, label, id}``; vectors
+            ``{x, y, id}``, with ``label`` in place of ``y`` where the targets are classes.
+        """
+        split = self.split(name)
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        batch = self._inputs(name, rows, generator if name == "train" else None)
+        batch["label" if self.n_classes else "y"] = self.labels(name)[rows]
+        batch["id"] = split.ids[rows]
+        return batch
+
+    def kernel_inputs(self, name: str, limit: int | None = None) -> KernelInputs:
+        """Rows of a split without augmentation, at most ``limit`` of them.
+
+        The chosen rows follow from the view alone: the first ones of every class in equal numbers (evenly
+        spaced ones for regression), in the order of the view.
+        """
+        rows = self._spread(name, limit)
+        inputs = self._inputs(name, rows, None)
+        return KernelInputs(
+            inputs if self.kind == "text" else next(iter(inputs.values())),
+            self.ids(name)[rows],
+            self.labels(name)[rows],
+        )
+
+    def _spread(self, name: str, limit: int | None) -> Tensor:
+        n = self.size(name)
+        if limit is None or limit >= n:
+            return torch.arange(n)
+        if not self.n_classes:
+            return torch.linspace(0, n - 1, limit).round().to(torch.int64)
+        labels = self.split(name).targets
+        in_class = torch.empty(n, dtype=torch.int64)
+        for value in labels.unique():
+            rows = (labels == value).nonzero()[:, 0]
+            in_class[rows] = torch.arange(len(rows))
+        return in_class.argsort(stable=True)[:limit].sort().values
+
+    def _inputs(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        inputs = self.split(name).inputs
+        if not isinstance(inputs, Tensor):
+            return {key: values[rows] for key, values in self._tokenised(name, inputs).items()}
+        if self.kind == "vector":
+            return {"x": inputs[rows].to(self.dtype)}
+        images, image = inputs[rows], self.config.image
+        if generator is not None and self.augments:
+            images = crop_and_flip(images, image.crop_pad, generator)
+        return {"image": normalise_images(images, image.mean, image.std, self.dtype)}
+
+    def _tokenised(self, name: str, texts: list[str]) -> dict[str, Tensor]:
+        if name not in self._tokens:
+            from pipeline.data.tokenize import encode_texts
+
+            self._tokens[name] = encode_texts(self.tokenizer, texts, self.config.text.max_length)
+        return self._tokens[name]
