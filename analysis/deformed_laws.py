@@ -106,7 +106,7 @@ class DeformedMarchenkoPastur:
         t, w = self.population[None], self.weights[None]
         height = 20.0 * max(self.upper_edge, float(np.max(np.abs(z.real))))
         floor = z.imag
-        levels = max(2, int(np.ceil(np.log(height / floor.min()) / np.log(1.6))))
+        levels = max(2, int(np.ceil(np.log(height / floor.min()) / np.log(3.0))))
         m = -1 / (z.real + 1j * height)
         for level in range(levels + 1):
             target = z.real + 1j * np.maximum(floor, height * (floor.min() / height) ** (level / levels))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.kernel_alignment import feature_target_alignment, kernel_distance, kernel_movement
-from analysis.spectra import alignment, ks_between, leading_vectors, weight_spectrum
+from analysis.spectra import alignment, ks_between, leading_vectors, wasserstein_between, weight_spectrum
 from analysis.spectral_class import classify_spectrum
 from analysis.spectral_outliers import check_perturbation_bounds, count_outliers, spike_margin
 from pipeline.toy_study import ToyConfig, ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
@@ -152,10 +152,12 @@ class _Recorder:
             "kta_centered": feature_target_alignment(now.features, targets, centered=True).value,
             "ck_alignment": alignment(top, targets),
             "ck_ks_start": ks_between(now.ck, start.ck),
+            "ck_wasserstein_start": wasserstein_between(now.ck, start.ck),
             "ck_largest": float(now.ck[0]),
             "ck_movement": kernel_movement(start.conjugate, now.conjugate),
             "ck_distance": kernel_distance(start.conjugate, now.conjugate),
             "ntk_ks_start": ks_between(now.ntk, start.ntk),
+            "ntk_wasserstein_start": wasserstein_between(now.ntk, start.ntk),
             "ntk_largest": float(now.ntk[0]),
             "ntk_movement": kernel_movement(start.tangent, now.tangent),
             "label": named.label,

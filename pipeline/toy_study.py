@@ -99,8 +99,8 @@ class ToyConfig:
             raise ValueError("momentum belongs to gd and sgd; Adam has its own averages (0.9 and 0.999)")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
-        if self.samples < 2 or self.steps < 1 or self.rate < 0:
-            raise ValueError("samples must be at least 2, steps at least 1 and the rate non-negative")
+        if self.samples < 2 or self.steps < 1 or not 0 <= self.rate < math.inf:
+            raise ValueError("samples must be at least 2, steps at least 1 and the rate finite and non-negative")
         if self.batch_size is not None and not 1 <= self.batch_size <= self.samples:
             raise ValueError(f"batch_size must lie between 1 and samples = {self.samples}, got {self.batch_size}")
 
