@@ -21,6 +21,373 @@ always in the same order with the same names and types for every batch of one ca
   the generic per-sample route.
 * ``TiedBlock``: ``block.roles``, blocks of the above types whose gradients **add** to the gradient of one tensor.
 
-Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R, *parameter.shape)}, and ``take(slice)``.
+A parameter that is read in disjoint slices (packed attention projections) comes as several blocks with ``rows``, whose
+gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R, *parameter.shape)}, and ``take(slice)``.
 Tensors are detached, in the precision of the pass, on the model's device. ``T`` may differ between batches (ragged text).
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from kernels.blocks import Block, VectorBlock
+from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
+from kernels.merge import merge_roles
+from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
+from kernels.rules import RULES
+from kernels.trace import ForwardTrace, Use
+
+_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}  # against a wrong layout, whose error is of order one
+
+
+@dataclass
+class FactorBatch:
+    """Factors of one batch: see the module's docstring."""
+
+    rows: slice
+    logits: Float[Tensor, "b k"]
+    labels: Tensor | None
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Where each parameter of the model went.
+
+    ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint tuples of qualified
+    names that together list every parameter. ``reasons`` says why a name fell back; ``route`` is ``"vmap"`` or
+    ``"loop"``, how the fallback differentiates.
+    """
+
+    ruled: tuple[str, ...]
+    fallback: tuple[str, ...]
+    unused: tuple[str, ...]
+    frozen: tuple[str, ...]
+    reasons: dict[str, str]
+    route: str
+
+
+class Capture:
+    """One model prepared for factor capture.
+
+    A few probe samples decide, once, which rule serves which parameter and where its samples lie; the result is held
+    against plain autograd of one sample, so an operation that a rule misreads goes to the generic fallback instead.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    probe : Tensor or mapping
+        A few samples on the model's device.
+    layers : "all", sequence of str or callable
+        Parameters that take part: all trainable ones, those whose name is or starts with an entry (``"fc"`` selects
+        ``fc.weight``), or those for which the callable is true.
+    fallback : sequence of str
+        Parameter or module names to send through the generic route in any case.
+    output : callable, optional
+        Turns what the model returns into logits.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        probe: Inputs,
+        *,
+        layers: str | Sequence[str] | Callable[[str], bool] = "all",
+        fallback: Sequence[str] = (),
+        output: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        self.model, self.output = model, output
+        everything = dict(model.named_parameters())
+        wanted = _selector(layers, everything)
+        self.parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
+        if not self.parameters:
+            raise ValueError(
+                "no parameter to differentiate: every one is frozen or left out; unfreeze some or widen layers="
+            )
+        self._layouts: dict[tuple[Any, ...], str] = {}
+        self._copied: set[tuple[Any, ...]] = set()
+        self._reasons = {
+            name: "asked for" for name in self.parameters if _selector(fallback or (), everything)(name)
+        }
+        self._unused: set[str] = set()
+        self.route = "vmap"
+        self._settle(probe)
+        frozen = [name for name in everything if name not in self.parameters]
+        self.coverage = Coverage(
+            ruled=tuple(n for n in self.parameters if n not in self._reasons and n not in self._unused),
+            fallback=tuple(n for n in self.parameters if n in self._reasons),
+            unused=tuple(n for n in self.parameters if n in self._unused),
+            frozen=tuple(frozen),
+            reasons=dict(self._reasons),
+            route=self.route,
+        )
+
+    def blocks(
+        self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, "b k"], list[Block]]:
+        """Trace one batch and return its logits and blocks.
+
+        Parameters
+        ----------
+        inputs : Tensor or mapping
+            One batch on the model's device.
+        cotangent : callable
+            Maps detached logits (B, k) to the cotangents (B, R, k).
+        """
+        with _quiet(self.model):
+            logits, uses = self._forward(inputs)
+            rows = cotangent(logits.detach())
+            blocks = self._pull(logits, uses, rows)
+            logits = logits.detach()
+            del uses
+            blocks += self._fall_back(inputs, rows)
+        self._complete(blocks)
+        return logits, blocks
+
+    def _forward(self, inputs: Inputs) -> tuple[Tensor, list[Use]]:
+        tracked = {n: p for n, p in self.parameters.items() if n not in self._reasons}
+        self._trace = trace = ForwardTrace(tracked, RULES, batch_size(inputs), self._layouts, self._copied)
+        with torch.enable_grad(), trace:
+            logits = call_logits(self.model, inputs, self.output)
+        mutated = {use.key for use in trace.uses if use.mutated()}
+        self._unknown = trace.unknown
+        if mutated - self._copied:
+            self._copied |= mutated
+            return self._forward(inputs)
+        return logits, trace.uses
+
+    def _pull(self, logits: Tensor, uses: list[Use], rows: Tensor) -> list[Block]:
+        """One backward per cotangent; what is kept of each is stacked and built into blocks."""
+        live = [use for use in uses if use.edge is not None]
+        kept: list[list[Tensor]] = [[] for _ in live]
+        used: set[str] = set()
+        for r in range(rows.shape[1]):
+            if live and logits.requires_grad:
+                deltas = torch.autograd.grad(
+                    logits,
+                    [use.edge for use in live if use.edge is not None],
+                    rows[:, r],
+                    retain_graph=r + 1 < rows.shape[1],
+                    allow_unused=True,
+                )
+            else:
+                deltas = (None,) * len(live)
+            for use, delta, store in zip(live, deltas, kept, strict=True):
+                if delta is None:
+                    delta = torch.zeros(use.shape, dtype=logits.dtype, device=logits.device)
+                else:
+                    used |= {view.name for view in use.views.values()}
+                with torch.no_grad():
+                    store.append(use.rule.reduce(use, delta))
+        self._reached = used
+        roles: dict[str, list[Block]] = {}
+        with torch.no_grad():
+            for use, store in zip(live, kept, strict=True):
+                stacked = torch.stack(store, 1)
+                store.clear()
+                for block in use.rule.build(use, stacked):
+                    roles.setdefault(block.weight, []).append(block)
+            return merge_roles(roles, [n for n in self.parameters if n not in self._unused])
+
+    def _fall_back(self, inputs: Inputs, rows: Tensor) -> list[Block]:
+        names = tuple(self._reasons)
+        if not names:
+            return []
+        route = vmapped_gradients if self.route == "vmap" else looped_gradients
+        found = route(self.model, names, inputs, rows, self.output)
+        return [
+            VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names
+        ]
+
+    def _complete(self, blocks: list[Block]) -> None:
+        covered = {name for block in blocks for name in block.names}
+        missing = [
+            name for name in self.parameters if name not in covered and name not in self._unused
+        ]
+        late = sorted(self._reached & self._unused) + sorted(self._unknown)
+        if missing or late:
+            raise RuntimeError(
+                f"the model uses its parameters differently from batch to batch: {', '.join(missing + late)} "
+                "did not behave as for the first samples; pass fallback=[...] with these names"
+            )
+
+    def _settle(self, probe: Inputs) -> None:
+        """Decide rules, layouts and fallbacks on the probe samples."""
+        if batch_size(probe) == 1:  # one sample cannot show which axis holds the samples
+            probe = _doubled(probe)
+        size = batch_size(probe)
+        middle = size // 2
+        single = sample(probe, slice(middle, middle + 1))
+        with _quiet(self.model):
+            logits, truth, row = self._reference(single)
+            batch_logits, uses = self._retrace(probe, set())
+            self._compare_outputs(batch_logits[middle], logits[0])
+            for attempt in range(4):
+                self._reasons |= self._unknown
+                wrong = self._disagreements(batch_logits, uses, row, middle, truth)
+                if not wrong:
+                    break
+                self._revise(uses, wrong, attempt)
+                batch_logits, uses = self._retrace(probe, wrong)
+            self._layouts |= {use.key: use.layout for use in uses}
+            self._unused = {
+                n for n in self.parameters if truth[n] is None and n not in self._reached | set(self._reasons)
+            }
+            for name in self._unused:
+                self._reasons.pop(name, None)
+            self._choose_route(probe, row, middle, truth)
+
+    def _choose_route(
+        self, probe: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]
+    ) -> None:
+        """Vectorise the fallback where torch can, and does so correctly, for this model."""
+        names = tuple(self._reasons)
+        if not names:
+            return
+        rows = row.expand(batch_size(probe), 2, -1)
+        found = try_vmap(self.model, names, probe, rows, self.output)
+        for name in names:
+            true = truth[name]
+            if found is None or true is None:
+                self.route = "loop" if found is None else self.route
+                continue
+            error = float((found[name][middle, 1] - true.flatten()).norm())
+            if not error <= _TOLERANCE.get(row.dtype, 0.2) * max(float(true.norm()), 1e-30):
+                self.route = "loop"
+
+    def _reference(self, single: Inputs) -> tuple[Tensor, dict[str, Tensor | None], Tensor]:
+        """Plain autograd of one sample under one generic cotangent."""
+        names = list(self.parameters)
+        try:
+            for p in self.parameters.values():
+                p.requires_grad_(True)
+            with torch.enable_grad():
+                logits = call_logits(self.model, single, self.output)
+            if not logits.requires_grad:
+                raise ValueError(
+                    "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
+                    "torch.no_grad() or inference mode?"
+                )
+            row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
+            grads = torch.autograd.grad(
+                logits, list(self.parameters.values()), row[None], allow_unused=True
+            )
+        finally:
+            for p in self.parameters.values():
+                p.requires_grad_(False)
+        return logits.detach(), dict(zip(names, grads, strict=True)), row.detach()
+
+    def _disagreements(
+        self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: dict[str, Tensor | None]
+    ) -> set[str]:
+        rows = row.expand(logits.shape[0], 1, -1)
+        blocks = self._pull(logits, uses, rows)
+        scale = max((float(g.norm()) for g in truth.values() if g is not None), default=0.0)
+        tolerance = _TOLERANCE.get(logits.dtype, 0.2)
+        errors: dict[str, Tensor] = {}
+        for block in blocks:  # a packed parameter comes as several blocks of rows
+            for name, found in block.take(slice(middle, middle + 1)).gradients().items():
+                true = truth[name]
+                start = torch.zeros_like(found[0, 0]) if true is None else -true
+                errors[name] = errors.get(name, start) + found[0, 0]
+        right = set()
+        for name, error in errors.items():
+            true = truth[name]
+            size = 0.0 if true is None else float(true.norm())
+            if float(error.norm()) <= tolerance * max(size, 1e-4 * scale):
+                right.add(name)
+        silent = {name for name, grad in truth.items() if grad is None}
+        return set(self.parameters) - right - silent - set(self._reasons)
+
+    def _revise(self, uses: list[Use], wrong: set[str], attempt: int) -> None:
+        """Try the next layout for the uses of misread parameters, then give up on them."""
+        hopeless = set(wrong)
+        for use in uses:
+            names = {view.name for view in use.views.values()} & wrong
+            options = _layout_options(use)
+            if names and attempt < len(options):
+                self._layouts[use.key] = options[attempt]
+                hopeless -= names
+        for name in hopeless:
+            self._reasons[name] = "no rule reproduces autograd"
+
+    def _retrace(self, probe: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
+        """Trace again; where a guessed layout changes a shape in a way that this model cannot take, give it up."""
+        try:
+            return self._forward(probe)
+        except (RuntimeError, ValueError, IndexError):
+            guessed = [use for use in self._trace.uses if use.layout == "shared"]
+            names = {view.name for use in guessed for view in use.views.values()}
+            if not names:
+                raise
+            self._reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
+            return self._forward(probe)
+
+    def _compare_outputs(self, batched: Tensor, alone: Tensor) -> None:
+        deviation = float((batched.detach() - alone).abs().max())
+        scale = float(alone.abs().max()) + 1.0
+        if not deviation <= _TOLERANCE.get(alone.dtype, 0.2) * scale:
+            raise ValueError(
+                f"a sample's output depends on the other samples of its batch (largest deviation {deviation:.3g}); "
+                "per-sample kernels need independent samples: check batch normalisation, dropout and padding masks"
+            )
+
+
+def _layout_options(use: Use) -> list[str]:
+    options: list[str] = []
+    if len(use.shape) > 1 and use.shape[1] == use.batch and use.layout != "second":
+        options.append("second")
+    if use.layout == "batch" and use.shape[0] > use.batch:
+        options.append("minor")
+    if use.layout == "batch" and use.shape[:1] != (use.batch,):
+        options.append("shared")
+    return options
+
+
+def _doubled(inputs: Inputs) -> Inputs:
+    if isinstance(inputs, Tensor):
+        return torch.cat([inputs, inputs])
+    return {name: torch.cat([value, value]) for name, value in inputs.items()}
+
+
+def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[str, Any]) -> Callable[[str], bool]:
+    if callable(chosen):
+        return chosen
+    if chosen == "all":
+        return lambda name: True
+    entries = [chosen] if isinstance(chosen, str) else list(chosen)
+    for entry in entries:
+        if not any(name == entry or name.startswith(entry + ".") for name in known):
+            raise ValueError(f"no parameter or module named {entry!r}; the model has {', '.join(list(known)[:8])}, ...")
+    return lambda name: any(name == entry or name.startswith(entry + ".") for entry in entries)
+
+
+@contextmanager
+def _quiet(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters and switch off composite fast paths; restore both however the block ends."""
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        for p, _ in flags:
+            p.requires_grad_(False)
+        torch.backends.mha.set_fastpath_enabled(False)
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for p, flag in flags:
+            p.requires_grad_(flag)
+
+
+def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Fix the labels of a cotangent, leaving a function of the logits."""
+    return lambda logits: cotangent_rows(logits, labels, cotangent)

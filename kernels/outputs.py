@@ -1,0 +1,135 @@
+r"""What a model returns, and the cotangents that kernels pull back through it.
+
+A kernel is made of gradients :math:`\nabla_\theta (v_r^T f)`. The rows :math:`v_r` are: one unit vector per class
+(``class``: trNTK and eNTK), ones (``sum``: pNTK, arXiv:2305.14585), the loss gradient :math:`p - y` (``loss``,
+Grad-Cos), or the gradient of :math:`\log p_y / (1 - p_y)` (``log_odds``, TRAK, arXiv:2303.14186).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Inputs = Tensor | Mapping[str, Tensor]
+Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
+COTANGENTS = ("sum", "class", "loss", "log_odds")
+
+
+def call_logits(
+    model: nn.Module, inputs: Inputs, output: Callable[[Any], Tensor] | None = None
+) -> Float[Tensor, "n k"]:
+    """Run the model and return its logits.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Called as ``model(inputs)``, or ``model(**inputs)`` for a mapping.
+    inputs : Tensor or mapping of tensors
+        One batch.
+    output : callable, optional
+        Turns what the model returns into logits of shape (n, k). Without it, a tensor, an object with ``logits`` or a
+        mapping with ``"logits"`` is understood.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When no logits of shape (n, k) can be found.
+    """
+    result = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    if output is not None:
+        result = output(result)
+    elif isinstance(result, Mapping) and "logits" in result:
+        result = result["logits"]
+    elif not isinstance(result, Tensor) and hasattr(result, "logits"):
+        result = result.logits
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"the model returned {type(result).__name__}, not logits; pass output=, a function from what the model "
+            "returns to a tensor of shape (samples, outputs)"
+        )
+    size = batch_size(inputs)
+    if result.shape == (size,):
+        result = result.unsqueeze(1)
+    if result.ndim != 2 or result.shape[0] != size:
+        raise ValueError(
+            f"the model returned shape {tuple(result.shape)} for {size} samples; kernels need (samples, outputs): pass "
+            "output= to select or flatten it"
+        )
+    if not result.is_floating_point():
+        raise TypeError(f"the model returned {result.dtype}; kernels need real, differentiable logits")
+    return result
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Number of samples in a batch of inputs."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    return int(tensors[0].shape[0])
+
+
+def needs_labels(cotangent: Cotangent) -> bool:
+    """Whether a cotangent cannot be computed from logits alone."""
+    return cotangent in ("loss", "log_odds")
+
+
+def cotangent_rows(
+    logits: Float[Tensor, "n k"], labels: Tensor | None, cotangent: Cotangent
+) -> Float[Tensor, "n r k"]:
+    """Vectors pulled back for each sample.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, k)
+        Detached outputs.
+    labels : Tensor, shape (n,), or None
+        Class indices, where the cotangent needs them. With one output, ``loss`` is the logistic loss of labels 0 and 1.
+    cotangent : {"sum", "class", "loss", "log_odds"} or callable
+        A callable maps (logits, labels) to one scalar per sample, (n,), or r of them, (n, r).
+
+    Returns
+    -------
+    Tensor, shape (n, r, k)
+        r is k for ``class``, 1 for the other names.
+    """
+    n, k = logits.shape
+    if callable(cotangent):
+        return _pull_back(logits, labels, cotangent)
+    if cotangent == "sum":
+        return logits.new_ones(n, 1, k)
+    if cotangent == "class":
+        return torch.eye(k, dtype=logits.dtype, device=logits.device).expand(n, k, k)
+    if cotangent not in COTANGENTS:
+        raise ValueError(f"unknown cotangent {cotangent!r}: use one of {', '.join(COTANGENTS)} or a callable")
+    if labels is None:
+        raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
+    labels = labels.to(logits.device)
+    if k == 1:
+        sign = 1.0 - 2.0 * labels.to(logits.dtype).reshape(n, 1)
+        rows = torch.sigmoid(logits) - labels.to(logits.dtype).reshape(n, 1) if cotangent == "loss" else -sign
+        return rows.unsqueeze(1)
+    if labels.shape != (n,) or labels.is_floating_point() or int(labels.min()) < 0 or int(labels.max()) >= k:
+        raise ValueError(f"labels must be {n} class indices below {k}, got shape {tuple(labels.shape)} {labels.dtype}")
+    truth = torch.nn.functional.one_hot(labels.long(), k).to(logits.dtype)
+    if cotangent == "loss":
+        return (torch.softmax(logits, 1) - truth).unsqueeze(1)
+    others = torch.softmax(logits.masked_fill(truth.bool(), float("-inf")), 1)
+    return (truth - others).unsqueeze(1)
+
+
+def _pull_back(
+    logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, Tensor | None], Tensor]
+) -> Tensor:
+    with torch.enable_grad():
+        point = logits.detach().requires_grad_()
+        values = scalar(point, labels)
+        if values.shape[:1] != logits.shape[:1] or values.ndim > 2:
+            raise ValueError(
+                f"the cotangent callable returned shape {tuple(values.shape)} for {logits.shape[0]} samples; it must "
+                "return one scalar per sample, (n,), or several, (n, r)"
+            )
+        columns = values.reshape(logits.shape[0], -1).sum(0)
+        rows = [torch.autograd.grad(column, point, retain_graph=True)[0] for column in columns]
+    return torch.stack(rows, 1)

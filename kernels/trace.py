@@ -1,0 +1,288 @@
+"""Watch one forward pass: which operation reads which parameter, and where its output's gradient can be asked for.
+
+A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation* that reads
+the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses, functional
+calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a ``chunk`` of one
+parameter) and bare parameters are then all the same case, and a parameter that reaches an operation without a rule
+is known by name, never silently lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from kernels.blocks import Block
+
+
+@dataclass(frozen=True)
+class ParameterView:
+    """A parameter, or a slice of its first axis, reshaped, transposed or scaled by a constant.
+
+    ``shape`` is the view's own shape; ``rows`` the slice ``[start, stop)`` of the parameter's first axis, None for
+    all of it; ``scale`` the constant in front.
+    """
+
+    name: str
+    parameter_shape: torch.Size
+    shape: torch.Size
+    rows: tuple[int, int] | None = None
+    transposed: bool = False
+    scale: float = 1.0
+
+
+@dataclass
+class Use:
+    """One operation that read parameters.
+
+    Attributes
+    ----------
+    rule : Rule
+        How to turn output gradients into blocks.
+    arguments : dict
+        The call's arguments by name, parameters taken out.
+    views : dict
+        Parameter views by argument name.
+    key : tuple
+        Names of the parameters and the how-many-eth use of them this is; stable between batches.
+    layout : str
+        Where the samples are: ``"batch"`` (first axis, positions folded behind the samples), ``"minor"`` (first axis,
+        positions folded before the samples), ``"second"`` (second axis) or ``"shared"`` (the operation saw no batch
+        axis; its output was expanded over the batch).
+    batch : int
+        Number of samples.
+    shape : torch.Size
+        Shape of the (expanded) output.
+    edge : GradientEdge or None
+        Where the output's gradient is found; None when autograd is off, so that nothing flows back.
+    """
+
+    rule: Rule
+    arguments: dict[str, Any]
+    views: dict[str, ParameterView]
+    key: tuple[Any, ...]
+    layout: str
+    batch: int
+    shape: torch.Size
+    edge: GradientEdge | None
+    versions: list[tuple[Tensor, int]] = field(default_factory=list)
+
+    def mutated(self) -> bool:
+        """Tell whether a saved input was overwritten after the operation read it."""
+        return any(tensor._version != version for tensor, version in self.versions)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of operation's parameter gradients factorise.
+
+    ``bind(*args, **kwargs)`` names the call's arguments; ``parameters`` lists the arguments that may be parameters;
+    ``accepts(use)`` says whether the rule is exact for this call; ``reduce(use, delta)`` turns the output gradient of
+    one cotangent into what is kept of it, leading axis = samples; ``build(use, kept)`` makes the blocks from the
+    stack of these, (B, R, ...).
+    """
+
+    name: str
+    bind: Callable[..., dict[str, Any]]
+    parameters: tuple[str, ...]
+    accepts: Callable[[Use], bool]
+    reduce: Callable[[Use, Tensor], Tensor]
+    build: Callable[[Use, Tensor], list[Block]]
+
+
+class ForwardTrace(TorchFunctionMode):
+    """Record every use of the tracked parameters during one forward pass.
+
+    Parameters
+    ----------
+    parameters : dict
+        Tracked parameters by qualified name. They must not require grad while the trace is active.
+    rules : dict
+        Rules by torch function.
+    batch : int
+        Number of samples in the batch.
+    layouts : dict
+        Layout by use key, for uses whose samples are not where their shapes suggest.
+    copied : set
+        Keys of uses whose inputs must be copied because they are overwritten later.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, Tensor],
+        rules: dict[Any, Rule],
+        batch: int,
+        layouts: dict[tuple[Any, ...], str],
+        copied: set[tuple[Any, ...]],
+    ) -> None:
+        super().__init__()
+        self.rules = rules
+        self.batch = batch
+        self.layouts = layouts
+        self.copied = copied
+        self.uses: list[Use] = []
+        self.unknown: dict[str, str] = {}
+        self._parameters = parameters
+        self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
+        self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
+        self._counts: dict[tuple[Any, ...], int] = {}
+        self._anchors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one torch operation and record it when it reads a tracked parameter."""
+        kwargs = kwargs or {}
+        read = [self._views[id(x)] for x in _tensors((args, kwargs)) if id(x) in self._views]
+        if not read:
+            return func(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            # The composite asks for overrides once, at its start: answer no, and watch the projections inside.
+            with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
+                return func(*args, **kwargs)
+        if func in self.rules:
+            return self._record(func, args, kwargs, read)
+        result = func(*args, **kwargs)
+        self._derive(func, args, result, read)
+        return result
+
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView]
+    ) -> Any:
+        rule = self.rules[func]
+        arguments = rule.bind(*args, **kwargs)
+        views = {
+            slot: self._views[id(arguments[slot])]
+            for slot in rule.parameters
+            if isinstance(arguments.get(slot), Tensor) and id(arguments[slot]) in self._views
+        }
+        scaled = self._scaled(rule, arguments, views)
+        result = func(*args, **kwargs)
+        if scaled is not None:
+            self._track(result, scaled)
+            return result
+        names = (rule.name, *sorted((view.name, view.rows or ()) for view in views.values()))
+        self._counts[names] = self._counts.get(names, -1) + 1
+        key = (*names, self._counts[names])
+        kept = {
+            slot: value.detach() if isinstance(value, Tensor) else value  # detach shares the version counter
+            for slot, value in arguments.items()
+            if slot not in views
+        }
+        layout = self.layouts.get(key) or _likely_layout(result.shape, self.batch)
+        use = Use(rule, kept, views, key, layout, self.batch, result.shape, None)
+        stray = [view for view in read if view not in views.values()]
+        for view in stray:
+            self.unknown[view.name] = f"operand of {_label(func)}"
+        if not views or not rule.accepts(use):
+            for view in views.values():
+                self.unknown[view.name] = f"{_label(func)} in an unsupported form"
+            return result
+        if not torch.is_grad_enabled():
+            return result
+        result = self._tap(result, use)
+        if key in self.copied:
+            use.arguments = {s: v.clone() if isinstance(v, Tensor) else v for s, v in kept.items()}
+        use.versions = [(v, v._version) for v in use.arguments.values() if isinstance(v, Tensor)]
+        self.uses.append(use)
+        return result
+
+    def _tap(self, result: Tensor, use: Use) -> Tensor:
+        if use.layout == "shared":
+            inner = result.squeeze(0) if result.shape[:1] == (1,) and result.ndim > 1 else result
+            result = inner.expand(self.batch, *inner.shape)
+        if not result.requires_grad:
+            place = (result.dtype, result.device)
+            if place not in self._anchors:
+                self._anchors[place] = torch.zeros((), dtype=place[0], device=place[1], requires_grad=True)
+            result = result + self._anchors[place]
+        use.shape = result.shape
+        use.edge = get_gradient_edge(result)
+        return result
+
+    def _scaled(
+        self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]
+    ) -> ParameterView | None:
+        if rule.name not in ("multiply", "divide") or list(views) != ["left"]:
+            return None
+        other = arguments["right"]
+        if isinstance(other, Tensor) and other.ndim == 0 and not other.requires_grad:
+            other = other.item()
+        if not isinstance(other, (int, float)):
+            return None
+        view = views["left"]
+        factor = float(other) if rule.name == "multiply" else 1.0 / float(other)
+        return ParameterView(
+            view.name, view.parameter_shape, view.shape, view.rows, view.transposed, view.scale * factor
+        )
+
+    def _derive(self, func: Any, args: tuple[Any, ...], result: Any, read: list[ParameterView]) -> None:
+        """Follow views of parameters; everything else that came out of a parameter has no rule."""
+        label = _label(func)
+        if label in ("detach", "data"):
+            return
+        for out in _tensors(result):
+            if id(out) in self._views or not out.is_floating_point():
+                continue
+            source = read[0]
+            view = None
+            if len(read) == 1 and source.scale == 1.0:
+                view = _view_of(self._parameters[source.name], source, out)
+            if view is None:
+                for item in read:
+                    self.unknown[item.name] = f"read by {label}"
+            else:
+                self._track(out, view)
+
+    def _track(self, tensor: Tensor, view: ParameterView) -> None:
+        self._views[id(tensor)] = view
+        self._alive.append(tensor)
+
+
+def _likely_layout(shape: torch.Size, batch: int) -> str:
+    if shape[:1].numel() % batch == 0:
+        return "batch"
+    return "second" if shape[1:2] == (batch,) else "shared"
+
+
+def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
+    """Describe ``out`` as whole rows of ``parameter``, possibly reshaped or transposed, or None."""
+    if out.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():
+        return None
+    if not parameter.is_contiguous() or parameter.ndim == 0 or 0 in out.stride() and out.numel() > 1:
+        return None
+    plain = out.is_contiguous()
+    if not plain and not (out.ndim == 2 and out.t().is_contiguous()):
+        return None
+    row = parameter[0].numel()
+    offset = out.storage_offset() - parameter.storage_offset()
+    if offset % row or out.numel() % row:
+        return None
+    start, count = offset // row, out.numel() // row
+    rows = None if count == parameter.shape[0] else (start, start + count)
+    return ParameterView(source.name, parameter.shape, out.shape, rows, not plain)
+
+
+def _label(func: Any) -> str:
+    if getattr(func, "__name__", "") == "__get__":
+        return str(func.__self__.__name__)
+    return str(getattr(func, "__name__", func))
+
+
+def _tensors(nested: Any) -> Iterator[Tensor]:
+    if isinstance(nested, Tensor):
+        yield nested
+    elif isinstance(nested, dict):
+        for value in nested.values():
+            yield from _tensors(value)
+    elif isinstance(nested, (list, tuple)):
+        for value in nested:
+            yield from _tensors(value)
