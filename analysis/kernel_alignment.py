@@ -1,4 +1,4 @@
-"""How well a kernel matches the labels, and how far it moved."""
+"""Kernel-target alignment of arrays: from a kernel or from its features, with a reason where there is none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
+
+from kernels.diagnostics import target_alignment
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,29 @@ def kernel_target_alignment(
     centered : bool
         Centre kernel and targets first.
 
+    Returns
+    -------
+    Alignment
+        NaN with a reason where :func:`kernels.diagnostics.target_alignment` has nothing to align.
+    """
+    y, reason = _as_targets(targets, centered)
+    if not reason and not np.any(kernel):
+        reason = "zero kernel"
+    if reason:
+        return Alignment(math.nan, reason)
+    found = target_alignment(torch.from_numpy(kernel), torch.from_numpy(y), centred=centered)
+    return Alignment(found)
+
+
+def feature_target_alignment(
+    features: Float[np.ndarray, "n h"],
+    targets: Float[np.ndarray, " n"] | Float[np.ndarray, "n c"],
+    centered: bool = False,
+) -> Alignment:
+    """Kernel-target alignment of ``features @ features.T`` without the n by n matrix.
+
+    ``y^T K y = ||features^T y||^2`` and ``||K||_F = ||features^T features||_F``.
+
     References
     ----------
     Cristianini et al. (2001); centred form: Cortes, Mohri and Rostamizadeh (2012), JMLR 13.
@@ -48,38 +74,6 @@ def kernel_target_alignment(
     if reason:
         return Alignment(math.nan, reason)
     if centered:
-        kernel = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
-    scale = float(np.linalg.norm(kernel) * np.linalg.norm(y.T @ y))
-    return Alignment(float(np.sum(y * (kernel @ y))) / scale) if scale else Alignment(math.nan, "zero kernel")
-
-
-def feature_target_alignment(
-    features: Float[np.ndarray, "n h"],
-    targets: Float[np.ndarray, " n"] | Float[np.ndarray, "n c"],
-    centered: bool = False,
-) -> Alignment:
-    """Kernel-target alignment of ``features @ features.T`` without the n by n matrix."""
-    y, reason = _as_targets(targets, centered)
-    if reason:
-        return Alignment(math.nan, reason)
-    if centered:
         features = features - features.mean(0)
     scale = float(np.linalg.norm(features.T @ features) * np.linalg.norm(y.T @ y))
     return Alignment(float(np.sum((features.T @ y) ** 2)) / scale) if scale else Alignment(math.nan, "zero kernel")
-
-
-def kernel_movement(start: Float[np.ndarray, "n n"], now: Float[np.ndarray, "n n"]) -> float:
-    """Relative change ``||K_t - K_0||_F / ||K_0||_F``."""
-    norm = float(np.linalg.norm(start))
-    if norm == 0:
-        raise ValueError("the kernel at the start is zero: its relative movement is not defined")
-    return float(np.linalg.norm(now - start)) / norm
-
-
-def kernel_distance(start: Float[np.ndarray, "n n"], now: Float[np.ndarray, "n n"]) -> float:
-    """``1 - CKA``: one minus the cosine of the centred kernels; free of scale (arXiv:1905.00414)."""
-    a, b = (k - k.mean(0) - k.mean(1)[:, None] + k.mean() for k in (start, now))
-    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if scale == 0:
-        raise ValueError("a centred kernel is zero: all rows are alike and CKA is not defined")
-    return 1.0 - float(np.sum(a * b)) / scale

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.kernel_alignment import feature_target_alignment, kernel_distance, kernel_movement
+from analysis.kernel_alignment import feature_target_alignment
 from analysis.spectra import alignment, ks_between, leading_vectors, wasserstein_between, weight_spectrum
 from analysis.spectral_class import classify_spectrum
 from analysis.spectral_outliers import check_perturbation_bounds, count_outliers, spike_margin
+from kernels.diagnostics import kernel_alignment, relative_change
 from pipeline.toy_study import ToyConfig, ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
 
 
@@ -79,7 +80,11 @@ def run_toy_study(config: ToyConfig) -> ToyResult:
 
 
 class _Recorder:
-    """Callable that turns weights into rows and spectra."""
+    """Callable that turns weights into rows and spectra.
+
+    ``readout_growth`` is ``||v||^2 / ||v_0||^2``: with a trained readout it rescales the first layer's
+    tangent kernel by an amount of order one, so the tangent kernel's bulk moves although the others stay.
+    """
 
     def __init__(self, config: ToyConfig, ensemble: ToyEnsemble) -> None:
         self.config = config
@@ -106,6 +111,8 @@ class _Recorder:
                 if step == 0:
                     self.start.append(moment)
                 row |= self._row(index, moment)
+                growth = (readout[index] ** 2).mean() / (ensemble.readout[index] ** 2).mean()
+                row["readout_growth"] = float(growth)
                 values = (moment.singular**2 / weight.shape[0], moment.ck, moment.ntk)
             else:
                 row |= {"status": "diverged", "label": "diverged"}
@@ -139,6 +146,8 @@ class _Recorder:
         aligned = float(np.linalg.norm(directions @ leading))
         targets = _numpy(self.ensemble.targets[index])
         top = now.features @ leading_vectors(now.features).right[:, 0]
+        conjugate = torch.from_numpy(start.conjugate), torch.from_numpy(now.conjugate)
+        tangent = torch.from_numpy(start.tangent), torch.from_numpy(now.tangent)
         named = classify_spectrum(count.count, ks_start, aligned)
         return {
             "change_frobenius": float(np.linalg.norm(change)) / math.sqrt(columns),
@@ -154,12 +163,12 @@ class _Recorder:
             "ck_ks_start": ks_between(now.ck, start.ck),
             "ck_wasserstein_start": wasserstein_between(now.ck, start.ck),
             "ck_largest": float(now.ck[0]),
-            "ck_movement": kernel_movement(start.conjugate, now.conjugate),
-            "ck_distance": kernel_distance(start.conjugate, now.conjugate),
+            "ck_movement": relative_change(*conjugate),
+            "ck_distance": 1.0 - kernel_alignment(*conjugate),
             "ntk_ks_start": ks_between(now.ntk, start.ntk),
             "ntk_wasserstein_start": wasserstein_between(now.ntk, start.ntk),
             "ntk_largest": float(now.ntk[0]),
-            "ntk_movement": kernel_movement(start.tangent, now.tangent),
+            "ntk_movement": relative_change(*tangent),
             "label": named.label,
             "evidence": named.evidence,
         }

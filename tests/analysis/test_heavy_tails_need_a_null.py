@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, ks_2samp
+from scipy.stats import ks_2samp, kstest
 
 from analysis.heavy_tails import (
     fit_power_law,

@@ -1,16 +1,11 @@
-"""Kernel-target alignment and kernel movement: identities, the slow form, and constant labels."""
+"""Kernel-target alignment: identities, the slow form, and constant labels."""
 
 import math
 
 import numpy as np
 import pytest
 
-from analysis.kernel_alignment import (
-    feature_target_alignment,
-    kernel_distance,
-    kernel_movement,
-    kernel_target_alignment,
-)
+from analysis.kernel_alignment import feature_target_alignment, kernel_target_alignment
 from tests.references import random_matrix
 
 GENERATOR = np.random.default_rng(0)
@@ -48,14 +43,3 @@ def test_constant_labels_give_nan_with_a_reason(targets: np.ndarray) -> None:
         assert math.isnan(found.value) and "constant labels" in found.reason
     assert kernel_target_alignment(np.zeros((40, 40)), TARGETS["scalar"]).reason == "zero kernel"
     assert feature_target_alignment(np.zeros((40, 2)), TARGETS["scalar"]).reason == "zero kernel"
-
-
-def test_movement() -> None:
-    assert kernel_movement(KERNEL, KERNEL) == 0.0
-    assert kernel_movement(KERNEL, 1.5 * KERNEL) == pytest.approx(0.5)
-    assert kernel_distance(KERNEL, 1.5 * KERNEL + 2.0) == pytest.approx(0.0, abs=1e-12)
-    assert 0 < kernel_distance(KERNEL, np.eye(40)) < 1
-    with pytest.raises(ValueError, match="zero"):
-        kernel_movement(np.zeros((4, 4)), np.eye(4))
-    with pytest.raises(ValueError, match="CKA"):
-        kernel_distance(np.ones((4, 4)), np.eye(4))

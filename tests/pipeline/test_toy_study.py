@@ -176,3 +176,10 @@ def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: To
 def test_bad_configurations_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TINY, **options)
+
+
+def test_the_tangent_kernels_bulk_stays_where_the_readout_does(lazy: ToyResult) -> None:
+    first = run_toy_study(replace(lazy.config, trained="first", seeds=(0,)))
+    row, both = first.rows[-1], lazy.rows[-3]
+    assert row["readout_growth"] == 1.0 and float(str(row["ntk_ks_start"])) <= 0.015
+    assert float(str(both["readout_growth"])) > 1.02 and float(str(both["ntk_ks_start"])) > 0.03
