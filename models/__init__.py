@@ -15,7 +15,7 @@ BUILDERS = {
     "resnet18": ("models.resnet18", "ResNet18"),
     "text_classifier": ("models.text_classifier", "build_text_classifier"),
     "vit": ("models.vit", "build_vit"),
-    "two_layer": ("models.two_layer", "TwoLayer"),
+    "two_layer": ("models.two_layer", "build_two_layer"),
 }
 """Where each network is built; modules are imported when first asked for."""
 

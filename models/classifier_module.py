@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.regression import MeanSquaredError
 
-from models.logits import logits_of, predicted_class
+from models.logits import logits_of, predicted_class, targets_of
 from models.losses import loss_named
 from models.schedules import learning_rate_factor, make_optimizer
 
@@ -74,14 +74,14 @@ class ClassifierModule(pl.LightningModule):
             "milestones": list(milestones),
             "gamma": gamma,
         }
-        learning_rate_factor(0, **self._schedule)
+        self.configure_optimizers()
         # Held in a tuple so that the frozen copy stays out of state_dict, checkpoints and parameter lists.
         self._initial: tuple[nn.Module, ...] = ()
         if center_output:
             self._initial = (copy.deepcopy(model).requires_grad_(False).eval(),)
         self.metrics = nn.ModuleDict()
         for part in ("train", "val"):
-            self.metrics[f"{part}_loss"] = MeanMetric()
+            self.metrics[f"{part}_loss"] = MeanMetric(nan_strategy="disable")
             if self.is_regression:
                 self.metrics[f"{part}_rmse"] = MeanSquaredError(squared=False)
             else:
@@ -89,7 +89,11 @@ class ClassifierModule(pl.LightningModule):
 
     def forward(self, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
         """Return the outputs for a batch, centred where asked for."""
-        outputs = logits_of(self.model, batch)
+        return self.outputs_of(self.model, batch)
+
+    def outputs_of(self, model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
+        """Return the outputs of another network of the same kind, such as a copy of the one in training."""
+        outputs = logits_of(model, batch)
         if self._initial:
             with torch.no_grad():
                 initial = logits_of(self._initial[0], batch)
@@ -97,10 +101,19 @@ class ClassifierModule(pl.LightningModule):
         return outputs
 
     def on_fit_start(self) -> None:
-        """Move the frozen initial copy to the device and precision that training uses."""
+        """Move the frozen initial copy to where the network is."""
+        self.align_initial()
+
+    def align_initial(self) -> None:
+        """Give the frozen initial copy the device and precision of the network."""
+        parameter = next(self.model.parameters())
         for initial in self._initial:
-            parameter = next(self.model.parameters())
-            initial.to(device=self.device, dtype=parameter.dtype)
+            initial.to(device=parameter.device, dtype=parameter.dtype)
+
+    @property
+    def initial(self) -> nn.Module | None:
+        """The frozen copy that centres the output, or None."""
+        return self._initial[0] if self._initial else None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""
@@ -120,7 +133,7 @@ class ClassifierModule(pl.LightningModule):
 
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         outputs = self(batch)
-        targets = batch["y"] if self.is_regression else batch["label"]
+        targets = targets_of(batch)
         loss = self.loss(outputs, targets)
         if self.is_regression:
             score, seen = "rmse", outputs.detach()

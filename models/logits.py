@@ -55,3 +55,12 @@ def predicted_class(logits: Float[Tensor, "n c"]) -> Tensor:
     if logits.shape[1] == 1:
         return (logits[:, 0] > 0).to(torch.int64)
     return logits.argmax(dim=1)
+
+
+def targets_of(batch: Mapping[str, Tensor]) -> Tensor:
+    """Labels of a classification batch (``label``), or the targets ``y`` of a batch of vectors."""
+    if "label" in batch:
+        return batch["label"]
+    if "y" in batch:
+        return batch["y"]
+    raise KeyError(f"no targets in a batch with keys {sorted(batch)}; expected label or y")

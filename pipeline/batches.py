@@ -1,0 +1,126 @@
+"""Batches in memory: what training and evaluation iterate over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from pipeline.batch_order import BatchOrder, augment_seed
+
+Batch = dict[str, Tensor]
+EVALUATION_ROWS = 500
+"""Rows of an evaluation batch: fixed, because the size of a matrix product can change its last bit."""
+
+
+@runtime_checkable
+class TrainingData(Protocol):
+    """What training asks of a data module: splits in memory, rows by index."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        ...
+
+    @property
+    def n_targets(self) -> int:
+        """Width of the output: number of classes, or of regression targets."""
+        ...
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits; ``train`` is one, ``val`` may be missing or empty."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Rows of a split."""
+        ...
+
+    def batch(self, name: str, indices: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Model inputs, targets and ids of some rows, on the CPU; training rows augmented from ``generator``."""
+        ...
+
+
+def cast(batch: Batch, dtype: torch.dtype, memory_format: str = "contiguous") -> Batch:
+    """Give floating-point entries the precision of the network, and images its memory format."""
+    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    return {
+        name: value.to(
+            dtype=dtype if value.is_floating_point() else value.dtype,
+            memory_format=layout if value.ndim == 4 else torch.preserve_format,
+        )
+        for name, value in batch.items()
+    }
+
+
+class _Epoch:
+    """Takes the epoch number from Lightning, which looks for ``sampler.set_epoch``."""
+
+    number = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.number = epoch
+
+
+class TrainingBatches:
+    """Training batches of one epoch after another, each a function of (seeds, epoch, position).
+
+    Parameters
+    ----------
+    data : TrainingData
+        Source of rows.
+    order : BatchOrder
+        Rows of each batch.
+    augment : int
+        Seed of the augmentation stream.
+    dtype : torch.dtype
+        Precision of floating-point inputs.
+    memory_format : str
+        ``contiguous`` or ``channels_last``.
+    """
+
+    def __init__(
+        self, data: TrainingData, order: BatchOrder, augment: int, dtype: torch.dtype, memory_format: str
+    ) -> None:
+        self.data = data
+        self.order = order
+        self.augment = augment
+        self.dtype = dtype
+        self.memory_format = memory_format
+        self.sampler = _Epoch()
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Iterate over this rank's share of the batches of the current epoch."""
+        rank, world_size = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        epoch = self.sampler.number
+        for index, rows in enumerate(self.order.epoch(epoch, rank, world_size)):
+            step = epoch * len(self.order) + index
+            generator = torch.Generator().manual_seed(augment_seed(self.augment, step * world_size + rank))
+            yield cast(self.data.batch("train", rows, generator), self.dtype, self.memory_format)
+
+
+class EvaluationBatches:
+    """All rows of a split in stored order, in batches of :data:`EVALUATION_ROWS`, not augmented."""
+
+    def __init__(self, data: TrainingData, split: str, dtype: torch.dtype, memory_format: str) -> None:
+        self.data = data
+        self.split = split
+        self.dtype = dtype
+        self.memory_format = memory_format
+
+    def __len__(self) -> int:
+        """Batches in the split."""
+        return -(-self.data.size(self.split) // EVALUATION_ROWS)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Iterate over the split."""
+        for rows in torch.arange(self.data.size(self.split)).split(EVALUATION_ROWS):
+            yield cast(self.data.batch(self.split, rows), self.dtype, self.memory_format)

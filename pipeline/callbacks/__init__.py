@@ -1,0 +1,1 @@
+"""Lightning callbacks: history, resume checkpoints, snapshots and progress."""

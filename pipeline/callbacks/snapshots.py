@@ -1,0 +1,193 @@
+"""Snapshots of a run on a schedule, taken from a copy of the network so that the run does not notice."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from analysis.spectra import weight_spectrum
+from models.classifier_module import ClassifierModule
+from pipeline.batches import Batch, TrainingData, cast
+from pipeline.errors import UserError
+from pipeline.evaluation import split_outputs
+from pipeline.networks import cpu_weights
+from pipeline.schema import SnapshotsConfig
+from pipeline.snapshot_schedule import snapshot_steps
+from pipeline.weight_matrices import weight_matrices
+
+RECORDS = ("weights", "logits", "spectra", "kernel")
+
+
+def step_folder(step: int) -> str:
+    """Name of one snapshot's folder; names sort as steps do."""
+    return f"step-{step:08d}"
+
+
+def probe_rows(n: int, count: int) -> Tensor:
+    """Rows of the fixed probe batch: ``count`` training rows at even distances over the stored order."""
+    count = min(count, n)
+    return torch.arange(count) * n // count
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put all of torch's random states back afterwards."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+
+
+class SnapshotWriter(pl.Callback):
+    """Record snapshots while a network trains.
+
+    Each step has one folder, ``step-NNNNNNNN/``, with ``step.json`` (step, epoch, learning rate) and, as asked
+    for, ``weights.safetensors``, ``logits.safetensors`` (every split but the training rows, see
+    :func:`pipeline.evaluation.split_outputs`), ``spectra.safetensors`` (singular values of every weight matrix,
+    float64, descending) and ``kernel.safetensors`` (``kernel`` on the probe batch). ``probe.safetensors`` holds
+    the probe's ids and labels. Writing is idempotent by step: a resumed run finds what is there and would write
+    the same bytes. The learning rate of a step is the one that its next update uses; after the last step, the
+    last one used.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write; a folder that survives a kill.
+    config : SnapshotsConfig
+        What and when.
+    data : TrainingData
+        For logits and the probe batch.
+    memory_format : str
+        Of images.
+    on_snapshot : callable, optional
+        Called with (step, arrays by record) as each snapshot is taken, such as a tracker's histograms.
+
+    Raises
+    ------
+    UserError
+        If ``config.record`` names something unknown.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: SnapshotsConfig,
+        data: TrainingData,
+        memory_format: str = "contiguous",
+        on_snapshot: Callable[[int, dict[str, dict[str, Tensor]]], None] | None = None,
+    ) -> None:
+        unknown = set(config.record) - set(RECORDS)
+        if unknown:
+            raise UserError(f"snapshots.record holds {sorted(unknown)}; choose from {', '.join(RECORDS)}.")
+        self.folder = folder
+        self.config = config
+        self.data = data
+        self.memory_format = memory_format
+        self.steps: list[int] = []
+        self._on_snapshot = on_snapshot
+        self._rate = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fix the schedule and record the untrained network."""
+        per_epoch = int(trainer.num_training_batches)
+        self.steps = snapshot_steps(
+            self.config.schedule,
+            total_steps=per_epoch * int(trainer.max_epochs or 0),
+            steps_per_epoch=per_epoch,
+            steps=self.config.steps,
+            per_decade=self.config.per_decade,
+        )
+        self._due = set(self.steps)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if trainer.global_step == 0:
+            self._record(trainer, pl_module, 0)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int) -> None:
+        """Note the rate of the coming update."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Record where a snapshot is due."""
+        self._record(trainer, pl_module, trainer.global_step)
+
+    def publish(self, folder: Path) -> None:
+        """Move all snapshots into a finished artefact's folder and list them in ``steps.json``."""
+        rows = []
+        for entry in sorted(self.folder.iterdir()):
+            if entry.is_dir():
+                rows.append(json.loads((entry / "step.json").read_text()))
+            shutil.move(entry, folder / entry.name)
+        _write_json(folder / "steps.json", rows)
+
+    def _record(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        if step not in self._due or not trainer.is_global_zero:
+            return
+        final = self.folder / step_folder(step)
+        if final.exists():
+            return
+        if not isinstance(module, ClassifierModule):
+            raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
+        last = step == self.steps[-1] and step == trainer.num_training_batches * (trainer.max_epochs or 0)
+        rate = self._rate if last and step else float(trainer.optimizers[0].param_groups[0]["lr"])
+        with undisturbed():
+            files = self._take(module)
+        written = self.folder / f"{final.name}.writing"
+        shutil.rmtree(written, ignore_errors=True)
+        written.mkdir()
+        for name, tensors in files.items():
+            save_file(tensors, written / f"{name}.safetensors")
+        epoch = step / int(trainer.num_training_batches)
+        _write_json(written / "step.json", {"step": step, "epoch": epoch, "lr": rate})
+        written.rename(final)
+        if self._on_snapshot is not None:
+            self._on_snapshot(step, files)
+
+    def _take(self, module: ClassifierModule) -> dict[str, dict[str, Tensor]]:
+        network = copy.deepcopy(module.model).eval()
+        files: dict[str, dict[str, Tensor]] = {}
+        if "weights" in self.config.record:
+            files["weights"] = cpu_weights(network)
+        if "logits" in self.config.record:
+            splits = [name for name in self.data.splits if name != "train"]
+            files["logits"] = split_outputs(
+                module, self.data, splits, network=network, memory_format=self.memory_format
+            )
+        if "spectra" in self.config.record:
+            files["spectra"] = {
+                label: torch.from_numpy(weight_spectrum(matrix))
+                for label, matrix in sorted(weight_matrices(network).items())
+            }
+        if "kernel" in self.config.record:
+            files["kernel"] = {"kernel": self._probe_kernel(network)}
+        return files
+
+    def _probe(self, network: nn.Module) -> Batch:
+        parameter = next(network.parameters())
+        rows = probe_rows(self.data.size("train"), self.config.probe)
+        batch = self.data.batch("train", rows)
+        path = self.folder / "probe.safetensors"
+        if not path.exists():
+            kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
+            written = path.with_suffix(".writing")
+            save_file(kept, written)
+            os.replace(written, path)
+        inputs = cast(batch, parameter.dtype, self.memory_format)
+        return {name: value.to(parameter.device) for name, value in inputs.items()}
+
+    def _probe_kernel(self, network: nn.Module) -> Tensor:
+        from kernels import kernel_matrix
+
+        return torch.as_tensor(kernel_matrix(network, self._probe(network), kind=self.config.kernel)).cpu()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")

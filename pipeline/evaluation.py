@@ -1,0 +1,87 @@
+"""Outputs of a network on whole splits, and the scores that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.classifier_module import ClassifierModule
+from models.logits import predicted_class, targets_of
+from pipeline.batches import EvaluationBatches, TrainingData
+
+
+@torch.no_grad()
+def split_outputs(
+    module: ClassifierModule,
+    data: TrainingData,
+    splits: Sequence[str],
+    *,
+    network: nn.Module | None = None,
+    memory_format: str = "contiguous",
+) -> dict[str, Tensor]:
+    """Run a network over splits in evaluation mode.
+
+    Parameters
+    ----------
+    module : ClassifierModule
+        Knows whether outputs are centred.
+    data : TrainingData
+        Rows, in stored order.
+    splits : sequence of str
+        Which splits; empty ones are left out.
+    network : nn.Module, optional
+        A copy to run in place of ``module.model``; it is put into evaluation mode.
+    memory_format : str
+        ``contiguous`` or ``channels_last``.
+
+    Returns
+    -------
+    dict
+        ``SPLIT.logits`` float32 (n, c), ``SPLIT.labels`` int64 (n,) (``SPLIT.targets`` float for regression)
+        and ``SPLIT.ids`` int64 (n,), on the CPU.
+    """
+    network = module.model if network is None else network
+    parameter = next(network.parameters())
+    training = network.training
+    network.eval()
+    module.align_initial()
+    arrays: dict[str, Tensor] = {}
+    try:
+        for split in splits:
+            if data.size(split) == 0:
+                continue
+            outputs, targets, ids = [], [], []
+            for batch in EvaluationBatches(data, split, parameter.dtype, memory_format):
+                here = {name: value.to(parameter.device) for name, value in batch.items()}
+                outputs.append(module.outputs_of(network, here).float().cpu())
+                targets.append(targets_of(batch))
+                ids.append(batch["id"])
+            arrays[f"{split}.logits"] = torch.cat(outputs)
+            arrays[f"{split}.{'targets' if module.is_regression else 'labels'}"] = torch.cat(targets)
+            arrays[f"{split}.ids"] = torch.cat(ids)
+    finally:
+        network.train(training)
+    return arrays
+
+
+def scores(module: ClassifierModule, arrays: dict[str, Tensor]) -> dict[str, Any]:
+    """Loss and accuracy (or root mean square error) of every split, from its stored outputs in float64."""
+    found: dict[str, Any] = {}
+    for name, outputs in arrays.items():
+        split, _, column = name.rpartition(".")
+        if column != "logits":
+            continue
+        wide = outputs.double()
+        if module.is_regression:
+            loss = float(module.loss(wide, arrays[f"{split}.targets"]))
+            found[f"{split}_rmse"] = loss**0.5
+        else:
+            labels = arrays[f"{split}.labels"]
+            loss = float(module.loss(wide, labels))
+            found[f"{split}_accuracy"] = float((predicted_class(outputs) == labels).double().mean())
+        found[f"{split}_loss"] = loss
+        found[f"{split}_n"] = len(outputs)
+    return found

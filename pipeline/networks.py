@@ -1,0 +1,72 @@
+"""Networks and weights between configuration, memory and files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models import build_model
+from pipeline.arithmetic import network_dtype
+from pipeline.batches import TrainingData
+from pipeline.errors import UserError
+from pipeline.schema import RunConfig
+
+WEIGHTS = "weights.safetensors"
+
+
+def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
+    """Build the configured network for a data set, initialised from ``seeds.init``.
+
+    Raises
+    ------
+    UserError
+        If model and data do not fit, in one sentence.
+    """
+    options = dataclasses.asdict(config.model)
+    name = options.pop("name")
+    options.pop("center_output")
+    try:
+        model = build_model(
+            name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.seeds.init, **options
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(f"Cannot build model={name} for data={config.data.name}: {error}.") from error
+    layout = torch.channels_last if config.numerics.memory_format == "channels_last" else torch.contiguous_format
+    return model.to(network_dtype(config.numerics.precision)).to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def cpu_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copy all weights and buffers to contiguous CPU tensors that share no memory."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
+        for name, value in sorted(model.state_dict().items())
+    }
+
+
+def save_weights(model: nn.Module, path: Path) -> str:
+    """Write all weights and buffers as safetensors and return the file's sha256."""
+    save_file(cpu_weights(model), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Load weights written by :func:`save_weights` into a network of the same configuration, in place.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or belongs to another network.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); rebuild its artefact.") from error
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the configured network: {error}") from error
+    return model

@@ -1,0 +1,63 @@
+"""When snapshots are taken: optimiser steps, counted from 0 at initialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.errors import UserError
+
+
+def snapshot_steps(
+    schedule: str, *, total_steps: int, steps_per_epoch: int, steps: Sequence[int] = (), per_decade: int = 4
+) -> list[int]:
+    """List the steps after which a snapshot is taken; 0 is the untrained network.
+
+    Parameters
+    ----------
+    schedule : {"log", "epochs", "steps"}
+        ``log``: 0, then ``per_decade`` steps per factor of ten from 1, rounded, and the last step. ``epochs``: 0
+        and the end of every epoch. ``steps``: those of ``steps``.
+    total_steps, steps_per_epoch : int
+        Length of training and of an epoch.
+    steps : sequence of int
+        For ``steps``; -1 stands for the last step.
+    per_decade : int
+        For ``log``.
+
+    Returns
+    -------
+    list of int
+        Increasing, without repetition.
+
+    Raises
+    ------
+    UserError
+        Unknown schedule, no steps, or a step outside training.
+
+    Examples
+    --------
+    >>> snapshot_steps("log", total_steps=100, steps_per_epoch=10, per_decade=2)
+    [0, 1, 3, 10, 32, 100]
+    """
+    if schedule == "epochs":
+        return list(range(0, total_steps + 1, steps_per_epoch))
+    if schedule == "steps":
+        if not steps:
+            raise UserError("snapshots.schedule=steps needs snapshots.steps, such as [0, 100, -1].")
+        chosen = sorted({total_steps if step == -1 else step for step in steps})
+        if chosen[0] < 0 or chosen[-1] > total_steps:
+            raise UserError(
+                f"snapshots.steps holds {chosen[0] if chosen[0] < 0 else chosen[-1]}, but training has "
+                f"{total_steps} steps ({steps_per_epoch} an epoch)."
+            )
+        return chosen
+    if schedule == "log":
+        if per_decade < 1:
+            raise UserError(f"snapshots.per_decade={per_decade} must be at least 1.")
+        chosen_log = {0, total_steps}
+        power = 0
+        while (step := round(10 ** (power / per_decade))) < total_steps:
+            chosen_log.add(step)
+            power += 1
+        return sorted(chosen_log)
+    raise UserError(f"snapshots.schedule={schedule!r} is not known; choose log, epochs or steps.")

@@ -1,0 +1,288 @@
+"""Train one network: the same configuration gives the same bytes, also after a kill and a resume."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.classifier_module import ClassifierModule
+from pipeline.arithmetic import arithmetic, network_dtype
+from pipeline.batch_order import BatchOrder
+from pipeline.batches import EvaluationBatches, TrainingBatches, TrainingData
+from pipeline.callbacks.history import History, Row, write_history
+from pipeline.callbacks.progress import TrainingProgress
+from pipeline.callbacks.resume import ReseedEachStep, ResumeCheckpoint
+from pipeline.callbacks.snapshots import SnapshotWriter
+from pipeline.errors import UserError
+from pipeline.evaluation import scores, split_outputs
+from pipeline.networks import WEIGHTS, save_weights
+from pipeline.schema import RunConfig
+
+LOGITS = "logits.safetensors"
+HISTORY = "history.csv"
+INITIAL = "initial.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training left behind.
+
+    Attributes
+    ----------
+    metrics : dict
+        ``SPLIT_accuracy`` (or ``SPLIT_rmse``), ``SPLIT_loss``, ``SPLIT_n`` for every split, ``steps``,
+        ``epochs``, ``parameters``.
+    history : list of dict
+        One row per epoch.
+    weights_sha256 : str
+        Of ``weights.safetensors``: equal runs have equal ones.
+    resumed_from : int
+        Epochs that a checkpoint already held; outside the byte promises.
+    """
+
+    metrics: dict[str, Any]
+    history: list[Row] = field(repr=False)
+    weights_sha256: str
+    resumed_from: int
+
+
+def make_module(model: nn.Module, data: TrainingData, config: RunConfig, steps_per_epoch: int) -> ClassifierModule:
+    """Wrap a network with the configured loss, optimiser and schedule.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or a value impossible.
+    """
+    training = config.training
+    try:
+        return ClassifierModule(
+            model,
+            n_classes=data.n_targets,
+            total_steps=training.epochs * steps_per_epoch,
+            loss=training.loss,
+            optimizer=training.optimizer,
+            lr=training.lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            schedule=training.schedule,
+            warmup=training.warmup,
+            milestones=training.milestones,
+            gamma=training.gamma,
+            center_output=config.model.center_output,
+        )
+    except ValueError as error:
+        raise UserError(f"Cannot train: {error}.") from error
+
+
+def train_classifier(
+    model: nn.Module,
+    data: TrainingData,
+    config: RunConfig,
+    work: Path,
+    *,
+    scratch: Path,
+    snapshots: SnapshotWriter | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    progress: bool = True,
+    label: str = "train",
+) -> TrainingOutcome:
+    """Train a network and write its weights, outputs and history.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Freshly built by :func:`pipeline.networks.build_network`; trained in place.
+    data : TrainingData
+        Splits in memory.
+    config : RunConfig
+        Sections ``training``, ``seeds``, ``numerics``, ``hardware`` and ``model.center_output`` are read.
+    work : Path
+        Gets ``weights.safetensors``, ``logits.safetensors`` (see :func:`pipeline.evaluation.split_outputs`),
+        ``history.csv`` and, with centred outputs, ``initial.safetensors``.
+    scratch : Path
+        Survives a kill; resume checkpoints lie in ``scratch/checkpoints`` until training is done.
+    snapshots : SnapshotWriter, optional
+        Recorder; the weights are the same with and without.
+    on_epoch : callable, optional
+        Called with each row of the history, such as a tracker.
+    progress : bool
+        Show progress on the error stream.
+    label : str
+        How to call the run there.
+
+    Returns
+    -------
+    TrainingOutcome
+
+    Raises
+    ------
+    UserError
+        On an impossible configuration, or when training diverges.
+    """
+    with arithmetic(config.numerics) as device, _quiet_lightning():
+        seeds, numerics = config.seeds, config.numerics
+        order = BatchOrder(data.size("train"), config.training.batch_size, seeds.order, config.training.shuffle)
+        dtype = network_dtype(numerics.precision)
+        batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)
+        module = make_module(model, data, config, len(order))
+        _check_padding(model, data)
+        if module.initial is not None:
+            save_weights(module.initial, work / INITIAL)
+
+        checkpoint = ResumeCheckpoint(scratch / "checkpoints")
+        history = History(on_epoch)
+        callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint]
+        if snapshots is not None:
+            callbacks.append(snapshots)
+        if progress:
+            callbacks.append(TrainingProgress(label, history))
+        resumed_from = _fit(module, batches, _validation(data, dtype, config), config, callbacks, checkpoint.path, work)
+
+        module.to(device)
+        arrays = split_outputs(module, data, data.splits, memory_format=numerics.memory_format)
+        save_file(arrays, work / LOGITS)
+        digest = save_weights(module.model, work / WEIGHTS)
+        write_history(history.rows, work / HISTORY)
+        shutil.rmtree(checkpoint.path.parent)
+        metrics = {
+            **scores(module, arrays),
+            "steps": config.training.epochs * len(order),
+            "epochs": config.training.epochs,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+        return TrainingOutcome(metrics, history.rows, digest, resumed_from)
+
+
+def replay(
+    model: nn.Module,
+    data: TrainingData,
+    config: RunConfig,
+    scratch: Path,
+    snapshots: SnapshotWriter,
+    expected_sha256: str,
+    **options: Any,
+) -> TrainingOutcome:
+    """Train again to take snapshots, and insist on the stored weights.
+
+    Parameters
+    ----------
+    model, data, config
+        As in the training that is replayed.
+    scratch : Path
+        For everything but the snapshots.
+    snapshots : SnapshotWriter
+        Recorder.
+    expected_sha256 : str
+        Of the stored ``weights.safetensors``.
+    **options
+        Passed to :func:`train_classifier`.
+
+    Raises
+    ------
+    UserError
+        If the replay ends in other weights: then the snapshots belong to another run.
+    """
+    work = scratch / "replay"
+    work.mkdir(parents=True, exist_ok=True)
+    outcome = train_classifier(model, data, config, work, scratch=scratch, snapshots=snapshots, **options)
+    if outcome.weights_sha256 != expected_sha256:
+        raise UserError(
+            f"Replaying the training for snapshots ended in other weights ({outcome.weights_sha256[:12]}) than the "
+            f"stored ones ({expected_sha256[:12]}): this machine's arithmetic differs from the one that trained "
+            "them. Take snapshots where the weights were trained, or rebuild the training here."
+        )
+    shutil.rmtree(work)
+    return outcome
+
+
+def _validation(data: TrainingData, dtype: torch.dtype, config: RunConfig) -> EvaluationBatches | None:
+    if "val" not in data.splits or data.size("val") == 0:
+        return None
+    return EvaluationBatches(data, "val", dtype, config.numerics.memory_format)
+
+
+def _fit(
+    module: ClassifierModule,
+    batches: TrainingBatches,
+    validation: EvaluationBatches | None,
+    config: RunConfig,
+    callbacks: list[pl.Callback],
+    checkpoint: Path,
+    work: Path,
+) -> int:
+    """Run Lightning from the checkpoint if there is one; return the epochs that it held."""
+    precision: Any = "32-true" if config.numerics.precision == "tf32" else config.numerics.precision
+    trainer = pl.Trainer(
+        accelerator="gpu" if config.numerics.device == "cuda" else "cpu",
+        devices=config.hardware.devices,
+        strategy=config.hardware.strategy,
+        precision=precision,
+        max_epochs=config.training.epochs,
+        gradient_clip_val=config.training.gradient_clip,
+        deterministic=config.numerics.deterministic,
+        callbacks=callbacks,
+        default_root_dir=work,
+        logger=False,
+        enable_checkpointing=True,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        limit_val_batches=0 if validation is None else 1.0,
+    )
+    resume = checkpoint if checkpoint.exists() else None
+    started = 0
+    if resume is not None:
+        started = int(torch.load(resume, map_location="cpu", weights_only=True)["epoch"]) + 1
+    try:
+        trainer.fit(module, batches, validation, ckpt_path=resume, weights_only=True)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into SystemExit and leaves the signal ignored; callers expect the interrupt.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
+        raise
+    return started
+
+
+def _check_padding(model: nn.Module, data: TrainingData) -> None:
+    """Refuse texts that are padded with another token than the one that the network looks for."""
+    rows = torch.arange(min(64, data.size("train")))
+    batch = data.batch("train", rows)
+    pad = getattr(getattr(model, "config", None), "pad_token_id", None)
+    if "attention_mask" not in batch or pad is None:
+        return
+    padding: Tensor = batch["input_ids"][batch["attention_mask"] == 0]
+    if bool((padding != pad).any()):
+        raise UserError(
+            f"Texts are padded with token {int(padding[padding != pad][0])}, but the network reads its answer at the "
+            f"last token that is not {pad}: set the tokenizer's padding token or model.architecture.pad_token_id."
+        )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notices, and its use of a deprecated PyTorch name, out of our progress lines."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
+            warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
+            yield
+    finally:
+        logger.setLevel(level)

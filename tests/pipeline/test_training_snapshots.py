@@ -1,0 +1,115 @@
+"""Snapshots record the run on a schedule without changing a bit of it, and a replay lands on the same weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from models import build_model
+from pipeline.callbacks.snapshots import SnapshotWriter, probe_rows, step_folder
+from pipeline.errors import UserError
+from pipeline.schema_analysis import SnapshotsConfig
+from pipeline.snapshot_schedule import snapshot_steps
+from pipeline.training import replay
+from pipeline.weight_matrices import weight_matrices
+from tests.pipeline.training_cases import Blobs, digests, noisy_net, run_config, train
+
+
+def writer(folder, **options):
+    config = SnapshotsConfig(**{"record": ["weights", "logits", "spectra"], "schedule": "steps", **options})
+    return SnapshotWriter(folder, config, Blobs())
+
+
+def test_schedules():
+    assert snapshot_steps("log", total_steps=1000, steps_per_epoch=10, per_decade=1) == [0, 1, 10, 100, 1000]
+    assert snapshot_steps("log", total_steps=7, steps_per_epoch=10, per_decade=4) == [0, 1, 2, 3, 6, 7]
+    assert snapshot_steps("epochs", total_steps=6, steps_per_epoch=2) == [0, 2, 4, 6]
+    assert snapshot_steps("steps", total_steps=6, steps_per_epoch=2, steps=[5, -1, 0, 5]) == [0, 5, 6]
+    for options, message in (
+        ({"schedule": "linear"}, "not known"),
+        ({"schedule": "steps"}, "needs snapshots.steps"),
+        ({"schedule": "steps", "steps": [7]}, "training has 6 steps"),
+        ({"schedule": "steps", "steps": [-2]}, "holds -2"),
+        ({"schedule": "log", "per_decade": 0}, "at least 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            snapshot_steps(**{"total_steps": 6, "steps_per_epoch": 2, **options})
+
+
+def test_snapshots_do_not_disturb_the_run(tmp_path):
+    train(tmp_path / "without")
+    snapshots = writer(tmp_path / "snapshots", steps=[0, 1, 7, 20])
+    train(tmp_path / "with", snapshots=snapshots)
+    assert digests(tmp_path / "with") == digests(tmp_path / "without")
+    names = sorted(path.name for path in (tmp_path / "snapshots").iterdir())
+    assert names == [step_folder(step) for step in (0, 1, 7, 20)]
+
+
+def test_snapshots_hold_the_states_that_training_went_through(tmp_path):
+    snapshots = writer(tmp_path / "snapshots", steps=[0, 7, 20])
+    outcome = train(tmp_path / "run", snapshots=snapshots)
+    published = tmp_path / "published"
+    published.mkdir()
+    snapshots.publish(published)
+    rows = json.loads((published / "steps.json").read_text())
+    assert [row["step"] for row in rows] == [0, 7, 20] and rows[1]["epoch"] == pytest.approx(1.4)
+    assert rows[2]["lr"] == outcome.history[-1]["lr"] and rows[0]["lr"] == pytest.approx(0.05 / 4)
+    first = load_file(published / step_folder(0) / "weights.safetensors")
+    last = load_file(published / step_folder(20) / "weights.safetensors")
+    final = load_file(tmp_path / "run" / "work" / "weights.safetensors")
+    assert all(torch.equal(first[name], value) for name, value in noisy_net().state_dict().items())
+    assert all(torch.equal(last[name], value) for name, value in final.items())
+    logits = load_file(published / step_folder(20) / "logits.safetensors")
+    stored = load_file(tmp_path / "run" / "work" / "logits.safetensors")
+    assert torch.equal(logits["test.logits"], stored["test.logits"]) and "train.logits" not in logits
+    spectra = load_file(published / step_folder(20) / "spectra.safetensors")
+    expected = np.linalg.svd(final["conv.weight"].double().numpy().reshape(4, 9), compute_uv=False)
+    assert sorted(spectra) == ["conv.weight", "head.weight"]
+    np.testing.assert_allclose(spectra["conv.weight"], expected, rtol=1e-7)
+
+
+def test_a_killed_run_ends_with_the_same_snapshots(tmp_path):
+    def files(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    options = {"record": ["weights", "spectra"], "schedule": "log"}
+    train(tmp_path / "whole", snapshots=writer(tmp_path / "a", **options))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "killed", data=Blobs(fail_at=13), snapshots=writer(tmp_path / "b", **options))
+    train(tmp_path / "killed", snapshots=writer(tmp_path / "b", **options))
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_replay_reproduces_the_stored_weights_or_refuses(tmp_path):
+    stored = train(tmp_path / "run").weights_sha256
+    snapshots = writer(tmp_path / "snapshots", steps=[-1])
+    outcome = replay(noisy_net(), Blobs(), run_config(), tmp_path / "scratch", snapshots, stored, progress=False)
+    assert outcome.weights_sha256 == stored and not (tmp_path / "scratch" / "replay").exists()
+    with pytest.raises(UserError, match="other weights"):
+        replay(noisy_net(), Blobs(), run_config(lr=0.04), tmp_path / "other", snapshots, stored, progress=False)
+
+
+def test_unknown_record_is_refused(tmp_path):
+    with pytest.raises(UserError, match="choose from weights, logits"):
+        writer(tmp_path, record=["hessian"])
+
+
+def test_probe_rows_spread_over_the_training_rows():
+    assert probe_rows(10, 4).tolist() == [0, 2, 5, 7]
+    assert probe_rows(3, 64).tolist() == [0, 1, 2]
+
+
+def test_weight_matrices_of_transposed_fused_tied_and_grouped_layers():
+    architecture = {"n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 20, "bos_token_id": 0, "eos_token_id": 0}
+    gpt2 = build_model("text_classifier", input_shape=(4,), n_classes=2, seed=0, architecture=architecture)
+    found = weight_matrices(gpt2)
+    assert found["transformer.h.0.attn.c_attn.weight"].shape == (24, 8)
+    assert found["transformer.h.0.attn.c_attn.weight[k]"].shape == (8, 8)
+    assert found["transformer.h.0.mlp.c_proj.weight"].shape == (8, 32)
+    assert found["transformer.wte.weight"].shape == (20, 8)
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Conv2d(4, 6, 2, groups=2), nn.LayerNorm(3))
+    tied[1].weight = tied[0].weight
+    assert sorted(weight_matrices(tied)) == ["0.weight", "2.weight[group 0]", "2.weight[group 1]"]
