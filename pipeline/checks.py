@@ -59,7 +59,8 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
             yield f"{path}={value} is not one of {', '.join(choices)}."
     for path, least in _AT_LEAST.items():
         number = _value(config, path)
-        if isinstance(number, int) and number < least:
+        follows = path.startswith("seeds.") and number == config.seed
+        if isinstance(number, int) and number < least and not follows:
             yield f"{path}={number} is below {least}."
     if config.stage != "status" and config.stage not in STAGES:
         yield f"There is no stage {config.stage!r}. Stages: {', '.join(STAGES)}, status."

@@ -170,12 +170,13 @@ class DataModule:
         -------
         dict of str to Tensor
             Images ``{image, label, id}``; texts ``{input_ids, attention_mask, label, id}``; vectors
-            ``{x, y, id}``, with ``label`` in place of ``y`` where the targets are classes.
+            ``{x, y, id}``, with ``label`` in place of ``y`` where the targets are classes. Texts without labels
+            have label -1.
         """
         split = self.split(name)
         rows = torch.as_tensor(indices, dtype=torch.int64)
         batch = self._inputs(name, rows, generator if name == "train" else None)
-        batch["label" if self.n_classes else "y"] = self.labels(name)[rows]
+        batch["y" if split.targets.is_floating_point() else "label"] = self.labels(name)[rows]
         batch["id"] = split.ids[rows]
         return batch
 

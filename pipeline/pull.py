@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -102,7 +101,7 @@ class Puller:
         ]
         times = [Artifact(entry).provenance.get("wall_seconds") for entry in recent]
         found = [value for value in times if value is not None]
-        return statistics.median(found) if found else None
+        return sorted(found)[len(found) // 2] if found else None
 
     def make(self, node: Node) -> Artifact:
         """Return the finished artefact of a node, making it if needed."""

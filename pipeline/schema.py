@@ -162,6 +162,9 @@ def register_schemas() -> None:
     """Hand the schemas to Hydra's ConfigStore; every YAML value is checked against them."""
     from hydra.core.config_store import ConfigStore
 
+    # Hydra copies its repository, and with it every stored schema, once per config group: two seconds for
+    # --help. The store hands out copies itself, so one shared store is enough.
+    setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     for name, schema in MODEL_SCHEMAS.items():

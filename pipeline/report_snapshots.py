@@ -1,0 +1,99 @@
+"""Report section of what was recorded while training: spectra of weights and the movement of the kernel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.build import Gathered
+from pipeline.report_blocks import Picture, Section, Table, Text
+from pipeline.report_train import grouped
+from pipeline.schema import RunConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def steps_of(member: Gathered) -> list[dict[str, Any]]:
+    """Step, epoch and learning rate of each snapshot."""
+    return json.loads(member.artifact.path("steps.json").read_text())
+
+
+def snapshot_arrays(member: Gathered, step: int, record: str) -> dict[str, np.ndarray]:
+    """Arrays of one record at one step."""
+    return member.artifact.arrays(f"step-{step:08d}/{record}.safetensors")
+
+
+def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
+    """Relative Frobenius distance of the probe kernel to the one before training, per step."""
+    steps = [row["step"] for row in steps_of(member)]
+    kernels = [snapshot_arrays(member, step, "kernel")["kernel"].astype(np.float64) for step in steps]
+    scale = np.linalg.norm(kernels[0])
+    return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show how far the probe kernel moved and how the largest singular values grew."""
+    record = config.snapshots.record
+    blocks: list[Text | Table | Picture] = []
+    findings = []
+    groups = grouped(members)
+    if "kernel" in record:
+        rows = []
+        for name, group in groups.items():
+            final = [kernel_movement(member)[1][-1] for member in group]
+            rows.append([name, len(final), float(np.mean(final)), min(final), max(final)])
+            findings.append(
+                f"{name}: training moved the probe kernel by {np.mean(final):.3g} of its norm (n = {len(final)})."
+            )
+        blocks.append(
+            Table(
+                ["network", "runs", "mean movement", "least", "most"],
+                rows,
+                f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
+                f"probe batch of {config.snapshots.probe} training examples, not normalised by the diagonal unless the "
+                "kernel is.",
+                keys=[member.artifact.key for member in members],
+                command=members[0].command,
+            )
+        )
+        blocks.append(
+            Picture(
+                _lines(groups, kernel_movement, "‖K − K₀‖ / ‖K₀‖"),
+                "Movement of the probe kernel since initialisation, one line per seed.",
+                "Kernel movement against training step",
+            )
+        )
+    if "spectra" in record:
+        blocks.append(
+            Picture(
+                _lines(groups, _largest_growth, "largest σ₁ / its initial value"),
+                "Growth of the largest singular value, over all weight matrices of a network, one line per seed.",
+                "Growth of the largest singular value against training step",
+            )
+        )
+    if not blocks:
+        blocks.append(Text(f"Recorded at {len(steps_of(members[0]))} steps: {', '.join(record)}."))
+    return Section("What happened while training", blocks, findings)
+
+
+def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
+    steps = [row["step"] for row in steps_of(member)]
+    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    first = {name: values.max() for name, values in spectra[0].items()}
+    return steps, [max(float(values.max() / first[name]) for name, values in step.items()) for step in spectra]
+
+
+def _lines(groups: dict[str, list[Gathered]], curve: Any, label: str) -> Figure:
+    from analysis.style import PALETTE, new_figure
+
+    figure, axes = new_figure(1, len(groups), sharey=True)
+    for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
+        for member, colour in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):
+            steps, values = curve(member)
+            axis.plot(steps, values, marker="o", markersize=3, color=colour, alpha=0.8)
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set(title=name, xlabel="training step", ylabel=label)
+    return figure

@@ -1,0 +1,76 @@
+"""Report section of the trained networks: accuracy per group of cells, learning curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipeline.build import Gathered
+from pipeline.report_blocks import Picture, Section, Table, summary_cells
+from pipeline.schema import RunConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def group_label(labels: dict[str, str]) -> str:
+    """Name a group of cells by every axis but the seed."""
+    return ", ".join(value for axis, value in labels.items() if axis != "seed") or "all cells"
+
+
+def grouped(members: Iterable[Gathered]) -> dict[str, list[Gathered]]:
+    """Collect cells that differ in nothing but the seed, in the order of the axes."""
+    groups: dict[str, list[Gathered]] = {}
+    for member in members:
+        groups.setdefault(group_label(member.labels), []).append(member)
+    return groups
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate final scores over seeds and draw the learning curves."""
+    groups = grouped(members)
+    score = "test_rmse" if "test_rmse" in members[0].artifact.metrics else "test_accuracy"
+    rows, findings = [], []
+    for name, group in groups.items():
+        values = [float(member.artifact.metrics[score]) for member in group]
+        losses = [float(member.artifact.metrics["test_loss"]) for member in group]
+        rows.append([name, group[0].artifact.metrics["parameters"], *summary_cells(values), sum(losses) / len(losses)])
+        spread = f", from {min(values):.4g} to {max(values):.4g} between seeds" if len(values) > 1 else ""
+        findings.append(
+            f"{name}: mean {score.replace('_', ' ')} {sum(values) / len(values):.4g} (n = {len(values)}){spread}."
+        )
+    table = Table(
+        ["network", "parameters", "runs", score.replace("_", " "), "sd", "95 % interval of the mean", "test loss"],
+        rows,
+        f"Networks after training on {config.data.name}; n counts seeds, the interval is Student's t over seeds.",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+    picture = Picture(
+        learning_curves(groups),
+        "Training (thin) and validation (bold) loss after each epoch, one line per seed.",
+        "Learning curves of every run",
+    )
+    return Section("Trained networks", [table, picture], findings)
+
+
+def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
+    """Draw the loss against epochs, one panel per group of cells."""
+    from analysis.style import PALETTE, new_figure
+
+    figure, axes = new_figure(1, len(groups), sharey=True)
+    for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
+        for member in group:
+            with member.artifact.path("history.csv").open() as stream:
+                rows = list(csv.DictReader(stream))
+            epochs = [int(row["epoch"]) for row in rows]
+            axis.plot(epochs, [float(row["train_loss"]) for row in rows], color=PALETTE[0], alpha=0.45, linewidth=0.9)
+            if "val_loss" in rows[0]:
+                axis.plot(epochs, [float(row["val_loss"]) for row in rows], color=PALETTE[1], alpha=0.85)
+        axis.set(title=name, xlabel="epoch", ylabel="loss")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.plot([], [], color=PALETTE[0], alpha=0.6, linewidth=0.9, label="training")
+        axis.plot([], [], color=PALETTE[1], label="validation")
+        axis.legend()
+    return figure

@@ -1,0 +1,143 @@
+"""Every experiment composes; a mistake is refused before anything starts, in one sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cells import compose_run, expand
+from pipeline.checks import check
+from pipeline.errors import UserError
+from pipeline.freeze import updated_table
+from pipeline.graph import Graph
+from pipeline.keys import TABLE
+from pipeline.pull import every_node
+from pipeline.schema_data import DataConfig
+from pipeline.stages import SOURCE, VIEW
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+GROUPS = sorted(
+    path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name not in ("experiment", "hydra")
+)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("debug", [(), ("debug=tiny",)], ids=["full", "tiny"])
+def test_every_experiment_composes_with_all_its_cells(name, debug):
+    config = compose_run((f"experiment={name}", *debug))
+    check(config)
+    assert config.experiment_name == name, "experiment_name is the file's name"
+    assert config.report.title and config.report.question and config.wants
+    for cell in expand(config, (f"experiment={name}", *debug), compose_run):
+        check(cell.config)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_of_every_group_composes(group):
+    assert choices(group), f"conf/{group} is empty"
+    for choice in choices(group):
+        compose_run((f"{group}={choice}",))
+
+
+def test_the_table_of_defaults_is_up_to_date():
+    table = json.loads(TABLE.read_text())
+    assert updated_table(table) == table, "run `python -m pipeline.freeze` and commit key_defaults.json"
+
+
+def test_every_data_field_is_located_by_identity_or_hashed():
+    located = {"hub", "packaged", "path", "synthetic"}
+    hashed = {dotted.split(".")[1] for dotted in (*SOURCE, *VIEW)}
+    assert set(DataConfig.__dataclass_fields__) == located | hashed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("seed=-1",), "seed=-1 is below 0"),
+        (("hardware.devices=2",), "hardware.tasks_per_node=1 but hardware.devices=2"),
+        (("model=gpt2_tiny",), "reads texts, but data=fashion_mnist holds image rows"),
+        (("data=tweets", "model=resnet18"), "reads images, but data=.* holds text rows"),
+        (("stage=trian",), "There is no stage 'trian'"),
+        (("training.optimizer=sdg",), "training.optimizer=sdg is not one of"),
+        (("training.epochs=0",), "training.epochs=0 is below 1"),
+        (("data.split.val=1.0",), r"data.split.val=1.0 must lie in \[0, 1\)"),
+        (("wants=[kernell]",), "wants holds 'kernell'"),
+        (("snapshots.record=[spectrum]",), r"snapshots.record holds \['spectrum'\]"),
+        (("+cells.seed='range(0,8)'",), "write 'start:stop'"),
+    ],
+)
+def test_impossible_combinations_are_refused_in_one_sentence(overrides, words):
+    with pytest.raises(UserError, match=words) as caught:
+        check(compose_run(overrides))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("model.widht=3", "widht"), ("training.epochs=ten", "ten"), ("experiment=nope", "nope"), ("data=nope", "nope")],
+)
+def test_unknown_keys_wrong_types_and_unknown_choices_fail_at_composition(override, words):
+    with pytest.raises(UserError, match=words):
+        compose_run((override,))
+
+
+def test_several_devices_in_a_local_multirun_are_refused(monkeypatch):
+    for name in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    config = compose_run(("hardware.devices=2", "hardware.tasks_per_node=2"))
+    check(config)
+    with pytest.raises(UserError, match="inside a local multirun trains wrong weights"):
+        check(config, multirun=True)
+
+
+def test_seed_zero_is_a_seed_and_streams_follow_it():
+    zero, one = compose_run(("seed=0",)), compose_run(("seed=1",))
+    assert zero.seeds.init == 0 and one.seeds.init == one.seeds.order == 1
+    varied = compose_run(("seed=1", "seeds.order=7"))
+    assert (varied.seeds.init, varied.seeds.order) == (1, 7)
+    assert len({Graph().resolve("train", config).key for config in (zero, one, varied)}) == 3
+
+
+def test_cells_cross_their_axes_and_share_what_does_not_depend_on_them():
+    axis = 'cells.kernel=[["kernel=pntk"],["kernel=trntk"]]'
+    overrides = ("experiment=quickstart", "~cells.model", axis, "cells.seed='0:2'")
+    config = compose_run(overrides)
+    graph = Graph(overrides)
+    assert len(graph.cells(config)) == 4
+    nodes = list(every_node(graph.resolve("report", config)))
+    count = {
+        name: sum(node.stage.name == name for node in nodes) for name in ("prepare", "train", "kernel", "surrogate")
+    }
+    assert count == {"prepare": 1, "train": 2, "kernel": 4, "surrogate": 4}
+    report = graph.resolve("report", config)
+    assert [member.labels for member in report.members["train"]] == [{"seed": "0"}, {"seed": "1"}]
+
+
+def test_addresses_do_not_drift():
+    """Literal keys: they change only with a stage's VERSION, or every stored artefact is lost."""
+    frozen = json.loads((Path(__file__).with_name("frozen_keys.json")).read_text())
+    graph = Graph()
+    for name, (stage, overrides, key) in frozen.items():
+        assert graph.resolve(stage, compose_run(tuple(overrides))).key == key, name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["stage=status", "experiment=quickstart"]])
+def test_the_command_line_answers_without_importing_torch(arguments):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['run.py', *{arguments!r}]\n"
+        "try:\n    runpy.run_path('run.py', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "False"
+    assert done.stdout

@@ -1,0 +1,93 @@
+"""W&B offline: one run per artefact that can be read back with its metrics, configuration and images."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.build import construction
+from pipeline.pull import Puller
+from pipeline.tracking import stage_tracker
+from tests.pipeline.test_store import puller, run_config
+from tests.pipeline.toy_stages import install
+
+wandb = pytest.importorskip("wandb", reason="the wandb extra is not installed")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch, tmp_path):
+    install(monkeypatch)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+
+def tracked(tmp_path, seed=0):
+    config = run_config(seed)
+    folder = str(tmp_path / "tracking")
+    return dataclasses.replace(config, logging=dataclasses.replace(config.logging, tracker="wandb", folder=folder))
+
+
+def runs(tmp_path):
+    return sorted((tmp_path / "tracking" / "wandb").glob("offline-run-*"))
+
+
+def records(folder) -> str:
+    """Read an offline run back through W&B's own reader, as text."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_sweep_makes_one_run_per_artefact_and_finishes_each(tmp_path):
+    maker: Puller = puller(tmp_path)
+    for seed in (0, 1):
+        maker.pull(maker.graph.resolve("draw", tracked(tmp_path, seed)))
+        assert wandb.run is None, "a finished job leaves no open run behind"
+    found = runs(tmp_path)
+    assert len(found) == 2
+    keys = {maker.graph.resolve("draw", run_config(seed)).key for seed in (0, 1)}
+    assert {re.search(r"([0-9a-f]{12})-[0-9a-f]{8}$", run.name)[1] for run in found} == keys
+
+
+def test_an_offline_run_reads_back(tmp_path):
+    import io
+
+    from PIL import Image
+
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path))
+    png = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(png, "png")
+    with construction(node, maker.graph, maker.store, inputs={}) as build, stage_tracker(build) as tracker:
+        tracker.log({"train/loss": 0.5}, step=1)
+        tracker.histogram("spectra/fc", np.arange(5.0), step=2)
+        tracker.image("a figure", png.getvalue())
+        tracker.log({"accuracy": 0.75, "note": "kept"})
+    (folder,) = runs(tmp_path)
+    text = re.sub(r"\s+", " ", records(folder))
+    for part in ("train/loss", "0.75", node.key, "histogram", "image-file", 'run_group: "toy"', 'job_type: "draw"'):
+        assert part in text, part
+    assert "exit_code: 1" not in text
+    assert list(folder.rglob("*.png"))
+
+
+def test_the_nonce_survives_a_kill_and_not_a_rebuild(tmp_path):
+    from pipeline.tracking import _nonce
+
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", run_config())
+    with pytest.raises(KeyboardInterrupt), construction(node, maker.graph, maker.store, inputs={}) as build:
+        first = _nonce(build.folder)
+        raise KeyboardInterrupt
+    with construction(node, maker.graph, maker.store, inputs={}) as build:
+        assert _nonce(build.folder) == first
+    maker.store.discard(maker.folder(node))
+    with construction(node, maker.graph, maker.store, inputs={}) as build:
+        assert _nonce(build.folder) != first

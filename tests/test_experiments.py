@@ -1,0 +1,88 @@
+"""Every experiment runs to its report at debug=tiny; the quickstart does so in the default tests."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SKIPPABLE = ("cannot be fetched", "needs data.path.train", "is not there", "hub", "matches no file")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "run.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def make_report(name: str, store: Path) -> Path:
+    done = run(f"experiment={name}", "debug=tiny", f"paths.store={store}", f"hydra.run.dir={store}/hydra")
+    if done.returncode and any(words in done.stderr for words in SKIPPABLE):
+        pytest.skip(f"its data or weights are not on this machine: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    (page,) = store.glob("report/*/report.html")
+    return page
+
+
+def test_quickstart(tmp_path):
+    page = make_report("quickstart", tmp_path)
+    text = page.read_text()
+    assert not re.search(r'(src|href)="https?://', text), "the page loads nothing from outside"
+    assert text.count("<svg") >= 3 and "</html>" in text
+    again = run("experiment=quickstart", "debug=tiny", f"paths.store={tmp_path}", f"hydra.run.dir={tmp_path}/hydra")
+    assert again.returncode == 0 and "everything exists already" in again.stderr
+    status = run(
+        "experiment=quickstart",
+        "debug=tiny",
+        "stage=status",
+        f"paths.store={tmp_path}",
+        f"hydra.run.dir={tmp_path}/hydra",
+    )
+    assert "missing" not in status.stdout.splitlines()[-1] and "done" in status.stdout.splitlines()[-1]
+
+
+@pytest.mark.experiments
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "quickstart"])
+def test_experiment(name, tmp_path):
+    page = make_report(name, tmp_path)
+    metrics = json.loads((page.parent / "metrics.json").read_text())
+    assert metrics["sections"] >= 1
+
+
+def test_a_failing_job_of_a_sweep_leaves_its_traceback_and_the_others_finish(tmp_path):
+    store = f"paths.store={tmp_path}/store"
+    done = run(
+        "-m",
+        "experiment=quickstart",
+        "debug=tiny",
+        "stage=train",
+        "snapshots=none",
+        "training.lr=0.01,1e30,0.02",
+        store,
+        f"hydra.sweep.dir={tmp_path}/sweep",
+    )
+    if "cannot be fetched" in done.stderr:
+        pytest.skip("the packaged images are neither cached nor to be fetched here")
+    assert done.returncode != 0
+    finished = [path for path in (tmp_path / "store" / "train").iterdir() if path.suffix != ".partial"]
+    assert len(finished) == 2, done.stderr[-3000:]
+    logs = [path.read_text() for path in (tmp_path / "sweep").rglob("*.log")]
+    assert any("diverged" in text for text in logs)
+    status = run(
+        "experiment=quickstart",
+        "debug=tiny",
+        "stage=status",
+        "wants=[]",
+        "snapshots=none",
+        "training.lr=1e30",
+        store,
+        f"hydra.run.dir={tmp_path}/hydra",
+    )
+    assert "failed" in status.stdout and "Training diverged" in status.stdout and "Traceback" in status.stdout

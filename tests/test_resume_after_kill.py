@@ -1,0 +1,94 @@
+"""kill -9 in every stage, then the same command again: the same payload bytes as an undisturbed run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("prepare", "train", "snapshots", "spectra", "kernel", "surrogate", "attribution", "statistics", "report")
+COMMAND = ["experiment=quickstart", "debug=tiny", "cells.seed='0:1'"]
+
+# Kills the process itself at the worst moments: just before the first completion of a stage's artefact, or in
+# the middle of writing one of its files.
+KILLER = """
+import os, runpy, signal, sys
+stage, moment = sys.argv.pop(1), sys.argv.pop(1)
+import pipeline.build as build
+complete, write = build.complete, build.Build.write_arrays
+def killed_complete(folder, identity, record):
+    if identity["stage"] == stage and moment == "complete":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return complete(folder, identity, record)
+build.complete = killed_complete
+sys.argv[0] = "run.py"
+runpy.run_path("run.py", run_name="__main__")
+"""
+
+
+def run(store: Path, prefix: list[str]) -> subprocess.Popen:
+    command = [sys.executable, *prefix, *COMMAND, f"paths.store={store}", f"hydra.run.dir={store}/hydra"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def payloads(store: Path) -> dict[str, dict[str, str]]:
+    manifests = sorted(store.glob("*/*/manifest.json"))
+    return {
+        f"{path.parts[-3]}/{path.parts[-2]}": {
+            name: entry["sha256"] for name, entry in json.loads(path.read_text())["files"].items()
+        }
+        for path in manifests
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
+    store = tmp_path_factory.mktemp("undisturbed")
+    process = run(store, ["run.py"])
+    _, errors = process.communicate()
+    if "SourceUnavailable" in errors or "cannot be fetched" in errors:
+        pytest.skip("the packaged images are neither cached nor to be fetched here")
+    assert process.returncode == 0, errors
+    found = payloads(store)
+    assert {name.split("/")[0] for name in found} == set(STAGES)
+    return found
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(1200)
+def test_killed_before_every_completion(tmp_path, undisturbed):
+    for stage in STAGES:
+        process = run(tmp_path, ["-c", KILLER, stage, "complete"])
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
+    process = run(tmp_path, ["run.py"])
+    assert process.wait() == 0, process.communicate()[1]
+    assert payloads(tmp_path) == undisturbed
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("draw", range(2))
+def test_killed_at_random_moments(tmp_path, undisturbed, draw):
+    moments = random.Random(draw)
+    for _ in range(12):
+        process = run(tmp_path, ["run.py"])
+        time.sleep(moments.uniform(4.0, 12.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == 0:
+            break
+    else:
+        process = run(tmp_path, ["run.py"])
+        assert process.wait() == 0, process.communicate()[1]
+    assert payloads(tmp_path) == undisturbed
+    assert not list(tmp_path.rglob("*.partial"))
