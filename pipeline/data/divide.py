@@ -106,10 +106,10 @@ def _without_leaks(splits: dict[str, Columns], leaks: str, drops: dict[str, int]
     leaked = leaked_rows(train, tests)
     if not leaked.any():
         return train
-    if leaks == "refuse":
+    if leaks == "refuse" or leaked.all():
         raise DataError(
-            f"{int(leaked.sum())} training rows also occur in a test split (same content or group). "
-            "data.split.leaks=drop takes them out of the training rows."
+            f"{int(leaked.sum())} of {len(leaked)} training rows also occur in a test split (same content or group). "
+            "data.split.leaks=drop takes them out of the training rows, =keep leaves them in."
         )
     drops["training row also in a test split"] = int(leaked.sum())
     return take(train, np.flatnonzero(~leaked))

@@ -21,6 +21,8 @@ UNLABELLED = -1
 """Label of a row whose class is withheld (GLUE's test splits, plain text files)."""
 ARRAYS = "arrays.safetensors"
 DESCRIPTION = "dataset.json"
+CONSTANT = "constant"
+"""Prefix of the stored constants; no split may have this name."""
 
 Columns = dict[str, Any]
 """One split: column name to array (images, labels, x, y) or list of strings (text, domain, group)."""
@@ -44,6 +46,8 @@ class Records:
         Rule to number of rows that it removed.
     licence, source : str
         Terms of use, and where the rows come from.
+    constants : dict of str to ndarray
+        What belongs to no row, such as the directions of a teacher; stored with vectors only.
     """
 
     kind: str
@@ -52,6 +56,7 @@ class Records:
     drops: dict[str, int] = field(default_factory=dict)
     licence: str = "unknown"
     source: str = ""
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Rows of every split."""
@@ -97,6 +102,9 @@ def fingerprint(records: Records) -> str:
                 digest.update(f"\n{column} text {len(encoded)} ".encode())
                 digest.update(np.array([len(item) for item in encoded], dtype="<i8").tobytes())
                 digest.update(b"".join(encoded))
+    for name, constant in sorted(records.constants.items()):
+        digest.update(f"\nconstant {name} {constant.dtype.str} {constant.shape} ".encode())
+        digest.update(np.ascontiguousarray(constant).data)
     return digest.hexdigest()
 
 
@@ -116,6 +124,7 @@ def save_records(records: Records, folder: Path, description: dict[str, Any]) ->
             for name, columns in records.splits.items()
             for column, values in columns.items()
         }
+        arrays |= {f"{CONSTANT}.{name}": np.ascontiguousarray(v) for name, v in records.constants.items()}
         (folder / ARRAYS).write_bytes(save(arrays))  # save_file ignores the umask
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
 
@@ -132,6 +141,7 @@ def load_records(folder: Path) -> tuple[Records, dict[str, Any]]:
     """Read a stored data set back, with its description."""
     described = read_description(folder)
     splits: dict[str, Columns] = {name: {} for name in described["splits"]}
+    constants: dict[str, np.ndarray] = {}
     if described["kind"] == "text":
         import pyarrow.parquet as pq
 
@@ -145,7 +155,7 @@ def load_records(folder: Path) -> tuple[Records, dict[str, Any]]:
 
         for key, values in load_file(folder / ARRAYS).items():
             name, column = key.rsplit(".", 1)
-            splits[name][column] = values
+            (constants if name == CONSTANT else splits[name])[column] = values
     records = Records(
         described["kind"],
         splits,
@@ -153,5 +163,6 @@ def load_records(folder: Path) -> tuple[Records, dict[str, Any]]:
         described["drops"],
         described["licence"],
         described["source"],
+        constants,
     )
     return records, described

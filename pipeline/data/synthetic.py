@@ -87,7 +87,7 @@ def teacher_regression(config: SyntheticConfig) -> Records:
     """Draw Gaussian inputs with a single- or multi-index teacher's targets (arXiv:2211.06506, section 2).
 
     ``options``: ``features`` (d), ``activation``, ``normalized``, ``noise``, ``quadratic`` (τ), ``indices``. Test
-    rows share the teacher's directions, which are stored as the split ``teacher``: row j holds beta_j and zero.
+    rows share the teacher's directions, which are kept as the constant ``directions`` (k, d).
     """
     import torch
 
@@ -102,11 +102,11 @@ def teacher_regression(config: SyntheticConfig) -> Records:
     train = sample_teacher(config.n_train, features, generator, **settings)
     test = sample_teacher(config.n_test, features, generator, directions=train.directions, **settings)
     splits: dict[str, Columns] = {
-        "train": {"x": train.x.numpy(), "y": train.y.numpy()[:, None]},
-        "test": {"x": test.x.numpy(), "y": test.y.numpy()[:, None]},
-        "teacher": {"x": train.directions.numpy(), "y": np.zeros((options["indices"], 1))},
+        split: {"x": sample.inputs.numpy(), "y": sample.targets.numpy()[:, None]}
+        for split, sample in (("train", train), ("test", test))
     }
-    return Records("vector", splits, licence="generated")
+    constants = {"directions": train.directions.numpy()}
+    return Records("vector", splits, licence="generated", constants=constants)
 
 
 GENERATORS: dict[str, Callable[[SyntheticConfig], Records]] = {
@@ -127,9 +127,7 @@ def load_synthetic(config: SyntheticConfig) -> Records:
     if config.function not in GENERATORS:
         raise DataError(f"data.synthetic.function={config.function} is not one of {', '.join(GENERATORS)}.")
     if min(config.n_train, config.n_test) < 1:
-        raise DataError(
-            f"data.synthetic.n_train={config.n_train} and n_test={config.n_test} must be positive."
-        )
+        raise DataError(f"data.synthetic.n_train={config.n_train} and n_test={config.n_test} must be positive.")
     records = GENERATORS[config.function](config)
     records.source = f"generated: {config.function}"
     return records

@@ -23,6 +23,9 @@ from pipeline.data.records import UNLABELLED, Columns, label_histogram, load_rec
 from pipeline.data.text_rules import normalise_texts
 from pipeline.schema_data import DataConfig
 
+SCORED = ("train", "val", "test")
+"""Splits that a model is trained or scored on; they need labels and more than one class."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -73,6 +76,8 @@ class DataView:
         Content hash of the stored data set.
     report : dict
         ``rows`` and ``labels`` per split, ``drops`` per rule, ``licence`` and ``source``.
+    constants : dict of str to Tensor
+        What belongs to no row, such as a teacher's ``directions`` (k, d).
     """
 
     kind: str
@@ -81,6 +86,7 @@ class DataView:
     class_names: list[str]
     fingerprint: str
     report: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, Tensor] = field(default_factory=dict)
 
 
 def load_view(folder: Path, config: DataConfig) -> DataView:
@@ -111,6 +117,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
         if records.kind == "text":
             columns["text"] = normalise_texts(columns["text"], config.text.normalise, config.text.mask)
     splits = divide(subset(splits, config.subset, config.data_seed), config.split, config.data_seed, drops)
+    splits = {split: splits[split] for split in sorted(splits, key=_place)}
     for columns in splits.values():
         if records.kind == "image":
             columns["image"] = fit_images(columns["image"], config.image.pad, config.image.channels)
@@ -132,7 +139,13 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
         "licence": records.licence,
         "source": records.source,
     }
-    return DataView(records.kind, finished, len(names), names, described["fingerprint"], report)
+    constants = {name: torch.from_numpy(values) for name, values in records.constants.items()}
+    return DataView(records.kind, finished, len(names), names, described["fingerprint"], report, constants)
+
+
+def _place(split: str) -> tuple[int, str]:
+    """Order of the splits: train, val, test, then the extra ones by name."""
+    return (SCORED.index(split) if split in SCORED else len(SCORED), split)
 
 
 def _numbered(splits: dict[str, Columns]) -> dict[str, Columns]:
@@ -171,7 +184,7 @@ def _check_scored(splits: dict[str, Columns]) -> None:
 
     ``val`` may hold one class: it is cut by strata, so that only happens when it has a row or two.
     """
-    for split in ("train", "val", "test"):
+    for split in SCORED:
         columns = splits.get(split)
         if columns is None or "label" not in columns:
             continue

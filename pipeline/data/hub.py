@@ -1,0 +1,107 @@
+"""Data sets of the Hugging Face hub, at a pinned commit."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.columns import columns_from_table, map_labels
+from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
+from pipeline.data.records import Columns, Records
+from pipeline.schema_data import HubConfig
+
+log = logging.getLogger(__name__)
+
+
+def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
+    """Load the configured splits with ``datasets`` and convert them.
+
+    Parameters
+    ----------
+    config : HubConfig
+        Repository (or a local folder that ``datasets`` can read), configuration, commit, splits, renaming.
+    kind : {"image", "text"}
+        What the rows are.
+    cache : Path
+        ``datasets`` keeps its files below ``cache/hub``.
+
+    Raises
+    ------
+    SourceUnavailable
+        If the hub cannot be reached; there is never a silent fall-back to other data.
+    DataError
+        If the repository needs a loading script, or has no such configuration, split or column.
+    """
+    import datasets
+
+    if config.id is None:
+        raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
+    local = Path(config.id).is_dir()
+    revision = config.revision if local else _commit(config.id, config.revision)
+    splits: dict[str, Columns] = {}
+    drops: dict[str, int] = {}
+    names: list[str] = []
+    for split, theirs in config.splits.items():
+        try:
+            loaded = datasets.load_dataset(
+                config.id, config.name, split=theirs, revision=revision, cache_dir=str(cache / "hub")
+            )
+        except OSError as error:  # ConnectionError, OfflineModeIsEnabled, DatasetNotFoundError
+            raise _unreachable(config.id, error) from error
+        except RuntimeError as error:
+            if "scripts are no longer supported" not in str(error):
+                raise
+            raise DataError(
+                f"{config.id} needs a loading script, which datasets refuses. Use its Parquet copy: "
+                "data.hub.revision=COMMIT where COMMIT is what refs/convert/parquet (or a conversion pull request) "
+                f"points at, or {OFFLINE_WAYS}."
+            ) from error
+        except ValueError as error:
+            raise DataError(f"{config.id}, split {theirs!r} of configuration {config.name!r}: {error}") from error
+        columns = columns_from_table(_arrow(loaded), kind, config.rename, split)
+        splits[split] = map_labels(columns, config.label_map, split, drops)
+        names = names or _names(loaded, config)
+    where = config.id if config.name is None else f"{config.id} ({config.name})"
+    return Records(kind, splits, names, drops, source=f"hub: {where} @ {revision or 'local folder'}")
+
+
+def _arrow(loaded: Any) -> Any:
+    """Rows as one Arrow table, images still encoded, in the order of the data set."""
+    import datasets
+
+    for column, feature in loaded.features.items():
+        if isinstance(feature, datasets.Image):
+            loaded = loaded.cast_column(column, datasets.Image(decode=False))
+    return loaded.with_format("arrow")[:]
+
+
+def _names(loaded: Any, config: HubConfig) -> list[str]:
+    if config.label_map:
+        return []
+    theirs = {new: old for old, new in config.rename.items()}.get("label", "label")
+    return list(getattr(loaded.features.get(theirs), "names", None) or [])
+
+
+def _commit(repository: str, revision: str | None) -> str:
+    """Resolve a branch or reference to the commit that it points at now, said aloud because it may move."""
+    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(repository, revision=revision).sha
+    except OSError as error:
+        raise _unreachable(repository, error) from error
+    log.warning(
+        "data.hub.revision=%s is no commit; %s is now at %s. Pin that to keep these rows.", revision, repository, commit
+    )
+    return str(commit)
+
+
+def _unreachable(repository: str, error: OSError) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"The hub data set {repository} cannot be had ({type(error).__name__}: {error}). Ways out: connect this "
+        f"machine, or {OFFLINE_WAYS}. Nothing else was used in its place."
+    )
