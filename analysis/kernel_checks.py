@@ -1,0 +1,151 @@
+"""Refuse kernels, labels and ids that would give wrong numbers silently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from scipy.linalg import eigvalsh
+
+_PROBE = 1024
+_HINT = "Half precision or TF32 in the kernel's computation is the usual cause: recompute it in float32 or float64."
+
+
+def check_symmetric(kernel: Float[np.ndarray, "n n"], *, block: int = 2048) -> None:
+    """Raise ValueError, naming the worst entry, unless |K - Kᵀ| stays within rounding of the largest entry."""
+    tolerance = 1e-4 if kernel.dtype == np.float32 else 1e-8
+    n = kernel.shape[0]
+    for start in range(0, n, block):
+        upper = kernel[start : start + block, start:]
+        lower = kernel[start:, start : start + block].T
+        difference = np.abs(upper - lower)
+        worst = int(difference.argmax())
+        i, j = np.unravel_index(worst, difference.shape)
+        if difference[i, j] > tolerance * max(float(np.abs(upper).max()), np.finfo(kernel.dtype).tiny):
+            raise ValueError(
+                f"The training kernel is not symmetric: K[{start + i}, {start + j}] = {upper[i, j]:.8g} but "
+                f"K[{start + j}, {start + i}] = {lower[i, j]:.8g}. Pass the train x train block. {_HINT}"
+            )
+
+
+def check_positive(kernel: Float[np.ndarray, "n n"], tolerance: float, *, seed: int = 0) -> None:
+    """Raise ValueError if K has an eigenvalue below -tolerance times the largest.
+
+    Up to 1,024 points the check is exact; above, it looks at a random principal sub-matrix of that size,
+    whose smallest eigenvalue bounds the whole kernel's from above: a refusal is always right, a pass is not
+    a proof.
+    """
+    n = kernel.shape[0]
+    chosen = np.arange(n) if n <= _PROBE else np.sort(np.random.default_rng(seed).choice(n, _PROBE, False))
+    part = kernel if n <= _PROBE else np.stack([kernel[i][chosen] for i in chosen])
+    spectrum = eigvalsh(np.asarray(part, np.float64))
+    if spectrum[0] < -tolerance * max(spectrum[-1], np.finfo(np.float64).tiny):
+        raise ValueError(
+            f"The training kernel is not positive semi-definite: λ_min = {spectrum[0]:.4g} against "
+            f"λ_max = {spectrum[-1]:.4g} on {len(chosen)} of {n} points (tolerance {tolerance:g}). {_HINT}"
+        )
+
+
+def check_training_kernel(kernel: Float[np.ndarray, "n n"], psd_tolerance: float | None) -> None:
+    """Refuse an asymmetric or indefinite training kernel (`psd_tolerance=None` skips the second check)."""
+    check_symmetric(kernel)
+    if psd_tolerance is not None:
+        check_positive(kernel, psd_tolerance)
+
+
+def class_labels(labels: Any, n_classes: int | None = None) -> Int[np.ndarray, " n"]:
+    """Normalise labels to integers 0..C-1.
+
+    Parameters
+    ----------
+    labels : array_like, shape (n,) or one-hot (n, C)
+        Integers, integral floats or booleans; one-hot rows give their column.
+    n_classes : int or None
+        C where known.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For fractional, negative or out-of-range labels and rows that are not one-hot, with counts.
+    """
+    values = np.asarray(labels)
+    if values.dtype == bool:
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"Labels must be numbers 0..C-1 or one-hot rows, got dtype {values.dtype}.")
+    if values.ndim == 2 and values.shape[1] > 1:
+        good = ((values == 0) | (values == 1)).all(1) & (values.sum(1) == 1)
+        if not good.all():
+            raise ValueError(
+                f"{int((~good).sum())} of {len(values)} label rows are not one-hot (first: row "
+                f"{int(np.flatnonzero(~good)[0])}). Pass class indices or probabilities under their own name."
+            )
+        if n_classes is not None and values.shape[1] != n_classes:
+            raise ValueError(f"One-hot labels have {values.shape[1]} columns for {n_classes} classes.")
+        return values.argmax(1).astype(np.int64)
+    values = values.reshape(-1) if values.ndim == 2 else values
+    if values.ndim != 1:
+        raise ValueError(f"Labels must have shape (n,) or one-hot (n, C), got {values.shape}.")
+    if not np.isfinite(values.astype(np.float64)).all() or (values != np.floor(values)).any():
+        raise ValueError("Labels must be whole numbers; fractional or non-finite values were found.")
+    outside = (values < 0) | (values >= (np.inf if n_classes is None else n_classes))
+    if outside.any():
+        raise ValueError(
+            f"{int(outside.sum())} of {len(values)} labels lie outside 0..{'C' if n_classes is None else n_classes}"
+            f"-1 (first: {values[outside][0]:g} at {int(np.flatnonzero(outside)[0])})."
+        )
+    return values.astype(np.int64)
+
+
+def check_every_class(labels: Int[np.ndarray, " n"], n_classes: int, where: str) -> None:
+    """Raise ValueError, showing the counts, when a class is absent from `where`."""
+    counts = np.bincount(labels, minlength=n_classes)
+    if (counts == 0).any():
+        raise ValueError(
+            f"Classes {np.flatnonzero(counts == 0).tolist()} are missing from {where} (counts {counts.tolist()}). "
+            "Use points of every class or restrict the study to the classes that are present."
+        )
+
+
+def check_aligned(
+    expected: Sequence[str] | Num[np.ndarray, " n"], actual: Sequence[str] | Num[np.ndarray, " m"], where: str
+) -> None:
+    """Raise ValueError unless two lists of sample ids are equal, element by element."""
+    left, right = np.asarray(expected), np.asarray(actual)
+    if left.shape != right.shape:
+        raise ValueError(f"{where}: {right.size} ids for {left.size} points.")
+    wrong = np.flatnonzero(left != right)
+    if wrong.size:
+        same = "same ids in another order" if np.array_equal(np.sort(left), np.sort(right)) else "other ids"
+        raise ValueError(
+            f"{where} does not match the data: {wrong.size} of {left.size} ids differ ({same}; first at "
+            f"{wrong[0]}: {right[wrong[0]]!r} instead of {left[wrong[0]]!r}). Recompute it or reorder the data."
+        )
+
+
+def shared_points(
+    train_ids: Sequence[str] | Num[np.ndarray, " n"], test_ids: Sequence[str] | Num[np.ndarray, " m"]
+) -> tuple[Int[np.ndarray, " k"], int]:
+    """Return the positions of test points that also lie in the training set, and the training duplicates.
+
+    Ids are content hashes or dataset indices. Callers report the counts and may drop the positions.
+    """
+    train, test = np.asarray(train_ids), np.asarray(test_ids)
+    return np.flatnonzero(np.isin(test, train)), int(train.size - np.unique(train).size)
+
+
+def check_same_sketch(train: dict[str, Any], test: dict[str, Any]) -> None:
+    """Raise ValueError when two feature sets were sketched differently (any of their recorded settings)."""
+    differing = sorted(k for k in train.keys() | test.keys() if train.get(k) != test.get(k))
+    if differing:
+        shown = ", ".join(f"{k}: {train.get(k)!r} and {test.get(k)!r}" for k in differing)
+        raise ValueError(
+            f"Training and test features come from different sketches ({shown}); their products mean nothing. "
+            "Sketch both with the same seed, dimension and method."
+        )
