@@ -1,0 +1,210 @@
+"""Bootstrap intervals for any statistic of examples, of runs, or of both.
+
+A draw is a vector of multiplicities (how often each item was taken), so that statistics which can use weights cost
+O(n) a draw, and items that several runs share are resampled jointly for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+Kind = Literal["basic", "percentile"]
+Method = Literal["spearman", "kendall", "pearson"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its bootstrap interval; arrays where the statistic is one.
+
+    Attributes
+    ----------
+    estimate, low, high : float or ndarray
+        Statistic of the data and the ends of its interval.
+    mean, standard_error : float or ndarray
+        Of the draws.
+    level : float
+        Nominal coverage; approximate.
+    kind : {"basic", "percentile"}
+        How the ends were made from the draws.
+    draws : int
+        Number of draws.
+    """
+
+    estimate: float | Float[np.ndarray, "..."]
+    low: float | Float[np.ndarray, "..."]
+    high: float | Float[np.ndarray, "..."]
+    mean: float | Float[np.ndarray, "..."]
+    standard_error: float | Float[np.ndarray, "..."]
+    level: float
+    kind: Kind
+    draws: int
+
+    def excludes(self, value: float | int) -> bool:
+        """Say whether a scalar interval lies on one side of a value."""
+        return bool(self.low > value or self.high < value)
+
+    def describe(self, digits: int = 3) -> str:
+        """Format a scalar interval; draws that are all 0 bound a probability, they are no interval [0, 0]."""
+        if self.estimate == 0 and self.standard_error == 0 and self.mean == 0:
+            return f"0 (all {self.draws} draws are 0: Pr(> 0) < {3 / self.draws:.2g})"
+        return f"{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def check_draws(draws: int, level: float) -> None:
+    """Refuse impossible settings and warn about too few draws."""
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} is outside (0, 1): it is the nominal coverage, for example 0.95")
+    if draws < 2:
+        raise ValueError(f"draws = {draws}: a bootstrap needs at least 2")
+    if draws < 20:
+        warnings.warn(f"{draws} bootstrap draws are too few for an interval", UserWarning, stacklevel=3)
+
+
+def multiplicities(n: int, rng: np.random.Generator, size: int | None = None) -> Int[np.ndarray, " n"]:
+    """How often each of n items is taken when ``size`` (default n) are drawn with replacement."""
+    return np.bincount(rng.integers(0, n, size=n if size is None else size), minlength=n)
+
+
+def interval_from_draws(
+    estimate: float | Float[np.ndarray, "..."],
+    draws: Float[np.ndarray, "b ..."],
+    *,
+    level: float = 0.95,
+    kind: Kind = "basic",
+    scale: float = 1.0,
+) -> Interval:
+    """Turn bootstrap draws of a statistic into an interval.
+
+    Parameters
+    ----------
+    estimate : float or ndarray
+        Statistic of the data.
+    draws : ndarray, shape (b, ...)
+        Statistic of each draw along the first axis.
+    level : float
+        Nominal coverage.
+    kind : {"basic", "percentile"}
+        Basic (2 estimate - q) or percentile (q) ends. Basic corrects for bias, which trimming levels have.
+    scale : float
+        Factor on the draws' deviations: sqrt(m/n) for m-out-of-n draws.
+    """
+    values = np.asarray(draws, dtype=np.float64)
+    if len(values) == 0:
+        raise ValueError("there are no draws")
+    base = np.asarray(estimate, dtype=np.float64)
+    scaled = base + scale * (values - base)
+    tail = (1 - level) / 2
+    low, high = np.quantile(scaled, [tail, 1 - tail], axis=0)
+    if kind == "basic":
+        low, high = 2 * base - high, 2 * base - low
+    parts = (base, low, high, values.mean(axis=0), scaled.std(axis=0, ddof=1) if len(values) > 1 else 0 * base)
+    estimate_, low_, high_, mean, error = (float(part) if base.ndim == 0 else part for part in parts)
+    return Interval(estimate_, low_, high_, mean, error, level, kind, len(values))
+
+
+def bootstrap_interval(
+    statistic: Callable[[Int[np.ndarray, " n"]], float | Float[np.ndarray, "..."]],
+    n: int,
+    *,
+    draws: int = 1000,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    kind: Kind = "basic",
+    size: int | None = None,
+) -> Interval:
+    """Bootstrap interval of a statistic of n exchangeable items.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes multiplicities, shape (n,), and returns a number or an array; all ones are the data themselves.
+        Where explicit indices are easier: ``np.repeat(np.arange(n), multiplicities)``.
+    n : int
+        Number of items (examples, runs, queries).
+    draws : int
+        Number of draws; a warning below 20.
+    rng : numpy.random.Generator
+        Source of randomness.
+    level, kind
+        As in `interval_from_draws`.
+    size : int, optional
+        Items in a draw (m-out-of-n bootstrap); deviations are rescaled by sqrt(size/n).
+    """
+    check_draws(draws, level)
+    if n < 1:
+        raise ValueError("there is nothing to resample (n = 0)")
+    estimate = statistic(np.ones(n, dtype=np.int64))
+    values = np.stack([np.asarray(statistic(multiplicities(n, rng, size)), dtype=np.float64) for _ in range(draws)])
+    return interval_from_draws(
+        estimate, values, level=level, kind=kind, scale=1.0 if size is None else math.sqrt(size / n)
+    )
+
+
+def two_level_bootstrap_interval(
+    statistic: Callable[[Int[np.ndarray, " m"], Int[np.ndarray, " n"]], float | Float[np.ndarray, "..."]],
+    runs: int,
+    examples: int,
+    *,
+    draws: int = 1000,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    kind: Kind = "basic",
+) -> Interval:
+    """Bootstrap over runs and, jointly for all of them, over test examples: for claims about training.
+
+    ``statistic`` takes the multiplicities of the runs and those of the examples; see `bootstrap_interval`.
+    """
+    check_draws(draws, level)
+    estimate = statistic(np.ones(runs, dtype=np.int64), np.ones(examples, dtype=np.int64))
+    values = [
+        np.asarray(statistic(multiplicities(runs, rng), multiplicities(examples, rng)), dtype=np.float64)
+        for _ in range(draws)
+    ]
+    return interval_from_draws(estimate, np.stack(values), level=level, kind=kind)
+
+
+def correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], method: Method = "spearman") -> float:
+    """Correlation of two samples; 0 where one of them is constant, since it then orders nothing."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    function = {"spearman": stats.spearmanr, "kendall": stats.kendalltau, "pearson": stats.pearsonr}[method]
+    return float(function(x, y).statistic)
+
+
+def rank_correlation(
+    x: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    *,
+    draws: int = 1000,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    method: Method = "spearman",
+) -> Interval:
+    """Rank correlation of two per-run quantities with its percentile interval over resampled runs.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 runs.
+    """
+    if len(x) < 3:
+        raise ValueError(f"a correlation needs at least 3 runs, got {len(x)}")
+
+    def resampled(counts: Int[np.ndarray, " n"]) -> float:
+        taken = np.repeat(np.arange(len(x)), counts)
+        return correlation(x[taken], y[taken], method)
+
+    return bootstrap_interval(resampled, len(x), draws=draws, rng=rng, level=level, kind="percentile")
+
+
+def group_means(values: Float[np.ndarray, " n"], counts: Int[np.ndarray, " n"]) -> float:
+    """Mean of items taken ``counts`` times each."""
+    return float(values @ counts / counts.sum())
