@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -85,7 +85,9 @@ class ClassifierModule(pl.LightningModule):
             if self.is_regression:
                 self.metrics[f"{part}_rmse"] = MeanSquaredError(squared=False)
             else:
-                self.metrics[f"{part}_accuracy"] = MulticlassAccuracy(num_classes=max(2, n_classes), average="micro")
+                self.metrics[f"{part}_accuracy"] = MulticlassAccuracy(
+                    num_classes=max(2, n_classes), average="micro", validate_args=False
+                )
 
     def forward(self, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
         """Return the outputs for a batch, centred where asked for."""
@@ -123,6 +125,32 @@ class ClassifierModule(pl.LightningModule):
         """Update the metrics with one validation batch."""
         self._step(batch, "val")
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the training metrics of the epoch before."""
+        self._reset("train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the validation metrics of the epoch before."""
+        self._reset("val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self.log_dict(self.epoch_scores("val"))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics."""
+        self.log_dict(self.epoch_scores("train"))
+
+    def epoch_scores(self, part: str) -> dict[str, float]:
+        """Compute the metrics of the current epoch over all ranks.
+
+        Parameters
+        ----------
+        part : {"train", "val"}
+            Empty for ``val`` where no validation batch came.
+        """
+        return {name: float(metric.compute()) for name, metric in self._metrics_of(part) if metric.update_called}
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the trained parameters, with the schedule applied at every step."""
         options = dict(self._optimizer)
@@ -140,13 +168,15 @@ class ClassifierModule(pl.LightningModule):
             targets = targets.reshape(outputs.shape)
         else:
             score, seen = "accuracy", predicted_class(outputs.detach())
-        self._update(f"{part}_loss", loss.detach(), len(targets))
-        self._update(f"{part}_{score}", seen, targets)
+        self.metrics[f"{part}_loss"].update(loss.detach(), len(targets))  # type: ignore[operator]
+        self.metrics[f"{part}_{score}"].update(seen, targets)  # type: ignore[operator]
         return loss
 
-    def _update(self, name: str, *values: Any) -> None:
-        metric = self.metrics[name]
-        if not isinstance(metric, Metric):
-            raise TypeError(f"{name} is not a metric")
-        metric.update(*values)
-        self.log(name, metric, on_step=False, on_epoch=True, batch_size=1)
+    def _metrics_of(self, part: str) -> Iterator[tuple[str, Metric]]:
+        for name, metric in self.metrics.items():
+            if isinstance(metric, Metric) and name.startswith(f"{part}_"):
+                yield name, metric
+
+    def _reset(self, part: str) -> None:
+        for _, metric in self._metrics_of(part):
+            metric.reset()

@@ -28,6 +28,7 @@ from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.errors import UserError
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, save_weights
+from pipeline.progress import say
 from pipeline.schema import RunConfig
 
 LOGITS = "logits.safetensors"
@@ -146,7 +147,9 @@ def train_classifier(
         history = History(on_epoch)
         callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint]
         if snapshots is not None:
+            snapshots.plan(config.training.epochs * len(order), len(order))
             callbacks.append(snapshots)
+            _start_over_if_snapshots_are_lost(checkpoint.path, snapshots)
         if progress:
             callbacks.append(TrainingProgress(label, history))
         resumed_from = _fit(module, batches, _validation(data, dtype, config), config, callbacks, checkpoint.path, work)
@@ -244,18 +247,28 @@ def _fit(
         limit_val_batches=0 if validation is None else 1.0,
     )
     resume = checkpoint if checkpoint.exists() else None
-    started = 0
-    if resume is not None:
-        started = int(torch.load(resume, map_location="cpu", weights_only=True)["epoch"]) + 1
+    started = 0 if resume is None else int(_read(resume)["epoch"]) + 1
+    handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, batches, validation, ckpt_path=resume, weights_only=True)
     except SystemExit as error:
         # Lightning turns Ctrl-C into SystemExit and leaves the signal ignored; callers expect the interrupt.
         if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
     return started
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
+
+
+def _start_over_if_snapshots_are_lost(checkpoint: Path, snapshots: SnapshotWriter) -> None:
+    """Drop a checkpoint that lies beyond snapshots that were never taken, such as ones asked for after a kill."""
+    if checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
+        say("  training starts over: the interrupted run did not record all snapshots that are now asked for")
+        checkpoint.unlink()
 
 
 def _check_padding(model: nn.Module, data: TrainingData) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from models.classifier_module import ClassifierModule
 from pipeline.errors import UserError
 
 Row = dict[str, float | int]
@@ -51,7 +52,9 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Append the epoch's row."""
         row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": self._rate}
-        row.update({name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
+        if not isinstance(pl_module, ClassifierModule):
+            raise TypeError(f"History needs a ClassifierModule, got {type(pl_module).__name__}")
+        row.update(sorted({**pl_module.epoch_scores("train"), **pl_module.epoch_scores("val")}.items()))
         if not math.isfinite(row["train_loss"]):
             raise TrainingDiverged(
                 f"Training diverged: the loss of epoch {row['epoch']} is {row['train_loss']} at learning rate "

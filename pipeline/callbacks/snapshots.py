@@ -96,18 +96,24 @@ class SnapshotWriter(pl.Callback):
         self._on_snapshot = on_snapshot
         self._rate = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fix the schedule and record the untrained network."""
-        per_epoch = int(trainer.num_training_batches)
+    def plan(self, total_steps: int, steps_per_epoch: int) -> None:
+        """Fix the schedule; :func:`pipeline.training.train_classifier` calls it before training starts."""
         self.steps = snapshot_steps(
             self.config.schedule,
-            total_steps=per_epoch * int(trainer.max_epochs or 0),
-            steps_per_epoch=per_epoch,
+            total_steps=total_steps,
+            steps_per_epoch=steps_per_epoch,
             steps=self.config.steps,
             per_decade=self.config.per_decade,
         )
-        self._due = set(self.steps)
+        self._total, self._per_epoch = total_steps, steps_per_epoch
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def missing(self, until: int) -> list[int]:
+        """List the steps up to ``until`` that are due but not on disk."""
+        return [step for step in self.steps if step <= until and not (self.folder / step_folder(step)).exists()]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the untrained network."""
         if trainer.global_step == 0:
             self._record(trainer, pl_module, 0)
 
@@ -129,15 +135,14 @@ class SnapshotWriter(pl.Callback):
         _write_json(folder / "steps.json", rows)
 
     def _record(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
-        if step not in self._due or not trainer.is_global_zero:
+        if step not in self.steps or not trainer.is_global_zero:
             return
         final = self.folder / step_folder(step)
         if final.exists():
             return
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
-        last = step == self.steps[-1] and step == trainer.num_training_batches * (trainer.max_epochs or 0)
-        rate = self._rate if last and step else float(trainer.optimizers[0].param_groups[0]["lr"])
+        rate = self._rate if step == self._total else float(trainer.optimizers[0].param_groups[0]["lr"])
         with undisturbed():
             files = self._take(module)
         written = self.folder / f"{final.name}.writing"
@@ -145,8 +150,7 @@ class SnapshotWriter(pl.Callback):
         written.mkdir()
         for name, tensors in files.items():
             save_file(tensors, written / f"{name}.safetensors")
-        epoch = step / int(trainer.num_training_batches)
-        _write_json(written / "step.json", {"step": step, "epoch": epoch, "lr": rate})
+        _write_json(written / "step.json", {"step": step, "epoch": step / self._per_epoch, "lr": rate})
         written.rename(final)
         if self._on_snapshot is not None:
             self._on_snapshot(step, files)

@@ -83,6 +83,15 @@ def test_a_killed_run_ends_with_the_same_snapshots(tmp_path):
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
+def test_snapshots_asked_for_after_a_kill_are_all_taken(tmp_path):
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "killed", data=Blobs(fail_at=13))
+    snapshots = writer(tmp_path / "late", steps=[3, 20])
+    outcome = train(tmp_path / "killed", snapshots=snapshots)
+    assert outcome.resumed_from == 0 and not snapshots.missing(20)
+    assert digests(tmp_path / "killed")["weights.safetensors"] == train(tmp_path / "whole").weights_sha256
+
+
 def test_replay_reproduces_the_stored_weights_or_refuses(tmp_path):
     stored = train(tmp_path / "run").weights_sha256
     snapshots = writer(tmp_path / "snapshots", steps=[-1])
