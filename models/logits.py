@@ -33,16 +33,27 @@ def logits_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "n
     KeyError
         If the batch holds no input that is known here.
     """
+    inputs = model_inputs(batch)
+    outputs = model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
+    return outputs if isinstance(outputs, Tensor) else outputs.logits
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+    """Pick from a batch what the network itself takes: one tensor, or keywords for texts.
+
+    Raises
+    ------
+    KeyError
+        If the batch holds no input that is known here, or a text comes without a mask.
+    """
     if "input_ids" in batch:
         if "attention_mask" not in batch:
             raise KeyError("a text batch needs an explicit attention_mask beside input_ids")
-        outputs = model(**{name: batch[name] for name in TEXT_INPUTS if name in batch})
-    else:
-        name = next((name for name in TENSOR_INPUTS if name in batch), None)
-        if name is None:
-            raise KeyError(f"no model input in a batch with keys {sorted(batch)}; expected image, x or input_ids")
-        outputs = model(batch[name])
-    return outputs if isinstance(outputs, Tensor) else outputs.logits
+        return {name: batch[name] for name in TEXT_INPUTS if name in batch}
+    name = next((name for name in TENSOR_INPUTS if name in batch), None)
+    if name is None:
+        raise KeyError(f"no model input in a batch with keys {sorted(batch)}; expected image, x or input_ids")
+    return batch[name]
 
 
 def predicted_class(logits: Float[Tensor, "n c"]) -> Tensor:

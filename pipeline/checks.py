@@ -16,7 +16,7 @@ _CHOICES = {
     "data.kind": ("image", "text", "vector"),
     "data.text.normalise": ("raw", "whitespace", "full"),
     "data.subset.pick": ("random", "first"),
-    "training.loss": ("cross_entropy", "bce", "mse", "sigmoid_mse", "regression"),
+    "training.loss": ("cross_entropy", "bce", "mse", "mse_01", "sigmoid_mse", "softmax_mse", "regression"),
     "training.optimizer": ("sgd", "nesterov", "adam", "adamw"),
     "training.schedule": ("constant", "cosine", "step"),
     "numerics.device": ("cpu", "cuda"),

@@ -31,6 +31,10 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
     options = dataclasses.asdict(config.model)
     name = options.pop("name")
     options.pop("center_output")
+    if options.get("weights") == "packaged" and options["path"] is None:
+        from pipeline.data.tokenize import packaged_folder
+
+        options["path"] = str(packaged_folder(options["id"], Path(config.paths.cache)))
     try:
         model = build_model(
             name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.seeds.init, **options

@@ -25,7 +25,7 @@ class TrainingConfig:
     """Loss, optimiser, schedule and length of training."""
 
     loss: str = "cross_entropy"
-    """cross_entropy | bce | mse | sigmoid_mse | regression."""
+    """cross_entropy | bce | mse | mse_01 | sigmoid_mse | softmax_mse | regression."""
     optimizer: str = "sgd"
     """sgd | nesterov | adam | adamw."""
     lr: float = 0.1

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from analysis.spectra import weight_spectrum
 from models.classifier_module import ClassifierModule
-from pipeline.batches import Batch, TrainingData, cast
+from models.logits import model_inputs
+from pipeline.batches import TrainingData, cast
 from pipeline.errors import UserError
 from pipeline.evaluation import split_outputs
 from pipeline.networks import cpu_weights
@@ -51,12 +52,12 @@ class SnapshotWriter(pl.Callback):
     """Record snapshots while a network trains.
 
     Each step has one folder, ``step-NNNNNNNN/``, with ``step.json`` (step, epoch, learning rate) and, as asked
-    for, ``weights.safetensors``, ``logits.safetensors`` (every split but the training rows, see
-    :func:`pipeline.evaluation.split_outputs`), ``spectra.safetensors`` (singular values of every weight matrix,
-    float64, descending) and ``kernel.safetensors`` (``kernel`` on the probe batch). ``probe.safetensors`` holds
-    the probe's ids and labels. Writing is idempotent by step: a resumed run finds what is there and would write
-    the same bytes. The learning rate of a step is the one that its next update uses; after the last step, the
-    last one used.
+    for: ``weights.safetensors``; ``logits.safetensors`` (every split but the training rows, see
+    :func:`pipeline.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight matrix,
+    float64, descending); ``kernel.safetensors`` (the un-normalised kernel of the probe batch, n x n, under
+    ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Writing is idempotent by step: a resumed
+    run finds what is there and would write the same bytes. The learning rate of a step is the one that its next
+    update uses; after the last step, the last one used.
 
     Parameters
     ----------
@@ -174,8 +175,9 @@ class SnapshotWriter(pl.Callback):
             files["kernel"] = {"kernel": self._probe_kernel(network)}
         return files
 
-    def _probe(self, network: nn.Module) -> Batch:
-        parameter = next(network.parameters())
+    def _probe_kernel(self, network: nn.Module) -> Tensor:
+        from kernels import kernel_matrix
+
         rows = probe_rows(self.data.size("train"), self.config.probe)
         batch = self.data.batch("train", rows)
         path = self.folder / "probe.safetensors"
@@ -184,13 +186,9 @@ class SnapshotWriter(pl.Callback):
             written = path.with_suffix(".writing")
             save_file(kept, written)
             os.replace(written, path)
-        inputs = cast(batch, parameter.dtype, self.memory_format)
-        return {name: value.to(parameter.device) for name, value in inputs.items()}
-
-    def _probe_kernel(self, network: nn.Module) -> Tensor:
-        from kernels import kernel_matrix
-
-        return torch.as_tensor(kernel_matrix(network, self._probe(network), kind=self.config.kernel)).cpu()
+        inputs = model_inputs(cast(batch, next(network.parameters()).dtype, self.memory_format))
+        labels = batch.get("label")
+        return kernel_matrix(network, inputs, kind=self.config.kernel, labels=labels, normalize=False).matrix.cpu()
 
 
 def _write_json(path: Path, value: Any) -> None:
