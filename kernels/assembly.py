@@ -1,0 +1,190 @@
+"""Fill a Gram matrix tile by tile from the operands of two row blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from kernels.forms import make_operand
+from kernels.operands import Operand
+from kernels.plan import Plan
+from kernels.precision import Precision
+from kernels.samples import Samples
+from kernels.sources import Source
+from kernels.tile_store import TileStore
+
+TOTAL = "matrix"
+
+
+class Assembly:
+    """The loop over tiles of one kernel.
+
+    Parameters
+    ----------
+    source : Source
+        Gives blocks of a batch.
+    rows, columns : Samples
+        Samples of either side; the same object for a square kernel.
+    plan : Plan
+        Forms, tile sizes and chunks.
+    precision : Precision
+        Arithmetic.
+    device : torch.device
+        Where operands and tiles are computed.
+    groups : sequence of str or None
+        Part to which each layer of the plan adds, None where no parts are kept.
+    norms : bool
+        Whether the diagonals of both sides are needed beside a rectangular kernel.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rows: Samples,
+        columns: Samples,
+        plan: Plan,
+        precision: Precision,
+        device: torch.device,
+        groups: Sequence[str | None],
+        norms: bool,
+    ) -> None:
+        self.source, self.rows, self.columns = source, rows, columns
+        self.plan, self.precision, self.device = plan, precision, device
+        self.groups, self.norms = groups, norms
+
+    def run(self, store: TileStore, mine: Callable[[int], bool]) -> None:
+        """Compute the tiles of the row blocks for which ``mine`` is true and put them into the store."""
+        rows = _cuts(self.plan.rows, self.plan.row_block)
+        columns = _cuts(self.plan.columns, self.plan.column_block)
+        chunks = self._chunks()
+        for i, ours in enumerate(rows):
+            if not mine(i):
+                continue
+            partners = [j for j in range(i if self.plan.square else 0, len(columns))]
+            missing = [j for j in partners if not store.done(f"{i}:{j}")]
+            if not missing:
+                continue
+            held = None
+            if len(chunks) == 1:
+                held = self.operands(self.rows, ours, chunks[0])
+            for j in missing:
+                for index, classes in enumerate(chunks):
+                    left = held if held is not None else self.operands(self.rows, ours, classes)
+                    if self.plan.square and i == j:
+                        right = left
+                    else:
+                        right = self.operands(self.columns, columns[j], classes)
+                    self._tile(store, left, right, ours, columns[j], fresh=index == 0, first=(i, j))
+                    del right, left
+                store.finish(f"{i}:{j}")
+            del held
+
+    def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
+        """Capture a run of samples and keep what each layer's form needs."""
+        pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
+        for here, inputs in samples.batches(
+            rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes
+        ):
+            labels = None if samples.labels is None else samples.labels[here]
+            with self.precision.strict_passes():
+                logits, blocks = self.source.blocks(inputs, labels, classes)
+            _require_finite(logits, "logits", here, samples.name)
+            if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
+                raise RuntimeError(
+                    f"{samples.name} samples {here.start} to {here.stop} use other parameters than the first samples did; "
+                    "pass fallback=[...] with the layers that are not always used"
+                )
+            for index, layer in enumerate(self.plan.layers):
+                kept = make_operand(blocks.pop(0), layer, self.precision.operands)  # frees factors as it goes
+                _check_operand(kept, layer.names[0], here, samples.name)
+                pieces[index].append(kept)
+        joined = []
+        for piece in pieces:
+            joined.append(piece[0] if len(piece) == 1 else type(piece[0]).concatenate(piece))
+            piece.clear()
+        return joined
+
+    def _tile(
+        self,
+        store: TileStore,
+        left: list[Operand],
+        right: list[Operand],
+        rows: slice,
+        columns: slice,
+        *,
+        fresh: bool,
+        first: tuple[int, int],
+    ) -> None:
+        plan = self.plan
+        shape: tuple[int, ...] = (left[0].samples, right[0].samples)
+        if plan.full:
+            shape += (plan.cotangents, plan.cotangents)
+        with self.precision.contraction(), torch.no_grad():
+            sums: dict[str, Tensor] = {}
+            total = torch.zeros(shape, dtype=self.precision.passes, device=self.device)
+            for ours, theirs, group in zip(left, right, self.groups, strict=True):
+                target = total
+                if group is not None:
+                    if group not in sums:
+                        sums[group] = torch.zeros_like(total)
+                    target = sums[group]
+                ours.accumulate(theirs, target, plan.full, left is right, plan.scratch)
+            for part in sums.values():
+                total += part
+            for name, values in {TOTAL: total, **sums}.items():
+                _put(store.arrays[name][rows, columns], values, fresh)
+            if self.norms and first[1] == 0:
+                self._put_norms(store, "row_norms", left, rows, fresh)
+            if self.norms and first[0] == 0:
+                self._put_norms(store, "column_norms", right, columns, fresh)
+
+    def _put_norms(
+        self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool
+    ) -> None:
+        found: dict[str, Tensor] = {}
+        for operand, group in zip(operands, self.groups, strict=True):
+            norms = operand.squared_norms(self.plan.scratch).to(self.precision.passes)
+            for key in (TOTAL, group):
+                if key is not None:
+                    found[key] = found[key] + norms if key in found else norms
+        for key, norms in found.items():
+            _put(store.arrays[f"{name}:{key}"][rows], norms if self.plan.full else norms.sum(1), fresh)
+
+    def _chunks(self) -> list[slice | None]:
+        if self.plan.class_chunks == 1:
+            return [None]
+        step = -(-self.plan.cotangents // self.plan.class_chunks)
+        return [slice(start, start + step) for start in range(0, self.plan.cotangents, step)]
+
+
+def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
+    """Write, or add a further chunk of classes."""
+    if fresh:
+        target.copy_(values)
+    else:
+        target.add_(values.to(target.device))
+
+
+def _cuts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _check_operand(operand: Operand, layer: str, rows: slice, name: str) -> None:
+    for value in vars(operand).values():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            if value.shape[:1] == (rows.stop - rows.start,):
+                _require_finite(value, f"the gradient of {layer}", rows, name)
+            elif not bool(value.sum().isfinite()) and not bool(value.isfinite().all()):
+                raise ValueError(
+                    f"the gradient of {layer} is NaN or infinite for {name} samples {rows.start} to {rows.stop}"
+                )
+
+
+def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:
+    if bool(values.sum().isfinite()):
+        return
+    bad = torch.nonzero(~values.isfinite().flatten(1).all(1))
+    if bad.numel():
+        raise ValueError(f"{what} of {name} sample {rows.start + int(bad[0])} is NaN or infinite")

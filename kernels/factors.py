@@ -1,0 +1,314 @@
+r"""Contraction of :math:`G = \sum_t \delta_t a_t^T` without, or just before, forming it.
+
+Three exact forms of :math:`\sum_r \langle G_{ir}, G_{jr} \rangle`:
+
+* ``position``: :math:`\sum_{ts} (\delta_{it} \cdot \delta_{js}) (a_{it} \cdot a_{js})`; with one position the outer product
+  rule :math:`(\delta_i \cdot \delta_j)(a_i \cdot a_j)`;
+* ``shift``: the same with the patch Gram of a convolution summed from a shifted pixel Gram;
+* ``feature``: columns of G are formed in blocks and multiplied as plain features.
+
+A bias :math:`\beta \sum_t \delta_t` is one more input equal to :math:`\beta`: it adds :math:`\beta^2` to :math:`a \cdot a'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kernels.blocks import ConvBlock, OuterBlock, unfold
+from kernels.operands import Dense, Operand
+from kernels.precision import product
+from kernels.shift import patch_gram
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Convolution window of a stored image; see :class:`~kernels.blocks.ConvBlock`."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    space: tuple[int, ...]
+
+    def patches(self, image: Tensor, groups: int) -> Tensor:
+        """Unfold the images, (n, T, groups * I)."""
+        return unfold(image, self.kernel, self.stride, self.dilation, self.space, groups)
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Positions of each of ``count`` samples in a packed tensor: all ``length``, or one entry of ``sizes`` each."""
+
+    count: int
+    length: int | None
+    sizes: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, sizes: Sequence[int]) -> Extents:
+        """Recognise equal sizes."""
+        if len(set(sizes)) == 1:
+            return cls(len(sizes), sizes[0])
+        return cls(len(sizes), None, tuple(sizes))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Extents]) -> Extents:
+        """Extents of consecutive batches."""
+        if len({part.length for part in parts}) == 1 and parts[0].length is not None:
+            return cls(sum(part.count for part in parts), parts[0].length)
+        return cls.of([size for part in parts for size in part.each()])
+
+    def each(self) -> list[int]:
+        """Size of every sample."""
+        return list(self.sizes) if self.length is None else [self.length] * self.count
+
+    @property
+    def longest(self) -> int:
+        """Largest size."""
+        return max(self.sizes, default=0) if self.length is None else self.length
+
+    @property
+    def mean(self) -> float:
+        """Mean size."""
+        return sum(self.sizes) / max(1, self.count) if self.length is None else float(self.length)
+
+    def take(self, start: int, stop: int) -> tuple[slice, Extents]:
+        """Packed positions of samples ``[start, stop)``, and their extents."""
+        if self.length is not None:
+            return slice(start * self.length, stop * self.length), Extents(stop - start, self.length)
+        first = sum(self.sizes[:start])
+        inside = self.sizes[start:stop]
+        return slice(first, first + sum(inside)), Extents.of(inside)
+
+
+@dataclass
+class Factors(Operand):
+    """Factors of one layer for n samples, positions packed.
+
+    Attributes
+    ----------
+    delta : Tensor, shape (M, g, R, O)
+        Output gradients of all positions of all samples; M is their number.
+    inputs : Tensor, shape (M, g, I), or (n, C, *extent) padded images with a ``geometry``
+        Inputs.
+    extents : Extents
+        Positions of each sample.
+    bias : float or None
+        Factor of the bias covered with the weight, None without one.
+    form : str
+        ``"position"``, ``"shift"`` or ``"feature"``.
+    """
+
+    delta: Float[Tensor, "positions g r o"]
+    inputs: Tensor
+    extents: Extents
+    bias: float | None
+    form: str
+    geometry: Geometry | None = None
+
+    @property
+    def samples(self) -> int:  # type: ignore[override]
+        """Number of samples."""
+        return self.extents.count
+
+    @property
+    def cotangents(self) -> int:  # type: ignore[override]
+        """Number of cotangents."""
+        return self.delta.shape[2]
+
+    @classmethod
+    def of(cls, block: OuterBlock, form: str, dtype: torch.dtype, *, pack: bool = True) -> Factors:
+        """Keep a block's factors, leaving out positions through which nothing flows."""
+        groups = block.groups
+        delta = block.delta.permute(0, 2, 1, 3).unflatten(3, (groups, -1)).transpose(2, 3)  # (B, T, g, R, O)
+        bias = None if block.bias is None else block.bias_scale
+        batch, positions = delta.shape[:2]
+        if isinstance(block, ConvBlock):
+            geometry = Geometry(block.kernel, block.stride, block.dilation, block.space)
+            extents = Extents(batch, positions)
+            return cls(
+                delta.flatten(0, 1).to(dtype).contiguous(), block.inputs.to(dtype), extents, bias, form, geometry
+            )
+        inputs = block.a.unflatten(2, (groups, -1))
+        if pack and positions > 1:
+            live = delta.flatten(2).abs().amax(2) > 0
+            counts = live.sum(1).tolist()
+            if min(counts) < positions:
+                return cls(delta[live].to(dtype), inputs[live].to(dtype), Extents.of(counts), bias, form)
+        return cls(
+            delta.flatten(0, 1).to(dtype).contiguous(),
+            inputs.flatten(0, 1).to(dtype).contiguous(),
+            Extents(batch, positions),
+            bias,
+            form,
+        )
+
+    def take(self, rows: slice) -> Factors:
+        """Return the operand of a contiguous run of samples."""
+        start, stop, _ = rows.indices(self.samples)
+        span, extents = self.extents.take(start, stop)
+        inputs = self.inputs[span] if self.geometry is None else self.inputs[start:stop]
+        return replace(self, delta=self.delta[span], inputs=inputs, extents=extents)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Factors]) -> Factors:
+        """Stack operands of consecutive batches."""
+        first = parts[0]
+        if len({part.geometry for part in parts}) > 1:
+            raise ValueError("images of different sizes in one kernel: resize or pad them to one size")
+        return replace(
+            first,
+            delta=torch.cat([part.delta for part in parts]),
+            inputs=torch.cat([part.inputs for part in parts]),
+            extents=Extents.concatenate([part.extents for part in parts]),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(x.numel() * x.element_size() for x in (self.delta, self.inputs))
+
+    def pair_bytes(self, other: Factors, full: bool) -> float:
+        """Scratch bytes per pair of samples."""
+        width = 8.0 if self.delta.dtype == torch.float64 else 4.0
+        blocks = self.cotangents**2 if full else 1
+        scratch = width * self.extents.mean * other.extents.mean * (1.0 + blocks)
+        if self.form == "shift" and self.geometry is not None:
+            cells = self.inputs.shape[2:].numel() / torch.Size(self.geometry.stride).numel()
+            scratch += width * 2.0 * cells**2
+        return scratch
+
+    def patches(self) -> Float[Tensor, "positions g i"]:
+        """Inputs per position, unfolding stored images."""
+        if self.geometry is None:
+            return self.inputs
+        groups = self.delta.shape[1]
+        return self.geometry.patches(self.inputs, groups).flatten(0, 1).unflatten(1, (groups, -1))
+
+    def product(self, other: Factors, full: bool) -> Tensor:
+        """Contribution to a tile through pairs of positions."""
+        total: Tensor | None = None
+        left = right = None
+        if self.form != "shift":
+            left, right = self.patches(), other.patches()
+        cotangents = self.cotangents
+        for group in range(self.delta.shape[1]):
+            if left is None or right is None:
+                assert self.geometry is not None and other.geometry is not None
+                gram = patch_gram(self.inputs, other.inputs, self.geometry)
+            else:
+                gram = product(left[:, group], right[:, group])
+            if self.bias is not None:
+                gram += self.bias**2
+            ours, theirs = self.delta[:, group], other.delta[:, group]
+            if full:
+                pairs = product(ours.flatten(0, 1), theirs.flatten(0, 1))
+                pairs = pairs.unflatten(1, (-1, cotangents)).unflatten(0, (-1, cotangents))
+                pairs *= gram[:, None, :, None]
+            else:
+                pairs = product(ours.flatten(1), theirs.flatten(1)).mul_(gram)
+            total = pairs if total is None else total.add_(pairs)
+        assert total is not None
+        total = _sum_segments(total, self.extents, 0)
+        total = _sum_segments(total, other.extents, 2 if full else 1)
+        return total.transpose(1, 2) if full else total
+
+    def accumulate(self, other: Factors, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+        """Add this layer's part to ``out`` in the form chosen for it."""
+        if self.form != "feature":
+            super().accumulate(other, out, full, symmetric, scratch)
+            return
+        if symmetric:
+            for ours in self.columns(scratch):
+                Dense(ours).accumulate(Dense(ours), out, full, True, scratch)
+            return
+        step = min(self._column_step(scratch / 2), other._column_step(scratch / 2))
+        for ours, theirs in zip(self.columns(scratch, step), other.columns(scratch, step), strict=True):
+            Dense(ours).accumulate(Dense(theirs), out, full, False, scratch)
+
+    def _fan(self) -> int:
+        """Inputs per position and group, the bias among them."""
+        fan = self.inputs.shape[2] if self.geometry is None else self._patch_width()
+        return fan + (self.bias is not None)
+
+    def _column_step(self, scratch: float) -> int:
+        """Output rows whose gradients fit."""
+        per_row = self.delta.element_size() * self.samples * self.cotangents * self._fan()
+        return max(1, min(self.delta.shape[3], int(scratch / per_row)))
+
+    def columns(self, scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
+        """Materialise the gradient ``step`` output rows at a time, (n, R, step * I)."""
+        _, groups, _, width = self.delta.shape
+        step = step or self._column_step(scratch)
+        patch_bytes = self.delta.element_size() * max(1, self.extents.longest) * self._fan() * groups
+        chunk = max(1, int(scratch / 4 / patch_bytes))
+        for group in range(groups):
+            for start in range(0, width, step):
+                rows = slice(start, min(start + step, width))
+                made = [
+                    self.take(slice(i, i + chunk))._materialise(group, rows)
+                    for i in range(0, self.samples, chunk)
+                ]
+                yield torch.cat(made).flatten(2) if len(made) > 1 else made[0].flatten(2)
+
+    def _patch_width(self) -> int:
+        assert self.geometry is not None
+        return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.geometry.kernel).numel()
+
+    def _materialise(self, group: int, rows: slice) -> Float[Tensor, "n r o i"]:
+        delta, inputs = self.delta[:, group, :, rows], self.patches()[:, group]
+        if self.bias is not None:
+            inputs = torch.cat([inputs, torch.full_like(inputs[:, :1], self.bias)], 1)
+        delta, inputs = _padded(delta, self.extents), _padded(inputs, self.extents)
+        made = torch.matmul(delta.flatten(2).transpose(1, 2), inputs)
+        return made.unflatten(1, (delta.shape[2], -1))
+
+    def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
+        """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""
+        _, groups, cotangents, width = self.delta.shape
+        longest, fan = self.extents.longest, self._fan()
+        chosen = self
+        if self.delta.dtype == torch.bfloat16:
+            chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())
+        if longest * (cotangents * width + fan) > cotangents * width * fan:
+            return sum(
+                (Dense(part).squared_norms(scratch) for part in chosen.columns(scratch)),
+                torch.zeros((), device=self.delta.device, dtype=chosen.delta.dtype),
+            )
+        per_sample = 8.0 * longest**2 * (1 + cotangents) + 4.0 * longest * fan * groups
+        chunk = max(1, int(scratch / per_sample))
+        pieces = [
+            chosen.take(slice(i, i + chunk))._pair_norms() for i in range(0, self.samples, chunk)
+        ]
+        return torch.cat(pieces)
+
+    def _pair_norms(self) -> Float[Tensor, "n r"]:
+        delta, inputs = _padded(self.delta, self.extents), _padded(self.patches(), self.extents)
+        gram = torch.einsum("ntgi,nsgi->ngts", inputs, inputs)
+        if self.bias is not None:
+            gram = gram + self.bias**2
+        pairs = torch.einsum("ntgro,nsgro->nrgts", delta, delta)
+        return (pairs * gram[:, None]).sum((2, 3, 4))
+
+
+def _padded(packed: Tensor, extents: Extents) -> Tensor:
+    """(M, ...) packed positions to (n, longest, ...) with zeros behind."""
+    if extents.length is not None:
+        return packed.unflatten(0, (extents.count, extents.length))
+    return torch.nn.utils.rnn.pad_sequence(list(packed.split(list(extents.sizes))), batch_first=True)
+
+
+def _sum_segments(values: Tensor, extents: Extents, axis: int) -> Tensor:
+    """Sum the positions of each sample along one axis."""
+    if extents.length == 1:
+        return values
+    if extents.length is not None and extents.length > 0:
+        return values.unflatten(axis, (-1, extents.length)).sum(axis + 1)
+    sizes = torch.tensor(extents.each(), device=values.device)
+    owner = torch.repeat_interleave(torch.arange(extents.count, device=values.device), sizes)
+    shape = list(values.shape)
+    shape[axis] = extents.count
+    return values.new_zeros(shape).index_add_(axis, owner, values)

@@ -1,0 +1,170 @@
+r"""Cost of each exact form of a layer's contraction, and the choice between them.
+
+Costs are multiply-adds (MAC) per pair of samples and per sample, for R cotangents, T positions, O outputs and I inputs:
+
+=========  ===========================================  =================
+form       MAC per pair                                 MAC per sample
+=========  ===========================================  =================
+position   T^2 (R O + I) + 10 T^2                       --
+shift      T^2 (R O) + r^2-strided pixel Gram + sums    --
+feature    R O I                                        T R O I
+tokens     about R O per shared token                   --
+=========  ===========================================  =================
+
+with R^2 for R where the blocks of an empirical NTK are kept apart. An element of a T x T intermediate is charged ten MAC,
+for its traffic through memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.blocks import Block, ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.factors import Factors
+from kernels.operands import Dense, Operand
+from kernels.tokens import TiedTokens, Tokens
+
+TRAFFIC = 10.0
+FORMS = ("position", "shift", "feature", "tokens")
+
+
+@dataclass(frozen=True)
+class LayerForm:
+    """How one block is contracted and what it costs.
+
+    ``kept`` says what is stored per sample: ``"factors"`` or ``"gradient"``. ``pair_mac`` and ``sample_mac`` are
+    multiply-adds, ``sample_bytes`` the storage.
+    """
+
+    names: tuple[str, ...]
+    form: str
+    kept: str
+    pair_mac: float
+    sample_mac: float
+    sample_bytes: float
+
+
+def choose_form(
+    block: Block, *, full: bool, samples: int, pairs: float, width: int, forced: str | None = None
+) -> LayerForm:
+    """Pick the cheapest exact form of a block.
+
+    Parameters
+    ----------
+    block : Block
+        The layer's block for a few probe samples.
+    full : bool
+        Whether the R x R blocks of an empirical NTK are kept.
+    samples : int
+        Samples whose gradients may have to be formed.
+    pairs : float
+        Pairs of samples in the kernel.
+    width : int
+        Bytes per stored number.
+    forced : str, optional
+        A form to use whatever it costs.
+
+    Raises
+    ------
+    ValueError
+        When the forced form does not exist for this block.
+    """
+    options = {option.form: option for option in _options(block, full, width)}
+    if forced is not None:
+        if forced not in options:
+            raise ValueError(
+                f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}"
+            )
+        return options[forced]
+    return min(options.values(), key=lambda one: one.pair_mac * pairs + one.sample_mac * samples)
+
+
+def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand:
+    """Keep what the chosen form needs of one batch's block."""
+    if chosen.kept == "gradient":
+        return Dense(_flat_gradient(block).to(dtype))
+    if isinstance(block, OuterBlock):
+        return Factors.of(block, chosen.form, dtype)
+    if isinstance(block, TokenBlock):
+        return Tokens.of(block, dtype)
+    assert isinstance(block, TiedBlock)
+    return TiedTokens.of(block, dtype)
+
+
+def _flat_gradient(block: Block) -> torch.Tensor:
+    if isinstance(block, VectorBlock):
+        return block.values
+    return torch.cat([value.flatten(2) for value in block.gradients().values()], 2)
+
+
+def _options(block: Block, full: bool, width: int) -> list[LayerForm]:
+    if isinstance(block, VectorBlock):
+        _, r, d = block.values.shape
+        return [LayerForm(block.names, "feature", "gradient", (r * r if full else r) * d, 0.0, width * r * d)]
+    if isinstance(block, OuterBlock):
+        return _outer_options(block, full, width)
+    r = (block if isinstance(block, TokenBlock) else block.roles[0]).take(slice(0, 1))
+    numel = float(block.shape.numel())
+    cotangents = _cotangents(r)
+    dense = LayerForm(
+        block.names,
+        "feature",
+        "gradient",
+        numel * cotangents * (cotangents if full else 1),
+        numel * cotangents * TRAFFIC,
+        width * numel * cotangents,
+    )
+    options = [dense]
+    if isinstance(block, TokenBlock) or TiedTokens.fits(block):
+        operand = Tokens.of(block, torch.float32) if isinstance(block, TokenBlock) else TiedTokens.of(block, torch.float32)
+        per_sample = operand.nbytes / max(1, operand.samples) * width / 4
+        mac = per_sample / width * (cotangents if full else 1)
+        if isinstance(operand, TiedTokens):
+            mac = operand.pair_bytes(operand, full) + 2 * mac
+        options.append(LayerForm(block.names, "tokens", "factors", mac, 0.0, per_sample))
+    return options
+
+
+def _cotangents(block: Block) -> int:
+    if isinstance(block, VectorBlock):
+        return int(block.values.shape[1])
+    if isinstance(block, TiedBlock):
+        return _cotangents(block.roles[0])
+    return int(block.delta.shape[1])
+
+
+def _outer_options(block: OuterBlock, full: bool, width: int) -> list[LayerForm]:
+    factors = Factors.of(block, "position", torch.float32)
+    t, groups = max(factors.extents.mean, 1.0 / max(1, factors.samples)), block.groups
+    r = block.delta.shape[1]
+    outputs, inputs = block.delta.shape[3] // groups, block.width // groups + (block.bias is not None)
+    classes = r * r if full else r
+    stored = factors.nbytes / 4 / max(1, factors.samples) * width
+    pairs = t * t
+    traffic = TRAFFIC * pairs * (classes if full else 1) if t > 1 else 2.0 * (classes if full else 1)
+    position = groups * (pairs * (classes * outputs + inputs) + traffic)
+    sample = t * inputs * groups if isinstance(block, ConvBlock) else 0.0
+    gradient = groups * outputs * inputs * r
+    feature_mac, forming = groups * outputs * inputs * classes, t * groups * outputs * inputs * r
+    kept = "gradient" if width * gradient < stored else "factors"
+    options = [
+        LayerForm(block.names, "position", "factors", position, sample, stored),
+        LayerForm(
+            block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)
+        ),
+    ]
+    if isinstance(block, ConvBlock) and groups == 1 and max(block.kernel) > 1:
+        cells = block.inputs.shape[2:].numel()
+        strides = torch.Size(block.stride).numel()
+        pixel = cells * cells / strides
+        sums = sum(block.kernel) * TRAFFIC * (pixel / strides + pairs) / 2
+        mac = pairs * classes * outputs + pixel * block.inputs.shape[1] + sums + traffic
+        options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored))
+    return options
+
+
+def available_forms(block: Block) -> set[str]:
+    """Names of the exact forms that a block has."""
+    return {option.form for option in _options(block, False, 4)}

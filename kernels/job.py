@@ -1,0 +1,288 @@
+"""Turn the arguments of a kernel into a job that is ready to run: checked model, samples, source, plan, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kernels.assembly import TOTAL
+from kernels.blocks import Block, TiedBlock, TokenBlock, VectorBlock
+from kernels.capture import Capture
+from kernels.feature_kernels import conjugate_source, embedding_source
+from kernels.forms import FORMS, LayerForm
+from kernels.model_checks import check_model, evaluation_mode
+from kernels.outputs import Inputs, batch_size
+from kernels.plan import Plan, lay_out, parse_memory
+from kernels.precision import Precision, precision_named
+from kernels.ranks import world
+from kernels.samples import Samples
+from kernels.sources import GradientSource, Source
+
+VERSION = 1  # of the arithmetic: raised whenever a bit of a result may change
+COTANGENTS = {"trntk": "class", "pntk": "sum", "entk": "class", "loss_gradient": "loss"}
+KINDS = (*COTANGENTS, "conjugate", "embedding")
+PROBE = 3
+
+Grouping = bool | str | Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of :func:`kernels.kernel_matrix`, which documents them."""
+
+    kind: str = "trntk"
+    normalize: bool | str = True
+    layerwise: Grouping = False
+    precision: str = "float32"
+    labels: Tensor | None = None
+    test_labels: Tensor | None = None
+    layers: Any = "all"
+    memory: str | int | None = None
+    out: str | Path | None = None
+    forms: str | Mapping[str, str] | None = None
+    fallback: Sequence[str] = ()
+    output: Callable[[Any], Tensor] | None = None
+    output_layer: str | None = None
+    append_one: bool = False
+    eval_mode: bool = False
+    zero_gradient: str = "error"
+    batch_size: int | None = None
+    block_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no kernel knows."""
+        if self.kind not in KINDS:
+            hint = "; the v1 names pNTK0 and pNTK are trntk here" if self.kind.lower().startswith("pntk") else ""
+            raise ValueError(f"unknown kind {self.kind!r}: use one of {', '.join(KINDS)}{hint}")
+        if self.zero_gradient not in ("error", "zero"):
+            raise ValueError(f"zero_gradient={self.zero_gradient!r}: use 'error' or 'zero'")
+        if self.normalize not in (True, False, "part"):
+            raise ValueError(f"normalize={self.normalize!r}: use True, False or 'part'")
+        if isinstance(self.layerwise, str) and self.layerwise not in ("tensor", "module"):
+            raise ValueError(f"layerwise={self.layerwise!r}: use 'tensor', 'module' or a mapping of groups")
+        forms = [self.forms] if isinstance(self.forms, str) else list((self.forms or {}).values())
+        for form in forms:
+            if form not in FORMS:
+                raise ValueError(f"unknown form {form!r}: use one of {', '.join(FORMS)}")
+        for name in ("batch_size", "block_rows"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+
+@dataclass
+class Job:
+    """A kernel that is ready to run."""
+
+    source: Source
+    rows: Samples
+    columns: Samples
+    square: bool
+    precision: Precision
+    device: torch.device
+    plan: Plan
+    groups: list[str | None]
+    fingerprint: dict[str, Any]
+    coverage: dict[str, Any]
+    options: Options
+
+    @property
+    def needs_norms(self) -> bool:
+        """Whether the diagonals of both sides are needed beside the matrix."""
+        return bool(self.options.normalize) and not self.square
+
+
+@contextmanager
+def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Iterator[Job]:
+    """Check everything, probe the model on a few samples and lay the kernel out.
+
+    The model is in its original modes, and its parameters keep their ``requires_grad``, when the block ends.
+    """
+    precision = precision_named(options.precision)
+    with evaluation_mode(model if isinstance(model, nn.Module) else nn.Identity(), options.eval_mode):
+        device = check_model(model)
+        columns = Samples(train, options.labels, "train")
+        rows = columns if test is None else Samples(test, options.test_labels, "test")
+        own = precision.model(model)
+        probe = columns.first(PROBE, device, precision.passes)
+        with precision.strict_passes():
+            source, coverage = _source(own, probe, options, test is not None)
+            labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
+            logits, blocks, seconds, pass_bytes = _try_passes(source, probe, labels)
+        _warn_softmax(logits)
+        gradients = options.kind in COTANGENTS
+        groups = _groups(blocks, options.layerwise)
+        plan = lay_out(
+            blocks,
+            kind=options.kind,
+            precision=precision,
+            device=device,
+            rows=rows.count,
+            columns=None if test is None else columns.count,
+            full=options.kind == "entk",
+            parts=1 + len({group for group in groups if group is not None}),
+            cotangents=_cotangents(blocks[0]),
+            splittable=options.kind == "trntk",
+            pass_bytes=pass_bytes if gradients else pass_bytes / 2,
+            pass_seconds=seconds,
+            memory=parse_memory(options.memory, device),
+            forms={"": options.forms} if isinstance(options.forms, str) else dict(options.forms or {}),
+            block_rows=options.block_rows,
+            batch_size=options.batch_size,
+            ranks=world()[1],
+            on_disk=options.out is not None,
+        )
+        print_of = _fingerprint(own, rows, columns, options, groups)
+        yield Job(
+            source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options
+        )
+
+
+def _source(
+    model: nn.Module, probe: Inputs, options: Options, rectangular: bool
+) -> tuple[Source, dict[str, Any]]:
+    if options.kind == "conjugate":
+        return conjugate_source(model, probe, options.output_layer, options.append_one, options.output), {}
+    if options.kind == "embedding":
+        return embedding_source(model, probe, options.layers, options.output), {}
+    capture = Capture(
+        model, probe, layers=options.layers, fallback=options.fallback, output=options.output
+    )
+    split = options.layerwise is not False and options.layerwise != "module"
+    source = GradientSource(
+        capture,
+        COTANGENTS[options.kind],
+        split_bias=split,
+        predicted=options.kind == "loss_gradient" and rectangular and options.test_labels is None,
+    )
+    covered = capture.coverage
+    return source, {
+        "ruled": list(covered.ruled),
+        "fallback": dict(covered.reasons),
+        "fallback_route": covered.route,
+        "unused": list(covered.unused),
+        "frozen": list(covered.frozen),
+    }
+
+
+def _try_passes(
+    source: Source, probe: Inputs, labels: Tensor | None
+) -> tuple[Tensor, list[Block], float, float]:
+    """Blocks of the probe, seconds per sample and bytes per sample of a pass."""
+    size = batch_size(probe)
+    source.blocks(probe, labels, None)  # the first call warms caches up
+    start = time.perf_counter()
+    logits, blocks = source.blocks(probe, labels, None)
+    seconds = (time.perf_counter() - start) / size
+    held = sum(_bytes(block) for block in blocks)
+    return logits, blocks, seconds, 2.5 * held / size
+
+
+def _bytes(block: Block) -> float:
+    if isinstance(block, TiedBlock):
+        return sum(_bytes(role) for role in block.roles)
+    if isinstance(block, VectorBlock):
+        return float(block.values.numel() * block.values.element_size())
+    size = float(block.delta.numel() * block.delta.element_size())
+    if isinstance(block, TokenBlock):
+        return size
+    return size + block.a.numel() * block.a.element_size()
+
+
+def _cotangents(block: Block) -> int:
+    if isinstance(block, TiedBlock):
+        return _cotangents(block.roles[0])
+    return int(block.values.shape[1] if isinstance(block, VectorBlock) else block.delta.shape[1])
+
+
+def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
+    """Part to which each block adds."""
+    if layerwise is False:
+        return [None] * len(blocks)
+    if isinstance(layerwise, Mapping):
+        return [_member(block, layerwise) for block in blocks]
+    if layerwise == "module":
+        return [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
+    return [block.names[0] for block in blocks]
+
+
+def _member(block: Block, groups: Mapping[str, Sequence[str]]) -> str | None:
+    found = [
+        group
+        for group, names in groups.items()
+        if any(block.names[0] == name or block.names[0].startswith(name + ".") for name in names)
+    ]
+    if len(found) > 1:
+        raise ValueError(f"{block.names[0]} is in several groups of layerwise=: {', '.join(found)}")
+    return found[0] if found else None
+
+
+def _warn_softmax(logits: Tensor) -> None:
+    if logits.shape[1] > 1 and bool((logits >= 0).all()):
+        if float((logits.sum(1) - 1).abs().max()) < 1e-4:
+            warnings.warn(
+                "the model's outputs sum to 1: kernels are defined on logits, not softmax probabilities",
+                stacklevel=6,
+            )
+
+
+def _fingerprint(
+    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None]
+) -> dict[str, Any]:
+    """What a result depends on, as short digests, for messages as much as for comparison."""
+    weights = hashlib.blake2b(digest_size=8)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
+        weights.update(flags.encode())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    settings = {
+        key: getattr(options, key)
+        for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")
+    }
+    chosen = options.layers if isinstance(options.layers, str) else repr(options.layers)
+    return {
+        "weights": weights.hexdigest(),
+        "train": columns.digest(),
+        "test": None if rows is columns else rows.digest(),
+        "settings": settings,
+        "layers": chosen,
+        "parts": sorted({group for group in groups if group is not None}),
+        "version": VERSION,
+    }
+
+
+def duplicates(job: Job) -> dict[str, int]:
+    """Numbers of repeated training samples and of test samples that occur in training."""
+    train = Counter(job.columns.hashes())
+    found = {"train_duplicates": sum(train.values()) - len(train)}
+    if not job.square:
+        found["test_in_train"] = sum(one in train for one in job.rows.hashes())
+    return found
+
+
+def array_shapes(job: Job) -> dict[str, tuple[int, ...]]:
+    """Shapes of everything that a job stores, by name."""
+    plan = job.plan
+    blocks = (plan.cotangents, plan.cotangents) if plan.full else ()
+    names = [TOTAL, *dict.fromkeys(group for group in job.groups if group is not None)]
+    shapes: dict[str, tuple[int, ...]] = {name: (plan.rows, plan.columns, *blocks) for name in names}
+    if job.needs_norms:
+        for name in names:
+            shapes[f"row_norms:{name}"] = (plan.rows, *blocks[:1])
+            shapes[f"column_norms:{name}"] = (plan.columns, *blocks[:1])
+    return shapes
+
+
+def revive_plan(stored: dict[str, Any]) -> Plan:
+    """Rebuild a plan from a ledger."""
+    layers = tuple(LayerForm(**(one | {"names": tuple(one["names"])})) for one in stored["layers"])
+    return Plan(**(stored | {"layers": layers}))

@@ -1,0 +1,320 @@
+"""Plan a kernel before it runs: the form of each layer, tiles that fit the memory budget, expected time."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from kernels.blocks import Block
+from kernels.forms import LayerForm, available_forms, choose_form
+from kernels.precision import Precision
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides how a kernel is computed, and what it will cost.
+
+    Attributes
+    ----------
+    kind, precision, device : str
+        What is computed, in which arithmetic, where.
+    rows, columns : int
+        Samples on either side (equal for a square kernel).
+    square : bool
+        Whether only the upper triangle is computed.
+    full : bool
+        Whether class blocks are kept apart.
+    cotangents : int
+        Backward passes per forward pass.
+    layers : tuple of LayerForm
+        One entry per block.
+    row_block, column_block : int
+        Samples per tile side.
+    class_chunks : int
+        Passes into which the cotangents are split.
+    batch : int
+        Samples per forward pass.
+    scratch : int
+        Bytes for intermediates of the contraction.
+    memory : int
+        The budget in bytes that all operands, tiles and passes keep to.
+    result_bytes : int
+        Size of the result.
+    pass_seconds, mac_rate : float
+        Measured: seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product.
+    """
+
+    kind: str
+    precision: str
+    device: str
+    rows: int
+    columns: int
+    square: bool
+    full: bool
+    cotangents: int
+    layers: tuple[LayerForm, ...]
+    row_block: int
+    column_block: int
+    class_chunks: int
+    batch: int
+    scratch: int
+    memory: int
+    result_bytes: int
+    pass_seconds: float = field(compare=False)
+    mac_rate: float = field(compare=False)
+
+    @property
+    def pairs(self) -> float:
+        """Pairs of samples that are computed."""
+        return self.rows * (self.rows + 1) / 2 if self.square else float(self.rows) * self.columns
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the contraction, two per multiply-add."""
+        formed = self.rows if self.square else self.rows + self.columns
+        return 2.0 * sum(one.pair_mac * self.pairs + one.sample_mac * formed for one in self.layers)
+
+    @property
+    def passes(self) -> float:
+        """Samples sent through the model, repeats included."""
+        if self.square:
+            blocks = -(-self.rows // self.row_block)
+            return self.rows * (blocks + 1) / 2 * (1 if blocks > 1 else self.class_chunks)
+        blocks = -(-self.rows // self.row_block)
+        return self.rows * self.class_chunks + float(self.columns) * blocks * self.class_chunks
+
+    @property
+    def seconds(self) -> float:
+        """Expected wall time from this device's measured rates."""
+        return self.passes * self.pass_seconds + self.flops / 2 / self.mac_rate
+
+    def __str__(self) -> str:
+        """Table of layers with form, work, storage and time, then the totals."""
+        formed = self.rows if self.square else self.rows + self.columns
+        lines = [f"{'layer':44} {'form':9} {'kept':8} {'GFLOP':>10} {'KiB/sample':>11} {'seconds':>8}"]
+        for one in self.layers:
+            mac = one.pair_mac * self.pairs + one.sample_mac * formed
+            name = one.names[0] if len(one.names) == 1 else f"{one.names[0]} (+{len(one.names) - 1})"
+            lines.append(
+                f"{name[:44]:44} {one.form:9} {one.kept:8} {2e-9 * mac:10.3g} {one.sample_bytes / 1024:11.1f} "
+                f"{mac / self.mac_rate:8.3g}"
+            )
+        size = f"{self.rows} x {self.rows if self.square else self.columns}"
+        lines.append(
+            f"{self.kind} {size} in {self.precision} on {self.device}: {2 * self.pairs:.3g} entries, "
+            f"{self.flops:.3g} FLOP, {self.passes:.0f} sample passes, about {self.seconds:.3g} s"
+        )
+        lines.append(
+            f"tiles {self.row_block} x {self.column_block}, batch {self.batch}, class chunks {self.class_chunks}; "
+            f"result {_show(self.result_bytes)}, memory budget {_show(self.memory)}"
+        )
+        return "\n".join(lines)
+
+
+def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
+    """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
+
+    The default is half of the free GPU memory, or a quarter of the free main memory and at most 4 GiB.
+    """
+    if memory is None:
+        if device.type == "cuda":
+            return int(torch.cuda.mem_get_info(device)[0] * 0.7)
+        return min(available_memory() // 4, 4 * 2**30)
+    if isinstance(memory, (int, float)):
+        amount = int(memory)
+    else:
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", memory.lower())
+        if match is None or match.group(2) not in _UNITS:
+            raise ValueError(f"memory={memory!r} is not a size: write '12GiB', '800MB' or a number of bytes")
+        amount = int(float(match.group(1)) * _UNITS[match.group(2)])
+    if amount <= 0:
+        raise ValueError(f"memory={memory!r} must be positive")
+    return amount
+
+
+def available_memory() -> int:
+    """Bytes of main memory that can be used without swapping."""
+    table = Path("/proc/meminfo")
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Multiply-adds per second of a square matrix product."""
+    side = 4096 if device.type == "cuda" else 512
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    seconds = float("inf")
+    for _ in range(3):
+        _wait(device)
+        start = time.perf_counter()
+        matrix @ matrix
+        _wait(device)
+        seconds = min(seconds, time.perf_counter() - start)
+    return side**3 / seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def lay_out(
+    blocks: list[Block],
+    *,
+    kind: str,
+    precision: Precision,
+    device: torch.device,
+    rows: int,
+    columns: int | None,
+    full: bool,
+    parts: int,
+    cotangents: int,
+    splittable: bool,
+    pass_bytes: float,
+    pass_seconds: float,
+    memory: int,
+    forms: dict[str, str],
+    block_rows: int | None,
+    batch_size: int | None,
+    ranks: int,
+    on_disk: bool,
+) -> Plan:
+    """Choose forms and tile sizes.
+
+    Parameters
+    ----------
+    blocks : list of blocks
+        Of the probe samples, all cotangents.
+    parts : int
+        Matrices stored (1 + layers for a layerwise kernel).
+    splittable : bool
+        Whether the trace may be summed over chunks of cotangents.
+    pass_bytes, pass_seconds : float
+        Memory and time of one sample's passes.
+    forms : dict
+        Forced form by parameter name; the empty name applies to all that have it.
+    block_rows, batch_size : int or None
+        Tile side and samples per forward pass, where the caller fixes them.
+    ranks : int
+        Processes that share the tiles.
+    on_disk : bool
+        Whether the result lives in a file rather than in memory.
+
+    Raises
+    ------
+    MemoryError
+        When nothing fits the budget, naming the option that would.
+    """
+    square = columns is None
+    width = torch.finfo(precision.operands).bits // 8
+    result_width = torch.finfo(precision.passes).bits // 8
+    others = rows if columns is None else columns
+    pairs = rows * (rows + 1) / 2 if square else float(rows) * others
+    layers = tuple(
+        choose_form(
+            block,
+            full=full,
+            samples=rows + (0 if square else others),
+            pairs=pairs,
+            width=width,
+            forced=_forced(block, forms),
+        )
+        for block in blocks
+    )
+    entry = result_width * parts * (cotangents**2 if full else 1)
+    result = int(entry * rows * others)
+    if not on_disk and result > 0.9 * available_memory():
+        raise MemoryError(
+            f"the result needs {_show(result)} and {_show(available_memory())} of main memory are free: pass "
+            "out='gram.safetensors' to keep it on disk" + (", or layerwise=False" if parts > 1 else "")
+        )
+    stored = sum(one.sample_bytes for one in layers)
+    scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
+    batch = batch_size or int(max(1, min(1024, memory / 4 / max(pass_bytes, 1.0))))
+    batch = min(batch, max(rows, others))
+    room = memory - scratch - batch * pass_bytes
+    tile = entry if device.type == "cuda" or on_disk else 0.0
+    chunks, side = _tile_side(room, tile, stored, rows, others, square, cotangents if splittable else 1)
+    if block_rows is not None:
+        chunks, side = (chunks if block_rows >= max(rows, others) else 1), block_rows
+    elif ranks > 1:
+        side = min(side, max(1, -(-max(rows, 1) // (2 * ranks))))
+        chunks = chunks if side >= max(rows, others) else 1
+    if side < 1:
+        need = stored * (1 if square else 2) + batch * pass_bytes + tile
+        raise MemoryError(
+            f"not even one sample fits: it needs about {_show(need * 4 / 3)} and the budget is {_show(memory)}; pass a larger "
+            "memory=, or fewer layers=, or kind='pntk', or a sketch"
+        )
+    return Plan(
+        kind=kind,
+        precision=precision.name,
+        device=str(device),
+        rows=rows,
+        columns=others,
+        square=square,
+        full=full,
+        cotangents=cotangents,
+        layers=layers,
+        row_block=min(side, rows),
+        column_block=min(side, others),
+        class_chunks=chunks,
+        batch=batch,
+        scratch=scratch,
+        memory=memory,
+        result_bytes=result,
+        pass_seconds=pass_seconds,
+        mac_rate=measure_rate(device, precision.operands),
+    )
+
+
+def _tile_side(
+    room: float, tile: float, stored: float, rows: int, columns: int, square: bool, splits: int
+) -> tuple[int, int]:
+    """(class chunks, samples per tile side): all samples at once where they fit, else in chunks of classes, else in row
+    blocks that are computed again for every partner.
+    """
+    longest = max(rows, columns)
+    everything = float(rows if square else rows + columns)
+    spare = room - tile * rows * columns
+    for chunks in range(1, splits + 1):
+        share = -(-splits // chunks) / splits
+        if everything * stored * share <= spare:
+            return chunks, longest
+        if chunks > 4 and chunks * 2 < splits:
+            continue
+    # tile * s^2 + 2 * stored * s = room
+    if tile:
+        side = (-(2 * stored) + ((2 * stored) ** 2 + 4 * tile * max(room, 0.0)) ** 0.5) / (2 * tile)
+    else:
+        side = max(room, 0.0) / (2 * stored)
+    return 1, min(int(side), longest)
+
+
+def _forced(block: Block, forms: dict[str, str]) -> str | None:
+    for name in (*block.names, *(n.rpartition(".")[0] for n in block.names)):
+        if name and name in forms:
+            return forms[name]
+    general = forms.get("")
+    if general is None:
+        return None
+    return general if general in available_forms(block) else None
+
+
+def _show(amount: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} TiB"

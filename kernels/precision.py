@@ -1,0 +1,105 @@
+"""Arithmetic of a kernel: the type of the passes, of the contraction's operands, and of its sums."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One named arithmetic.
+
+    Forward and backward passes run in ``passes``; operands of the contraction are stored in ``operands``; sums are in
+    ``passes`` (float32 or float64). ``tf32`` lets CUDA multiply float32 operands through TF32 in the contraction; on a
+    CPU it changes nothing.
+    """
+
+    name: str
+    passes: torch.dtype
+    operands: torch.dtype
+    tf32: bool = False
+
+    def model(self, model: nn.Module) -> nn.Module:
+        """Return the model in the passes' type: itself where it already is, else a converted copy.
+
+        Raises
+        ------
+        ValueError
+            When a float64 model would silently lose digits.
+        """
+        kinds = {p.dtype for p in model.parameters() if p.dtype in _FLOATS}
+        if torch.float64 in kinds and self.passes != torch.float64:
+            raise ValueError(
+                f"the model is float64 but precision={self.name!r}: pass precision='float64', or convert the model"
+            )
+        if kinds == {self.passes}:
+            return model
+        return copy.deepcopy(model).to(self.passes)
+
+    @contextmanager
+    def strict_passes(self) -> Iterator[None]:
+        """No TF32 in forward and backward passes: units near zero would change sides."""
+        with _tf32(False):
+            yield
+
+    @contextmanager
+    def contraction(self) -> Iterator[None]:
+        """TF32 in the contraction where it was asked for by name."""
+        with _tf32(self.tf32):
+            yield
+
+
+PRECISIONS = {
+    "float32": Precision("float32", torch.float32, torch.float32),
+    "float64": Precision("float64", torch.float64, torch.float64),
+    "tf32": Precision("tf32", torch.float32, torch.float32, tf32=True),
+    "bfloat16": Precision("bfloat16", torch.float32, torch.bfloat16),
+}
+
+
+def precision_named(name: str) -> Precision:
+    """Look an arithmetic up; ``"bf16"`` is accepted for ``"bfloat16"``."""
+    chosen = PRECISIONS.get("bfloat16" if name == "bf16" else name)
+    if chosen is None:
+        raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")
+    return chosen
+
+
+def product(left: Float[Tensor, "n k"], right: Float[Tensor, "m k"]) -> Float[Tensor, "n m"]:
+    """``left @ right.T`` with sums, and a result, in float32 or better.
+
+    bfloat16 operands multiply exactly in float32; CUDA does so in one call, a CPU after widening.
+    """
+    if left.dtype != torch.bfloat16:
+        return left @ right.T
+    if left.is_cuda:
+        return torch.mm(left, right.T, out_dtype=torch.float32)
+    return left.float() @ right.float().T
+
+
+def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Float[Tensor, "m k"]) -> None:
+    """``out += left @ right.T`` in place, as :func:`product`."""
+    if left.dtype == out.dtype:
+        out.addmm_(left, right.T)
+    else:
+        out.add_(product(left, right))
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
