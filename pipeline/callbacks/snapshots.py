@@ -186,9 +186,16 @@ class SnapshotWriter(pl.Callback):
             written = path.with_suffix(".writing")
             save_file(kept, written)
             os.replace(written, path)
-        inputs = model_inputs(cast(batch, next(network.parameters()).dtype, self.memory_format))
-        labels = batch.get("label")
-        return kernel_matrix(network, inputs, kind=self.config.kernel, labels=labels, normalize=False).matrix.cpu()
+        dtype = next(network.parameters()).dtype
+        result = kernel_matrix(
+            network,
+            model_inputs(cast(batch, dtype, self.memory_format)),
+            kind=self.config.kernel,
+            labels=batch.get("label"),
+            normalize=False,
+            precision="float64" if dtype == torch.float64 else "float32",
+        )
+        return result.matrix.cpu()
 
 
 def _write_json(path: Path, value: Any) -> None:

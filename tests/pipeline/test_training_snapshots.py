@@ -101,6 +101,27 @@ def test_replay_reproduces_the_stored_weights_or_refuses(tmp_path):
         replay(noisy_net(), Blobs(), run_config(lr=0.04), tmp_path / "other", snapshots, stored, progress=False)
 
 
+def test_snapshot_kernel_is_the_gram_of_probe_gradients_and_does_not_disturb(tmp_path):
+    plain = train(tmp_path / "without").weights_sha256
+    snapshots = writer(tmp_path / "snapshots", record=["weights", "kernel"], steps=[7, 20], probe=6)
+    assert train(tmp_path / "with", snapshots=snapshots).weights_sha256 == plain
+    folder = tmp_path / "snapshots" / step_folder(20)
+    kernel = load_file(folder / "kernel.safetensors")["kernel"]
+    probe = load_file(tmp_path / "snapshots" / "probe.safetensors")
+    assert probe["id"].tolist() == [0, 11, 23, 35, 46, 58]
+    model = noisy_net().eval()
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    rows = []
+    for image in Blobs().rows["train"]["image"][probe["id"]]:
+        model.zero_grad()
+        model(image[None]).sum().backward()
+        rows.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    gradients = torch.stack(rows)
+    gram = gradients @ gradients.T
+    ratio = (kernel / gram).flatten()
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), rtol=1e-4, atol=1e-4)
+
+
 def test_unknown_record_is_refused(tmp_path):
     with pytest.raises(UserError, match="choose from weights, logits"):
         writer(tmp_path, record=["hessian"])
