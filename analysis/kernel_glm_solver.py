@@ -69,7 +69,8 @@ class _NewtonSystem:
         self, blocks: KernelBlocks, alpha: float, penalty: Penalty, rank: int, generator: torch.Generator
     ) -> None:
         self.blocks, self.alpha, self.rkhs = blocks, alpha, penalty == "rkhs"
-        self.rounding = 1e-5 if self.rkhs and blocks.dtype == torch.float32 else 1e-12
+        single = blocks.dtype == torch.float32
+        self.rounding = 1e-5 if self.rkhs and single else 1e-12
         n = blocks.shape[0]
         if rank >= n:
             basis = torch.eye(n, dtype=torch.float64, device=blocks.device)
@@ -83,10 +84,11 @@ class _NewtonSystem:
         spectrum = torch.linalg.eigvalsh(image.T @ image).clamp_min(0).sqrt()
         # what is left outside the basis of a kernel of low rank is rounding: never divide it by zero
         self.tail = max(float(spectrum[0]), 1e-6 * float(spectrum[-1]))
+        self.jitter = (1e-6 if single else 1e-14) * float(spectrum[-1])
 
     def penalised(self, weights: Tensor, scores: Tensor) -> Float[Tensor, "n c"]:
-        """Return α Q w, given w and K w."""
-        return self.alpha * (scores if self.rkhs else weights)
+        """Return α Q w, given w and K w; rounding can leave K with eigenvalues below 0, which Q must not have."""
+        return self.alpha * (scores + self.jitter * weights if self.rkhs else weights)
 
     def prepare(self, curvature: Curvature) -> None:
         """Factorise the restricted Hessian at new scores."""
