@@ -153,6 +153,13 @@ class DataModule:
         split = self.split(name)
         return torch.zeros(len(split), dtype=torch.bool) if split.injected is None else split.injected
 
+    def count_cut(self, name: str) -> int:
+        """Count the texts of a split that are longer than ``data.text.max_length`` tokens and lose their end."""
+        from pipeline.data.tokenize import count_cut
+
+        inputs = self.split(name).inputs
+        return 0 if isinstance(inputs, Tensor) else count_cut(self.tokenizer, inputs, self.config.text.max_length)
+
     def batch(self, name: str, indices: Sequence[int] | Tensor, generator: torch.Generator | None = None) -> Batch:
         """Build a batch.
 

@@ -141,7 +141,7 @@ def _by_url(archive: Archive, scratch: Path) -> str | None:
 
 def _run(command: list[str], folder: Path) -> str | None:
     """Run a client in a folder; None when it succeeds, else its last words."""
-    name = " ".join(part for part in command[1:4] if not part.startswith("-")) or command[0]
+    name = " ".join([part for part in command[1:] if part[0] != "-" and "=" not in part][:2])
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.data.columns import columns_from_table, integer_labels, map_labels
 from pipeline.data.errors import ContentMismatch, DataError
 from pipeline.data.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
-from pipeline.data.identity import split_files
+from pipeline.data.identity import file_sha256, split_files
 from pipeline.data.packaged import CIFAR10_CLASSES
 from pipeline.data.records import UNLABELLED, Columns, Records
 from pipeline.schema_data import PathConfig
@@ -56,8 +56,8 @@ def load_path(config: PathConfig, kind: str) -> Records:
         columns = _joined([reader(path, kind, split, config.rename) for path in paths])
         splits[split] = map_labels(columns, label_map, split, drops)
     names = CIFAR10_CLASSES if config.format == "cifar_binary" else []
-    files = {split: [path.name for path in paths] for split, paths in split_files(config).items()}
-    return Records(kind, splits, names, drops, source=f"path: {config.format} {files}")
+    files = [f"{path.name} sha256:{file_sha256(path)}" for paths in split_files(config).values() for path in paths]
+    return Records(kind, splits, names, drops, source=f"path: {', '.join(files)}")
 
 
 def read_parquet(path: Path, kind: str, split: str, rename: Mapping[str, str]) -> Columns:

@@ -88,6 +88,9 @@ def test_text_batches_are_padded_on_the_right(prepared, config, tmp_path, word_t
     assert batch["input_ids"].shape == (2, 9) and batch["input_ids"].dtype == torch.int64
     assert batch["attention_mask"].tolist() == [[1] * 6 + [0] * 3] * 2
     assert (batch["input_ids"][:, 6:] == data.tokenizer.pad_token_id).all()
+    assert data.count_cut("train") == 0
+    shorter = dataclasses.replace(data.config, text=dataclasses.replace(text, max_length=5))
+    assert DataModule(data.view, shorter, tmp_path).count_cut("train") == data.size("train")
     kernel = data.kernel_inputs("test", 4)
     assert set(kernel.inputs) == {"input_ids", "attention_mask"} and kernel.labels.bincount().tolist() == [2, 2]
 
