@@ -1,0 +1,174 @@
+"""Stages ``kernel`` and ``features``: what the network's gradients and layers say about pairs of examples."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kernels import kernel_matrix, layer_features, plan_kernel
+from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
+from kernels.feature_kernels import conjugate_source, module_names
+from pipeline.arithmetic import arithmetic
+from pipeline.build import Build
+from pipeline.datamodules import KernelInputs
+from pipeline.errors import UserError
+from pipeline.run_train import open_data, trained_network
+
+BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
+"""Names of residual and transformer blocks in the networks of ``models/`` and in transformers."""
+
+
+def kernel(build: Build) -> dict[str, Any]:
+    """Compute one kernel of the run's network on training points, and test x train.
+
+    Writes ``gram.safetensors``: ``train`` (n, n), ``test`` (m, n), their unnormalised diagonals, sample ids and
+    labels; ``spectrum.safetensors``: eigenvalues of the training square, float64, descending.
+    """
+    config = build.config
+    choice = config.kernel
+    data = open_data(config, build.inputs["data"])
+    train = data.kernel_inputs("train", choice.n_train)
+    test = data.kernel_inputs("test", choice.n_test)
+    with arithmetic(config.numerics) as device:
+        network = trained_network(config, data, build.inputs["weights"]).to(device)
+        options: dict[str, Any] = {
+            "kind": choice.kind,
+            "normalize": choice.normalize,
+            "layerwise": choice.layerwise,
+            "precision": choice.precision,
+            "memory": choice.memory,
+        }
+        if choice.kind == "loss_gradient":
+            options["labels"] = train.labels
+        build.say(str(plan_kernel(network, train.inputs, **options)))
+        # Each lands beside its tiles in scratch, so that a killed stage continues from its finished tiles.
+        square = kernel_matrix(network, train.inputs, out=build.scratch / "train.safetensors", **options)
+        cross = kernel_matrix(network, train.inputs, test.inputs, out=build.scratch / "test.safetensors", **options)
+        gram = square.matrix.cpu()
+        spectrum = kernel_spectrum(gram)
+    arrays = {"train": gram, "test": cross.matrix.cpu()}
+    for name, result, points in (("train", square, train), ("test", cross, test)):
+        arrays |= {f"{name}_ids": points.ids, f"{name}_labels": points.labels}
+        if result.diagonal is not None:
+            arrays[f"{name}_diagonal"] = result.diagonal.cpu()
+    for name, part in square.parts.items():
+        arrays[f"train_part.{name}"] = part.cpu()
+    for name, part in cross.parts.items():
+        arrays[f"test_part.{name}"] = part.cpu()
+    build.write_tensors("gram.safetensors", arrays)
+    build.write_tensors("spectrum.safetensors", {"eigenvalues": spectrum})
+    metrics: dict[str, Any] = {
+        "kind": choice.kind,
+        "n_train": len(gram),
+        "n_test": len(arrays["test"]),
+        "effective_rank": effective_rank(spectrum),
+    }
+    if data.n_classes:
+        metrics["label_alignment"] = target_alignment(gram, train.labels)
+    return metrics
+
+
+def features(build: Build) -> dict[str, Any]:
+    """Stream the outputs of chosen layers over the chosen splits.
+
+    Writes ``features.safetensors``: ``SPLIT.LAYER`` (n, d) float32 after pooling, ``SPLIT.ids``, ``SPLIT.labels``,
+    ``SPLIT.logits``.
+    """
+    config = build.config
+    data = open_data(config, build.inputs["data"])
+    arrays: dict[str, Tensor] = {}
+    with arithmetic(config.numerics) as device:
+        network = trained_network(config, data, build.inputs["weights"]).to(device)
+        layers: list[str] = []
+        for split in config.features.splits:
+            points = data.kernel_inputs(split, config.features.limit)
+            found = split_features(network, points, config.features.layers, config.features.pool)
+            layers = [name for name in found if name != "logits"]
+            arrays |= {f"{split}.{name}": values for name, values in found.items()}
+            arrays |= {f"{split}.ids": points.ids, f"{split}.labels": points.labels}
+    build.write_tensors("features.safetensors", arrays)
+    widths = {name: arrays[f"{config.features.splits[0]}.{name}"].shape[1] for name in layers}
+    return {"layers": layers, "widths": widths, "pool": config.features.pool, "classes": data.n_classes}
+
+
+def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
+    """Resolve ``blocks``, globs and names to module names, in the network's order.
+
+    Raises
+    ------
+    UserError
+        If a pattern matches no module; some names are listed.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    chosen: set[str] = set()
+    for pattern in wanted:
+        if pattern == "penultimate":
+            continue
+        matched = [n for n in names if (BLOCKS.match(n) if pattern == "blocks" else fnmatch.fnmatchcase(n, pattern))]
+        if not matched:
+            raise UserError(f"features.layers: {pattern!r} matches no module. Modules: {', '.join(names[:30])}.")
+        chosen.update(matched)
+    return module_names(network, [name for name in names if name in chosen]) if chosen else []
+
+
+def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], pool: str) -> dict[str, Tensor]:
+    """Features of one split by layer, and the logits.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    points : KernelInputs
+        Rows of the split.
+    wanted : list of str
+        Layers as configured.
+    pool : str
+        flatten | mean | last | first; for texts mean and last count real tokens only.
+    """
+    if pool not in ("flatten", "mean", "last", "first"):
+        raise UserError(f"features.pool={pool} is not one of flatten, mean, last, first.")
+    names = layer_choice(network, wanted)
+    mask = points.inputs["attention_mask"] if isinstance(points.inputs, dict) else None
+    collected: dict[str, list[Tensor]] = {}
+    if names:
+        for batch in layer_features(network, points.inputs, names):
+            here = None if mask is None else mask[batch.rows].to(batch.logits.device)
+            for name, values in batch.features.items():
+                collected.setdefault(name, []).append(pooled(values, pool, here).float().cpu())
+            collected.setdefault("logits", []).append(batch.logits.float().cpu())
+    if "penultimate" in wanted:
+        device = next(network.parameters()).device
+        rows = torch.arange(len(points.ids)).split(256)
+        source = conjugate_source(network, _rows(points.inputs, rows[0][:4], device), None, False, None)
+        logits: list[Tensor] = []
+        with torch.no_grad():
+            for chunk in rows:
+                outputs, hidden = source.extract(_rows(points.inputs, chunk, device))
+                collected.setdefault("penultimate", []).append(next(iter(hidden.values())).float().cpu())
+                logits.append(outputs.float().cpu())
+        collected["logits"] = logits
+    return {name: torch.cat(parts) for name, parts in collected.items()}
+
+
+def _rows(inputs: Tensor | dict[str, Tensor], rows: Tensor, device: torch.device) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs[rows].to(device)
+    return {name: values[rows].to(device) for name, values in inputs.items()}
+
+
+def pooled(values: Tensor, pool: str, mask: Tensor | None) -> Tensor:
+    """One vector per example from a layer's output (n, ...); sequences are (n, positions, width)."""
+    if values.ndim == 2 or pool == "flatten":
+        return values.flatten(1)
+    if values.ndim > 3:
+        return values.flatten(2).mean(2)
+    weights = torch.ones(values.shape[:2], device=values.device) if mask is None else mask.to(values.dtype)
+    if pool == "mean":
+        return (values * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+    last = weights.shape[1] - 1 - weights.flip(1).argmax(1)
+    position = torch.zeros_like(last) if pool == "first" else last
+    return values[torch.arange(len(values)), position]
