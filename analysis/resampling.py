@@ -205,6 +205,15 @@ def rank_correlation(
     return bootstrap_interval(resampled, len(x), draws=draws, rng=rng, level=level, kind="percentile")
 
 
-def group_means(values: Float[np.ndarray, " n"], counts: Int[np.ndarray, " n"]) -> float:
-    """Mean of items taken ``counts`` times each."""
-    return float(values @ counts / counts.sum())
+def mean_interval(
+    values: Float[np.ndarray, " n"],
+    *,
+    draws: int = 1000,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    kind: Kind = "basic",
+) -> Interval:
+    """Bootstrap interval of a mean; see `bootstrap_interval`."""
+    return bootstrap_interval(
+        lambda counts: float(values @ counts / counts.sum()), len(values), draws=draws, rng=rng, level=level, kind=kind
+    )

@@ -55,6 +55,8 @@ class TrimmingPlan:
         Distributions at the values.
     distance : float
         Supremum distance of the trimmed law to the reference: D(alpha).
+    alpha : float
+        Share that is trimmed.
     """
 
     values: Float[np.ndarray, " k"]
@@ -63,6 +65,7 @@ class TrimmingPlan:
     candidate_cdf: Float[np.ndarray, " k"]
     reference_cdf: Float[np.ndarray, " k"]
     distance: float
+    alpha: float
 
 
 def as_reference(
@@ -259,4 +262,5 @@ def optimal_trimming(candidate: Sample, reference: Sample | Reference, *, alpha:
         candidate_cdf=mass[1:].cpu().numpy(),
         reference_cdf=cells.lo[used][1:].cpu().numpy(),
         distance=float(gap),
+        alpha=float(alpha),
     )
