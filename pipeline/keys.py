@@ -126,8 +126,4 @@ def schema_defaults(config: Any, sections: tuple[str, ...]) -> dict[str, Any]:
                 defaults.update(flatten("model", schema()))
         else:
             defaults.update(flatten(dotted, section(config, dotted)))
-            if dotted == "data.poison":
-                from pipeline.schema_data import PoisonConfig
-
-                defaults.update(flatten(dotted, PoisonConfig()))
     return defaults

@@ -125,8 +125,8 @@ class ImageConfig:
 class PoisonConfig:
     """A planted change of the training rows with a recorded mask."""
 
-    kind: str = "badnets"
-    """badnets | label_flip | duplicate | token_trigger | trailing_blank."""
+    kind: str = "none"
+    """none | badnets | label_flip | duplicate | token_trigger | trailing_blank."""
     rate: float = 0.1
     target: int | None = 4
     """Label of the poisoned rows; null lets ``label_flip`` draw another label at random."""
@@ -154,7 +154,7 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
-    poison: PoisonConfig | None = None
+    poison: PoisonConfig = field(default_factory=PoisonConfig)
     drop: list[int] = field(default_factory=list)
     """Sample ids taken out of the training split (leave-k-out)."""
     keep: list[int] | None = None

@@ -66,7 +66,7 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
         If the recipe is unknown, does not fit the rows, or its numbers are out of range.
     """
     if config.kind not in RECIPES:
-        raise DataError(f"data.poison.kind={config.kind} is not one of {', '.join(RECIPES)}.")
+        raise DataError(f"data.poison.kind={config.kind} is not one of none, {', '.join(RECIPES)}.")
     if not 0.0 <= config.rate <= 1.0:
         raise DataError(f"data.poison.rate={config.rate} must lie in [0, 1].")
     if n_classes == 0:

@@ -125,7 +125,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     _check_scored(splits)
 
     finished = {split: _finish(columns) for split, columns in splits.items()}
-    if config.poison is not None:
+    if config.poison.kind != "none":
         for split, poisoned in apply_poison(splits, config.poison, len(names)).items():
             finished[split] = _finish_poisoned(split, poisoned, n_stored)
     if config.drop or config.keep is not None:

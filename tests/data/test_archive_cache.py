@@ -5,11 +5,12 @@ import io
 import lzma
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipeline.data import archives
-from pipeline.data.archives import cached_path, fetch
+from pipeline.data.archives import cached_path, fetch, sha256_of
 from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
 from pipeline.data.pins import Archive
 from pipeline.data.unpack import ar_members, read_members
@@ -108,3 +109,10 @@ def test_missing_members_and_damaged_archives_are_named(tmp_path):
         ar_members(b"nothing")
     with pytest.raises(DataError, match="damaged ar header at byte 8"):
         ar_members(b"!<arch>\n" + b" " * 60)
+
+
+def test_concurrent_jobs_fetch_one_intact_file(pinned, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: fetch(pinned, tmp_path / "cache"), range(8)))
+    assert len(paths) == 1 and sha256_of(paths.pop()) == pinned.sha256
+    assert sorted(entry.name for entry in (tmp_path / "cache").iterdir()) == ["archives"]

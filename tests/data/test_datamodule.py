@@ -74,7 +74,7 @@ def test_kernel_inputs_are_balanced_and_in_order(images):
 
 def test_injected_rows_are_marked(prepared, config, tmp_path):
     folder = prepared({"train": image_columns(100, size=16), "test": image_columns(20, size=16, seed=1)})
-    data = DataModule.load(folder, dataclasses.replace(config, poison=PoisonConfig(target=1)), tmp_path)
+    data = DataModule.load(folder, dataclasses.replace(config, poison=PoisonConfig(kind="badnets", target=1)), tmp_path)
     assert 0 < data.injected("train").sum() < 30 and data.injected("test_triggered").all()
 
 

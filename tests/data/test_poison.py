@@ -31,7 +31,7 @@ def test_badnets_in_a_view(prepared, config):
     folder = prepared({"train": image_columns(2000, 10, 28), "test": test})
     config = dataclasses.replace(config, split=ALL_TRAIN, image=ImageConfig(pad=2, channels=3))
     clean = load_view(folder, config)
-    view = load_view(folder, dataclasses.replace(config, poison=PoisonConfig()))
+    view = load_view(folder, dataclasses.replace(config, poison=PoisonConfig(kind="badnets")))
     train, injected = view.splits["train"], view.splits["train"].injected
     assert abs(injected.float().mean() - 0.1) < 4 * (0.09 / 2000) ** 0.5
     assert (train.targets[injected] == 4).all() and injected[train.clean == 4].any()
@@ -103,7 +103,10 @@ def test_trailing_blank_is_planted_where_asked():
 
 def test_the_same_seed_plants_the_same_rows():
     rows = image_columns(200, 10, 32)
-    masks = [apply_poison({"train": rows}, PoisonConfig(seed=seed), 10)["train"].injected for seed in (0, 0, 1)]
+    masks = [
+        apply_poison({"train": rows}, PoisonConfig(kind="badnets", seed=seed), 10)["train"].injected
+        for seed in (0, 0, 1)
+    ]
     assert np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[0], masks[2])
 
 
@@ -111,11 +114,11 @@ def test_the_same_seed_plants_the_same_rows():
     "poison,message",
     [
         (PoisonConfig(kind="gas"), "data.poison.kind=gas"),
-        (PoisonConfig(rate=1.5), "data.poison.rate=1.5"),
-        (PoisonConfig(target=4), "data.poison.target=4 is no class; there are 4"),
-        (PoisonConfig(target=None), "needs data.poison.target"),
-        (PoisonConfig(target=1, options={"colour": "red"}), "data.poison.options holds"),
-        (PoisonConfig(target=1, options={"size": 40}), "does not fit 8x8"),
+        (PoisonConfig(kind="badnets", rate=1.5), "data.poison.rate=1.5"),
+        (PoisonConfig(kind="badnets", target=4), "data.poison.target=4 is no class; there are 4"),
+        (PoisonConfig(kind="badnets", target=None), "needs data.poison.target"),
+        (PoisonConfig(kind="badnets", target=1, options={"colour": "red"}), "data.poison.options holds"),
+        (PoisonConfig(kind="badnets", target=1, options={"size": 40}), "does not fit 8x8"),
         (PoisonConfig(kind="token_trigger", target=1), "needs text rows"),
         (PoisonConfig(kind="trailing_blank", options={"splits": ["dev"]}, target=1), "holds 'dev'"),
     ],
