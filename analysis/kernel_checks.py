@@ -138,14 +138,3 @@ def shared_points(
     """
     train, test = np.asarray(train_ids), np.asarray(test_ids)
     return np.flatnonzero(np.isin(test, train)), int(train.size - np.unique(train).size)
-
-
-def check_same_sketch(train: dict[str, Any], test: dict[str, Any]) -> None:
-    """Raise ValueError when two feature sets were sketched differently (any of their recorded settings)."""
-    differing = sorted(k for k in train.keys() | test.keys() if train.get(k) != test.get(k))
-    if differing:
-        shown = ", ".join(f"{k}: {train.get(k)!r} and {test.get(k)!r}" for k in differing)
-        raise ValueError(
-            f"Training and test features come from different sketches ({shown}); their products mean nothing. "
-            "Sketch both with the same seed, dimension and method."
-        )

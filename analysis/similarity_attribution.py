@@ -1,0 +1,42 @@
+"""Attribution by similarity of features, and the controls that every method must beat."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def embedding_scores(
+    test: Float[np.ndarray, "m p"],
+    train: Float[np.ndarray, "n p"],
+    kind: Literal["cosine", "dot", "distance"] = "cosine",
+) -> Float[np.ndarray, "m n"]:
+    """Score by cosine, dot product or negative Euclidean distance of embeddings.
+
+    A zero vector has cosine 0 to everything. Scores do not know classes: positive means similar.
+    """
+    if kind == "distance":
+        squared = (test**2).sum(1)[:, None] - 2 * test @ train.T + (train**2).sum(1)
+        return -np.sqrt(np.maximum(squared, 0))
+    if kind == "dot":
+        return test @ train.T
+    if kind != "cosine":
+        raise ValueError(f"kind must be 'cosine', 'dot' or 'distance', got {kind!r}.")
+    return _unit(test) @ _unit(train).T
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+
+def random_scores(m: int, n: int, rng: np.random.Generator) -> Float[np.ndarray, "m n"]:
+    """Independent standard normal scores."""
+    return rng.standard_normal((m, n))
+
+
+def same_label_scores(classes: Int[np.ndarray, " m"], train_labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, "m n"]:
+    """Score 1 for training points of the attributed class, 0 for the others."""
+    return (classes[:, None] == train_labels[None, :]).astype(np.float64)

@@ -1,0 +1,76 @@
+"""TRAK: attribution by a linear model in sketched log-odds gradients, averaged over networks (arXiv:2303.14186)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import eigh
+
+
+@dataclass(frozen=True)
+class TrakNetwork:
+    """What one network of the ensemble contributes.
+
+    Attributes
+    ----------
+    train, test : ndarray, shapes (n, k), (m, k)
+        φ = S ∇ log(p_y / (1 - p_y)), sketched with the same S within this network; on test points y is the
+        class that is attributed.
+    probability : ndarray, shape (n,)
+        p of each training point's own label.
+    """
+
+    train: Float[np.ndarray, "n k"]
+    test: Float[np.ndarray, "m k"]
+    probability: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class TrakScores:
+    """Scores (m, n) and the condition number of each network's ΦᵀΦ + λI."""
+
+    scores: Float[np.ndarray, "m n"]
+    condition: list[float]
+
+
+def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScores:
+    """Score mean_M[φ(x)ᵀ(ΦᵀΦ + λI)⁻¹φ_i] · mean_M[1 - p_i].
+
+    Parameters
+    ----------
+    networks : sequence of TrakNetwork
+        Independently trained networks, usually on random halves of the data.
+    ridge : float
+        λ relative to the mean eigenvalue of ΦᵀΦ.
+
+    Returns
+    -------
+    TrakScores
+
+    Raises
+    ------
+    ValueError
+        If ΦᵀΦ + λI is singular (k > n or duplicated directions, with ridge 0): the condition number is shown.
+    """
+    if not networks:
+        raise ValueError("TRAK needs at least one network.")
+    if ridge < 0:
+        raise ValueError(f"ridge must be at least 0, got {ridge}.")
+    products, doubts, condition = [], [], []
+    for one in networks:
+        gram = one.train.T.astype(np.float64) @ one.train.astype(np.float64)
+        values, vectors = eigh(gram)
+        damped = values + ridge * values.mean()
+        smallest, largest = float(damped[0]), float(damped[-1])
+        if smallest <= 1e-13 * largest:
+            raise ValueError(
+                f"ΦᵀΦ of {one.train.shape[0]} points in {one.train.shape[1]} dimensions is singular (λ_min "
+                f"{smallest:.3g}, λ_max {largest:.3g}): pass ridge, for example 1e-3, or a smaller sketch."
+            )
+        condition.append(largest / smallest)
+        products.append((one.test @ vectors / damped) @ (one.train @ vectors).T)
+        doubts.append(1 - one.probability.astype(np.float64))
+    return TrakScores(np.mean(products, axis=0) * np.mean(doubts, axis=0), condition)
