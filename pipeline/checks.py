@@ -73,7 +73,8 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
         yield f"data.split.val={config.data.split.val} must lie in [0, 1)."
     if not config.training.lr > 0:
         yield f"training.lr={config.training.lr} must be positive."
-    yield from _model_problems(config)
+    if config.stage != "prepare":  # rows are prepared for any model
+        yield from _model_problems(config)
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:
         yield f"snapshots.record holds {sorted(unknown)}; it takes {sorted(_SNAPSHOT_KINDS)}."
@@ -99,7 +100,8 @@ def _model_problems(config: RunConfig) -> Iterator[str]:
         yield f"model={model} reads images, but data={config.data.name} holds {kind} rows; choose another model."
     if model == "mlp" and kind == "text":
         yield f"model=mlp reads vectors, but data={config.data.name} holds texts; choose model=gpt2 or bert."
-    if kind == "regression" and config.training.loss != "regression":
+    generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
+    if generated and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
 
 

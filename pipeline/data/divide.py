@@ -82,18 +82,20 @@ def divide(
     result = dict(splits)
     if "label" not in splits["train"]:  # regression on a grid: the points are the design, nothing is cut
         return result
+    result["train"] = _without_leaks(result, config.leaks, drops)
     if "test" not in result:
         result |= _cut(result["train"], "test", config.test, config, data_seed)
-    else:
-        result["train"] = _without_leaks(result, config.leaks, drops)
     result |= _cut(result["train"], "val", config.val, config, data_seed)
     return result
 
 
 def _cut(train: Columns, name: str, share: float, config: SplitConfig, data_seed: int) -> dict[str, Columns]:
     taken = held_out(train, share, config.stratify, stream(data_seed, name))
-    cut = {"train": take(train, np.flatnonzero(~taken)), name: take(train, np.flatnonzero(taken))}
-    return {split: columns for split, columns in cut.items() if n_rows(columns)}
+    if taken.all():
+        raise DataError(f"data.split.{name}={share} leaves none of the {len(taken)} training rows.")
+    if not taken.any():
+        return {}
+    return {"train": take(train, np.flatnonzero(~taken)), name: take(train, np.flatnonzero(taken))}
 
 
 def _without_leaks(splits: dict[str, Columns], leaks: str, drops: dict[str, int]) -> Columns:

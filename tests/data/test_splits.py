@@ -82,6 +82,20 @@ def test_training_rows_of_a_test_split_are_taken_out(prepared, config, leaks, ke
     assert view.report["drops"] == ({"training row also in a test split": 10} if leaks == "drop" else {})
 
 
+def test_shifted_test_splits_share_no_row_with_training_rows_either(prepared, config):
+    train, shifted = image_columns(100), image_columns(20, seed=1)
+    shifted["image"][:5] = train["image"][:5]
+    view = load_view(prepared({"train": train, "test_m": shifted}), config)
+    assert view.report["drops"] == {"training row also in a test split": 5}
+    assert view.report["rows"] == {"train": 68, "val": 8, "test": 19, "test_m": 20}
+
+
+def test_a_share_that_leaves_no_training_row_is_refused(prepared, config):
+    folder = prepared({"train": image_columns(4), "test": image_columns(8, seed=1)})
+    with pytest.raises(DataError, match="data.split.val=0.99 leaves none of the 4 training rows"):
+        load_view(folder, dataclasses.replace(config, split=SplitConfig(val=0.99)))
+
+
 def test_leaks_can_be_refused_and_all_leaked_is_always_refused(prepared, config):
     train = image_columns(40)
     half = {name: values[:20] for name, values in train.items()}
