@@ -235,22 +235,27 @@ def _warn_softmax(logits: Tensor) -> None:
             )
 
 
-def _fingerprint(
-    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None]
-) -> dict[str, Any]:
-    """What a result depends on, as short digests, for messages as much as for comparison."""
+def weights_digest(model: nn.Module) -> str:
+    """Digest of all parameters (with their ``requires_grad``) and buffers."""
     weights = hashlib.blake2b(digest_size=8)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return weights.hexdigest()
+
+
+def _fingerprint(
+    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None]
+) -> dict[str, Any]:
+    """What a result depends on, as short digests, for messages as much as for comparison."""
     settings = {
         key: getattr(options, key)
         for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")
     }
     chosen = options.layers if isinstance(options.layers, str) else repr(options.layers)
     return {
-        "weights": weights.hexdigest(),
+        "weights": weights_digest(model),
         "train": columns.digest(),
         "test": None if rows is columns else rows.digest(),
         "settings": settings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ class Operand(ABC):
     cotangents: int
 
     @abstractmethod
-    def take(self, rows: slice) -> Self:
+    def take(self, rows: slice) -> Any:
         """Return the operand of a contiguous run of samples."""
 
     @classmethod
@@ -39,18 +39,18 @@ class Operand(ABC):
         """Bytes held."""
 
     @abstractmethod
-    def pair_bytes(self, other: Self, full: bool) -> float:
+    def pair_bytes(self, other: Any, full: bool) -> float:
         """Scratch bytes per pair of samples in :meth:`product`."""
 
     @abstractmethod
-    def product(self, other: Self, full: bool) -> Tensor:
+    def product(self, other: Any, full: bool) -> Tensor:
         """Contribution to a tile, (n, m) or (n, m, R, R)."""
 
     @abstractmethod
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, (n, R)."""
 
-    def accumulate(self, other: Self, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+    def accumulate(self, other: Any, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
         """Add this layer's part to ``out``; with ``symmetric`` only tiles on and above the diagonal."""
         for rows, columns in tiles(self, other, full, symmetric, scratch):
             out[rows, columns] += self.take(rows).product(other.take(columns), full)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from kernels.capture import Capture
 from kernels.outputs import Cotangent, Inputs, cotangent_rows
 
 
+@runtime_checkable
 class Source(Protocol):
     """Blocks of a batch, the same names in the same order every time."""
 

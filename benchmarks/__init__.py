@@ -1,0 +1,1 @@
+"""Side-by-side measurements: printed tables, never a timed assertion."""

@@ -1,0 +1,139 @@
+"""Exact kernels: time, memory and error of this project's engine beside what a user would pick instead.
+
+    python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
+    python -m benchmarks.kernels --cell mlp:trntk:ours
+
+Every cell is a process of its own with two threads. Peak memory is the high-water mark of resident memory above what
+the process held once everything was imported and the model built. The error is the largest entry error against a
+float64 kernel of six samples, in units of sqrt(K_ii K_jj).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+THREADS = 2
+KINDS = ("pntk", "trntk")
+IMPORTS = {
+    "ours": ["kernels.gram"],
+    "opacus": ["opacus"],
+    "asdl": ["asdl.kernel"],
+    "asdl_hadamard": ["asdl.kernel"],
+    "nngeometry": ["nngeometry"],
+    "trak": ["trak.gradient_computers"],
+    "dattri": ["dattri.algorithm.tracin", "dattri.task"],
+    "kronfluence": ["kronfluence.analyzer"],
+}
+
+
+def resident(field: str) -> int:
+    """Bytes of VmRSS (now) or VmHWM (highest since the mark was reset)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {field} in /proc/self/status")
+
+
+def reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[str, object]:
+    import torch
+
+    from benchmarks import kernel_cells, kernel_engines
+
+    torch.set_num_threads(THREADS)
+    warnings.simplefilter("ignore")
+    for module in IMPORTS.get(engine, []):
+        importlib.import_module(module)
+    model, inputs = kernel_cells.build(suite, samples)
+    function = kernel_engines.ENGINES[engine]
+    function(model, kernel_cells.first(inputs, 2), kind)  # first-call costs are not the kernel's
+    reset_peak()
+    before, start = resident("VmRSS"), time.perf_counter()
+    found = function(model, inputs, kind)
+    seconds, peak = time.perf_counter() - start, resident("VmHWM") - before
+    if isinstance(inputs, torch.Tensor):
+        count = len(inputs)
+    else:
+        count = len(inputs["input_ids"])
+    if found.shape != (count, count):
+        raise RuntimeError(f"result has shape {tuple(found.shape)}")
+    found = found.detach().clone()
+    expected = kernel_cells.truth(model, inputs, kind)
+    return {
+        "seconds": seconds,
+        "peak_mb": peak / 2**20,
+        "error": kernel_cells.largest_error(found, expected),
+        "version": kernel_engines.version(engine),
+        "n": count,
+    }
+
+
+def run_process(python: str, suite: str, kind: str, engine: str, samples: int | None) -> dict[str, object]:
+    cell = f"{suite}:{kind}:{engine}"
+    command = [python, "-m", "benchmarks.kernels", "--cell", cell]
+    if samples:
+        command += ["--samples", str(samples)]
+    environment = {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
+    import os
+
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=1800)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return {"failed": lines[-1] if lines else f"exit {done.returncode}"}
+
+
+def table(suite: str, kind: str, rows: dict[str, dict[str, object]], about: str) -> str:
+    base = rows.get("ours", {}).get("seconds")
+    lines = [
+        f"\n{about}, {kind}, N={rows.get('ours', {}).get('n', '?')}",
+        "",
+        "| engine | seconds | times ours | peak MB | largest error |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for engine, row in rows.items():
+        name = f"{engine} {row.get('version', '')}".strip()
+        if "failed" in row:
+            lines.append(f"| {name} | failed: {str(row['failed'])[:110]} | | | |")
+            continue
+        ratio = f"{row['seconds'] / base:.1f}" if base else ""
+        lines.append(f"| {name} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} | {row['error']:.1e} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    from benchmarks.kernel_cells import SUITES
+    from benchmarks.kernel_engines import ENGINES
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cell", help="SUITE:KIND:ENGINE, in this process")
+    parser.add_argument("--all", action="store_true", help="every cell, each in its own process")
+    parser.add_argument("--samples", type=int, help="other N than the suite's")
+    parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the peers' environment")
+    options = parser.parse_args()
+    if options.cell:
+        print(json.dumps(run_cell(*options.cell.split(":"), options.samples)))
+        return
+    if not options.all:
+        parser.error("choose --cell or --all")
+    for suite in options.suites:
+        for kind in options.kinds:
+            rows = {e: run_process(options.python, suite, kind, e, options.samples) for e in options.engines}
+            print(table(suite, kind, rows, SUITES[suite].about), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+r"""Features whose inner products are kernels: sketched or whole gradients, last hidden layers, layer outputs.
+
+(N, k) features serve data sets that are too large for a Gram matrix. For several cotangents (``trntk``: one per class)
+every cotangent goes through the same map S, and :math:`\sum_c (S g_c) \cdot (S g'_c)` is the inner product of their
+concatenation (arXiv:2305.14585, "projected" kernels).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kernels.blocks import Block
+from kernels.capture import Capture
+from kernels.countsketch import CountSketch
+from kernels.feature_kernels import conjugate_source, embedding_source
+from kernels.job import weights_digest
+from kernels.model_checks import check_model, evaluation_mode
+from kernels.precision import precision_named
+from kernels.rademacher import Rademacher
+from kernels.result import normalise
+from kernels.samples import Samples
+from kernels.sketch import Sketch
+from kernels.sources import GradientSource, Source
+from kernels.tensorsketch import TensorSketch
+from kernels.tile_store import FileTileStore, TileStore, create_arrays, load_finished, map_arrays, stored_plan
+
+SKETCHES: dict[str, type[Sketch]] = {one.kind: one for one in (TensorSketch, CountSketch, Rademacher)}
+COTANGENTS = {"pntk": "sum", "trntk": "class", "entk": "class", "loss_gradient": "loss", "log_odds": "log_odds"}
+KINDS = (*COTANGENTS, "conjugate", "embedding")
+NAME = "features"
+
+
+@dataclass
+class KernelFeatures:
+    r"""Features of N samples.
+
+    Attributes
+    ----------
+    values : Tensor, shape (N, R * k)
+        Cotangent by cotangent; mapped from the file where they were written to one.
+    cotangents : int
+        R; 1 but for ``trntk`` and ``entk``.
+    about : dict
+        What fixes the map (kind, sketch, dim, seed, version, weights, layers, precision), and ``expected_error``: the
+        mean absolute error that a sketch leaves in a cosine between orthogonal gradients, "0" without one.
+    parts : dict of str to Tensor
+        Features of each parameter, which add up to ``values`` where those are sketched.
+    """
+
+    values: Float[Tensor, "n rk"]
+    cotangents: int
+    about: dict[str, str]
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.values)
+
+    def gram(self, rows: KernelFeatures | None = None, *, normalize: bool = True) -> Float[Tensor, "m n"]:
+        """Kernel of these features, or ``rows`` x these.
+
+        Parameters
+        ----------
+        rows : KernelFeatures, optional
+            Features of test points under the same map.
+        normalize : bool
+            Divide by the root of both diagonals; a sample without features gets zeros.
+
+        Raises
+        ------
+        ValueError
+            When the two sets went through different maps.
+        """
+        if rows is not None:
+            check_same_map(rows.about, self.about)
+        left = self.values if rows is None else rows.values
+        matrix = left @ self.values.T
+        if normalize:
+            norms = [torch.linalg.vector_norm(x, dim=1).square() for x in (left, self.values)]
+            normalise(matrix, *norms, exact_diagonal=rows is None)
+        return matrix
+
+
+def check_same_map(left: dict[str, str], right: dict[str, str]) -> None:
+    """Refuse to compare features that went through different maps."""
+    keys = [key for key in left | right if left.get(key) != right.get(key)]
+    if keys:
+        pairs = "; ".join(f"{key}: {left.get(key)} and {right.get(key)}" for key in keys)
+        raise ValueError(
+            f"these features went through different maps ({pairs}); make both with the same model, sketch, dim and seed"
+        )
+
+
+def kernel_features(
+    model: nn.Module,
+    data: Any,
+    *,
+    kind: str = "pntk",
+    sketch: str | None = "tensorsketch",
+    dim: int | None = None,
+    seed: int = 0,
+    layerwise: bool = False,
+    precision: str = "float32",
+    labels: Tensor | None = None,
+    layers: Any = "all",
+    out: str | Path | None = None,
+    fallback: Sequence[str] = (),
+    output: Callable[[Any], Tensor] | None = None,
+    output_layer: str | None = None,
+    append_one: bool = False,
+    eval_mode: bool = False,
+    batch_size: int = 64,
+) -> KernelFeatures:
+    """Features whose inner products are (estimates of) a kernel.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode, on the device to use.
+    data : Tensor, mapping of tensors, or DataLoader
+        As for :func:`kernels.kernel_matrix`.
+    kind : {"pntk", "trntk", "entk", "loss_gradient", "log_odds", "conjugate", "embedding"}
+        Gradient of which output; ``log_odds`` is that of log p_y/(1 - p_y) (TRAK, arXiv:2303.14186). The last two
+        are not gradients and need no sketch.
+    sketch : {"tensorsketch", "countsketch", "rademacher", None}
+        None keeps whole gradients: exact, P numbers per sample and cotangent.
+    dim : int, optional
+        Features per sample and cotangent; required with a sketch.
+    seed : int
+        Of the sketch. Features do not depend on batch size or order, and train and test need the same seed.
+    layerwise : bool
+        Also keep the features of each parameter apart.
+    precision, labels, layers, fallback, output, output_layer, append_one, eval_mode
+        As for :func:`kernels.kernel_matrix`.
+    out : path, optional
+        A ``.safetensors`` file, written as rows are finished; a killed run continues from its finished rows, bit for
+        bit.
+    batch_size : int
+        Samples per forward pass.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind or sketch, ``dim`` below 1 or above the number of parameters, or an ``out`` of other
+        weights, data or settings.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    chosen = _sketch(kind, sketch, dim, seed)
+    arithmetic = precision_named(precision)
+    with evaluation_mode(model, eval_mode):
+        device = check_model(model)
+        samples = Samples(data, labels)
+        own = arithmetic.model(model)
+        probe = samples.first(3, device, arithmetic.passes)
+        known = None if samples.labels is None else samples.labels[:3]
+        with arithmetic.strict_passes():
+            source: Source
+            if kind == "conjugate":
+                source = conjugate_source(own, probe, output_layer, append_one, output)
+            elif kind == "embedding":
+                source = embedding_source(own, probe, layers, output)
+            else:
+                capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
+                source = GradientSource(capture, COTANGENTS[kind], split_bias=layerwise)
+                _check_dim(chosen, sum(p.numel() for p in capture.parameters.values()))
+            maker = _Maker(source, chosen, layerwise)
+            first = maker(source.blocks(probe, known, None)[1])
+            cotangents = first[NAME].shape[1]
+            about = _about(chosen, kind, precision, layers, weights_digest(own), cotangents)
+            shapes: dict[str, tuple[int, ...]] = {
+                name: (samples.count, value[0].numel()) for name, value in first.items()
+            }
+            if out is None:
+                store = TileStore(shapes, arithmetic.passes)
+                _fill(store, maker, samples, device, batch_size, cotangents)
+                arrays = store.arrays
+            else:
+                arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, cotangents)
+    return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays)
+
+
+def _sketch(kind: str, name: str | None, dim: int | None, seed: int) -> Sketch | None:
+    if kind not in COTANGENTS or name is None:
+        if dim is not None:
+            raise ValueError(f"dim={dim} has no meaning for {kind} features without a sketch")
+        return None
+    if name not in SKETCHES:
+        raise ValueError(f"unknown sketch {name!r}: use one of {', '.join(SKETCHES)}, or None for whole gradients")
+    if dim is None:
+        raise ValueError("a sketch needs dim=, its number of features per sample and cotangent")
+    return SKETCHES[name](dim, seed)
+
+
+def _check_dim(sketch: Sketch | None, size: int) -> None:
+    if sketch is not None and sketch.dim > size:
+        raise ValueError(
+            f"dim={sketch.dim} exceeds the {size} parameters that take part: pass sketch=None for exact features"
+        )
+
+
+class _Maker:
+    """Blocks of a batch to features by name: the total, and each parameter's where they are kept apart."""
+
+    def __init__(self, source: Source, sketch: Sketch | None, layerwise: bool) -> None:
+        self.source, self.sketch, self.layerwise = source, sketch, layerwise
+
+    def __call__(self, blocks: Sequence[Block]) -> dict[str, Float[Tensor, "b r k"]]:
+        if self.sketch is None:
+            parts = {n: g.flatten(2) for block in blocks for n, g in block.gradients().items()}
+            return {NAME: torch.cat(list(parts.values()), 2)} | (parts if self.layerwise else {})
+        parts = {}
+        total: Tensor | None = None
+        for block in blocks:
+            features = self.sketch.block(block)
+            if self.layerwise:
+                name = block.names[0]
+                parts[name] = parts[name] + features if name in parts else features.clone()
+            total = features if total is None else total.add_(features)
+        assert total is not None
+        return {NAME: total} | parts
+
+
+def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.device, size: int, cotangents: int) -> None:
+    for rows, inputs in samples.batches(0, samples.count, size, device, store.dtype):
+        key = f"{rows.start}:{rows.stop}"
+        if store.done(key):
+            continue
+        labels = None if samples.labels is None else samples.labels[rows].to(device)
+        for name, value in maker(maker.source.blocks(inputs, labels, None)[1]).items():
+            if value.shape[1] != cotangents or not bool(value.isfinite().all()):
+                bad = torch.nonzero(~value.flatten(1).isfinite().all(1)).flatten()
+                at = rows.start + int(bad[0]) if len(bad) else rows.start
+                raise ValueError(f"features of sample {at} are not finite, or have another shape than the first ones'")
+            store.arrays[name][rows] = value.flatten(1).to("cpu", store.dtype)
+        store.finish(key)
+
+
+def _in_file(
+    out: Path,
+    shapes: dict[str, tuple[int, ...]],
+    maker: _Maker,
+    samples: Samples,
+    device: torch.device,
+    size: int,
+    about: dict[str, str],
+    cotangents: int,
+) -> dict[str, Tensor]:
+    fingerprint = {"features": about, "data": samples.digest(), "parts": sorted(set(shapes) - {NAME})}
+    found = load_finished(out, fingerprint)
+    if found is not None:
+        return found[0]
+    plan = stored_plan(out, fingerprint) or {"batch_size": size}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    dtype = precision_named(about["precision"]).passes
+    store = FileTileStore(shapes, dtype, out, fingerprint, plan)
+    try:
+        _fill(store, maker, samples, device, plan["batch_size"], cotangents)
+        temporary = out.with_name(out.name + ".finishing")
+        metadata = about | {"fingerprint": json.dumps(fingerprint, sort_keys=True), "cotangents": str(cotangents)}
+        for name, array in create_arrays(temporary, shapes, dtype, metadata).items():
+            array.copy_(store.arrays[name])
+        os.replace(temporary, out)
+        store.discard()
+    finally:
+        store.close()
+    return map_arrays(out)
+
+
+def _about(
+    sketch: Sketch | None, kind: str, precision: str, layers: Any, weights: str, cotangents: int
+) -> dict[str, str]:
+    chosen = layers if isinstance(layers, str) else repr(layers)
+    fixed = {"kind": kind, "precision": precision, "layers": chosen, "weights": weights}
+    if sketch is None:
+        return fixed | {"sketch": "none", "expected_error": "0"}
+    return fixed | sketch.description | {"expected_error": f"{sketch.expected_error(cotangents):.3g}"}
