@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.artifacts import Artifact, Store, write_json
 from pipeline.build import Build, Gathered, construction
-from pipeline.errors import CorruptArtifact, MissingUpstream
+from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.graph import Graph, Member, Node
 from pipeline.progress import say
 from pipeline.stages import load_function
@@ -139,13 +139,13 @@ class Puller:
                 except Exception as error:
                     missing.setdefault(name, []).append((member, error))
                     say(f"  {name} {member.node.slug}-{member.node.key} is missing: {error}")
-        labels = [f"{name} {member.labels}: {error}" for name, group in missing.items() for member, error in group]
+        labels = [f"{name} {_cell(member)}: {error}" for name, group in missing.items() for member, error in group]
         worst = max((len(group) for group in missing.values()), default=0)
         if worst > self.allow_missing:
-            listing = "\n".join(f"  {label}" for label in labels)
             raise MissingUpstream(
-                f"{node.stage.name} needs every cell, but {worst} of a stage are missing (allow_missing="
-                f"{self.allow_missing}):\n{listing}\nMake them, or gather without them: allow_missing={worst}."
+                f"{node.stage.name} needs every cell, but up to {worst} cells of a stage are missing "
+                f"(allow_missing={self.allow_missing}):\n{_by_error(missing)}\n"
+                f"Make them (stage=status shows tracebacks), or gather without them: allow_missing={worst}."
             ) from next(iter(missing.values()))[0][1]
         if missing:
             kept = {name: [member for member, _ in group] for name, group in done.items()}
@@ -173,3 +173,22 @@ class Puller:
                 metrics = {**metrics, "missing_cells": build.missing}
             tracker.log(metrics)
         write_json(build.folder / "metrics.json", metrics)
+
+
+def _cell(member: Member) -> str:
+    labels = ", ".join(f"{axis} {label}" for axis, label in member.labels.items())
+    return labels or member.node.slug
+
+
+def _by_error(missing: dict[str, list[tuple[Member, Exception]]]) -> str:
+    """List what is missing under each distinct error, so that one cause is said once."""
+    causes: dict[str, list[str]] = {}
+    for name, group in missing.items():
+        for member, error in group:
+            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            causes.setdefault(text, []).append(f"{name} ({_cell(member)})")
+    lines = []
+    for text, places in causes.items():
+        shown = "; ".join(places[:6]) + (f"; and {len(places) - 6} more" if len(places) > 6 else "")
+        lines.append(f"  {text}\n    in {shown}")
+    return "\n".join(lines)

@@ -53,8 +53,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 ["network", "runs", "mean movement", "least", "most"],
                 rows,
                 f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
-                f"probe batch of {config.snapshots.probe} training examples, not normalised by the diagonal unless the "
-                "kernel is.",
+                f"probe batch of {config.snapshots.probe} training examples, not normalised.",
                 keys=[member.artifact.key for member in members],
                 command=members[0].command,
             )
