@@ -63,12 +63,12 @@ def churn_matrix(decided: Int[np.ndarray, "m n"], weights: Weights = None) -> Fl
 
     |acc - acc'| <= churn <= err + err' holds for each pair.
     """
-    share = np.full(decided.shape[1], 1 / decided.shape[1]) if weights is None else weights / weights.sum()
+    share = np.ones(decided.shape[1]) if weights is None else weights.astype(np.float64)
     agree = np.zeros((len(decided), len(decided)))
     for label in np.unique(decided):
         chosen = (decided == label).astype(np.float64)
-        agree += (chosen * share) @ chosen.T
-    churn = np.clip(1 - agree, 0, 1)
+        agree += (chosen * share) @ chosen.T  # sums of integers: exact, whatever the number of threads
+    churn = (share.sum() - agree) / share.sum()
     np.fill_diagonal(churn, 0)
     return churn
 

@@ -9,6 +9,8 @@ percentile ones, and neither means anything where the level is 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -72,7 +74,33 @@ def bootstrap_levels(
     device: str | torch.device | None = None,
     memory: int = 2**31,
 ) -> Float[np.ndarray, "b m"]:
-    """Levels of every run for each joint draw of test examples.
+    """Levels of every run for each joint draw of test examples; see `bootstrap_level_sets` for parameters."""
+    return bootstrap_level_sets(
+        gaps,
+        reference_gaps,
+        kind=kind,
+        deltas=[delta],
+        draws=draws,
+        rng=rng,
+        size=size,
+        device=device,
+        memory=memory,
+    )[0]
+
+
+def bootstrap_level_sets(
+    gaps: Rows,
+    reference_gaps: Rows | None = None,
+    *,
+    kind: str = "mixture",
+    deltas: Sequence[Real],
+    draws: int = 200,
+    rng: np.random.Generator,
+    size: int | None = None,
+    device: str | torch.device | None = None,
+    memory: int = 2**31,
+) -> Float[np.ndarray, "d b m"]:
+    """Levels of every run at several tolerances for each joint draw of test examples.
 
     Parameters
     ----------
@@ -82,8 +110,8 @@ def bootstrap_levels(
         Reference runs on the same examples; default: each candidate against all others.
     kind : {"logit_mean", "mixture", "quantile_mean"}
         Reference.
-    delta : float
-        Tolerance, the same for all draws.
+    deltas : sequence of float
+        Tolerances, the same for all draws.
     draws : int
         Number of draws; a warning below 20.
     rng : numpy.random.Generator
@@ -94,7 +122,8 @@ def bootstrap_levels(
         As in `analysis.trimming.trimming_results`.
     """
     check_kinds([kind])
-    check_delta(delta)
+    for delta in deltas:
+        check_delta(delta)
     check_draws(draws, 0.95)
     candidates = as_float_tensor(gaps, "gaps", device)
     others = None if reference_gaps is None else as_float_tensor(reference_gaps, "reference_gaps", candidates.device)
@@ -103,16 +132,17 @@ def bootstrap_levels(
         raise ValueError(f"a joint draw needs the same examples, got {candidates.shape[1]} and {others.shape[1]}")
     runs = SortedRuns.of(candidates, keep_order=True)
     reference = _ResampledReference(candidates, runs, others, kind)
-    found = np.empty((draws, len(candidates)))
+    found = np.empty((len(deltas), draws, len(candidates)))
     for draw in range(draws):
         counts = torch.from_numpy(multiplicities(candidates.shape[1], rng, size)).to(candidates.device)
-        found[draw] = solve_levels(
+        results = solve_levels(
             runs.reweighted(counts),
             reference.drawn(counts),
-            [Tolerance(delta)],
+            [Tolerance(delta) for delta in deltas],
             positions=reference.positions,
             memory=memory,
-        )[0].level
+        )
+        found[:, draw] = [result.level for result in results]
     return found
 
 

@@ -23,6 +23,8 @@ _CHOICES = {
     "numerics.memory_format": ("contiguous", "channels_last"),
     "numerics.engine": ("lightning", "ensemble"),
     "weights.source": ("train", "init", "pretrained"),
+    "statistics.quantity": ("auto", "gap", "signed_gap", "prob", "loss", "margin", "top_two"),
+    "statistics.on_bad_run": ("error", "drop"),
     "snapshots.schedule": ("log", "epochs", "steps"),
     "logging.tracker": ("csv", "wandb"),
     "logging.mode": ("online", "offline"),
@@ -41,6 +43,7 @@ _AT_LEAST = {
     "hardware.devices": 1,
     "hardware.tasks_per_node": 1,
 }
+_CLAIMS = {"A1", "A2", "B1", "B2", "B3", "B4"}
 _IMAGE_MODELS = {"cnn", "resnet18", "vit"}
 _SNAPSHOT_KINDS = {"weights", "logits", "spectra", "kernel"}
 
@@ -75,6 +78,7 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
         yield f"training.lr={config.training.lr} must be positive."
     if config.stage != "prepare":  # rows are prepared for any model
         yield from _model_problems(config)
+    yield from _statistics_problems(config)
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:
         yield f"snapshots.record holds {sorted(unknown)}; it takes {sorted(_SNAPSHOT_KINDS)}."
@@ -103,6 +107,22 @@ def _model_problems(config: RunConfig) -> Iterator[str]:
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if generated and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def _statistics_problems(config: RunConfig) -> Iterator[str]:
+    statistics = config.statistics
+    if not 0 < statistics.eps < 1:
+        yield f"statistics.eps={statistics.eps} must lie in (0, 1); it is the false-alarm rate, for example 0.01."
+    for delta in statistics.deltas:
+        if not 0 < delta < 1:
+            yield f"statistics.deltas holds {delta}; a tolerance lies in (0, 1), and at 1 nothing can be rejected."
+    if statistics.draws < 2:
+        yield f"statistics.draws={statistics.draws}; a bootstrap needs at least 2 (20 for an interval)."
+    unknown = set(statistics.claims) - _CLAIMS
+    if unknown:
+        yield f"statistics.claims holds {sorted(unknown)}; it takes {sorted(_CLAIMS)}."
+    if "B4" in statistics.claims and len(statistics.arms) != 2:
+        yield "statistics.claims holds B4; name two groups of cells in statistics.arms, from scratch first."
 
 
 def check(config: RunConfig, *, multirun: bool = False) -> None:

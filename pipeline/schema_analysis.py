@@ -61,8 +61,18 @@ class ProbesConfig:
     """Surrogate classifiers on principal components of layer features."""
 
     neighbors: list[int] = field(default_factory=lambda: [10])
+    """Neighbours of the k-NN probes; the first one enters the onset."""
     components: int = 256
     tolerance: float = 0.01
+    """Largest spread of the surrogates' accuracies that counts as agreement (0.01: one point)."""
+    costs: list[float] = field(default_factory=lambda: [1e-3, 1e-2, 1e-1])
+    """Candidates for the SVM's C, decided on held-out training rows."""
+    scaling: str = "global"
+    """none | global | whitening."""
+    solver_tolerance: float = 1e-3
+    draws: int = 1000
+    """Bootstrap draws of the onset."""
+    seed: int = 0
 
 
 @dataclass
@@ -78,7 +88,8 @@ class SpectraConfig:
 class StatisticsConfig:
     """Seed statistics over the runs of every group of cells."""
 
-    quantity: str = "gap"
+    quantity: str = "auto"
+    """auto (gap with two classes, margin with more) | gap | signed_gap | prob | loss | margin | top_two."""
     split: str = "test"
     eps: float = 0.01
     deltas: list[float] = field(default_factory=lambda: [0.05, 0.1])
@@ -86,19 +97,44 @@ class StatisticsConfig:
     draws: int = 200
     seed: int = 0
     """Seed of the bootstrap and of random splits of the runs."""
+    on_bad_run: str = "error"
+    """error | drop: what to do with runs that diverged."""
+    claims: list[str] = field(default_factory=list)
+    """Any of A1, A2, B1, B2, B3, B4: published claims to decide for every group of cells."""
+    arms: list[str] = field(default_factory=list)
+    """For B4: label of the group trained from scratch, then of the fine-tuned one."""
+    stand_in: bool = False
+    """The networks stand in for the published kind (ViT), so that B4 stays undecided."""
+    subsets: int = 20
+    """Random subsets of runs at each size, for the curve over the number of seeds."""
+    bins: int = 15
+    released: bool = False
+    """Also compute levels under the released protocols, switch by switch."""
 
 
 @dataclass
 class ShiftConfig:
-    """Two-sample tests between embeddings of a reference and a sample."""
+    """Two-sample tests between embeddings of a reference P and a sample M."""
 
     reference: str = "train"
+    """Split that P and P' are drawn from."""
     sample: str = "test"
+    """Split that holds M."""
+    layer: str | None = None
+    """One of features.layers; null takes the first."""
     per_side: int | None = 359
     permutations: int = 300
     redraws: int = 5
+    """Draws of P and P'."""
+    components: int = 10
+    """Pooled principal components tested by KS and used by the Fréchet distance."""
+    null_draws: int = 100
+    """Pairs drawn from P alone to measure each test's level."""
+    power_sizes: list[int] = field(default_factory=lambda: [20, 40, 80])
+    power_draws: int = 40
+    probe_sizes: list[int] = field(default_factory=lambda: [100, 250, 500, 1000, 2400])
+    probe_redraws: int = 20
     seed: int = 0
-    normalise: list[str] = field(default_factory=lambda: ["raw", "whitespace"])
 
 
 @dataclass

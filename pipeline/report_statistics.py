@@ -1,0 +1,309 @@
+"""Report section of seed variability: levels, companions, how many seeds, which seed, and verdicts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from analysis.figures_variability import (
+    distance_curves,
+    distribution_fan,
+    ensemble_figure,
+    group_levels,
+    level_against,
+    level_histograms,
+    pairwise_heat_map,
+    ranking_figure,
+)
+from analysis.seed_count import EnsembleCurve, SeedCount
+from analysis.seed_ranking import SeedRanking
+from analysis.trimming import TrimmingPlan
+from pipeline.artifacts import Artifact
+from pipeline.build import Gathered
+from pipeline.report_blocks import Picture, Section, Table, Text, Verdict
+from pipeline.run_statistics import ALPHAS
+from pipeline.schema import RunConfig
+
+CLAIMS = {
+    "A1": "A1: runs of equal accuracy compute different functions, and the trimming level tells them apart",
+    "A2": "A2: the method works for other outputs (probability, signed gap, loss)",
+    "B1": "B1: the ensemble's distribution nears the expected one, and the curve names the number of runs",
+    "B2": "B2: the level says more than accuracy, churn and calibration error alone",
+    "B3": "B3: the level helps to choose a seed",
+    "B4": "B4: fine-tuned runs vary less than runs from scratch",
+}
+Blocks = list[Text | Table | Picture | Verdict]
+Rows = list[dict[str, Any]]
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show the statistics artefact: verdicts first, then tables and figures of every group."""
+    artifact, command = members[0].artifact, members[0].command
+    groups = list(artifact.metrics["groups"])
+    runs = artifact.table("runs.parquet").to_pylist()
+    summary = artifact.table("groups.parquet").to_pylist() if artifact.has("groups.parquet") else []
+    claims = artifact.table("claims.parquet").to_pylist() if artifact.has("claims.parquet") else []
+    blocks: Blocks = [_verdict(row, claims) for row in claims if row["deciding"]]
+    findings = [f"{row['claim']} ({row['group']}): {row['verdict']}." for row in claims if row["deciding"]]
+    blocks += [Text(note) for note in artifact.metrics["notes"]]
+    if summary:
+        blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
+        findings += _level_findings(summary)
+    if artifact.has("correlations.parquet"):
+        blocks.append(_correlation_table(artifact, command))
+    arrays = artifact.arrays("figures.safetensors")
+    if len({row["group"] for row in summary}) > 1:
+        blocks.append(_group_picture(runs, groups, summary))
+    for index, group in enumerate(groups):
+        mine = [row for row in runs if row["group"] == group]
+        if len(mine) >= 2:
+            delta = next(row["delta"] for row in summary if row["group"] == group)
+            blocks += _pictures(index, group, mine, delta, arrays)
+    if artifact.has("seed_count.parquet"):
+        extra, lines = _seed_counts(artifact, summary, command)
+        blocks += extra
+        findings += lines
+    if artifact.has("released.parquet"):
+        blocks.append(_released_table(artifact, command))
+    return Section("Seed variability", blocks, findings)
+
+
+def _verdict(row: dict[str, Any], claims: Rows) -> Verdict:
+    others = [
+        f"{one['reference']} at {one['delta']:.3g}: {one['verdict']}"
+        for one in claims
+        if (one["claim"], one["group"]) == (row["claim"], row["group"]) and not one["deciding"]
+    ]
+    details = ", ".join(
+        f"{name} {value:.3g}" for name, value in json.loads(row["details"]).items() if value is not None
+    )
+    effect = "not computable" if row["effect"] != row["effect"] else f"effect {row['effect']:.4g}"
+    interval = "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
+    evidence = (
+        f"{row['group']}, n = {row['n']}: {effect}{interval}. Test: {row['test']}. Decided on {row['reference']} at "
+        f"delta {row['delta']:.4g} ({row['threshold']})."
+    )
+    evidence += f" {details}." if details else ""
+    evidence += f" Elsewhere: {'; '.join(others)}." if others else ""
+    return Verdict(CLAIMS[row["claim"]], row["verdict"], evidence, "qualitative", "published")
+
+
+def _interval(low: float, high: float) -> str:
+    return "–" if low != low else f"[{low:.4g}, {high:.4g}]"
+
+
+def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
+    rows = [
+        [
+            row["group"],
+            row["reference"],
+            f"{row['delta']:.4f} ({row['threshold']}{', noise-limited' if row['noise_limited'] else ''})",
+            row["runs"],
+            row["level_mean"],
+            row["level_sd"],
+            _interval(row["level_low"], row["level_high"]),
+            row["share_above_zero"],
+            row["unattainable"],
+            row["ks_mean"],
+        ]
+        for row in summary
+    ]
+    return Table(
+        ["group", "reference", "delta", "runs", "mean level", "sd", "95 % interval", "share > 0", "unattainable", "KS"],
+        rows,
+        f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
+        "bootstrap over runs and examples. A level is biased up, and 0 only means indistinguishable at this delta.",
+        keys=[artifact.key],
+        command=command,
+    )
+
+
+def _companion_table(summary: Rows, runs: Rows, artifact: Artifact, command: str) -> Table:
+    rows = []
+    for row in {row["group"]: row for row in summary}.values():
+        scaled = [run["level_scaled"] for run in runs if run["group"] == row["group"]]
+        rows.append(
+            [
+                row["group"],
+                row["runs"],
+                row["accuracy_mean"],
+                row["accuracy_sd"],
+                row["ece_mean"],
+                row["churn_pairwise"],
+                _interval(row["churn_low"], row["churn_high"]),
+                float(np.mean(scaled)),
+            ]
+        )
+    return Table(
+        ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn", "95 % interval", "level after temperature"],
+        rows,
+        "Companions of the level. Churn is the share of differing decisions of two runs, its interval a bootstrap over "
+        "runs; the last column is the mean mixture level at the DKW delta after per-run temperature scaling.",
+        keys=[artifact.key],
+        command=command,
+    )
+
+
+def _level_findings(summary: Rows) -> list[str]:
+    return [
+        f"{row['group']}: mean trimming level {row['level_mean']:.3f} {_interval(row['level_low'], row['level_high'])} "
+        f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
+        for row in summary
+        if row["reference"] == "mixture" and row["threshold"] == "DKW"
+    ]
+
+
+def _correlation_table(artifact: Artifact, command: str) -> Table:
+    rows = [
+        [row["group"], row["companion"], row["runs"], row["spearman"], _interval(row["low"], row["high"])]
+        for row in artifact.table("correlations.parquet").to_pylist()
+        if row["reference"] == "mixture"
+    ]
+    return Table(
+        ["group", "companion", "runs", "Spearman with level", "95 % interval"],
+        rows,
+        "Rank correlation of the mixture level at the DKW delta with each companion; percentile bootstrap over runs.",
+        keys=[artifact.key],
+        command=command,
+    )
+
+
+def _column(rows: Rows, name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows], dtype=np.float64)
+
+
+def _group_picture(runs: Rows, groups: list[str], summary: Rows) -> Picture:
+    shown = [group for group in groups if any(row["group"] == group for row in summary)]
+    values = {group: _column([row for row in runs if row["group"] == group], "level_mixture_dkw") for group in shown}
+    return Picture(
+        group_levels(values, delta=summary[0]["delta"]),
+        "Trimming level of every run against the others of its group; bars are means.",
+        "Trimming levels by group",
+    )
+
+
+def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str, np.ndarray]) -> list[Picture]:
+    level = _column(rows, "level_mixture_dkw")
+    reference = {kind: arrays[f"{index}.reference.{kind}"] for kind in ("mixture", "logit_mean", "quantile_mean")}
+    parts = {
+        part: arrays[f"{index}.plan.{part}"]
+        for part in ("values", "kept", "trimmed_cdf", "candidate_cdf", "reference_cdf")
+    }
+    run, distance, alpha, _ = arrays[f"{index}.plan.run"].tolist()
+    plan = TrimmingPlan(**parts, distance=distance, alpha=alpha)
+    fan = arrays[f"{index}.fan"].astype(np.float64)
+    curves = arrays[f"{index}.curves"]
+    pictures = [
+        Picture(
+            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run)),
+            f"{group}: distributions of all seeds with the three references and the tolerance band of the first; "
+            f"right, what trimming takes from the least typical seed (run {int(run)}).",
+            f"Distribution fan of {group}",
+        ),
+        Picture(
+            level_histograms({kind: _column(rows, f"level_{kind}_dkw") for kind in reference}, delta=delta),
+            f"{group}: levels against the three references.",
+            f"Histograms of trimming levels of {group}",
+        ),
+        Picture(
+            distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]]),
+            f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
+            f"Robust distance curves of {group}",
+        ),
+        Picture(
+            level_against(
+                level,
+                {
+                    "accuracy": _column(rows, "accuracy"),
+                    "mean churn": _column(rows, "churn_mean"),
+                    "ECE": _column(rows, "ece"),
+                },
+            ),
+            f"{group}: level against accuracy, churn and calibration error, one point per run.",
+            f"Level against companions of {group}",
+        ),
+        Picture(
+            ranking_figure(level, _ranking(rows, level)),
+            f"{group}: seeds from the most typical on, with basic bootstrap intervals of their levels.",
+            f"Seed ranking of {group}",
+        ),
+    ]
+    if f"{index}.pairs" in arrays:
+        pictures.append(
+            Picture(
+                pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance"),
+                f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
+                f"Pairwise distances of {group}",
+            )
+        )
+    return pictures
+
+
+def _ranking(rows: Rows, level: np.ndarray) -> SeedRanking:
+    return SeedRanking(
+        order=np.argsort(level, kind="stable"),
+        rank_low=_column(rows, "rank_low"),
+        rank_high=_column(rows, "rank_high"),
+        level_low=_column(rows, "level_low"),
+        level_high=_column(rows, "level_high"),
+        ties_with_best=_column(rows, "ties_with_best") > 0,
+        share_best=_column(rows, "share_best"),
+    )
+
+
+def _seed_counts(artifact: Artifact, summary: Rows, command: str) -> tuple[Blocks, list[str]]:
+    table = artifact.table("seed_count.parquet").to_pylist()
+    blocks: Blocks = []
+    findings = []
+    for group in dict.fromkeys(row["group"] for row in table):
+        mine = [row for row in table if row["group"] == group]
+        delta = next(row["delta"] for row in summary if row["group"] == group)
+        curves = {}
+        for kind in ("mixture", "logit_mean", "quantile_mean"):
+            rows = [row for row in mine if row["kind"] == kind]
+            ks, level = (
+                np.stack([_column(rows, f"{name}_low"), _column(rows, name), _column(rows, f"{name}_high")], axis=1)
+                for name in ("ks", "level")
+            )
+            sizes = np.array([row["runs"] for row in rows])
+            curves[kind] = EnsembleCurve(sizes, ks, level, delta, kind)
+        rungs = [row for row in mine if row["kind"] == "half_to_half"]
+        final = [row for row in mine if row["kind"] == "recommendation"]
+        count = None
+        if final:
+            ks = _column(rungs, "ks")
+            wanted = final[0]["recommended"] if final[0]["recommended"] > 0 else None
+            sizes = np.array([row["runs"] for row in rungs])
+            count = SeedCount(sizes, ks, 0 * ks, final[0]["ks"], wanted, final[0]["runs"], float("nan"))
+            findings.append(f"{group}: {final[0]['text']}.")
+        blocks.append(
+            Picture(
+                ensemble_figure(curves, count=count, delta=delta),
+                f"{group}: distance and level of the consensus of M runs against the mixture of a disjoint half; "
+                "bands hold 95 % of random subsets.",
+                f"How many seeds: {group}",
+            )
+        )
+    rows = [[row["group"], row["text"]] for row in table if row["kind"] == "recommendation"]
+    if rows:
+        blocks.append(Table(["group", "how many seeds"], rows, "Stopping rule.", keys=[artifact.key], command=command))
+    return blocks, findings
+
+
+def _released_table(artifact: Artifact, command: str) -> Table:
+    rows = [
+        [
+            row[name]
+            for name in ("group", "protocol", "delta", "runs", "level_mean", "level_sd", "at_sentinel", "clipped")
+        ]
+        for row in artifact.table("released.parquet").to_pylist()
+    ]
+    return Table(
+        ["group", "protocol", "delta", "candidates", "mean level", "sd", "share at the grid's end", "values moved"],
+        rows,
+        "What each switch of the released code does to the levels: first half of the runs against the second.",
+        keys=[artifact.key],
+        command=command,
+    )
