@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Shaped
 def attribute(
     weights: Float[np.ndarray, "C n"],
     offsets: Float[np.ndarray, " C"],
-    kernel: Float[np.ndarray, "m n"],
+    kernel: Float[np.ndarray, "m _"],
     classes: Int[np.ndarray, " m"],
     *,
     share_offset: bool = True,
@@ -47,7 +47,7 @@ def attribute(
 def attribute_contrast(
     weights: Float[np.ndarray, "C n"],
     offsets: Float[np.ndarray, " C"],
-    kernel: Float[np.ndarray, "m n"],
+    kernel: Float[np.ndarray, "m _"],
     classes: Int[np.ndarray, " m"],
     against: Int[np.ndarray, " m"],
     *,
@@ -63,7 +63,7 @@ def attribute_contrast(
 
 def attribute_layers(
     weights: Float[np.ndarray, "C n"],
-    parts: Mapping[str, Float[np.ndarray, "m n"]],
+    parts: Mapping[str, Float[np.ndarray, "m _"]],
     classes: Int[np.ndarray, " m"],
 ) -> dict[str, Float[np.ndarray, "m n"]]:
     """Attribute through each layer's part of the kernel; parts under the total's normaliser sum to the whole.

@@ -174,10 +174,10 @@ def shared_errors_p_value(network_wrong: Bool[np.ndarray, " n"], surrogate_wrong
 
 def faithfulness(
     network: Float[np.ndarray, "n C"],
-    surrogate: Float[np.ndarray, "n C"],
-    labels: Int[np.ndarray, " n"],
+    surrogate: Float[np.ndarray, "_ _"],
+    labels: Int[np.ndarray, " _"],
     *,
-    subsets: Mapping[str, Bool[np.ndarray, " n"]] | None = None,
+    subsets: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
     n_resamples: int = 200,
     rng: np.random.Generator | None = None,
 ) -> list[Measure]:

@@ -78,6 +78,10 @@ class _NewtonSystem:
             start = torch.randn(n, rank, dtype=torch.float64, generator=generator).to(blocks.device)
             basis = torch.linalg.qr(blocks.times(torch.linalg.qr(blocks.times(start)).Q)).Q
         image = blocks.times(basis)
+        if self.rkhs:  # keep Ritz vectors of the range only
+            ritz, turn = torch.linalg.eigh(basis.T @ image)
+            kept = turn[:, ritz > (1e-5 if single else 1e-12) * ritz[-1]]
+            basis, image = basis @ kept, image @ kept
         ones = torch.ones(n, 1, dtype=torch.float64, device=basis.device)
         self.basis, self.lifted = basis, torch.cat([image, ones], 1)
         self.ridge = alpha * (basis.T @ image if self.rkhs else torch.eye(basis.shape[1], device=basis.device))
@@ -178,7 +182,8 @@ def solve_kernel_glm(
     penalty : {"coefficients", "rkhs"}
         Q = I (kernel rows are features) or Q = K (squared norm of the function).
     tol : float
-        Stop when each problem's gradient norm is below tol times its norm at zero weights.
+        Stop when each problem's gradient norm is below tol times its norm at zero weights. Products with a
+        float32 kernel resolve no less than 1e-5, which is then the least value used.
     max_iter, max_cg : int
         Limits on Newton steps and on conjugate-gradient steps in each.
     rank : int
@@ -194,6 +199,7 @@ def solve_kernel_glm(
     """
     n, c = blocks.shape[0], loss.target.shape[1]
     device = blocks.device
+    tol = max(tol, 1e-5) if blocks.dtype == torch.float32 else tol
     system = _NewtonSystem(blocks, alpha, penalty, min(rank, n), torch.Generator().manual_seed(seed))
 
     def gradient_at(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
