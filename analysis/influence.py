@@ -27,7 +27,7 @@ class InfluenceScores:
 
 
 def influence_from_whitened(
-    test: Float[np.ndarray, "m p"], train: Float[np.ndarray, "n p"]
+    test: Float[np.ndarray, "m _"], train: Float[np.ndarray, "n _"]
 ) -> Float[np.ndarray, "m n"]:
     """Score from features that already carry (F + λ)^(-1/2), such as EK-FAC's, in the same eigenbasis."""
     if test.shape[1] != train.shape[1]:

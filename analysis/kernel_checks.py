@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Shaped
 from scipy.linalg import eigvalsh
 
 _PROBE = 1024
@@ -114,7 +114,7 @@ def check_every_class(labels: Int[np.ndarray, " n"], n_classes: int, where: str)
 
 
 def check_aligned(
-    expected: Sequence[str] | Num[np.ndarray, " n"], actual: Sequence[str] | Num[np.ndarray, " m"], where: str
+    expected: Sequence[str] | Shaped[np.ndarray, " n"], actual: Sequence[str] | Shaped[np.ndarray, " m"], where: str
 ) -> None:
     """Raise ValueError unless two lists of sample ids are equal, element by element."""
     left, right = np.asarray(expected), np.asarray(actual)
@@ -130,7 +130,7 @@ def check_aligned(
 
 
 def shared_points(
-    train_ids: Sequence[str] | Num[np.ndarray, " n"], test_ids: Sequence[str] | Num[np.ndarray, " m"]
+    train_ids: Sequence[str] | Shaped[np.ndarray, " n"], test_ids: Sequence[str] | Shaped[np.ndarray, " m"]
 ) -> tuple[Int[np.ndarray, " k"], int]:
     """Return the positions of test points that also lie in the training set, and the training duplicates.
 

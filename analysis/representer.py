@@ -34,7 +34,7 @@ class RepresenterHead:
 def representer_head(
     features: Float[np.ndarray, "n p"],
     labels: Int[np.ndarray, " n"],
-    weight: Float[np.ndarray, "C p"],
+    weight: Float[np.ndarray, "C _"],
     penalty: float,
     *,
     tolerance: float = 1e-3,

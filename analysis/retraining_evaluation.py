@@ -34,8 +34,8 @@ class DatamodelingScore:
 
 def linear_datamodeling_score(
     scores: Float[np.ndarray, "m n"],
-    subsets: Bool[np.ndarray, "s n"],
-    margins: Float[np.ndarray, "s m"],
+    subsets: Bool[np.ndarray, "s _"],
+    margins: Float[np.ndarray, "_ _"],
     *,
     rng: np.random.Generator,
     draws: int = 1000,
@@ -154,7 +154,7 @@ class LeaveOutEffect:
 
 def leave_out_effects(
     before: Float[np.ndarray, "r m"],
-    after: Mapping[str, Float[np.ndarray, "r m"]],
+    after: Mapping[str, Float[np.ndarray, "_ _"]],
     *,
     rng: np.random.Generator,
     draws: int = 1000,
