@@ -17,6 +17,7 @@ SECTIONS: dict[str, str] = {
     "train": "pipeline.report_train:section",
     "snapshots": "pipeline.report_snapshots:section",
     "spectra": "pipeline.report_spectra:section",
+    "toy": "pipeline.report_toy:section",
     "kernel": "pipeline.report_kernel:section",
     "surrogate": "pipeline.report_surrogate:section",
     "attribution": "pipeline.report_attribution:section",

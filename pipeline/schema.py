@@ -18,6 +18,7 @@ from pipeline.schema_analysis import (
 )
 from pipeline.schema_data import DataConfig
 from pipeline.schema_models import MODEL_SCHEMAS, ModelConfig
+from pipeline.schema_toy import ToyConfig
 
 
 @dataclass
@@ -150,6 +151,7 @@ class RunConfig:
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     spectra: SpectraConfig = field(default_factory=SpectraConfig)
+    toy: ToyConfig = field(default_factory=ToyConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     shift: ShiftConfig = field(default_factory=ShiftConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

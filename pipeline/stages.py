@@ -86,6 +86,13 @@ def _on(**roles: str) -> Needs:
     return lambda config: {role: (stage, config) for role, stage in roles.items()}
 
 
+def _spectra(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    needs = {"data": ("prepare", config), "weights": ("train", config)}
+    if {"spectra", "kernel"} & set(config.snapshots.record):
+        needs["snapshots"] = ("snapshots", config)
+    return needs
+
+
 def _merge(*parts: Needs) -> Needs:
     def needs(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
         merged: dict[str, tuple[str, RunConfig]] = {}
@@ -126,8 +133,9 @@ _TABLE = (
         "spectra",
         "pipeline.run_spectra:spectra",
         ("spectra",),
-        needs=_on(weights="train", snapshots="snapshots"),
+        needs=_spectra,
     ),
+    Stage("toy", "pipeline.run_toy:toy", ("toy", "numerics")),
     Stage(
         "statistics",
         "pipeline.run_statistics:statistics",

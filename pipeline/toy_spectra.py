@@ -15,7 +15,8 @@ from analysis.spectra import alignment, ks_between, leading_vectors, wasserstein
 from analysis.spectral_class import classify_spectrum
 from analysis.spectral_outliers import check_perturbation_bounds, count_outliers, spike_margin
 from kernels.diagnostics import kernel_alignment, relative_change
-from pipeline.toy_study import ToyConfig, ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
+from pipeline.schema_toy import ToyConfig
+from pipeline.toy_study import ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,15 @@ class _Moment:
     ntk: np.ndarray
 
 
-def run_toy_study(config: ToyConfig) -> ToyResult:
+def run_toy_study(config: ToyConfig, device: torch.device | str = "cpu") -> ToyResult:
     """Train every seed of a configuration and measure it at log-spaced steps.
+
+    Parameters
+    ----------
+    config : ToyConfig
+        Its caps are applied first.
+    device : torch.device or str
+        Where training runs; eigenvalues are taken on the host in float64.
 
     Returns
     -------
@@ -62,7 +70,8 @@ def run_toy_study(config: ToyConfig) -> ToyResult:
         Rows of a diverged seed carry ``status = "diverged"`` from the first snapshot after its divergence,
         with the step and the rate over the critical rate.
     """
-    ensemble = make_ensemble(config)
+    config = config.capped()
+    ensemble = make_ensemble(config, device)
     recorder = _Recorder(config, ensemble)
     outcome = {name: tensor.cpu().numpy() for name, tensor in train_ensemble(config, ensemble, recorder).items()}
     for row in recorder.rows:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,103 +16,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.two_layer import (
-    TRAINED,
     GaussianActivation,
     Parameterization,
     parameterization_of,
     sample_teacher,
 )
-
-OPTIMIZERS = ("gd", "sgd", "adam")
-
-
-@dataclass(frozen=True)
-class ToyConfig:
-    """One run of the toy model, the same for all of its seeds.
-
-    Attributes
-    ----------
-    samples, features, width : int
-        ``n``, ``d`` and ``h``; absent ones follow ``n/d = 2`` and ``h/d = 1.5``.
-    test_samples : int
-        Fresh samples for the test error.
-    optimizer : {"gd", "sgd", "adam"}
-        ``gd`` is full-batch; ``adam`` is full-batch where ``batch_size`` is None.
-    rate : float
-        Learning rate, in units of ``rate_unit``.
-    rate_unit : {"critical", "absolute"}
-        ``critical`` multiplies each seed's own measured critical rate.
-    steps : int
-    batch_size : int or None
-        None: all samples at every step.
-    momentum : float
-    half_loss : bool
-        Half the mean squared error (else the mean squared error itself).
-    activation, teacher : str
-    normalized : bool
-        Normalise both activations.
-    parameterization, trained, center_output
-        See :class:`models.two_layer.TwoLayerNet`.
-    noise, quadratic, indices
-        See :func:`models.two_layer.sample_teacher`.
-    seeds : tuple of int
-        Each fixes its data, initial weights and batches.
-    per_decade : int
-        Snapshots per factor ten in steps, besides the first and the last.
-    device : str
-    """
-
-    samples: int = 1000
-    features: int | None = None
-    width: int | None = None
-    test_samples: int = 2000
-    optimizer: str = "sgd"
-    rate: float = 0.5
-    rate_unit: Literal["critical", "absolute"] = "critical"
-    steps: int = 6000
-    batch_size: int | None = 32
-    momentum: float = 0.0
-    half_loss: bool = True
-    activation: str = "tanh"
-    teacher: str = "softplus"
-    normalized: bool = True
-    parameterization: str = "ntk"
-    trained: str = "both"
-    center_output: bool = False
-    noise: float = 0.3
-    quadratic: float = 0.0
-    indices: int = 1
-    seeds: tuple[int, ...] = (0,)
-    per_decade: int = 3
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Refuse what could only fail later."""
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if self.trained not in TRAINED:
-            raise ValueError(f"trained must be one of {', '.join(TRAINED)}, got {self.trained!r}")
-        if self.optimizer == "adam" and self.rate_unit == "critical":
-            raise ValueError("Adam's step per entry is its rate: give it with rate_unit='absolute'")
-        if self.optimizer == "adam" and self.momentum:
-            raise ValueError("momentum belongs to gd and sgd; Adam has its own averages (0.9 and 0.999)")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
-        if self.samples < 2 or self.steps < 1 or not 0 <= self.rate < math.inf:
-            raise ValueError("samples must be at least 2, steps at least 1 and the rate finite and non-negative")
-        if self.batch_size is not None and not 1 <= self.batch_size <= self.samples:
-            raise ValueError(f"batch_size must lie between 1 and samples = {self.samples}, got {self.batch_size}")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Width and features ``(h, d)``."""
-        d = self.features or self.samples // 2
-        return self.width or (3 * d) // 2, d
-
-    @property
-    def batch(self) -> int:
-        """Samples per step."""
-        return self.samples if self.optimizer == "gd" or self.batch_size is None else self.batch_size
+from pipeline.schema_toy import ToyConfig
+from pipeline.snapshot_schedule import snapshot_steps
 
 
 @dataclass
@@ -141,9 +50,9 @@ class ToyEnsemble:
         return torch.bmm(self.features(inputs, hidden), readout[..., None])[..., 0] * self.scales.output_scale
 
 
-def make_ensemble(config: ToyConfig) -> ToyEnsemble:
+def make_ensemble(config: ToyConfig, device: torch.device | str = "cpu") -> ToyEnsemble:
     """Draw teacher, data and initial weights of every seed; draws do not depend on the device."""
-    width, features = config.shape
+    width, features = config.validate().shape
     scales = parameterization_of(config.parameterization, features, width)
     parts: dict[str, list[Tensor]] = {}
     for seed in config.seeds:
@@ -168,7 +77,7 @@ def make_ensemble(config: ToyConfig) -> ToyEnsemble:
         }
         for name, tensor in drawn.items():
             parts.setdefault(name, []).append(tensor)
-    stacked = {name: torch.stack(tensors).to(config.device) for name, tensors in parts.items()}
+    stacked = {name: torch.stack(tensors).to(device) for name, tensors in parts.items()}
     return ToyEnsemble(**stacked, scales=scales, activation=GaussianActivation(config.activation, config.normalized))
 
 
@@ -217,12 +126,6 @@ def critical_rate(config: ToyConfig, ensemble: ToyEnsemble, batches: int = 5) ->
     return (2.0 * width / top * (1.0 if config.half_loss else 0.5)).to(ensemble.hidden.dtype)
 
 
-def log_spaced_steps(total: int, per_decade: int) -> list[int]:
-    """List steps 0, 1, ..., ``total``, evenly spaced in the logarithm."""
-    count = max(2, math.ceil(per_decade * math.log10(max(total, 2))) + 1)
-    return sorted({0, total, *(round(step) for step in np.geomspace(1, total, count))})
-
-
 def _batches(config: ToyConfig) -> Iterator[Int[Tensor, "s b"] | None]:
     """Yield each step's sample indices per seed, without replacement in an epoch; None for all samples."""
     if config.batch == config.samples:
@@ -257,7 +160,9 @@ def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -
     moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in _named(hidden, readout)}
     diverged = torch.full((len(config.seeds),), -1, dtype=torch.long, device=hidden.device)
     ceiling = torch.full_like(rate, math.inf)
-    wanted = set(log_spaced_steps(config.steps, config.per_decade))
+    wanted = set(
+        snapshot_steps("log", total_steps=config.steps, steps_per_epoch=config.steps, per_decade=config.per_decade)
+    )
     record(0, hidden, readout)
     for step, rows in zip(range(1, config.steps + 1), _batches(config), strict=False):
         x, y = ensemble.inputs, ensemble.targets

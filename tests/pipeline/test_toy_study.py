@@ -8,18 +8,17 @@ import pytest
 import torch
 
 from models.two_layer import TwoLayerNet
+from pipeline.schema_toy import ToyConfig
 from pipeline.toy_spectra import ToyResult, run_toy_study
 from pipeline.toy_study import (
-    ToyConfig,
     critical_rate,
-    log_spaced_steps,
     make_ensemble,
     tangent_kernel,
     train_ensemble,
 )
 from tests.references import random_matrix
 
-TINY = ToyConfig(samples=40, test_samples=20, steps=12, batch_size=8, seeds=(3, 5), per_decade=2)
+TINY = ToyConfig(samples=40, test_samples=20, steps=12, batch_size=8, seeds=[3, 5], per_decade=2)
 
 
 def as_module(config: ToyConfig, index: int = 0) -> tuple[TwoLayerNet, torch.Tensor, torch.Tensor]:
@@ -84,7 +83,7 @@ def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer:
 
 
 def test_a_seed_does_not_depend_on_its_neighbours() -> None:
-    pair, alone = run_toy_study(TINY), run_toy_study(replace(TINY, seeds=(5,)))
+    pair, alone = run_toy_study(TINY), run_toy_study(replace(TINY, seeds=[5]))
     np.testing.assert_allclose(pair.spectra["weight"][1], alone.spectra["weight"][0], rtol=1e-5)
     rows = [row for row in pair.rows if row["seed"] == 5]
     assert rows[-1]["test_error"] == pytest.approx(alone.rows[-1]["test_error"], rel=1e-4)
@@ -94,7 +93,7 @@ def test_a_seed_does_not_depend_on_its_neighbours() -> None:
 
 def test_shapes_steps_and_traces() -> None:
     found = run_toy_study(TINY)
-    assert found.steps == log_spaced_steps(12, 2) == [0, 1, 2, 5, 12]
+    assert found.steps == [0, 1, 3, 10, 12]
     ensemble = make_ensemble(TINY)
     assert found.spectra["ck"].shape == (2, len(found.steps), 40)
     phi = ensemble.features(ensemble.inputs, ensemble.hidden)
@@ -105,7 +104,7 @@ def test_shapes_steps_and_traces() -> None:
 
 
 def test_critical_rate_parts_convergence_from_divergence() -> None:
-    config = ToyConfig(samples=120, test_samples=50, optimizer="gd", steps=60, seeds=(0, 1), per_decade=1)
+    config = ToyConfig(samples=120, test_samples=50, optimizer="gd", steps=60, seeds=[0, 1], per_decade=1)
     ensemble = make_ensemble(config)
     top = torch.linalg.eigvalsh(tangent_kernel(ensemble, ensemble.inputs, ensemble.hidden, ensemble.readout))
     torch.testing.assert_close(critical_rate(config, ensemble), 2 * 120 / top[:, -1], rtol=1e-4, atol=1e-4)
@@ -123,7 +122,7 @@ def test_critical_rate_parts_convergence_from_divergence() -> None:
 
 @pytest.fixture(scope="module")
 def lazy() -> ToyResult:
-    return run_toy_study(ToyConfig(samples=400, optimizer="gd", rate=0.5, steps=200, seeds=(0, 1, 2), per_decade=1))
+    return run_toy_study(ToyConfig(samples=400, optimizer="gd", rate=0.5, steps=200, seeds=[0, 1, 2], per_decade=1))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +135,7 @@ def adaptive() -> ToyResult:
             rate_unit="absolute",
             batch_size=None,
             steps=200,
-            seeds=(0, 1, 2),
+            seeds=[0, 1, 2],
             per_decade=1,
         )
     )
@@ -164,10 +163,11 @@ def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: To
     [
         ({"optimizer": "lion"}, "optimizer must be one of"),
         ({"trained": "last"}, "trained must be one of"),
-        ({"optimizer": "adam"}, "rate_unit='absolute'"),
+        ({"optimizer": "adam"}, "rate_unit=absolute"),
         ({"optimizer": "adam", "rate_unit": "absolute", "momentum": 0.9}, "momentum belongs to"),
-        ({"seeds": (1, 1)}, "seeds must be distinct"),
-        ({"seeds": ()}, "seeds must be distinct"),
+        ({"seeds": [1, 1]}, "seeds must be distinct"),
+        ({"seeds": []}, "seeds must be distinct"),
+        ({"rate_unit": "relative"}, "rate_unit must be"),
         ({"steps": 0}, "steps at least 1"),
         ({"batch_size": 41}, "batch_size must lie between"),
         ({"rate": math.nan}, "rate"),
@@ -175,11 +175,17 @@ def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: To
 )
 def test_bad_configurations_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(TINY, **options)
+        make_ensemble(replace(TINY, **options))
 
 
 def test_the_tangent_kernels_bulk_stays_where_the_readout_does(lazy: ToyResult) -> None:
-    first = run_toy_study(replace(lazy.config, trained="first", seeds=(0,)))
+    first = run_toy_study(replace(lazy.config, trained="first", seeds=[0]))
     row, both = first.rows[-1], lazy.rows[-3]
     assert row["readout_growth"] == 1.0 and float(str(row["ntk_ks_start"])) <= 0.015
     assert float(str(both["readout_growth"])) > 1.02 and float(str(both["ntk_ks_start"])) > 0.03
+
+
+def test_caps_keep_the_ratios() -> None:
+    capped = ToyConfig(samples=2000, width=1500, features=1000, limit_samples=40, limit_steps=10).capped()
+    assert (capped.samples, capped.shape, capped.steps, capped.batch) == (40, (30, 20), 10, 32)
+    assert TINY.capped() is TINY
