@@ -168,32 +168,33 @@ class Capture:
     def _pull(self, logits: Tensor, uses: list[Use], rows: Tensor) -> list[Block]:
         """One backward per cotangent; what is kept of each is stacked and built into blocks."""
         live = [use for use in uses if use.edge is not None]
-        kept: list[list[Tensor]] = [[] for _ in live]
+        edges = [use.edge for use in live if use.edge is not None]
+        count = rows.shape[1]
+        kept: list[Tensor | None] = [None] * len(live)
         used: set[str] = set()
-        for r in range(rows.shape[1]):
+        for r in range(count):
+            deltas: Sequence[Tensor | None] = [None] * len(live)
             if live and logits.requires_grad:
                 deltas = torch.autograd.grad(
-                    logits,
-                    [use.edge for use in live if use.edge is not None],
-                    rows[:, r],
-                    retain_graph=r + 1 < rows.shape[1],
-                    allow_unused=True,
+                    logits, edges, rows[:, r], retain_graph=r + 1 < count, allow_unused=True
                 )
-            else:
-                deltas = (None,) * len(live)
-            for use, delta, store in zip(live, deltas, kept, strict=True):
-                if delta is None:
-                    delta = torch.zeros(use.shape, dtype=logits.dtype, device=logits.device)
-                else:
-                    used |= {view.name for view in use.views.values()}
-                with torch.no_grad():
-                    store.append(use.rule.reduce(use, delta))
+            with torch.no_grad():
+                for index, (use, delta) in enumerate(zip(live, deltas, strict=True)):
+                    if delta is None:
+                        delta = torch.zeros(use.shape, dtype=logits.dtype, device=logits.device)
+                    else:
+                        used |= {view.name for view in use.views.values()}
+                    part = use.rule.reduce(use, delta)
+                    store = kept[index]
+                    if store is None:
+                        store = kept[index] = part.new_empty(part.shape[0], count, *part.shape[1:])
+                    store[:, r] = part
+            del deltas
         self._reached = used
         roles: dict[str, list[Block]] = {}
         with torch.no_grad():
-            for use, store in zip(live, kept, strict=True):
-                stacked = torch.stack(store, 1)
-                store.clear()
+            for use, stacked in zip(live, kept, strict=True):
+                assert stacked is not None
                 for block in use.rule.build(use, stacked):
                     roles.setdefault(block.weight, []).append(block)
             return merge_roles(roles, [n for n in self.parameters if n not in self._unused])

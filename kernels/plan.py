@@ -241,11 +241,21 @@ def lay_out(
         )
     stored = sum(one.sample_bytes for one in layers)
     scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
-    batch = batch_size or int(max(1, min(1024, memory / 4 / max(pass_bytes, 1.0))))
-    batch = min(batch, max(rows, others))
-    room = memory - scratch - batch * pass_bytes
+    longest = max(rows, others)
     tile = entry if device.type == "cuda" or on_disk else 0.0
-    chunks, side = _tile_side(room, tile, stored, rows, others, square, cotangents if splittable else 1)
+    chunks, side, batch = 1, 0, 1
+    for chunks in range(1, (cotangents if splittable else 1) + 1):
+        share = -(-cotangents // chunks) / cotangents
+        batch = batch_size or _batch(pass_bytes * share, memory, device)
+        batch = min(batch, longest)
+        room = memory - scratch - batch * pass_bytes * share
+        if (rows if square else rows + others) * stored * share + tile * rows * others <= room:
+            side = longest
+            break
+    if not side:  # not even one cotangent at a time: row blocks, computed again for every partner
+        chunks = 1
+        batch = min(batch_size or _batch(pass_bytes, memory, device), longest)
+        side = min(_tile_side(memory - scratch - batch * pass_bytes, tile, stored), longest)
     if block_rows is not None:
         chunks, side = (chunks if block_rows >= max(rows, others) else 1), block_rows
     elif ranks > 1:
@@ -279,27 +289,19 @@ def lay_out(
     )
 
 
-def _tile_side(
-    room: float, tile: float, stored: float, rows: int, columns: int, square: bool, splits: int
-) -> tuple[int, int]:
-    """(class chunks, samples per tile side): all samples at once where they fit, else in chunks of classes, else in row
-    blocks that are computed again for every partner.
-    """
-    longest = max(rows, columns)
-    everything = float(rows if square else rows + columns)
-    spare = room - tile * rows * columns
-    for chunks in range(1, splits + 1):
-        share = -(-splits // chunks) / splits
-        if everything * stored * share <= spare:
-            return chunks, longest
-        if chunks > 4 and chunks * 2 < splits:
-            continue
-    # tile * s^2 + 2 * stored * s = room
+def _batch(pass_bytes: float, memory: int, device: torch.device) -> int:
+    """Samples per pass: enough to be efficient, few enough that passes stay small beside what is kept of them."""
+    enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 16)
+    wanted = max(floor, enough / max(pass_bytes, 1.0))
+    return int(max(1, min(1024, memory / 4 / max(pass_bytes, 1.0), wanted)))
+
+
+def _tile_side(room: float, tile: float, stored: float) -> int:
+    """Side s of the largest tile with ``tile * s^2 + 2 * stored * s`` bytes in ``room``."""
+    room = max(room, 0.0)
     if tile:
-        side = (-(2 * stored) + ((2 * stored) ** 2 + 4 * tile * max(room, 0.0)) ** 0.5) / (2 * tile)
-    else:
-        side = max(room, 0.0) / (2 * stored)
-    return 1, min(int(side), longest)
+        return int((((2 * stored) ** 2 + 4 * tile * room) ** 0.5 - 2 * stored) / (2 * tile))
+    return int(room / (2 * stored))
 
 
 def _forced(block: Block, forms: dict[str, str]) -> str | None:
