@@ -15,6 +15,7 @@ from pipeline.build import Build, construction
 from pipeline.callbacks.history import Row
 from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.datamodules import DataModule
+from pipeline.ensemble import train_block
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights
 from pipeline.schema import RunConfig
@@ -40,6 +41,8 @@ def train(build: Build) -> dict[str, Any]:
     """Train one network; where snapshots are asked for and absent, take them in the same pass."""
     config = build.config
     data = open_data(config, build.inputs["data"])
+    if config.numerics.engine == "ensemble":
+        return train_block(build, data)
     model = build_network(config, data)
     with ExitStack() as stack:
         writer = None
