@@ -136,10 +136,10 @@ def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     matrix = max(moved, key=lambda name: max(moved[name]))
     panels = []
     for name, group in list(groups.items())[:PANELS]:
-        row = {entry["matrix"]: entry for entry in _rows(group[0], "layers")}.get(matrix)
+        found = {row["matrix"]: row for row in _rows(group[0], "layers")}.get(matrix)
         arrays = group[0].artifact.arrays("spectra.safetensors")
-        if row is not None and f"{matrix}/end" in arrays:
-            panels.append(_panel(name, row, arrays[f"{matrix}/start"], arrays[f"{matrix}/end"]))
+        if found is not None and f"{matrix}/end" in arrays:
+            panels.append(_panel(name, found, arrays[f"{matrix}/start"], arrays[f"{matrix}/end"]))
     if not panels:
         return []
     caption = f"Spectrum of {matrix}, the matrix that moved most, first seed; eigenvalues in units of the first bulk."

@@ -53,11 +53,11 @@ def spectra(build: Build) -> dict[str, Any]:
     snapshots = build.inputs.get("snapshots")
     steps = _steps(snapshots)
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
+    build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
     history: Rows = []
     layers: Rows = []
     arrays: dict[str, np.ndarray] = {}
     for label in kept:
-        build.say(f"spectrum of {label} {tuple(first[label].shape)}")
         shape = (first[label].shape[0], first[label].shape[1])
         start = weight_spectrum(first[label])
         end, row = _last_row(first[label], last[label], start)

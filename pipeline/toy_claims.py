@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,8 @@ def _by_seeds(
         for first, last in zip(member.at(0), member.final, strict=True):
             total += 1
             met += last["status"] == "ok" and holds(member, first, last)
-    enough = min(m.config.samples for m in members) >= MIN_SAMPLES and total >= MIN_SEEDS
+    seeds = {seed for m in members for seed in m.config.seeds}
+    enough = min(m.config.samples for m in members) >= MIN_SAMPLES and len(seeds) >= MIN_SEEDS
     verdict = (
         UNDECIDED if not enough else REPRODUCED if met == total else NOT_REPRODUCED if 2 * met < total else UNDECIDED
     )
@@ -185,8 +187,8 @@ def _paired(read: Sequence[ToyMember]) -> list[Verdict | Text]:
             mean, low, high, n = _gap(spike, adam, "test_error")
             out.append(
                 Text(
-                    f"Adam against a spike at n = {size} (no sign expected): test error {mean:+.4f} "
-                    f"[{low:+.4f}, {high:+.4f}], {n} paired seeds, Student's t."
+                    f"Adam against a spike at n = {size} (no sign expected): test error "
+                    f"{_told(mean, low, high)}, {n} paired seeds, Student's t."
                 )
             )
     return out
@@ -217,9 +219,13 @@ def _difference(calm: ToyMember, member: ToyMember, name: str, size: int) -> Ver
     return Verdict(
         f"T6: {name} beats the invariant bulk in test error, with higher KTA and more kernel movement (n = {size})",
         UNDECIDED if not enough or not (good or bad) else REPRODUCED if good else NOT_REPRODUCED,
-        f"{member.label} minus {calm.label}: test error {error[0]:+.4f} [{error[1]:+.4f}, {error[2]:+.4f}], KTA "
-        f"{kta[0]:+.3f} [{kta[1]:+.3f}, {kta[2]:+.3f}], CK movement {moved[0]:+.3f} "
-        f"[{moved[1]:+.3f}, {moved[2]:+.3f}]; {count} paired seeds, Student's t",
+        f"{member.label} minus {calm.label}: test error {_told(*error[:3])}, KTA {_told(*kta[:3])}, CK movement "
+        f"{_told(*moved[:3])}; paired seeds: {count}, Student's t",
         "interval of the paired difference excludes 0",
         "derived; the claim is published",
     )
+
+
+def _told(mean: float, low: float, high: float) -> str:
+    """Difference with its interval, where there are pairs enough for one."""
+    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]" if math.isfinite(low) else f"{mean:+.4f} (no interval)"
