@@ -44,6 +44,8 @@ class KernelBlocks:
         self._kernel, self._rows, self._columns = kernel, rows, columns
         self.device = torch.device(device)
         self.dtype = torch.float32 if kernel.dtype == np.float32 else torch.float64
+        # a float32 kernel that was widened keeps its rounding
+        self.single = bool(np.array_equal(kernel[:1], kernel[:1].astype(np.float32)))
         self.shape = (
             kernel.shape[0] if rows is None else len(rows),
             kernel.shape[1] if columns is None else len(columns),

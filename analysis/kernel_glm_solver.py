@@ -69,8 +69,7 @@ class _NewtonSystem:
         self, blocks: KernelBlocks, alpha: float, penalty: Penalty, rank: int, generator: torch.Generator
     ) -> None:
         self.blocks, self.alpha, self.rkhs = blocks, alpha, penalty == "rkhs"
-        single = blocks.dtype == torch.float32
-        self.rounding = 1e-5 if self.rkhs and single else 1e-12
+        self.rounding = 1e-5 if self.rkhs and blocks.single else 1e-12
         n = blocks.shape[0]
         if rank >= n:
             basis = torch.eye(n, dtype=torch.float64, device=blocks.device)
@@ -80,7 +79,7 @@ class _NewtonSystem:
         image = blocks.times(basis)
         if self.rkhs:  # keep Ritz vectors of the range only
             ritz, turn = torch.linalg.eigh(basis.T @ image)
-            kept = turn[:, ritz > (1e-5 if single else 1e-12) * ritz[-1]]
+            kept = turn[:, ritz > (1e-5 if blocks.single else 1e-12) * ritz[-1]]
             basis, image = basis @ kept, image @ kept
         ones = torch.ones(n, 1, dtype=torch.float64, device=basis.device)
         self.basis, self.lifted = basis, torch.cat([image, ones], 1)
@@ -88,7 +87,7 @@ class _NewtonSystem:
         spectrum = torch.linalg.eigvalsh(image.T @ image).clamp_min(0).sqrt()
         # what is left outside the basis of a kernel of low rank is rounding: never divide it by zero
         self.tail = max(float(spectrum[0]), 1e-6 * float(spectrum[-1]))
-        self.jitter = (1e-6 if single else 1e-14) * float(spectrum[-1])
+        self.jitter = (1e-6 if blocks.single else 1e-14) * float(spectrum[-1])
 
     def penalised(self, weights: Tensor, scores: Tensor) -> Float[Tensor, "n c"]:
         """Return α Q w, given w and K w; rounding can leave K with eigenvalues below 0, which Q must not have."""

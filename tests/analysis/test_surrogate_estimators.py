@@ -23,9 +23,6 @@ ESTIMATORS = [
 
 def expected_failures(estimator) -> dict[str, str]:
     raw = {"check_decision_proba_consistency": "feeds raw features, not kernels, to pairwise estimators"}
-    if getattr(estimator, "penalty", None) == "rkhs":
-        for name in ("check_positive_only_tag_during_fit", "check_estimators_dtypes"):
-            raw[name] = "the RKHS norm of an indefinite kernel is no penalty: refused"
     if getattr(estimator, "solver", None) == "sgd":
         raw["check_classifiers_train"] = "the published solver does not converge on kernels of large scale"
     return raw if hasattr(estimator, "decision_function") else {}
