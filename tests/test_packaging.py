@@ -55,7 +55,10 @@ def test_versions_stay_out_of_the_range_that_breaks_gpt2():
     assert "0.18.2" > PROJECT["version"] or PROJECT["version"] >= "0.19.0"
 
 
-GPT2 = "from transformers import GPT2Config, GPT2ForSequenceClassification as G; G(GPT2Config(n_layer=1, n_embd=8, n_head=1))"
+GPT2 = (
+    "from transformers import GPT2Config, GPT2ForSequenceClassification; "
+    "GPT2ForSequenceClassification(GPT2Config(n_layer=1, n_embd=8, n_head=1))"
+)
 
 
 def test_gpt2_imports_beside_our_kernels_package():

@@ -7,6 +7,7 @@ from analysis.figures_shift import (
     calibration_figure,
     cue_figure,
     ks_figure,
+    map_figure,
     null_distribution_figure,
     pooled_pca_figure,
     power_figure,
@@ -17,7 +18,7 @@ from analysis.shift_power import Calibration, RejectionRate
 from analysis.style import svg_bytes
 from analysis.surface_cues import CUES
 
-NAMES = ["pca", "ks", "power", "calibration", "probes", "cues", "null"]
+NAMES = ["pca", "ks", "power", "calibration", "probes", "cues", "null", "map"]
 
 
 def _rate(name, size, rate, n=60):
@@ -72,6 +73,7 @@ def build():
     return {
         "pca": pooled_pca_figure(pooled_scores(a, b, 10), ks, names=("P", "M"), labels=labels),
         "ks": ks_figure(ks, null),
+        "map": map_figure(a[:, :2], b[:, :2]),
         "power": power_figure(power),
         "calibration": calibration_figure(calibrations),
         "probes": probe_matrix_figure(probes),
