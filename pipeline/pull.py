@@ -38,7 +38,7 @@ class Puller:
     graph : Graph
         Resolves the nodes.
     require : bool
-        Stop instead of making upstream artefacts.
+        Stop instead of making upstream artefacts, but for prepared rows.
     allow_missing : int
         How many cells a gather may lack.
     rebuild : set of str
@@ -120,7 +120,8 @@ class Puller:
             raise
 
     def _upstream(self, node: Node) -> Artifact:
-        if self.require and not self.folder(node).is_dir():
+        # Rows are cheap and made once under the owner lock, however many jobs of a sweep ask for them at once.
+        if self.require and node.stage.name != "prepare" and not self.folder(node).is_dir():
             raise MissingUpstream(
                 f"Upstream {node.stage.name} {node.slug}-{node.key} is missing and upstream=require. Make it with:\n"
                 f"  {node.command}"
