@@ -7,23 +7,30 @@ and cannot start an import cycle.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 _PLACES = {
     "kernel_matrix": "kernels.gram",
     "plan_kernel": "kernels.gram",
     "KernelResult": "kernels.result",
     "Plan": "kernels.plan",
+    "kernel_features": "kernels.features",
+    "KernelFeatures": "kernels.features",
+    "verify": "kernels.verification",
     "layer_factors": "kernels.factor_stream",
     "layer_features": "kernels.feature_kernels",
+    "layer_jacobians": "kernels.jacobians",
+    "fisher_blocks": "kernels.jacobians",
+    "fit_ekfac": "kernels.influence",
+    "influence_scores": "kernels.influence",
+    "kernel_spectrum": "kernels.diagnostics",
+    "effective_rank": "kernels.diagnostics",
+    "kernel_alignment": "kernels.diagnostics",
+    "target_alignment": "kernels.diagnostics",
+    "unbiased_cka": "kernels.diagnostics",
+    "kernel_velocity": "kernels.diagnostics",
+    "relative_change": "kernels.diagnostics",
 }
-
-if TYPE_CHECKING:
-    from kernels.feature_kernels import layer_features as layer_features
-    from kernels.gram import kernel_matrix as kernel_matrix
-    from kernels.gram import plan_kernel as plan_kernel
-    from kernels.plan import Plan as Plan
-    from kernels.result import KernelResult as KernelResult
 
 __all__ = sorted(_PLACES)
 

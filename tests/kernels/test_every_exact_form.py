@@ -1,0 +1,141 @@
+"""Every kernel of every case, in every form, equals the Jacobian's, to 1e-10 relative in float64."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import kernel_matrix
+from kernels.capture import Capture, bind_cotangent
+from kernels.forms import available_forms
+from tests.kernels.cases import BY_NAME, CASES, Case, make
+from tests.references import per_sample_jacobian as slow
+
+FORMS = (None, "position", "shift", "feature", "tokens")
+
+
+def reference(kind: str, left: Tensor, right: Tensor) -> Tensor:
+    if kind == "trntk":
+        return torch.einsum("ncp,mcp->nm", left, right)
+    if kind == "pntk":
+        return left.sum(1) @ right.sum(1).T
+    return torch.einsum("ncp,mdp->nmcd", left, right)
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_square_and_rectangular_kernels_in_every_form(case: Case) -> None:
+    model, inputs, _ = make(case, 6)
+    jacobian = slow.flat(slow.jacobian(model, inputs))
+    test = slow.rows(inputs, slice(4, 6))
+    train = slow.rows(inputs, slice(0, 4))
+    capture = Capture(model, slow.rows(inputs, slice(0, 3)))
+    _, blocks = capture.blocks(inputs, bind_cotangent("class", None))
+    forms = sorted(set.union(*(available_forms(block) for block in blocks)))
+    for form in forms:
+        options = {"normalize": False, "precision": "float64", "forms": form}
+        for kind in ("trntk", "entk"):
+            found = kernel_matrix(model, inputs, kind=kind, block_rows=4, batch_size=3, **options)
+            close(found.matrix, reference(kind, jacobian, jacobian))
+        cross = kernel_matrix(model, train, test, **options)
+        close(cross.matrix, reference("trntk", jacobian[4:], jacobian[:4]))
+    found = kernel_matrix(model, inputs, kind="pntk", normalize=False, precision="float64")
+    close(found.matrix, reference("pntk", jacobian, jacobian))
+
+
+@pytest.mark.parametrize(
+    "name", ["mlp", "conv2d_groups", "tied_language_model", "tiny_resnet", "tiny_gpt2", "self_attention"]
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_rectangular_cosine_uses_exact_norms(name: str, form: str | None) -> None:
+    model, inputs, _ = make(BY_NAME[name], 6)
+    options = {"precision": "float64", "forms": form}
+    for kind in ("trntk", "entk"):
+        square = kernel_matrix(model, inputs, kind=kind, **options)
+        cross = kernel_matrix(
+            model, slow.rows(inputs, slice(0, 4)), slow.rows(inputs, slice(2, 6)), kind=kind, **options
+        )
+        close(cross.matrix, square.matrix[2:, :4])
+        close(cross.diagonal, square.diagonal[2:])
+        close(cross.column_diagonal, square.diagonal[:4])
+
+
+@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_bert", "tied_language_model"])
+def test_blocks_batches_and_class_chunks_change_nothing(name: str) -> None:
+    model, inputs, _ = make(BY_NAME[name], 7)
+    whole = kernel_matrix(model, inputs, precision="float64")
+    for options in ({"block_rows": 2}, {"block_rows": 3, "batch_size": 1}, {"batch_size": 2}):
+        close(kernel_matrix(model, inputs, precision="float64", **options).matrix, whole.matrix)
+
+
+def test_a_small_budget_splits_classes_then_rows() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 16)
+    whole = kernel_matrix(model, inputs, precision="float64")
+    seen = set()
+    for budget in ("200KB", "300KB", "500KB", "900KB", "2MB"):
+        found = kernel_matrix(model, inputs, precision="float64", memory=budget)
+        plan = found.metadata["plan"]
+        seen.add((plan.class_chunks > 1, plan.row_block < 16))
+        close(found.matrix, whole.matrix)
+    assert {(True, False), (False, True)} <= seen
+
+
+def test_loss_gradient_and_its_labels() -> None:
+    model, inputs, labels = make(BY_NAME["mlp"], 6)
+    jacobian = slow.flat(slow.jacobian(model, inputs))
+    logits = slow.logits(model, inputs).detach()
+
+    def pulled(targets: Tensor) -> Tensor:
+        error = torch.softmax(logits, 1) - torch.nn.functional.one_hot(targets, 3)
+        return torch.einsum("nc,ncp->np", error, jacobian)
+
+    options = {"kind": "loss_gradient", "normalize": False, "precision": "float64"}
+    true = pulled(labels)
+    close(kernel_matrix(model, inputs, labels=labels, **options).matrix, true @ true.T)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=4)
+    close(kernel_matrix(model, loader, **options).matrix, true @ true.T)
+    predicted = pulled(logits.argmax(1))
+    close(kernel_matrix(model, inputs, inputs, labels=labels, **options).matrix, predicted @ true.T)
+    found = kernel_matrix(model, inputs, inputs, labels=labels, test_labels=labels, **options)
+    close(found.matrix, true @ true.T)
+    with pytest.raises(ValueError, match="labels"):
+        kernel_matrix(model, inputs, **options)
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES if case.head is not None])
+def test_conjugate_kernel_is_the_inner_product_of_last_features(name: str) -> None:
+    case = BY_NAME[name]
+    model, inputs, _ = make(case, 5)
+    caught: list[Tensor] = []
+    handle = model.get_submodule(case.head).register_forward_pre_hook(lambda _, args: caught.append(args[0]))
+    logits = slow.logits(model, inputs)
+    handle.remove()
+    hidden = caught[0].detach()
+    if hidden.ndim == 3:
+        outputs = model.get_submodule(case.head)(hidden)
+        place = (outputs == logits[:, None]).all(2).int().argmax(1)
+        hidden = hidden[torch.arange(5), place]
+    options = {"kind": "conjugate", "normalize": False, "precision": "float64"}
+    close(kernel_matrix(model, inputs, **options).matrix, hidden @ hidden.T)
+    close(kernel_matrix(model, inputs, append_one=True, **options).matrix, hidden @ hidden.T + 1)
+
+
+def test_embedding_kernel_sums_the_chosen_outputs() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 5)
+    names = [n for n, m in model.named_modules() if n and not any(m.children())]
+    outputs: dict[str, Tensor] = {}
+    for name in names:
+        model.get_submodule(name).register_forward_hook(
+            lambda _m, _a, out, name=name: outputs.__setitem__(name, out.detach().flatten(1).clone())
+        )
+    slow.logits(model, inputs)
+    features = {name: outputs[name] for name in names}
+    options = {"kind": "embedding", "normalize": False, "precision": "float64"}
+    expected = sum(f @ f.T for f in features.values())
+    close(kernel_matrix(model, inputs, **options).matrix, expected)
+    parts = kernel_matrix(model, inputs, layers=names[:2], layerwise=True, **options).parts
+    assert list(parts) == names[:2]
+    for name, part in parts.items():
+        close(part, features[name] @ features[name].T)
