@@ -69,6 +69,32 @@ def pooled_pca_figure(
     return figure
 
 
+def map_figure(
+    reference: Float[np.ndarray, "n 2"],
+    sample: Float[np.ndarray, "m 2"],
+    *,
+    names: tuple[str, str] = ("reference", "sample"),
+) -> Figure:
+    """Two-dimensional map (t-SNE, UMAP) of both samples; axes have no unit.
+
+    Parameters
+    ----------
+    reference, sample : ndarray, shape (n, 2) and (m, 2)
+    names : pair of str
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = new_figure(width=5.2, height=4.0)
+    axis = axes[0, 0]
+    for colour, name, rows in zip(_SIDES, names, (reference, sample), strict=True):
+        axis.scatter(rows[:, 0], rows[:, 1], s=12, color=colour, alpha=0.5, label=name, linewidths=0)
+    axis.set(xticks=[], yticks=[], title="Map of the pooled embeddings")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def ks_figure(
     ks: TestResult, null: TestResult | None = None, *, names: tuple[str, str] = ("P-M", "P-P'"), alpha: float = 0.05
 ) -> Figure:

@@ -97,8 +97,9 @@ class DataModule:
 
     @property
     def n_targets(self) -> int:
-        """Width of the output: the number of classes, or of regression targets."""
-        return self.n_classes or int(next(iter(self.view.splits.values())).targets.shape[1])
+        """Width of the output: the number of classes, of regression targets, or 2 where nothing is labelled."""
+        targets = next(iter(self.view.splits.values())).targets
+        return self.n_classes or (int(targets.shape[1]) if targets.ndim == 2 else 2)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -80,6 +80,8 @@ def scores(module: ClassifierModule, arrays: dict[str, Tensor]) -> dict[str, Any
             found[f"{split}_rmse"] = loss**0.5
         else:
             labels = arrays[f"{split}.labels"]
+            if bool((labels < 0).any()):  # texts without labels have no score
+                continue
             loss = float(module.loss(wide, labels))
             found[f"{split}_accuracy"] = float((predicted_class(outputs) == labels).double().mean())
         found[f"{split}_loss"] = loss
