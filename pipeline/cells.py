@@ -53,9 +53,12 @@ def seed_list(value: Any) -> list[int]:
 
 
 def axis_entries(name: str, value: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """Expand one axis into (label, overrides) pairs."""
+    """Expand one axis into (label, overrides) pairs; a mapping names its entries itself."""
     if name == "seed":
         return [(str(seed), (f"seed={seed}",)) for seed in seed_list(value)]
+    if isinstance(value, dict) and value:
+        named = [axis_entries(name, [overrides])[0][1] for overrides in value.values()]
+        return list(zip(map(str, value), named, strict=True))
     if not isinstance(value, list) or not value:
         raise UserError(f"cells.{name} must be a list of override lists such as [[model=mlp], [model=resnet18]].")
     entries = []
