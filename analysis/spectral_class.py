@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 SpectralLabel = Literal["invariant", "bulk+spike", "heavy/deformed", "mixed", "undecided"]
@@ -56,6 +56,8 @@ def classify_spectrum(
     ks_start: float,
     alignment: float = math.nan,
     thresholds: ClassThresholds | None = None,
+    *,
+    size: int | None = None,
 ) -> SpectralClass:
     """Classify one trained spectrum.
 
@@ -73,8 +75,13 @@ def classify_spectrum(
         Overlap of the leading right singular vector with the teacher's or the data's direction. NaN
         where there is none: an invariant bulk then rests on the other two numbers, and says so.
     thresholds : ClassThresholds, optional
+    size : int, optional
+        Number of eigenvalues k. The distance moves in steps of 1/k, so on a short spectrum *still* allows
+        one step and *deformed* needs three.
     """
     t = thresholds or ClassThresholds()
+    if size is not None:
+        t = replace(t, still=max(t.still, 1.5 / size), deformed=max(t.deformed, 2.5 / size))
     known = not math.isnan(alignment)
     aligned = alignment >= t.aligned if known else None
     shown = f"n_out = {outliers}, KS to start = {ks_start:.4f}, alignment = " + (
@@ -84,13 +91,13 @@ def classify_spectrum(
         missing = "no first spectrum" if math.isnan(ks_start) else "no law to count outliers against"
         return SpectralClass("undecided", aligned, f"{shown}: {missing}")
     if outliers == 0 and ks_start < t.still and not aligned:
-        rule = f"no outlier, KS < {t.still}" + (f", alignment < {t.aligned}" if known else "")
+        rule = f"no outlier, KS < {t.still:.3g}" + (f", alignment < {t.aligned}" if known else "")
         return SpectralClass("invariant", aligned, f"{shown}: {rule}")
     if 1 <= outliers <= t.few and ks_start < t.deformed:
-        return SpectralClass("bulk+spike", aligned, f"{shown}: 1 to {t.few} outliers, KS < {t.deformed}")
+        return SpectralClass("bulk+spike", aligned, f"{shown}: 1 to {t.few} outliers, KS < {t.deformed:.3g}")
     if outliers > t.few and ks_start >= t.deformed:
         kind = {True: ", aligned: features", False: ", unaligned: noise", None: ""}[aligned]
         return SpectralClass(
-            "heavy/deformed", aligned, f"{shown}: more than {t.few} outliers, KS >= {t.deformed}{kind}"
+            "heavy/deformed", aligned, f"{shown}: more than {t.few} outliers, KS >= {t.deformed:.3g}{kind}"
         )
     return SpectralClass("mixed", aligned, f"{shown}: meets no single rule")

@@ -132,7 +132,7 @@ def _layer(
     label: str, row: SpectrumRow, start: np.ndarray, end: np.ndarray | None, weight: Tensor, config: Any
 ) -> dict[str, Any]:
     """Class and tail of one trained matrix."""
-    named = classify_spectrum(row.outliers, row.ks_start)
+    named = classify_spectrum(row.outliers, row.ks_start, size=min(row.rows, row.columns))
     entry: dict[str, Any] = {
         "matrix": label,
         **{field: getattr(row, field) for field in ("status", "note", "rows", "columns", "outliers", "largest")},

@@ -38,3 +38,11 @@ def test_missing_evidence_is_said() -> None:
     assert classify_spectrum(-1, 0.001, 0.1).label == "undecided"
     assert "no first spectrum" in classify_spectrum(0, math.nan, 0.1).evidence
     assert classify_spectrum(2, 0.001, 0.1, ClassThresholds(few=1)).label == "mixed"
+
+
+def test_short_spectra_are_not_asked_for_less_than_one_step() -> None:
+    assert classify_spectrum(0, 1 / 40).label == "mixed"
+    assert classify_spectrum(0, 1 / 40, size=40).label == "invariant"
+    assert classify_spectrum(6, 2 / 40, size=40).label == "mixed"
+    assert classify_spectrum(6, 3 / 40, size=40).label == "heavy/deformed"
+    assert classify_spectrum(0, 0.021, size=1000).label == "mixed"
