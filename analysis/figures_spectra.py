@@ -42,7 +42,7 @@ class SpectrumPanel:
     threshold: float | None = None
 
 
-def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue", bins: int = 60) -> Figure:
+def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue") -> Figure:
     """Draw spectra before and after training with the law, the edge, and each outlier as a tick.
 
     The horizontal axis ends a little beyond the bulk unless an outlier lies further out; it is then
@@ -52,6 +52,7 @@ def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue", 
         raise ValueError("no spectra to draw: give at least one panel")
     figure, axes = new_figure(1, len(panels), width=4.4, height=3.2)
     for axis, panel in zip(axes[0], panels, strict=True):
+        bins = int(np.clip(panel.before.size // 5, 14, 60))
         bulk = panel.threshold or float(np.max(panel.before)) * 1.02
         top = max(float(np.max(panel.after)), bulk)
         positive = panel.before[panel.before > 1e-9 * bulk]

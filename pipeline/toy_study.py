@@ -144,8 +144,9 @@ Recorder = Callable[[int, Float[Tensor, "s h d"], Float[Tensor, "s h"]], None]
 def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -> dict[str, Tensor]:
     """Train all seeds together and call ``record(step, hidden, readout)`` at log-spaced steps.
 
-    A seed whose training loss becomes non-finite or exceeds a thousand times its first value is diverged:
-    its step is kept, its weights freeze there, and the others go on. Training ends early when all have.
+    The recorder sees the live weights and must copy what it keeps. A seed whose training loss becomes
+    non-finite or exceeds a thousand times its first value is diverged: its step is kept, its weights freeze
+    there, and the others go on. Training ends early, at a snapshot, when all have diverged.
 
     Returns
     -------
@@ -153,11 +154,11 @@ def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -
         ``rate`` and ``critical_rate`` (s,), ``diverged`` (s,): step of divergence, or -1.
     """
     hidden, readout = ensemble.hidden.clone(), ensemble.readout.clone()
-    seeds = torch.arange(len(config.seeds), device=hidden.device)[:, None]
+    both = config.trained == "both"
     critical = critical_rate(config, ensemble)
     rate = critical * config.rate if config.rate_unit == "critical" else torch.full_like(critical, config.rate)
-    factor = 0.5 if config.half_loss else 1.0
-    moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in _named(hidden, readout)}
+    moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in (("w", hidden), ("v", readout))}
+    seeds = torch.arange(len(config.seeds), device=hidden.device)[:, None]
     diverged = torch.full((len(config.seeds),), -1, dtype=torch.long, device=hidden.device)
     ceiling = torch.full_like(rate, math.inf)
     wanted = set(
@@ -169,44 +170,62 @@ def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -
         if rows is not None:
             rows = rows.to(hidden.device)
             x, y = x[seeds, rows], y[seeds, rows]
-        w, v = hidden.detach().requires_grad_(True), readout.detach().requires_grad_(config.trained == "both")
-        f = ensemble.output(x, w, v)
-        if config.center_output:
-            f = f - ensemble.output(x, ensemble.hidden, ensemble.readout)
-        loss = factor * ((f - y) ** 2).mean(1)
-        parameters = [w, v] if config.trained == "both" else [w]
-        gradients = torch.autograd.grad(loss.sum(), parameters)
-        with torch.no_grad():
-            if step == 1:
-                ceiling = 1e3 * loss.detach()
-            bad = ~(loss.detach() <= ceiling)
-            diverged = torch.where(bad & (diverged < 0), step, diverged)
-            live = (diverged < 0).to(rate.dtype) * rate
-            updated = []
-            for (name, weight), gradient in zip(_named(hidden, readout), gradients, strict=False):
-                change = _update(config, step, gradient, *moments[name])
-                scale = live.reshape(-1, *[1] * (weight.ndim - 1))
-                updated.append(torch.where(scale > 0, weight - scale * change, weight))
-            hidden, readout = updated[0], updated[1] if len(updated) > 1 else readout
+        loss, at_hidden, at_readout = _gradients(config, ensemble, x, y, hidden, readout)
+        ceiling = 1e3 * loss if step == 1 else ceiling
+        diverged = torch.where(~(loss <= ceiling) & (diverged < 0), step, diverged)
+        lives = diverged < 0
+        at_hidden = torch.where(lives[:, None, None], at_hidden, 0.0)
+        _step(config, step, hidden, at_hidden, x, -rate * lives, *moments["w"])
+        if both:
+            direction = _direction(config, step, torch.where(lives[:, None], at_readout, 0.0), *moments["v"])
+            readout.addcmul_(direction, (-rate * lives)[:, None])
         if step in wanted:
             record(step, hidden, readout)
-            if bool((diverged >= 0).all()):
+            if not bool(lives.any()):
                 break
     return {"rate": rate, "critical_rate": critical, "diverged": diverged}
 
 
-def _named(hidden: Tensor, readout: Tensor) -> list[tuple[str, Tensor]]:
-    """Parameters with the names of their optimiser state."""
-    return [("hidden", hidden), ("readout", readout)]
+def _gradients(
+    config: ToyConfig, ensemble: ToyEnsemble, x: Tensor, y: Tensor, hidden: Tensor, readout: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of each seed and its gradients with respect to W X^T (seed, sample, unit) and to the readout."""
+    z = torch.bmm(x, hidden.mT).requires_grad_(True)
+    v = readout.detach().requires_grad_(True)
+    with torch.enable_grad():
+        phi = ensemble.activation(z * ensemble.scales.input_scale)
+        f = torch.bmm(phi, v[..., None])[..., 0] * ensemble.scales.output_scale
+        if config.center_output:
+            f = f - ensemble.output(x, ensemble.hidden, ensemble.readout)
+        loss = (0.5 if config.half_loss else 1.0) * ((f - y) ** 2).mean(1)
+        at_hidden, at_readout = torch.autograd.grad(loss.sum(), [z, v])
+    return loss.detach(), at_hidden, at_readout
 
 
-def _update(config: ToyConfig, step: int, gradient: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def _step(
+    config: ToyConfig,
+    step: int,
+    hidden: Tensor,
+    at_hidden: Tensor,
+    x: Tensor,
+    rate: Tensor,
+    first: Tensor,
+    second: Tensor,
+) -> None:
+    """Move the hidden weights in place; plain descent adds the outer products without forming the gradient."""
+    if config.optimizer == "adam" or config.momentum:
+        direction = _direction(config, step, torch.bmm(at_hidden.mT, x), first, second)
+        hidden.addcmul_(direction, rate[:, None, None])
+    else:
+        hidden.baddbmm_((at_hidden * rate[:, None, None]).mT, x)
+
+
+def _direction(config: ToyConfig, step: int, gradient: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Direction that the rate multiplies; advances the running averages in place."""
     if config.optimizer == "adam":
         first.mul_(0.9).add_(gradient, alpha=0.1)
         second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
     if config.momentum:
-        first.mul_(config.momentum).add_(gradient)
-        return first.clone()
+        return first.mul_(config.momentum).add_(gradient)
     return gradient

@@ -65,7 +65,7 @@ def test_closed_form_tangent_kernel_equals_autograd(parameterization: str, train
 def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer: object) -> None:
     config = replace(TINY, rate_unit="absolute", **options)
     last: list[torch.Tensor] = []
-    train_ensemble(config, make_ensemble(config), lambda step, w, v: last.append(w))
+    train_ensemble(config, make_ensemble(config), lambda step, w, v: last.append(w.clone()))
     for index in range(2):
         net, x, y = as_module(config, index)
         parameters = [p for p in net.parameters() if p.requires_grad]
