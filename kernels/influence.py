@@ -1,0 +1,155 @@
+r"""EK-FAC from data, and influence scores of training points without a matrix of per-sample gradients.
+
+The influence of training point i on test point x is :math:`g(x)^T (F + \lambda)^{-1} g_i` with loss gradients g
+(arXiv:1703.04730), F being the EK-FAC Fisher matrix as in arXiv:2308.03296. Positive means that i supports x: a step on
+i lowers the loss at x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kernels.capture import FactorBatch
+from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
+from kernels.factor_stream import layer_factors
+from kernels.fisher_blocks import block_key
+from kernels.outputs import Cotangent
+from kernels.plan import parse_memory
+from kernels.samples import Samples
+
+Fisher = Literal["sampled", "exact", "empirical"]
+
+
+def fit_ekfac(
+    model: nn.Module,
+    data: Any,
+    *,
+    fisher: Fisher = "sampled",
+    labels: Tensor | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    damping: float = 0.1,
+    relative: bool = True,
+    **options: Any,
+) -> EKFAC:
+    """EK-FAC Fisher matrix of a classifier, in two passes over the data.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    data : Tensor, mapping of tensors, or DataLoader
+        As for :func:`kernels.kernel_matrix`.
+    fisher : {"sampled", "exact", "empirical"}
+        Labels drawn from the model (the true Fisher matrix, by Monte Carlo), every label weighted by its probability
+        (the same without noise, for one backward per class), or the given labels.
+    labels : Tensor, optional
+        Class indices, for ``empirical``.
+    draws, seed : int
+        Labels drawn per sample, and the seed; they do not depend on batch size.
+    damping, relative
+        See :class:`~kernels.ekfac.EKFAC`.
+    **options
+        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+    """
+    samples = Samples(data, labels)
+    extra = samples.labels
+    if fisher == "sampled":
+        extra = uniform_draws(seed, samples.count, draws)
+    elif fisher == "exact":
+        extra = None
+
+    def batches() -> Iterator[FactorBatch]:
+        return layer_factors(model, data, cotangent=fisher_cotangent(fisher), labels=extra, **options)
+
+    return accumulate_ekfac(batches, damping=damping, relative=relative)
+
+
+def influence_scores(
+    model: nn.Module,
+    fisher: EKFAC,
+    train: Any,
+    test: Any,
+    *,
+    labels: Tensor | None = None,
+    test_labels: Tensor | None = None,
+    cotangent: Cotangent = "loss",
+    test_cotangent: Cotangent = "loss",
+    layerwise: bool = False,
+    memory: str | int | None = None,
+    **options: Any,
+) -> Tensor | dict[str, Tensor]:
+    """Test x train inverse-Fisher products of gradients.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model that ``fisher`` was fitted on.
+    fisher : EKFAC
+        From :func:`fit_ekfac`.
+    train, test : Tensor, mapping of tensors, or DataLoader
+        As for :func:`kernels.kernel_matrix`.
+    labels, test_labels : Tensor, optional
+        Class indices, where the cotangents need them and the data has none.
+    cotangent, test_cotangent : str or callable
+        One scalar per sample whose gradients are compared; ``loss`` for influence on the loss.
+    layerwise : bool
+        Return one matrix per block of parameters; they add up to the whole.
+    memory : str or int, optional
+        Budget for the whitened gradients of test points; training data is streamed once for as many as fit.
+    **options
+        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+
+    Returns
+    -------
+    Tensor, shape (M, N), or dict of str to Tensor
+        Scores; positive supports.
+    """
+    rows, columns = Samples(test, test_labels, "test"), Samples(train, labels, "train")
+    budget = parse_memory(memory, next(model.parameters()).device)
+    found: dict[str, Tensor] = {}
+    held: dict[str, list[Tensor]] = {}
+    first = last = 0
+
+    def sweep() -> None:
+        left = {key: torch.cat(values) for key, values in held.items()}
+        stream = layer_factors(model, train, cotangent=cotangent, labels=columns.labels, **options)
+        for part in stream:
+            for block in part.blocks:
+                key = block_key(block)
+                start = part.rows.start
+                for piece in small_pieces(block):
+                    right = _single(fisher.whiten(piece))
+                    name = key if layerwise else ""
+                    if name not in found:
+                        found[name] = torch.zeros(rows.count, columns.count, dtype=right.dtype)
+                    stop = start + len(right)
+                    found[name][first:last, start:stop] += (left[key] @ right.T).cpu()
+                    start = stop
+
+    for part in layer_factors(model, test, cotangent=test_cotangent, labels=rows.labels, **options):
+        for block in part.blocks:
+            whitened = torch.cat([_single(fisher.whiten(piece)) for piece in small_pieces(block)])
+            held.setdefault(block_key(block), []).append(whitened)
+        last = part.rows.stop
+        used = sum(x.numel() * x.element_size() for values in held.values() for x in values)
+        if used * (1 + len(part.logits) / (last - first)) > budget:
+            sweep()
+            held.clear()
+            first = last
+    if held:
+        sweep()
+    return found if layerwise else found[""]
+
+
+def _single(whitened: Tensor) -> Tensor:
+    if whitened.shape[1] != 1:
+        raise ValueError(
+            f"influence compares one gradient per sample, but the cotangent gives {whitened.shape[1]}: use 'loss', "
+            "'log_odds', 'sum' or a callable with one value per sample"
+        )
+    return whitened[:, 0]

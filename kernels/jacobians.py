@@ -1,0 +1,194 @@
+r"""Per-layer Jacobians, and Fisher blocks :math:`J_\ell^T J_\ell` beside the kernel parts :math:`J_\ell J_\ell^T`.
+
+Both blocks have the same non-zero eigenvalues; the smaller one is the cheaper way to a layer's spectrum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kernels.factor_stream import layer_factors
+from kernels.fallback import looped_gradients, vmapped_gradients
+from kernels.model_checks import check_model
+from kernels.outputs import Cotangent, call_logits, cotangent_rows
+from kernels.plan import parse_memory
+from kernels.precision import precision_named
+from kernels.samples import Samples
+
+
+@dataclass(frozen=True)
+class LayerBlock:
+    """Second-moment matrix of one parameter's gradients.
+
+    Attributes
+    ----------
+    matrix : Tensor, shape (p, p) or (N * R, N * R)
+        Fisher block, or kernel part with rows sample by sample, cotangent by cotangent.
+    is_kernel : bool
+        Which of the two.
+    """
+
+    matrix: Float[Tensor, "d d"]
+    is_kernel: bool
+
+
+def layer_jacobians(
+    model: nn.Module,
+    data: Any,
+    *,
+    cotangent: Cotangent = "class",
+    labels: Tensor | None = None,
+    memory: str | int | None = None,
+    **options: Any,
+) -> dict[str, Float[Tensor, "n r p"]]:
+    """Gradients of every sample and cotangent by parameter name, flattened.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    data : Tensor, mapping of tensors, or DataLoader
+        As for :func:`kernels.kernel_matrix`.
+    cotangent : str or callable
+        ``class`` for the Jacobian of all logits, (N, C, p); ``sum``, ``loss``, ``log_odds`` for one row per sample.
+    labels : Tensor, optional
+        Class indices, where the cotangent needs them.
+    memory : str or int, optional
+        Budget for the result.
+    **options
+        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+
+    Raises
+    ------
+    MemoryError
+        If the result exceeds the budget, with the sizes.
+    """
+    samples = Samples(data, labels)
+    found: dict[str, Tensor] = {}
+    for part in layer_factors(model, data, cotangent=cotangent, labels=samples.labels, **options):
+        if not found:
+            _check_memory(part.blocks, samples.count, memory, next(model.parameters()).device)
+        for block in part.blocks:
+            for name, gradient in block.gradients().items():
+                flat = gradient.flatten(2)
+                if name not in found:
+                    found[name] = flat.new_zeros(samples.count, *flat.shape[1:], device="cpu")
+                found[name][part.rows] += flat.cpu()
+    return found
+
+
+def _check_memory(blocks: Any, samples: int, memory: str | int | None, device: torch.device) -> None:
+    sizes = {n: g.numel() * g.element_size() for b in blocks for n, g in b.take(slice(0, 1)).gradients().items()}
+    needed, budget = samples * sum(sizes.values()), parse_memory(memory, device)
+    if needed > budget:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise MemoryError(
+            f"the Jacobian of {samples} samples takes {needed / 2**30:.1f} GiB, the budget is {budget / 2**30:.1f}: "
+            f"choose layers= (largest: {largest}), fewer samples, or kernel_features with a sketch"
+        )
+
+
+def fisher_blocks(
+    model: nn.Module,
+    data: Any,
+    *,
+    smaller: bool = False,
+    memory: str | int | None = None,
+    **options: Any,
+) -> dict[str, LayerBlock]:
+    r"""Fisher block :math:`\sum_{n r} g_{nr} g_{nr}^T` of every parameter.
+
+    Parameters
+    ----------
+    model, data
+        As for :func:`layer_jacobians`.
+    smaller : bool
+        Give the kernel part instead where a parameter has more entries than there are gradients: the non-zero
+        eigenvalues are the same.
+    memory : str or int, optional
+        Budget for the Jacobian, and again for the blocks.
+    **options
+        Of :func:`layer_jacobians`.
+
+    Raises
+    ------
+    MemoryError
+        If Jacobian or blocks exceed the budget.
+    """
+    jacobians = layer_jacobians(model, data, memory=memory, **options)
+    budget = parse_memory(memory, next(model.parameters()).device)
+    found: dict[str, LayerBlock] = {}
+    used = 0
+    for name, jacobian in jacobians.items():
+        rows = jacobian.flatten(0, 1)
+        is_kernel = smaller and rows.shape[1] > rows.shape[0]
+        used += rows.shape[0 if is_kernel else 1] ** 2 * rows.element_size()
+        if used > budget:
+            raise MemoryError(
+                f"the block of {name} has {rows.shape[1]} x {rows.shape[1]} entries and exceeds the budget of "
+                f"{budget / 2**30:.1f} GiB: pass smaller=True, or leave it out with layers="
+            )
+        found[name] = LayerBlock(rows @ rows.T if is_kernel else rows.T @ rows, is_kernel)
+    return found
+
+
+def autograd_kernel(
+    model: nn.Module,
+    data: Any,
+    *,
+    method: str = "loop",
+    cotangent: Cotangent = "sum",
+    labels: Tensor | None = None,
+    layerwise: bool = False,
+    precision: str = "float32",
+    chunk: int = 16,
+) -> Tensor | dict[str, Tensor]:
+    """Kernel by explicit per-sample gradients through autograd alone: plain methods to hold the engine against.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    data : Tensor, mapping of tensors, or DataLoader
+        As for :func:`kernels.kernel_matrix`.
+    method : {"loop", "vmap"}
+        One backward per sample and cotangent, or ``torch.func`` over ``chunk`` samples at a time.
+    cotangent : str or callable
+        ``sum`` for pNTK, ``class`` for trNTK, as in :func:`kernels.layer_factors`.
+    labels : Tensor, optional
+        Class indices, where the cotangent needs them.
+    layerwise : bool
+        One kernel per parameter instead of their sum.
+    precision : str
+        As for :func:`kernels.kernel_matrix`.
+    chunk : int
+        Samples per ``vmap``.
+
+    Returns
+    -------
+    Tensor, shape (N, N), or dict of str to Tensor
+        Unnormalised; gradients of all samples are held at once.
+    """
+    if method not in ("loop", "vmap"):
+        raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")
+    arithmetic = precision_named(precision)
+    device, samples = check_model(model), Samples(data, labels)
+    own = arithmetic.model(model)
+    names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
+    route = vmapped_gradients if method == "vmap" else looped_gradients
+    rows: dict[str, list[Tensor]] = {name: [] for name in names}
+    with arithmetic.strict_passes():
+        for part, inputs in samples.batches(0, samples.count, chunk, device, arithmetic.passes):
+            known = None if samples.labels is None else samples.labels[part].to(device)
+            with torch.no_grad():
+                logits = call_logits(own, inputs)
+            found = route(own, names, inputs, cotangent_rows(logits, known, cotangent))
+            for name in names:
+                rows[name].append(found[name].flatten(1))
+    parts = {name: (joined := torch.cat(values)) @ joined.T for name, values in rows.items()}
+    return parts if layerwise else torch.stack(list(parts.values())).sum(0)
