@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from pipeline.cells import seed_list
+from pipeline.ensemble_members import STREAMS
 from pipeline.errors import UserError
 from pipeline.schema import RunConfig
 from pipeline.stages import STAGES
@@ -40,6 +41,7 @@ _AT_LEAST = {
     "training.epochs": 1,
     "training.batch_size": 1,
     "numerics.threads": 1,
+    "ensemble.block": 1,
     "hardware.devices": 1,
     "hardware.tasks_per_node": 1,
 }
@@ -78,6 +80,7 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
         yield f"training.lr={config.training.lr} must be positive."
     if config.stage != "prepare":  # rows are prepared for any model
         yield from _model_problems(config)
+    yield from _ensemble_problems(config)
     yield from _statistics_problems(config)
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:
@@ -107,6 +110,21 @@ def _model_problems(config: RunConfig) -> Iterator[str]:
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if generated and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def _ensemble_problems(config: RunConfig) -> Iterator[str]:
+    unknown = set(config.ensemble.varying or []) - set(STREAMS)
+    if unknown:
+        yield f"ensemble.varying holds {sorted(unknown)}; it takes {', '.join(STREAMS)}."
+    for stream in config.ensemble.varying or []:
+        if stream in STREAMS and getattr(config.seeds, stream) != config.seed:
+            yield f"ensemble.varying holds {stream}, but seeds.{stream} is fixed at {getattr(config.seeds, stream)}."
+    if config.numerics.engine != "ensemble":
+        if config.stage == "ensemble":
+            yield "stage=ensemble needs numerics.engine=ensemble; under lightning each seed trains by itself."
+        return
+    if config.snapshots.record or (config.weights.source == "train" and config.weights.step is not None):
+        yield "numerics.engine=ensemble takes no snapshots while it trains; use numerics.engine=lightning."
 
 
 def _statistics_problems(config: RunConfig) -> Iterator[str]:

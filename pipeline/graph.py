@@ -120,6 +120,7 @@ class Graph:
         stage = STAGES.get(stage_name)
         if stage is None:
             raise UserError(f"There is no stage {stage_name!r}. Stages: {', '.join(STAGES)}, status.")
+        config = stage.shared(config)
         chosen = self.overrides if overrides is None else tuple(overrides)
         if stage.gathers is not None:
             return self.gather(stage, config, self.members(stage, config), chosen)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from pipeline.arithmetic import arithmetic, network_dtype
 from pipeline.artifacts import Artifact, write_json
 from pipeline.batches import TrainingData
+from pipeline.block_files import take_member
 from pipeline.build import Build, construction
 from pipeline.callbacks.history import Row
 from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.datamodules import DataModule
-from pipeline.ensemble import train_block
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights
 from pipeline.schema import RunConfig
@@ -40,9 +40,9 @@ def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) ->
 def train(build: Build) -> dict[str, Any]:
     """Train one network; where snapshots are asked for and absent, take them in the same pass."""
     config = build.config
-    data = open_data(config, build.inputs["data"])
     if config.numerics.engine == "ensemble":
-        return train_block(build, data)
+        return take_member(build)
+    data = open_data(config, build.inputs["data"])
     model = build_network(config, data)
     with ExitStack() as stack:
         writer = None

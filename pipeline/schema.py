@@ -70,6 +70,16 @@ class NumericsConfig:
 
 
 @dataclass
+class EnsembleConfig:
+    """Which seeds train together under ``numerics.engine=ensemble``."""
+
+    block: int = 20
+    """Seeds of one block: 0 to 19, 20 to 39, ..., whichever of them is asked for."""
+    varying: list[str] | None = None
+    """Streams in which members differ; null: those that equal ``seed``."""
+
+
+@dataclass
 class WeightsConfig:
     """Which weights the stages after training look at."""
 
@@ -143,6 +153,7 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seeds: SeedsConfig = field(default_factory=SeedsConfig)
     numerics: NumericsConfig = field(default_factory=NumericsConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)

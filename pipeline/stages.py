@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.ensemble_members import block_of
 from pipeline.schema import RunConfig
 
 Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
@@ -51,6 +52,8 @@ class Stage:
         ``module:function`` of further key material that the configuration does not hold.
     gathers : callable or None
         For a stage over all cells: from the configuration to the stages gathered.
+    shared : callable
+        From a run's configuration to the one that is common to all runs with the same artefact.
     """
 
     name: str
@@ -60,10 +63,16 @@ class Stage:
     needs: Needs = lambda config: {}
     identity: str | None = None
     gathers: Callable[[RunConfig], list[str]] | None = None
+    shared: Callable[[RunConfig], RunConfig] = lambda config: config
 
 
 def _data(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return {"data": ("prepare", config)}
+
+
+def _training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    together = {"ensemble": ("ensemble", config)} if config.numerics.engine == "ensemble" else {}
+    return {**_data(config), **together}
 
 
 def weights_stage(config: RunConfig) -> str:
@@ -105,7 +114,14 @@ def _merge(*parts: Needs) -> Needs:
 
 _TABLE = (
     Stage("prepare", "pipeline.run_prepare:run", SOURCE, identity="pipeline.data:source_identity"),
-    Stage("train", "pipeline.run_train:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_data),
+    Stage(
+        "ensemble",
+        "pipeline.run_ensemble:ensemble",
+        (*VIEW, "model", "training", "seed", "seeds", "numerics", "ensemble"),
+        needs=_data,
+        shared=block_of,
+    ),
+    Stage("train", "pipeline.run_train:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_training),
     Stage(
         "initial",
         "pipeline.run_train:initial",

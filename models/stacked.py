@@ -1,0 +1,124 @@
+"""Many networks of one architecture as one: weights and running statistics carry a leading member axis."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class StackedNetworks:
+    """Members of one architecture, evaluated together in one vectorised pass.
+
+    Members never see each other: a member's loss depends on its own slice of every tensor, so the gradient of the
+    sum of losses is each member's own gradient, and an optimiser that acts entry by entry trains them all.
+
+    Parameters
+    ----------
+    networks : sequence of nn.Module
+        Freshly built networks of equal shapes; not changed.
+    device : torch.device
+        Where the stacked tensors live.
+    center_output : bool
+        Subtract each member's output at initialisation (arXiv 1812.07956), computed in evaluation mode.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        Parameter name to (m, ...) leaf tensor; frozen parameters take no gradient.
+    buffers : dict of str to Tensor
+        Running statistics and the like, (m, ...), updated in place by a pass in training mode.
+
+    Raises
+    ------
+    ValueError
+        If the architecture has dropout: random masks inside a vectorised pass cannot follow a member's own stream.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], device: torch.device, center_output: bool = False) -> None:
+        first = networks[0]
+        if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in first.modules()):
+            raise ValueError("the network has dropout, whose masks cannot follow each member's own random stream")
+        trained = {name: parameter.requires_grad for name, parameter in first.named_parameters()}
+        parameters, buffers = stack_module_state(list(networks))
+        self.weights: dict[str, Tensor] = {
+            name: value.detach().to(device).requires_grad_(trained[name]) for name, value in parameters.items()
+        }
+        self.buffers: dict[str, Tensor] = {name: value.detach().to(device) for name, value in buffers.items()}
+        # The skeletons hold structure and modes only; every tensor comes from outside.
+        self._training = copy.deepcopy(first).to("meta").train()
+        self._evaluation = copy.deepcopy(self._training).eval()
+        self._initial: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        if center_output:
+            self._initial = tuple(  # type: ignore[assignment]
+                {name: value.detach().clone() for name, value in part.items()} for part in (self.weights, self.buffers)
+            )
+
+    def __len__(self) -> int:
+        """Members."""
+        return len(next(iter(self.weights.values())))
+
+    def training_pass(
+        self, inputs: Tensor, targets: Tensor, loss: Loss
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n c"]]:
+        """Run every member on its own batch in training mode.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (m, n, ...)
+            One batch per member.
+        targets : Tensor, shape (m, n) or (m, n, d)
+            Labels, or regression targets.
+        loss : callable
+            One of :data:`models.losses.LOSSES`.
+
+        Returns
+        -------
+        losses : Tensor, shape (m,)
+            Mean loss of each member's batch; differentiable.
+        outputs : Tensor, shape (m, n, c)
+            Detached.
+        """
+        offsets = None
+        if self._initial is not None:
+            with torch.no_grad():
+                offsets = vmap(self._call(self._evaluation))(*self._initial, inputs)
+
+        forward = self._call(self._training)
+
+        def member(
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, offset: Tensor | None
+        ) -> tuple[Tensor, Tensor]:
+            outputs = forward(weights, buffers, x)
+            if offset is not None:
+                outputs = outputs - offset
+            return loss(outputs, y), outputs
+
+        axes = (0, 0, 0, 0, None if offsets is None else 0)
+        losses, outputs = vmap(member, in_dims=axes)(self.weights, self.buffers, inputs, targets, offsets)
+        return losses, outputs.detach()
+
+    def clip_gradients_(self, limit: float) -> None:
+        """Scale each member's gradient down to a norm of at most ``limit``, as torch does for one network."""
+        gradients = [value.grad for value in self.weights.values() if value.grad is not None]
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factors = (limit / (norms + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+
+    def state_of(self, member: int) -> dict[str, Tensor]:
+        """Weights and buffers of one member, by the names of its ``state_dict``; views without gradient."""
+        return {name: value[member].detach() for name, value in {**self.weights, **self.buffers}.items()}
+
+    @staticmethod
+    def _call(skeleton: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
+        def call(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+            return functional_call(skeleton, (dict(weights), dict(buffers)), (x,))
+
+        return call

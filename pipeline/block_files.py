@@ -1,0 +1,63 @@
+"""Files of one member in a block's artefact: written by ``ensemble``, taken over by ``train``."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from pipeline.batches import TrainingData
+from pipeline.build import Build
+from pipeline.callbacks.history import TrainingDiverged, write_history
+from pipeline.ensemble import Member
+from pipeline.ensemble_members import member_seed
+from pipeline.evaluation import scores, split_outputs
+from pipeline.networks import WEIGHTS, save_weights
+from pipeline.training import HISTORY, INITIAL, LOGITS
+
+
+def member_folder(seed: int) -> str:
+    """Name of one member's folder in the block's artefact."""
+    return f"seed-{seed:05d}"
+
+
+def write_member(member: Member, data: TrainingData, folder: Path) -> dict[str, Any]:
+    """Write what one-by-one training writes (see :func:`pipeline.training.train_classifier`); return its metrics."""
+    folder.mkdir()
+    module = member.module
+    arrays = split_outputs(module, data, data.splits, memory_format=member.config.numerics.memory_format)
+    save_file(arrays, folder / LOGITS)
+    save_weights(module.model, folder / WEIGHTS)
+    if module.initial is not None:
+        save_weights(module.initial, folder / INITIAL)
+    write_history(member.history, folder / HISTORY)
+    return {
+        **scores(module, arrays),
+        "steps": member.history[-1]["step"],
+        "epochs": member.config.training.epochs,
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+    }
+
+
+def take_member(build: Build) -> dict[str, Any]:
+    """Make a ``train`` artefact from its block.
+
+    Raises
+    ------
+    TrainingDiverged
+        If this seed's loss ceased to be finite; the other seeds of the block are not touched by that.
+    """
+    block, seed = build.inputs["ensemble"], member_seed(build.config)
+    if (message := block.metrics["diverged"].get(str(seed))) is not None:
+        raise TrainingDiverged(message)
+    folder = member_folder(seed)
+    for name in (WEIGHTS, LOGITS, HISTORY, INITIAL):
+        if block.has(f"{folder}/{name}"):
+            shutil.copyfile(block.path(f"{folder}/{name}"), build.folder / name)
+    with (build.folder / HISTORY).open() as stream:
+        for row in csv.DictReader(stream):
+            build.tracker.log({f"train/{name}": float(value) for name, value in row.items()}, step=int(row["step"]))
+    return block.metrics["members"][str(seed)]

@@ -1,0 +1,60 @@
+"""Which runs an ensemble trains together: fixed blocks of seeds, so that a run's bytes ask for no company.
+
+A block is a function of the configuration alone. Seeds 0 to 19 are one block, 20 to 39 the next; whichever of them
+is asked for first, the same block is trained and every one of its runs can be taken from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.schema import RunConfig
+
+STREAMS = ("init", "order", "augment", "dropout")
+
+
+def varying_streams(config: RunConfig) -> list[str]:
+    """Name the random streams in which the members of a run's block differ.
+
+    They are the streams that equal ``seed``; ``ensemble.varying`` says otherwise where a stream is held fixed at
+    a number that is also one of the seeds.
+    """
+    if config.ensemble.varying is not None:
+        return [stream for stream in STREAMS if stream in config.ensemble.varying]
+    return [stream for stream in STREAMS if getattr(config.seeds, stream) == config.seed]
+
+
+def block_of(config: RunConfig) -> RunConfig:
+    """Give the configuration that all runs of a block share: that of its first member, the variation spelled out.
+
+    A run of which no stream follows ``seed`` is a block of its own.
+
+    Examples
+    --------
+    >>> from pipeline.schema import SeedsConfig
+    >>> run = RunConfig(seed=7, seeds=SeedsConfig(init=7, order=7, augment=1000, dropout=7))
+    >>> block = block_of(run)
+    >>> block.seed, block.seeds.order, block.seeds.augment, block.ensemble.varying
+    (0, 0, 1000, ['init', 'order', 'dropout'])
+    """
+    varying = varying_streams(config)
+    size = config.ensemble.block if varying else 1
+    first = config.seed - config.seed % size if varying else 0
+    ensemble = dataclasses.replace(config.ensemble, block=size, varying=varying)
+    return _at(dataclasses.replace(config, ensemble=ensemble), first, varying)
+
+
+def members_of(block: RunConfig) -> list[RunConfig]:
+    """List the runs of a block given by :func:`block_of`, in the order of their seeds."""
+    varying = varying_streams(block)
+    return [_at(block, seed, varying) for seed in range(block.seed, block.seed + block.ensemble.block)]
+
+
+def member_seed(config: RunConfig) -> int:
+    """Seed under which a run's block knows it."""
+    return config.seed if varying_streams(config) else 0
+
+
+def _at(config: RunConfig, seed: int, varying: list[str]) -> RunConfig:
+    seeds = dataclasses.replace(config.seeds, **dict.fromkeys(varying, seed))
+    return dataclasses.replace(config, seed=seed, seeds=seeds)
