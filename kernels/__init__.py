@@ -1,6 +1,7 @@
 """Exact kernels of trained networks, usable on any ``torch.nn.Module``.
 
-Names are imported on first use (PEP 562): another library that merely probes for a package called ``kernels`` pays nothing
+Names are imported on first use (PEP 562): another library that merely probes for a package called ``kernels``
+pays nothing
 and cannot start an import cycle.
 """
 

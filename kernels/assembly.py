@@ -84,16 +84,15 @@ class Assembly:
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
         """Capture a run of samples and keep what each layer's form needs."""
         pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
-        for here, inputs in samples.batches(
-            rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes
-        ):
+        for here, inputs in samples.batches(rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes):
             labels = None if samples.labels is None else samples.labels[here]
             with self.precision.strict_passes():
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
             if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
                 raise RuntimeError(
-                    f"{samples.name} samples {here.start} to {here.stop} use other parameters than the first samples did; "
+                    f"{samples.name} samples {here.start} to {here.stop} use other parameters than the first "
+                    f"samples did; "
                     "pass fallback=[...] with the layers that are not always used"
                 )
             for index, layer in enumerate(self.plan.layers):
@@ -140,9 +139,7 @@ class Assembly:
             if self.norms and first[0] == 0:
                 self._put_norms(store, "column_norms", right, columns, fresh)
 
-    def _put_norms(
-        self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool
-    ) -> None:
+    def _put_norms(self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool) -> None:
         found: dict[str, Tensor] = {}
         for operand, group in zip(operands, self.groups, strict=True):
             norms = operand.squared_norms(self.plan.scratch).to(self.precision.passes)

@@ -196,13 +196,16 @@ class VectorBlock:
         return {self.weight: _place(self.values, self.shape, self.rows)}
 
 
+Role = OuterBlock | ConvBlock | TokenBlock | VectorBlock
+
+
 @dataclass
 class TiedBlock:
     """One tensor in several unlike roles: its gradient is the sum of theirs (``wte`` = ``lm_head``)."""
 
     weight: str
     shape: torch.Size
-    roles: tuple[OuterBlock | TokenBlock | VectorBlock, ...]
+    roles: tuple[Role, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -219,7 +222,7 @@ class TiedBlock:
         return {self.weight: torch.stack(parts).sum(0)}
 
 
-Block = OuterBlock | ConvBlock | TokenBlock | VectorBlock | TiedBlock
+Block = Role | TiedBlock
 
 
 def unfold(

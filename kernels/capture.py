@@ -22,8 +22,10 @@ always in the same order with the same names and types for every batch of one ca
 * ``TiedBlock``: ``block.roles``, blocks of the above types whose gradients **add** to the gradient of one tensor.
 
 A parameter that is read in disjoint slices (packed attention projections) comes as several blocks with ``rows``, whose
-gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R, *parameter.shape)}, and ``take(slice)``.
-Tensors are detached, in the precision of the pass, on the model's device. ``T`` may differ between batches (ragged text).
+gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R,
+*parameter.shape)}, and ``take(slice)``.
+Tensors are detached, in the precision of the pass, on the model's device. ``T`` may differ between batches
+(ragged text).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kernels.blocks import Block, VectorBlock
+from kernels.blocks import Block, Role, VectorBlock
 from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
 from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
@@ -62,7 +64,8 @@ class FactorBatch:
 class Coverage:
     """Where each parameter of the model went.
 
-    ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint tuples of qualified
+    ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint
+    tuples of qualified
     names that together list every parameter. ``reasons`` says why a name fell back; ``route`` is ``"vmap"`` or
     ``"loop"``, how the fallback differentiates.
     """
@@ -115,9 +118,7 @@ class Capture:
             )
         self._layouts: dict[tuple[Any, ...], str] = {}
         self._copied: set[tuple[Any, ...]] = set()
-        self._reasons = {
-            name: "asked for" for name in self.parameters if _selector(fallback or (), everything)(name)
-        }
+        self._reasons = {name: "asked for" for name in self.parameters if _selector(fallback or (), everything)(name)}
         self._unused: set[str] = set()
         self.route = "vmap"
         self._settle(probe)
@@ -131,9 +132,7 @@ class Capture:
             route=self.route,
         )
 
-    def blocks(
-        self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]
-    ) -> tuple[Float[Tensor, "b k"], list[Block]]:
+    def blocks(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, "b k"], list[Block]]:
         """Trace one batch and return its logits and blocks.
 
         Parameters
@@ -154,7 +153,7 @@ class Capture:
         return logits, blocks
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, list[Use]]:
-        tracked = {n: p for n, p in self.parameters.items() if n not in self._reasons}
+        tracked: dict[str, Tensor] = {n: p for n, p in self.parameters.items() if n not in self._reasons}
         self._trace = trace = ForwardTrace(tracked, RULES, batch_size(inputs), self._layouts, self._copied)
         with torch.enable_grad(), trace:
             logits = call_logits(self.model, inputs, self.output)
@@ -175,9 +174,7 @@ class Capture:
         for r in range(count):
             deltas: Sequence[Tensor | None] = [None] * len(live)
             if live and logits.requires_grad:
-                deltas = torch.autograd.grad(
-                    logits, edges, rows[:, r], retain_graph=r + 1 < count, allow_unused=True
-                )
+                deltas = torch.autograd.grad(logits, edges, rows[:, r], retain_graph=r + 1 < count, allow_unused=True)
             with torch.no_grad():
                 for index, (use, delta) in enumerate(zip(live, deltas, strict=True)):
                     if delta is None:
@@ -191,7 +188,7 @@ class Capture:
                     store[:, r] = part
             del deltas
         self._reached = used
-        roles: dict[str, list[Block]] = {}
+        roles: dict[str, list[Role]] = {}
         with torch.no_grad():
             for use, stacked in zip(live, kept, strict=True):
                 assert stacked is not None
@@ -205,15 +202,11 @@ class Capture:
             return []
         route = vmapped_gradients if self.route == "vmap" else looped_gradients
         found = route(self.model, names, inputs, rows, self.output)
-        return [
-            VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names
-        ]
+        return [VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names]
 
     def _complete(self, blocks: list[Block]) -> None:
         covered = {name for block in blocks for name in block.names}
-        missing = [
-            name for name in self.parameters if name not in covered and name not in self._unused
-        ]
+        missing = [name for name in self.parameters if name not in covered and name not in self._unused]
         late = sorted(self._reached & self._unused) + sorted(self._unknown)
         if missing or late:
             raise RuntimeError(
@@ -247,9 +240,7 @@ class Capture:
                 self._reasons.pop(name, None)
             self._choose_route(probe, row, middle, truth)
 
-    def _choose_route(
-        self, probe: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]
-    ) -> None:
+    def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]) -> None:
         """Vectorise the fallback where torch can, and does so correctly, for this model."""
         names = tuple(self._reasons)
         if not names:
@@ -279,9 +270,7 @@ class Capture:
                     "torch.no_grad() or inference mode?"
                 )
             row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
-            grads = torch.autograd.grad(
-                logits, list(self.parameters.values()), row[None], allow_unused=True
-            )
+            grads = torch.autograd.grad(logits, list(self.parameters.values()), row[None], allow_unused=True)
         finally:
             for p in self.parameters.values():
                 p.requires_grad_(False)

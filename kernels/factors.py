@@ -2,12 +2,14 @@ r"""Contraction of :math:`G = \sum_t \delta_t a_t^T` without, or just before, fo
 
 Three exact forms of :math:`\sum_r \langle G_{ir}, G_{jr} \rangle`:
 
-* ``position``: :math:`\sum_{ts} (\delta_{it} \cdot \delta_{js}) (a_{it} \cdot a_{js})`; with one position the outer product
+* ``position``: :math:`\sum_{ts} (\delta_{it} \cdot \delta_{js}) (a_{it} \cdot a_{js})`; with one position the
+outer product
   rule :math:`(\delta_i \cdot \delta_j)(a_i \cdot a_j)`;
 * ``shift``: the same with the patch Gram of a convolution summed from a shifted pixel Gram;
 * ``feature``: columns of G are formed in blocks and multiplied as plain features.
 
-A bias :math:`\beta \sum_t \delta_t` is one more input equal to :math:`\beta`: it adds :math:`\beta^2` to :math:`a \cdot a'`.
+A bias :math:`\beta \sum_t \delta_t` is one more input equal to :math:`\beta`: it adds :math:`\beta^2` to
+:math:`a \cdot a'`.
 """
 
 from __future__ import annotations
@@ -182,7 +184,7 @@ class Factors(Operand):
         return scratch
 
     def patches(self) -> Float[Tensor, "positions g i"]:
-        """Inputs per position, unfolding stored images."""
+        """Return the inputs per position, unfolding stored images."""
         if self.geometry is None:
             return self.inputs
         groups = self.delta.shape[1]
@@ -230,7 +232,7 @@ class Factors(Operand):
             Dense(ours).accumulate(Dense(theirs), out, full, False, scratch)
 
     def _fan(self) -> int:
-        """Inputs per position and group, the bias among them."""
+        """Count the inputs per position and group, the bias among them."""
         fan = self.inputs.shape[2] if self.geometry is None else self._patch_width()
         return fan + (self.bias is not None)
 
@@ -248,10 +250,7 @@ class Factors(Operand):
         for group in range(groups):
             for start in range(0, width, step):
                 rows = slice(start, min(start + step, width))
-                made = [
-                    self.take(slice(i, i + chunk))._materialise(group, rows)
-                    for i in range(0, self.samples, chunk)
-                ]
+                made = [self.take(slice(i, i + chunk))._materialise(group, rows) for i in range(0, self.samples, chunk)]
                 yield torch.cat(made).flatten(2) if len(made) > 1 else made[0].flatten(2)
 
     def _patch_width(self) -> int:
@@ -280,9 +279,7 @@ class Factors(Operand):
             )
         per_sample = 8.0 * longest**2 * (1 + cotangents) + 4.0 * longest * fan * groups
         chunk = max(1, int(scratch / per_sample))
-        pieces = [
-            chosen.take(slice(i, i + chunk))._pair_norms() for i in range(0, self.samples, chunk)
-        ]
+        pieces = [chosen.take(slice(i, i + chunk))._pair_norms() for i in range(0, self.samples, chunk)]
         return torch.cat(pieces)
 
     def _pair_norms(self) -> Float[Tensor, "n r"]:

@@ -1,7 +1,9 @@
 """Per-sample gradients of the parameters that no rule covers, through ``torch.func`` or one sample at a time.
 
-Exact for any model whose samples do not interact: parametrised weights, recurrent layers, bare parameters in unusual places,
-weights read through views. Where ``vmap`` cannot trace the model (data-dependent control flow, operations without a batching
+Exact for any model whose samples do not interact: parametrised weights, recurrent layers, bare parameters in
+unusual places,
+weights read through views. Where ``vmap`` cannot trace the model (data-dependent control flow, operations
+without a batching
 rule), samples are differentiated one by one.
 """
 
@@ -64,7 +66,7 @@ def vmapped_gradients(
             )
             return call_logits(_Called(model, values), single, output)[0]
 
-        _, pull = vjp(logits, chosen)
+        pull = vjp(logits, chosen)[1]
         pulled = [pull(row)[0] for row in rows]
         return {name: torch.stack([one[name] for one in pulled]) for name in names}
 
@@ -95,9 +97,7 @@ def looped_gradients(
             rows = []
             for row in cotangents[index]:
                 grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
-                rows.append(
-                    [torch.zeros_like(p) if g is None else g for p, g in zip(chosen, grads, strict=True)]
-                )
+                rows.append([torch.zeros_like(p) if g is None else g for p, g in zip(chosen, grads, strict=True)])
             for name, values in zip(names, zip(*rows, strict=True), strict=True):
                 collected[name].append(torch.stack(values).reshape(len(values), -1))
     finally:

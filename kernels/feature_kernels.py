@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels.capture import Capture, bind_cotangent
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size, call_logits
 from kernels.samples import Samples
@@ -74,9 +73,7 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
             handles.append(
-                module.register_forward_hook(
-                    lambda _m, _a, out, name=name: found.append((name, out.detach()))
-                )
+                module.register_forward_hook(lambda _m, _a, out, name=name: found.append((name, out.detach())))
             )
     try:
         with torch.no_grad():
@@ -89,7 +86,8 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
         if rows.shape[1] == logits.shape[1] and _contains(rows, logits):
             return name
     raise ValueError(
-        "no linear module's output is the logits: name the module whose input is the last hidden layer with output_layer="
+        "no linear module's output is the logits: name the module whose input is the last hidden layer with "
+        "output_layer="
     )
 
 
@@ -115,7 +113,8 @@ def _read_out(
     match = (outputs == logits[:, None]).all(2)
     if outputs.shape[2] != logits.shape[1] or not bool(match.any(1).all()):
         raise ValueError(
-            f"output layer {name!r} runs on {flat.shape[1]} positions and the logits are none of its outputs; name a layer "
+            f"output layer {name!r} runs on {flat.shape[1]} positions and the logits are none of its outputs; "
+            f"name a layer "
             "behind the pooling with output_layer="
         )
     return flat[torch.arange(size, device=flat.device), match.int().argmax(1)]
@@ -231,7 +230,8 @@ def layer_features(
     layers : "all", sequence of str, or callable
         Modules: every leaf save dropout, names, or those whose name satisfies the callable.
     pool : {"flatten", "mean", "first"} or callable, optional
-        Applied to each output (B, ...): all values, the mean over positions, or the first position (class token). Default:
+        Applied to each output (B, ...): all values, the mean over positions, or the first position (class
+        token). Default:
         outputs as they are.
     labels : Tensor, optional
         Passed through.

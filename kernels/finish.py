@@ -127,5 +127,5 @@ def _metadata(job: Job) -> dict[str, Any]:
 
 
 def _described(plan: dict[str, Any]) -> dict[str, Any]:
-    """A plan without what was measured, so that equal kernels make equal files."""
+    """Give a plan without what was measured, so that equal kernels make equal files."""
     return {key: value for key, value in plan.items() if key not in ("pass_seconds", "mac_rate")}

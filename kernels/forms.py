@@ -11,7 +11,8 @@ feature    R O I                                        T R O I
 tokens     about R O per shared token                   --
 =========  ===========================================  =================
 
-with R^2 for R where the blocks of an empirical NTK are kept apart. An element of a T x T intermediate is charged ten MAC,
+with R^2 for R where the blocks of an empirical NTK are kept apart. An element of a T x T intermediate is
+charged ten MAC,
 for its traffic through memory.
 """
 
@@ -74,9 +75,7 @@ def choose_form(
     options = {option.form: option for option in _options(block, full, width)}
     if forced is not None:
         if forced not in options:
-            raise ValueError(
-                f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}"
-            )
+            raise ValueError(f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}")
         return options[forced]
     return min(options.values(), key=lambda one: one.pair_mac * pairs + one.sample_mac * samples)
 
@@ -105,9 +104,8 @@ def _options(block: Block, full: bool, width: int) -> list[LayerForm]:
         return [LayerForm(block.names, "feature", "gradient", (r * r if full else r) * d, 0.0, width * r * d)]
     if isinstance(block, OuterBlock):
         return _outer_options(block, full, width)
-    r = (block if isinstance(block, TokenBlock) else block.roles[0]).take(slice(0, 1))
     numel = float(block.shape.numel())
-    cotangents = _cotangents(r)
+    cotangents = cotangent_count(block)
     dense = LayerForm(
         block.names,
         "feature",
@@ -118,7 +116,9 @@ def _options(block: Block, full: bool, width: int) -> list[LayerForm]:
     )
     options = [dense]
     if isinstance(block, TokenBlock) or TiedTokens.fits(block):
-        operand = Tokens.of(block, torch.float32) if isinstance(block, TokenBlock) else TiedTokens.of(block, torch.float32)
+        operand = (
+            Tokens.of(block, torch.float32) if isinstance(block, TokenBlock) else TiedTokens.of(block, torch.float32)
+        )
         per_sample = operand.nbytes / max(1, operand.samples) * width / 4
         mac = per_sample / width * (cotangents if full else 1)
         if isinstance(operand, TiedTokens):
@@ -127,12 +127,11 @@ def _options(block: Block, full: bool, width: int) -> list[LayerForm]:
     return options
 
 
-def _cotangents(block: Block) -> int:
-    if isinstance(block, VectorBlock):
-        return int(block.values.shape[1])
+def cotangent_count(block: Block) -> int:
+    """Return the number of cotangents R of a block."""
     if isinstance(block, TiedBlock):
-        return _cotangents(block.roles[0])
-    return int(block.delta.shape[1])
+        return cotangent_count(block.roles[0])
+    return int(block.values.shape[1] if isinstance(block, VectorBlock) else block.delta.shape[1])
 
 
 def _outer_options(block: OuterBlock, full: bool, width: int) -> list[LayerForm]:
@@ -151,9 +150,7 @@ def _outer_options(block: OuterBlock, full: bool, width: int) -> list[LayerForm]
     kept = "gradient" if width * gradient < stored else "factors"
     options = [
         LayerForm(block.names, "position", "factors", position, sample, stored),
-        LayerForm(
-            block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)
-        ),
+        LayerForm(block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)),
     ]
     if isinstance(block, ConvBlock) and groups == 1 and max(block.kernel) > 1:
         cells = block.inputs.shape[2:].numel()

@@ -19,7 +19,7 @@ from kernels.assembly import TOTAL
 from kernels.blocks import Block, TiedBlock, TokenBlock, VectorBlock
 from kernels.capture import Capture
 from kernels.feature_kernels import conjugate_source, embedding_source
-from kernels.forms import FORMS, LayerForm
+from kernels.forms import FORMS, LayerForm, cotangent_count
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size
 from kernels.plan import Plan, lay_out, parse_memory
@@ -130,7 +130,7 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             columns=None if test is None else columns.count,
             full=options.kind == "entk",
             parts=1 + len({group for group in groups if group is not None}),
-            cotangents=_cotangents(blocks[0]),
+            cotangents=cotangent_count(blocks[0]),
             splittable=options.kind == "trntk",
             pass_bytes=pass_bytes if gradients else pass_bytes / 2,
             pass_seconds=seconds,
@@ -142,21 +142,15 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             on_disk=options.out is not None,
         )
         print_of = _fingerprint(own, rows, columns, options, groups)
-        yield Job(
-            source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options
-        )
+        yield Job(source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options)
 
 
-def _source(
-    model: nn.Module, probe: Inputs, options: Options, rectangular: bool
-) -> tuple[Source, dict[str, Any]]:
+def _source(model: nn.Module, probe: Inputs, options: Options, rectangular: bool) -> tuple[Source, dict[str, Any]]:
     if options.kind == "conjugate":
         return conjugate_source(model, probe, options.output_layer, options.append_one, options.output), {}
     if options.kind == "embedding":
         return embedding_source(model, probe, options.layers, options.output), {}
-    capture = Capture(
-        model, probe, layers=options.layers, fallback=options.fallback, output=options.output
-    )
+    capture = Capture(model, probe, layers=options.layers, fallback=options.fallback, output=options.output)
     split = options.layerwise is not False and options.layerwise != "module"
     source = GradientSource(
         capture,
@@ -174,9 +168,7 @@ def _source(
     }
 
 
-def _try_passes(
-    source: Source, probe: Inputs, labels: Tensor | None
-) -> tuple[Tensor, list[Block], float, float]:
+def _try_passes(source: Source, probe: Inputs, labels: Tensor | None) -> tuple[Tensor, list[Block], float, float]:
     """Blocks of the probe, seconds per sample and bytes per sample of a pass."""
     size = batch_size(probe)
     start = time.perf_counter()
@@ -195,12 +187,6 @@ def _bytes(block: Block) -> float:
     if isinstance(block, TokenBlock):
         return size
     return size + block.inputs.numel() * block.inputs.element_size()
-
-
-def _cotangents(block: Block) -> int:
-    if isinstance(block, TiedBlock):
-        return _cotangents(block.roles[0])
-    return int(block.values.shape[1] if isinstance(block, VectorBlock) else block.delta.shape[1])
 
 
 def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
@@ -247,7 +233,7 @@ def weights_digest(model: nn.Module) -> str:
 def _fingerprint(
     model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None]
 ) -> dict[str, Any]:
-    """What a result depends on, as short digests, for messages as much as for comparison."""
+    """Collect what a result depends on, as short digests, for messages as much as for comparison."""
     settings = {
         key: getattr(options, key)
         for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")

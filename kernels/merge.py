@@ -1,6 +1,7 @@
 """Join the roles that one parameter plays into a single block.
 
-A tensor's gradient is the sum over everything that reads it. Uses of the same kind are joined along positions, so the factored form
+A tensor's gradient is the sum over everything that reads it. Uses of the same kind are joined along positions,
+so the factored form
 survives (a module used twice, two linear layers that share a weight); unlike roles become a
 :class:`~kernels.blocks.TiedBlock`. Adding the roles' Gram matrices instead would lose the cross terms.
 """
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import torch
 
-from kernels.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.blocks import Block, OuterBlock, Role, TiedBlock, TokenBlock, VectorBlock
 
 
-def merge_roles(roles: dict[str, list[Block]], order: list[str]) -> list[Block]:
+def merge_roles(roles: dict[str, list[Role]], order: list[str]) -> list[Block]:
     """One block per parameter, in the order of the parameters.
 
     Parameters
@@ -30,7 +31,7 @@ def merge_roles(roles: dict[str, list[Block]], order: list[str]) -> list[Block]:
     return merged
 
 
-def _detach_shared_biases(roles: dict[str, list[Block]]) -> None:
+def _detach_shared_biases(roles: dict[str, list[Role]]) -> None:
     """Leave a bias inside its weight's block only if that weight alone uses it, and always does."""
     owners: dict[str, set[str]] = {}
     for name, blocks in roles.items():
@@ -51,29 +52,29 @@ def _detach_shared_biases(roles: dict[str, list[Block]]) -> None:
                     block.bias = None
 
 
-def _join(blocks: list[Block]) -> list[Block]:
-    by_kind: dict[object, list[Block]] = {}
+def _join(blocks: list[Role]) -> list[Block]:
+    by_kind: dict[object, list[Role]] = {}
     for block in blocks:
         by_kind.setdefault(_kind(block), []).append(block)
     parts = [_concatenate(group) for group in by_kind.values()]
     if len(parts) == 1:
-        return parts
+        return [*parts]
     spans = sorted(getattr(part, "rows", None) or (0, part.shape[0]) for part in parts)
     if all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False)):
-        return parts  # disjoint slices of one parameter have no cross terms
+        return [*parts]  # disjoint slices of one parameter have no cross terms
     return [TiedBlock(blocks[0].weight, blocks[0].shape, tuple(parts))]
 
 
-def _kind(block: Block) -> object:
+def _kind(block: Role) -> object:
     if isinstance(block, OuterBlock):
         extra = (block.groups, block.transposed, block.rows, block.bias_scale, block.bias, block.bias_rows)
         return ("outer", *extra)
     if isinstance(block, TokenBlock):
         return "token"
-    return ("vector", getattr(block, "rows", None))
+    return ("vector", block.rows)
 
 
-def _concatenate(blocks: list[Block]) -> Block:
+def _concatenate(blocks: list[Role]) -> Role:
     first = blocks[0]
     if len(blocks) == 1:
         return first
@@ -103,5 +104,3 @@ def _concatenate(blocks: list[Block]) -> Block:
         )
     vectors = [block for block in blocks if isinstance(block, VectorBlock)]
     return VectorBlock(first.weight, first.shape, torch.stack([b.values for b in vectors]).sum(0), first.rows)
-
-

@@ -69,7 +69,8 @@ def _check_modes(model: nn.Module) -> None:
 def _drops(module: nn.Module) -> bool:
     if isinstance(module, _DROPOUTS):
         return module.p > 0
-    return isinstance(getattr(module, "dropout", None), float) and module.dropout > 0
+    rate = getattr(module, "dropout", None)
+    return isinstance(rate, float) and rate > 0
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 r"""What is kept of a row block, layer by layer, and how two of them contract to a Gram tile.
 
-Every operand adds its layer's part to a tile: the trace :math:`\sum_r \langle G_{ir}, G_{jr} \rangle` of shape (n, m), or
-with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`Dense` holds plain gradients,
+Every operand adds its layer's part to a tile: the trace :math:`\sum_r \langle G_{ir}, G_{jr} \rangle` of shape
+(n, m), or
+with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`Dense` holds
+plain gradients,
 :class:`~kernels.factors.Factors` inputs and output gradients, :class:`~kernels.tokens.Tokens` embedding rows.
 """
 
@@ -107,9 +109,7 @@ class Dense(Operand):
         return torch.stack([one.to(_wide(one.dtype)).square().sum(1) for one in self.values])
 
 
-def tiles(
-    left: Operand, right: Operand, full: bool, symmetric: bool, scratch: float
-) -> Iterator[tuple[slice, slice]]:
+def tiles(left: Operand, right: Operand, full: bool, symmetric: bool, scratch: float) -> Iterator[tuple[slice, slice]]:
     """Cut an n x m tile into pieces whose scratch fits; skip those below the diagonal of a symmetric one."""
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)

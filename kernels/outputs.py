@@ -65,7 +65,7 @@ def call_logits(
 
 
 def batch_size(inputs: Inputs) -> int:
-    """Number of samples in a batch of inputs."""
+    """Return the number of samples in a batch of inputs."""
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
     return int(tensors[0].shape[0])
 
@@ -75,9 +75,7 @@ def needs_labels(cotangent: Cotangent) -> bool:
     return cotangent in ("loss", "log_odds")
 
 
-def cotangent_rows(
-    logits: Float[Tensor, "n k"], labels: Tensor | None, cotangent: Cotangent
-) -> Float[Tensor, "n r k"]:
+def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangent: Cotangent) -> Float[Tensor, "n r k"]:
     """Vectors pulled back for each sample.
 
     Parameters
@@ -119,9 +117,7 @@ def cotangent_rows(
     return (truth - others).unsqueeze(1)
 
 
-def _pull_back(
-    logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, Tensor | None], Tensor]
-) -> Tensor:
+def _pull_back(logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
     with torch.enable_grad():
         point = logits.detach().requires_grad_()
         values = scalar(point, labels)

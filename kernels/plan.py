@@ -266,7 +266,8 @@ def lay_out(
     if side < 1:
         need = stored * (1 if square else 2) + batch * pass_bytes + tile
         raise MemoryError(
-            f"not even one sample fits: it needs about {_show(need * 4 / 3)} and the budget is {_show(memory)}; pass a larger "
+            f"not even one sample fits: it needs about {_show(need * 4 / 3)} and the budget is {_show(memory)}; "
+            f"pass a larger "
             "memory=, or fewer layers=, or kind='pntk', or a sketch"
         )
     return Plan(
@@ -292,7 +293,7 @@ def lay_out(
 
 
 def _batch(pass_bytes: float, memory: int, device: torch.device) -> int:
-    """Samples per pass: enough to be efficient, few enough that passes stay small beside what is kept of them."""
+    """Choose samples per pass: efficient, yet small beside what is kept of them."""
     enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 16)
     wanted = max(floor, enough / max(pass_bytes, 1.0))
     return int(max(1, min(1024, memory / 4 / max(pass_bytes, 1.0), wanted)))

@@ -59,9 +59,7 @@ class KernelResult:
         return self.matrix.cpu().numpy()
 
 
-def normalise(
-    matrix: Tensor, rows: Tensor, columns: Tensor, *, exact_diagonal: bool, block: int = 1024
-) -> None:
+def normalise(matrix: Tensor, rows: Tensor, columns: Tensor, *, exact_diagonal: bool, block: int = 1024) -> None:
     """Divide in place by the root of both diagonals (cosine of the feature vectors).
 
     Parameters

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.blocks import Block, OuterBlock, TokenBlock, VectorBlock
+from kernels.blocks import OuterBlock, Role, TokenBlock, VectorBlock
 from kernels.rules_conv import CONVOLUTIONS
 from kernels.trace import ParameterView, Rule, Use
 
@@ -54,9 +54,7 @@ def _bind_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> d
     return {"input": input, "weight": weight, "bias": bias}
 
 
-def _bind_addmm(
-    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
-) -> dict[str, Any]:
+def _bind_addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> dict[str, Any]:
     return {"input": mat1, "weight": mat2, "bias": input, "scales": (alpha, beta)}
 
 
@@ -84,7 +82,7 @@ def _reduce_positions(use: Use, delta: Tensor) -> Tensor:
     return samples_first(delta, use).flatten(1, -2)
 
 
-def _build_linear(use: Use, kept: Tensor) -> list[Block]:
+def _build_linear(use: Use, kept: Tensor) -> list[Role]:
     weight, bias = use.views.get("weight"), use.views.get("bias")
     if weight is None:
         assert bias is not None
@@ -143,7 +141,7 @@ def _reduce_embedding(use: Use, delta: Tensor) -> Tensor:
     return samples_first(delta, use).flatten(1, -2)
 
 
-def _build_embedding(use: Use, kept: Tensor) -> list[Block]:
+def _build_embedding(use: Use, kept: Tensor) -> list[Role]:
     view = use.views["weight"]
     ids = samples_first(use.arguments["ids"], use).flatten(1).long()
     padding = use.arguments["padding_idx"]
@@ -254,9 +252,9 @@ def _per_channel(values: Tensor, use: Use, axes: int) -> Tensor:
     return values.flatten(3).sum((1, 3)) if values.ndim > 3 else values.sum(1)
 
 
-def _build_norm(use: Use, kept: Tensor) -> list[Block]:
+def _build_norm(use: Use, kept: Tensor) -> list[Role]:
     views = [use.views[slot] for slot in ("weight", "bias") if slot in use.views]
-    blocks: list[Block] = []
+    blocks: list[Role] = []
     for view, values in zip(views, kept.chunk(len(views), 2), strict=True):
         blocks.append(_vector(view, values))
     return blocks
@@ -321,8 +319,8 @@ def _reduce_elementwise(use: Use, delta: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def _build_elementwise(use: Use, kept: Tensor) -> list[Block]:
-    blocks: list[Block] = []
+def _build_elementwise(use: Use, kept: Tensor) -> list[Role]:
+    blocks: list[Role] = []
     start = 0
     for view in use.views.values():
         stop = start + view.shape.numel()

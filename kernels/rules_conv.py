@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.blocks import Block, ConvBlock, OuterBlock, VectorBlock, unfold
+from kernels.blocks import ConvBlock, OuterBlock, Role, VectorBlock, unfold
 from kernels.trace import Rule, Use
+
 
 def _bind_conv(
     input: Tensor,
@@ -74,7 +75,7 @@ def _bias_block(use: Use, kept: Tensor) -> VectorBlock:
     return VectorBlock(view.name, view.parameter_shape, kept.sum(axes) * view.scale)
 
 
-def _build_conv(use: Use, kept: Tensor) -> list[Block]:
+def _build_conv(use: Use, kept: Tensor) -> list[Role]:
     """``kept`` is (B, R, m, O, *space); m images per sample."""
     weight, bias = use.views.get("weight"), use.views.get("bias")
     if weight is None:
@@ -112,9 +113,9 @@ def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
     return [amount for side in reversed(sides) for amount in side]
 
 
-def _build_transposed(use: Use, kept: Tensor) -> list[Block]:
+def _build_transposed(use: Use, kept: Tensor) -> list[Role]:
     weight = use.views.get("weight")
-    blocks: list[Block] = [] if "bias" not in use.views else [_bias_block(use, kept)]
+    blocks: list[Role] = [] if "bias" not in use.views else [_bias_block(use, kept)]
     if weight is None:
         return blocks
     arguments, kernel = use.arguments, use.arguments["kernel"]
@@ -140,9 +141,7 @@ def _build_transposed(use: Use, kept: Tensor) -> list[Block]:
 
 
 _CONVOLUTION = Rule("convolution", _bind_conv, ("weight", "bias"), _accept, _keep, _build_conv)
-_TRANSPOSED = Rule(
-    "transposed convolution", _bind_transposed, ("weight", "bias"), _accept, _keep, _build_transposed
-)
+_TRANSPOSED = Rule("transposed convolution", _bind_transposed, ("weight", "bias"), _accept, _keep, _build_transposed)
 
 CONVOLUTIONS: dict[Any, Rule] = {
     **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _CONVOLUTION),

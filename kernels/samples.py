@@ -113,8 +113,7 @@ class Samples:
                 if values.is_floating_point() and not bool(values.isfinite().all()):
                     bad = (~values.isfinite()).flatten(1).any(1) if values.ndim > 1 else ~values.isfinite()
                     raise ValueError(
-                        f"{self.name} sample {first + int(torch.nonzero(bad)[0])} has NaN or infinite "
-                        f"{key or 'inputs'}"
+                        f"{self.name} sample {first + int(torch.nonzero(bad)[0])} has NaN or infinite {key or 'inputs'}"
                     )
 
 
@@ -169,7 +168,7 @@ def _refuse_shuffling(data: Any, name: str) -> None:
 
 
 def _compare_passes(data: Any, batches: list[Any], name: str) -> None:
-    """A second pass over a loader must give the same bytes, else it shuffles or augments."""
+    """Require the same bytes from a second pass, else the loader shuffles or augments."""
     if not isinstance(data, DataLoader):
         return
     again = 0
@@ -177,7 +176,8 @@ def _compare_passes(data: Any, batches: list[Any], name: str) -> None:
         again += 1
         if _digest(first) != _digest(second):
             raise ValueError(
-                f"two passes over the {name} loader differ (batch {again}): it augments or shuffles; pass a loader with "
+                f"two passes over the {name} loader differ (batch {again}): it augments or shuffles; pass a "
+                f"loader with "
                 "fixed order and deterministic transforms"
             )
     if again != len(batches):

@@ -1,8 +1,10 @@
 r"""Patch Gram of a convolution from a shifted pixel Gram.
 
 Two patches at output positions t and s share the sum
-:math:`a_t \cdot a_s = \sum_u \langle x_{rt+du}, x'_{rs+du} \rangle` over kernel offsets u, stride r and dilation d: the pixel
-Gram is formed once and its diagonals are added, instead of multiplying unfolded patches that repeat every pixel |u| times.
+:math:`a_t \cdot a_s = \sum_u \langle x_{rt+du}, x'_{rs+du} \rangle` over kernel offsets u, stride r and
+dilation d: the pixel
+Gram is formed once and its diagonals are added, instead of multiplying unfolded patches that repeat every
+pixel |u| times.
 Only pixels of equal residue modulo the stride ever meet, so a stride splits the Gram into prod(r) small ones. The sum
 over offsets is separable and runs one axis at a time.
 """
@@ -45,7 +47,11 @@ def patch_gram(left: Tensor, right: Tensor, geometry: Geometry) -> Float[Tensor,
         ]
         if not all(shifts):
             continue
-        window = (slice(None), slice(None), *(slice(rho, None, r) for rho, r in zip(residue, geometry.stride, strict=True)))
+        window = (
+            slice(None),
+            slice(None),
+            *(slice(rho, None, r) for rho, r in zip(residue, geometry.stride, strict=True)),
+        )
         part = _pixel_gram(left[window], right[window])
         axes = len(geometry.space)
         for axis, (offsets, extent) in enumerate(zip(shifts, geometry.space, strict=True)):

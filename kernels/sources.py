@@ -18,9 +18,7 @@ from kernels.outputs import Cotangent, Inputs, cotangent_rows
 class Source(Protocol):
     """Blocks of a batch, the same names in the same order every time."""
 
-    def blocks(
-        self, inputs: Inputs, labels: Tensor | None, classes: slice | None
-    ) -> tuple[Tensor, list[Block]]:
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch; ``classes`` selects cotangents."""
         ...
 
@@ -46,9 +44,7 @@ class GradientSource:
         self.capture, self.cotangent = capture, cotangent
         self.split_bias, self.predicted = split_bias, predicted
 
-    def blocks(
-        self, inputs: Inputs, labels: Tensor | None, classes: slice | None
-    ) -> tuple[Tensor, list[Block]]:
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch."""
 
         def rows(logits: Tensor) -> Tensor:
@@ -83,9 +79,7 @@ class FeatureSource:
     def __init__(self, extract: Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]]) -> None:
         self.extract = extract
 
-    def blocks(
-        self, inputs: Inputs, labels: Tensor | None, classes: slice | None
-    ) -> tuple[Tensor, list[Block]]:
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch."""
         with torch.no_grad():
             logits, features = self.extract(inputs)

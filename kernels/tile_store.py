@@ -1,8 +1,11 @@
 """Where tiles land: in memory, or in a safetensors file with a ledger of finished tiles.
 
-The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into memory) and
-``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only after the tile's
-bytes were flushed. A killed run therefore continues from its finished tiles with the same plan, and gives the same bytes.
+The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into
+memory) and
+``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only
+after the tile's
+bytes were flushed. A killed run therefore continues from its finished tiles with the same plan, and gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 _NAMES = {torch.float32: "F32", torch.float64: "F64"}
-_NUMPY = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
+_NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
 
 
 class TileStore:
@@ -92,9 +95,8 @@ class FileTileStore(TileStore):
             self._maps.append(mapped)
             self.arrays[name] = torch.from_numpy(mapped)
             offset += sizes[name]
-        fresh = not ledger.exists()
-        self._log = open(ledger, "a")  # noqa: SIM115 - lives as long as the store
-        if fresh:
+        self._ledger = ledger
+        if not ledger.exists():
             self._write({"fingerprint": fingerprint, "plan": plan})
 
     def done(self, key: str) -> bool:
@@ -108,15 +110,15 @@ class FileTileStore(TileStore):
         self._write({"tile": key})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._log.write(json.dumps(entry, sort_keys=True) + "\n")
-        self._log.flush()
-        os.fsync(self._log.fileno())
+        with open(self._ledger, "a") as file:
+            file.write(json.dumps(entry, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Release the mapped arrays and the ledger."""
+        """Release the mapped arrays."""
         self.arrays = {}
         self._maps = []
-        self._log.close()
 
     def discard(self) -> None:
         """Remove the partial file and every rank's ledger once the result is in place."""
@@ -175,9 +177,7 @@ def _match(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     differing = sorted(key for key in stored | wanted if stored.get(key) != wanted.get(key))
     if differing:
         pairs = "; ".join(f"{key}: {stored.get(key)} there, {wanted.get(key)} now" for key in differing)
-        raise ValueError(
-            f"{path} belongs to another kernel ({pairs}); remove it or choose another out="
-        )
+        raise ValueError(f"{path} belongs to another kernel ({pairs}); remove it or choose another out=")
 
 
 def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
@@ -208,9 +208,7 @@ def map_arrays(path: Path) -> dict[str, Tensor]:
     for name, entry in header.items():
         if name != "__metadata__":
             start = 8 + size + entry["data_offsets"][0]
-            found[name] = torch.from_numpy(
-                np.memmap(path, kinds[entry["dtype"]], "c", start, tuple(entry["shape"]))
-            )
+            found[name] = torch.from_numpy(np.memmap(path, kinds[entry["dtype"]], "c", start, tuple(entry["shape"])))
     return found
 
 

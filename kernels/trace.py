@@ -1,8 +1,10 @@
 """Watch one forward pass: which operation reads which parameter, and where its output's gradient can be asked for.
 
-A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation* that reads
+A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation*
+that reads
 the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses, functional
-calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a ``chunk`` of one
+calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a
+``chunk`` of one
 parameter) and bare parameters are then all the same case, and a parameter that reaches an operation without a rule
 is known by name, never silently lost.
 """
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from kernels.blocks import Block
+from kernels.blocks import Role
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Rule:
     parameters: tuple[str, ...]
     accepts: Callable[[Use], bool]
     reduce: Callable[[Use, Tensor], Tensor]
-    build: Callable[[Use, Tensor], list[Block]]
+    build: Callable[[Use, Tensor], list[Role]]
 
 
 class ForwardTrace(TorchFunctionMode):
@@ -154,9 +156,7 @@ class ForwardTrace(TorchFunctionMode):
         self._derive(func, args, result, read)
         return result
 
-    def _record(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView]
-    ) -> Any:
+    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView]) -> Any:
         rule = self.rules[func]
         arguments = rule.bind(*args, **kwargs)
         views = {
@@ -208,9 +208,7 @@ class ForwardTrace(TorchFunctionMode):
         use.edge = get_gradient_edge(result)
         return result
 
-    def _scaled(
-        self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]
-    ) -> ParameterView | None:
+    def _scaled(self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]) -> ParameterView | None:
         if rule.name not in ("multiply", "divide") or list(views) != ["left"]:
             return None
         other = arguments["right"]

@@ -33,7 +33,8 @@ class Verification:
     contraction_error : float
         Contraction in float32 against float64 on equal (float32) factors: what the engine itself adds.
     relu_flips : int
-        Units whose sign differs between the float32 and the float64 forward pass: the usual cause of a large ``float32_error``
+        Units whose sign differs between the float32 and the float64 forward pass: the usual cause of a large
+        ``float32_error``
         beside a small ``contraction_error``.
     ruled, fallback, unused, frozen : int
         Parameter counts by route; they add up to the model's.
@@ -65,7 +66,8 @@ class Verification:
             f"float32, all           {self.float32_error:.2e}",
             f"float32, contraction   {self.contraction_error:.2e}",
             f"units that change side {self.relu_flips}",
-            f"parameters: {self.ruled} by rule, {self.fallback} by fallback, {self.unused} unused, {self.frozen} frozen",
+            f"parameters: {self.ruled} by rule, {self.fallback} by fallback, {self.unused} unused, "
+            f"{self.frozen} frozen",
             *self.notes,
         ]
         return "\n".join(lines)
@@ -155,7 +157,7 @@ def _contraction_error(
     fallback: Sequence[str],
     output: Callable[[Any], Tensor] | None,
 ) -> float:
-    """The float32 kernel against float64 sums over the same float32 factors."""
+    """Compare the float32 kernel against float64 sums over the same float32 factors."""
     capture = Capture(model, inputs, layers=layers, fallback=fallback, output=output)
     _, blocks = capture.blocks(inputs, bind_cotangent("class" if kind == "trntk" else "sum", None))
     total = torch.zeros(found.shape, dtype=torch.float64)
@@ -167,7 +169,7 @@ def _contraction_error(
 
 
 def _widened(block: Any) -> Any:
-    """A block whose floating tensors are float64."""
+    """Return a block whose floating tensors are float64."""
     wide = copy.copy(block)
     for key, value in vars(block).items():
         if isinstance(value, Tensor) and value.is_floating_point():
