@@ -22,6 +22,7 @@ SECTIONS: dict[str, str] = {
     "surrogate": "pipeline.report_surrogate:section",
     "attribution": "pipeline.report_attribution:section",
     "probes": "pipeline.report_probes:section",
+    "regression": "pipeline.report_regression:section",
     "shift": "pipeline.report_shift:section",
     "statistics": "pipeline.report_statistics:section",
 }

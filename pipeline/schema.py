@@ -10,6 +10,7 @@ from pipeline.schema_analysis import (
     FeaturesConfig,
     KernelConfig,
     ProbesConfig,
+    RegressionConfig,
     ShiftConfig,
     SnapshotsConfig,
     SpectraConfig,
@@ -67,6 +68,9 @@ class NumericsConfig:
     engine: str = "lightning"
     """lightning | ensemble."""
     world_size: int = 1
+    """Ranks that share the training of one network (and its kernel): they change its bits."""
+    batchnorm: str = "per_rank"
+    """per_rank | sync: statistics of batch normalisation with several ranks; sync needs GPUs."""
 
 
 @dataclass
@@ -94,8 +98,7 @@ class HardwareConfig:
     """Where jobs run. Never part of an artefact's address."""
 
     devices: int = 1
-    tasks_per_node: int = 1
-    strategy: str = "auto"
+    """Devices of one job; equals ``numerics.world_size``."""
     progress: bool = True
 
 
@@ -161,6 +164,7 @@ class RunConfig:
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
+    regression: RegressionConfig = field(default_factory=RegressionConfig)
     spectra: SpectraConfig = field(default_factory=SpectraConfig)
     toy: ToyConfig = field(default_factory=ToyConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)

@@ -29,6 +29,12 @@ class KernelConfig:
     n_train: int | None = 1000
     n_test: int | None = 500
     memory: str = "2GiB"
+    test_splits: list[str] = field(default_factory=lambda: ["test"])
+    """Splits compared with the training points, ``n_test`` rows of each (``test_triggered`` of a poisoned view)."""
+    sketch: str | None = None
+    """null (exact) | tensorsketch | countsketch | rademacher: the proj- kernels of arXiv 2305.14585."""
+    dim: int = 2048
+    """Features of a sketch."""
 
 
 @dataclass
@@ -38,12 +44,23 @@ class SurrogateConfig:
     kind: str = "glm"
     """glm | svm | ridge | knn."""
     link: str = "ovr"
+    """glm: ovr | softmax."""
     targets: str = "labels"
+    """labels | network: true labels, or the network's probabilities (glm) and logits (ridge)."""
     penalty: str = "coefficients"
+    """glm: coefficients | rkhs."""
     alpha: float | None = 1e-4
-    """Regularisation; null chooses it by cross-validation."""
+    """Regularisation; null chooses it by cross-validation (glm)."""
     protocol: str = "corrected"
+    """corrected | published: the latter adds the published code's numbers, defect by defect, beside the corrected."""
     draws: int = 200
+    """Bootstrap draws over test points."""
+    neighbours: int = 10
+    """knn: votes."""
+    cost: float = 1.0
+    """svm: price of slack."""
+    seed: int = 0
+    """Seed of folds, solver and bootstrap."""
 
 
 @dataclass
@@ -51,9 +68,24 @@ class AttributionConfig:
     """Which training points speak for a decision."""
 
     method: str = "kernel"
+    """Method of the gallery and the sparsity curves: kernel (the surrogate's weight times kernel) or one below."""
     target: str = "predicted"
+    """predicted | true: the class that is attributed."""
     top: int = 8
     gallery: int = 6
+    """Test points shown."""
+    methods: list[str] = field(default_factory=list)
+    """Compared on masks besides ``method``: similarity, grad_dot, grad_cos, trak, influence, representer, embedding,
+    same_label, random."""
+    dim: int = 512
+    """Features of the gradient sketches (grad_dot, grad_cos, trak)."""
+    ridge: float = 1e-3
+    """trak: ridge over the mean eigenvalue of its Gram matrix."""
+    damping: float = 0.1
+    """influence: damping over each block's mean eigenvalue (EK-FAC)."""
+    penalty: float = 1e-3
+    """representer: penalty of the refitted head."""
+    seed: int = 0
 
 
 @dataclass
@@ -110,6 +142,30 @@ class StatisticsConfig:
     bins: int = 15
     released: bool = False
     """Also compute levels under the released protocols, switch by switch."""
+
+
+@dataclass
+class RegressionConfig:
+    """Kernel machines of a network, against the network itself."""
+
+    task: str = "function"
+    """function: regression at every snapshot; logistic: two classes at every snapshot; head: refit the output layer."""
+    cutoff: float | None = None
+    """Relative cut-off of the pseudo-inverse; null is N times the rounding unit, on a Gram's eigenvalues."""
+    window: list[int] = field(default_factory=lambda: [5, 40])
+    """Eigenvalue indices of the decay slope."""
+    penalty: float = 1e-3
+    """logistic: penalty of the corrected protocol."""
+    protocol: str = "corrected"
+    """logistic: corrected | published (no penalty, twelve Newton steps)."""
+    floor: float = 1e-12
+    """logistic: smallest probability in a cross-entropy."""
+    stop_accuracy: float = 0.99
+    """logistic: a run ends at the first snapshot whose training accuracy reaches this."""
+    sizes: list[int] = field(default_factory=lambda: [250, 1000])
+    """head: training rows of the refitted heads, besides all."""
+    redraws: int = 5
+    seed: int = 0
 
 
 @dataclass

@@ -91,6 +91,12 @@ def _weights(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return {"data": ("prepare", config), "weights": (weights_stage(config), config)}
 
 
+def _regression(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    if config.regression.task == "head":
+        return {**_weights(config), "features": ("features", config)}
+    return {**_data(config), "snapshots": ("snapshots", config)}
+
+
 def _on(**roles: str) -> Needs:
     return lambda config: {role: (stage, config) for role, stage in roles.items()}
 
@@ -139,11 +145,12 @@ _TABLE = (
     ),
     Stage(
         "attribution",
-        "pipeline.run_surrogate:attribution",
+        "pipeline.run_attribution:attribution",
         ("attribution",),
         needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
     ),
     Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_merge(_weights, _on(features="features"))),
+    Stage("regression", "pipeline.run_regression:regression", ("regression", "numerics"), needs=_regression),
     Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_merge(_data, _on(features="features"))),
     Stage(
         "spectra",
