@@ -65,9 +65,12 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
         distance = [float(entry["ks_start_mean"]) for entry in metrics if entry["ks_start_mean"] is not None]
         start = [entry["kernel_kta_start"] for entry in metrics if entry.get("kernel_kta_start") is not None]
         end = [entry["kernel_kta"] for entry in metrics if entry.get("kernel_kta") is not None]
+        sgd = group[0].config.training.optimizer in ("sgd", "nesterov")
+        multiple = [group[0].config.training.lr / entry["critical_rate"] for entry in metrics]
         rows.append(
             [
                 name,
+                float(np.mean(multiple)) if sgd else math.nan,
                 metrics[0]["matrices"],
                 len(metrics[0]["skipped"]),
                 *summary_cells(distance),
@@ -78,9 +81,21 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
             ]
         )
     return Table(
-        ["cells", "matrices", "skipped", "runs", "KS to start", "sd", "95 % interval", "outliers", "told tails"]
+        [
+            "cells",
+            "rate / η_c",
+            "matrices",
+            "skipped",
+            "runs",
+            "KS to start",
+            "sd",
+            "95 % interval",
+            "outliers",
+            "told tails",
+        ]
         + ["KTA at start", "KTA at end"],
         rows,
+        "η_c: 2/λ_max of the Gauss-Newton matrix on the first batch, untrained, momentum left out. "
         "KS to start: distance of each matrix's spectrum to its own first one, averaged over matrices. Outliers and "
         "tails told from their null: per run, over all matrices. KTA: centred alignment of the probe kernel with the "
         "labels. Skipped: 1-D weights and short sides.",

@@ -26,11 +26,18 @@ from analysis.spectra import (
 )
 from analysis.spectral_class import classify_spectrum
 from kernels.diagnostics import kernel_alignment, relative_change
+from models.initialization import seeded
+from models.logits import targets_of
+from pipeline.arithmetic import network_dtype
 from pipeline.artifacts import Artifact
+from pipeline.batches import TrainingData, cast
 from pipeline.build import Build
+from pipeline.critical_rate import critical_rate
 from pipeline.errors import UserError
 from pipeline.networks import build_network
 from pipeline.run_train import open_data, trained_network
+from pipeline.schema import RunConfig
+from pipeline.training import make_module
 from pipeline.weight_matrices import weight_matrices
 
 Rows = list[dict[str, Any]]
@@ -84,12 +91,27 @@ def spectra(build: Build) -> dict[str, Any]:
     build.write_table("layers.parquet", columns(layers))
     build.write_arrays("spectra.safetensors", arrays)
     metrics = _summary(layers, {label: reason for label, reason in skipped.items() if reason})
+    metrics["critical_rate"] = starting_rate(config, data)
     if snapshots is not None and "kernel" in config.snapshots.record:
         kernels = _kernel_rows(snapshots, steps)
         build.write_table("kernel.parquet", columns(kernels))
         metrics |= {f"kernel_{name}": _finite(value) for name, value in kernels[-1].items() if name != "step"}
         metrics["kernel_kta_start"] = _finite(kernels[0]["kta"])
     return metrics
+
+
+def starting_rate(config: RunConfig, data: TrainingData) -> float:
+    """Critical rate of the untrained network on its first training batch, in training mode (momentum left out)."""
+    module = make_module(build_network(config, data), data, config, steps_per_epoch=1)
+    rows = torch.arange(min(config.training.batch_size, data.size("train")))
+    batch = cast(data.batch("train", rows), network_dtype(config.numerics.precision), config.numerics.memory_format)
+    module.model.train()
+    with seeded(config.seeds.dropout):
+        outputs = module(batch)
+        parameters = [p for p in module.model.parameters() if p.requires_grad]
+        targets = targets_of(batch)
+        generator = torch.Generator().manual_seed(0)
+        return critical_rate(outputs, lambda f: module.loss(f, targets), parameters, generator)
 
 
 def choose_layers(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -156,6 +156,7 @@ _TABLE = (
         "spectra",
         "pipeline.run_spectra:spectra",
         ("spectra",),
+        version=2,
         needs=_spectra,
     ),
     Stage("toy", "pipeline.run_toy:toy", ("toy", "numerics")),

@@ -172,6 +172,7 @@ def test_spectra_of_a_trained_network(tmp_path: Path) -> None:
     rows = found.table("spectra.parquet").to_pylist()
     assert rows[0]["step"] == 0 and rows[0]["ks_start"] == 0.0 and rows[-1]["change_operator"] > 0
     assert found.metrics["skipped"] == {"head.linear.weight": "short side 1 < 8"}
+    assert found.metrics["critical_rate"] > 0
     kernel = found.table("kernel.parquet").to_pylist()
     assert kernel[0]["movement"] == 0.0 and kernel[-1]["movement"] > 0
     with pytest.raises(UserError, match="matches no weight"):
