@@ -37,7 +37,7 @@ def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
     }
     if world()[0] == 0:
         shapes = {name: shape for name, shape in store.shapes.items() if ":" not in name}
-        _, diagonals = _diagonals(store.arrays, job, mirrored=False)
+        _, diagonals = _diagonals(store.arrays, job)
         shapes |= {name: tuple(values.shape) for name, values in diagonals.items()}
         arrays = create_arrays(temporary, shapes, store.dtype, metadata)
         for name, array in arrays.items():
@@ -67,8 +67,11 @@ def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
     if job.square:
         for name in names:
             mirror(arrays[name])
-    by_name, _ = _diagonals(arrays, job, mirrored=True)
+    by_name, _ = _diagonals(arrays, job)
     rows, columns = by_name.get(TOTAL, (None, None))
+    if rows is not None and columns is not None:
+        _refuse_overflow(rows, "train" if job.square else "test")
+        _refuse_overflow(columns, "train")
     if normalize:
         assert rows is not None and columns is not None
         for side, values in (("test" if not job.square else "train", rows), ("train", columns)):
@@ -81,9 +84,7 @@ def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
     return KernelResult(arrays[TOTAL], rows, columns, parts, _metadata(job))
 
 
-def _diagonals(
-    arrays: dict[str, Tensor], job: Job, *, mirrored: bool
-) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+def _diagonals(arrays: dict[str, Tensor], job: Job) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
     """Diagonals of the matrix and its parts, and those of the matrix under the names of a file."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for name in [TOTAL, *(name for name in dict.fromkeys(job.groups) if name is not None)]:
@@ -98,6 +99,15 @@ def _diagonals(
         return found, {}
     rows, columns = found[TOTAL]
     return found, {"row_diagonal": rows} | ({} if job.square else {"column_diagonal": columns})
+
+
+def _refuse_overflow(squares: Tensor, side: str) -> None:
+    wrong = torch.nonzero(~squares.reshape(len(squares), -1).isfinite().all(1))
+    if wrong.numel():
+        raise ValueError(
+            f"the kernel of {side} sample {int(wrong[0])} with itself is NaN or infinite (so for {len(wrong)} in "
+            "all): its gradient overflows; rescale the inputs or use precision='float64'"
+        )
 
 
 def _refuse_zero(squares: Tensor, side: str, response: str) -> None:

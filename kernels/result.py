@@ -76,12 +76,11 @@ def normalise(matrix: Tensor, rows: Tensor, columns: Tensor, *, exact_diagonal: 
     left, right = inverse_roots(rows), inverse_roots(columns)
     for start in range(0, len(matrix), block):
         piece = slice(start, min(start + block, len(matrix)))
+        # The product of the two roots first: it does not depend on their order, so symmetry survives rounding.
         if matrix.ndim == 2:
-            matrix[piece] *= left[piece, None]
-            matrix[piece] *= right[None]
+            matrix[piece] *= left[piece, None] * right[None]
         else:
-            matrix[piece] *= left[piece, None, :, None]
-            matrix[piece] *= right[None, :, None, :]
+            matrix[piece] *= left[piece, None, :, None] * right[None, :, None, :]
     if exact_diagonal:
         where = torch.arange(len(matrix))
         alive = (rows > 0).to(matrix.dtype)

@@ -1,220 +1,196 @@
-"""What the definitions imply: traces and sums of blocks, sign probes, closed forms, limits, a step of training."""
+"""Identities that hold for every network, whatever the numbers."""
 
-import itertools
-import math
+from itertools import product
+from math import acos, pi, sin, sqrt
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.gram import kernel_matrix
-from tests.kernels.cases import BY_NAME, make
-from tests.kernels.small_models import mlp
+from kernels import kernel_matrix, layer_factors
+from tests.kernels.cases import BY_NAME, CASES, make
+from tests.references import per_sample_jacobian as slow
+
+RAW = {"normalize": False, "precision": "float64"}
 
 
-def kernel(model: nn.Module, inputs: Tensor, kind: str, **options) -> Tensor:
-    return kernel_matrix(model, inputs, kind=kind, normalize=False, precision="float64", **options).matrix
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max()))
 
 
-def seeded(build, seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build().double().eval()
+@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_gpt2", "bare_parameters"])
+def test_class_kernels_are_sums_of_the_empirical_ntk(name: str) -> None:
+    model, inputs, _ = make(BY_NAME[name], 5)
+    blocks = kernel_matrix(model, inputs, kind="entk", **RAW).matrix
+    trace = kernel_matrix(model, inputs, kind="trntk", **RAW).matrix
+    close(trace, torch.einsum("nmcc->nm", blocks))
+    close(kernel_matrix(model, inputs, kind="pntk", **RAW).matrix, blocks.sum((2, 3)))
+    signs = [torch.tensor(v, dtype=torch.float64) for v in product((1.0, -1.0), repeat=blocks.shape[2])]
+    probes = torch.zeros_like(trace)
+    for v in signs:
+        parts = layer_factors(model, inputs, cotangent=lambda f, _, v=v: f @ v, precision="float64", batch_size=5)
+        for block in next(parts).blocks:
+            for gradient in block.gradients().values():
+                probes += gradient.flatten(1) @ gradient.flatten(1).T
+    close(probes / len(signs), trace)
 
 
-def points(n: int, d: int, seed: int = 0) -> Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def test_one_output_makes_trace_and_sum_kernels_equal() -> None:
+    model, inputs, _ = make(BY_NAME["mlp_one_output"], 5)
+    close(
+        kernel_matrix(model, inputs, kind="trntk", **RAW).matrix,
+        kernel_matrix(model, inputs, kind="pntk", **RAW).matrix,
+    )
 
 
-class Combined(nn.Module):
-    """Fixed linear map of a model's logits."""
+def test_output_layer_part_is_the_conjugate_kernel() -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 5)
+    conjugate = kernel_matrix(model, inputs, kind="conjugate", append_one=True, **RAW).matrix
+    for kind in ("trntk", "pntk"):
+        part = kernel_matrix(model, inputs, kind=kind, layerwise="module", **RAW).parts["4"]
+        close(part, 3 * conjugate)
 
-    def __init__(self, model: nn.Module, matrix: Tensor) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("matrix", matrix)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x) @ self.matrix.T
+def test_kernel_minus_conjugate_kernel_is_positive_for_one_output() -> None:
+    model, inputs, _ = make(BY_NAME["mlp_one_output"], 8)
+    rest = kernel_matrix(model, inputs, **RAW).matrix - kernel_matrix(model, inputs, kind="conjugate", **RAW).matrix
+    assert float(torch.linalg.eigvalsh(rest)[0]) >= -1e-10 * float(rest.trace())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_parts_add_up_and_every_parameter_has_one(case) -> None:
+    model, inputs, _ = make(case, 4)
+    found = kernel_matrix(model, inputs, layerwise=True, **RAW)
+    close(sum(found.parts.values()), found.matrix)
+    coverage = found.metadata["coverage"]
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert set(found.parts) == trainable - set(coverage["unused"])
+    everything = [*coverage["ruled"], *coverage["fallback"], *coverage["unused"], *coverage["frozen"]]
+    assert sorted(everything) == sorted(name for name, _ in model.named_parameters())
+    jacobian = slow.jacobian(model, inputs)
+    for name, part in found.parts.items():
+        expected = torch.einsum("ncp,mcp->nm", jacobian[name], jacobian[name])
+        close(part, expected) if expected.abs().max() > 1e-12 else close(part + 1, expected + 1)
+
+
+def test_groups_modules_and_own_normaliser() -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 5)
+    groups = {"first": ["0"], "rest": ["2", "4"]}
+    total = kernel_matrix(model, inputs, layerwise=groups, precision="float64")
+    assert list(total.parts) == ["first", "rest"]
+    close(total.parts["first"] + total.parts["rest"], total.matrix)
+    own = kernel_matrix(model, inputs, layerwise="module", normalize="part", precision="float64")
+    for part in own.parts.values():
+        assert torch.equal(part.diagonal(), torch.ones(5, dtype=torch.float64))
+        assert float(part.abs().max()) <= 1 + 1e-12
+
+
+def test_freezing_a_layer_removes_exactly_its_part() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 4)
+    whole = kernel_matrix(model, inputs, layerwise=True, **RAW)
+    name = next(name for name, p in model.named_parameters() if p.ndim == 4)
+    model.get_parameter(name).requires_grad_(False)
+    frozen = kernel_matrix(model, inputs, **RAW)
+    close(frozen.matrix, whole.matrix - whole.parts[name])
+    assert frozen.metadata["coverage"]["frozen"] == [name]
+
+
+@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_bert"])
+def test_shape_of_a_cosine_kernel(name: str) -> None:
+    model, inputs, _ = make(BY_NAME[name], 6)
+    order = torch.tensor([3, 1, 0, 5, 4, 2])
+    for kind in ("trntk", "pntk", "entk", "conjugate", "embedding"):
+        found = kernel_matrix(model, inputs, kind=kind, precision="float64").matrix
+        swapped = found.permute(1, 0, 3, 2) if kind == "entk" else found.T
+        assert torch.equal(found, swapped) or kind == "entk" and torch.allclose(found, swapped, atol=1e-14)
+        flat = found.permute(0, 2, 1, 3).flatten(0, 1).flatten(1) if kind == "entk" else found
+        assert torch.equal(flat.diagonal(), torch.ones(len(flat), dtype=torch.float64))
+        assert float(flat.abs().max()) <= 1 + 1e-12
+        assert float(torch.linalg.eigvalsh(flat)[0]) >= -1e-10 * len(flat)
+        shuffled = kernel_matrix(model, slow.rows(inputs, order), kind=kind, precision="float64").matrix
+        close(shuffled, found[order][:, order])
+    doubled = slow.rows(inputs, torch.tensor([0, 1, 2, 1]))
+    found = kernel_matrix(model, doubled, precision="float64")
+    close(found.matrix[1], found.matrix[3], 1e-12)
+    assert found.metadata["train_duplicates"] == 1
+    again = kernel_matrix(model, doubled, slow.rows(inputs, slice(2, 5)), precision="float64")
+    assert again.metadata["test_in_train"] == 1
+
+
+def test_scaling_the_output_and_moving_its_bias() -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 5)
+    before = kernel_matrix(model, inputs, **RAW).matrix
+    close(kernel_matrix(model, inputs, output=lambda f: 3 * f, **RAW).matrix, 9 * before)
+    with torch.no_grad():
+        model[4].bias.add_(torch.tensor([5.0, -1.0, 2.0]))
+    close(kernel_matrix(model, inputs, **RAW).matrix, before)
+    for kind in ("trntk", "pntk"):
+        plain = kernel_matrix(model, inputs, kind=kind, **RAW).matrix
+        close(kernel_matrix(model, inputs, kind=kind, output=lambda f: f[:, [2, 0, 1]], **RAW).matrix, plain)
 
 
 class TwoLayer(nn.Module):
-    """f(x) = sqrt(2/n) A relu(W x) with A, W ~ N(0, 1)."""
+    """sqrt(2/n) a^T relu(W x)."""
 
-    def __init__(self, d: int, n: int, classes: int = 1) -> None:
+    def __init__(self, width: int, inputs: int, seed: int) -> None:
         super().__init__()
-        self.w, self.a = nn.Parameter(torch.randn(n, d)), nn.Parameter(torch.randn(classes, n))
+        generator = torch.Generator().manual_seed(seed)
+        self.W = nn.Parameter(torch.randn(width, inputs, generator=generator, dtype=torch.float64))
+        self.a = nn.Parameter(torch.randn(width, generator=generator, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (2 / len(self.w)) ** 0.5 * (torch.relu(x @ self.w.T) @ self.a.T)
+        return sqrt(2 / len(self.a)) * (torch.relu(x @ self.W.T) @ self.a)
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv2d_groups", "tiny_resnet"])
-def test_trace_and_sum_of_the_empirical_blocks(name: str) -> None:
-    model, inputs, _ = make(BY_NAME[name])
-    blocks = kernel(model, inputs, "entk")
-    torch.testing.assert_close(kernel(model, inputs, "trntk"), torch.einsum("nmcc->nm", blocks), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(kernel(model, inputs, "pntk"), blocks.sum((2, 3)), rtol=1e-10, atol=1e-12)
+def test_two_layer_network_in_closed_form_and_at_infinite_width() -> None:
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    model = TwoLayer(50, 5, 0)
+    z = x @ model.W.detach().T
+    gates = (z > 0) * model.a.detach()
+    closed = 2 / 50 * (z.relu() @ z.relu().T + (x @ x.T) * (gates @ gates.T))
+    found = kernel_matrix(model, x, **RAW)
+    close(found.matrix, closed)
+    assert found.metadata["coverage"]["fallback"] == {}
 
-
-def test_mean_over_all_sign_vectors_is_the_trace_kernel() -> None:
-    model, inputs, _ = make(BY_NAME["mlp"])
-    probes = []
-    for signs in itertools.product([-1.0, 1.0], repeat=3):
-        one = Combined(model, torch.tensor([signs], dtype=torch.float64))
-        probes.append(kernel(one, inputs, "pntk"))
-    expected = kernel(model, inputs, "trntk")
-    torch.testing.assert_close(torch.stack(probes).mean(0), expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(probes[-1], kernel(model, inputs, "pntk"), rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_one_output_makes_trace_and_pseudo_kernel_one(normalize: bool) -> None:
-    model, inputs, _ = make(BY_NAME["mlp_one_output"])
-    found = [
-        kernel_matrix(model, inputs, kind=kind, normalize=normalize, precision="float64").matrix
-        for kind in ("trntk", "pntk")
-    ]
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("kind", ["trntk", "pntk"])
-def test_output_layer_part_is_classes_times_the_conjugate_kernel_plus_one(kind: str) -> None:
-    model, inputs, _ = make(BY_NAME["mlp"])
-    parts = kernel_matrix(model, inputs, kind=kind, normalize=False, precision="float64", layerwise="module").parts
-    plus_one = kernel(model, inputs, "conjugate", append_one=True)
-    torch.testing.assert_close(parts["4"], 3 * plus_one, rtol=1e-10, atol=1e-12)
-
-
-def test_tangent_minus_conjugate_kernel_is_positive_for_one_output() -> None:
-    model, inputs, _ = make(BY_NAME["mlp_one_output"], n=12)
-    tangent, conjugate = kernel(model, inputs, "trntk"), kernel(model, inputs, "conjugate")
-    assert torch.linalg.eigvalsh(tangent - conjugate).min() > -1e-10 * tangent.trace()
-    values, vectors = torch.linalg.eigh(tangent)
-    null = vectors[:, values < 1e-10 * values.max()]
-    assert not null.numel() or (conjugate @ null).abs().max() < 1e-8 * conjugate.abs().max()
-
-
-def test_gap_between_pseudo_and_trace_kernel_shrinks_like_one_over_root_width() -> None:
-    def gap(width: int) -> float:
-        found = []
-        for seed in range(4):
-            model = seeded(lambda: TwoLayer(20, width, classes=10), seed)
-            inputs = points(12, 20, seed)
-            trace, pseudo = kernel(model, inputs, "trntk"), kernel(model, inputs, "pntk")
-            found.append(float((pseudo - trace).norm() / trace.norm()))
-        return sum(found) / len(found)
-
-    assert 2.0 < gap(32) / gap(32 * 16) < 8.0  # 4 by the law
-
-
-@pytest.mark.parametrize("activation", [torch.tanh, torch.relu])
-def test_plain_mlp_has_its_closed_form(activation) -> None:
-    kinds = {torch.tanh: nn.Tanh, torch.relu: nn.ReLU}
-    model = seeded(lambda: mlp(5, 9, 7, 1, activation=kinds[activation]))
-    x = points(6, 5)
-    weights = [(m.weight.detach(), m.bias.detach()) for m in model if isinstance(m, nn.Linear)]
-    hidden, slopes = [x], []
-    for w, b in weights[:-1]:
-        z = hidden[-1] @ w.T + b
-        hidden.append(activation(z))
-        slopes.append(1 - torch.tanh(z) ** 2 if activation is torch.tanh else (z > 0).double())
-    s = [torch.ones(6, 1, dtype=torch.float64)]
-    for (w, _), slope in zip(weights[:0:-1], slopes[::-1], strict=True):
-        s.insert(0, slope * (s[0] @ w))
-    expected = sum((h @ h.T + 1) * (one @ one.T) for h, one in zip(hidden, s, strict=True))
-    torch.testing.assert_close(kernel(model, x, "trntk"), expected, rtol=1e-11, atol=1e-12)
-
-
-class Scaled(nn.Module):
-    """x_l = tanh(W_l x_{l-1}) / sqrt(d_l), the last layer linear: the scaling of torchNTK (no biases)."""
-
-    def __init__(self, *widths: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(i, o, bias=False) for i, o in itertools.pairwise(widths))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            x = torch.tanh(layer(x)) / math.sqrt(layer.out_features)
-        return self.layers[-1](x) / math.sqrt(self.layers[-1].out_features)
-
-
-def test_scaled_mlp_has_torchntks_layer_parts() -> None:
-    model = seeded(lambda: Scaled(5, 8, 6, 1))
-    x = points(4, 5)
-    inputs, slopes = [x], []
-    for layer in model.layers[:-1]:
-        z = inputs[-1] @ layer.weight.T
-        slopes.append((1 - torch.tanh(z) ** 2).detach())
-        inputs.append((torch.tanh(z) / math.sqrt(layer.out_features)).detach())
-    s = torch.ones(4, 1, dtype=torch.float64)
-    parts = kernel_matrix(model, x, kind="trntk", normalize=False, precision="float64", layerwise=True).parts
-    for at in range(2, -1, -1):
-        width = model.layers[at].out_features
-        expected = (s @ s.T) * (inputs[at] @ inputs[at].T) / width
-        torch.testing.assert_close(parts[f"layers.{at}.weight"], expected, rtol=1e-11, atol=1e-13)
-        if at:
-            s = slopes[at - 1] * (s @ model.layers[at].weight.detach()) / math.sqrt(width)
-
-
-def test_two_layer_relu_has_its_closed_form() -> None:
-    model, x = seeded(lambda: TwoLayer(5, 40)), points(7, 5)
-    z, a = (x @ model.w.T).detach(), model.a.detach()[0]
-    active = (z > 0).double() * a
-    expected = 2 / 40 * (torch.relu(z) @ torch.relu(z).T + (x @ x.T) * (active @ active.T))
-    torch.testing.assert_close(kernel(model, x, "trntk"), expected, rtol=1e-11, atol=1e-12)
-
-
-def test_wide_two_layer_relu_approaches_the_arc_cosine_kernel() -> None:
-    x = points(8, 5)
     norms = x.norm(dim=1)
-    cosine = ((x @ x.T) / (norms[:, None] * norms)).clamp(-1, 1)
-    phi = torch.acos(cosine)
-    turn = torch.pi - phi
-    expected = norms[:, None] * norms * (phi.sin() + turn * cosine) / torch.pi + (x @ x.T) * turn / torch.pi
-
-    def error(width: int) -> float:
-        found = [kernel(seeded(lambda: TwoLayer(5, width), seed), x, "trntk") for seed in range(4)]
-        return sum(float((one - expected).norm() / expected.norm()) for one in found) / 4
-
-    narrow, wide = error(1_000), error(16_000)
-    assert narrow < 0.12 and wide < 0.03
-    assert 2.0 < narrow / wide < 8.0  # 4 by the central limit theorem
-
-
-def test_scaling_the_logits_and_the_last_bias() -> None:
-    model, inputs, _ = make(BY_NAME["mlp"])
-    before = {kind: kernel(model, inputs, kind) for kind in ("trntk", "pntk")}
-    swapped = Combined(model, torch.eye(3, dtype=torch.float64)[[2, 0, 1]])
-    scaled = Combined(model, 3 * torch.eye(3, dtype=torch.float64))
-    for kind, old in before.items():
-        torch.testing.assert_close(kernel(swapped, inputs, kind), old, rtol=1e-11, atol=1e-12)
-        torch.testing.assert_close(kernel(scaled, inputs, kind), 9 * old, rtol=1e-11, atol=1e-12)
-    with torch.no_grad():
-        model[4].bias.add_(5.0)
-    for kind, old in before.items():
-        torch.testing.assert_close(kernel(model, inputs, kind), old, rtol=1e-12, atol=1e-13)
+    limit = torch.empty(6, 6, dtype=torch.float64)
+    for i, j in product(range(6), repeat=2):
+        cosine = float((x[i] @ x[j] / norms[i] / norms[j]).clamp(-1, 1))
+        angle = acos(cosine)
+        limit[i, j] = norms[i] * norms[j] * (sin(angle) + (pi - angle) * cosine) / pi
+        limit[i, j] += x[i] @ x[j] * (pi - angle) / pi
+    errors = []
+    for width in (1_000, 100_000):
+        kernel = kernel_matrix(TwoLayer(width, 5, 3), x, **RAW).matrix
+        errors.append(float((kernel - limit).norm() / limit.norm()))
+    assert errors[0] < 0.15 and errors[1] < 0.02 and errors[1] < errors[0] / 3
 
 
-@pytest.mark.parametrize("name", ["mlp", "tiny_gpt2"])
-def test_a_gradient_step_moves_the_logits_by_the_kernel(name: str) -> None:
-    """Δf + ηK ∂L/∂f is of second order: halving η divides it by four."""
-    model, inputs, labels = make(BY_NAME[name])
-    call = (lambda: model(inputs)) if isinstance(inputs, Tensor) else (lambda: model(**inputs).logits)
-    blocks = kernel(model, inputs, "entk")
-
-    def remainder(eta: float) -> float:
-        before = call()
-        loss = nn.functional.cross_entropy(before, labels, reduction="sum")
-        slope = torch.autograd.grad(loss, before, retain_graph=True)[0]
-        grads = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
-        stored = [p.detach().clone() for p in model.parameters()]
+def test_a_gradient_step_moves_the_output_along_the_kernel() -> None:
+    model, inputs, labels = make(BY_NAME["mlp"], 5)
+    blocks = kernel_matrix(model, inputs, kind="entk", **RAW).matrix
+    logits = model(inputs)
+    slope = torch.softmax(logits.detach(), 1) - torch.nn.functional.one_hot(labels, 3)
+    predicted = -torch.einsum("nmcd,md->nc", blocks, slope)
+    nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
+    start = [p.detach().clone() for p in model.parameters()]
+    errors = []
+    for eta in (1e-3, 5e-4):
         with torch.no_grad():
-            for p, g in zip(model.parameters(), grads, strict=True):
-                p -= 0 if g is None else eta * g
-            moved = call() - before
-            for p, old in zip(model.parameters(), stored, strict=True):
-                p.copy_(old)
-        return float((moved + eta * torch.einsum("nmcd,md->nc", blocks, slope)).norm())
+            for p, s in zip(model.parameters(), start, strict=True):
+                p.copy_(s - eta * p.grad)
+            errors.append(float((model(inputs) - logits - eta * predicted).norm()))
+    assert 3.5 < errors[0] / errors[1] < 4.5
 
-    assert remainder(2e-4) / remainder(1e-4) == pytest.approx(4, rel=0.05)
+
+def test_precisions_are_recorded_and_close() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 8, dtype=torch.float32)
+    exact = kernel_matrix(model, inputs, precision="float64")
+    assert exact.matrix.dtype == torch.float64 and next(model.parameters()).dtype == torch.float32
+    for name, tolerance in (("float32", 1e-4), ("tf32", 2e-3), ("bfloat16", 1e-2)):
+        found = kernel_matrix(model, inputs, precision=name)
+        assert found.metadata["precision"] == name and found.matrix.dtype == torch.float32
+        assert float((found.matrix.double() - exact.matrix).abs().max()) < tolerance
+    flags = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    kernel_matrix(model, inputs, precision="tf32")
+    assert flags == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)

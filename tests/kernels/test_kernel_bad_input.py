@@ -1,0 +1,202 @@
+"""Bad input gives one clear error that says what is wrong, where, and what to do."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from kernels import kernel_matrix, layer_factors, layer_features, plan_kernel, verify
+from tests.kernels.cases import BY_NAME, make
+
+X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+
+
+def linear() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+
+
+def refused(error: type[Exception], match: str, model: nn.Module, *data, **options) -> None:
+    with pytest.raises(error, match=match):
+        kernel_matrix(model, *(data or (X,)), **options)
+
+
+def test_training_mode_names_the_layers_and_can_be_switched() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
+    refused(ValueError, r"1 \(BatchNorm1d, in training mode\), 2 \(Dropout", model)
+    kernel_matrix(model, X, eval_mode=True)
+    assert all(module.training for module in model.modules())
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 3)).eval()
+    refused(ValueError, "no running statistics", model)
+
+
+def test_samples_that_interact_are_refused() -> None:
+    class Centred(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x - x.mean(0))
+
+    refused(ValueError, "depends on the other samples", Centred(4, 3))
+
+    class Noisy(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        refused(ValueError, "dropout", Noisy(4, 3))
+
+
+def test_probabilities_give_a_warning() -> None:
+    with pytest.warns(UserWarning, match="softmax"):
+        kernel_matrix(nn.Sequential(linear(), nn.Softmax(1)), X)
+
+
+def test_outputs_of_another_shape() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self, make) -> None:
+            super().__init__()
+            self.inner, self.make = linear(), make
+
+        def forward(self, x: Tensor):
+            return self.make(self.inner(x))
+
+    expected = kernel_matrix(linear(), X).matrix
+    model = Wrapped(lambda f: {"logits": f})
+    model.inner.load_state_dict(linear().state_dict())
+    kernel_matrix(model, X)
+    refused(ValueError, r"shape \(6, 3, 1\)|shape \(1, 3, 1\)|shape \(3, 3, 1\)", Wrapped(lambda f: f[..., None]))
+    refused(TypeError, "tuple, not logits; pass output=", Wrapped(lambda f: (f, f)))
+    refused(TypeError, "differentiable", Wrapped(lambda f: f.argmax(1, keepdim=True)))
+    assert kernel_matrix(Wrapped(lambda f: (f, f)), X, output=lambda pair: pair[0]).shape == expected.shape
+    refused(ValueError, "does not depend on its trainable parameters", Wrapped(lambda f: f.detach()))
+
+
+def test_unused_parameters_are_listed_and_unknown_names_refused() -> None:
+    model = linear()
+    model.register_module("spare", nn.Linear(2, 2))
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    assert kernel_matrix(model, X).metadata["coverage"]["unused"] == ["spare.weight", "spare.bias"]
+    refused(ValueError, "no parameter or module named 'nothing'", linear(), layers=["nothing"])
+    frozen = linear().requires_grad_(False)
+    refused(ValueError, "every one is frozen", frozen)
+    refused(ValueError, "no parameters", nn.Flatten())
+
+
+def test_zero_gradients_are_listed_never_nan() -> None:
+    model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3, bias=False))
+    data = X.clone()
+    data[[1, 4]] = 0
+    refused(ValueError, r"train samples \[1, 4\] have zero", model, data)
+    found = kernel_matrix(model, data, zero_gradient="zero").matrix
+    assert found.isfinite().all() and not found[[1, 4]].any() and found[0, 0] == 1
+    refused(ValueError, r"test samples \[0\]", model, X, data[1:3])
+    assert kernel_matrix(model, data, normalize=False).matrix.isfinite().all()
+
+
+def test_numbers_that_are_not_finite() -> None:
+    data = X.clone()
+    data[3, 1] = float("nan")
+    refused(ValueError, "train sample 3 has NaN", linear(), data)
+    refused(ValueError, "test sample 3 has NaN", linear(), X, data)
+
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x).abs().sqrt()
+
+    data = X.clone()
+    data[5] = 0
+    refused(ValueError, "gradient of inner.weight.*NaN or infinite", Root(), data)
+    data = X.clone()
+    data[5] = 3e38
+    refused(ValueError, "NaN or infinite", linear(), data)
+
+
+def test_budgets() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 4)
+    refused(MemoryError, "not even one sample fits.*larger", model, inputs, precision="float64", memory=1000)
+    refused(ValueError, "'12 bananas' is not a size", linear(), memory="12 bananas")
+    with pytest.raises(MemoryError, match="out='gram.safetensors'"):
+        plan_kernel(linear(), X[:1].expand(3_000_000, 4))
+    plan = plan_kernel(linear(), X, memory="1GiB")
+    assert "0.weight (+1)" in str(plan) and plan.flops > 0 and plan.seconds > 0
+
+
+def test_loaders() -> None:
+    data = TensorDataset(X, torch.arange(6))
+    refused(ValueError, "shuffles.*shuffle=False", linear(), DataLoader(data, shuffle=True))
+
+    class Augmenting(TensorDataset):
+        calls = 0
+
+        def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+            Augmenting.calls += 1
+            return (X[index] + Augmenting.calls,)
+
+    refused(ValueError, "two passes.*augments", linear(), DataLoader(Augmenting(X), batch_size=3))
+    refused(ValueError, "no samples", linear(), X[:0])
+    refused(TypeError, "pass a tensor, a mapping of tensors or a DataLoader", linear(), 3)
+    refused(ValueError, "unequal numbers", linear(), {"a": X, "b": X[:2]})
+    refused(ValueError, "5 labels for 6 train samples", linear(), labels=torch.zeros(5, dtype=torch.long))
+    whole = kernel_matrix(linear(), X).shape
+    assert kernel_matrix(linear(), DataLoader(data, batch_size=4)).shape == whole
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_models_of_another_kind() -> None:
+    refused(TypeError, "_orig_mod", torch.compile(linear()))
+    refused(TypeError, "model.module", nn.DataParallel(linear()))
+    refused(ValueError, "meta device", nn.Linear(4, 3, device="meta"))
+    refused(ValueError, "float64.*precision='float64'", linear().double(), X.double())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"kind": "pNTK0"}, "unknown kind 'pNTK0'"),
+        ({"precision": "float8"}, "unknown precision"),
+        ({"normalize": "yes"}, "normalize='yes'"),
+        ({"zero_gradient": "nan"}, "zero_gradient='nan'"),
+        ({"layerwise": "layer"}, "layerwise='layer'"),
+        ({"forms": "magic"}, "unknown form 'magic'"),
+        ({"forms": {"0.weight": "shift"}}, "has no form 'shift'"),
+        ({"block_rows": 0}, "block_rows=0"),
+        ({"layerwise": {"a": ["0"], "b": ["0.weight"]}}, "several groups"),
+        ({"kind": "conjugate", "output_layer": "9"}, "no module '9'"),
+        ({"kind": "embedding", "layers": ["9"]}, "no module '9'"),
+    ],
+)
+def test_unknown_options(options: dict, match: str) -> None:
+    refused(ValueError, match, linear(), **options)
+
+
+def test_embeddings_whose_gradient_is_not_per_sample() -> None:
+    model = nn.Sequential(nn.Embedding(9, 4, scale_grad_by_freq=True), nn.Flatten(), nn.Linear(8, 3))
+    refused(ValueError, "scale_grad_by_freq", model, torch.arange(6).reshape(3, 2))
+    model = nn.Sequential(nn.Embedding(9, 4, max_norm=1.0), nn.Flatten(), nn.Linear(8, 3))
+    refused(ValueError, "max_norm", model, torch.arange(6).reshape(3, 2))
+
+
+def test_gradient_flags_and_hooks_are_restored_after_an_error() -> None:
+    model = linear()
+    model[0].weight.requires_grad_(False)
+    with pytest.raises(ZeroDivisionError):
+        kernel_matrix(model, X, output=lambda f: 1 / 0)
+    assert [p.requires_grad for p in model.parameters()] == [False, True, True, True]
+    assert not any(module._forward_hooks for module in model.modules())
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_factor_and_feature_streams_check_their_arguments() -> None:
+    with pytest.raises(ValueError, match="needs labels"):
+        next(layer_factors(linear(), X, cotangent="loss"))
+    with pytest.raises(ValueError, match="unknown cotangent"):
+        next(layer_factors(linear(), X, cotangent="mean"))
+    with pytest.raises(ValueError, match="must return one scalar per sample"):
+        next(layer_factors(linear(), X, cotangent=lambda f, _: f.sum()))
+    with pytest.raises(ValueError, match="unknown pool"):
+        next(layer_features(linear(), X, pool="max"))
+    with pytest.raises(ValueError, match="at least two samples"):
+        verify(linear(), X[:1])
