@@ -80,9 +80,7 @@ def tokens(length: int, vocabulary: int) -> Callable[[int, torch.Generator], Ten
     return lambda n, g: torch.randint(0, vocabulary, (n, length), generator=g)
 
 
-def padded_text(
-    length: int, vocabulary: int, *, pad: int
-) -> Callable[[int, torch.Generator], dict[str, Tensor]]:
+def padded_text(length: int, vocabulary: int, *, pad: int) -> Callable[[int, torch.Generator], dict[str, Tensor]]:
     """Hugging Face inputs padded on the right, each sample with its own length."""
 
     def build(n: int, g: torch.Generator) -> dict[str, Tensor]:
@@ -96,13 +94,9 @@ def padded_text(
 
 CASES: list[Case] = [
     Case("mlp", lambda: mlp(6, 8, 7, 3), features(6), head="4"),
-    Case(
-        "mlp_relu_without_bias", lambda: mlp(6, 8, 3, bias=False, activation=nn.ReLU), features(6), head="2"
-    ),
+    Case("mlp_relu_without_bias", lambda: mlp(6, 8, 3, bias=False, activation=nn.ReLU), features(6), head="2"),
     Case("mlp_one_output", lambda: mlp(6, 8, 1), features(6), classes=1, head="2"),
-    Case(
-        "flat_output", lambda: nn.Sequential(mlp(6, 8, 1), nn.Flatten(0)), features(6), classes=1, head="0.2"
-    ),
+    Case("flat_output", lambda: nn.Sequential(mlp(6, 8, 1), nn.Flatten(0)), features(6), classes=1, head="0.2"),
     Case(
         "linear_over_tokens",
         lambda: nn.Sequential(mlp(4, 6, 5), Mean(last=True), nn.Linear(5, 3)),
@@ -114,24 +108,18 @@ CASES: list[Case] = [
         features(2, 3, 4),
     ),
     Case("frozen_first_layer", lambda: mlp(6, 8, 7, 3), features(6), head="4", frozen=("0.",)),
-    Case(
-        "frozen_all_but_biases", lambda: mlp(6, 8, 3), features(6), head="2", frozen=("0.weight", "2.weight")
-    ),
+    Case("frozen_all_but_biases", lambda: mlp(6, 8, 3), features(6), head="2", frozen=("0.weight", "2.weight")),
     Case("conv1d_stride_pad", lambda: convolution(nn.Conv1d(3, 4, 3, 2, 1), 4), features(3, 7)),
     Case("conv1d_dilated", lambda: convolution(nn.Conv1d(3, 4, 2, dilation=3), 4), features(3, 7)),
     Case("conv2d", lambda: convolution(nn.Conv2d(3, 4, 3, padding=1), 4), features(3, 5, 5)),
-    Case(
-        "conv2d_stride_pad", lambda: convolution(nn.Conv2d(3, 4, 3, 2, 1, bias=False), 4), features(3, 5, 6)
-    ),
+    Case("conv2d_stride_pad", lambda: convolution(nn.Conv2d(3, 4, 3, 2, 1, bias=False), 4), features(3, 5, 6)),
     Case(
         "conv2d_uneven",
         lambda: convolution(nn.Conv2d(2, 4, (2, 3), (3, 2), (1, 0), (1, 2)), 4),
         features(2, 6, 8),
     ),
     Case("conv2d_groups", lambda: convolution(nn.Conv2d(4, 6, 3, 2, 1, 2, groups=2), 6), features(4, 7, 7)),
-    Case(
-        "conv2d_depthwise", lambda: convolution(nn.Conv2d(4, 8, 3, padding=1, groups=4), 8), features(4, 4, 4)
-    ),
+    Case("conv2d_depthwise", lambda: convolution(nn.Conv2d(4, 8, 3, padding=1, groups=4), 8), features(4, 4, 4)),
     Case("conv2d_pointwise_stride", lambda: convolution(nn.Conv2d(3, 4, 1, 2), 4), features(3, 5, 5)),
     Case(
         "conv2d_same",

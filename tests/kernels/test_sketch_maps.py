@@ -103,7 +103,7 @@ def test_every_block_gives_the_features_of_its_formed_gradient(kind: type[Sketch
 @pytest.mark.parametrize(
     "name", ["linear", "positions", "transposed", "groups", "groups_transposed", "packed_rows", "convolution"]
 )
-@pytest.mark.parametrize("dim", [1, 2, 37, 64])
+@pytest.mark.parametrize("dim", [1, 37])
 def test_fourier_form_is_the_same_map_as_the_formed_gradient(name: str, dim: int) -> None:
     block = blocks()[name]
     fourier, formed = TensorSketch(dim, 1, "fourier"), TensorSketch(dim, 1, "gradient")

@@ -39,13 +39,9 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Jacobian:
     for n in range(count(inputs)):
         f = logits(model, rows(inputs, slice(n, n + 1)))[0]
         for c in range(len(f)):
-            grads = torch.autograd.grad(
-                f[c], list(named.values()), retain_graph=c + 1 < len(f), allow_unused=True
-            )
+            grads = torch.autograd.grad(f[c], list(named.values()), retain_graph=c + 1 < len(f), allow_unused=True)
             for (name, p), g in zip(named.items(), grads, strict=True):
-                found[name].append(
-                    torch.zeros(p.numel(), dtype=p.dtype) if g is None else g.detach().reshape(-1)
-                )
+                found[name].append(torch.zeros(p.numel(), dtype=p.dtype) if g is None else g.detach().reshape(-1))
     return {name: torch.stack(gs).reshape(count(inputs), -1, gs[0].numel()) for name, gs in found.items()}
 
 
@@ -110,9 +106,7 @@ def cosine(cross: Tensor, left_diagonal: Tensor, right_diagonal: Tensor) -> Tens
     return cross / (left_diagonal[:, None] * right_diagonal[None, :]).sqrt()
 
 
-def module_outputs(
-    model: nn.Module, inputs: Inputs, names: list[str], *, take: str = "output"
-) -> list[Tensor]:
+def module_outputs(model: nn.Module, inputs: Inputs, names: list[str], *, take: str = "output") -> list[Tensor]:
     """(N, d) flattened input or output of each named module, one sample at a time."""
     modules = dict(model.named_modules())
     found: list[list[Tensor]] = []
@@ -125,8 +119,7 @@ def module_outputs(
             row[name] = getattr(value, "last_hidden_state", value).detach().reshape(-1).clone()
 
         handles = [
-            modules[name].register_forward_hook(lambda m, a, o, name=name: keep(m, a, o, name=name))
-            for name in names
+            modules[name].register_forward_hook(lambda m, a, o, name=name: keep(m, a, o, name=name)) for name in names
         ]
         try:
             with torch.no_grad():
