@@ -140,21 +140,28 @@ def sparsity_curves(scores: Mapping[str, Float[np.ndarray, "m n"]]) -> Figure:
     scores : mapping of str to ndarray, shape (m, n)
         Attributions of each method.
     """
+    return share_curves(
+        {
+            name: (np.arange(1, values.shape[1] + 1), np.quantile(cumulative_share(values), [0.25, 0.5, 0.75], axis=0))
+            for name, values in scores.items()
+        }
+    )
+
+
+def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
+    """Plot finished sparsity curves: numbers of points, and the quartiles of the share that they carry."""
     figure, axes = new_figure(1, 1, width=4.8, height=3.4)
     axis = axes[0, 0]
     largest = 1
-    for colour, (name, values) in zip(_cycle(len(scores)), scores.items(), strict=True):
-        curves = cumulative_share(values)
-        points = np.arange(1, values.shape[1] + 1)
-        low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
+    for colour, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
         axis.plot(points, middle, color=colour, label=name)
         axis.fill_between(points, low, high, color=to_rgba(colour, 0.2), lw=0)
-        largest = max(largest, values.shape[1])
+        largest = max(largest, int(points[-1]))
     for share in (0.5, 0.8, 0.95):
         axis.axhline(share, color=CONTEXT, lw=0.8, ls=":")
         axis.annotate(f"{share:.0%}", (1, share), xytext=(2, 2), textcoords="offset points", fontsize=7, color="#555")
     axis.set_xscale("log")
-    axis.set_xlim(1, largest)
+    axis.set_xlim(1, max(largest, 2))
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("strongest training points")
     axis.set_ylabel("share of |attribution|")

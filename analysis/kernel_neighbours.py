@@ -85,6 +85,12 @@ class KernelNeighbours(ClassifierMixin, BaseEstimator):
         votes = self.labels_[nearest]
         return (votes[:, :, None] == np.arange(len(self.classes_))).mean(1)
 
+    def log_scores(self, X: Any) -> Float[np.ndarray, "m C"]:
+        """Return log vote shares with one pseudo-vote spread over the classes, finite where a class has none."""
+        votes = self.predict_proba(X)
+        k = min(self.k, len(self.labels_))
+        return np.log((k * votes + 1 / votes.shape[1]) / (k + 1))
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of most votes (the smallest class among equals)."""
         best = self.predict_proba(X).argmax(1)

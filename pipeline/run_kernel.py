@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels import kernel_matrix, layer_features, plan_kernel
+from kernels import KernelFeatures, kernel_features, kernel_matrix, layer_features, plan_kernel
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.feature_kernels import conjugate_source, module_names
 from pipeline.arithmetic import arithmetic
@@ -23,53 +23,82 @@ BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
 
 
 def kernel(build: Build) -> dict[str, Any]:
-    """Compute one kernel of the run's network on training points, and test x train.
+    """Compute one kernel of the run's network on training points, and every test split x train.
 
-    Writes ``gram.safetensors``: ``train`` (n, n), ``test`` (m, n), their unnormalised diagonals, sample ids and
-    labels; ``spectrum.safetensors``: eigenvalues of the training square, float64, descending.
+    Writes ``gram.safetensors``: ``train`` (n, n), ``test`` (m, n) and any further split of ``kernel.test_splits``,
+    their unnormalised diagonals, sample ids and labels; ``spectrum.safetensors``: eigenvalues of the training square,
+    float64, descending.
     """
     config = build.config
     choice = config.kernel
     data = open_data(config, build.inputs["data"])
     train = data.kernel_inputs("train", choice.n_train)
-    test = data.kernel_inputs("test", choice.n_test)
+    sides = {split: data.kernel_inputs(split, choice.n_test) for split in choice.test_splits}
     with arithmetic(config.numerics) as device:
         network = trained_network(config, data, build.inputs["weights"]).to(device)
-        options: dict[str, Any] = {
-            "kind": choice.kind,
-            "normalize": choice.normalize,
-            "layerwise": choice.layerwise,
-            "precision": choice.precision,
-            "memory": choice.memory,
-        }
-        if choice.kind == "loss_gradient":
-            options["labels"] = train.labels
-        build.say(str(plan_kernel(network, train.inputs, **options)))
-        # Each lands beside its tiles in scratch, so that a killed stage continues from its finished tiles.
-        square = kernel_matrix(network, train.inputs, out=build.scratch / "train.safetensors", **options)
-        cross = kernel_matrix(network, train.inputs, test.inputs, out=build.scratch / "test.safetensors", **options)
-        gram = square.matrix.cpu()
+        make = _sketched_kernels if choice.sketch else _exact_kernels
+        arrays = make(build, network, train, sides)
+        gram = arrays["train"]
         spectrum = kernel_spectrum(gram)
-    arrays = {"train": gram, "test": cross.matrix.cpu()}
-    for name, result, points in (("train", square, train), ("test", cross, test)):
+    for name, points in (("train", train), *sides.items()):
         arrays |= {f"{name}_ids": points.ids, f"{name}_labels": points.labels}
-        if result.diagonal is not None:
-            arrays[f"{name}_diagonal"] = result.diagonal.cpu()
-    for name, part in square.parts.items():
-        arrays[f"train_part.{name}"] = part.cpu()
-    for name, part in cross.parts.items():
-        arrays[f"test_part.{name}"] = part.cpu()
     build.write_tensors("gram.safetensors", arrays)
     build.write_tensors("spectrum.safetensors", {"eigenvalues": spectrum})
     metrics: dict[str, Any] = {
         "kind": choice.kind,
         "n_train": len(gram),
-        "n_test": len(arrays["test"]),
+        "n_test": len(arrays[choice.test_splits[0]]),
         "effective_rank": effective_rank(spectrum),
     }
+    if choice.sketch:
+        metrics["sketch"] = f"{choice.sketch}, {choice.dim} features"
     if data.n_classes:
         metrics["label_alignment"] = target_alignment(gram, train.labels)
     return metrics
+
+
+def _exact_kernels(
+    build: Build, network: nn.Module, train: KernelInputs, sides: dict[str, KernelInputs]
+) -> dict[str, Tensor]:
+    choice = build.config.kernel
+    options: dict[str, Any] = {
+        "kind": choice.kind,
+        "normalize": choice.normalize,
+        "layerwise": choice.layerwise,
+        "precision": choice.precision,
+        "memory": choice.memory,
+    }
+    if choice.kind == "loss_gradient":
+        options["labels"] = train.labels
+    build.say(str(plan_kernel(network, train.inputs, **options)))
+    arrays: dict[str, Tensor] = {}
+    for name, points in (("train", None), *sides.items()):
+        rows = () if points is None else (points.inputs,)
+        # Each lands beside its tiles in scratch, so that a killed stage continues from its finished tiles.
+        found = kernel_matrix(network, train.inputs, *rows, out=build.scratch / f"{name}.safetensors", **options)
+        arrays[name] = found.matrix.cpu()
+        if found.diagonal is not None:
+            arrays[f"{name}_diagonal"] = found.diagonal.cpu()
+        arrays |= {f"{name}_part.{part}": values.cpu() for part, values in found.parts.items()}
+    return arrays
+
+
+def _sketched_kernels(
+    build: Build, network: nn.Module, train: KernelInputs, sides: dict[str, KernelInputs]
+) -> dict[str, Tensor]:
+    choice = build.config.kernel
+    found: dict[str, KernelFeatures] = {}
+    for name, points in (("train", train), *sides.items()):
+        found[name] = kernel_features(
+            network,
+            points.inputs,
+            kind=choice.kind,
+            sketch=choice.sketch,
+            dim=choice.dim,
+            precision=choice.precision,
+        )
+    build.say(f"sketch of {choice.dim} features; expected error {found['train'].about['expected_error']}")
+    return {name: found["train"].gram(None if name == "train" else rows).cpu() for name, rows in found.items()}
 
 
 def features(build: Build) -> dict[str, Any]:

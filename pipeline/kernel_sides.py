@@ -1,0 +1,106 @@
+"""Join a stored kernel with its labels and with what the network itself says about the same points."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from analysis.faithfulness import binary_log_scores
+from analysis.kernel_checks import check_every_class
+from pipeline.artifacts import Artifact
+from pipeline.build import Build
+from pipeline.errors import UserError
+from pipeline.schema import RunConfig
+from pipeline.training import LOGITS
+
+GRAM = "gram.safetensors"
+
+
+@dataclass(frozen=True)
+class KernelSide:
+    """The training points (a square) or one test split (test x train).
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (m, n)
+        Mapped from the artefact, not read.
+    ids, labels : ndarray of int64, shape (m,)
+    network : ndarray, shape (m, C)
+        The network's unnormalised log-probabilities.
+    """
+
+    kernel: Float[np.ndarray, "m n"]
+    ids: Int[np.ndarray, " m"]
+    labels: Int[np.ndarray, " m"]
+    network: Float[np.ndarray, "m C"]
+
+
+def kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
+    """Read the training side and every test split of the run's kernel, in the order of ``kernel.test_splits``.
+
+    Raises
+    ------
+    UserError
+        If the task is no classification, or the weights come without outputs for these points.
+    """
+    config = build.config
+    arrays = mapped_arrays(build.inputs["kernel"].path(GRAM))
+    if not np.issubdtype(arrays["train_labels"].dtype, np.integer):
+        raise UserError("A surrogate classifies; this kernel comes from a regression task.")
+    outputs = network_outputs(config, build.inputs["weights"])
+    sides = {}
+    for name in ("train", *config.kernel.test_splits):
+        ids, labels = np.array(arrays[f"{name}_ids"]), np.array(arrays[f"{name}_labels"])
+        sides[name] = KernelSide(arrays[name], ids, labels, _rows(outputs, name, ids))
+    train = sides.pop("train")
+    check_every_class(train.labels, train.network.shape[1], "the kernel's training points")
+    return train, sides
+
+
+def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Map the arrays of a safetensors file copy-on-write, so that a kernel larger than memory is read by blocks."""
+    kinds = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    return {
+        name: np.memmap(path, kinds[entry["dtype"]], "c", 8 + size + entry["data_offsets"][0], tuple(entry["shape"]))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarray]:
+    """Read the stored outputs of the run's network on whole splits."""
+    name = LOGITS if weights.has(LOGITS) else f"step-{config.weights.step:08d}/{LOGITS}"
+    if not weights.has(name):
+        raise UserError(
+            f"The weights at step {config.weights.step} come without outputs; record them with "
+            "snapshots.record=[weights,logits]."
+        )
+    return weights.arrays(name)
+
+
+def _rows(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> np.ndarray:
+    """Find the outputs of some ids of a split, as log-scores with one column per class."""
+    if f"{split}.logits" not in outputs:
+        known = sorted(name.removesuffix(".logits") for name in outputs if name.endswith(".logits"))
+        raise UserError(f"The network's outputs hold no split {split!r}; they hold {', '.join(known)}.")
+    stored = outputs[f"{split}.ids"]
+    order = np.argsort(stored, kind="stable")
+    place = np.searchsorted(stored, ids, sorter=order)
+    found = order[np.minimum(place, len(order) - 1)]
+    if not np.array_equal(stored[found], ids):
+        raise UserError(f"The kernel's {split} points are not those of the network's outputs; rebuild the kernel.")
+    logits = outputs[f"{split}.logits"][found].astype(np.float64)
+    return binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
+
+
+def finite_or_none(value: Any) -> Any:
+    """Replace NaN by None, which JSON knows."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
