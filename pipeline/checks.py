@@ -24,6 +24,13 @@ _CHOICES = {
     "numerics.memory_format": ("contiguous", "channels_last"),
     "numerics.engine": ("lightning", "ensemble"),
     "weights.source": ("train", "init", "pretrained"),
+    "kernel.kind": ("trntk", "pntk", "conjugate", "embedding", "loss_gradient"),
+    "surrogate.kind": ("glm", "svm", "ridge", "knn"),
+    "surrogate.link": ("ovr", "softmax"),
+    "surrogate.targets": ("labels", "network"),
+    "surrogate.penalty": ("coefficients", "rkhs"),
+    "surrogate.protocol": ("corrected", "published"),
+    "attribution.target": ("predicted", "true"),
     "statistics.quantity": ("auto", "gap", "signed_gap", "prob", "loss", "margin", "top_two"),
     "statistics.on_bad_run": ("error", "drop"),
     "snapshots.schedule": ("log", "epochs", "steps"),
@@ -38,6 +45,9 @@ _AT_LEAST = {
     "seeds.dropout": 0,
     "data.data_seed": 0,
     "allow_missing": 0,
+    "surrogate.draws": 0,
+    "attribution.top": 1,
+    "attribution.dim": 1,
     "training.epochs": 1,
     "training.batch_size": 1,
     "numerics.threads": 1,
@@ -46,6 +56,18 @@ _AT_LEAST = {
     "hardware.tasks_per_node": 1,
 }
 _CLAIMS = {"A1", "A2", "B1", "B2", "B3", "B4"}
+_METHODS = {
+    "kernel",
+    "similarity",
+    "grad_dot",
+    "grad_cos",
+    "trak",
+    "influence",
+    "representer",
+    "embedding",
+    "same_label",
+    "random",
+}
 _IMAGE_MODELS = {"cnn", "resnet18", "vit"}
 _SNAPSHOT_KINDS = {"weights", "logits", "spectra", "kernel"}
 
@@ -82,6 +104,7 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
         yield from _model_problems(config)
     yield from _ensemble_problems(config)
     yield from _statistics_problems(config)
+    yield from _surrogate_problems(config)
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:
         yield f"snapshots.record holds {sorted(unknown)}; it takes {sorted(_SNAPSHOT_KINDS)}."
@@ -141,6 +164,29 @@ def _statistics_problems(config: RunConfig) -> Iterator[str]:
         yield f"statistics.claims holds {sorted(unknown)}; it takes {sorted(_CLAIMS)}."
     if "B4" in statistics.claims and len(statistics.arms) != 2:
         yield "statistics.claims holds B4; name two groups of cells in statistics.arms, from scratch first."
+
+
+def _surrogate_problems(config: RunConfig) -> Iterator[str]:
+    kernel, surrogate, attribution = config.kernel, config.surrogate, config.attribution
+    if kernel.sketch is not None and kernel.sketch not in ("tensorsketch", "countsketch", "rademacher"):
+        yield f"kernel.sketch={kernel.sketch} is not one of tensorsketch, countsketch, rademacher (null: exact)."
+    if kernel.sketch is not None and (kernel.layerwise or not kernel.normalize):
+        yield "kernel.sketch makes one normalised kernel; set kernel.layerwise=false and kernel.normalize=true."
+    if kernel.sketch is not None and kernel.kind not in ("trntk", "pntk"):
+        yield f"kernel.sketch compresses the gradients of trntk and pntk, not kind={kernel.kind}."
+    if not kernel.test_splits:
+        yield "kernel.test_splits is empty; name at least one split, such as test."
+    if surrogate.alpha is None and surrogate.kind != "glm":
+        yield f"surrogate.alpha=null (cross-validation) is for surrogate=glm, not {surrogate.kind}; set a number."
+    if surrogate.alpha is not None and not surrogate.alpha >= 0:
+        yield f"surrogate.alpha={surrogate.alpha} must be at least 0."
+    if surrogate.targets == "network" and surrogate.kind not in ("glm", "ridge"):
+        yield f"surrogate.targets=network needs a regression: glm or ridge, not {surrogate.kind}."
+    unknown = sorted({attribution.method, *attribution.methods} - _METHODS)
+    if unknown:
+        yield f"attribution.methods holds {unknown}; it takes {sorted(_METHODS)}."
+    if surrogate.kind == "knn" and "kernel" in {attribution.method, *attribution.methods}:
+        yield "attribution.method=kernel splits a linear surrogate's logit; surrogate=knn has none, use similarity."
 
 
 def check(config: RunConfig, *, multirun: bool = False) -> None:
