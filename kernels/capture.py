@@ -337,7 +337,7 @@ class Capture:
 
 def _layout_options(use: Use) -> list[str]:
     options: list[str] = []
-    if len(use.shape) > 1 and use.shape[1] == use.batch and use.layout != "second":
+    if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
         options.append("second")
     if use.layout == "batch" and use.shape[0] > use.batch:
         options.append("minor")

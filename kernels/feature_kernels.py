@@ -127,13 +127,29 @@ def embedding_source(model: nn.Module, probe: Inputs, layers: Any, output: Outpu
     def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
         with watch_outputs(model, names) as caught:
             logits = call_logits(model, inputs, output)
-        return logits, {name: torch.cat([x.flatten(1) for x in caught[name]], 1) for name in names}
+        size = batch_size(inputs)
+        rows = {name: [_per_sample(x, size, name).flatten(1) for x in caught[name]] for name in names}
+        return logits, {name: torch.cat(parts, 1) for name, parts in rows.items() if parts}
 
-    ran = extract(probe)[1]
-    silent = [name for name, values in ran.items() if values.shape[1] == 0]
-    if silent:
-        names = [name for name in names if name not in silent]
+    with torch.no_grad():
+        ran = extract(probe)[1]
+    silent = [name for name in names if name not in ran]
+    if silent and layers != "all" and not callable(layers):
+        raise ValueError(f"modules {', '.join(silent)} do not run in the forward pass; leave them out of layers=")
     return FeatureSource(extract)
+
+
+def _per_sample(values: Tensor, size: int, name: str) -> Tensor:
+    """Give an output one row per sample: expand what all samples share, split what was folded into the batch."""
+    if values.ndim and values.shape[0] == size:
+        return values
+    if values.ndim and values.shape[0] == 1:
+        return values.expand(size, *values.shape[1:])
+    if values.ndim and values.shape[0] % size == 0:
+        return values.unflatten(0, (size, -1))
+    raise ValueError(
+        f"module {name!r} returns shape {tuple(values.shape)} for {size} samples: rows are not samples; leave it out"
+    )
 
 
 def module_names(model: nn.Module, layers: Any) -> list[str]:
@@ -256,7 +272,8 @@ def layer_features(
         for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
             with torch.no_grad(), watch_outputs(model, names) as caught:
                 logits = call_logits(model, inputs, output)
-            features = {name: outputs[-1] for name, outputs in caught.items() if outputs}
+            size = rows.stop - rows.start
+            features = {name: _per_sample(outputs[-1], size, name) for name, outputs in caught.items() if outputs}
             if shrink is not None:
                 features = {name: shrink(value) for name, value in features.items()}
             known = None if samples.labels is None else samples.labels[rows]

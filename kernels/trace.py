@@ -248,7 +248,7 @@ class ForwardTrace(TorchFunctionMode):
 def _likely_layout(shape: torch.Size, batch: int) -> str:
     if shape[:1].numel() % batch == 0:
         return "batch"
-    return "second" if shape[1:2] == (batch,) else "shared"
+    return "second" if len(shape) > 2 and shape[1] == batch else "shared"
 
 
 def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
