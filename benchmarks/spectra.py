@@ -1,0 +1,92 @@
+"""Spectra during training: what a full spectrum, a tail's null and a toy run cost, against the obvious way.
+
+    python benchmarks/spectra.py spectrum     Gram eigenvalues against an SVD, and a whole network's weights
+    python benchmarks/spectra.py null         bidiagonal noise against dense noise for a tail's p-values
+    python benchmarks/spectra.py toy          all seeds in one batched product against one torch module per seed
+
+Agreement is printed beside the seconds; times are CPU seconds of this process.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.heavy_tails import simulate_wishart_spectrum
+from analysis.spectra import ks_between, weight_spectrum
+from models.two_layer import TwoLayerNet
+from pipeline.schema_toy import ToyConfig
+from pipeline.toy_study import make_ensemble, train_ensemble
+
+RESNET18 = [(64, 27), *[(64, 576)] * 4, (128, 576), *[(128, 1152)] * 3, (128, 64), (256, 1152), *[(256, 2304)] * 3]
+RESNET18 += [(256, 128), (512, 2304), *[(512, 4608)] * 3, (512, 256), (10, 512)]
+GPT2 = [(50257, 768), (1024, 768), *[(2304, 768), *[(768, 768)] * 4, (3072, 768), (768, 3072)] * 12]
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.process_time()
+    out = function()
+    return out, time.process_time() - start
+
+
+def spectrum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((1500, 1000), (512, 4608), (3072, 768)):
+        weight = torch.randn(shape, generator=generator)
+        ours, fast = timed(lambda weight=weight: weight_spectrum(weight))
+        svd, slow = timed(lambda weight=weight: torch.linalg.svdvals(weight.double()).numpy())
+        gap = np.max(np.abs(ours - svd)) / svd[0]
+        print(f"{shape}: Gram {fast:.2f} s, svdvals {slow:.2f} s, ratio {slow / fast:.1f}, largest gap {gap:.1e}")
+    for name, shapes in (("ResNet-18", RESNET18), ("GPT-2", GPT2)):
+        weights = {shape: torch.randn(shape, generator=generator) for shape in set(shapes)}
+        seconds = {shape: timed(lambda w=w: weight_spectrum(w))[1] for shape, w in weights.items()}
+        print(f"{name}: all {len(shapes)} matrices {sum(seconds[shape] for shape in shapes):.1f} s a snapshot")
+
+
+def null() -> None:
+    generator = np.random.default_rng(0)
+
+    def dense() -> np.ndarray:
+        z = generator.standard_normal((1500, 1000))
+        return np.linalg.eigvalsh(z.T @ z / 1500)
+
+    simulate_wishart_spectrum(1500, 1000, generator)
+    fast, ours = timed(lambda: [simulate_wishart_spectrum(1500, 1000, generator) for _ in range(20)])
+    slow, theirs = timed(lambda: [dense() for _ in range(5)])
+    gap = ks_between(np.concatenate(fast), np.concatenate(slow))
+    print(f"1500 x 1000 noise spectrum: bidiagonal {ours / 20:.3f} s, dense {theirs / 5:.3f} s, KS between {gap:.4f}")
+
+
+def toy() -> None:
+    config = ToyConfig(samples=1000, seeds=list(range(8)), rate=10.0, rate_unit="absolute", steps=200)
+    ensemble = make_ensemble(config)
+    last: list[torch.Tensor] = []
+    _, batched = timed(lambda: train_ensemble(config, ensemble, lambda step, w, v: last.append(w.clone())))
+    width, features = config.shape
+
+    def one(index: int) -> torch.Tensor:
+        net = TwoLayerNet(features, width)
+        with torch.no_grad():
+            net.hidden.weight.copy_(ensemble.hidden[index])
+            net.readout.weight.copy_(ensemble.readout[index][None])
+        optimizer = torch.optim.SGD(net.parameters(), lr=config.rate)
+        x, y = ensemble.inputs[index], ensemble.targets[index]
+        for step in range(config.steps):
+            rows = torch.arange(32) + 32 * (step % 31)
+            optimizer.zero_grad()
+            (0.5 * ((net(x[rows])[:, 0] - y[rows]) ** 2).mean()).backward()
+            optimizer.step()
+        return net.hidden.weight.detach()
+
+    _, loop = timed(lambda: [one(index) for index in range(8)])
+    print(f"8 seeds, n = 1000, 200 steps of SGD32: batched {batched:.1f} s, module loop {loop:.1f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["spectrum", "null", "toy"])
+    torch.set_num_threads(1)
+    {"spectrum": spectrum, "null": null, "toy": toy}[parser.parse_args().what]()
