@@ -168,7 +168,8 @@ class ClassifierModule(pl.LightningModule):
             targets = targets.reshape(outputs.shape)
         else:
             score, seen = "accuracy", predicted_class(outputs.detach())
-        self.metrics[f"{part}_loss"].update(loss.detach(), len(targets))  # type: ignore[operator]
+        # One entry per sample: with nan_strategy="disable" torchmetrics 1.9 drops the weights of an update.
+        self.metrics[f"{part}_loss"].update(loss.detach().expand(len(targets)))  # type: ignore[operator]
         self.metrics[f"{part}_{score}"].update(seen, targets)  # type: ignore[operator]
         return loss
 

@@ -30,8 +30,8 @@ class StackedNetworks:
 
     Attributes
     ----------
-    weights : dict of str to Tensor
-        Parameter name to (m, ...) leaf tensor; frozen parameters take no gradient.
+    weights : dict of str to nn.Parameter
+        Parameter name to (m, ...) tensor; frozen parameters take no gradient.
     buffers : dict of str to Tensor
         Running statistics and the like, (m, ...), updated in place by a pass in training mode.
 
@@ -47,8 +47,8 @@ class StackedNetworks:
             raise ValueError("the network has dropout, whose masks cannot follow each member's own random stream")
         trained = {name: parameter.requires_grad for name, parameter in first.named_parameters()}
         parameters, buffers = stack_module_state(list(networks))
-        self.weights: dict[str, Tensor] = {
-            name: value.detach().to(device).requires_grad_(trained[name]) for name, value in parameters.items()
+        self.weights: dict[str, nn.Parameter] = {
+            name: nn.Parameter(value.detach().to(device), trained[name]) for name, value in parameters.items()
         }
         self.buffers: dict[str, Tensor] = {name: value.detach().to(device) for name, value in buffers.items()}
         # The skeletons hold structure and modes only; every tensor comes from outside.
