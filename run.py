@@ -28,7 +28,7 @@ def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode == RunMode.MULTIRUN
     try:
-        execute(OmegaConf.to_object(config), list(hydra_config.overrides.task), multirun=multirun)
+        execute(OmegaConf.to_object(config), list(hydra_config.overrides.task))
     except UserError as error:
         if multirun:  # the launcher reports it for this job, and the other jobs go on
             raise

@@ -26,6 +26,7 @@ from pipeline.graph import Graph, Node
 from pipeline.owner_lock import owner_lock
 from pipeline.progress import say
 from pipeline.provenance import provenance
+from pipeline.ranks import from_leader, leads, meet
 from pipeline.schema import RunConfig
 from pipeline.tracking import Tracker
 
@@ -95,6 +96,8 @@ class Build:
 
     def write_table(self, name: str, table: pa.Table | Mapping[str, Sequence[Any]]) -> None:
         """Write a Parquet table; a mapping is taken as columns."""
+        if not leads():
+            return
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -106,6 +109,8 @@ class Build:
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write numpy arrays as one safetensors file."""
+        if not leads():
+            return
         from numpy import ascontiguousarray
         from safetensors.numpy import save_file
 
@@ -115,6 +120,8 @@ class Build:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write torch tensors as one safetensors file."""
+        if not leads():
+            return
         from safetensors.torch import save_file
 
         path = self.folder / name
@@ -127,20 +134,30 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
     """Own an artefact's construction folder for the length of a ``with`` block.
 
     Yields None if another process finished it meanwhile. On leaving without an error the artefact is
-    complete; on an error its traceback stays in ``logs/failed.json`` of the construction folder.
+    complete; on an error its traceback stays in ``logs/failed.json`` of the construction folder. Of several
+    ranks the leader owns the folder; the others get a build that reads the same folder and writes nothing.
     """
     folder = store.folder(node.stage.name, node.slug, node.key)
+    if not leads():
+        wanted = from_leader(True)
+        yield Build(node, graph, store, partial_of(folder), **upstream) if wanted else None
+        meet()
+        return
     try:
         with owner_lock(lock_of(folder), say):
             if folder.is_dir():
+                from_leader(False)
                 yield None
+                meet()
                 return
             partial = open_partial(folder)
+            from_leader(True)
             (partial / "config.yaml").write_text(_config_text(node))
             started = time.monotonic()
             build = Build(node, graph, store, partial, **upstream)
             try:
                 yield build
+                meet()
             except Exception as error:
                 _record_failure(partial, error, node.command)
                 raise

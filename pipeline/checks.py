@@ -23,6 +23,7 @@ _CHOICES = {
     "numerics.device": ("cpu", "cuda"),
     "numerics.memory_format": ("contiguous", "channels_last"),
     "numerics.engine": ("lightning", "ensemble"),
+    "numerics.batchnorm": ("per_rank", "sync"),
     "weights.source": ("train", "init", "pretrained"),
     "kernel.kind": ("trntk", "pntk", "conjugate", "embedding", "loss_gradient"),
     "surrogate.kind": ("glm", "svm", "ridge", "knn"),
@@ -53,7 +54,7 @@ _AT_LEAST = {
     "numerics.threads": 1,
     "ensemble.block": 1,
     "hardware.devices": 1,
-    "hardware.tasks_per_node": 1,
+    "numerics.world_size": 1,
 }
 _CLAIMS = {"A1", "A2", "B1", "B2", "B3", "B4"}
 _METHODS = {
@@ -79,7 +80,7 @@ def _value(config: RunConfig, path: str) -> object:
     return value
 
 
-def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
+def _problems(config: RunConfig) -> Iterator[str]:
     for path, choices in _CHOICES.items():
         value = _value(config, path)
         if value not in choices:
@@ -108,17 +109,28 @@ def _problems(config: RunConfig, multirun: bool) -> Iterator[str]:
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:
         yield f"snapshots.record holds {sorted(unknown)}; it takes {sorted(_SNAPSHOT_KINDS)}."
-    hardware = config.hardware
-    if hardware.tasks_per_node != hardware.devices:
+    yield from _rank_problems(config)
+
+
+def _rank_problems(config: RunConfig) -> Iterator[str]:
+    numerics, devices = config.numerics, config.hardware.devices
+    if devices != numerics.world_size:
         yield (
-            f"hardware.tasks_per_node={hardware.tasks_per_node} but hardware.devices={hardware.devices}; they must "
-            "be equal, one task per device."
+            f"hardware.devices={devices} but numerics.world_size={numerics.world_size}; leave devices alone and set "
+            "numerics.world_size: it changes the bits of a training, so it belongs to its address."
         )
-    launched = "SLURM_JOB_ID" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
-    if multirun and hardware.devices > 1 and not launched:
+    if numerics.batchnorm == "sync" and numerics.device == "cpu":
+        yield "numerics.batchnorm=sync works on GPUs only; use per_rank, or model.norm=frozen where the model has it."
+    if numerics.world_size > config.training.batch_size:
         yield (
-            f"hardware.devices={hardware.devices} inside a local multirun trains wrong weights (rank variables leak "
-            "between jobs); use one device per job, SLURM, or torchrun."
+            f"training.batch_size={config.training.batch_size} is the batch over all ranks and cannot be shared by "
+            f"numerics.world_size={numerics.world_size}."
+        )
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        yield (
+            "This process is one of several started by srun or torchrun. Start one (hydra.launcher.tasks_per_node=1) "
+            "and set numerics.world_size; it starts its own ranks while it trains."
         )
 
 
@@ -189,7 +201,7 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
         yield "attribution.method=kernel splits a linear surrogate's logit; surrogate=knn has none, use similarity."
 
 
-def check(config: RunConfig, *, multirun: bool = False) -> None:
+def check(config: RunConfig) -> None:
     """Refuse a configuration that cannot run.
 
     Raises
@@ -197,6 +209,6 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     UserError
         With one sentence per problem.
     """
-    problems: Iterable[str] = list(_problems(config, multirun))
+    problems: Iterable[str] = list(_problems(config))
     if problems:
         raise UserError("\n".join(problems))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +11,8 @@ from pipeline.graph import Graph
 from pipeline.progress import say
 from pipeline.schema import RunConfig
 
-_RANK_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 
-
-def execute(config: RunConfig, overrides: Sequence[str], *, multirun: bool = False) -> Artifact | None:
+def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     """Run one job: show the status, or make the target stage and what it lacks upstream.
 
     Parameters
@@ -24,8 +21,6 @@ def execute(config: RunConfig, overrides: Sequence[str], *, multirun: bool = Fal
         The composed configuration.
     overrides : sequence of str
         The overrides that composed it, as typed.
-    multirun : bool
-        Whether the job is one of a sweep.
 
     Returns
     -------
@@ -37,7 +32,7 @@ def execute(config: RunConfig, overrides: Sequence[str], *, multirun: bool = Fal
     UserError
         When the input is at fault.
     """
-    check(config, multirun=multirun)
+    check(config)
     store, graph = Store(Path(config.paths.store)), Graph(overrides)
     if config.stage == "status":
         from pipeline.status import show_status
@@ -53,18 +48,7 @@ def execute(config: RunConfig, overrides: Sequence[str], *, multirun: bool = Fal
         allow_missing=config.allow_missing,
         rebuild=set(config.rebuild),
     )
-    try:
-        artifact = puller.pull(graph.resolve(config.stage, config))
-    finally:
-        _forget_ranks()
+    artifact = puller.pull(graph.resolve(config.stage, config))
     page = artifact.folder / "report.html"
     say(f"done: {page if page.exists() else artifact.folder}")
     return artifact
-
-
-def _forget_ranks() -> None:
-    """Drop rank variables that a trainer set: the next job of a sweep must not take itself for a rank."""
-    if "SLURM_JOB_ID" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
-        return
-    for name in _RANK_VARIABLES:
-        os.environ.pop(name, None)

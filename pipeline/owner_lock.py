@@ -57,7 +57,12 @@ def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2
             told = True
         time.sleep(poll_seconds)
     try:
-        record = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        record = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "job": os.environ.get("SLURM_JOB_ID"),
+            "started": time.time(),
+        }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(record).encode(), 0)
         yield

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _PLAIN_SECONDS = 10.0
+_NOTE = "progress.json"
 
 
 def say(message: str) -> None:
@@ -43,3 +47,32 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
             left = (now - started) / count * (total - count)
             say(f"  {label}: {count}/{total}, about {left:.0f} s left")
             said = now
+
+
+def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left: float | None) -> None:
+    """Leave a note in a construction folder's scratch on how far its stage is, for ``stage=status``.
+
+    Parameters
+    ----------
+    scratch : Path
+        Deleted when the artefact is complete, and the note with it.
+    done, total : int
+        Units of work.
+    text : str
+        What to show, such as ``epoch 3/10``.
+    seconds_left : float or None
+        Estimated at the time of writing.
+    """
+    path = scratch / _NOTE
+    written = path.with_suffix(".writing")
+    note = {"done": done, "total": total, "text": text, "seconds_left": seconds_left, "written": time.time()}
+    written.write_text(json.dumps(note))
+    os.replace(written, path)
+
+
+def read_progress(scratch: Path) -> dict[str, Any] | None:
+    """Read the note of a stage under construction; None where there is none."""
+    try:
+        return json.loads((scratch / _NOTE).read_text())
+    except FileNotFoundError:
+        return None

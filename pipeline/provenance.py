@@ -35,12 +35,19 @@ def _git(*arguments: str) -> bytes | None:
 
 
 @cache
+def current_commit() -> str | None:
+    """Commit of the code that runs; None outside a git checkout."""
+    commit = _git("rev-parse", "HEAD")
+    return commit.decode().strip() if commit else None
+
+
+@cache
 def code_state() -> dict[str, str | None]:
     """Commit, hash of uncommitted changes and hash of the lock file; None where they cannot be had."""
-    commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    diff = _git("diff", "HEAD")
     lock = ROOT / "requirements.lock"
     return {
-        "commit": commit.decode().strip() if commit else None,
+        "commit": current_commit(),
         "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
     }

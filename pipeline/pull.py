@@ -11,6 +11,7 @@ from pipeline.artifacts import Artifact, Store, write_json
 from pipeline.build import Build, Gathered, construction
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.graph import Graph, Member, Node
+from pipeline.launch import run_on_ranks, wants_ranks
 from pipeline.progress import say
 from pipeline.stages import load_function
 from pipeline.tracking import stage_tracker
@@ -168,6 +169,9 @@ class Puller:
         return Artifact(self.folder(node))
 
     def _call(self, build: Build) -> None:
+        if wants_ranks(build):
+            write_json(build.folder / "metrics.json", run_on_ranks(build))
+            return
         with stage_tracker(build) as tracker:
             metrics = load_function(build.node.stage.function)(build)
             if build.missing:

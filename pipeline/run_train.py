@@ -18,6 +18,7 @@ from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.datamodules import DataModule
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights
+from pipeline.ranks import leads
 from pipeline.schema import RunConfig
 from pipeline.training import LOGITS, make_module, replay, train_classifier
 
@@ -115,6 +116,8 @@ def _writer(build: Build, data: TrainingData, tracked: Build) -> SnapshotWriter:
 
 def _publish(sibling: Build, writer: SnapshotWriter) -> None:
     writer.publish(sibling.folder)
+    if not leads():
+        return
     metrics = {"snapshots": len(writer.steps), "record": sorted(sibling.config.snapshots.record)}
     write_json(sibling.folder / "metrics.json", metrics)
 

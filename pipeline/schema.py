@@ -150,6 +150,8 @@ class RunConfig:
     """Keys of artefacts to delete and make again."""
     cells: dict[str, Any] = field(default_factory=dict)
     cells_limit: int | None = None
+    watch: float | None = None
+    """With stage=status: seconds between two looks at the store, until everything is done or failed."""
     wants: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import Artifact, Store
+from pipeline.artifacts import SCRATCH, Artifact, Store, lock_of, partial_of
 from pipeline.graph import Graph, Node
-from pipeline.provenance import code_state
+from pipeline.owner_lock import current_owner
+from pipeline.progress import read_progress
+from pipeline.provenance import current_commit
 from pipeline.pull import every_node
 from pipeline.schema import RunConfig
 from pipeline.stages import STAGES
 
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
+_LIVE_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -25,14 +35,20 @@ class Row:
     note: str
 
 
-def rows_of(graph: Graph, store: Store, config: RunConfig) -> Iterator[Row]:
-    """State of every artefact that the experiment's report (or single run) rests on, upstream first."""
+def nodes_of(graph: Graph, config: RunConfig) -> list[Node]:
+    """Every artefact that the experiment's report (or single run) rests on, upstream first."""
     target = graph.resolve("report" if config.wants else "train", config)
     order = {name: i for i, name in enumerate(STAGES)}
-    for node in sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug)):
-        folder = store.folder(node.stage.name, node.slug, node.key)
-        state = store.state(folder)
-        yield Row(node, state, _note(store, node, state))
+    return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
+
+
+def rows_of(nodes: Sequence[Node], store: Store) -> list[Row]:
+    """Look up the state of every artefact."""
+    rows = []
+    for node in nodes:
+        state = store.state(store.folder(node.stage.name, node.slug, node.key))
+        rows.append(Row(node, state, _note(store, node, state)))
+    return rows
 
 
 def _note(store: Store, node: Node, state: str) -> str:
@@ -40,38 +56,105 @@ def _note(store: Store, node: Node, state: str) -> str:
     if state == "failed":
         return store.failure(folder)["error"].strip().splitlines()[-1]
     if state == "done":
-        made_at, here = Artifact(folder).provenance.get("commit"), code_state()["commit"]
+        made_at, here = Artifact(folder).provenance.get("commit"), current_commit()
         if made_at and here and made_at != here:
             return f"made at commit {made_at[:7]}, same stage VERSION"
         return ""
-    return node.command if state in ("missing", "partial") else ""
+    progress = read_progress(partial_of(folder) / SCRATCH)
+    if state == "running":
+        return ", ".join(filter(None, [_pace(progress), _place(current_owner(lock_of(folder)) or {})]))
+    stopped = f"stopped in {progress['text']}; continue: " if progress else ""
+    return stopped + node.command
+
+
+def _pace(progress: dict[str, Any] | None) -> str:
+    if progress is None:
+        return ""
+    left = progress["seconds_left"]
+    if left is None:
+        return str(progress["text"])
+    return f"{progress['text']}, about {max(0.0, left - (time.time() - progress['written'])):.0f} s left"
+
+
+def _place(owner: dict[str, Any]) -> str:
+    if not owner:
+        return ""
+    return f"{owner['host']} job {owner['job']}" if owner.get("job") else f"{owner['host']} process {owner['pid']}"
 
 
 def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
-    """Print the table, a count per state, and the traceback of each failure."""
+    """Print the table, a count per state, and the traceback of each failure; with ``watch``, live."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(width=None if "COLUMNS" in os.environ or os.isatty(1) else 160, soft_wrap=False)
-    table = Table(title=f"{config.experiment_name} in {store.root}", title_justify="left")
-    for column in ("stage", "artefact", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("note or command", overflow="fold")
-    rows = list(rows_of(graph, store, config))
-    for row in rows:
-        table.add_row(
-            row.node.stage.name,
-            f"{row.node.slug}-{row.node.key}",
-            Text(row.state, style=_COLOURS[row.state]),
-            Text(row.note),
-        )
-    console.print(table)
-    counts = {state: sum(row.state == state for row in rows) for state in _COLOURS}
-    console.print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    nodes = nodes_of(graph, config)
+    title = f"{config.experiment_name} in {store.root}"
+    if config.watch is not None:
+        rows = _watch(console, title, lambda: rows_of(nodes, store), config.watch)
+    else:
+        rows = rows_of(nodes, store)
+        console.print(_table(title, rows))
+    console.print(_counts(rows))
     for row in rows:
         if row.state == "failed":
             failure = store.failure(store.folder(row.node.stage.name, row.node.slug, row.node.key))
             console.print(f"\n[red]{row.node.stage.name} {row.node.slug}-{row.node.key}[/red]")
             console.print(Text(failure["traceback"]))
             console.print(Text(f"again: {failure['command']}"))
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    counts = Counter(row.state for row in rows)
+    return ", ".join(f"{counts[state]} {state}" for state in _COLOURS if counts[state])
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for column in ("stage", "artefact", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("note or command", overflow="fold")
+    for row in rows:
+        state = Text(row.state, style=_COLOURS[row.state])
+        table.add_row(row.node.stage.name, f"{row.node.slug}-{row.node.key}", state, Text(row.note))
+    return table
+
+
+def _watch(console: Any, title: str, look: Callable[[], list[Row]], seconds: float) -> list[Row]:
+    """Show a live table until everything is done or failed, or the user interrupts."""
+    from rich.live import Live
+
+    rows = look()
+    with Live(_overview(title, rows), console=console, auto_refresh=False) as live:
+        try:
+            while any(row.state in ("running", "missing", "partial") for row in rows):
+                time.sleep(seconds)
+                rows = look()
+                live.update(_overview(title, rows), refresh=True)
+        except KeyboardInterrupt:
+            pass
+    return rows
+
+
+def _overview(title: str, rows: Sequence[Row]) -> Group:
+    """Counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    totals = Table(title=title, title_justify="left")
+    totals.add_column("stage")
+    for state, colour in _COLOURS.items():
+        totals.add_column(state, justify="right", style=colour)
+    for stage in dict.fromkeys(row.node.stage.name for row in rows):
+        counts = Counter(row.state for row in rows if row.node.stage.name == stage)
+        totals.add_row(stage, *(str(counts[state] or "") for state in _COLOURS))
+    moving = [row for row in rows if row.state == "failed"] + [row for row in rows if row.state == "running"]
+    parts: list[Any] = [totals]
+    if moving:
+        parts.append(_table(f"failed and running ({len(moving)})", moving[:_LIVE_ROWS]))
+    parts.append(Text(_counts(rows)))
+    return Group(*parts)

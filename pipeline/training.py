@@ -17,18 +17,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+
 from models.classifier_module import ClassifierModule
 from pipeline.arithmetic import arithmetic, network_dtype
 from pipeline.batch_order import BatchOrder
 from pipeline.batches import EvaluationBatches, TrainingBatches, TrainingData
 from pipeline.callbacks.history import History, Row, write_history
-from pipeline.callbacks.progress import TrainingProgress
+from pipeline.callbacks.progress import ProgressNote, TrainingProgress
 from pipeline.callbacks.resume import ReseedEachStep, ResumeCheckpoint
 from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.errors import UserError
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, save_weights
 from pipeline.progress import say
+from pipeline.ranks import from_leader, leads, meet, several
 from pipeline.schema import RunConfig
 
 LOGITS = "logits.safetensors"
@@ -140,12 +143,12 @@ def train_classifier(
         batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)
         module = make_module(model, data, config, len(order))
         _check_padding(model, data)
-        if module.initial is not None:
+        if module.initial is not None and leads():
             save_weights(module.initial, work / INITIAL)
 
         checkpoint = ResumeCheckpoint(scratch / "checkpoints")
         history = History(on_epoch)
-        callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint]
+        callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint, ProgressNote(scratch)]
         if snapshots is not None:
             snapshots.plan(config.training.epochs * len(order), len(order))
             callbacks.append(snapshots)
@@ -154,18 +157,21 @@ def train_classifier(
             callbacks.append(TrainingProgress(label, history))
         resumed_from = _fit(module, batches, _validation(data, dtype, config), config, callbacks, checkpoint.path, work)
 
-        module.to(device)
-        arrays = split_outputs(module, data, data.splits, memory_format=numerics.memory_format)
-        save_file(arrays, work / LOGITS)
-        digest = save_weights(module.model, work / WEIGHTS)
-        write_history(history.rows, work / HISTORY)
-        shutil.rmtree(checkpoint.path.parent)
-        metrics = {
-            **scores(module, arrays),
-            "steps": config.training.epochs * len(order),
-            "epochs": config.training.epochs,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }
+        digest, metrics = "", {}
+        if leads():
+            module.to(device)
+            arrays = split_outputs(module, data, data.splits, memory_format=numerics.memory_format)
+            save_file(arrays, work / LOGITS)
+            digest = save_weights(module.model, work / WEIGHTS)
+            write_history(history.rows, work / HISTORY)
+            shutil.rmtree(checkpoint.path.parent)
+            metrics = {
+                **scores(module, arrays),
+                "steps": config.training.epochs * len(order),
+                "epochs": config.training.epochs,
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            }
+        metrics, digest = from_leader((metrics, digest))
         return TrainingOutcome(metrics, history.rows, digest, resumed_from)
 
 
@@ -207,7 +213,8 @@ def replay(
             f"stored ones ({expected_sha256[:12]}): this machine's arithmetic differs from the one that trained "
             "them. Take snapshots where the weights were trained, or rebuild the training here."
         )
-    shutil.rmtree(work)
+    if leads():
+        shutil.rmtree(work)
     return outcome
 
 
@@ -230,8 +237,12 @@ def _fit(
     precision: Any = "32-true" if config.numerics.precision == "tf32" else config.numerics.precision
     trainer = pl.Trainer(
         accelerator="gpu" if config.numerics.device == "cuda" else "cpu",
-        devices=config.hardware.devices,
-        strategy=config.hardware.strategy,
+        devices=config.numerics.world_size if several() else 1,
+        strategy="ddp" if several() else "auto",
+        # Ranks are ours to start (pipeline/launch.py), and a requeue is submitit's: without this, Lightning would
+        # take a SLURM job for a rank of its own and requeue it on a signal of its own.
+        plugins=TorchElasticEnvironment() if several() else LightningEnvironment(),
+        sync_batchnorm=several() and config.numerics.batchnorm == "sync",
         precision=precision,
         max_epochs=config.training.epochs,
         gradient_clip_val=config.training.gradient_clip,
@@ -266,9 +277,10 @@ def _read(checkpoint: Path) -> dict[str, Any]:
 
 def _start_over_if_snapshots_are_lost(checkpoint: Path, snapshots: SnapshotWriter) -> None:
     """Drop a checkpoint that lies beyond snapshots that were never taken, such as ones asked for after a kill."""
-    if checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
+    if leads() and checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
         say("  training starts over: the interrupted run did not record all snapshots that are now asked for")
         checkpoint.unlink()
+    meet()
 
 
 def _check_padding(model: nn.Module, data: TrainingData) -> None:
@@ -296,6 +308,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
             warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
+            warnings.filterwarnings("ignore", "The `srun` command is available")  # ranks are ours to start
+            warnings.filterwarnings("ignore", ".*`self.log.*sync_dist=True`")  # torchmetrics has synchronised already
             yield
     finally:
         logger.setLevel(level)

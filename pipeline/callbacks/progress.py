@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.callbacks.history import History, Row
-from pipeline.progress import say
+from pipeline.progress import note_progress, say
 
 _PLAIN_SECONDS = 1.0
+_NOTE_SECONDS = 2.0
 
 
 def describe_epoch(row: Row, epochs: int) -> str:
@@ -72,3 +74,36 @@ class TrainingProgress(pl.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class ProgressNote(pl.Callback):
+    """Keep a note in scratch on how far training is: ``stage=status`` reads it from another process or node.
+
+    Parameters
+    ----------
+    scratch : Path
+        Of the artefact under construction.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._noted = -_NOTE_SECONDS
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; a resumed run has done steps that cost it no time."""
+        self._started, self._first = time.monotonic(), trainer.global_step
+        self._note(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Renew the note every few seconds."""
+        if time.monotonic() - self._noted >= _NOTE_SECONDS:
+            self._note(trainer)
+
+    def _note(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._noted = time.monotonic()
+        step, steps, epochs = trainer.global_step, int(trainer.estimated_stepping_batches), trainer.max_epochs or 0
+        pace = (self._noted - self._started) / (step - self._first) if step > self._first else None
+        left = None if pace is None else pace * (steps - step)
+        note_progress(self._scratch, step, steps, f"epoch {min(trainer.current_epoch + 1, epochs)}/{epochs}", left)

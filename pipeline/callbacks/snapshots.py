@@ -23,6 +23,7 @@ from pipeline.batches import TrainingData, cast
 from pipeline.errors import UserError
 from pipeline.evaluation import split_outputs
 from pipeline.networks import cpu_weights
+from pipeline.ranks import from_leader, leads, share_buffers
 from pipeline.schema import SnapshotsConfig
 from pipeline.snapshot_schedule import snapshot_steps
 from pipeline.weight_matrices import weight_matrices
@@ -127,7 +128,9 @@ class SnapshotWriter(pl.Callback):
         self._record(trainer, pl_module, trainer.global_step)
 
     def publish(self, folder: Path) -> None:
-        """Move all snapshots into a finished artefact's folder and list them in ``steps.json``."""
+        """Move all snapshots into a finished artefact's folder and list them in ``steps.json``; the leader's work."""
+        if not leads():
+            return
         rows = []
         for entry in sorted(self.folder.iterdir()):
             if entry.is_dir():
@@ -136,16 +139,16 @@ class SnapshotWriter(pl.Callback):
         _write_json(folder / "steps.json", rows)
 
     def _record(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
-        if step not in self.steps or not trainer.is_global_zero:
-            return
         final = self.folder / step_folder(step)
-        if final.exists():
+        if step not in self.steps or from_leader(final.exists()):
             return
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
         rate = self._rate if step == self._total else float(trainer.optimizers[0].param_groups[0]["lr"])
         with undisturbed():
             files = self._take(module)
+        if not leads():
+            return
         written = self.folder / f"{final.name}.writing"
         shutil.rmtree(written, ignore_errors=True)
         written.mkdir()
@@ -158,6 +161,7 @@ class SnapshotWriter(pl.Callback):
 
     def _take(self, module: ClassifierModule) -> dict[str, dict[str, Tensor]]:
         network = copy.deepcopy(module.model).eval()
+        share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
         files: dict[str, dict[str, Tensor]] = {}
         if "weights" in self.config.record:
             files["weights"] = cpu_weights(network)
@@ -181,7 +185,7 @@ class SnapshotWriter(pl.Callback):
         rows = probe_rows(self.data.size("train"), self.config.probe)
         batch = self.data.batch("train", rows)
         path = self.folder / "probe.safetensors"
-        if not path.exists():
+        if leads() and not path.exists():
             kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
             save_file(kept, written)

@@ -61,7 +61,7 @@ def test_every_data_field_is_located_by_identity_or_hashed():
     ("overrides", "words"),
     [
         (("seed=-1",), "seed=-1 is below 0"),
-        (("hardware.devices=2",), "hardware.tasks_per_node=1 but hardware.devices=2"),
+        (("hardware.devices=2",), "hardware.devices=2 but numerics.world_size=1; leave devices alone"),
         (("model=gpt2_tiny",), "reads texts, but data=fashion_mnist holds image rows"),
         (("data=tweets", "model=resnet18"), "reads images, but data=.* holds text rows"),
         (("stage=trian",), "There is no stage 'trian'"),
@@ -88,13 +88,12 @@ def test_unknown_keys_wrong_types_and_unknown_choices_fail_at_composition(overri
         compose_run((override,))
 
 
-def test_several_devices_in_a_local_multirun_are_refused(monkeypatch):
-    for name in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    config = compose_run(("hardware.devices=2", "hardware.tasks_per_node=2"))
+def test_a_pipeline_started_once_per_rank_is_refused(monkeypatch):
+    config = compose_run(("numerics.world_size=2",))
     check(config)
-    with pytest.raises(UserError, match="inside a local multirun trains wrong weights"):
-        check(config, multirun=True)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(UserError, match="one of several started by srun or torchrun"):
+        check(config)
 
 
 def test_seed_zero_is_a_seed_and_streams_follow_it():

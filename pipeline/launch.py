@@ -1,0 +1,173 @@
+"""Run one stage on several ranks: ``torch.distributed.run`` starts them, for this artefact and no longer.
+
+The process that owns the artefact waits and is no rank itself. So a single run, a job of a sweep and a task of SLURM
+all start their ranks in the same way, no rank variable outlives a job, and no rank re-runs the command line.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import Artifact, Store, write_json
+from pipeline.build import Build
+from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.schema import RunConfig
+from pipeline.schema_models import MODEL_SCHEMAS
+from pipeline.stages import load_function
+
+ON_RANKS = ("train", "snapshots", "kernel")
+"""Stages that share their work between ``numerics.world_size`` ranks."""
+_INHERITED = (
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_",
+    "TORCHELASTIC",
+)
+_JOB, _RESULT, _FAILURE = "rank-job.json", "rank-result.json", "rank-{}-failed.json"
+_PR_SET_PDEATHSIG = 1
+_PATIENCE = datetime.timedelta(days=2)
+
+
+def wants_ranks(build: Build) -> bool:
+    """Whether the stage runs on several ranks."""
+    return build.config.numerics.world_size > 1 and build.node.stage.name in ON_RANKS
+
+
+def run_on_ranks(build: Build) -> dict[str, Any]:
+    """Run the stage's function on every rank and return the leader's metrics.
+
+    Raises
+    ------
+    UserError
+        What the first failing rank raised, where its user is at fault.
+    RuntimeError
+        Any other failure, with the traceback of the first failing rank.
+    """
+    size, logs = build.config.numerics.world_size, build.logs
+    job = {
+        "config": dataclasses.asdict(build.config),
+        "stage": build.node.stage.name,
+        "key": build.node.key,
+        "overrides": list(build.node.overrides),
+        "store": str(build.store.root),
+        "folder": str(build.folder),
+        "inputs": {role: str(artifact.folder) for role, artifact in build.inputs.items()},
+    }
+    write_json(logs / _JOB, job)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
+    command += ["-m", "pipeline.launch", str(logs / _JOB)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
+    root = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    environment.setdefault("OMP_NUM_THREADS", str(build.config.numerics.threads))
+    build.say(f"{size} ranks")
+    # Its own session: a signal that SLURM sends to all processes of a task must reach this one alone, which then ends
+    # the ranks in good order.
+    ranks = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_follow_parent)
+    try:
+        code = ranks.wait()
+    except BaseException:
+        ranks.terminate()
+        ranks.wait()
+        raise
+    if code != 0:
+        raise _first_failure(logs, code)
+    return json.loads((logs / _RESULT).read_text())
+
+
+def _follow_parent() -> None:
+    """Have the kernel end this process when its parent dies: a killed job must leave no rank that still writes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _first_failure(logs: Path, code: int) -> Exception:
+    records = sorted(logs.glob(_FAILURE.format("*")), key=lambda path: path.stat().st_mtime)
+    if not records:
+        return RuntimeError(f"A rank ended with code {code} and left no traceback; its output is above.")
+    record = json.loads(records[0].read_text())
+    if record["user_error"]:
+        return UserError(record["message"])
+    return RuntimeError(f"{record['rank']} failed:\n{record['traceback']}")
+
+
+def config_from(values: dict[str, Any]) -> RunConfig:
+    """Rebuild a configuration from ``dataclasses.asdict`` of one, checked against the schema."""
+    from omegaconf import OmegaConf
+
+    schema = OmegaConf.structured(RunConfig(model=MODEL_SCHEMAS[values["model"]["name"]]()))
+    return OmegaConf.to_object(OmegaConf.merge(schema, values))  # type: ignore[return-value]
+
+
+def rank_build(job: dict[str, Any]) -> Build:
+    """Rebuild the build of a job file; the owner lock stays with the process that wrote it.
+
+    Raises
+    ------
+    RuntimeError
+        If the configuration gives another address here than there.
+    """
+    config = config_from(job["config"])
+    graph, store = Graph(job["overrides"]), Store(Path(job["store"]))
+    node = graph.resolve(job["stage"], config, job["overrides"])
+    if node.key != job["key"]:
+        raise RuntimeError(f"{job['stage']} has address {node.key} on this rank but {job['key']} in the job")
+    inputs = {role: Artifact(Path(folder)) for role, folder in job["inputs"].items()}
+    return Build(node, graph, store, Path(job["folder"]), inputs)
+
+
+def main(path: Path) -> None:
+    """Be one rank: join the group, run the stage, leave together."""
+    import torch
+
+    from pipeline.ranks import leads, meet
+    from pipeline.tracking import stage_tracker
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    job = json.loads(path.read_text())
+    rank = int(os.environ["RANK"])
+    try:
+        build = rank_build(job)
+        on_gpu = build.config.numerics.device == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+        function = load_function(build.node.stage.function)
+        if leads():
+            with stage_tracker(build) as tracker:
+                metrics = function(build)
+                tracker.log(metrics)
+            write_json(path.with_name(_RESULT), metrics)
+        else:
+            function(build)
+        meet()
+        torch.distributed.destroy_process_group()
+    except Exception as error:
+        record = {
+            "rank": f"rank {rank}",
+            "message": str(error),
+            "user_error": isinstance(error, UserError),
+            "traceback": traceback.format_exc(),
+        }
+        write_json(path.with_name(_FAILURE.format(rank)), record)
+        # At once: the other ranks wait in a collective that this one will never join.
+        sys.stdout.flush()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,61 @@
+"""Which of several processes this one is, while a stage runs on ranks of ``torch.distributed``.
+
+Outside a process group every process leads. Only the leader writes; imports torch only where it is loaded already.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Value = TypeVar("Value")
+
+
+def several() -> bool:
+    """Whether this process is one of several ranks."""
+    # Ranks initialise their group before anything else; a process without torch cannot be in one.
+    if "torch" not in sys.modules:
+        return False
+    from torch import distributed
+
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def leads() -> bool:
+    """Whether this process writes: rank 0, or the only process there is."""
+    if not several():
+        return True
+    from torch import distributed
+
+    return distributed.get_rank() == 0
+
+
+def from_leader(value: Value) -> Value:
+    """Give every rank the leader's value; the other ranks' own are ignored."""
+    if not several():
+        return value
+    from torch import distributed
+
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def meet() -> None:
+    """Wait for all ranks, if there are several."""
+    if several():
+        from torch import distributed
+
+        distributed.barrier()
+
+
+def share_buffers(network: nn.Module) -> None:
+    """Give every rank the leader's buffers, such as the running statistics of batch normalisation."""
+    if several():
+        from torch import distributed
+
+        for buffer in network.buffers():
+            distributed.broadcast(buffer, src=0)
