@@ -103,7 +103,9 @@ def _pictures(
         low=place.get(metrics["onset_low"], NO_ONSET),
         high=place.get(metrics["onset_high"], NO_ONSET),
     )
-    nc1 = np.nanmean(np.array([[row["nc1"] for row in run] for run in collapse], dtype=float), axis=0)
+    by_layer = np.array([[row["nc1"] for row in run] for run in collapse], dtype=float)
+    known = np.isfinite(by_layer).any(axis=0)
+    nc1 = np.where(known, np.nansum(by_layer, axis=0) / np.maximum(np.isfinite(by_layer).sum(axis=0), 1), np.nan)
     variance = {layer: curves[f"explained_variance.{layer}"] for layer in layers}
     points = [{**row, "epoch": f"run {i}"} for i, run in enumerate(collapse) for row in run]
     return [

@@ -1,0 +1,46 @@
+"""Run one stage function on made-up upstream artefacts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from pipeline.artifacts import Artifact, Store, complete, open_partial, write_json
+from pipeline.build import Build, Gathered
+from pipeline.cells import compose_run
+from pipeline.graph import Graph
+from pipeline.schema import RunConfig
+
+
+def made_up_artifact(
+    folder: Path, files: Mapping[str, Mapping[str, np.ndarray]], metrics: Mapping[str, Any]
+) -> Artifact:
+    """Finish an artefact that holds safetensors files and metrics."""
+    partial = open_partial(folder)
+    for name, arrays in files.items():
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / name)
+    write_json(partial / "metrics.json", dict(metrics))
+    return complete(folder, {"stage": folder.parent.name, "key": "0" * 12, "version": 1}, {})
+
+
+def run_on(
+    tmp_path: Path,
+    stage: Callable[[Build], dict[str, Any]],
+    config: RunConfig,
+    inputs: Mapping[str, Artifact],
+    name: str = "made-up",
+) -> Gathered:
+    """Run a stage function and finish its artefact, as the pipeline does."""
+    graph = Graph()
+    node = dataclasses.replace(graph.resolve("prepare", compose_run(("data=parabola",))), config=config)
+    folder = tmp_path / stage.__name__ / f"{name}-000000000000"
+    build = Build(node, graph, Store(tmp_path), open_partial(folder), dict(inputs))
+    write_json(build.folder / "metrics.json", stage(build))
+    artifact = complete(folder, {"stage": stage.__name__, "key": "0" * 12, "version": 1}, {})
+    return Gathered({"seed": "0"}, config, artifact, "python run.py")

@@ -1,0 +1,135 @@
+"""Stage ``shift`` on made-up embeddings of real text files: tests, controls, report, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts import Store
+from pipeline.cells import compose_run
+from pipeline.datamodules import DataModule
+from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.pull import Puller
+from pipeline.report_blocks import Picture, Table, Verdict
+from pipeline.report_shift import section
+from pipeline.run_shift import shift
+from tests.pipeline.stage_cases import made_up_artifact, run_on
+
+WORDS = "train loss seed layer kernel stage model weight rank draw figure table".split()
+
+
+def write_csv(path, n, seed, blank):
+    rng = np.random.default_rng(seed)
+    lines = ["text,label"]
+    for i in range(n):
+        text = " ".join(rng.choice(WORDS, rng.integers(5, 9))) + f" {seed}{i}"
+        lines.append(f'"{text}{" " if blank else ""}",{i % 2}')
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shift")
+    write_csv(folder / "p.csv", 160, 1, blank=True)
+    write_csv(folder / "m.csv", 60, 2, blank=False)
+    overrides = (
+        "data=texts",
+        "data.path.format=csv",
+        f"data.path.train={folder}/p.csv",
+        f"data.path.test={folder}/m.csv",
+        "data.split.val=0.0",
+        f"paths.cache={folder}/cache",
+    )
+    config, graph = compose_run(overrides), Graph(overrides)
+    prepared = Puller(Store(folder), graph).pull(graph.resolve("prepare", config))
+    config = dataclasses.replace(
+        config,
+        shift=dataclasses.replace(
+            config.shift,
+            per_side=40,
+            permutations=39,
+            redraws=2,
+            components=3,
+            null_draws=4,
+            power_sizes=[20],
+            power_draws=3,
+            probe_sizes=[30],
+            probe_redraws=2,
+        ),
+        features=dataclasses.replace(config.features, layers=["penultimate"], splits=["train", "test"]),
+    )
+    return config, prepared
+
+
+def embeddings(tmp_path, config, prepared, gap=1.0):
+    data = DataModule.load(prepared.folder, config.data, tmp_path / "cache")
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, moved in (("train", 0.0), ("test", gap)):
+        labels = data.labels(split).numpy()
+        rows = rng.standard_normal((len(labels), 4)) + moved
+        rows[:, 0] += 2.0 * np.clip(labels, 0, 1)
+        arrays |= {
+            f"{split}.penultimate": rows.astype(np.float32),
+            f"{split}.ids": data.ids(split).numpy(),
+            f"{split}.labels": labels,
+        }
+    return made_up_artifact(
+        tmp_path / "features" / "f-000000000000", {"features.safetensors": arrays}, {"layers": ["penultimate"]}
+    )
+
+
+@pytest.fixture(scope="module")
+def member(sources, tmp_path_factory):
+    config, prepared = sources
+    folder = tmp_path_factory.mktemp("run")
+    return run_on(folder, shift, config, {"data": prepared, "features": embeddings(folder, config, prepared)})
+
+
+def test_a_planted_shift_is_found_and_the_null_is_not(member):
+    rows = member.artifact.table("tests.parquet").to_pylist()
+    mmd = {(row["pair"], row["redraw"]): row["p"] for row in rows if row["test"] == "MMD²" and not row["class"]}
+    assert mmd["P-M", 0] == mmd["P-M", 1] == 1 / 40
+    assert max(mmd["P-P'", 0], mmd["P-P'", 1]) > 0.05
+    cues = [row for row in rows if row["representation"] == "cues" and row["pair"] == "P-M"]
+    assert min(row["auc"] for row in cues) > 0.95, "the planted trailing blank is a surface cue"
+    assert {row["class"] for row in rows} == {"", "0", "1"}
+    assert member.artifact.metrics["rows_a_side"] == 40
+    assert member.artifact.metrics["class_counts"] == {"0": 20, "1": 20}
+
+
+def test_no_text_leaves_the_stage(member):
+    for name in member.artifact.manifest["files"]:
+        assert b"kernel stage" not in member.artifact.path(name).read_bytes()
+        assert b"weight rank" not in member.artifact.path(name).read_bytes()
+
+
+def test_a_second_run_writes_the_same_bytes(member, sources, tmp_path):
+    config, prepared = sources
+    inputs = {"data": prepared, "features": embeddings(tmp_path, config, prepared)}
+    again = run_on(tmp_path, shift, config, inputs)
+    assert again.artifact.manifest["files"] == member.artifact.manifest["files"]
+
+
+def test_section_leads_with_the_cues(member):
+    shown = section([member], member.config)
+    assert "surface cues separate the sides as well" in shown.findings[0]
+    assert sum(isinstance(block, Picture) for block in shown.blocks) == 7
+    assert sum(isinstance(block, Verdict) for block in shown.blocks) == 3
+    assert any(isinstance(block, Table) for block in shown.blocks)
+
+
+def test_unknown_layers_and_splits_are_refused(sources, tmp_path):
+    config, prepared = sources
+    inputs = {"data": prepared, "features": embeddings(tmp_path, config, prepared)}
+    for options, message in (
+        ({"layer": "ln_f"}, "not among the features' layers: penultimate"),
+        ({"sample": "test_m"}, "add 'test_m' there"),
+        ({"per_side": 3}, "need at least 4"),
+    ):
+        wrong = dataclasses.replace(config, shift=dataclasses.replace(config.shift, **options))
+        with pytest.raises(UserError, match=message):
+            run_on(tmp_path / message[:4], shift, wrong, inputs)
