@@ -16,6 +16,7 @@ from pipeline.attribution_methods import GRADIENT_METHODS, SELF_METHODS, Attribu
 from pipeline.build import Build
 from pipeline.data.poison import TRIGGERED
 from pipeline.datamodules import DataModule, KernelInputs
+from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides
 from pipeline.run_train import open_data, trained_network
 
@@ -50,6 +51,11 @@ def attribution(build: Build) -> dict[str, Any]:
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
     weights, offsets = _coefficients(build)
+    if weights is None and "kernel" in methods:
+        raise UserError(
+            "attribution.method=kernel splits a linear surrogate's logit and surrogate=knn has none; use "
+            "attribution.method=similarity."
+        )
     with arithmetic(config.numerics) as device:
         network = None
         if set(methods) & set(GRADIENT_METHODS):
