@@ -197,8 +197,6 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
     unknown = sorted({attribution.method, *attribution.methods} - _METHODS)
     if unknown:
         yield f"attribution.methods holds {unknown}; it takes {sorted(_METHODS)}."
-    if surrogate.kind == "knn" and "kernel" in {attribution.method, *attribution.methods}:
-        yield "attribution.method=kernel splits a linear surrogate's logit; surrogate=knn has none, use similarity."
 
 
 def check(config: RunConfig) -> None:
