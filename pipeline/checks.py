@@ -10,6 +10,7 @@ from pipeline.ensemble_members import STREAMS
 from pipeline.errors import UserError
 from pipeline.schema import RunConfig
 from pipeline.stages import STAGES
+from pipeline.study_checks import study_problems
 
 _CHOICES = {
     "upstream": ("make", "require"),
@@ -105,6 +106,7 @@ def _problems(config: RunConfig) -> Iterator[str]:
         yield from _model_problems(config)
     yield from _ensemble_problems(config)
     yield from _statistics_problems(config)
+    yield from study_problems(config)
     yield from _surrogate_problems(config)
     unknown = set(config.snapshots.record) - _SNAPSHOT_KINDS
     if unknown:

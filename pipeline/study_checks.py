@@ -1,0 +1,60 @@
+"""Refuse impossible settings of the probe, shift and kernel-regression stages before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pipeline.schema import RunConfig
+
+
+def study_problems(config: RunConfig) -> Iterator[str]:
+    """One sentence for each setting that cannot work."""
+    yield from _probe_problems(config)
+    yield from _shift_problems(config)
+    yield from _regression_problems(config)
+
+
+def _probe_problems(config: RunConfig) -> Iterator[str]:
+    probes = config.probes
+    if not probes.neighbors or min(probes.neighbors) < 1:
+        yield f"probes.neighbors={probes.neighbors}; name at least one positive number of neighbours."
+    if not probes.costs or min(probes.costs) <= 0:
+        yield f"probes.costs={probes.costs}; an SVM needs a positive cost."
+    if probes.scaling not in ("none", "global", "whitening"):
+        yield f"probes.scaling={probes.scaling} is not one of none, global, whitening."
+    for name in ("components", "draws"):
+        if getattr(probes, name) < 1:
+            yield f"probes.{name}={getattr(probes, name)} is below 1."
+    if not 0 <= probes.tolerance < 1:
+        yield f"probes.tolerance={probes.tolerance} must lie in [0, 1); 0.01 is one point."
+
+
+def _shift_problems(config: RunConfig) -> Iterator[str]:
+    shift = config.shift
+    if shift.reference == shift.sample:
+        yield f"shift.reference and shift.sample are both {shift.sample!r}; the null draws already compare P with P'."
+    # α = 5 % needs p-values that can get there
+    if shift.permutations < 19:
+        yield f"shift.permutations={shift.permutations} cannot reach a p-value of 0.05; draw at least 19."
+    for name in ("redraws", "components", "null_draws", "power_draws", "probe_redraws"):
+        if getattr(shift, name) < 1:
+            yield f"shift.{name}={getattr(shift, name)} is below 1."
+    for name in ("power_sizes", "probe_sizes"):
+        if any(size < 4 for size in getattr(shift, name)):
+            yield f"shift.{name}={getattr(shift, name)}; each size needs at least 4 rows."
+
+
+def _regression_problems(config: RunConfig) -> Iterator[str]:
+    regression = config.regression
+    if regression.task not in ("function", "logistic", "head"):
+        yield f"regression.task={regression.task} is not one of function, logistic, head."
+    if regression.protocol not in ("corrected", "published"):
+        yield f"regression.protocol={regression.protocol} is not one of corrected, published."
+    window = regression.window
+    if len(window) != 2 or not 1 <= window[0] < window[1]:
+        yield f"regression.window={window}; give the first and last eigenvalue index, counted from 1."
+    if not (math.isfinite(regression.penalty) and regression.penalty > 0):
+        yield f"regression.penalty={regression.penalty} must be positive; protocol=published fits without one."
+    if not 0 < regression.floor < 0.5:
+        yield f"regression.floor={regression.floor} must lie in (0, 0.5)."
