@@ -206,7 +206,9 @@ def fit_plateau(sizes: np.ndarray, ks: Float[np.ndarray, " s"]) -> tuple[float, 
     return float(plateau), float(c), float(p)
 
 
-def claim_b1(curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: int, need: int = 100) -> ClaimVerdict:
+def claim_b1(
+    curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: int, need: int = 100, subsets: int = 20
+) -> ClaimVerdict:
     """B1: the ensemble's distribution nears the expected one, and the curve names the number of runs.
 
     Reproduced where the level at the largest M stays below 0.05 (upper end over subsets) and the KS distance falls
@@ -237,9 +239,10 @@ def claim_b1(curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: 
             "trend": trend,
             "named_m": float(curve.sizes[near[0]]) if len(near) else np.nan,
         }
-        if runs >= need and float(largest.high) < 0.05 and trend < 0:
+        enough = runs >= need and curve.level.shape[1] >= subsets
+        if enough and float(largest.high) < 0.05 and trend < 0:
             verdict = REPRODUCED
-        elif runs >= need and float(plateau.low) > curve.delta:
+        elif enough and float(plateau.low) > curve.delta:
             verdict = NOT_REPRODUCED
     return ClaimVerdict(
         "B1",
@@ -248,7 +251,7 @@ def claim_b1(curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: 
         float(largest.low),
         float(largest.high),
         runs,
-        f"{test}; needs {need} + {need} runs",
+        f"{test}; needs {need} + {need} runs and {subsets} subsets of each size",
         details,
     )
 

@@ -72,6 +72,9 @@ def test_b1_names_the_number_of_runs_or_finds_a_plateau():
     assert near.details["named_m"] == 8
     assert claim_b1(curve_of(0.2, 0.4), rng=rng(), reference_runs=100).verdict == NOT_REPRODUCED
     assert claim_b1(curve_of(0.0, 0.0), rng=rng(), reference_runs=50).verdict == UNDECIDED
+    curve = curve_of(0.0, 0.0)
+    few = EnsembleCurve(curve.sizes, curve.ks[:, :8], curve.level[:, :8], curve.delta, "mixture")
+    assert claim_b1(few, rng=rng(), reference_runs=100).verdict == UNDECIDED
     short = EnsembleCurve(np.array([2, 4]), np.full((2, 5), 0.1), np.zeros((2, 5)), 0.05, "mixture")
     assert claim_b1(short, rng=rng(), reference_runs=100).verdict == UNDECIDED
 

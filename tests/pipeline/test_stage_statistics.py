@@ -1,0 +1,175 @@
+"""Stage ``statistics`` on real tiny runs and on made-up outputs: tables, verdicts, report, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pipeline.artifacts import Store, complete, open_partial, write_json
+from pipeline.build import Build, Gathered
+from pipeline.cells import axis_entries, compose_run
+from pipeline.checks import check
+from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.pull import Puller
+from pipeline.report_blocks import Picture, Table, Verdict
+from pipeline.report_statistics import section
+from pipeline.run_statistics import statistics
+from pipeline.schema import RunConfig
+from pipeline.seed_runs import seed_runs
+
+TINY = (
+    "data=parabola",
+    "model.widths=[8]",
+    "training.epochs=2",
+    "numerics.engine=ensemble",
+    "+cells.seed='0:4'",
+    "statistics.draws=20",
+    "statistics.subsets=2",
+)
+
+
+def made_up(tmp_path: Path, groups: dict[str, np.ndarray], labels: np.ndarray, **extra: np.ndarray) -> list[Gathered]:
+    members = []
+    for group, gaps in groups.items():
+        for seed, gap in enumerate(gaps):
+            folder = tmp_path / "train" / f"{group}-{seed}-{len(members):012d}"
+            partial = open_partial(folder)
+            logits = np.stack([-gap / 2, gap / 2], axis=1).astype(np.float32)
+            arrays = {"test.logits": logits, "test.labels": labels, "test.ids": np.arange(len(labels)), **extra}
+            arrays |= {"val.logits": logits[:60], "val.labels": labels[:60], "val.ids": np.arange(60)}
+            save_file(arrays, partial / "logits.safetensors")
+            artifact = complete(folder, {"stage": "train", "key": str(seed), "version": 1}, {})
+            cell = {"arm": group, "seed": str(seed)}
+            members.append(Gathered(cell, RunConfig(seed=seed), artifact, "python run.py"))
+    return members
+
+
+def noisy_gaps(count: int, noise: float, labels: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    signal = 2 * (2 * labels - 1) + 2 * np.random.default_rng(0).normal(size=len(labels))
+    return signal + noise * rng.normal(size=(count, len(labels))) + noise * rng.normal(size=(count, 1))
+
+
+LABELS = np.random.default_rng(1).integers(0, 2, size=240)
+
+
+def run_stage(tmp_path, members, **options):
+    config, graph = compose_run(("data=parabola",)), Graph()
+    config.statistics = dataclasses.replace(config.statistics, draws=20, subsets=2, **options)
+    node = dataclasses.replace(graph.resolve("prepare", config), config=config)
+    folder = tmp_path / "statistics" / "made-up-000000000000"
+    build = Build(node, graph, Store(tmp_path), open_partial(folder), {}, {"train": members})
+    write_json(build.folder / "metrics.json", statistics(build))
+    artifact = complete(folder, {"stage": "statistics", "key": "0" * 12, "version": 1}, {})
+    return artifact, section([Gathered({}, config, artifact, "python run.py")], config)
+
+
+def test_tiny_runs_end_in_tables_and_a_section(tmp_path):
+    overrides = (*TINY, f"paths.store={tmp_path}", f"paths.cache={tmp_path}/cache")
+    config = compose_run(overrides)
+    graph = Graph(overrides)
+    artifact = Puller(Store(tmp_path), graph).pull(graph.resolve("statistics", config))
+    runs = artifact.table("runs.parquet").to_pylist()
+    assert [run["seed"] for run in runs] == ["0", "1", "2", "3"]
+    assert all(0 <= run["level_mixture_dkw"] <= 1 for run in runs)
+    shown = section([Gathered({}, config, artifact, "python run.py")], config)
+    assert any(isinstance(block, Picture) for block in shown.blocks)
+    again = Puller(Store(tmp_path / "again"), Graph(overrides))
+    second = again.pull(again.graph.resolve("statistics", config))
+    assert second.manifest["files"] == artifact.manifest["files"], "same bytes on a re-run"
+
+
+def test_claims_arms_and_released_protocols(tmp_path):
+    groups = {"from scratch": noisy_gaps(12, 1.0, LABELS, 2), "fine-tuned": noisy_gaps(12, 0.1, LABELS, 3)}
+    artifact, shown = run_stage(
+        tmp_path,
+        made_up(tmp_path, groups, LABELS),
+        claims=["A1", "A2", "B1", "B2", "B3", "B4"],
+        arms=["from scratch", "fine-tuned"],
+        stand_in=True,
+        released=True,
+    )
+    claims = artifact.table("claims.parquet").to_pylist()
+    deciding = {(row["claim"], row["group"]): row for row in claims if row["deciding"]}
+    assert {claim for claim, _ in deciding} == {"A1", "A2", "B1", "B2", "B3", "B4"}
+    assert all(row["verdict"] == "undecided at this n" for row in deciding.values()), "12 runs decide nothing"
+    assert deciding["B4", "from scratch against fine-tuned"]["effect"] > 0
+    assert {row["reference"] for row in claims} == {"mixture", "logit_mean", "quantile_mean"}
+    released = artifact.table("released.parquet").to_pylist()
+    assert {row["protocol"] for row in released} >= {"corrected", "published 2024", "published 2025"}
+    by_group = {row["group"]: row for row in artifact.table("groups.parquet").to_pylist()}
+    assert by_group["from scratch"]["level_mean"] > by_group["fine-tuned"]["level_mean"]
+    assert sum(isinstance(block, Verdict) for block in shown.blocks) == 11
+    captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
+    assert "mixture of a disjoint half" in captions
+    assert artifact.metrics["recommended_runs"].keys() == groups.keys()
+
+
+def test_one_run_and_many_classes(tmp_path):
+    single, shown = run_stage(tmp_path / "a", made_up(tmp_path / "a", {"x": noisy_gaps(1, 1, LABELS, 4)}, LABELS))
+    assert "one run" in single.metrics["notes"][-1]
+    assert shown.blocks
+    members = made_up(tmp_path / "b", {"x": noisy_gaps(3, 1, LABELS, 5)}, LABELS)
+    many = []
+    for index, member in enumerate(members):
+        folder = tmp_path / "c" / f"many-{index:012d}"
+        partial = open_partial(folder)
+        logits = np.random.default_rng(index).normal(size=(240, 5)).astype(np.float32)
+        labels = (np.arange(240) % 5).astype(np.int64)
+        save_file(
+            {"test.logits": logits, "test.labels": labels, "test.ids": np.arange(240)}, partial / "logits.safetensors"
+        )
+        many.append(dataclasses.replace(member, artifact=complete(folder, {"stage": "train"}, {})))
+    artifact, _ = run_stage(tmp_path / "d", many)
+    assert artifact.table("runs.parquet").num_rows == 3
+    with pytest.raises(UserError, match="choose margin, top_two or one_vs_rest"):
+        run_stage(tmp_path / "e", many, quantity="gap")
+
+
+def test_runs_that_cannot_be_compared(tmp_path):
+    gaps = noisy_gaps(3, 1, LABELS, 6)
+    members = made_up(tmp_path / "a", {"x": gaps[:2]}, LABELS)
+    other = made_up(tmp_path / "b", {"x": gaps[2:]}, 1 - LABELS)
+    with pytest.raises(UserError, match="were judged on different examples"):
+        seed_runs("x", [*members, *other], "test", "error")
+    with pytest.raises(UserError, match=r"has no split 'ood' \(it has test, val\)"):
+        seed_runs("x", members, "ood", "error")
+    gaps[1, 7] = np.nan
+    broken = made_up(tmp_path / "c", {"x": gaps}, LABELS)
+    with pytest.raises(UserError, match=r"runs \[1\] hold .* NaN.*statistics.on_bad_run=drop"):
+        seed_runs("x", broken, "test", "error")
+    kept = seed_runs("x", broken, "test", "drop")
+    assert (kept.seeds, kept.dropped) == (["0", "2"], ["1"])
+    few = made_up(tmp_path / "d", {"x": gaps[:1, :4]}, LABELS[:4])
+    with pytest.raises(UserError, match="The test split has 4 examples: .*nothing can be rejected"):
+        run_stage(tmp_path / "d", few)
+
+
+def test_settings_are_checked_before_anything_runs():
+    def problem(**options):
+        config = compose_run(("data=parabola",))
+        config.statistics = dataclasses.replace(config.statistics, **options)
+        check(config)
+
+    problem()
+    for options, message in (
+        ({"eps": 0.0}, "statistics.eps=0.0 must lie in"),
+        ({"deltas": [1.0]}, "at 1 nothing can be rejected"),
+        ({"draws": 1}, "needs at least 2"),
+        ({"claims": ["C1"]}, r"statistics.claims holds \['C1'\]"),
+        ({"claims": ["B4"]}, "name two groups"),
+        ({"quantity": "entropy"}, "statistics.quantity=entropy is not one of"),
+    ):
+        with pytest.raises(UserError, match=message):
+            problem(**options)
+
+
+def test_named_cells():
+    assert axis_entries("vary", {"data order": ["seeds.init=7"]}) == [("data order", ("seeds.init=7",))]
+    with pytest.raises(UserError, match="list of overrides"):
+        axis_entries("vary", {"data order": "seeds.init=7"})
