@@ -102,6 +102,8 @@ class Graph:
         self._compose = compose
         self._cells: list[Cell] | None = None
         self._identities: dict[str, Any] = {}
+        # The configuration is kept beside its node: while it lives, no other object can have its id.
+        self._resolved: dict[tuple[str, int, tuple[str, ...]], tuple[RunConfig, Node]] = {}
 
     def cells(self, config: RunConfig) -> list[Cell]:
         """Cells of the experiment, composed once."""
@@ -124,10 +126,14 @@ class Graph:
         chosen = self.overrides if overrides is None else tuple(overrides)
         if stage.gathers is not None:
             return self.gather(stage, config, self.members(stage, config), chosen)
-        inputs = {
-            role: self.resolve(upstream, changed, chosen) for role, (upstream, changed) in stage.needs(config).items()
-        }
-        return self._node(stage, config, chosen, inputs, {})
+        known = (stage_name, id(config), chosen)
+        if known not in self._resolved:
+            inputs = {
+                role: self.resolve(upstream, changed, chosen)
+                for role, (upstream, changed) in stage.needs(config).items()
+            }
+            self._resolved[known] = (config, self._node(stage, config, chosen, inputs, {}))
+        return self._resolved[known][1]
 
     def members(self, stage: Stage, config: RunConfig) -> dict[str, list[Member]]:
         """Members of a gather: the wanted stages over all cells, equal artefacts once."""

@@ -185,6 +185,8 @@ def register_schemas() -> None:
     # --help. The store hands out copies itself, so one shared store is enough.
     setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010
     store = ConfigStore.instance()
+    if "schema.yaml" in store.repo:
+        return
     store.store(name="schema", node=RunConfig)
     for name, schema in MODEL_SCHEMAS.items():
         store.store(group="model", name=f"{name}_schema", node=schema)

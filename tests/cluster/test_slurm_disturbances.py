@@ -1,0 +1,108 @@
+"""Jobs that are preempted, requeued, killed or cancelled in mid-training end in the bytes of undisturbed ones."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.cluster.conftest import TINY, finished, pipeline
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
+EPOCHS = 400
+TRAIN = (*TINY, "stage=train", f"training.epochs={EPOCHS}", "seed=0,1,2,3")
+
+
+def payloads(store):
+    return {
+        path.parent.name: {name: entry["sha256"] for name, entry in json.loads(path.read_text())["files"].items()}
+        for path in (store / "store" / "train").glob("*/manifest.json")
+    }
+
+
+def owner(store, seed: int) -> dict:
+    (lock,) = (store / "store" / "train").glob(f"*-s{seed}-*.lock")
+    return json.loads(lock.read_text())
+
+
+def wait_for_epochs(store, seeds, least: int, seconds: float = 400.0) -> None:
+    """Wait until every one of these runs has saved some epochs and still trains."""
+    deadline = time.monotonic() + seconds
+    waiting = set(seeds)
+    while waiting:
+        assert time.monotonic() < deadline, f"runs {waiting} saved no epoch"
+        for seed in list(waiting):
+            notes = list((store / "store" / "train").glob(f"*-s{seed}-*.partial/scratch/progress.json"))
+            if notes and int(re.search(r"epoch (\d+)/", json.loads(notes[0].read_text())["text"])[1]) > least:
+                waiting.discard(seed)
+        time.sleep(0.1)
+
+
+def log_of(store, seed: int, kind: str) -> str:
+    return "".join(path.read_text() for path in (store / "sweep" / ".submitit").glob(f"*_{seed}/*_log.{kind}"))
+
+
+@pytest.fixture(scope="module")
+def disturbed(slurm, tmp_path_factory):
+    """One array of four runs: 0 gets the signal of a time-out or preemption, 1 loses its node and is requeued by
+    SLURM, 2 is killed, 3 is cancelled; then the same sweep is submitted again.
+    """
+    store = tmp_path_factory.mktemp("disturbed")
+    tracking = ("logging=wandb_offline", f"logging.folder={store}/tracking")
+    first = slurm.submit(store, "sweep", *TRAIN, *tracking)
+    wait_for_epochs(store, [0, 1, 2, 3], least=3)
+    preempted, lost, cancelled = (owner(store, seed)["job"] for seed in (0, 1, 3))
+    slurm.command("scancel", "--signal=USR2", preempted)
+    slurm.command("scontrol", "requeue", lost)
+    os.kill(owner(store, 2)["pid"], signal.SIGKILL)
+    slurm.command("scancel", cancelled)
+    output = finished(first, code=1)
+    after_first = payloads(store)
+    finished(slurm.submit(store, "again", *TRAIN, *tracking))
+    return store, output, after_first
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    store = tmp_path_factory.mktemp("undisturbed")
+    finished(pipeline(store, "-m", f"hydra.sweep.dir={store}/sweep", *TRAIN))
+    return payloads(store)
+
+
+@pytest.mark.parametrize("seed", range(4), ids=["preempted", "node lost", "killed", "cancelled"])
+def test_the_bytes_are_those_of_an_undisturbed_run(disturbed, undisturbed, seed):
+    store, _, _ = disturbed
+    (name,) = [name for name in undisturbed if f"-s{seed}-" in name]
+    assert payloads(store)[name] == undisturbed[name]
+
+
+def test_a_requeued_job_ends_in_its_own_sweep_and_the_others_in_the_next(disturbed):
+    _, _, after_first = disturbed
+    assert {re.search(r"-s(\d)-", name)[1] for name in after_first} == {"0", "1"}
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["preempted", "node lost"])
+def test_a_requeued_job_goes_on_at_its_epoch(disturbed, seed):
+    store, _, _ = disturbed
+    epochs = [int(number) for number in re.findall(rf"epoch (\d+)/{EPOCHS}:", log_of(store, seed, "err"))]
+    assert epochs[0] == 1 and epochs[-1] == EPOCHS
+    assert epochs == sorted(set(epochs)), "no epoch is trained twice and none before the checkpoint again"
+    assert log_of(store, seed, "err").count("to make:") == 2
+
+
+def test_a_requeued_job_continues_its_tracked_run(disturbed):
+    pytest.importorskip("wandb", reason="the wandb extra is not installed")
+    store, _, _ = disturbed
+    for seed in range(4):
+        (artifact,) = (store / "store" / "train").glob(f"*-s{seed}-*")
+        key = artifact.name.rsplit("-", 1)[1]
+        found = [path.name for path in (store / "tracking" / "wandb").glob(f"offline-run-*-{key}-*")]
+        assert len(found) == 2, "one folder per start"
+        assert len({name.split(f"{key}-")[1] for name in found}) == 1, "both carry the same W&B run"
+
+
+def test_nothing_is_left_over(disturbed):
+    store, _, _ = disturbed
+    assert not [path for path in (store / "store").rglob("*") if path.suffix in (".partial", ".lock")]
