@@ -30,6 +30,7 @@ Tensors are detached, in the precision of the pass, on the model's device. ``T``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -283,18 +284,20 @@ class Capture:
         blocks = self._pull(logits, uses, rows)
         scale = max((float(g.norm()) for g in truth.values() if g is not None), default=0.0)
         tolerance = _TOLERANCE.get(logits.dtype, 0.2)
-        errors: dict[str, Tensor] = {}
-        for block in blocks:  # a packed parameter comes as several blocks of rows
+        shares = Counter(name for block in blocks for name in block.names)
+        partial: dict[str, Tensor] = {}
+        right: set[str] = set()
+        for block in blocks:
             for name, found in block.take(slice(middle, middle + 1)).gradients().items():
                 true = truth[name]
-                start = torch.zeros_like(found[0, 0]) if true is None else -true
-                errors[name] = errors.get(name, start) + found[0, 0]
-        right = set()
-        for name, error in errors.items():
-            true = truth[name]
-            size = 0.0 if true is None else float(true.norm())
-            if float(error.norm()) <= tolerance * max(size, 1e-4 * scale):
-                right.add(name)
+                error = found[0, 0] if true is None else found[0, 0] - true
+                size = 0.0 if true is None else float(true.norm())
+                shares[name] -= 1
+                if name in partial or shares[name]:  # a packed parameter comes as several blocks of rows
+                    partial[name] = partial[name] + found[0, 0] if name in partial else error
+                    error = partial[name]
+                if not shares[name] and float(error.norm()) <= tolerance * max(size, 1e-4 * scale):
+                    right.add(name)
         silent = {name for name, grad in truth.items() if grad is None}
         return set(self.parameters) - right - silent - set(self._reasons)
 

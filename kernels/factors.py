@@ -224,7 +224,7 @@ class Factors(Operand):
             super().accumulate(other, out, full, symmetric, scratch)
             return
         if symmetric:
-            for ours in self.columns(scratch):
+            for ours in self.columns(scratch / 2):
                 Dense(ours).accumulate(Dense(ours), out, full, True, scratch)
             return
         step = min(self._column_step(scratch / 2), other._column_step(scratch / 2))
@@ -250,8 +250,11 @@ class Factors(Operand):
         for group in range(groups):
             for start in range(0, width, step):
                 rows = slice(start, min(start + step, width))
-                made = [self.take(slice(i, i + chunk))._materialise(group, rows) for i in range(0, self.samples, chunk)]
-                yield torch.cat(made).flatten(2) if len(made) > 1 else made[0].flatten(2)
+                shape = (self.samples, self.cotangents, rows.stop - start, self._fan())
+                made = self.delta.new_empty(shape)
+                for i in range(0, self.samples, chunk):
+                    made[i : i + chunk] = self.take(slice(i, i + chunk))._materialise(group, rows)
+                yield made.flatten(2)
 
     def _patch_width(self) -> int:
         assert self.geometry is not None

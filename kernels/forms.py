@@ -48,14 +48,16 @@ class LayerForm:
 
 
 def choose_form(
-    block: Block, *, full: bool, samples: int, pairs: float, width: int, forced: str | None = None
+    block: Block, *, cotangents: int, full: bool, samples: int, pairs: float, width: int, forced: str | None = None
 ) -> LayerForm:
     """Pick the cheapest exact form of a block.
 
     Parameters
     ----------
     block : Block
-        The layer's block for a few probe samples.
+        The layer's block for a few probe samples and one cotangent.
+    cotangents : int
+        Cotangents R of the kernel.
     full : bool
         Whether the R x R blocks of an empirical NTK are kept.
     samples : int
@@ -72,7 +74,7 @@ def choose_form(
     ValueError
         When the forced form does not exist for this block.
     """
-    options = {option.form: option for option in _options(block, full, width)}
+    options = {option.form: option for option in _options(block, cotangents, full, width)}
     if forced is not None:
         if forced not in options:
             raise ValueError(f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}")
@@ -98,49 +100,41 @@ def _flat_gradient(block: Block) -> torch.Tensor:
     return torch.cat([value.flatten(2) for value in block.gradients().values()], 2)
 
 
-def _options(block: Block, full: bool, width: int) -> list[LayerForm]:
+def _options(block: Block, r: int, full: bool, width: int) -> list[LayerForm]:
     if isinstance(block, VectorBlock):
-        _, r, d = block.values.shape
+        d = block.values.shape[2]
         return [LayerForm(block.names, "feature", "gradient", (r * r if full else r) * d, 0.0, width * r * d)]
     if isinstance(block, OuterBlock):
-        return _outer_options(block, full, width)
+        return _outer_options(block, r, full, width)
     numel = float(block.shape.numel())
-    cotangents = cotangent_count(block)
     dense = LayerForm(
         block.names,
         "feature",
         "gradient",
-        numel * cotangents * (cotangents if full else 1),
-        numel * cotangents * TRAFFIC,
-        width * numel * cotangents,
+        numel * r * (r if full else 1),
+        numel * r * TRAFFIC,
+        width * numel * r,
     )
     options = [dense]
     if isinstance(block, TokenBlock) or TiedTokens.fits(block):
         operand = (
             Tokens.of(block, torch.float32) if isinstance(block, TokenBlock) else TiedTokens.of(block, torch.float32)
         )
-        per_sample = operand.nbytes / max(1, operand.samples) * width / 4
-        mac = per_sample / width * (cotangents if full else 1)
+        per_sample = r * operand.nbytes / max(1, operand.samples) * width / 4
+        mac = per_sample / width * (r if full else 1)
         if isinstance(operand, TiedTokens):
-            mac = operand.pair_bytes(operand, full) + 2 * mac
+            mac = operand.pair_bytes(operand, full) * (r * r if full else r) + 2 * mac
         options.append(LayerForm(block.names, "tokens", "factors", mac, 0.0, per_sample))
     return options
 
 
-def cotangent_count(block: Block) -> int:
-    """Return the number of cotangents R of a block."""
-    if isinstance(block, TiedBlock):
-        return cotangent_count(block.roles[0])
-    return int(block.values.shape[1] if isinstance(block, VectorBlock) else block.delta.shape[1])
-
-
-def _outer_options(block: OuterBlock, full: bool, width: int) -> list[LayerForm]:
+def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[LayerForm]:
     factors = Factors.of(block, "position", torch.float32)
     t, groups = max(factors.extents.mean, 1.0 / max(1, factors.samples)), block.groups
-    r = block.delta.shape[1]
     outputs, inputs = block.delta.shape[3] // groups, block.width // groups + (block.bias is not None)
     classes = r * r if full else r
-    stored = factors.nbytes / 4 / max(1, factors.samples) * width
+    numbers = factors.inputs.numel() + r * factors.delta.numel() / block.delta.shape[1]
+    stored = width * numbers / max(1, factors.samples)
     pairs = t * t
     traffic = TRAFFIC * pairs * (classes if full else 1) if t > 1 else 2.0 * (classes if full else 1)
     position = groups * (pairs * (classes * outputs + inputs) + traffic)
@@ -164,4 +158,4 @@ def _outer_options(block: OuterBlock, full: bool, width: int) -> list[LayerForm]
 
 def available_forms(block: Block) -> set[str]:
     """Names of the exact forms that a block has."""
-    return {option.form for option in _options(block, False, 4)}
+    return {option.form for option in _options(block, 1, False, 4)}

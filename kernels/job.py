@@ -19,7 +19,7 @@ from kernels.assembly import TOTAL
 from kernels.blocks import Block, TiedBlock, TokenBlock, VectorBlock
 from kernels.capture import Capture
 from kernels.feature_kernels import conjugate_source, embedding_source
-from kernels.forms import FORMS, LayerForm, cotangent_count
+from kernels.forms import FORMS, LayerForm
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size
 from kernels.plan import Plan, lay_out, parse_memory
@@ -117,9 +117,9 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
         with precision.strict_passes():
             source, coverage = _source(own, probe, options, test is not None)
             labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
-            logits, blocks, seconds, pass_bytes = _try_passes(source, probe, labels)
+            logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
         _warn_softmax(logits)
-        gradients = options.kind in COTANGENTS
+        cotangents = logits.shape[1] if COTANGENTS.get(options.kind) == "class" else 1
         groups = _groups(blocks, options.layerwise)
         plan = lay_out(
             blocks,
@@ -130,10 +130,11 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             columns=None if test is None else columns.count,
             full=options.kind == "entk",
             parts=1 + len({group for group in groups if group is not None}),
-            cotangents=cotangent_count(blocks[0]),
+            cotangents=cotangents,
             splittable=options.kind == "trntk",
-            pass_bytes=pass_bytes if gradients else pass_bytes / 2,
-            pass_seconds=seconds,
+            pass_bytes=held,
+            cotangent_bytes=each,
+            pass_seconds=seconds * (1 + cotangents) / 2,
             memory=parse_memory(options.memory, device),
             forms={"": options.forms} if isinstance(options.forms, str) else dict(options.forms or {}),
             block_rows=options.block_rows,
@@ -168,25 +169,28 @@ def _source(model: nn.Module, probe: Inputs, options: Options, rectangular: bool
     }
 
 
-def _try_passes(source: Source, probe: Inputs, labels: Tensor | None) -> tuple[Tensor, list[Block], float, float]:
-    """Blocks of the probe, seconds per sample and bytes per sample of a pass."""
+def _try_pass(source: Source, probe: Inputs, labels: Tensor | None) -> tuple[Tensor, list[Block], float, float, float]:
+    """Logits, blocks for one cotangent, and of one sample: seconds, bytes of a pass, bytes that a cotangent keeps."""
     size = batch_size(probe)
     start = time.perf_counter()
-    logits, blocks = source.blocks(probe, labels, None)
+    logits, blocks = source.blocks(probe, labels, slice(0, 1))
     seconds = (time.perf_counter() - start) / size
-    held = sum(_bytes(block) for block in blocks)
-    return logits, blocks, seconds, 1.5 * held / size  # what is kept, and the graph
+    inputs, deltas = (sum(pair) / size for pair in zip(*map(_bytes, blocks), strict=True))
+    # The graph holds every operation's input and output, and one backward pass as many gradients again.
+    return logits, blocks, seconds, 3.0 * (inputs + deltas), deltas
 
 
-def _bytes(block: Block) -> float:
+def _bytes(block: Block) -> tuple[float, float]:
+    """Bytes of a block's inputs and of its output gradients."""
     if isinstance(block, TiedBlock):
-        return sum(_bytes(role) for role in block.roles)
+        inputs, deltas = zip(*map(_bytes, block.roles), strict=True)
+        return sum(inputs), sum(deltas)
     if isinstance(block, VectorBlock):
-        return float(block.values.numel() * block.values.element_size())
+        return 0.0, float(block.values.numel() * block.values.element_size())
     size = float(block.delta.numel() * block.delta.element_size())
     if isinstance(block, TokenBlock):
-        return size
-    return size + block.inputs.numel() * block.inputs.element_size()
+        return 0.0, size
+    return float(block.inputs.numel() * block.inputs.element_size()), size
 
 
 def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
@@ -226,7 +230,7 @@ def weights_digest(model: nn.Module) -> str:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())
-        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return weights.hexdigest()
 
 

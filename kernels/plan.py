@@ -184,6 +184,7 @@ def lay_out(
     cotangents: int,
     splittable: bool,
     pass_bytes: float,
+    cotangent_bytes: float,
     pass_seconds: float,
     memory: int,
     forms: dict[str, str],
@@ -197,13 +198,13 @@ def lay_out(
     Parameters
     ----------
     blocks : list of blocks
-        Of the probe samples, all cotangents.
+        Of the probe samples, for one cotangent.
     parts : int
         Matrices stored (1 + layers for a layerwise kernel).
     splittable : bool
         Whether the trace may be summed over chunks of cotangents.
-    pass_bytes, pass_seconds : float
-        Memory and time of one sample's passes.
+    pass_bytes, cotangent_bytes, pass_seconds : float
+        Memory of one sample's passes, what each cotangent adds to it, and time.
     forms : dict
         Forced form by parameter name; the empty name applies to all that have it.
     block_rows, batch_size : int or None
@@ -226,6 +227,7 @@ def lay_out(
     layers = tuple(
         choose_form(
             block,
+            cotangents=cotangents,
             full=full,
             samples=rows + (0 if square else others),
             pairs=pairs,
@@ -244,31 +246,28 @@ def lay_out(
     stored = sum(one.sample_bytes for one in layers)
     scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
     longest = max(rows, others)
-    tile = entry if device.type == "cuda" or on_disk else 0.0
-    chunks, side, batch = 1, 0, 1
+    chunks, side, batch, held = 1, 0, 1, 0.0
     for chunks in range(1, (cotangents if splittable else 1) + 1):
-        share = -(-cotangents // chunks) / cotangents
-        batch = batch_size or _batch(pass_bytes * share, memory, device)
-        batch = min(batch, longest)
-        room = memory - scratch - batch * pass_bytes * share
-        if (rows if square else rows + others) * stored * share + tile * rows * others <= room:
+        together = -(-cotangents // chunks)
+        batch, held = _passes(pass_bytes + together * cotangent_bytes, memory, device, batch_size, longest)
+        needed = (rows if square else rows + others) * stored * together / cotangents + entry * rows * others
+        if needed <= memory - scratch - held:
             side = longest
             break
     if not side:  # not even one cotangent at a time: row blocks, computed again for every partner
         chunks = 1
-        batch = min(batch_size or _batch(pass_bytes, memory, device), longest)
-        side = min(_tile_side(memory - scratch - batch * pass_bytes, tile, stored), longest)
+        batch, held = _passes(pass_bytes + cotangents * cotangent_bytes, memory, device, batch_size, longest)
+        side = min(_tile_side(memory - scratch - held, entry, stored), longest)
     if block_rows is not None:
         chunks, side = (chunks if block_rows >= max(rows, others) else 1), block_rows
     elif ranks > 1:
         side = min(side, max(1, -(-max(rows, 1) // (2 * ranks))))
         chunks = chunks if side >= max(rows, others) else 1
     if side < 1:
-        need = stored * (1 if square else 2) + batch * pass_bytes + tile
+        need = stored * (1 if square else 2) + held + entry
         raise MemoryError(
             f"not even one sample fits: it needs about {_show(need * 4 / 3)} and the budget is {_show(memory)}; "
-            f"pass a larger "
-            "memory=, or fewer layers=, or kind='pntk', or a sketch"
+            "pass a larger memory=, or fewer layers=, or kind='pntk', or a sketch"
         )
     return Plan(
         kind=kind,
@@ -292,19 +291,20 @@ def lay_out(
     )
 
 
-def _batch(pass_bytes: float, memory: int, device: torch.device) -> int:
-    """Choose samples per pass: efficient, yet small beside what is kept of them."""
+def _passes(
+    sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
+) -> tuple[int, float]:
+    """Choose samples per pass, and give its bytes: efficient, yet small beside what is kept."""
     enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 16)
-    wanted = max(floor, enough / max(pass_bytes, 1.0))
-    return int(max(1, min(1024, memory / 4 / max(pass_bytes, 1.0), wanted)))
+    sample_bytes = max(sample_bytes, 1.0)
+    batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))
+    batch = min(batch, longest)
+    return batch, batch * sample_bytes
 
 
-def _tile_side(room: float, tile: float, stored: float) -> int:
-    """Side s of the largest tile with ``tile * s^2 + 2 * stored * s`` bytes in ``room``."""
-    room = max(room, 0.0)
-    if tile:
-        return int((((2 * stored) ** 2 + 4 * tile * room) ** 0.5 - 2 * stored) / (2 * tile))
-    return int(room / (2 * stored))
+def _tile_side(room: float, entry: float, stored: float) -> int:
+    """Side s of the largest tile with ``entry * s^2 + 2 * stored * s`` bytes in ``room``."""
+    return int(((stored**2 + entry * max(room, 0.0)) ** 0.5 - stored) / entry)
 
 
 def _forced(block: Block, forms: dict[str, str]) -> str | None:
