@@ -93,7 +93,7 @@ class StackedNetworks:
         forward = self._call(self._training)
 
         def member(
-            weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, offset: Tensor | None
+            weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor, offset: Tensor | None
         ) -> tuple[Tensor, Tensor]:
             outputs = forward(weights, buffers, x)
             if offset is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,8 +265,7 @@ def _save(
     path: Path, epoch: int, stack: StackedNetworks, optimizer: torch.optim.Optimizer, members: list[Member]
 ) -> None:
     """Replace the checkpoint in one step: weights, buffers, optimiser state and histories after an epoch."""
-    tensors = {f"weights/{name}": value for name, value in stack.weights.items()}
-    tensors |= {f"buffers/{name}": value for name, value in stack.buffers.items()}
+    tensors = {**_named("weights", stack.weights), **_named("buffers", stack.buffers)}
     for name, value in stack.weights.items():
         tensors |= {f"optimizer/{name}/{key}": state for key, state in _state(optimizer, value).items()}
     history = json.dumps([member.history for member in members])
@@ -304,5 +303,5 @@ def _resume(path: Path, stack: StackedNetworks, optimizer: torch.optim.Optimizer
     return int(metadata["epochs"])
 
 
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}/{name}": value for name, value in tensors.items()}
