@@ -215,16 +215,39 @@ def lock_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
-def open_partial(folder: Path) -> Path:
-    """Make the construction folder ready: keep ``scratch``, drop what an earlier try half wrote."""
+def open_partial(folder: Path, scratch: Path | None = None) -> Path:
+    """Make the construction folder ready: keep ``scratch``, drop what an earlier try half wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        The final folder.
+    scratch : Path, optional
+        Where checkpoints and tiles shall lie, such as a faster file system than the store's; the construction
+        folder then links to them. Payload is always written beside its final name, so the last rename stays atomic.
+    """
     partial = partial_of(folder)
-    (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    here = partial / SCRATCH
+    if here.is_symlink() and not here.exists():  # another node's local disk, or a scratch that was wiped
+        here.unlink()
+    if scratch is not None and not here.exists():
+        there = scratch.resolve() / folder.parent.name / folder.name
+        there.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(there, target_is_directory=True)
+    here.mkdir(exist_ok=True)
     for entry in partial.iterdir():
         if entry.name == SCRATCH:
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     (partial / "logs").mkdir()
     return partial
+
+
+def _drop_scratch(scratch: Path) -> None:
+    shutil.rmtree(scratch.resolve(), ignore_errors=True)
+    if scratch.is_symlink():
+        scratch.unlink()
 
 
 def _flush(path: Path) -> None:
@@ -248,7 +271,7 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
         Provenance.
     """
     partial = partial_of(folder)
-    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    _drop_scratch(partial / SCRATCH)
     names = payload_files(partial)
     files = {name: {"sha256": file_sha256(partial / name), "bytes": (partial / name).stat().st_size} for name in names}
     write_json(partial / "provenance.json", record)

@@ -150,7 +150,8 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
                 yield None
                 meet()
                 return
-            partial = open_partial(folder)
+            scratch = node.config.paths.scratch
+            partial = open_partial(folder, None if scratch is None else Path(scratch))
             from_leader(True)
             (partial / "config.yaml").write_text(_config_text(node))
             started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pipeline.errors import UserError
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
@@ -27,6 +32,14 @@ def _try_lock(path: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise UserError(
+            f"The file system of {path.parent} has no file locks ({error}), so two jobs could make the same artefact "
+            "at once. Mount it with locks (NFS: without nolock; Lustre: -o flock), or set paths.store elsewhere."
+        ) from error
     # The former owner unlinks its lock file: a lock on an unlinked file guards nothing.
     if not _same_file(descriptor, path):
         os.close(descriptor)

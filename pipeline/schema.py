@@ -121,6 +121,8 @@ class PathsConfig:
 
     store: str = "artifacts"
     cache: str = "data_cache"
+    scratch: str | None = None
+    """Where checkpoints and finished tiles lie until their artefact is complete; null: beside it, in the store."""
 
 
 @dataclass
