@@ -89,6 +89,7 @@ def test_claims_arms_and_released_protocols(tmp_path):
     artifact, shown = run_stage(
         tmp_path,
         made_up(tmp_path, groups, LABELS),
+        deltas=[],
         claims=["A1", "A2", "B1", "B2", "B3", "B4"],
         arms=["from scratch", "fine-tuned"],
         stand_in=True,
