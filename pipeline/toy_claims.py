@@ -78,10 +78,11 @@ def _small_rates(read: Sequence[ToyMember]) -> Verdict | None:
         growth = np.mean([value for m in small if m.config.trained == "both" for value in m.values("readout_growth")])
         evidence += (
             f". The tangent kernel is judged where the readout is fixed, as in the theorem; with a trained readout its "
-            f"KS₀ is {np.mean(both):.3f} because ‖v‖² grows by a factor {growth:.3f}"
+            f"KS₀ is {np.mean(both):.3f} because ‖v‖² changes by a factor {growth:.3f}"
         )
+    judged = "W, CK and NTK" if any(m.config.trained == "first" for m in small) else "W and CK"
     return Verdict(
-        "T2: gradient descent at small rates leaves the bulks of W, CK and NTK unchanged",
+        f"T2: gradient descent at small rates leaves the bulks of {judged} unchanged",
         verdict,
         evidence,
         "KS₀ ≤ 0.01, no outlier at ≤ 0.5 η_c",
