@@ -28,7 +28,7 @@ from pipeline.schema_models import CNNConfig, MLPConfig, ResNet18Config, ViTConf
 from tests.pipeline.ensemble_cases import Images, alone, at, case, together
 
 ROOT = Path(__file__).resolve().parents[2]
-RESNET = ResNet18Config(width=2)
+RESNET, MLP = ResNet18Config(width=2), MLPConfig(widths=[12])
 
 
 def digest(members) -> str:
@@ -40,7 +40,7 @@ def digest(members) -> str:
     return whole.hexdigest()
 
 
-def three(model=MLPConfig(widths=[12]), **training):
+def three(model=MLP, **training):
     config = case(model, precision="32-true", **{"epochs": 3, "batch_size": 35, "lr": 0.01, **training})
     return [at(config, seed) for seed in range(3)]
 
@@ -48,7 +48,7 @@ def three(model=MLPConfig(widths=[12]), **training):
 # --- bytes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "optimizer"), [(RESNET, "nesterov"), (MLPConfig(widths=[12]), "adamw")])
+@pytest.mark.parametrize(("model", "optimizer"), [(RESNET, "nesterov"), (MLP, "adamw")])
 def test_same_seeds_same_bytes_and_a_kill_changes_none(tmp_path, model, optimizer):
     configs = three(model, optimizer=optimizer)
     torch.manual_seed(1)
