@@ -14,10 +14,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from models.classifier_module import ClassifierModule
 from pipeline.arithmetic import arithmetic, network_dtype
@@ -308,6 +307,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
             warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # frozen batch normalisation
             warnings.filterwarnings("ignore", "The `srun` command is available")  # ranks are ours to start
             warnings.filterwarnings("ignore", ".*`self.log.*sync_dist=True`")  # torchmetrics has synchronised already
             yield
