@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,6 +51,8 @@ class WandbTracker(Tracker):
         node, config = build.node, build.config
         settings = config.logging
         upstream = [other.key for other in node.upstream()]
+        # An agent of a W&B sweep has chosen the id of the run that it asked for; upstream runs keep ours.
+        in_sweep = "WANDB_SWEEP_ID" in os.environ and node.stage.name == config.stage
         folder = Path(settings.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
@@ -58,7 +61,7 @@ class WandbTracker(Tracker):
             group=config.experiment_name,
             job_type=node.stage.name,
             name=f"{node.stage.name} {node.slug}",
-            id=f"{node.key}-{_nonce(build.folder)}",
+            id=None if in_sweep else f"{node.key}-{_nonce(build.folder)}",
             tags=[node.key, *settings.tags],
             config={
                 **node.sections,
