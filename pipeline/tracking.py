@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import SCRATCH
 from pipeline.errors import UserError
+from pipeline.progress import say
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -48,6 +49,7 @@ class WandbTracker(Tracker):
                 "or use logging=csv."
             ) from error
         self._wandb = wandb
+        self._lost = False
         node, config = build.node, build.config
         settings = config.logging
         upstream = [other.key for other in node.upstream()]
@@ -79,11 +81,11 @@ class WandbTracker(Tracker):
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers as history at a step, or everything plain as the run's summary."""
         if step is None:
-            self._run.summary.update(
-                {key: value for key, value in values.items() if isinstance(value, (int, float, str, bool))}
-            )
+            plain = {key: value for key, value in values.items() if isinstance(value, (int, float, str, bool))}
+            self._send(lambda: self._run.summary.update(plain))
         else:
-            self._run.log({key: value for key, value in values.items() if isinstance(value, (int, float))}, step=step)
+            numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
+            self._send(lambda: self._run.log(numbers, step=step))
 
     def image(self, name: str, png: bytes) -> None:
         """Record a PNG picture."""
@@ -91,15 +93,29 @@ class WandbTracker(Tracker):
 
         from PIL import Image
 
-        self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))})
+        self._send(lambda: self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}))
 
     def histogram(self, name: str, values: Any, step: int) -> None:
         """Record a histogram of an array."""
-        self._run.log({name: self._wandb.Histogram(values)}, step=step)
+        self._send(lambda: self._run.log({name: self._wandb.Histogram(values)}, step=step))
 
     def finish(self, exit_code: int) -> None:
         """End the run, so that the next job of this process starts its own."""
-        self._run.finish(exit_code=exit_code)
+        self._send(lambda: self._run.finish(exit_code=exit_code))
+
+    def _send(self, call: Callable[[], object]) -> None:
+        """Hand something to W&B; once it is lost, go on without: no result depends on it.
+
+        Its service is a process of its own, which the signal that announces a requeue ends as well: its error must
+        not take the place of the requeue.
+        """
+        if self._lost:
+            return
+        try:
+            call()
+        except Exception as error:
+            self._lost = True
+            say(f"  W&B is lost ({type(error).__name__}: {error}); the files of the artefact do not need it")
 
 
 def _nonce(partial: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.conftest import TINY, finished, pipeline
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
-EPOCHS = 400
+EPOCHS = 200
 TRAIN = (*TINY, "stage=train", f"training.epochs={EPOCHS}", "seed=0,1,2,3")
 
 
