@@ -91,3 +91,23 @@ def test_the_nonce_survives_a_kill_and_not_a_rebuild(tmp_path):
     maker.store.discard(maker.folder(node))
     with construction(node, maker.graph, maker.store, inputs={}) as build:
         assert _nonce(build.folder) != first
+
+
+def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path))
+
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    with (
+        pytest.raises(SystemExit),
+        construction(node, maker.graph, maker.store, inputs={}) as build,
+        stage_tracker(build) as tracker,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(tracker._run, "log", gone)
+            tracker.log({"train/loss": 0.5}, step=1)
+        raise SystemExit(-1)
+    assert capsys.readouterr().err.count("W&B is lost (ConnectionResetError") == 1
+    wandb.run.finish()
