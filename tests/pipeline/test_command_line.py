@@ -67,7 +67,13 @@ def test_a_mistake_is_one_sentence(tmp_path, arguments, words):
 
         if torch.cuda.is_available():
             pytest.skip("this machine has a GPU")
-        arguments = [*arguments, "data=teacher", "model=two_layer", "training.loss=regression"]
+        arguments = [
+            *arguments,
+            "data=teacher",
+            "model=two_layer",
+            "training.loss=regression",
+            "data.synthetic.n_train=50",
+        ]
     assert re.search(words, refused(tmp_path, *arguments))
 
 
@@ -78,7 +84,7 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
         "model=two_layer",
         "model.width=64",
         "training.loss=regression",
-        "data.synthetic.n_train=4000",
+        "data.synthetic.n_train=1200",
         "training.batch_size=4",
         "training.epochs=3",
     ]
