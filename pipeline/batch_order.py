@@ -70,11 +70,13 @@ class BatchOrder:
 
         Rank r takes every ``world_size``-th row of a batch from the r-th on. With several ranks, rows of a batch
         beyond a multiple of ``world_size`` are left out, so that the mean of the ranks' mean gradients is the
-        mean over the rows seen.
+        mean over the rows seen. A batch smaller than ``world_size`` is repeated instead, so that no rank is empty.
         """
         if self.shuffle:
             rows = torch.randperm(self.n, generator=torch.Generator().manual_seed(_word(self.seed, _ORDER, epoch)))
         else:
             rows = torch.arange(self.n)
         for batch in rows.split(self.batch_size):
+            if len(batch) < world_size:
+                batch = batch[torch.arange(world_size) % len(batch)]
             yield batch[: len(batch) // world_size * world_size][rank::world_size]
