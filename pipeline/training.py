@@ -256,6 +256,8 @@ def _fit(
         use_distributed_sampler=False,
         limit_val_batches=0 if validation is None else 1.0,
     )
+    # Lightning would turn the SIGTERM that comes before a requeue into an error of the job; submitit waits for the end.
+    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
     resume = checkpoint if checkpoint.exists() else None
     started = 0 if resume is None else int(_read(resume)["epoch"]) + 1
     handler = signal.getsignal(signal.SIGINT)
