@@ -198,11 +198,25 @@ def rank_correlation(
     if len(x) < 3:
         raise ValueError(f"a correlation needs at least 3 runs, got {len(x)}")
 
-    def resampled(counts: Int[np.ndarray, " n"]) -> float:
-        taken = np.repeat(np.arange(len(x)), counts)
-        return correlation(x[taken], y[taken], method)
+    check_draws(draws, level)
+    taken = np.stack([np.repeat(np.arange(len(x)), multiplicities(len(x), rng)) for _ in range(draws)])
+    if method == "kendall":
+        values = np.array([correlation(x[rows], y[rows], method) for rows in taken])
+    else:
+        left, right = x[taken], y[taken]
+        if method == "spearman":
+            left, right = stats.rankdata(left, axis=1), stats.rankdata(right, axis=1)
+        values = _row_correlations(left, right)
+    return interval_from_draws(correlation(x, y, method), values, level=level, kind="percentile")
 
-    return bootstrap_interval(resampled, len(x), draws=draws, rng=rng, level=level, kind="percentile")
+
+def _row_correlations(left: Float[np.ndarray, "b n"], right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, " b"]:
+    """Pearson's correlation of each pair of rows; 0 where a row is constant."""
+    left = left - left.mean(axis=1, keepdims=True)
+    right = right - right.mean(axis=1, keepdims=True)
+    scale = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
+    products = (left * right).sum(axis=1)
+    return np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
 
 
 def mean_interval(
