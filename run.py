@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 
-gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
-
-import hydra  # noqa: E402
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.errors import UserError
 from pipeline.schema import register_schemas
 
+gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
 
 

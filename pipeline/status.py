@@ -140,7 +140,7 @@ def _watch(console: Any, title: str, look: Callable[[], list[Row]], seconds: flo
 
 
 def _overview(title: str, rows: Sequence[Row]) -> Group:
-    """Counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
+    """Draw counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

@@ -15,6 +15,7 @@ ABSENT = (
     "Could not get ",  # an archive, without a package client and without network
     "cannot be had",  # the hub
     "needs data.path.train=FILE",
+    "': there is no file ",
     "no safetensors weights at hub repository",
 )
 """What a run says where data or weights are not on this machine; nothing else skips a test."""
@@ -28,7 +29,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def make_report(name: str, store: Path) -> Path:
-    done = run(f"experiment={name}", "debug=tiny", f"paths.store={store}", f"hydra.run.dir={store}/hydra")
+    own = []
+    if name == "shift_text":  # a tool for the user's two files: it gets two made-up ones
+        for side, word in (("reference", "plain"), ("sample", "strange")):
+            lines = [f"{word} sentence number {i} about things" for i in range(60)]
+            (store / f"{side}.txt").write_text("\n".join(lines) + "\n")
+            own.append(f"data.path.extra.{side}={store}/{side}.txt")
+    done = run(f"experiment={name}", "debug=tiny", *own, f"paths.store={store}", f"hydra.run.dir={store}/hydra")
     if done.returncode and any(words in done.stderr for words in ABSENT):
         pytest.skip(f"its data or weights are not on this machine: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr[-4000:]

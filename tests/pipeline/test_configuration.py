@@ -140,3 +140,13 @@ def test_the_command_line_answers_without_importing_torch(arguments):
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "False"
     assert done.stdout
+
+
+def test_several_tasks_per_job_are_refused_before_a_sweep_starts():
+    from pipeline.sweep_checks import launcher_problem
+
+    assert launcher_problem(None, 1) is None and launcher_problem(1, 4) is None
+    assert "hydra.launcher.tasks_per_node=4 is impossible" in launcher_problem(4, 1)
+    command = [sys.executable, "run.py", "-m", "hardware=slurm_cpu", "hydra.launcher.tasks_per_node=2", "seed=0,1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "tasks_per_node=2 is impossible" in done.stderr, done.stderr

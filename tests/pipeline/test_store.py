@@ -147,7 +147,9 @@ def test_a_failure_leaves_its_traceback_and_no_complete_name(tmp_path):
 
 def test_gather_refuses_fewer_cells_unless_told(tmp_path):
     config = run_config(cells={"seed": [0, 13, 2]})
-    with pytest.raises(MissingUpstream, match="up to 1 cells of a stage are missing.*allow_missing=0.*\n.*unlucky seed\n.*seed 13"):
+    with pytest.raises(
+        MissingUpstream, match="up to 1 cells of a stage are missing.*allow_missing=0.*\n.*unlucky seed\n.*seed 13"
+    ):
         pull(tmp_path, "total", config)
     gathered = pull(tmp_path, "total", config, allow_missing=1)
     assert gathered.table("total.parquet")["seed"].to_pylist() == ["0", "2"]
