@@ -150,7 +150,7 @@ def sparsity_curves(scores: Mapping[str, Float[np.ndarray, "m n"]]) -> Figure:
 
 def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
     """Plot finished sparsity curves: numbers of points, and the quartiles of the share that they carry."""
-    figure, axes = new_figure(1, 1, width=4.8, height=3.4)
+    figure, axes = new_figure(1, 1, width=7.2, height=3.4)
     axis = axes[0, 0]
     largest = 1
     for colour, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
@@ -165,7 +165,7 @@ def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndar
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("strongest training points")
     axis.set_ylabel("share of |attribution|")
-    axis.set_title("Sparsity (median, quartiles over test points)")
+    axis.set_title("Sparsity: median and quartiles over test points")
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
     return figure
 
