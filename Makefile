@@ -12,7 +12,7 @@ test: $(READY) ## lint, types and the default tests (under 10 minutes on 2 cores
 	$(PY) -m pytest -n 2
 
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
-	$(PY) -m pytest -m "(kill or archives or experiments) and not slurm" -n 2
+	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
 	$(PY) -m pytest -m slurm
 
 lint: $(READY)

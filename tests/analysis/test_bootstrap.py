@@ -52,6 +52,7 @@ def test_reference_runs_resampled_and_null_levels():
     assert (null_levels(GAPS.ravel(), 500, delta=0.2, draws=50, rng=np.random.default_rng(4)) == 0).all()
 
 
+@pytest.mark.slow
 def test_basic_intervals_of_levels_cover_better_than_percentile_ones():
     # One row per trial: independent pairs may share the multiplicities of a draw.
     rng = np.random.default_rng(5)

@@ -96,6 +96,7 @@ def test_miss_rates_and_their_null():
     assert np.mean(np.array(p) < 0.05) < 0.1
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_subsets_are_apart():
     network, surrogate, labels = scores(n=400)
     clean = np.arange(400) < 300

@@ -38,6 +38,7 @@ def calibrations(source):
     return null_calibration(source, TESTS, size=40, repeats=300, generator=np.random.default_rng(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TESTS))
 def test_null_rejections_lie_in_the_binomial_band(calibrations, name):
     found = calibrations[name]

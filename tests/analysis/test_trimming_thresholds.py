@@ -39,6 +39,7 @@ def test_exact_tail_equals_scipy(n, m):
     assert ks_tail(threshold + step, n, m) <= 0.05 < ks_tail(threshold, n, m)
 
 
+@pytest.mark.slow
 def test_null_rate_stays_below_eps():
     rng = np.random.default_rng(0)
     trials, n = 4000, 1000

@@ -163,6 +163,7 @@ def test_exact_for_linear_regression_where_it_is_the_derivative_of_the_refitted_
         torch.testing.assert_close(-influence[:, i], moved, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_sampled_labels_approach_the_exact_fisher_and_do_not_depend_on_batches() -> None:
     model, inputs, _ = make(BY_NAME["mlp"], n=6)
     exact = accumulate_ekfac(stream(model, inputs, fisher_cotangent("exact"), None, 6))

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.kernels_gpu import measure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_benchmark_reports_time_ceiling_and_error(precision: str, tmp_path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)

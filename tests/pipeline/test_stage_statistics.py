@@ -84,6 +84,7 @@ def test_tiny_runs_end_in_tables_and_a_section(tmp_path):
     assert second.manifest["files"] == artifact.manifest["files"], "same bytes on a re-run"
 
 
+@pytest.mark.slow
 def test_claims_arms_and_released_protocols(tmp_path):
     groups = {"from scratch": noisy_gaps(12, 1.0, LABELS, 2), "fine-tuned": noisy_gaps(12, 0.1, LABELS, 3)}
     artifact, shown = run_stage(
