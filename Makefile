@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-disturbances lint clean
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
@@ -13,7 +13,10 @@ test: $(READY) ## lint, types and the default tests (under 10 minutes on 2 cores
 
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
-	$(PY) -m pytest -m slurm
+	$(PY) -m pytest -m slurm --ignore tests/cluster/test_slurm_disturbances.py
+
+test-disturbances: $(READY) ## preemption, lost nodes and kills on SLURM; apart, because it times whole sweeps
+	$(PY) -m pytest -m slurm tests/cluster/test_slurm_disturbances.py
 
 lint: $(READY)
 	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy
