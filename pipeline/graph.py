@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.cells import Cell, compose_run, expand
@@ -60,6 +60,12 @@ class Node:
         """Shell command that makes this artefact."""
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
         return " ".join(f"'{word}'" if any(mark in word for mark in "[]{}(),: ") else word for word in words)
+
+    @property
+    def portable_command(self) -> str:
+        """The command without this machine's folders and trackers, for payloads: equal runs, equal bytes."""
+        local = tuple(word for word in self.overrides if not word.startswith(("paths.", "logging")))
+        return replace(self, overrides=local).command
 
     def upstream(self) -> list[Node]:
         """All direct upstream nodes, each once."""

@@ -155,7 +155,7 @@ class Puller:
             if self.folder(node).is_dir():
                 return Artifact(self.folder(node))
         members = {
-            name: [Gathered(m.labels, m.node.config, artifact, m.node.command) for m, artifact in group]
+            name: [Gathered(m.labels, m.node.config, artifact, m.node.portable_command) for m, artifact in group]
             for name, group in done.items()
         }
         return self._run(node, inputs={}, members=members, missing=labels)

@@ -88,7 +88,7 @@ def _render(build: Build, sections: Sequence[Section]) -> str:
             for stage, item in gathered
         ],
         key=build.node.key,
-        command=build.node.command,
+        command=build.node.portable_command,
     )
 
 
