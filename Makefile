@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
 
-test: $(READY) ## lint, types and the default tests (under 10 minutes on 2 cores)
+test: $(READY) ## lint, types and the default tests
 	$(PY) -m pytest -n 2
 
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
