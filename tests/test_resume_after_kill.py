@@ -31,12 +31,17 @@ runpy.run_path("run.py", run_name="__main__")
 """
 
 
-def run(store: Path, prefix: list[str]) -> subprocess.Popen:
+def start(store: Path, prefix: list[str]) -> subprocess.Popen:
     command = [sys.executable, *prefix, *COMMAND, f"paths.store={store}", f"hydra.run.dir={store}/hydra"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
+
+
+def finish(process: subprocess.Popen) -> str:
+    """Wait for the process, reading its errors as they come; return them."""
+    return process.communicate()[1]
 
 
 def payloads(store: Path) -> dict[str, dict[str, str]]:
@@ -52,8 +57,8 @@ def payloads(store: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
     store = tmp_path_factory.mktemp("undisturbed")
-    process = run(store, ["run.py"])
-    _, errors = process.communicate()
+    process = start(store, ["run.py"])
+    errors = finish(process)
     if "Could not get " in errors:
         pytest.skip("the packaged images are neither cached nor to be fetched here")
     assert process.returncode == 0, errors
@@ -66,11 +71,12 @@ def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
 @pytest.mark.timeout(1200)
 def test_killed_before_every_completion(tmp_path, undisturbed):
     for stage in STAGES:
-        process = run(tmp_path, ["-c", KILLER, stage])
-        _, errors = process.communicate()
+        process = start(tmp_path, ["-c", KILLER, stage])
+        errors = finish(process)
         assert process.returncode == -signal.SIGKILL, errors
-    process = run(tmp_path, ["run.py"])
-    assert process.wait() == 0, process.communicate()[1]
+    process = start(tmp_path, ["run.py"])
+    errors = finish(process)
+    assert process.returncode == 0, errors
     assert payloads(tmp_path) == undisturbed
 
 
@@ -80,14 +86,15 @@ def test_killed_before_every_completion(tmp_path, undisturbed):
 def test_killed_at_random_moments(tmp_path, undisturbed, draw):
     moments = random.Random(draw)
     for _ in range(12):
-        process = run(tmp_path, ["run.py"])
+        process = start(tmp_path, ["run.py"])
         time.sleep(moments.uniform(4.0, 12.0))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        finish(process)
         if process.returncode == 0:
             break
     else:
-        process = run(tmp_path, ["run.py"])
-        assert process.wait() == 0, process.communicate()[1]
+        process = start(tmp_path, ["run.py"])
+        errors = finish(process)
+        assert process.returncode == 0, errors
     assert payloads(tmp_path) == undisturbed
     assert not list(tmp_path.rglob("*.partial"))
