@@ -121,6 +121,11 @@ def _rank_problems(config: RunConfig) -> Iterator[str]:
             f"hardware.devices={devices} but numerics.world_size={numerics.world_size}; leave devices alone and set "
             "numerics.world_size: it changes the bits of a training, so it belongs to its address."
         )
+    if config.hardware.tasks_per_node != devices:
+        yield (
+            f"hardware.tasks_per_node={config.hardware.tasks_per_node} but hardware.devices={devices}; a job starts "
+            "one rank per device, so leave both alone and set numerics.world_size."
+        )
     if numerics.batchnorm == "sync" and numerics.device == "cpu":
         yield "numerics.batchnorm=sync works on GPUs only; use per_rank, or model.norm=frozen where the model has it."
     if numerics.world_size > config.training.batch_size:

@@ -99,6 +99,8 @@ class HardwareConfig:
 
     devices: int = 1
     """Devices of one job; equals ``numerics.world_size``."""
+    tasks_per_node: int = 1
+    """Ranks that a job starts on its node, one per device."""
     progress: bool = True
 
 

@@ -61,7 +61,11 @@ def test_every_data_field_is_located_by_identity_or_hashed():
     ("overrides", "words"),
     [
         (("seed=-1",), "seed=-1 is below 0"),
-        (("hardware.devices=2",), "hardware.devices=2 but numerics.world_size=1; leave devices alone"),
+        (
+            ("hardware.devices=2", "hardware.tasks_per_node=2"),
+            "hardware.devices=2 but numerics.world_size=1; leave devices",
+        ),
+        (("hardware.tasks_per_node=4",), "hardware.tasks_per_node=4 but hardware.devices=1; a job starts one rank per"),
         (("model=gpt2_tiny",), "reads texts, but data=fashion_mnist holds image rows"),
         (("data=tweets", "model=resnet18"), "reads images, but data=.* holds text rows"),
         (("stage=trian",), "There is no stage 'trian'"),
