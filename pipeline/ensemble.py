@@ -25,11 +25,12 @@ from models.logits import model_inputs, predicted_class, targets_of
 from models.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
 from pipeline.arithmetic import arithmetic, network_dtype
+from pipeline.artifacts import Artifact
 from pipeline.batch_order import BatchOrder
 from pipeline.batches import Batch, EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.callbacks.history import Row
 from pipeline.errors import UserError
-from pipeline.networks import build_network
+from pipeline.networks import starting_network
 from pipeline.schema import RunConfig
 from pipeline.training import make_module
 
@@ -66,6 +67,7 @@ def train_ensemble(
     data: TrainingData,
     scratch: Path,
     *,
+    pretrained: Artifact | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> list[Member]:
     """Train runs that differ in their seeds only.
@@ -78,6 +80,8 @@ def train_ensemble(
         Splits in memory.
     scratch : Path
         Survives a kill; a checkpoint after each epoch lies there.
+    pretrained : Artifact, optional
+        Weights that every member starts from, but for its output layer.
     on_epoch : callable, optional
         Called with (epoch, mean training loss of the members).
 
@@ -96,7 +100,7 @@ def train_ensemble(
     training = config.training
     with arithmetic(config.numerics) as device:
         batches = BlockBatches(configs, data)
-        networks = [build_network(one, data) for one in configs]
+        networks = [starting_network(one, data, pretrained) for one in configs]
         try:
             stack = StackedNetworks(networks, device, config.model.center_output)
         except ValueError as error:

@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from kernels.feature_kernels import find_output_layer
 from models import build_model
 from pipeline.arithmetic import network_dtype
+from pipeline.artifacts import Artifact
 from pipeline.batches import TrainingData
 from pipeline.errors import UserError
 from pipeline.schema import RunConfig
@@ -43,6 +45,34 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
         raise UserError(f"Cannot build model={name} for data={config.data.name}: {error}.") from error
     layout = torch.channels_last if config.numerics.memory_format == "channels_last" else torch.contiguous_format
     return model.to(network_dtype(config.numerics.precision)).to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def starting_network(config: RunConfig, data: TrainingData, pretrained: Artifact | None) -> nn.Module:
+    """Build the network as training finds it: random, or with the weights of an earlier task under a new output layer.
+
+    Raises
+    ------
+    UserError
+        If the earlier task's network is another one.
+    """
+    model = build_network(config, data)
+    if pretrained is None:
+        return model
+    probe = torch.zeros(2, *data.input_shape, dtype=next(model.parameters()).dtype)
+    head = find_output_layer(model.eval(), probe)
+    own = model.state_dict()
+    earlier = load_file(pretrained.path(WEIGHTS))
+    odd = [
+        name for name in earlier if name not in own or (own[name].shape != earlier[name].shape and not _in(name, head))
+    ]
+    if odd or earlier.keys() != own.keys():
+        raise UserError(f"The network of the earlier task ({pretrained.key}) is another one: {', '.join(odd)} differ.")
+    model.load_state_dict({name: own[name] if _in(name, head) else earlier[name] for name in own})
+    return model.train()
+
+
+def _in(name: str, module: str) -> bool:
+    return name.startswith(f"{module}.")
 
 
 def cpu_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -27,7 +27,9 @@ def ensemble(build: Build) -> dict[str, Any]:
     configs = members_of(config)
     data = open_data(config, build.inputs["data"])
     build.say(f"seeds {configs[0].seed} to {configs[-1].seed} together")
-    members = train_ensemble(configs, data, build.scratch, on_epoch=_Lines(build))
+    members = train_ensemble(
+        configs, data, build.scratch, pretrained=build.inputs.get("pretrained"), on_epoch=_Lines(build)
+    )
     metrics: dict[str, Any] = {"members": {}, "diverged": {}}
     with arithmetic(config.numerics):
         for member in members:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analysis.heavy_tails import MIN_TAIL, TailReport, gaussian_null, shuffled_null, tail_report
 from analysis.kernel_alignment import kernel_target_alignment
@@ -34,7 +34,7 @@ from pipeline.batches import TrainingData, cast
 from pipeline.build import Build
 from pipeline.critical_rate import critical_rate
 from pipeline.errors import UserError
-from pipeline.networks import build_network
+from pipeline.networks import starting_network
 from pipeline.run_train import open_data, trained_network
 from pipeline.schema import RunConfig
 from pipeline.training import make_module
@@ -52,7 +52,8 @@ def spectra(build: Build) -> dict[str, Any]:
     """
     config = build.config
     data = open_data(config, build.inputs["data"])
-    first = weight_matrices(build_network(config, data))
+    start_network = starting_network(config, data, build.inputs.get("pretrained"))
+    first = weight_matrices(start_network)
     last = weight_matrices(trained_network(config, data, build.inputs["weights"]))
     labels = choose_layers(list(first), config.spectra.layers)
     skipped = {label: skip_reason(first[label], config.spectra.min_side) for label in labels}
@@ -91,7 +92,7 @@ def spectra(build: Build) -> dict[str, Any]:
     build.write_table("layers.parquet", columns(layers))
     build.write_arrays("spectra.safetensors", arrays)
     metrics = _summary(layers, {label: reason for label, reason in skipped.items() if reason})
-    metrics["critical_rate"] = starting_rate(config, data)
+    metrics["critical_rate"] = starting_rate(config, data, start_network)
     if snapshots is not None and "kernel" in config.snapshots.record:
         kernels = _kernel_rows(snapshots, steps)
         build.write_table("kernel.parquet", columns(kernels))
@@ -100,9 +101,9 @@ def spectra(build: Build) -> dict[str, Any]:
     return metrics
 
 
-def starting_rate(config: RunConfig, data: TrainingData) -> float:
+def starting_rate(config: RunConfig, data: TrainingData, network: nn.Module) -> float:
     """Critical rate of the untrained network on its first training batch, in training mode (momentum left out)."""
-    module = make_module(build_network(config, data), data, config, steps_per_epoch=1)
+    module = make_module(network, data, config, steps_per_epoch=1)
     rows = torch.arange(min(config.training.batch_size, data.size("train")))
     batch = cast(data.batch("train", rows), network_dtype(config.numerics.precision), config.numerics.memory_format)
     module.model.train()

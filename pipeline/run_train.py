@@ -1,4 +1,4 @@
-"""Stages ``train``, ``initial`` and ``snapshots``: weights, outputs, and what happened on the way."""
+"""Stages ``pretrain``, ``train``, ``initial`` and ``snapshots``: weights, outputs, and what happened on the way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.callbacks.history import Row
 from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.datamodules import DataModule
 from pipeline.evaluation import scores, split_outputs
-from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights
+from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
 from pipeline.ranks import leads
 from pipeline.schema import RunConfig
 from pipeline.training import LOGITS, make_module, replay, train_classifier
@@ -44,7 +44,7 @@ def train(build: Build) -> dict[str, Any]:
     if config.numerics.engine == "ensemble":
         return take_member(build)
     data = open_data(config, build.inputs["data"])
-    model = build_network(config, data)
+    model = _start(build, data)
     with ExitStack() as stack:
         writer = None
         if config.snapshots.record:
@@ -75,7 +75,7 @@ def initial(build: Build) -> dict[str, Any]:
     config = build.config
     data = open_data(config, build.inputs["data"])
     with arithmetic(config.numerics) as device:
-        module = make_module(build_network(config, data), data, config, steps_per_epoch=1).to(device)
+        module = make_module(_start(build, data), data, config, steps_per_epoch=1).to(device)
         arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)
         save_weights(module.model, build.folder / WEIGHTS)
     build.write_tensors(LOGITS, arrays)
@@ -90,7 +90,7 @@ def snapshots(build: Build) -> dict[str, Any]:
     stored = build.inputs["weights"]
     stored.path(WEIGHTS)
     replay(
-        build_network(config, data),
+        _start(build, data),
         data,
         config,
         build.scratch,
@@ -101,6 +101,10 @@ def snapshots(build: Build) -> dict[str, Any]:
     )
     writer.publish(build.folder)
     return {"snapshots": len(writer.steps), "record": sorted(config.snapshots.record)}
+
+
+def _start(build: Build, data: TrainingData) -> nn.Module:
+    return starting_network(build.config, data, build.inputs.get("pretrained"))
 
 
 def _writer(build: Build, data: TrainingData, tracked: Build) -> SnapshotWriter:

@@ -47,6 +47,19 @@ class TrainingConfig:
 
 
 @dataclass
+class PretrainConfig:
+    """An earlier task on other classes of the same data set, whose weights a training starts from."""
+
+    classes: list[int] | None = None
+    """Classes of the earlier task; null: training starts from random weights."""
+    per_class: int | None = None
+    epochs: int = 10
+    lr: float = 0.1
+    seed: int = 0
+    """Every stream of the earlier training; all runs start from the one network that it gives."""
+
+
+@dataclass
 class SeedsConfig:
     """Named random streams of one run; each follows ``seed`` unless set."""
 
@@ -160,6 +173,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     seeds: SeedsConfig = field(default_factory=SeedsConfig)
     numerics: NumericsConfig = field(default_factory=NumericsConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.ensemble_members import block_of
-from pipeline.schema import RunConfig
+from pipeline.schema import PretrainConfig, RunConfig, SeedsConfig, SnapshotsConfig
 
 Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
 
@@ -70,9 +70,29 @@ def _data(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return {"data": ("prepare", config)}
 
 
+def _pretrained(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    return {} if config.pretrain.classes is None else {"pretrained": ("pretrain", config)}
+
+
+def pretraining_of(config: RunConfig) -> RunConfig:
+    """Give the run of the earlier task that ``pretrain`` describes, one for all runs that start from it."""
+    task = config.pretrain
+    subset = dataclasses.replace(config.data.subset, classes=task.classes, per_class=task.per_class)
+    return dataclasses.replace(
+        config,
+        seed=task.seed,
+        seeds=SeedsConfig(task.seed, task.seed, task.seed, task.seed),
+        data=dataclasses.replace(config.data, subset=subset),
+        training=dataclasses.replace(config.training, epochs=task.epochs, lr=task.lr),
+        numerics=dataclasses.replace(config.numerics, engine="lightning"),
+        snapshots=SnapshotsConfig(),
+        pretrain=PretrainConfig(),
+    )
+
+
 def _training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     together = {"ensemble": ("ensemble", config)} if config.numerics.engine == "ensemble" else {}
-    return {**_data(config), **together}
+    return {**_data(config), **_pretrained(config), **together}
 
 
 def weights_stage(config: RunConfig) -> str:
@@ -102,7 +122,7 @@ def _on(**roles: str) -> Needs:
 
 
 def _spectra(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    needs = {"data": ("prepare", config), "weights": ("train", config)}
+    needs = {**_data(config), **_pretrained(config), "weights": ("train", config)}
     if {"spectra", "kernel"} & set(config.snapshots.record):
         needs["snapshots"] = ("snapshots", config)
     return needs
@@ -124,17 +144,29 @@ _TABLE = (
         "ensemble",
         "pipeline.run_ensemble:ensemble",
         (*VIEW, "model", "training", "seed", "seeds", "numerics", "ensemble"),
-        needs=_data,
+        needs=_merge(_data, _pretrained),
         shared=block_of,
+    ),
+    Stage(
+        "pretrain",
+        "pipeline.run_train:train",
+        (*VIEW, "model", "training", "seeds", "numerics"),
+        needs=_data,
+        shared=pretraining_of,
     ),
     Stage("train", "pipeline.run_train:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_training),
     Stage(
         "initial",
         "pipeline.run_train:initial",
         (*VIEW, "model", "seeds.init", "numerics", "weights.source"),
-        needs=_data,
+        needs=_merge(_data, _pretrained),
     ),
-    Stage("snapshots", "pipeline.run_train:snapshots", ("snapshots",), needs=_merge(_data, _on(weights="train"))),
+    Stage(
+        "snapshots",
+        "pipeline.run_train:snapshots",
+        ("snapshots",),
+        needs=_merge(_data, _pretrained, _on(weights="train")),
+    ),
     Stage("features", "pipeline.run_kernel:features", ("features", "weights.step", "numerics"), needs=_weights),
     Stage("kernel", "pipeline.run_kernel:kernel", ("kernel", "weights.step", "numerics"), needs=_weights),
     Stage(

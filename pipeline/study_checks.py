@@ -13,6 +13,21 @@ def study_problems(config: RunConfig) -> Iterator[str]:
     yield from _probe_problems(config)
     yield from _shift_problems(config)
     yield from _regression_problems(config)
+    yield from _pretrain_problems(config)
+
+
+def _pretrain_problems(config: RunConfig) -> Iterator[str]:
+    task = config.pretrain
+    if task.classes is None:
+        if config.stage == "pretrain":
+            yield "stage=pretrain needs pretrain.classes, the classes of the earlier task."
+        return
+    if config.data.kind == "text":
+        yield "pretrain.classes is for images; text models bring their pre-trained weights (model.weights)."
+    if len(set(task.classes)) < 2:
+        yield f"pretrain.classes={task.classes}; an earlier task needs at least two different classes."
+    if task.epochs < 1 or not task.lr > 0:
+        yield f"pretrain.epochs={task.epochs} and pretrain.lr={task.lr} must be positive."
 
 
 def _probe_problems(config: RunConfig) -> Iterator[str]:

@@ -24,7 +24,7 @@ def made_up_artifact(
     partial = open_partial(folder)
     for name, arrays in files.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / name)
+        save_file({key: np.asarray(value, order="C") for key, value in arrays.items()}, partial / name)
     write_json(partial / "metrics.json", dict(metrics))
     return complete(folder, {"stage": folder.parent.name, "key": "0" * 12, "version": 1}, {})
 
