@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from analysis.group_contrasts import Spread, contrast
 from analysis.resampling import (
     Interval,
     bootstrap_interval,
     correlation,
-    interval_from_draws,
     mean_interval,
     rank_correlation,
 )
@@ -316,8 +316,8 @@ def claim_b3(
 
 
 def claim_b4(
-    scratch: Mapping[str, Float[np.ndarray, " m"]],
-    tuned: Mapping[str, Float[np.ndarray, " k"]],
+    scratch: Spread,
+    tuned: Spread,
     *,
     rng: np.random.Generator,
     stand_in: bool,
@@ -328,7 +328,8 @@ def claim_b4(
     Parameters
     ----------
     scratch, tuned : mapping of str to ndarray
-        Per-run ``level`` (each arm against its own leave-one-out reference, same examples and delta) and ``churn``.
+        ``level``, shape (m,), each arm against its own leave-one-out reference, same examples and delta; ``churn``,
+        shape (m, m), of every pair of runs; further measures are reported with their intervals.
     stand_in : bool
         The runs are not of the published kind of network (ViT): the claim stays undecided, whatever they show.
     need : int
@@ -338,15 +339,7 @@ def claim_b4(
     test = "scratch minus fine-tuned: mean level and mean churn both above 0"
     if runs < 3:
         return ClaimVerdict("B4", UNDECIDED, np.nan, np.nan, np.nan, runs, f"{test}; needs {need} runs per arm")
-    differences = {}
-    for name in ("level", "churn"):
-        draws = np.array(
-            [
-                rng.choice(scratch[name], len(scratch[name])).mean() - rng.choice(tuned[name], len(tuned[name])).mean()
-                for _ in range(1000)
-            ]
-        )
-        differences[name] = interval_from_draws(float(scratch[name].mean() - tuned[name].mean()), draws)
+    differences = contrast(scratch, tuned, rng=rng)
     level, churn = differences["level"], differences["churn"]
     verdict = UNDECIDED
     if runs >= need:
@@ -355,9 +348,12 @@ def claim_b4(
         elif level.high < 0 or churn.high < 0:
             verdict = NOT_REPRODUCED
     details = {
-        "churn_difference": float(churn.estimate),
-        "churn_low": float(churn.low),
-        "churn_high": float(churn.high),
+        f"{name}_{part}": float(getattr(interval, end))
+        for name, interval in differences.items()
+        if name != "level"
+        for part, end in (("difference", "estimate"), ("low", "low"), ("high", "high"))
+    }
+    details |= {
         "level_scratch": float(scratch["level"].mean()),
         "level_tuned": float(tuned["level"].mean()),
     }

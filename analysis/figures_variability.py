@@ -234,16 +234,19 @@ def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure
     return figure
 
 
-def group_levels(groups: Mapping[str, Float[np.ndarray, " _"]], *, delta: Real) -> Figure:
-    """Levels of several groups of runs (factors varied, arms, epochs) with their means."""
-    figure, axes = new_figure(width=max(3.6, 1.1 * len(groups)), height=3.0)
-    axis = axes[0, 0]
+def group_levels(
+    levels: Mapping[str, Float[np.ndarray, " _"]], churn: Mapping[str, Float[np.ndarray, " _"]], *, delta: Real
+) -> Figure:
+    """Levels and mean churn of the runs of several groups (factors varied, arms, epochs), with their means."""
+    figure, axes = new_figure(1, 2, width=max(3.6, 1.1 * len(levels)), height=3.0)
     jitter = np.random.default_rng(0)
-    for place, (color, values) in enumerate(zip(PALETTE * 4, groups.values(), strict=False)):
-        across = place + 0.22 * (jitter.random(len(values)) - 0.5)
-        axis.scatter(across, values, s=12, color=color, alpha=0.6, linewidth=0)
-        axis.plot([place - 0.25, place + 0.25], [values.mean()] * 2, color=REFERENCE, linewidth=1.4)
-    axis.set_xticks(range(len(groups)), list(groups))
-    axis.set_ylabel(rf"trimming level ($\delta$ = {delta:.3f})")
-    axis.set_ylim(0, None)
+    labels = (rf"trimming level ($\delta$ = {delta:.3f})", "mean churn against the other runs")
+    for axis, groups, label in zip(axes[0], (levels, churn), labels, strict=True):
+        for place, (color, values) in enumerate(zip(PALETTE * 4, groups.values(), strict=False)):
+            across = place + 0.22 * (jitter.random(len(values)) - 0.5)
+            axis.scatter(across, values, s=12, color=color, alpha=0.6, linewidth=0)
+            axis.plot([place - 0.25, place + 0.25], [values.mean()] * 2, color=REFERENCE, linewidth=1.4)
+        axis.set_xticks(range(len(groups)), list(groups))
+        axis.set_ylabel(label)
+        axis.set_ylim(0, None)
     return figure

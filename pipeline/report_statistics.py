@@ -34,6 +34,11 @@ CLAIMS = {
     "B3": "B3: the level helps to choose a seed",
     "B4": "B4: fine-tuned runs vary less than runs from scratch",
 }
+MEASURES = {
+    "level": "mean level",
+    "churn": "pairwise churn",
+    "scaled_level": "mean level after temperature scaling",
+}
 Blocks = list[Text | Table | Picture | Verdict]
 Rows = list[dict[str, Any]]
 
@@ -56,6 +61,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     arrays = artifact.arrays("figures.safetensors")
     if len({row["group"] for row in summary}) > 1:
         blocks.append(_group_picture(runs, groups, summary))
+        table, lines = _contrasts(artifact, command)
+        blocks.append(table)
+        findings += lines
     for index, group in enumerate(groups):
         mine = [row for row in runs if row["group"] == group]
         if len(mine) >= 2:
@@ -176,12 +184,39 @@ def _column(rows: Rows, name: str) -> np.ndarray:
 
 def _group_picture(runs: Rows, groups: list[str], summary: Rows) -> Picture:
     shown = [group for group in groups if any(row["group"] == group for row in summary)]
-    values = {group: _column([row for row in runs if row["group"] == group], "level_mixture_dkw") for group in shown}
-    return Picture(
-        group_levels(values, delta=summary[0]["delta"]),
-        "Trimming level of every run against the others of its group; bars are means.",
-        "Trimming levels by group",
+    levels, churn = (
+        {group: _column([row for row in runs if row["group"] == group], name) for group in shown}
+        for name in ("level_mixture_dkw", "churn_mean")
     )
+    return Picture(
+        group_levels(levels, churn, delta=summary[0]["delta"]),
+        "Left: trimming level of every run against the others of its group. Right: its mean churn against them. Bars "
+        "are means.",
+        "Trimming levels and churn by group",
+    )
+
+
+def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
+    rows = artifact.table("contrasts.parquet").to_pylist()
+    shown = [
+        [row["first"], row["second"], MEASURES[row["measure"]], row["difference"], _interval(row["low"], row["high"])]
+        for row in rows
+    ]
+    table = Table(
+        ["group", "against", "measure", "difference", "95 % interval"],
+        shown,
+        "Which runs vary more? Differences of group means, first minus second; percentile bootstrap over the runs of "
+        "either group, pairs rebuilt from the runs drawn. Pairs of groups are not corrected for their number.",
+        keys=[artifact.key],
+        command=command,
+    )
+    findings = [
+        f"{row['first']} {'more' if row['low'] > 0 else 'less'} than {row['second']} in pairwise churn: difference "
+        f"{row['difference']:.3f} {_interval(row['low'], row['high'])}."
+        for row in rows
+        if row["measure"] == "churn" and (row["low"] > 0 or row["high"] < 0)
+    ]
+    return table, findings
 
 
 def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str, np.ndarray]) -> list[Picture]:

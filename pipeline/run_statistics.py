@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
+from analysis.group_contrasts import all_contrasts, group_mean
 from analysis.logit_gaps import fit_temperatures
 from analysis.resampling import (
     Interval,
@@ -63,6 +64,7 @@ def statistics(build: Build) -> dict[str, Any]:
         found = _group(build, config, index, runs, rng, tables, arrays, notes)
         if found is not None:
             levels[name] = found
+    tables["contrasts"] = _contrast_rows(config, levels)
     verdicts = decide_claims(config, levels)
     for name, rows in {**tables, "claims": verdicts}.items():
         if rows:
@@ -76,6 +78,24 @@ def statistics(build: Build) -> dict[str, Any]:
             row["group"]: row["recommended"] for row in tables["seed_count"] if row["kind"] == "recommendation"
         },
     }
+
+
+def _contrast_rows(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[str, Any]]:
+    """Differences in variability of every two groups: by pairwise churn, and by the mixture level at the DKW delta."""
+    spreads = {name: group.spread("mixture", group.deltas[0]) for name, group in groups.items()}
+    rng = np.random.default_rng([config.statistics.seed, 13])
+    return [
+        {
+            "first": first,
+            "second": second,
+            "measure": measure,
+            "difference": float(interval.estimate),
+            "low": float(interval.low),
+            "high": float(interval.high),
+        }
+        for (first, second), intervals in all_contrasts(spreads, rng=rng).items()
+        for measure, interval in intervals.items()
+    ]
 
 
 def _thresholds(config: RunConfig, examples: int, notes: list[str]) -> list[float]:
@@ -118,6 +138,7 @@ def _group(
         kind: bootstrap_level_sets(gaps, kind=kind, deltas=deltas, draws=chosen.draws, rng=rng) for kind in REFERENCES
     }
     main = found.level("mixture", deltas[0])
+    churn, scaled = churn_matrix(decisions(outputs)), _scaled_levels(runs, deltas[0], count)
     ranking = rank_seeds(main, draws["mixture"][0])
     extra = {
         "level_low": ranking.level_low,
@@ -127,11 +148,11 @@ def _group(
         "rank_high": ranking.rank_high,
         "ties_with_best": ranking.ties_with_best.astype(np.float64),
         "share_best": ranking.share_best,
-        "level_scaled": _scaled_levels(runs, deltas[0], count),
+        "level_scaled": scaled,
     }
     for run in range(count):
         tables["runs"].append(_run_row(runs, run, metrics, quantiles, gaps, found, extra))
-    tables["groups"].extend(_group_rows(runs, metrics, found, draws, deltas, examples, rng, chosen.draws))
+    tables["groups"].extend(_group_rows(runs, churn, metrics, found, draws, deltas, examples, rng, chosen.draws))
     if count >= 3:
         tables["correlations"].extend(_correlation_rows(runs, metrics, found, deltas, rng))
     if count >= 8:
@@ -139,7 +160,7 @@ def _group(
     if chosen.released and count >= 4:
         tables["released"].extend(released_rows(runs.name, gaps, config.statistics.eps, rng))
     _figure_arrays(index, gaps, main, deltas[0], arrays)
-    return GroupLevels(runs, gaps, deltas, found, draws, metrics)
+    return GroupLevels(runs, gaps, deltas, found, draws, metrics, churn, scaled)
 
 
 def _scaled_levels(runs: SeedRuns, delta: float, count: int) -> np.ndarray:
@@ -188,6 +209,7 @@ def _run_row(
 
 def _group_rows(
     runs: SeedRuns,
+    matrix: np.ndarray,
     metrics: dict[str, np.ndarray],
     found: ConsensusLevels,
     draws: dict[str, np.ndarray],
@@ -196,9 +218,8 @@ def _group_rows(
     rng: np.random.Generator,
     count: int,
 ) -> list[dict[str, Any]]:
-    matrix = churn_matrix(decisions(runs.outputs()))
     churn = bootstrap_interval(
-        lambda taken: _pair_mean(matrix, taken), len(matrix), draws=max(count, 20), rng=rng, kind="percentile"
+        lambda taken: group_mean(matrix, taken), len(matrix), draws=max(count, 20), rng=rng, kind="percentile"
     )
     rows = []
     for kind in REFERENCES:
@@ -230,12 +251,6 @@ def _group_rows(
                 }
             )
     return rows
-
-
-def _pair_mean(matrix: np.ndarray, taken: np.ndarray) -> float:
-    """Mean over pairs of distinct runs; copies of one run in a draw are no pair."""
-    weights = np.outer(taken, taken) * (1 - np.eye(len(taken)))
-    return float((matrix * weights).sum() / max(weights.sum(), 1))
 
 
 def _two_level_mean(level: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> Interval:

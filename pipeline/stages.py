@@ -196,6 +196,7 @@ _TABLE = (
         "statistics",
         "pipeline.run_statistics:statistics",
         ("statistics", "experiment_name"),
+        version=2,
         gathers=lambda config: ["train"],
     ),
     Stage(

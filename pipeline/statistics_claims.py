@@ -45,6 +45,10 @@ class GroupLevels:
         Bootstrap levels by reference.
     metrics : dict of str to ndarray, shape (m,)
         Companion metrics.
+    churn : ndarray, shape (m, m)
+        Share of differing decisions of every pair of runs.
+    scaled : ndarray, shape (m,)
+        Mixture levels at the DKW tolerance after per-run temperature scaling; NaN where that is not possible.
     """
 
     runs: SeedRuns
@@ -53,6 +57,15 @@ class GroupLevels:
     found: ConsensusLevels
     draws: dict[str, np.ndarray]
     metrics: dict[str, np.ndarray]
+    churn: np.ndarray
+    scaled: np.ndarray
+
+    def spread(self, kind: str, delta: float) -> dict[str, np.ndarray]:
+        """Measures by which groups are compared."""
+        measures = {"level": self.found.level(kind, delta), "churn": self.churn}
+        if not np.isnan(self.scaled).any():
+            measures["scaled_level"] = self.scaled
+        return measures
 
 
 def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[str, Any]]:
@@ -191,10 +204,7 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[st
         for place, delta in enumerate(groups[scratch].deltas):
             if delta not in groups[tuned].deltas:
                 continue
-            arms = [
-                {"level": groups[arm].found.level(kind, delta), "churn": groups[arm].metrics["churn_mean"]}
-                for arm in (scratch, tuned)
-            ]
+            arms = [groups[arm].spread(kind, delta) for arm in (scratch, tuned)]
             rng = np.random.default_rng([config.statistics.seed, 11, place, REFERENCES.index(kind)])
             verdict = claim_b4(arms[0], arms[1], rng=rng, stand_in=config.statistics.stand_in)
             rows.append(_row(verdict, f"{scratch} against {tuned}", kind, delta, place))

@@ -26,6 +26,7 @@ REFERENCES = {
     "quantile_mean": np.sort(GAPS, axis=1).mean(axis=0),
 }
 LEVELS = trimming_levels(GAPS, REFERENCES["mixture"], delta=0.05)
+GROUPS = {"init": LEVELS[:12], "order": LEVELS[12:25], "all": LEVELS[25:]}
 
 
 def figures():
@@ -59,7 +60,7 @@ def figures():
     draws = np.maximum(0, LEVELS + rng.normal(0, 0.03, size=(60, 40)))
     yield "ranking", ranking_figure(LEVELS, rank_seeds(LEVELS, draws))
     yield "pairs", pairwise_heat_map(pairwise_levels(GAPS[:15], delta=0.05), label="trimming level")
-    yield "groups", group_levels({"init": LEVELS[:12], "order": LEVELS[12:25], "all": LEVELS[25:]}, delta=0.05)
+    yield "groups", group_levels(GROUPS, {name: 0.5 * values for name, values in GROUPS.items()}, delta=0.05)
 
 
 def test_figures_render_with_labels_and_the_same_bytes_again():

@@ -124,12 +124,12 @@ def test_b3_asks_for_a_gain_without_loss_of_accuracy():
 
 def test_b4_compares_arms_and_stand_ins_stay_undecided():
     generator = rng(10)
-    scratch = {"level": generator.normal(0.3, 0.05, 50), "churn": generator.normal(0.2, 0.02, 50)}
-    tuned = {"level": generator.normal(0.1, 0.05, 50), "churn": generator.normal(0.1, 0.02, 50)}
+    scratch = {"level": generator.normal(0.3, 0.05, 50), "churn": generator.normal(0.2, 0.02, (50, 50))}
+    tuned = {"level": generator.normal(0.1, 0.05, 50), "churn": generator.normal(0.1, 0.02, (50, 50))}
     assert claim_b4(scratch, tuned, rng=rng(), stand_in=False).verdict == REPRODUCED
     assert claim_b4(tuned, scratch, rng=rng(), stand_in=False).verdict == NOT_REPRODUCED
     stand_in = claim_b4(scratch, tuned, rng=rng(), stand_in=True)
     assert stand_in.verdict == UNDECIDED
     assert "the stand-in by itself: reproduced" in stand_in.test
-    few = {name: values[:10] for name, values in scratch.items()}
+    few = {"level": scratch["level"][:10], "churn": scratch["churn"][:10, :10]}
     assert claim_b4(few, tuned, rng=rng(), stand_in=False).verdict == UNDECIDED
