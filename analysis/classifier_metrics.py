@@ -180,6 +180,9 @@ def run_metrics(
 ) -> dict[str, Float[np.ndarray, " m"]]:
     """Companion metrics of every run, one column each.
 
+    Measures of pairs of runs (``churn_mean``, ``error_agreement``) are means over the other runs; they are left out
+    where they are not defined: for one run, and the agreement where a run makes no error.
+
     Parameters
     ----------
     outputs : ndarray, shape (m, n) or (m, n, k)
@@ -205,4 +208,7 @@ def run_metrics(
     }
     if len(decided) > 1:
         columns["churn_mean"] = mean_churn(churn_matrix(decided))
+        agreement = np.where(np.eye(len(decided), dtype=bool), np.nan, error_agreement(decided, labels))
+        if not np.isnan(agreement).all(axis=1).any():
+            columns["error_agreement"] = np.nanmean(agreement, axis=1)
     return columns

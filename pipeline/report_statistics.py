@@ -10,19 +10,18 @@ import numpy as np
 from analysis.figures_variability import (
     distance_curves,
     distribution_fan,
-    ensemble_figure,
     group_levels,
     level_against,
     level_histograms,
     pairwise_heat_map,
     ranking_figure,
 )
-from analysis.seed_count import EnsembleCurve, SeedCount
 from analysis.seed_ranking import SeedRanking
 from analysis.trimming import TrimmingPlan
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text, Verdict
+from pipeline.report_seed_count import column, seed_counts
 from pipeline.run_statistics import ALPHAS
 from pipeline.schema import RunConfig
 
@@ -70,7 +69,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             delta = next(row["delta"] for row in summary if row["group"] == group)
             blocks += _pictures(index, group, mine, delta, arrays)
     if artifact.has("seed_count.parquet"):
-        extra, lines = _seed_counts(artifact, summary, command)
+        extra, lines = seed_counts(artifact, summary, command)
         blocks += extra
         findings += lines
     if artifact.has("released.parquet"):
@@ -112,6 +111,7 @@ def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
             row["level_mean"],
             row["level_sd"],
             _interval(row["level_low"], row["level_high"]),
+            row["level_halves"],
             row["share_above_zero"],
             row["unattainable"],
             row["ks_mean"],
@@ -119,10 +119,24 @@ def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
         for row in summary
     ]
     return Table(
-        ["group", "reference", "delta", "runs", "mean level", "sd", "95 % interval", "share > 0", "unattainable", "KS"],
+        [
+            "group",
+            "reference",
+            "delta",
+            "runs",
+            "mean level",
+            "sd",
+            "95 % interval",
+            "disjoint halves",
+            "share > 0",
+            "unattainable",
+            "KS",
+        ],
         rows,
         f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
-        "bootstrap over runs and examples. A level is biased up, and 0 only means indistinguishable at this delta.",
+        "bootstrap over runs and examples. Disjoint halves: mean level of a random half of the runs (the larger one "
+        "where their number is odd) against the consensus of the other half. A level is biased up, and 0 only means "
+        "indistinguishable at this delta.",
         keys=[artifact.key],
         command=command,
     )
@@ -178,14 +192,10 @@ def _correlation_table(artifact: Artifact, command: str) -> Table:
     )
 
 
-def _column(rows: Rows, name: str) -> np.ndarray:
-    return np.array([row[name] for row in rows], dtype=np.float64)
-
-
 def _group_picture(runs: Rows, groups: list[str], summary: Rows) -> Picture:
     shown = [group for group in groups if any(row["group"] == group for row in summary)]
     levels, churn = (
-        {group: _column([row for row in runs if row["group"] == group], name) for group in shown}
+        {group: column([row for row in runs if row["group"] == group], name) for group in shown}
         for name in ("level_mixture_dkw", "churn_mean")
     )
     return Picture(
@@ -220,7 +230,7 @@ def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
 
 
 def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str, np.ndarray]) -> list[Picture]:
-    level = _column(rows, "level_mixture_dkw")
+    level = column(rows, "level_mixture_dkw")
     reference = {kind: arrays[f"{index}.reference.{kind}"] for kind in ("mixture", "logit_mean", "quantile_mean")}
     parts = {
         part: arrays[f"{index}.plan.{part}"]
@@ -238,7 +248,7 @@ def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str
             f"Distribution fan of {group}",
         ),
         Picture(
-            level_histograms({kind: _column(rows, f"level_{kind}_dkw") for kind in reference}, delta=delta),
+            level_histograms({kind: column(rows, f"level_{kind}_dkw") for kind in reference}, delta=delta),
             f"{group}: levels against the three references.",
             f"Histograms of trimming levels of {group}",
         ),
@@ -251,9 +261,9 @@ def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str
             level_against(
                 level,
                 {
-                    "accuracy": _column(rows, "accuracy"),
-                    "mean churn": _column(rows, "churn_mean"),
-                    "ECE": _column(rows, "ece"),
+                    "accuracy": column(rows, "accuracy"),
+                    "mean churn": column(rows, "churn_mean"),
+                    "ECE": column(rows, "ece"),
                 },
             ),
             f"{group}: level against accuracy, churn and calibration error, one point per run.",
@@ -279,52 +289,13 @@ def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str
 def _ranking(rows: Rows, level: np.ndarray) -> SeedRanking:
     return SeedRanking(
         order=np.argsort(level, kind="stable"),
-        rank_low=_column(rows, "rank_low"),
-        rank_high=_column(rows, "rank_high"),
-        level_low=_column(rows, "level_low"),
-        level_high=_column(rows, "level_high"),
-        ties_with_best=_column(rows, "ties_with_best") > 0,
-        share_best=_column(rows, "share_best"),
+        rank_low=column(rows, "rank_low"),
+        rank_high=column(rows, "rank_high"),
+        level_low=column(rows, "level_low"),
+        level_high=column(rows, "level_high"),
+        ties_with_best=column(rows, "ties_with_best") > 0,
+        share_best=column(rows, "share_best"),
     )
-
-
-def _seed_counts(artifact: Artifact, summary: Rows, command: str) -> tuple[Blocks, list[str]]:
-    table = artifact.table("seed_count.parquet").to_pylist()
-    blocks: Blocks = []
-    findings = []
-    for group in dict.fromkeys(row["group"] for row in table):
-        mine = [row for row in table if row["group"] == group]
-        delta = next(row["delta"] for row in summary if row["group"] == group)
-        curves = {}
-        for kind in ("mixture", "logit_mean", "quantile_mean"):
-            rows = [row for row in mine if row["kind"] == kind]
-            ks, level = (
-                np.stack([_column(rows, f"{name}_low"), _column(rows, name), _column(rows, f"{name}_high")], axis=1)
-                for name in ("ks", "level")
-            )
-            sizes = np.array([row["runs"] for row in rows])
-            curves[kind] = EnsembleCurve(sizes, ks, level, delta, kind)
-        rungs = [row for row in mine if row["kind"] == "half_to_half"]
-        final = [row for row in mine if row["kind"] == "recommendation"]
-        count = None
-        if final:
-            ks = _column(rungs, "ks")
-            wanted = final[0]["recommended"] if final[0]["recommended"] > 0 else None
-            sizes = np.array([row["runs"] for row in rungs])
-            count = SeedCount(sizes, ks, 0 * ks, final[0]["ks"], wanted, final[0]["runs"], float("nan"))
-            findings.append(f"{group}: {final[0]['text']}.")
-        blocks.append(
-            Picture(
-                ensemble_figure(curves, count=count, delta=delta),
-                f"{group}: distance and level of the consensus of M runs against the mixture of a disjoint half; "
-                "bands hold 95 % of random subsets.",
-                f"How many seeds: {group}",
-            )
-        )
-    rows = [[row["group"], row["text"]] for row in table if row["kind"] == "recommendation"]
-    if rows:
-        blocks.append(Table(["group", "how many seeds"], rows, "Stopping rule.", keys=[artifact.key], command=command))
-    return blocks, findings
 
 
 def _released_table(artifact: Artifact, command: str) -> Table:

@@ -152,11 +152,11 @@ def _group(
     }
     for run in range(count):
         tables["runs"].append(_run_row(runs, run, metrics, quantiles, gaps, found, extra))
-    tables["groups"].extend(_group_rows(runs, churn, metrics, found, draws, deltas, examples, rng, chosen.draws))
+    tables["groups"].extend(_group_rows(runs, churn, metrics, found, draws, deltas, gaps, rng, chosen.draws))
     if count >= 3:
         tables["correlations"].extend(_correlation_rows(runs, metrics, found, deltas, rng))
     if count >= 8:
-        tables["seed_count"].extend(_seed_count_rows(runs.name, gaps, deltas[0], chosen.subsets, rng))
+        tables["seed_count"].extend(_seed_count_rows(build, runs.name, gaps, deltas[0], chosen.subsets, rng))
     if chosen.released and count >= 4:
         tables["released"].extend(released_rows(runs.name, gaps, config.statistics.eps, rng))
     _figure_arrays(index, gaps, main, deltas[0], arrays)
@@ -214,13 +214,16 @@ def _group_rows(
     found: ConsensusLevels,
     draws: dict[str, np.ndarray],
     deltas: list[float],
-    examples: int,
+    gaps: np.ndarray,
     rng: np.random.Generator,
     count: int,
 ) -> list[dict[str, Any]]:
     churn = bootstrap_interval(
         lambda taken: group_mean(matrix, taken), len(matrix), draws=max(count, 20), rng=rng, kind="percentile"
     )
+    order = rng.permutation(len(gaps))
+    half = (len(gaps) + 1) // 2
+    apart = None if len(gaps) < 4 else consensus_levels(gaps[order[:half]], gaps[order[half:]], deltas=deltas)
     rows = []
     for kind in REFERENCES:
         for place, delta in enumerate(deltas):
@@ -234,11 +237,12 @@ def _group_rows(
                     "threshold": "DKW" if place == 0 else "fixed",
                     "noise_limited": found.noise_limited[delta],
                     "runs": len(level),
-                    "examples": examples,
+                    "examples": gaps.shape[1],
                     "level_mean": float(level.mean()),
                     "level_sd": float(level.std(ddof=1)),
                     "level_low": float(mean.low),
                     "level_high": float(mean.high),
+                    "level_halves": float("nan") if apart is None else float(apart.level(kind, delta).mean()),
                     "share_above_zero": float((level > 0).mean()),
                     "unattainable": int((~found.results[kind, delta].attainable).sum()),
                     "ks_mean": float(found.results[kind, delta].ks.mean()),
@@ -286,7 +290,7 @@ def _correlation_rows(
 
 
 def _seed_count_rows(
-    name: str, gaps: np.ndarray, delta: float, subsets: int, rng: np.random.Generator
+    build: Build, name: str, gaps: np.ndarray, delta: float, subsets: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Rows of the curve over the number of runs, of the half-to-half distances, and the recommendation."""
     order = rng.permutation(len(gaps))
@@ -307,6 +311,7 @@ def _seed_count_rows(
         for rung, ks, sd in zip(count.rungs, count.distance, count.distance_sd, strict=True):
             half = {"ks": float(ks), "ks_low": float(ks - 2 * sd), "ks_high": float(ks + 2 * sd)}
             rows.append({**blank, "kind": "half_to_half", "runs": int(rung), **half})
+        build.say(f"{name}: {count.describe()}")
         wanted = -1 if count.recommended is None else int(count.recommended)
         rows.append(
             {

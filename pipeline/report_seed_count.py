@@ -1,0 +1,59 @@
+"""Report blocks on the number of seeds: distance of the consensus to the expected distribution, and a stopping rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.figures_variability import ensemble_figure
+from analysis.seed_count import EnsembleCurve, SeedCount
+from pipeline.artifacts import Artifact
+from pipeline.report_blocks import Picture, Table, Text, Verdict
+
+
+def seed_counts(
+    artifact: Artifact, summary: list[dict[str, Any]], command: str
+) -> tuple[list[Text | Table | Picture | Verdict], list[str]]:
+    """Draw the curve over the number of runs of every group and tabulate the recommendations; also the findings."""
+    table = artifact.table("seed_count.parquet").to_pylist()
+    blocks: list[Text | Table | Picture | Verdict] = []
+    findings = []
+    for group in dict.fromkeys(row["group"] for row in table):
+        mine = [row for row in table if row["group"] == group]
+        delta = next(row["delta"] for row in summary if row["group"] == group)
+        curves = {}
+        for kind in ("mixture", "logit_mean", "quantile_mean"):
+            rows = [row for row in mine if row["kind"] == kind]
+            ks, level = (
+                np.stack([column(rows, f"{name}_low"), column(rows, name), column(rows, f"{name}_high")], axis=1)
+                for name in ("ks", "level")
+            )
+            sizes = np.array([row["runs"] for row in rows])
+            curves[kind] = EnsembleCurve(sizes, ks, level, delta, kind)
+        rungs = [row for row in mine if row["kind"] == "half_to_half"]
+        final = [row for row in mine if row["kind"] == "recommendation"]
+        count = None
+        if final:
+            ks = column(rungs, "ks")
+            wanted = final[0]["recommended"] if final[0]["recommended"] > 0 else None
+            sizes = np.array([row["runs"] for row in rungs])
+            count = SeedCount(sizes, ks, 0 * ks, final[0]["ks"], wanted, final[0]["runs"], float("nan"))
+            findings.append(f"{group}: {final[0]['text']}.")
+        blocks.append(
+            Picture(
+                ensemble_figure(curves, count=count, delta=delta),
+                f"{group}: distance and level of the consensus of M runs against the mixture of a disjoint half; "
+                "bands hold 95 % of random subsets.",
+                f"How many seeds: {group}",
+            )
+        )
+    rows = [[row["group"], row["text"]] for row in table if row["kind"] == "recommendation"]
+    if rows:
+        blocks.append(Table(["group", "how many seeds"], rows, "Stopping rule.", keys=[artifact.key], command=command))
+    return blocks, findings
+
+
+def column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
+    """Collect one field of all rows."""
+    return np.array([row[name] for row in rows], dtype=np.float64)
