@@ -192,9 +192,13 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
 
 
 def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, shown: int = 40) -> Figure:
-    """Seeds in order of their level with intervals; those that tie with the best are coloured."""
-    order = ranking.order[:shown]
-    place = np.arange(1, len(order) + 1)
+    """Seeds in order of their level with intervals; those that tie with the best are coloured.
+
+    Of more than ``shown`` seeds the most and the least typical are shown, half each, with a gap between.
+    """
+    half, every = shown // 2, len(levels) <= shown
+    order = ranking.order if every else np.concatenate([ranking.order[:half], ranking.order[-half:]])
+    place = np.arange(1, len(order) + 1) + (0 if every else 2 * (np.arange(len(order)) >= half))
     figure, axes = new_figure(width=6.4, height=3.2)
     axis = axes[0, 0]
     for ties, color, label in ((True, PALETTE[0], "ties with the best"), (False, PALETTE[1], "worse than the best")):
@@ -214,7 +218,8 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
                 label=label,
             )
     axis.set_xticks(place, [str(run) for run in order], rotation=90, fontsize=6.5)
-    axis.set(xlabel="seed", ylabel="trimming level", title=f"{len(order)} most typical of {len(levels)} seeds")
+    title = f"all {len(levels)} seeds" if every else f"{half} most and {half} least typical of {len(levels)} seeds"
+    axis.set(xlabel="seed", ylabel="trimming level", title=title)
     legend_below(axis)
     return figure
 

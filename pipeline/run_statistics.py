@@ -240,7 +240,7 @@ def _group_rows(
                     "examples": gaps.shape[1],
                     "level_mean": float(level.mean()),
                     "level_sd": float(level.std(ddof=1)),
-                    "level_low": float(mean.low),
+                    "level_low": max(float(mean.low), 0.0),
                     "level_high": float(mean.high),
                     "level_halves": float("nan") if apart is None else float(apart.level(kind, delta).mean()),
                     "share_above_zero": float((level > 0).mean()),
