@@ -159,15 +159,17 @@ def depth_figure(
     return figure
 
 
-def collapse_figure(rows: Sequence[Row], layers: Sequence[str]) -> Figure:
+def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = "epoch") -> Figure:
     """NC1, NC2 and NC4 against depth, one line per epoch.
 
     Parameters
     ----------
     rows : sequence of dict
-        Keys layer, epoch, nc1, nc2_angles, nc2_norms, nc4.
+        Keys layer, epoch (a number), nc1, nc2_angles, nc2_norms, nc4; rows of one layer and epoch are averaged.
     layers : sequence of str
         In order of depth.
+    lines : str
+        What a line stands for.
 
     Returns
     -------
@@ -185,12 +187,51 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str]) -> Figure:
         for colour, epoch in zip(_depth_colours(len(epochs)), epochs, strict=True):
             found = [[r[key] for r in rows if r["epoch"] == epoch and r["layer"] == layer] for layer in layers]
             axis.plot(
-                depth, [np.mean(v) if v else np.nan for v in found], "o-", color=colour, markersize=3, label=epoch
+                depth,
+                [np.mean(v) if v else np.nan for v in found],
+                "o-",
+                color=colour,
+                markersize=3,
+                label=f"{epoch:g}",
             )
         axis.set(yscale=scale)
         axis.set_xticks(depth, layers, rotation=45, ha="right", fontsize=8)
         axis.set_title(title, fontsize=9)
-    axes[0, -1].legend(title="epoch", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    axes[0, -1].legend(title=lines, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return figure
+
+
+def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -> Figure:
+    """Layer of onset against epoch, one line per run; "no onset" lies beyond the last layer.
+
+    Parameters
+    ----------
+    runs : sequence of sequence of dict
+        For each run one row for each snapshot: epoch, onset, onset_low, onset_high.
+    layers : sequence of str
+        In order of depth.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = new_figure(width=5.6, height=3.6)
+    axis = axes[0, 0]
+    names = [*layers, "no onset"]
+    place = {name: i for i, name in enumerate(names)}
+    for i, (colour, run) in enumerate(zip(_depth_colours(len(runs)), runs, strict=True)):
+        # runs side by side, so that equal onsets do not hide each other
+        at = np.arange(len(run)) + 0.12 * (i - (len(runs) - 1) / 2)
+        middle, low, high = (np.array([place[row[key]] for row in run]) for key in ("onset", "onset_low", "onset_high"))
+        error = np.abs(np.stack([middle - low, high - middle]))
+        axis.errorbar(
+            at, middle, error, fmt="o-", color=colour, markersize=3.5, capsize=2, linewidth=1, label=f"run {i}"
+        )
+    axis.set_xticks(range(len(runs[0])), [f"{row['epoch']:g}" for row in runs[0]])
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set(xlabel="epoch", ylim=(-0.5, len(names) - 0.5))
+    axis.set_title("Onset of collapse by epoch")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return figure
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.collapse_onset import NO_ONSET, Onset, components_needed
 from analysis.figures_probes import (
@@ -14,11 +12,12 @@ from analysis.figures_probes import (
     component_curves_figure,
     depth_figure,
     explained_variance_figure,
+    onset_history_figure,
 )
 from analysis.layer_probes import ALL_COMPONENTS
 from pipeline.build import Gathered
-from pipeline.claim_tests import at_least, at_most, share_of_runs
-from pipeline.report_blocks import Picture, Section, Table, Text, Verdict, summary_cells
+from pipeline.probe_claims import curve_of, nearest, verdicts
+from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
 
@@ -47,8 +46,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         )
         blocks.append(_table(name, runs, collapse, layers, kappa, group))
         blocks += _pictures(name, runs, collapse, group, layers, kappa, accuracy)
+        blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
-            blocks += _verdicts(name, runs, collapse, metrics, layers, kappa)
+            blocks += verdicts(name, group[0].config, runs, collapse, metrics, kappa)
         onsets = sorted({str(entry["onset"]) for entry in metrics})
         findings.append(f"{name}: onset of collapse at {', '.join(onsets)} over {len(group)} run(s).")
     return Section("Layer probes", blocks, findings)
@@ -61,13 +61,13 @@ def _table(
     for i, layer in enumerate(layers):
         width = collapse[0][i]["width"]
         for probe in ("knn", "ncc", "svm"):
-            points = [_curve(run, layer, probe, kappa) for run in runs]
+            points = [curve_of(run, layer, probe, kappa) for run in runs]
             if not all(points):
                 rows.append([layer, width, probe, len(runs), "degenerate", "–", "–", "–", "–", "–"])
                 continue
             everything = [100 * curve[ALL_COMPONENTS]["accuracy"] for curve in points]
             fidelity = float(np.mean([100 * curve[ALL_COMPONENTS]["fidelity"] for curve in points]))
-            settled = float(np.mean([100 * _near(curve, SETTLED)["accuracy"] for curve in points]))
+            settled = float(np.mean([100 * nearest(curve, SETTLED)["accuracy"] for curve in points]))
             needed = [_needed(curve) for curve in points]
             shown = "–" if None in needed else f"{np.median([k for k in needed if k is not None]):.0f}"
             n, mean, sd, interval = summary_cells(everything)
@@ -107,7 +107,7 @@ def _pictures(
     known = np.isfinite(by_layer).any(axis=0)
     nc1 = np.where(known, np.nansum(by_layer, axis=0) / np.maximum(np.isfinite(by_layer).sum(axis=0), 1), np.nan)
     variance = {layer: curves[f"explained_variance.{layer}"] for layer in layers}
-    points = [{**row, "epoch": f"run {i}"} for i, run in enumerate(collapse) for row in run]
+    points = [{**row, "epoch": i} for i, run in enumerate(collapse) for row in run]
     return [
         Picture(
             explained_variance_figure(variance),
@@ -135,82 +135,69 @@ def _pictures(
             "Probe accuracy and fidelity by depth with the onset of collapse",
         ),
         Picture(
-            collapse_figure(points, layers),
+            collapse_figure(points, layers, lines="run"),
             f"{name}: collapse by depth, one line per run.",
             "Neural collapse measures by depth",
         ),
     ]
 
 
-def _verdicts(
-    name: str,
-    runs: list[Rows],
-    collapse: list[Rows],
-    metrics: Sequence[dict[str, Any]],
-    layers: list[str],
-    kappa: float,
-) -> list[Verdict]:
-    best, gap, lead, fall = [], [], [], []
-    for run, nc, entry in zip(runs, collapse, metrics, strict=True):
-        curves = {(layer, p): _curve(run, layer, p, kappa) for layer in layers for p in ("knn", "ncc", "svm")}
-        curves = {place: curve for place, curve in curves.items() if curve}
-        cheap = [row["accuracy"] for curve in curves.values() for row in curve.values() if row["evr"] <= 0.2]
-        best.append(max(cheap, default=0.0) / max(entry["network_accuracy"], 1e-12))
-        gaps = [
-            abs(_near(curve, SETTLED)["accuracy"] - curve[ALL_COMPONENTS]["accuracy"])
-            for (_, probe), curve in curves.items()
-            if probe != "svm"
-        ]
-        gap.append(100 * max(gaps))
-        final = {place: curve[ALL_COMPONENTS]["accuracy"] for place, curve in curves.items()}
-        present = [layer for layer in layers if (layer, "svm") in final]
-        lead.append(100 * min(final[layer, "svm"] - max(final[layer, "knn"], final[layer, "ncc"]) for layer in present))
-        falls = [float(row["nc1"]) for row in nc if np.isfinite(row["nc1"])]
-        fall.append(float(stats.spearmanr(np.arange(len(falls)), falls).statistic) if len(falls) > 2 else np.nan)
-    early = [entry["onset_index"] is not None and entry["onset_index"] < len(layers) - 1 for entry in metrics]
-    rows = (
-        (
-            "L1: some layer, classifier and k explain at most 20 % of the variance and reach 95 % of the network",
-            at_least(best, 0.95, "best accuracy at EVR ≤ 0.2 over the network's"),
-            "about 20 % of the variance is enough in some layers",
-            "published; tolerance derived",
-        ),
-        (
-            "L2: about 100 components settle k-NN and nearest centre in every layer (within one point)",
-            at_most(gap, 1.0, "largest |acc(100) - acc(all)| over layers, points"),
-            "first ~100 components settle both",
-            "published; tolerance derived",
-        ),
-        (
-            "L3: the linear surrogate is the best one in every layer (within half a point)",
-            at_least(lead, -0.5, "smallest lead of the SVM over layers, points"),
-            "the affine linear surrogate is best",
-            "published; read as the SVM",
-        ),
-        ("L4: collapse sets in before the last layer", share_of_runs(early), "partial evidence", "published"),
-        (
-            "L5: NC1 falls with depth",
-            at_most(fall, -0.9, "Spearman correlation of NC1 with depth"),
-            "Spearman ≤ -0.9",
-            "derived",
-        ),
-    )
+def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table]:
+    runs = [m.artifact.table("controls.parquet").to_pylist() for m in group if m.artifact.has("controls.parquet")]
+    if not runs:
+        return []
+    rows = []
+    for control in dict.fromkeys(row["control"] for row in runs[0]):
+        for layer in layers:
+            here = [row for run in runs for row in run if (row["control"], row["layer"]) == (control, layer)]
+            means = [float(np.mean([100 * row[probe] for row in here])) for probe in ("knn", "ncc", "svm", "network")]
+            rows.append([control, layer, len(here), *means])
     return [
-        Verdict(f"{name}: {claim}", decided.verdict, decided.evidence, target, standing)
-        for claim, decided, target, standing in rows
+        Table(
+            ["control", "layer", "runs", "k-NN %", "nearest centre %", "SVM %", "network %"],
+            rows,
+            f"{name}: controls, all components, mean over runs. Probes of permuted training labels must score the "
+            "share of the largest class; noisy test rows carry Gaussian noise of "
+            f"{group[0].config.features.noise:g} on the normalised inputs.",
+            keys=[member.artifact.key for member in group],
+            command=group[0].command,
+        )
     ]
 
 
-def _curve(run: Rows, layer: str, probe: str, kappa: float) -> dict[int, dict[str, Any]]:
-    return {
-        row["k"]: row
-        for row in run
-        if row["layer"] == layer and row["classifier"] == probe and (probe != "knn" or row["setting"] == kappa)
-    }
-
-
-def _near(curve: dict[int, dict[str, Any]], components: int) -> dict[str, Any]:
-    return curve[min((k for k in curve if k != ALL_COMPONENTS), key=lambda k: abs(k - components))]
+def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table | Picture]:
+    found = [member for member in group if member.artifact.has("history.parquet")]
+    if not found:
+        return []
+    onsets = [member.artifact.table("onsets.parquet").to_pylist() for member in found]
+    points = [row for member in found for row in member.artifact.table("history.parquet").to_pylist()]
+    rows = []
+    for i, moment in enumerate(onsets[0]):
+        here = [run[i] for run in onsets]
+        last = [row for row in points if row["step"] == moment["step"] and row["layer"] == layers[-1]]
+        shares = [float(np.mean([row[key] for row in last])) for key in ("nc1", "nc2_angles", "nc3", "nc4")]
+        places = ", ".join(str(entry["onset"]) for entry in here)
+        network = 100 * float(np.mean([entry["network"] for entry in here]))
+        rows.append([f"{moment['epoch']:g}", len(here), network, *shares, places])
+    return [
+        Table(
+            ["epoch", "runs", "network %", "NC1", "NC2 (angles)", "NC3", "NC4", "onset by run"],
+            rows,
+            f"{name}: collapse of {layers[-1]} and onset by epoch, means over runs.",
+            keys=[member.artifact.key for member in found],
+            command=found[0].command,
+        ),
+        Picture(
+            collapse_figure(points, layers),
+            f"{name}: collapse by depth, one line per epoch, mean over runs.",
+            "Neural collapse measures by depth and epoch",
+        ),
+        Picture(
+            onset_history_figure(onsets, layers),
+            f"{name}: layer of onset by epoch, one line per run with its bootstrap interval.",
+            "Onset of collapse by epoch",
+        ),
+    ]
 
 
 def _needed(curve: dict[int, dict[str, Any]]) -> int | None:

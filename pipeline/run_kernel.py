@@ -17,7 +17,10 @@ from pipeline.build import Build
 from pipeline.datamodules import KernelInputs
 from pipeline.errors import UserError
 from pipeline.run_train import open_data, trained_network
+from pipeline.schema import RunConfig
 
+NOISY = "_noisy"
+"""Ending of the name of a split whose inputs carry ``features.noise``."""
 BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
 """Names of residual and transformer blocks in the networks of ``models/`` and in transformers."""
 
@@ -105,7 +108,7 @@ def features(build: Build) -> dict[str, Any]:
     """Stream the outputs of chosen layers over the chosen splits.
 
     Writes ``features.safetensors``: ``SPLIT.LAYER`` (n, d) float32 after pooling, ``SPLIT.ids``, ``SPLIT.labels``,
-    ``SPLIT.logits``.
+    ``SPLIT.logits``; the same under ``SPLIT_noisy`` for every split after the first where ``features.noise`` > 0.
     """
     config = build.config
     data = open_data(config, build.inputs["data"])
@@ -113,8 +116,10 @@ def features(build: Build) -> dict[str, Any]:
     with arithmetic(config.numerics) as device:
         network = trained_network(config, data, build.inputs["weights"]).to(device)
         layers: list[str] = []
-        for split in config.features.splits:
-            points = data.kernel_inputs(split, config.features.limit)
+        points_of = {split: data.kernel_inputs(split, config.features.limit) for split in config.features.splits}
+        if config.features.noise > 0:
+            points_of |= {f"{name}{NOISY}": _noisy(points_of[name], config) for name in config.features.splits[1:]}
+        for split, points in points_of.items():
             found = split_features(network, points, config.features.layers, config.features.pool)
             layers = [name for name in found if name != "logits"]
             arrays |= {f"{split}.{name}": values for name, values in found.items()}
@@ -122,6 +127,16 @@ def features(build: Build) -> dict[str, Any]:
     build.write_tensors("features.safetensors", arrays)
     widths = {name: arrays[f"{config.features.splits[0]}.{name}"].shape[1] for name in layers}
     return {"layers": layers, "widths": widths, "pool": config.features.pool, "classes": data.n_classes}
+
+
+def _noisy(points: KernelInputs, config: RunConfig) -> KernelInputs:
+    if isinstance(points.inputs, dict):
+        raise UserError(f"features.noise={config.features.noise} is added to numbers; texts have none, set it to 0.")
+    # the same noise in every run, so that runs are compared on the same rows
+    generator = torch.Generator().manual_seed(config.data.data_seed)
+    noise = torch.randn(points.inputs.shape, generator=generator, dtype=points.inputs.dtype)
+    # copies, because no two entries of one safetensors file may share memory
+    return KernelInputs(points.inputs + config.features.noise * noise, points.ids.clone(), points.labels.clone())
 
 
 def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:

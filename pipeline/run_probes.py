@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from analysis.collapse_onset import NO_ONSET, Onset, bootstrap_onset
-from analysis.component_curves import class_means
-from analysis.layer_probes import LayerProbes, ProbeSettings, Split, probe_layer
-from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
-from analysis.streaming_pca import FeatureBlocks
-from pipeline.artifacts import Artifact
+from analysis.collapse_onset import bootstrap_onset
+from analysis.layer_probes import LayerProbes, probe_layer
 from pipeline.build import Build
 from pipeline.errors import UserError
 from pipeline.networks import WEIGHTS
-from pipeline.schema_analysis import ProbesConfig
-
-SURROGATES = ("knn", "ncc", "svm")
-"""Whose agreement marks the onset of collapse."""
+from pipeline.probe_history import collapse_history, control_rows
+from pipeline.probed_layers import (
+    SURROGATES,
+    collapse_row,
+    layer_split,
+    onset_columns,
+    output_weights,
+    probe_settings,
+    right_answers,
+)
 
 
 def probes(build: Build) -> dict[str, Any]:
@@ -30,7 +29,9 @@ def probes(build: Build) -> dict[str, Any]:
 
     Writes ``probes.parquet`` (one row for each layer, classifier, setting and number of components; k = 0 is the
     centred raw feature), ``collapse.parquet`` (NC1-NC4 by layer), ``curves.safetensors`` (explained variance by
-    layer; whether each surrogate is right, layer x surrogate x test row; onset probabilities).
+    layer; whether each surrogate is right, layer x surrogate x test row; onset probabilities); with
+    ``probes.history`` on a trained network ``history.parquet`` (collapse by epoch and layer) and ``onsets.parquet``
+    (onset by epoch); with ``probes.controls`` ``controls.parquet``.
 
     Raises
     ------
@@ -46,17 +47,17 @@ def probes(build: Build) -> dict[str, Any]:
     if classes < 2:
         raise UserError("probes classify; these features come from a regression task.")
     arrays = upstream.tensors("features.safetensors")
-    head = _head(build.inputs["weights"], classes)
+    weights = build.inputs["weights"]
+    head = output_weights(weights.tensors(WEIGHTS), classes) if weights.has(WEIGHTS) else None
     rows, collapse, curves, correct = [], [], {}, []
     for layer in layers:
-        train, test = (_split(arrays, split, layer) for split in (splits[0], splits[1]))
-        found = probe_layer(train, test, settings=_settings(config))
+        train, test = (layer_split(arrays, split, layer) for split in (splits[0], splits[1]))
+        found = probe_layer(train, test, settings=probe_settings(config))
         rows += [_payload(row) for row in found.rows]
         curves[f"explained_variance.{layer}"] = found.pca.explained_variance.numpy()
-        collapse.append(_collapse(train, found, test, classes, head))
-        truth = test.labels
-        correct.append([found.predictions[name] == truth if not found.degenerate else truth < 0 for name in SURROGATES])
-        build.say(_line(layer, found, truth))
+        collapse.append(collapse_row(train, found, test, classes, head))
+        correct.append(right_answers(found, test.labels))
+        build.say(_line(layer, found, test.labels))
     right = np.array(correct)
     onset = bootstrap_onset(
         right,
@@ -69,49 +70,22 @@ def probes(build: Build) -> dict[str, Any]:
     build.write_table("probes.parquet", _columns(rows))
     build.write_table("collapse.parquet", _columns(collapse))
     build.write_arrays("curves.safetensors", curves)
+    if "snapshots" in build.inputs:
+        by_layer, by_step = collapse_history(build, layers, classes)
+        build.write_table("history.parquet", _columns(by_layer))
+        build.write_table("onsets.parquet", _columns(by_step))
+    if config.controls:
+        build.write_table("controls.parquet", _columns(control_rows(config, arrays, splits, layers)))
     network = arrays[f"{splits[1]}.logits"].argmax(1).numpy()
+    nc1 = math.nan if onset.index < 0 else float(collapse[onset.index]["nc1"])
     return {
         "layers": layers,
         "n_train": len(arrays[f"{splits[0]}.ids"]),
         "n_test": len(network),
         "network_accuracy": float(np.mean(network == arrays[f"{splits[1]}.labels"].numpy())),
-        **_onset_metrics(onset, layers, collapse),
+        **onset_columns(onset, layers),
+        "onset_nc1": None if math.isnan(nc1) else nc1,
     }
-
-
-def _settings(config: ProbesConfig) -> ProbeSettings:
-    return ProbeSettings(
-        rank=config.components,
-        neighbours=tuple(config.neighbors),
-        costs=tuple(config.costs),
-        scaling=config.scaling,  # type: ignore[arg-type]
-        tolerance=config.solver_tolerance,
-        seed=config.seed,
-    )
-
-
-def _split(arrays: dict[str, Tensor], split: str, layer: str) -> Split:
-    features = FeatureBlocks.from_array(arrays[f"{split}.{layer}"], layer=layer)
-    return Split(features, arrays[f"{split}.labels"].numpy(), arrays[f"{split}.logits"].argmax(1).numpy())
-
-
-def _head(weights: Artifact, classes: int) -> Tensor | None:
-    if not weights.has(WEIGHTS):
-        return None
-    matrices = [w for w in weights.tensors(WEIGHTS).values() if w.ndim == 2 and w.shape[0] == classes]
-    return matrices[-1] if matrices else None
-
-
-def _collapse(train: Split, found: LayerProbes, test: Split, classes: int, head: Tensor | None) -> dict[str, Any]:
-    layer = train.features.layer
-    measures = neural_collapse(train.features, train.labels, classes)
-    nc3 = math.nan
-    if layer == "penultimate" and head is not None and head.shape[1] == train.features.width:
-        rows = torch.cat(list(train.features.read()))
-        nc3 = self_duality_gap(head, class_means(rows, torch.as_tensor(train.labels)))
-    nc4 = math.nan if found.degenerate else centre_mismatch(found.predictions["ncc"], test.network)
-    row = {"layer": layer, "width": train.features.width, **dataclasses.asdict(measures), "nc3": nc3, "nc4": nc4}
-    return row | {"degenerate": found.degenerate}
 
 
 def _payload(row: dict[str, object]) -> dict[str, object]:
@@ -121,18 +95,6 @@ def _payload(row: dict[str, object]) -> dict[str, object]:
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-
-
-def _onset_metrics(onset: Onset, layers: list[str], collapse: list[dict[str, Any]]) -> dict[str, Any]:
-    nc1 = float(collapse[onset.index]["nc1"]) if onset.index != NO_ONSET else math.nan
-    name = {NO_ONSET: "no onset"}
-    return {
-        "onset": onset.layer,
-        "onset_index": None if onset.index == NO_ONSET else onset.index,
-        "onset_low": name.get(onset.low, layers[onset.low]),
-        "onset_high": name.get(onset.high, layers[onset.high]),
-        "onset_nc1": None if math.isnan(nc1) else nc1,
-    }
 
 
 def _line(layer: str, found: LayerProbes, truth: np.ndarray) -> str:

@@ -16,6 +16,9 @@ class FeaturesConfig:
     """flatten | mean | last | first."""
     splits: list[str] = field(default_factory=lambda: ["train", "test"])
     limit: int | None = None
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise on the normalised images or vectors of a further copy of every split
+    after the first, ``SPLIT_noisy``; 0 makes no copy."""
 
 
 @dataclass
@@ -105,6 +108,10 @@ class ProbesConfig:
     draws: int = 1000
     """Bootstrap draws of the onset."""
     seed: int = 0
+    history: bool = False
+    """Also measure collapse and onset at every recorded snapshot (needs snapshots.record=[weights])."""
+    controls: bool = False
+    """Also fit on permuted labels, and score on ``features.noise`` where there is any."""
 
 
 @dataclass
@@ -166,6 +173,8 @@ class RegressionConfig:
     """head: training rows of the refitted heads, besides all."""
     redraws: int = 5
     seed: int = 0
+    centres: int | None = None
+    """logistic: Nyström centres of the corrected protocol; null solves on the whole Gram."""
 
 
 @dataclass
@@ -191,6 +200,10 @@ class ShiftConfig:
     probe_sizes: list[int] = field(default_factory=lambda: [100, 250, 500, 1000, 2400])
     probe_redraws: int = 20
     seed: int = 0
+    rivals: list[str] = field(default_factory=list)
+    """Scored beside the probe trained on P, on the same rows of M: any of fine_tuned (all weights trained on P),
+    head_only (its head alone), random_features (of the same embedding), random_weights (a probe on the same
+    architecture without pre-training)."""
 
 
 @dataclass

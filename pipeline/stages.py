@@ -117,6 +117,13 @@ def _regression(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return {**_data(config), "snapshots": ("snapshots", config)}
 
 
+def _probes(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    needs = {**_weights(config), "features": ("features", config)}
+    if config.probes.history and config.weights.source == "train":
+        needs["snapshots"] = ("snapshots", config)
+    return needs
+
+
 def _on(**roles: str) -> Needs:
     return lambda config: {role: (stage, config) for role, stage in roles.items()}
 
@@ -181,7 +188,7 @@ _TABLE = (
         ("attribution",),
         needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
     ),
-    Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_merge(_weights, _on(features="features"))),
+    Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_probes),
     Stage("regression", "pipeline.run_regression:regression", ("regression", "numerics"), needs=_regression),
     Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_merge(_data, _on(features="features"))),
     Stage(

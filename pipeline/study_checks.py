@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from pipeline.schema import RunConfig
 
+RIVALS = ("fine_tuned", "head_only", "random_features", "random_weights")
+"""What may compete with the probe on P in a shift study."""
+
 
 def study_problems(config: RunConfig) -> Iterator[str]:
     """One sentence for each setting that cannot work."""
@@ -43,6 +46,10 @@ def _probe_problems(config: RunConfig) -> Iterator[str]:
             yield f"probes.{name}={getattr(probes, name)} is below 1."
     if not 0 <= probes.tolerance < 1:
         yield f"probes.tolerance={probes.tolerance} must lie in [0, 1); 0.01 is one point."
+    if probes.history and "weights" not in config.snapshots.record:
+        yield "probes.history reads the weights of snapshots; set snapshots.record=[weights]."
+    if not (math.isfinite(config.features.noise) and config.features.noise >= 0):
+        yield f"features.noise={config.features.noise} is a standard deviation; it must be 0 or more."
 
 
 def _shift_problems(config: RunConfig) -> Iterator[str]:
@@ -58,6 +65,9 @@ def _shift_problems(config: RunConfig) -> Iterator[str]:
     for name in ("power_sizes", "probe_sizes"):
         if any(size < 4 for size in getattr(shift, name)):
             yield f"shift.{name}={getattr(shift, name)}; each size needs at least 4 rows."
+    unknown = sorted(set(shift.rivals) - set(RIVALS))
+    if unknown:
+        yield f"shift.rivals holds {unknown}; it takes {', '.join(RIVALS)}."
 
 
 def _regression_problems(config: RunConfig) -> Iterator[str]:
@@ -71,5 +81,7 @@ def _regression_problems(config: RunConfig) -> Iterator[str]:
         yield f"regression.window={window}; give the first and last eigenvalue index, counted from 1."
     if not (math.isfinite(regression.penalty) and regression.penalty > 0):
         yield f"regression.penalty={regression.penalty} must be positive; protocol=published fits without one."
+    if regression.centres is not None and regression.centres < 1:
+        yield f"regression.centres={regression.centres} must be at least 1; null solves on the whole Gram."
     if not 0 < regression.floor < 0.5:
         yield f"regression.floor={regression.floor} must lie in (0, 0.5)."

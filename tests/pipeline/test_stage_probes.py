@@ -7,9 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipeline.artifacts import Store
+from pipeline.build import Gathered
 from pipeline.cells import compose_run
 from pipeline.claim_tests import at_least, at_most, share_of_runs
 from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.pull import Puller
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Table, Verdict
 from pipeline.report_probes import section
 from pipeline.run_probes import probes
@@ -78,7 +82,7 @@ def test_a_second_run_writes_the_same_bytes(member, tmp_path):
 def test_section_shows_every_layer_and_decides_over_runs(member, tmp_path):
     one = section([member], member.config)
     verdicts = [block for block in one.blocks if isinstance(block, Verdict)]
-    assert len(verdicts) == 5 and {v.verdict for v in verdicts} == {UNDECIDED}, "one run decides nothing"
+    assert len(verdicts) == 8 and {v.verdict for v in verdicts} == {UNDECIDED}, "one run decides nothing"
     assert sum(isinstance(block, Picture) for block in one.blocks) == 4
     table = next(block for block in one.blocks if isinstance(block, Table))
     assert len(table.rows) == 9
@@ -88,6 +92,64 @@ def test_section_shows_every_layer_and_decides_over_runs(member, tmp_path):
         members.append(dataclasses.replace(found, labels={"seed": str(seed)}))
     several = [block for block in section(members, member.config).blocks if isinstance(block, Verdict)]
     assert next(v for v in several if "L5" in v.claim).verdict == REPRODUCED
+
+
+def test_controls_fall_to_chance_and_follow_the_network(tmp_path):
+    inputs = upstream(tmp_path)
+    arrays = inputs["features"].arrays("features.safetensors")
+    noisy = {
+        name.replace("test.", "test_noisy."): values + 50.0 if "layer1" in name else values
+        for name, values in arrays.items()
+        if name.startswith("test.")
+    }
+    folder = tmp_path / "features" / "g-000000000000"
+    inputs["features"] = made_up_artifact(
+        folder, {"features.safetensors": arrays | noisy}, {"layers": LAYERS, "classes": 3}
+    )
+    found = run_on(tmp_path, probes, config_of(controls=True), inputs)
+    rows = {(row["control"], row["layer"]): row for row in found.artifact.table("controls.parquet").to_pylist()}
+    assert len(rows) == 6
+    permuted = [rows["permuted labels", layer][probe] for layer in LAYERS for probe in ("knn", "ncc", "svm")]
+    assert np.mean(permuted) < 0.5, "one class in three is chance"
+    clean = found.artifact.table("probes.parquet").to_pylist()
+    whole = next(r for r in clean if (r["layer"], r["classifier"], r["k"]) == ("penultimate", "ncc", 0))
+    assert rows["noisy test rows", "penultimate"]["ncc"] == whole["accuracy"], "equal rows, equal answers"
+    assert rows["noisy test rows", "layer1"]["ncc"] < whole["accuracy"]
+    shown = [block for block in section([found], found.config).blocks if isinstance(block, Table)]
+    assert any("controls" in block.caption for block in shown)
+
+
+HISTORY = (
+    "data=parabola",
+    "model.widths=[8,8]",
+    "training.batch_size=96",
+    "training.epochs=2",
+    "snapshots.record=[weights]",
+    "snapshots.schedule=epochs",
+    "features.noise=0.1",
+    "probes={components: 8, draws: 20, neighbors: [5], costs: [0.1], history: true, controls: true}",
+    "hardware.progress=false",
+)
+
+
+def test_collapse_and_onset_at_every_snapshot(tmp_path):
+    overrides = (*HISTORY, f"paths.store={tmp_path}", f"paths.cache={tmp_path}/cache")
+    config, graph = compose_run(overrides), Graph(overrides)
+    node = graph.resolve("probes", config)
+    artifact = Puller(Store(tmp_path), graph).pull(node)
+    history, onsets = (artifact.table(f"{name}.parquet").to_pylist() for name in ("history", "onsets"))
+    assert [row["epoch"] for row in onsets] == [0, 1, 2] and len(history) == 3
+    last, final = history[-1], artifact.table("collapse.parquet").to_pylist()[-1]
+    assert last["nc1"] == final["nc1"] and last["nc3"] == final["nc3"], "the last snapshot is the trained network"
+    assert onsets[-1]["network"] == artifact.metrics["network_accuracy"]
+    assert {row["control"] for row in artifact.table("controls.parquet").to_pylist()} == {
+        "permuted labels",
+        "noisy test rows",
+    }
+    shown = section([Gathered({"seed": "0"}, config, artifact, "python run.py")], config).blocks
+    assert sum(isinstance(block, Picture) for block in shown) == 6
+    untrained = dataclasses.replace(config, weights=dataclasses.replace(config.weights, source="init"))
+    assert "snapshots" not in graph.resolve("probes", untrained).inputs
 
 
 def test_a_dead_layer_is_reported_and_the_others_go_on(tmp_path):

@@ -1,0 +1,84 @@
+"""One probed layer: its rows as splits, its collapse measures, and which test rows each surrogate gets right."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from analysis.collapse_onset import NO_ONSET, Onset
+from analysis.component_curves import class_means
+from analysis.layer_probes import LayerProbes, ProbeSettings, Split
+from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
+from analysis.streaming_pca import FeatureBlocks
+from pipeline.schema_analysis import ProbesConfig
+
+SURROGATES = ("knn", "ncc", "svm")
+"""Whose agreement marks the onset of collapse."""
+FEW = 100
+"""Components of the quick probes, the number that settles k-NN and nearest centre as published."""
+
+
+def probe_settings(config: ProbesConfig) -> ProbeSettings:
+    """Read the settings of the full probes."""
+    return ProbeSettings(
+        rank=config.components,
+        neighbours=tuple(config.neighbors),
+        costs=tuple(config.costs),
+        scaling=config.scaling,  # type: ignore[arg-type]
+        tolerance=config.solver_tolerance,
+        seed=config.seed,
+    )
+
+
+def quick_settings(config: ProbesConfig) -> ProbeSettings:
+    """Settle for what a reading of all components needs: the first κ, the middle cost, few components."""
+    middle = sorted(config.costs)[len(config.costs) // 2]
+    return dataclasses.replace(probe_settings(config), rank=FEW, neighbours=(config.neighbors[0],), costs=(middle,))
+
+
+def layer_split(arrays: Mapping[str, Tensor], split: str, layer: str) -> Split:
+    """Rows of one layer under ``SPLIT.LAYER`` with ``SPLIT.labels`` and the network's own predictions."""
+    features = FeatureBlocks.from_array(arrays[f"{split}.{layer}"], layer=layer)
+    return Split(features, arrays[f"{split}.labels"].numpy(), arrays[f"{split}.logits"].argmax(1).numpy())
+
+
+def output_weights(weights: Mapping[str, Tensor], classes: int) -> Tensor | None:
+    """Weights of the output layer: the last matrix with one row for each class, None where there is none."""
+    matrices = [w for w in weights.values() if w.ndim == 2 and w.shape[0] == classes]
+    return matrices[-1] if matrices else None
+
+
+def collapse_row(train: Split, found: LayerProbes, test: Split, classes: int, head: Tensor | None) -> dict[str, Any]:
+    """NC1 and NC2 on training rows, NC3 at the penultimate layer (else NaN), NC4 on test rows."""
+    layer = train.features.layer
+    measures = neural_collapse(train.features, train.labels, classes)
+    nc3 = math.nan
+    if layer == "penultimate" and head is not None and head.shape[1] == train.features.width:
+        rows = torch.cat(list(train.features.read()))
+        nc3 = self_duality_gap(head, class_means(rows, torch.as_tensor(train.labels)))
+    nc4 = math.nan if found.degenerate else centre_mismatch(found.predictions["ncc"], test.network)
+    row = {"layer": layer, "width": train.features.width, **dataclasses.asdict(measures), "nc3": nc3, "nc4": nc4}
+    return row | {"degenerate": found.degenerate}
+
+
+def right_answers(found: LayerProbes, truth: np.ndarray) -> list[Bool[np.ndarray, " m"]]:
+    """Whether each surrogate is right on each test row; never on a degenerate layer."""
+    return [found.predictions[name] == truth if not found.degenerate else truth < 0 for name in SURROGATES]
+
+
+def onset_columns(onset: Onset, layers: Sequence[str]) -> dict[str, Any]:
+    """Spell an onset as plain values: layer, index (None without one) and both ends of its interval."""
+    name = {NO_ONSET: "no onset"}
+    return {
+        "onset": onset.layer,
+        "onset_index": None if onset.index == NO_ONSET else onset.index,
+        "onset_low": name.get(onset.low, layers[onset.low]),
+        "onset_high": name.get(onset.high, layers[onset.high]),
+    }
