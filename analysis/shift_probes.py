@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from jaxtyping import Float
 from scipy import stats
+from scipy.spatial.distance import pdist
 
 from analysis.domain_classifier import PENALTIES, auc_interval, fit_and_score, standardised
 
@@ -189,6 +191,66 @@ def paired_difference(
     return PairedDifference(mean, mean - half, mean + half, gaps.size, bool(abs(mean) > half))
 
 
+def probe_log_odds(
+    train: Source, queries: np.ndarray, *, generator: np.random.Generator, penalties: Sequence[float] = PENALTIES
+) -> Float[np.ndarray, " m"]:
+    """Fit the probe on rows standardised by themselves, penalty chosen inside them, and score other rows.
+
+    Parameters
+    ----------
+    train : pair of (embeddings, labels 0/1)
+    queries : ndarray, shape (m, d)
+    generator : numpy Generator
+        Draws the five folds that choose the penalty.
+    penalties : sequence of float
+
+    Returns
+    -------
+    ndarray, shape (m,)
+        Log odds of class 1.
+    """
+    x, y = train
+    scaled, points = standardised(x.astype(np.float64), queries.astype(np.float64))
+    folds = generator.permutation(np.arange(len(y)) % 5)
+    scores, _ = fit_and_score(scaled, np.where(y == 1, 1.0, -1.0)[:, None], points, penalties, folds)
+    return scores[:, 0]
+
+
+def random_fourier_features(
+    train: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "m d"], *, width: int, generator: np.random.Generator
+) -> tuple[Float[np.ndarray, "n w"], Float[np.ndarray, "m w"]]:
+    """Map rows to √(2/w) cos(Wx/h + b), whose inner products approach the Gaussian kernel of bandwidth h.
+
+    The bandwidth is the median distance between at most 500 training rows; a zero median falls back to 1.
+
+    Parameters
+    ----------
+    train, queries : ndarray, shape (n, d) and (m, d)
+    width : int
+        Number of features w.
+    generator : numpy Generator
+        Draws W from N(0, 1) and b from U(0, 2π).
+
+    Returns
+    -------
+    pair of ndarray, shapes (n, w) and (m, w)
+
+    References
+    ----------
+    Rahimi and Recht, Random features for large-scale kernel machines, NIPS 2007.
+    """
+    if width < 1:
+        raise ValueError(f"random features need a positive width, got {width}.")
+    few = train[generator.permutation(len(train))[:500]].astype(np.float64)
+    bandwidth = float(np.median(pdist(few))) or 1.0
+    directions = np.asarray(generator.standard_normal((train.shape[1], width))) / bandwidth
+    phases = np.asarray(generator.uniform(0.0, 2.0 * np.pi, width))
+    first, second = (
+        np.sqrt(2.0 / width) * np.cos(rows.astype(np.float64) @ directions + phases) for rows in (train, queries)
+    )
+    return first, second
+
+
 def _score(
     name: str,
     size: int,
@@ -198,17 +260,13 @@ def _score(
     penalties: Sequence[float],
     generator: np.random.Generator,
 ) -> list[ProbeScore]:
-    x, y = train
-    if len(np.unique(y)) < 2:
+    if len(np.unique(train[1])) < 2:
         raise ValueError(f"a training draw of {size} rows of {name} holds one class only; use more rows.")
     queries = np.concatenate([test[0] for test in tests.values()])
-    scaled, queries = standardised(x.astype(np.float64), queries.astype(np.float64))
-    signs = np.where(y == 1, 1.0, -1.0)[:, None]
-    folds = generator.permutation(np.arange(len(y)) % 5)
-    scores, _ = fit_and_score(scaled, signs, queries, penalties, folds)
+    scores = probe_log_odds(train, queries, generator=generator, penalties=penalties)
     rows, start = [], 0
     for test, (_, truth) in tests.items():
-        here = scores[start : start + len(truth), 0]
+        here = scores[start : start + len(truth)]
         start += len(truth)
         accuracy, balanced = _accuracies((here > 0).astype(int), truth)
         auc = auc_interval(here[truth == 1], here[truth == 0])[0]

@@ -23,6 +23,7 @@ def build_hugging_face(
     revision: str | None,
     path: str | None,
     architecture: Mapping[str, Any],
+    reset: bool = False,
 ) -> nn.Module:
     """Build a transformers classifier whose per-sample gradients can be taken by ``torch.func``.
 
@@ -47,6 +48,8 @@ def build_hugging_face(
     architecture : mapping
         Configuration fields, such as ``n_layer``; with stored weights only those that change no shape, such as
         dropout rates, make sense.
+    reset : bool
+        Keep the stored configuration and draw all weights anew from the default generator.
 
     Returns
     -------
@@ -80,6 +83,8 @@ def build_hugging_face(
         if config.model_type != family:
             raise ValueError(f"{where} holds a {config.model_type!r} model, but model.family is {family!r}")
         _complete(config)
+        if reset:
+            return factory.from_config(config, attn_implementation="eager", dtype=torch.float32)
         with _quiet_loading(transformers):
             model, report = factory.from_pretrained(
                 source,

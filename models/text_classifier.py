@@ -21,6 +21,7 @@ def build_text_classifier(
     path: str | None = None,
     architecture: Mapping[str, Any] | None = None,
     trainable: str = "all",
+    reset: bool = False,
 ) -> nn.Module:
     """Build a transformers sequence classifier; it takes ``input_ids`` and an explicit ``attention_mask``.
 
@@ -36,6 +37,8 @@ def build_text_classifier(
         See :func:`models.pretrained.build_hugging_face`. Without a ``pad_token_id`` the end-of-text token pads.
     trainable : {"all", "head"}
         ``head`` freezes everything but the classification head (a linear probe by gradient descent).
+    reset : bool
+        Draw every weight anew in the architecture of the stored model.
 
     Raises
     ------
@@ -59,6 +62,7 @@ def build_text_classifier(
         revision=revision,
         path=path,
         architecture=architecture or {},
+        reset=reset,
     )
     config = model.config.get_text_config()
     if config.pad_token_id is None:

@@ -20,15 +20,13 @@ from analysis.figures_shift import (
 )
 from analysis.pooled_pca import PooledScores
 from analysis.shift_power import Calibration, RejectionRate
-from analysis.shift_probes import paired_difference
 from analysis.surface_cues import CUES
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Section, Table, Text, Verdict
+from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_train import group_label
 from pipeline.schema import RunConfig
-
-ALPHA = 0.05
+from pipeline.shift_claims import ALPHA, select, verdicts
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -44,7 +42,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 f"{name}: {metrics['rows_a_side']} rows a side out of {metrics['reference_rows']:,} reference and "
                 f"{metrics['sample_rows']:,} sample rows, {metrics['width']} features. Left out: "
                 + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in metrics["left_out"].items())
-                + f". Most separable rows by id: reference {metrics['typical_reference_ids']}, sample "
+                + f". Rows: {metrics['source']}. "
+                + ("Whole groups (users, queries) are permuted together. " if metrics["grouped"] else "")
+                + " ".join(f"{side.capitalize()}: {note}" for side, note in metrics["crowded"].items())
+                + f" Most separable rows by id: reference {metrics['typical_reference_ids']}, sample "
                 f"{metrics['typical_sample_ids']}."
             )
         )
@@ -52,30 +53,21 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         findings += controls
         blocks += [Text(line) for line in controls]
         blocks.append(_tests_table(name, rows, member))
+        blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
-        blocks += _verdicts(name, rows, artifact)
+        blocks += verdicts(name, rows, artifact)
     return Section("Distribution shift", blocks, findings)
-
-
-def _select(
-    rows: list[dict[str, Any]], pair: str, test: str, representation: str = "embedding"
-) -> list[dict[str, Any]]:
-    return [
-        row
-        for row in rows
-        if (row["pair"], row["test"], row["representation"]) == (pair, test, representation) and not row["class"]
-    ]
 
 
 def _controls(name: str, rows: list[dict[str, Any]]) -> list[str]:
     auc = {
-        kind: float(np.median([row["auc"] for row in _select(rows, "P-M", "C2ST (split)", kind)]))
+        kind: float(np.median([row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)]))
         for kind in ("embedding", "cues", "character n-grams")
     }
     shown = ", ".join(f"{kind} {value:.3f}" for kind, value in auc.items())
     lead = "surface cues separate the sides as well as the embeddings do; " if auc["cues"] >= auc["embedding"] else ""
-    p = [row["p"] for row in _select(rows, "P-M", "MMD²")]
-    null = [row["p"] for row in _select(rows, "P-P'", "MMD²")]
+    p = [row["p"] for row in select(rows, "P-M", "MMD²")]
+    null = [row["p"] for row in select(rows, "P-P'", "MMD²")]
     return [
         f"{name}: {lead}median AUC between sample and reference: {shown}. MMD p: median {np.median(p):.3g} (P-M), "
         f"{np.median(null):.3g} (P-P')."
@@ -86,12 +78,14 @@ def _tests_table(name: str, rows: list[dict[str, Any]], member: Gathered) -> Tab
     places = list(dict.fromkeys((row["representation"], row["test"], row["class"]) for row in rows))
     table = []
     for kind, test, value in places:
-        for pair in ("P-M", "P-P'"):
+        for pair in dict.fromkeys(row["pair"] for row in rows):
             found = [
                 row
                 for row in rows
                 if (row["representation"], row["test"], row["class"], row["pair"]) == (kind, test, value, pair)
             ]
+            if not found:
+                continue
             p = np.array([row["holm_p"] for row in found])
             statistic = np.array([row["statistic"] for row in found])
             within = f" in class {value} (Holm)" if value else ""
@@ -114,10 +108,37 @@ def _tests_table(name: str, rows: list[dict[str, Any]], member: Gathered) -> Tab
         ["features", "test", "pair", "draws", "statistic", "range", "AUC", "p (median)", "range of p", "p ≤ 0.05"],
         table,
         f"{name}: two-sample tests over draws of P, P' and M. P-P' compares two disjoint draws of the reference: its "
-        "rejections are false. Permutation p-values cannot fall below 1/(R + 1).",
+        "rejections are false. Planted differences that must be found: P' moved by two standard deviations along a "
+        "random direction, and a blank at the end of every text of P' (undone where texts are normalised). "
+        "Permutation p-values cannot fall below 1/(R + 1).",
         keys=[member.artifact.key],
         command=member.command,
     )
+
+
+def _probe_table(name: str, member: Gathered) -> list[Table]:
+    if not member.artifact.has("probes.parquet"):
+        return []
+    found = member.artifact.table("probes.parquet").to_pylist()
+    rows = []
+    for train, size in dict.fromkeys((row["train"], row["size"]) for row in found):
+        here = [row for row in found if (row["train"], row["size"]) == (train, size)]
+        cells: list[Any] = []
+        for test in ("P", "M", "M held out"):
+            values = [100 * row["balanced_accuracy"] for row in here if row["test"] == test]
+            cells += [float(np.mean(values)), float(np.std(values, ddof=1))] if len(values) > 1 else ["–", "–"]
+        rows.append([train.replace("_", " "), size or "–", len({row["redraw"] for row in here}), *cells])
+    return [
+        Table(
+            ["trained on", "rows", "redraws", "on P %", "sd", "on M %", "sd", "on held-out M %", "sd"],
+            rows,
+            f"{name}: balanced accuracy of linear probes trained on P and on M, and of rivals trained on P, over "
+            "redraws of the training and held-out rows. Rivals are trained once, so that their spread is that of the "
+            "held-out rows alone; fine-tuning and a trained head saw the whole training split of P.",
+            keys=[member.artifact.key],
+            command=member.command,
+        )
+    ]
 
 
 def _pictures(name: str, artifact: Artifact) -> list[Picture]:
@@ -176,58 +197,3 @@ def _calibrations(artifact: Artifact) -> dict[str, Calibration]:
         fit = float(stats.kstest(p, "uniform", alternative="greater").pvalue)
         found[name] = Calibration(rate, (here[0]["low"], here[0]["high"]), hits <= here[0]["high"], fit, p)
     return found
-
-
-def _verdicts(name: str, rows: list[dict[str, Any]], artifact: Artifact) -> list[Verdict]:
-    mmd, null = (_select(rows, pair, "MMD²") for pair in ("P-M", "P-P'"))
-    reject = [row["p"] <= ALPHA for row in mmd]
-    false = sum(row["p"] <= ALPHA for row in null)
-    allowed = int(stats.binom.ppf(0.99, len(null), ALPHA))
-    enough = mmd[0]["smallest_p"] <= ALPHA
-    decided = UNDECIDED
-    if enough and false <= allowed and len(reject) > 1:
-        decided = REPRODUCED if all(reject) else NOT_REPRODUCED if not any(reject) else UNDECIDED
-    verdicts = [
-        Verdict(
-            f"{name}: S1/S2: the sample is not a draw from the reference",
-            decided,
-            f"MMD rejects at 5 % in {sum(reject)} of {len(reject)} draws (P-M) and {false} of {len(null)} (P-P'); "
-            f"smallest possible p {mmd[0]['smallest_p']:.3g}.",
-            "M visibly displaced; P-P' at the nominal level",
-            "published (no digits); test derived",
-        )
-    ]
-    if artifact.has("probes.parquet"):
-        verdicts.append(_probe_verdict(name, artifact.table("probes.parquet").to_pylist()))
-    if artifact.has("power.parquet"):
-        verdicts += _power_verdict(name, artifact.table("power.parquet").to_pylist())
-    return verdicts
-
-
-def _probe_verdict(name: str, rows: list[dict[str, Any]]) -> Verdict:
-    p_size = max(row["size"] for row in rows if row["train"] == "P")
-    m_size = max(row["size"] for row in rows if row["train"] == "M")
-    claim = f"{name}: S3: a probe on {m_size} rows of M beats one on {p_size} rows of P, on held-out M"
-    if len({row["redraw"] for row in rows}) < 2:
-        return Verdict(claim, UNDECIDED, "one redraw only.", "M-probe ahead", "derived")
-    gap = paired_difference(rows, ("M", m_size), ("P", p_size), score="balanced_accuracy")
-    decided = UNDECIDED if not gap.wins else REPRODUCED if gap.mean > 0 else NOT_REPRODUCED
-    evidence = (
-        f"difference of balanced accuracy {100 * gap.mean:.1f} points, corrected 95 % interval "
-        f"[{100 * gap.low:.1f}, {100 * gap.high:.1f}], {gap.redraws} paired redraws."
-    )
-    return Verdict(claim, decided, evidence, "M-probe of about 250 rows beats P-probe of 2,400", "derived")
-
-
-def _power_verdict(name: str, rows: list[dict[str, Any]]) -> list[Verdict]:
-    found = [row for row in rows if row["test"] == "MMD²" and row["size"] == 20]
-    if not found:
-        return []
-    row = found[0]
-    decided = REPRODUCED if row["low"] >= 0.7 else NOT_REPRODUCED if row["high"] < 0.7 else UNDECIDED
-    evidence = (
-        f"power {row['rate']:.2f}, exact 95 % interval [{row['low']:.2f}, {row['high']:.2f}], {row['repeats']} draws."
-    )
-    return [
-        Verdict(f"{name}: S5: MMD has power of at least 0.7 at 20 rows a side", decided, evidence, "≥ 0.7", "derived")
-    ]

@@ -10,20 +10,25 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from analysis.domain_classifier import cross_validated_classifier_test, split_classifier_test
-from analysis.domain_permutation import TestResult
+from analysis.domain_permutation import TestResult, crowding_note
 from analysis.frechet_distance import frechet_test
 from analysis.pooled_pca import pooled_pca_ks, pooled_scores
-from analysis.shift_power import Test, null_calibration, power_curve
+from analysis.shift_power import Test, null_calibration, planted_mean_shift, power_curve
 from analysis.shift_probes import probe_matrix
-from analysis.surface_cues import character_ngrams, cue_features, cue_rates
+from analysis.surface_cues import character_ngrams, cue_features, cue_rates, plant_trailing_blank
 from analysis.two_sample import class_conditional, energy_test, mmd_test
 from pipeline.build import Build
+from pipeline.data.text_rules import normalise_texts
 from pipeline.run_train import open_data
+from pipeline.schema import RunConfig
 from pipeline.schema_analysis import ShiftConfig
+from pipeline.shift_rivals import rival_guesses
 from pipeline.shift_sides import Side, Sides, open_sides
 
 CALIBRATED = 100
 """Rows a side of the null draws, as far as the reference has them."""
+PLANTED = 2.0
+"""Size of the planted mean shift, in standard deviations along one random direction."""
 RESAMPLED = 99
 """Permutations inside repeated tests (null draws, power), where 5 % is all that is asked."""
 
@@ -41,7 +46,8 @@ def shift(build: Build) -> dict[str, Any]:
         If a side is missing, holds one class only, or is too small.
     """
     config = build.config.shift
-    sides = open_sides(build, open_data(build.config, build.inputs["data"]))
+    data = open_data(build.config, build.inputs["data"])
+    sides = open_sides(build, data)
     build.say(f"{sides.size} rows a side; left out: {sides.report}")
     rows: list[dict[str, Any]] = []
     for redraw in range(config.redraws):
@@ -49,11 +55,17 @@ def shift(build: Build) -> dict[str, Any]:
         first, second, sample = sides.draw(generator)
         for pair, other in (("P-M", sample), ("P-P'", second)):
             rows += _battery(config, first, other, pair, redraw, generator, sides.labelled)
+        rows += _planted(build.config, first, second, redraw)
         build.say(f"draw {redraw + 1} of {config.redraws} tested")
     build.write_table("tests.parquet", {key: [row[key] for row in rows] for key in rows[0]})
     detail = _pictures(build, sides, config)
     _calibrate(build, sides, config)
     _probe(build, sides, config)
+    crowded = {
+        name: note
+        for name, side in (("reference", sides.reference), ("sample", sides.sample))
+        if side.groups is not None and (note := crowding_note(side.groups)) is not None
+    }
     sources = {"reference": sides.reference, "sample": sides.sample}
     rates = {name: cue_rates(side.texts) for name, side in sources.items()}
     build.write_table(
@@ -67,6 +79,9 @@ def shift(build: Build) -> dict[str, Any]:
         "width": int(sides.sample.embeddings.shape[1]),
         "labelled": sides.labelled,
         "left_out": sides.report,
+        "source": str(data.view.report["source"]),
+        "grouped": sides.reference.groups is not None and sides.sample.groups is not None,
+        "crowded": crowded,
         **detail,
     }
 
@@ -81,10 +96,13 @@ def _battery(
     labelled: bool,
 ) -> list[dict[str, Any]]:
     x, y, draws = a.embeddings, b.embeddings, config.permutations
+    pairs = None if a.groups is None or b.groups is None else (a.groups, b.groups)
+    clusters = None if pairs is None else np.concatenate(pairs)
+    moves: dict[str, Any] = {"generator": generator, "draws": draws, "groups": clusters}
     found: list[tuple[str, str, TestResult]] = [
-        ("embedding", "", mmd_test(x, y, generator=generator, draws=draws)),
-        ("embedding", "", energy_test(x, y, generator=generator, draws=draws)),
-        ("embedding", "", frechet_test(x, y, generator=generator, draws=draws, components=_components(config, x, y))),
+        ("embedding", "", mmd_test(x, y, **moves)),
+        ("embedding", "", energy_test(x, y, **moves)),
+        ("embedding", "", frechet_test(x, y, components=_components(config, x, y), **moves)),
         ("embedding", "", pooled_pca_ks(x, y, components=config.components)),
         ("embedding", "", split_classifier_test(x, y, generator=generator)),
         ("cues", "", split_classifier_test(cue_features(a.texts), cue_features(b.texts), generator=generator)),
@@ -97,14 +115,37 @@ def _battery(
         ),
     ]
     if redraw == 0:  # refits everything under each permutation: once is enough
-        crossed = cross_validated_classifier_test(x, y, generator=generator, draws=min(draws, RESAMPLED))
+        crossed = cross_validated_classifier_test(
+            x, y, generator=generator, draws=min(draws, RESAMPLED), groups=clusters
+        )
         found.append(("embedding", "", crossed))
     if labelled:
         strata = np.concatenate([a.labels, b.labels])
-        stratified = mmd_test(x, y, generator=generator, draws=draws, strata=strata)
+        stratified = mmd_test(x, y, strata=strata, **moves)
         found.append(("embedding", "", dataclasses.replace(stratified, name="MMD², within classes")))
-        inside = class_conditional(mmd_test, x, y, (a.labels, b.labels), generator=generator, draws=draws)
+        inside = class_conditional(mmd_test, x, y, (a.labels, b.labels), generator=generator, draws=draws, groups=pairs)
         found += [("embedding", str(value), result) for value, result in inside.items()]
+    return _rows(found, pair, redraw)
+
+
+def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[dict[str, Any]]:
+    """Test what must be found: P' moved along one direction, and P' whose texts got the blank of a removed emoticon.
+
+    The blank goes through the run's own normalisation, which undoes it unless texts are raw.
+    """
+    generator = np.random.default_rng([config.shift.seed, 4, redraw])
+    moved = planted_mean_shift(b.embeddings, PLANTED, generator)
+    shifted = mmd_test(a.embeddings, moved, generator=generator, draws=config.shift.permutations)
+    text = config.data.text
+    marked = normalise_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalise, text.mask)
+    blank = split_classifier_test(cue_features(a.texts), cue_features(marked), generator=generator)
+    return [
+        *_rows([("embedding", "", shifted)], "P-P' moved", redraw),
+        *_rows([("cues", "", blank)], "P-P' with blanks", redraw),
+    ]
+
+
+def _rows(found: list[tuple[str, str, TestResult]], pair: str, redraw: int) -> list[dict[str, Any]]:
     return [
         {
             "pair": pair,
@@ -214,11 +255,13 @@ def _probe(build: Build, sides: Sides, config: ShiftConfig) -> None:
     if not sizes:
         build.say(f"no size of shift.probe_sizes fits {room} training rows; no probe fitted")
         return
+    rivals = rival_guesses(build, sides, size=max(sizes))
     rows = probe_matrix(
         (sides.reference.embeddings, sides.reference.labels),
         (sides.sample.embeddings, sides.sample.labels),
         sizes=sizes,
         redraws=config.probe_redraws,
         generator=np.random.default_rng([config.seed, 3]),
+        rivals=rivals,
     )
     build.write_table("probes.parquet", {key: [row[key] for row in rows] for key in rows[0]})

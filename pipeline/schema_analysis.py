@@ -204,6 +204,8 @@ class ShiftConfig:
     """Scored beside the probe trained on P, on the same rows of M: any of fine_tuned (all weights trained on P),
     head_only (its head alone), random_features (of the same embedding), random_weights (a probe on the same
     architecture without pre-training)."""
+    head_lr: float = 1e-2
+    """Learning rate of head_only: a head alone takes a larger one than all weights together."""
 
 
 @dataclass

@@ -148,6 +148,10 @@ class DataConfig:
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
     path: PathConfig = field(default_factory=PathConfig)
+    reference: str | None = None
+    """data=texts: short for data.path.extra.reference, the file that holds the reference."""
+    sample: str | None = None
+    """data=texts: short for data.path.extra.sample."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     data_seed: int = 0
     subset: SubsetConfig = field(default_factory=SubsetConfig)

@@ -62,6 +62,8 @@ class TextClassifierConfig(ModelConfig):
     architecture: dict[str, Any] = field(default_factory=dict)
     trainable: str = "all"
     """all | head."""
+    reset: bool = False
+    """Draw every weight anew in the stored model's architecture: what pre-training adds is the difference."""
 
 
 @dataclass

@@ -24,16 +24,20 @@ class Side:
     labels : int ndarray, shape (n,)
         0 everywhere for texts without labels.
     ids : int ndarray, shape (n,)
+    groups : ndarray of str, shape (n,), or None
+        User or query of each row, where the source names one.
     """
 
     embeddings: np.ndarray
     texts: list[str]
     labels: np.ndarray
     ids: np.ndarray
+    groups: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Side:
         """Keep some rows."""
-        return Side(self.embeddings[rows], [self.texts[i] for i in rows], self.labels[rows], self.ids[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return Side(self.embeddings[rows], [self.texts[i] for i in rows], self.labels[rows], self.ids[rows], groups)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,10 @@ def open_sides(build: Build, data: DataModule) -> Sides:
         ids = arrays[f"{split}.ids"]
         place = {int(value): i for i, value in enumerate(view.ids)}
         texts = [view.inputs[place[int(value)]] for value in ids]
-        raw.append((arrays[f"{split}.{layer}"].double().numpy(), texts, arrays[f"{split}.labels"].numpy(), ids.numpy()))
+        groups = None if view.group is None else np.array([view.group[place[int(value)]] for value in ids])
+        raw.append(
+            (arrays[f"{split}.{layer}"].double().numpy(), texts, arrays[f"{split}.labels"].numpy(), ids.numpy(), groups)
+        )
     labelled = all(bool((side[2] >= 0).all()) for side in raw) and data.n_classes > 1
     tags = [side[2] if labelled else np.zeros(len(side[1]), np.int64) for side in raw]
     try:
@@ -106,8 +113,8 @@ def open_sides(build: Build, data: DataModule) -> Sides:
     except ValueError as error:
         raise UserError(f"shift: {error}") from error
     reference, sample = (
-        Side(values, texts, tag, ids).take(rows)
-        for (values, texts, _, ids), tag, rows in zip(raw, tags, (pair.reference, pair.sample), strict=True)
+        Side(values, texts, tag, ids, groups).take(rows)
+        for (values, texts, _, ids, groups), tag, rows in zip(raw, tags, (pair.reference, pair.sample), strict=True)
     )
     return Sides(reference, sample, labelled, pair.report, _wanted(reference, sample, config.per_side))
 

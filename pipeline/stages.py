@@ -124,6 +124,27 @@ def _probes(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return needs
 
 
+def _shift(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    needs = {"data": ("prepare", config), "features": ("features", config)}
+    trained = dataclasses.replace(config, weights=dataclasses.replace(config.weights, source="train", step=None))
+    if "fine_tuned" in config.shift.rivals:
+        needs["fine_tuned"] = ("train", trained)
+    if "head_only" in config.shift.rivals:
+        needs["head_only"] = (
+            "train",
+            dataclasses.replace(
+                trained,
+                model=dataclasses.replace(config.model, trainable="head"),  # type: ignore[call-arg]
+                training=dataclasses.replace(config.training, lr=config.shift.head_lr),
+            ),
+        )
+    if "random_weights" in config.shift.rivals:
+        fresh = dataclasses.replace(config.model, reset=True)  # type: ignore[call-arg]
+        weights = dataclasses.replace(config.weights, source="init", step=None)
+        needs["random_weights"] = ("features", dataclasses.replace(config, model=fresh, weights=weights))
+    return needs
+
+
 def _on(**roles: str) -> Needs:
     return lambda config: {role: (stage, config) for role, stage in roles.items()}
 
@@ -190,7 +211,7 @@ _TABLE = (
     ),
     Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_probes),
     Stage("regression", "pipeline.run_regression:regression", ("regression", "numerics"), needs=_regression),
-    Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_merge(_data, _on(features="features"))),
+    Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_shift),
     Stage(
         "spectra",
         "pipeline.run_spectra:spectra",

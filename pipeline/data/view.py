@@ -42,6 +42,8 @@ class Split:
         int64 labels (n,) or float64 regression targets (n, k).
     domain : list of str or None
         Where each text comes from.
+    group : list of str or None
+        What each text's rows share beyond their class: a user, a query.
     injected, clean : Tensor or None
         Mask of poisoned rows, and labels before the poison; None in splits that no recipe touched.
     """
@@ -52,6 +54,7 @@ class Split:
     domain: list[str] | None = None
     injected: Bool[Tensor, " n"] | None = None
     clean: Int64[Tensor, " n"] | None = None
+    group: list[str] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -210,6 +213,7 @@ def _finish(columns: Columns) -> Split:
         inputs=inputs if isinstance(inputs, list) else torch.from_numpy(np.ascontiguousarray(inputs)),
         targets=torch.from_numpy(np.ascontiguousarray(targets)),
         domain=columns.get("domain"),
+        group=columns.get("group"),
     )
 
 
@@ -228,6 +232,7 @@ def _finish_poisoned(split: str, poisoned: Poisoned, n_stored: int) -> Split:
         plain.domain,
         torch.from_numpy(poisoned.injected),
         torch.from_numpy(poisoned.clean_label),
+        plain.group,
     )
 
 
@@ -258,4 +263,5 @@ def _select_ids(split: Split, drop: list[int], keep: list[int] | None) -> Split:
         None if split.domain is None else [split.domain[row] for row in picked],
         None if split.injected is None else split.injected[rows],
         None if split.clean is None else split.clean[rows],
+        None if split.group is None else [split.group[row] for row in picked],
     )

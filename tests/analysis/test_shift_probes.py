@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist, pdist
 
-from analysis.shift_probes import paired_difference, probe_matrix
+from analysis.shift_probes import paired_difference, probe_matrix, random_fourier_features
 
 
 def _source(n, angle, seed):
@@ -58,6 +59,16 @@ def test_same_seed_same_matrix():
         probe_matrix(reference, sample, sizes=[50], redraws=2, generator=np.random.default_rng(0)) for _ in range(2)
     )
     assert one == two
+
+
+def test_random_features_approach_the_gaussian_kernel():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 3)), rng.standard_normal((10, 3))
+    a, b = random_fourier_features(x, y, width=20_000, generator=np.random.default_rng(1))
+    expected = np.exp(-(cdist(y, x) ** 2) / (2 * np.median(pdist(x)) ** 2))
+    np.testing.assert_allclose(b @ a.T, expected, atol=0.04)
+    with pytest.raises(ValueError, match="positive width"):
+        random_fourier_features(x, y, width=0, generator=rng)
 
 
 def test_bad_sources_are_refused():

@@ -52,7 +52,7 @@ def test_the_table_of_defaults_is_up_to_date():
 
 
 def test_every_data_field_is_located_by_identity_or_hashed():
-    located = {"hub", "packaged", "path", "synthetic"}
+    located = {"hub", "packaged", "path", "synthetic", "reference", "sample"}  # the last two fill in path
     hashed = {dotted.split(".")[1] for dotted in (*SOURCE, *VIEW)}
     assert set(DataConfig.__dataclass_fields__) == located | hashed
 

@@ -118,8 +118,42 @@ def test_section_leads_with_the_cues(member):
     shown = section([member], member.config)
     assert "surface cues separate the sides as well" in shown.findings[0]
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 7
-    assert sum(isinstance(block, Verdict) for block in shown.blocks) == 3
-    assert any(isinstance(block, Table) for block in shown.blocks)
+    verdicts = {block.claim.split(": ")[1]: block for block in shown.blocks if isinstance(block, Verdict)}
+    assert set(verdicts) == {"S1", "S2", "S3", "S4", "S5"}
+    assert verdicts["S1"].verdict == "reproduced"
+    assert sum(isinstance(block, Table) for block in shown.blocks) == 2
+
+
+def test_planted_differences_are_found(member):
+    rows = member.artifact.table("tests.parquet").to_pylist()
+    planted = {row["pair"]: row for row in rows if row["redraw"] == 0 and row["pair"] not in ("P-M", "P-P'")}
+    assert planted["P-P' moved"]["p"] <= 0.05
+    # every text of P ends in a blank already, so that one more tells nothing
+    assert planted["P-P' with blanks"]["p"] > 0.05
+
+
+def test_rivals_are_scored_on_the_same_rows_of_m(sources, tmp_path):
+    config, prepared = sources
+    inputs = {"data": prepared, "features": embeddings(tmp_path, config, prepared)}
+    data = DataModule.load(prepared.folder, config.data, tmp_path / "cache")
+    order = np.random.default_rng(3).permutation(len(data.ids("test")))
+    right = np.eye(2, dtype=np.float32)[data.labels("test").numpy()]
+    for name, logits in (("fine_tuned", right), ("head_only", 1.0 - right)):
+        arrays = {"test.logits": logits[order], "test.ids": data.ids("test").numpy()[order]}
+        inputs[name] = made_up_artifact(tmp_path / "train" / f"{name}-0", {"logits.safetensors": arrays}, {})
+    inputs["random_weights"] = inputs["features"]
+    rivals = ["fine_tuned", "head_only", "random_features", "random_weights"]
+    wanted = dataclasses.replace(config, shift=dataclasses.replace(config.shift, rivals=rivals))
+    found = run_on(tmp_path, shift, wanted, inputs)
+    rows = [row for row in found.artifact.table("probes.parquet").to_pylist() if row["test"] == "M held out"]
+    scores = {name: [row["accuracy"] for row in rows if row["train"] == name] for name in rivals}
+    assert scores["fine_tuned"] == [1.0, 1.0] and scores["head_only"] == [0.0, 0.0], "rows are matched by their ids"
+    assert min(scores["random_features"] + scores["random_weights"]) > 0.6
+    claims = [block.claim for block in section([found], wanted).blocks if isinstance(block, Verdict)]
+    assert sum("S3" in claim for claim in claims) == 5
+    nodes = Graph(()).resolve("shift", compose_run(("experiment=shift_tweets", f"shift.rivals=[{','.join(rivals)}]")))
+    assert {"fine_tuned", "head_only", "random_weights"} <= set(nodes.inputs)
+    assert len({node.key for node in nodes.inputs.values()}) == 5
 
 
 def test_unknown_layers_and_splits_are_refused(sources, tmp_path):
