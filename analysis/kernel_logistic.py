@@ -99,7 +99,7 @@ def fit_kernel_logistic(
     gram = np.asarray(gram, np.float64)
     _refuse_non_finite(gram, "Gram")
     check_training_kernel(gram, 1e-8)
-    signs = _signs(labels, gram.shape[0])
+    signs = binary_signs(labels, gram.shape[0])
     return _fit(gram, gram, signs, penalty, start, max_iterations, tolerance)
 
 
@@ -134,7 +134,7 @@ def fit_feature_logistic(
     """
     features = np.asarray(features, np.float64)
     _refuse_non_finite(features, "features")
-    signs = _signs(labels, features.shape[0])
+    signs = binary_signs(labels, features.shape[0])
     weights = np.ones(features.shape[1]) if free is None else np.where(free, 0.0, 1.0)
     return _fit(features, np.diag(weights), signs, penalty, start, max_iterations, tolerance)
 
@@ -197,7 +197,7 @@ def fit_published_logistic(
     """
     gram = np.asarray(gram, np.float64)
     _refuse_non_finite(gram, "Gram")
-    signs = _signs(labels, gram.shape[0])
+    signs = binary_signs(labels, gram.shape[0])
     theta = np.asarray(generator.uniform(-1.0, 1.0, gram.shape[0])) * 1e-3
     none = np.zeros_like(gram)
     rank, done, steps, slope = 0, False, 0, float("inf")
@@ -297,7 +297,8 @@ def _pseudo_solve(hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray
     return part @ ((part.T @ gradient) / values[kept]), int(np.count_nonzero(kept))
 
 
-def _signs(labels: np.ndarray, n: int) -> np.ndarray:
+def binary_signs(labels: np.ndarray, n: int) -> np.ndarray:
+    """Read ±1 or 0/1 labels of n points as ±1, refusing anything else and a single class."""
     values = np.asarray(labels, np.float64).reshape(-1)
     if values.size != n:
         raise ValueError(f"{n} training points but {values.size} labels.")

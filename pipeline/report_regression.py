@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from analysis.figures_regression import (
@@ -15,13 +13,11 @@ from analysis.figures_regression import (
 )
 from analysis.kernel_regularity import eigenvalue_decay
 from pipeline.build import Gathered
-from pipeline.claim_tests import Decided, at_least, at_most
+from pipeline.regression_claims import function_verdicts, head_verdict, last_step, logistic_verdicts
 from pipeline.report_blocks import Picture, Section, Table, Verdict, summary_cells
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
 
-EARLY = 30
-"""Epoch of the published early comparison."""
 _TRUNCATED = "ck_loo"
 
 
@@ -45,7 +41,7 @@ def _functions(members: list[Gathered]) -> Section:
                 for row in run
                 if row["machine"] != _TRUNCATED
             ]
-        last = [_at(run, run[-1]["step"]) for run in runs]
+        last = [last_step(run) for run in runs]
         for machine in ("nn", "ck", "ck_svd", _TRUNCATED, "ntk"):
             values = [entry[machine]["test_rms"] for entry in last]
             edge = float(np.median([entry[machine]["edge_rms"] for entry in last]))
@@ -70,7 +66,7 @@ def _functions(members: list[Gathered]) -> Section:
             f"{name}: final test RMSE (median of {len(group)}): network {medians['nn']:.2g}, CK {medians['ck']:.2g}, "
             f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
         )
-        verdicts += _function_verdicts(name, activation, target, runs)
+        verdicts += function_verdicts(name, activation, target, runs)
     panels = list(dict.fromkeys((row["activation"], row["target"]) for row in points))
     table = Table(
         [
@@ -120,50 +116,13 @@ def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     return pictures
 
 
-def _function_verdicts(name: str, activation: str, target: str, runs: list[list[dict[str, Any]]]) -> list[Verdict]:
-    def ratios(over: str, under: str, step: int | None = None) -> list[float]:
-        values = []
-        for run in runs:
-            entry = _at(run, run[-1]["step"] if step is None else step)
-            values.append(entry[over]["test_rms"] / entry[under]["test_rms"] if entry else np.nan)
-        return values
-
-    found: list[tuple[str, Decided]] = []
-    if target in ("exp_sin", "exp_3x"):
-        for kernel in ("ck", "ntk"):
-            found.append(
-                (
-                    f"(a) at epoch {EARLY} the {kernel.upper()} machine beats the network threefold",
-                    at_least(ratios("nn", kernel, EARLY), 3.0, "network's test RMSE over the machine's"),
-                )
-            )
-    orders = {
-        ("relu", "exp_sin"): [("nn", "ck", "(b) CK below the network"), ("ntk", "nn", "(b) network below NTK")],
-        ("relu", "exp_3x"): [("ck", "nn", "(b) network below CK"), ("ntk", "ck", "(b) CK below NTK")],
-        ("relu", "cos_exp_3x"): [("ck", "nn", "(e) negative case: the CK does not help")],
-    }
-    for over, under, claim in orders.get((activation, target), []):
-        bound = 0.9 if claim.startswith("(e)") else 1.0
-        found.append((claim, at_least(ratios(over, under), bound, f"test RMSE, {over} over {under}")))
-    if activation == "tanh":
-        for kernel in ("ck", "ntk"):
-            claim = f"(c) the {kernel.upper()} machine beats the network tenfold"
-            found.append((claim, at_least(ratios("nn", kernel), 10.0, "network's test RMSE over the machine's")))
-        if target != "cos_exp_3x":
-            decided = at_least(ratios("ck", "ck_svd"), 100.0, "Gram route's test RMSE over the feature route's")
-            found.append(("the feature route is a hundred times better than the Gram", decided))
-    bracket = [_at(run, run[-1]["step"])["ck"]["bracket"] for run in runs]
-    found.append(("(d) the CK fitted to the network returns it", at_most(bracket, 7e-5, "RMS distance on test points")))
-    return [Verdict(f"{name}: {claim}", d.verdict, d.evidence, "orderings", "derived") for claim, d in found]
-
-
 def _logistic(members: list[Gathered]) -> Section:
     rows, findings = [], []
     blocks: list[Picture | Verdict] = []
     for name, group in grouped(members).items():
         runs = [member.artifact.table("machines.parquet").to_pylist() for member in group]
         points = [{**row, "epoch": row["step"], "run": i} for i, run in enumerate(runs) for row in run]
-        last = [_at(run, run[-1]["step"]) for run in runs]
+        last = [last_step(run) for run in runs]
         for machine in ("nn", "ck", "ntk"):
             loss = [entry[machine]["cross_entropy"] for entry in last]
             accuracy = float(np.mean([entry[machine]["accuracy"] for entry in last]))
@@ -176,11 +135,7 @@ def _logistic(members: list[Gathered]) -> Section:
                 f"Logistic machines by epoch, {name}",
             )
         )
-        for kernel in ("ck", "ntk"):
-            gap = [entry[kernel]["cross_entropy"] - entry["nn"]["cross_entropy"] for entry in last]
-            decided = at_most(gap, 0.0, "machine's minus network's test cross-entropy, nats")
-            claim = f"{name}: the {kernel.upper()} machine lies below the network in cross-entropy"
-            blocks.append(Verdict(claim, decided.verdict, decided.evidence, "well below", "derived, ordering only"))
+        blocks += logistic_verdicts(name, runs)
         findings.append(
             f"{name}: test cross-entropy, mean of {len(group)}: "
             + ", ".join(
@@ -214,9 +169,8 @@ def _heads(members: list[Gathered]) -> Section:
             member.artifact.metrics["refit_balanced_accuracy"] - member.artifact.metrics["head_balanced_accuracy"]
             for member in group
         ]
-        decided = at_least(gain, 0.0, "gain of balanced accuracy over the network's own head, all rows")
-        claim = f"{name}: a converged last layer is at least as good as the network's own"
-        verdicts.append(Verdict(claim, decided.verdict, decided.evidence, "no digits", "published contrast"))
+        trained = group[0].config.weights.source == "train"
+        verdicts.append(head_verdict(name, gain, group[0].config.training.epochs if trained else None))
         findings.append(f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points.")
     table = Table(
         ["cells", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
@@ -227,10 +181,6 @@ def _heads(members: list[Gathered]) -> Section:
         command=members[0].command,
     )
     return Section("Refitted heads", [table, *verdicts], findings)
-
-
-def _at(run: list[dict[str, Any]], step: int) -> dict[str, dict[str, Any]]:
-    return {row["machine"]: row for row in run if row["step"] == step}
 
 
 def _activation(member: Gathered) -> str:

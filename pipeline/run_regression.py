@@ -16,6 +16,7 @@ from analysis.kernel_logistic import LogisticFit, fit_kernel_logistic, fit_publi
 from analysis.kernel_regression import Factorisation, KernelMachine, factorise_features, factorise_gram
 from analysis.kernel_regularity import eigenvalue_decay
 from analysis.loss_ratio import loss_ratio
+from analysis.nystrom_logistic import NystromFit, choose_centres, fit_nystrom_logistic
 from kernels import kernel_matrix
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
@@ -31,7 +32,10 @@ EDGE = 2
 
 @dataclasses.dataclass(frozen=True)
 class Grams:
-    """Kernels of one snapshot: train x train and test x train by name, and CK features with a column of ones."""
+    """Kernels of one snapshot: train x train and test x train by name, and CK features with a column of ones.
+
+    With Nyström centres both have one column for each centre in place of each training point.
+    """
 
     square: dict[str, np.ndarray]
     cross: dict[str, np.ndarray]
@@ -61,18 +65,22 @@ def regression(build: Build) -> dict[str, Any]:
     train, test = (data.kernel_inputs(split) for split in ("train", "test"))
     if isinstance(train.inputs, dict) or isinstance(test.inputs, dict):
         raise UserError("regression at snapshots reads vectors or images; for texts set regression.task=head.")
+    centres = None
+    if task == "logistic" and config.regression.centres is not None:
+        count, generator = config.regression.centres, np.random.default_rng([config.regression.seed, 2])
+        centres = choose_centres(len(train.ids), min(count, len(train.ids)), generator)
     rows: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     with arithmetic(config.numerics):
         for step, network in _snapshots(build, build_network(config, data)):
             with torch.no_grad():
                 outputs = tuple(network(x).double().numpy() for x in (train.inputs, test.inputs))
-            grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic")
+            grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic", centres=centres)
             labels = (train.labels.double().numpy(), test.labels.double().numpy())
             if task == "function":
                 here, arrays = _function(config.regression, labels, outputs, grams)
             else:
-                here = _logistic(config.regression, labels, outputs, grams)
+                here = _logistic(config.regression, labels, outputs, grams, centres)
             rows += [{"step": step, "machine": name, **values} for name, values in here.items()]
             if task == "logistic" and here["nn"]["train_accuracy"] >= config.regression.stop_accuracy:
                 break
@@ -98,8 +106,11 @@ def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Modul
             yield step, load_weights(network, upstream.path(name)).eval()
 
 
-def _grams(network: nn.Module, train: Tensor, test: Tensor, *, difference: bool) -> Grams:
+def _grams(
+    network: nn.Module, train: Tensor, test: Tensor, *, difference: bool, centres: np.ndarray | None = None
+) -> Grams:
     square, cross = {}, {}
+    columns = train if centres is None else train[torch.as_tensor(centres)]
     for name, kind in (("ck", "conjugate"), ("ntk", "pntk")):
         options: dict[str, Any] = {"kind": kind, "normalize": False, "precision": "float64"}
         if kind == "conjugate":
@@ -107,8 +118,9 @@ def _grams(network: nn.Module, train: Tensor, test: Tensor, *, difference: bool)
         elif difference:
             # the NTK of a two-logit classifier is that of the logit difference
             options["output"] = _logit_difference
-        square[name] = kernel_matrix(network, train, **options).matrix.double().numpy()
-        cross[name] = kernel_matrix(network, train, test, **options).matrix.double().numpy()
+        rows = () if centres is None else (train,)
+        square[name] = kernel_matrix(network, columns, *rows, **options).matrix.double().numpy()
+        cross[name] = kernel_matrix(network, columns, test, **options).matrix.double().numpy()
     caught: list[Tensor] = []
     handle = network.get_submodule("head").register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
     try:
@@ -195,12 +207,16 @@ def _logistic(
     labels: tuple[np.ndarray, np.ndarray],
     outputs: tuple[np.ndarray, np.ndarray],
     grams: Grams,
+    centres: np.ndarray | None,
 ) -> dict[str, dict[str, Any]]:
     odds = [values[:, 1] - values[:, 0] for values in outputs]
-    scores: dict[str, tuple[np.ndarray, np.ndarray, LogisticFit | None]] = {"nn": (odds[0], odds[1], None)}
+    fitted: LogisticFit | NystromFit
+    scores: dict[str, tuple[np.ndarray, np.ndarray, LogisticFit | NystromFit | None]] = {"nn": (odds[0], odds[1], None)}
     for name in ("ck", "ntk"):
         gram = grams.square[name]
-        if config.protocol == "published":
+        if centres is not None:
+            fitted = fit_nystrom_logistic(gram, centres, labels[0], penalty=config.penalty)
+        elif config.protocol == "published":
             fitted = fit_published_logistic(gram, labels[0], generator=np.random.default_rng([config.seed, len(name)]))
         else:
             fitted = fit_kernel_logistic(gram, labels[0], penalty=config.penalty)
@@ -214,7 +230,7 @@ def _logistic(
             "cross_entropy": float(np.logaddexp(0.0, -signs * bounded).mean()),
             "accuracy": float(np.mean(signs * outside > 0)),
             "train_accuracy": float(np.mean((inside > 0) == (labels[0] > 0.5))),
-            "separable": fit is not None and fit.separable,
+            "separable": fit is not None and bool(((inside > 0) == (labels[0] > 0.5)).all()),
             "penalty": math.nan if fit is None else fit.penalty,
             "converged": fit is None or fit.converged,
         }

@@ -87,5 +87,7 @@ def _regression_problems(config: RunConfig) -> Iterator[str]:
         yield f"regression.penalty={regression.penalty} must be positive; protocol=published fits without one."
     if regression.centres is not None and regression.centres < 1:
         yield f"regression.centres={regression.centres} must be at least 1; null solves on the whole Gram."
+    if regression.centres is not None and regression.protocol == "published":
+        yield "regression.centres belongs to protocol=corrected; the published fit has no penalty and no centres."
     if not 0 < regression.floor < 0.5:
         yield f"regression.floor={regression.floor} must lie in (0, 0.5)."

@@ -166,9 +166,15 @@ def _target(config: PoisonConfig) -> int:
 def _label_flip(
     columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: Options
 ) -> Poisoned:
-    """Each row independently with probability ``rate`` gets ``target``, or another label drawn uniformly."""
+    """Each row independently with probability ``rate`` gets ``target``, or another label drawn uniformly.
+
+    With the option ``first`` exactly the first so many rows do, as in arXiv:2310.18612's logistic experiment.
+    """
     clean = _column(columns, "label", "label_flip")
-    chosen = generator.random(len(clean)) < config.rate
+    first = options["first"]
+    if first is not None and not 0 <= first <= len(clean):
+        raise DataError(f"data.poison.options.first={first} must lie in 0 to {len(clean)}, the training rows.")
+    chosen = generator.random(len(clean)) < config.rate if first is None else np.arange(len(clean)) < first
     other = (clean + generator.integers(1, n_classes, len(clean))) % n_classes
     labels = np.where(chosen, other if config.target is None else config.target, clean)
     return Poisoned({**columns, "label": labels}, labels != clean, clean)
@@ -209,7 +215,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "badnets": Recipe(_trigger_change(_stamp_rows), {"size": 4, "margin": 3}, True, _stamp_rows),
     "token_trigger": Recipe(_trigger_change(_insert_rows), {"token": "cf", "position": "end"}, True, _insert_rows),
-    "label_flip": Recipe(_label_flip, {}, True),
+    "label_flip": Recipe(_label_flip, {"first": None}, True),
     "duplicate": Recipe(_duplicate, {}),
     "trailing_blank": Recipe(_trailing_blank, {"splits": ["train"]}),
 }

@@ -78,6 +78,15 @@ def test_label_flip_changes_labels_only(target):
         assert (poisoned.columns["label"][changed] == target).all()
 
 
+def test_the_first_labels_are_flipped_on_request(prepared, config):
+    columns = {"x": np.zeros((12, 2)), "label": np.arange(12) % 2}
+    poison = PoisonConfig(kind="label_flip", target=None, options={"first": 5})
+    found = apply_poison({"train": columns}, poison, 2)["train"]
+    assert (found.columns["label"] != found.clean_label).tolist() == [True] * 5 + [False] * 7
+    with pytest.raises(DataError, match="0 to 12"):
+        apply_poison({"train": columns}, PoisonConfig(kind="label_flip", target=None, options={"first": 13}), 2)
+
+
 def test_duplicates_get_ids_of_their_own(prepared, config):
     folder = prepared({"train": image_columns(100), "test": image_columns(20, seed=1)})
     config = dataclasses.replace(config, split=ALL_TRAIN, poison=PoisonConfig(kind="duplicate", rate=0.25))

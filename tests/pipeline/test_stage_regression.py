@@ -96,6 +96,16 @@ def test_logistic_machines_beside_the_network(tmp_path, protocol):
     assert any(isinstance(block, Table) for block in section([member], member.config).blocks)
 
 
+def test_all_points_as_centres_change_nothing_and_few_come_close(tmp_path):
+    exact, every, few = (
+        pull(tmp_path, (*LOGISTIC, *options)).artifact.table("machines.parquet").to_pylist()
+        for options in ((), ("regression.centres=96",), ("regression.centres=24",))
+    )
+    for one, other in zip(exact, every, strict=True):
+        assert one["cross_entropy"] == pytest.approx(other["cross_entropy"], abs=1e-3)
+    assert all(row["converged"] for row in few) and few != every
+
+
 def heads(tmp_path, classes=2):
     rng = np.random.default_rng(0)
     arrays = {}
