@@ -186,7 +186,8 @@ def _correlation_table(artifact: Artifact, command: str) -> Table:
     return Table(
         ["group", "companion", "runs", "Spearman with level", "95 % interval"],
         rows,
-        "Rank correlation of the mixture level at the DKW delta with each companion; percentile bootstrap over runs.",
+        "Rank correlation of the mixture level at the DKW delta with each companion; percentile bootstrap over runs. "
+        "Groups whose levels are all equal have nothing to rank.",
         keys=[artifact.key],
         command=command,
     )

@@ -72,7 +72,7 @@ def statistics(build: Build) -> dict[str, Any]:
     build.write_arrays("figures.safetensors", arrays)
     return {
         "groups": {name: len(members) for name, members in groups.items()},
-        "notes": notes,
+        "notes": list(dict.fromkeys(notes)),
         "verdicts": {f"{row['claim']} {row['group']}": row["verdict"] for row in verdicts if row["deciding"]},
         "recommended_runs": {
             row["group"]: row["recommended"] for row in tables["seed_count"] if row["kind"] == "recommendation"
@@ -273,6 +273,8 @@ def _correlation_rows(
     rows = []
     for kind in REFERENCES:
         level = found.level(kind, deltas[0])
+        if np.ptp(level) == 0:  # nothing to rank
+            continue
         for name, values in metrics.items():
             link = rank_correlation(level, values, draws=500, rng=rng)
             rows.append(
