@@ -190,7 +190,7 @@ def probe_layer(train: Split, test: Split, *, settings: ProbeSettings, ks: Seque
     ValueError
         For non-finite features, missing classes, mismatched widths or rows, κ beyond n, unreadable labels.
     """
-    _check_splits(train, test)
+    check_splits(train, test)
     layer = train.features.layer
     pca = fit_pca(train.features, settings.rank, generator=torch.Generator().manual_seed(settings.seed))
     if pca.degenerate:
@@ -324,7 +324,8 @@ def _rows(curve: _Curve, train: Split, test: Split, pca: PrincipalComponents) ->
     return rows
 
 
-def _check_splits(train: Split, test: Split) -> None:
+def check_splits(train: Split, test: Split) -> None:
+    """Refuse splits of different widths, one class only, or training rows that lack a class."""
     layer = train.features.layer
     if train.features.width != test.features.width:
         raise ValueError(f"{layer}: training width {train.features.width} and test width {test.features.width} differ.")

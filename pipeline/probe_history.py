@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from analysis.collapse_onset import bootstrap_onset
-from analysis.layer_probes import LayerProbes, Split, probe_layer
+from analysis.layer_probes import Split
+from analysis.raw_probes import probe_raw_features
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.probed_layers import (
-    FEW,
     SURROGATES,
     collapse_row,
     layer_split,
@@ -71,7 +70,7 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[Row
         correct = []
         for layer in layers:
             train, test = (layer_split(arrays, split, layer) for split in splits)
-            probes = _quick(train, test, config.probes)
+            probes = probe_raw_features(train, test, settings=quick_settings(config.probes))
             correct.append(right_answers(probes, test.labels))
             by_layer.append(when | collapse_row(train, probes, test, classes, head) | _accuracies(correct[-1]))
         onset = bootstrap_onset(
@@ -108,16 +107,11 @@ def control_rows(config: ProbesConfig, arrays: Mapping[str, Tensor], splits: lis
         if f"{noisy}.{layer}" in arrays:
             pairs.append(("noisy test rows", train, layer_split(arrays, noisy, layer)))
         for name, fitted, scored in pairs:
-            found = _quick(fitted, scored, config)
+            found = probe_raw_features(fitted, scored, settings=quick_settings(config))
             network = float(np.mean(scored.network == scored.labels))
             right = _accuracies(right_answers(found, scored.labels))
             rows.append({"control": name, "layer": layer, "network": network, **right})
     return rows
-
-
-def _quick(train: Split, test: Split, config: ProbesConfig) -> LayerProbes:
-    few = min(FEW, train.features.width, train.features.rows - 1)
-    return probe_layer(train, test, settings=dataclasses.replace(quick_settings(config), rank=few), ks=[few])
 
 
 def _accuracies(right: list[np.ndarray]) -> dict[str, float]:

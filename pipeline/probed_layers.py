@@ -14,15 +14,15 @@ from torch import Tensor
 
 from analysis.collapse_onset import NO_ONSET, Onset
 from analysis.component_curves import class_means
-from analysis.layer_probes import LayerProbes, ProbeSettings, Split
+from analysis.layer_probes import ProbeSettings, Split
 from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
 from analysis.streaming_pca import FeatureBlocks
 from pipeline.schema_analysis import ProbesConfig
 
 SURROGATES = ("knn", "ncc", "svm")
 """Whose agreement marks the onset of collapse."""
-FEW = 100
-"""Components of the quick probes, the number that settles k-NN and nearest centre as published."""
+Predictions = Mapping[str, np.ndarray]
+"""Test predictions of each surrogate."""
 
 
 def probe_settings(config: ProbesConfig) -> ProbeSettings:
@@ -38,9 +38,9 @@ def probe_settings(config: ProbesConfig) -> ProbeSettings:
 
 
 def quick_settings(config: ProbesConfig) -> ProbeSettings:
-    """Settle for what a reading of all components needs: the first κ, the middle cost, few components."""
+    """Settle for what a reading of raw features needs: the first κ and the middle cost."""
     middle = sorted(config.costs)[len(config.costs) // 2]
-    return dataclasses.replace(probe_settings(config), rank=FEW, neighbours=(config.neighbors[0],), costs=(middle,))
+    return dataclasses.replace(probe_settings(config), neighbours=(config.neighbors[0],), costs=(middle,))
 
 
 def layer_split(arrays: Mapping[str, Tensor], split: str, layer: str) -> Split:
@@ -55,7 +55,9 @@ def output_weights(weights: Mapping[str, Tensor], classes: int) -> Tensor | None
     return matrices[-1] if matrices else None
 
 
-def collapse_row(train: Split, found: LayerProbes, test: Split, classes: int, head: Tensor | None) -> dict[str, Any]:
+def collapse_row(
+    train: Split, predictions: Predictions | None, test: Split, classes: int, head: Tensor | None
+) -> dict[str, Any]:
     """NC1 and NC2 on training rows, NC3 at the penultimate layer (else NaN), NC4 on test rows."""
     layer = train.features.layer
     measures = neural_collapse(train.features, train.labels, classes)
@@ -63,14 +65,14 @@ def collapse_row(train: Split, found: LayerProbes, test: Split, classes: int, he
     if layer == "penultimate" and head is not None and head.shape[1] == train.features.width:
         rows = torch.cat(list(train.features.read()))
         nc3 = self_duality_gap(head, class_means(rows, torch.as_tensor(train.labels)))
-    nc4 = math.nan if found.degenerate else centre_mismatch(found.predictions["ncc"], test.network)
+    nc4 = math.nan if predictions is None else centre_mismatch(predictions["ncc"], test.network)
     row = {"layer": layer, "width": train.features.width, **dataclasses.asdict(measures), "nc3": nc3, "nc4": nc4}
-    return row | {"degenerate": found.degenerate}
+    return row | {"degenerate": predictions is None}
 
 
-def right_answers(found: LayerProbes, truth: np.ndarray) -> list[Bool[np.ndarray, " m"]]:
-    """Whether each surrogate is right on each test row; never on a degenerate layer."""
-    return [found.predictions[name] == truth if not found.degenerate else truth < 0 for name in SURROGATES]
+def right_answers(predictions: Predictions | None, truth: np.ndarray) -> list[Bool[np.ndarray, " m"]]:
+    """Whether each surrogate is right on each test row; never on a degenerate layer (None)."""
+    return [truth < 0 if predictions is None else predictions[name] == truth for name in SURROGATES]
 
 
 def onset_columns(onset: Onset, layers: Sequence[str]) -> dict[str, Any]:

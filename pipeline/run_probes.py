@@ -55,8 +55,9 @@ def probes(build: Build) -> dict[str, Any]:
         found = probe_layer(train, test, settings=probe_settings(config))
         rows += [_payload(row) for row in found.rows]
         curves[f"explained_variance.{layer}"] = found.pca.explained_variance.numpy()
-        collapse.append(collapse_row(train, found, test, classes, head))
-        correct.append(right_answers(found, test.labels))
+        predictions = None if found.degenerate else found.predictions
+        collapse.append(collapse_row(train, predictions, test, classes, head))
+        correct.append(right_answers(predictions, test.labels))
         build.say(_line(layer, found, test.labels))
     right = np.array(correct)
     onset = bootstrap_onset(

@@ -12,6 +12,7 @@ from sklearn.svm import LinearSVC
 
 from analysis.collapse_onset import NO_ONSET, onset_layer
 from analysis.layer_probes import ALL_COMPONENTS, ProbeSettings, Split, probe_layer
+from analysis.raw_probes import probe_raw_features
 from analysis.streaming_pca import FeatureBlocks
 from tests.references.layer_probes import simplex_etf
 
@@ -148,6 +149,16 @@ def test_unconverged_svm_is_flagged(gaussian):
     settings = ProbeSettings(rank=4, neighbours=(5,), costs=(1.0,), tolerance=1e-14)
     out = probe_layer(_split(train, labels), _split(test, test_labels), settings=settings, ks=[4])
     assert not all(r["converged"] for r in out.rows if r["classifier"] == "svm")
+
+
+def test_raw_features_alone_give_the_same_answers(gaussian, probed):
+    train, labels, test, test_labels = gaussian
+    found = probe_raw_features(_split(train, labels), _split(test, test_labels), settings=SETTINGS)
+    for name in ("knn", "ncc"):
+        np.testing.assert_array_equal(found[name], probed.predictions[name])
+    assert np.mean(found["svm"] == probed.predictions["svm"]) > 0.99
+    constant = _split(np.full((20, 4), 1.5), np.arange(20) % 2, "dead")
+    assert probe_raw_features(constant, constant, settings=SETTINGS) is None
 
 
 def test_degenerate_layer_is_reported_and_skipped(caplog):
