@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from kernels.blocks import Block
 from kernels.forms import make_operand
 from kernels.operands import Operand
+from kernels.outputs import Inputs
 from kernels.plan import Plan
 from kernels.precision import Precision
 from kernels.samples import Samples
-from kernels.sources import Source
+from kernels.sources import GradientSource, Source
 from kernels.tile_store import TileStore
 
 TOTAL = "matrix"
@@ -66,16 +68,15 @@ class Assembly:
             missing = [j for j in partners if not store.done(f"{i}:{j}")]
             if not missing:
                 continue
-            held = None
-            if len(chunks) == 1:
-                held = self.operands(self.rows, ours, chunks[0])
+            held = self.operands(self.rows, ours, chunks[0]) if len(chunks) == 1 else None
             for j in missing:
+                one_side = self.plan.square and i == j
+                swept = self._swept(ours, chunks) if one_side and self.plan.one_pass else None
                 for index, classes in enumerate(chunks):
-                    left = held if held is not None else self.operands(self.rows, ours, classes)
-                    if self.plan.square and i == j:
-                        right = left
-                    else:
-                        right = self.operands(self.columns, columns[j], classes)
+                    left = held
+                    if left is None:
+                        left = self.operands(self.rows, ours, classes) if swept is None else next(swept)
+                    right = left if one_side else self.operands(self.columns, columns[j], classes)
                     self._tile(store, left, right, ours, columns[j], fresh=index == 0, first=(i, j))
                     del right, left
                 store.finish(f"{i}:{j}")
@@ -84,26 +85,46 @@ class Assembly:
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
         """Capture a run of samples and keep what each layer's form needs."""
         pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
-        for here, inputs in samples.batches(rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes):
-            labels = None if samples.labels is None else samples.labels[here]
+        for here, inputs, labels in self._batches(samples, rows):
             with self.precision.strict_passes():
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
-            if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
-                raise RuntimeError(
-                    f"{samples.name} samples {here.start} to {here.stop} use other parameters than the first "
-                    f"samples did; "
-                    "pass fallback=[...] with the layers that are not always used"
-                )
-            for index, layer in enumerate(self.plan.layers):
-                kept = make_operand(blocks.pop(0), layer, self.precision.operands)  # frees factors as it goes
-                _check_operand(kept, layer.names[0], here, samples.name)
-                pieces[index].append(kept)
-        joined = []
-        for piece in pieces:
-            joined.append(piece[0] if len(piece) == 1 else type(piece[0]).concatenate(piece))
-            piece.clear()
-        return joined
+            self._keep(blocks, pieces, here, samples.name)
+        return _joined(pieces)
+
+    def _swept(self, rows: slice, chunks: Sequence[slice | None]) -> Iterator[list[Operand]]:
+        """Operands of one chunk of cotangents after another, from forward passes whose graphs are kept."""
+        source = self.source
+        assert isinstance(source, GradientSource)
+        opened = []
+        for here, inputs, labels in self._batches(self.rows, rows):
+            with self.precision.strict_passes():
+                opened.append((here, source.open(inputs, labels)))
+            _require_finite(opened[-1][1].logits.detach(), "logits", here, self.rows.name)
+        for classes in chunks:
+            pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
+            for here, one in opened:
+                with self.precision.strict_passes():
+                    blocks = source.pulled(one, classes, last=classes is chunks[-1])
+                self._keep(blocks, pieces, here, self.rows.name)
+            yield _joined(pieces)
+
+    def _batches(self, samples: Samples, rows: slice) -> Iterator[tuple[slice, Inputs, Tensor | None]]:
+        batches = samples.batches(rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes)
+        for here, inputs in batches:
+            yield here, inputs, None if samples.labels is None else samples.labels[here]
+
+    def _keep(self, blocks: list[Block], pieces: list[list[Operand]], here: slice, name: str) -> None:
+        """Add one batch's operands, freeing its blocks one by one."""
+        if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
+            raise RuntimeError(
+                f"{name} samples {here.start} to {here.stop} use other parameters than the first samples did; pass "
+                "fallback=[...] with the layers that are not always used"
+            )
+        for index, layer in enumerate(self.plan.layers):
+            kept = make_operand(blocks.pop(0), layer, self.precision.operands)
+            _check_operand(kept, layer.names[0], here, name)
+            pieces[index].append(kept)
 
     def _tile(
         self,
@@ -154,6 +175,15 @@ class Assembly:
             return [None]
         step = -(-self.plan.cotangents // self.plan.class_chunks)
         return [slice(start, start + step) for start in range(0, self.plan.cotangents, step)]
+
+
+def _joined(pieces: list[list[Operand]]) -> list[Operand]:
+    """One operand per layer; the pieces are let go as they are joined."""
+    joined = []
+    for piece in pieces:
+        joined.append(piece[0] if len(piece) == 1 else type(piece[0]).concatenate(piece))
+        piece.clear()
+    return joined
 
 
 def _put(target: Tensor, values: Tensor, fresh: bool) -> None:

@@ -1,31 +1,7 @@
-r"""Per-layer factors of per-sample gradients, from one forward and one batched backward per cotangent.
+"""Prepare a model for factor capture: decide which rule serves each parameter, trace batches, check coverage.
 
-For consumers (sketches, EK-FAC, the Gram engine)::
-
-    for part in layer_factors(model, data, cotangent="class"):
-        part.rows      # slice of sample positions in `data`
-        part.logits    # (B, K), detached
-        part.labels    # (B,) or None
-        for block in part.blocks: ...
-
-``part.blocks`` is a tuple of :mod:`kernels.blocks` objects. Together they cover every trainable parameter exactly once,
-always in the same order with the same names and types for every batch of one call. With ``R`` cotangents
-(``sum``, ``loss``, ``log_odds``: 1; ``class``: the number of logits):
-
-* ``OuterBlock`` / ``ConvBlock``: ``block.weight`` (qualified parameter name), ``block.bias`` (name or None, covered by
-  the same block), ``block.a`` (B, T, g*I), ``block.delta`` (B, R, T, g*O), ``block.groups`` g, ``block.transposed``
-  (the parameter stores (I, O)). Gradient: :math:`G_r = \sum_t \delta_{rt} a_t^T` per group, bias
-  ``bias_scale * delta.sum(2)``. Scalar factors on the weight are already inside ``a``.
-* ``TokenBlock``: ``block.ids`` (B, T) int64 with -1 for none, ``block.delta`` (B, R, T, O).
-* ``VectorBlock``: ``block.values`` (B, R, D), plain gradients; ``block.origin`` is ``"fallback"`` when they come from
-  the generic per-sample route.
-* ``TiedBlock``: ``block.roles``, blocks of the above types whose gradients **add** to the gradient of one tensor.
-
-A parameter that is read in disjoint slices (packed attention projections) comes as several blocks with ``rows``, whose
-gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R,
-*parameter.shape)}, and ``take(slice)``.
-Tensors are detached, in the precision of the pass, on the model's device. ``T`` may differ between batches
-(ragged text).
+One forward pass and one batched backward pass per cotangent give the per-layer factors of all samples of a batch;
+:mod:`kernels.factor_stream` describes what comes out.
 """
 
 from __future__ import annotations
@@ -41,24 +17,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kernels.blocks import Block, Role, VectorBlock
+from kernels.blocks import Block, VectorBlock
 from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
 from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
+from kernels.pullback import OpenPass, Roles, pull
 from kernels.rules import RULES
 from kernels.trace import ForwardTrace, Use
 
 _TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}  # against a wrong layout, whose error is of order one
-
-
-@dataclass
-class FactorBatch:
-    """Factors of one batch: see the module's docstring."""
-
-    rows: slice
-    logits: Float[Tensor, "b k"]
-    labels: Tensor | None
-    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -133,8 +100,8 @@ class Capture:
             route=self.route,
         )
 
-    def blocks(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, "b k"], list[Block]]:
-        """Trace one batch and return its logits and blocks.
+    def open(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> OpenPass:
+        """Trace one batch and keep its graph, for cotangents that are pulled back a few at a time.
 
         Parameters
         ----------
@@ -143,15 +110,22 @@ class Capture:
         cotangent : callable
             Maps detached logits (B, k) to the cotangents (B, R, k).
         """
-        with _quiet(self.model):
+        with quiet(self.model):
             logits, uses = self._forward(inputs)
-            rows = cotangent(logits.detach())
-            blocks = self._pull(logits, uses, rows)
-            logits = logits.detach()
-            del uses
+        return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()))
+
+    def blocks(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, "b k"], list[Block]]:
+        """Trace one batch and return its logits and blocks; parameters as for :meth:`open`."""
+        opened = self.open(inputs, cotangent)
+        return opened.logits.detach(), opened.blocks()
+
+    def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str]) -> list[Block]:
+        """Join the roles of each parameter, add the fallback's gradients, and require every parameter."""
+        blocks = merge_roles(roles, [n for n in self.parameters if n not in self._unused])
+        with quiet(self.model):
             blocks += self._fall_back(inputs, rows)
-        self._complete(blocks)
-        return logits, blocks
+        self._complete(blocks, reached)
+        return blocks
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, list[Use]]:
         tracked: dict[str, Tensor] = {n: p for n, p in self.parameters.items() if n not in self._reasons}
@@ -165,38 +139,6 @@ class Capture:
             return self._forward(inputs)
         return logits, trace.uses
 
-    def _pull(self, logits: Tensor, uses: list[Use], rows: Tensor) -> list[Block]:
-        """One backward per cotangent; what is kept of each is stacked and built into blocks."""
-        live = [use for use in uses if use.edge is not None]
-        edges = [use.edge for use in live if use.edge is not None]
-        count = rows.shape[1]
-        kept: list[Tensor | None] = [None] * len(live)
-        used: set[str] = set()
-        for r in range(count):
-            deltas: Sequence[Tensor | None] = [None] * len(live)
-            if live and logits.requires_grad:
-                deltas = torch.autograd.grad(logits, edges, rows[:, r], retain_graph=r + 1 < count, allow_unused=True)
-            with torch.no_grad():
-                for index, (use, delta) in enumerate(zip(live, deltas, strict=True)):
-                    if delta is None:
-                        delta = torch.zeros(use.shape, dtype=logits.dtype, device=logits.device)
-                    else:
-                        used |= {view.name for view in use.views.values()}
-                    part = use.rule.reduce(use, delta)
-                    store = kept[index]
-                    if store is None:
-                        store = kept[index] = part.new_empty(part.shape[0], count, *part.shape[1:])
-                    store[:, r] = part
-            del deltas
-        self._reached = used
-        roles: dict[str, list[Role]] = {}
-        with torch.no_grad():
-            for use, stacked in zip(live, kept, strict=True):
-                assert stacked is not None
-                for block in use.rule.build(use, stacked):
-                    roles.setdefault(block.weight, []).append(block)
-            return merge_roles(roles, [n for n in self.parameters if n not in self._unused])
-
     def _fall_back(self, inputs: Inputs, rows: Tensor) -> list[Block]:
         names = tuple(self._reasons)
         if not names:
@@ -205,10 +147,10 @@ class Capture:
         found = route(self.model, names, inputs, rows, self.output)
         return [VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names]
 
-    def _complete(self, blocks: list[Block]) -> None:
+    def _complete(self, blocks: list[Block], reached: set[str]) -> None:
         covered = {name for block in blocks for name in block.names}
         missing = [name for name in self.parameters if name not in covered and name not in self._unused]
-        late = sorted(self._reached & self._unused) + sorted(self._unknown)
+        late = sorted(reached & self._unused) + sorted(self._unknown)
         if missing or late:
             raise RuntimeError(
                 f"the model uses its parameters differently from batch to batch: {', '.join(missing + late)} "
@@ -222,21 +164,19 @@ class Capture:
         size = batch_size(probe)
         middle = size // 2
         single = sample(probe, slice(middle, middle + 1))
-        with _quiet(self.model):
+        with quiet(self.model):
             logits, truth, row = self._reference(single)
             batch_logits, uses = self._retrace(probe, set())
             self._compare_outputs(probe, batch_logits.detach())
             for attempt in range(4):
                 self._reasons |= self._unknown
-                wrong = self._disagreements(batch_logits, uses, row, middle, truth)
+                wrong, reached = self._disagreements(batch_logits, uses, row, middle, truth)
                 if not wrong:
                     break
                 self._revise(uses, wrong, attempt)
                 batch_logits, uses = self._retrace(probe, wrong)
             self._layouts |= {use.key: use.layout for use in uses}
-            self._unused = {
-                n for n in self.parameters if truth[n] is None and n not in self._reached | set(self._reasons)
-            }
+            self._unused = {n for n in self.parameters if truth[n] is None and n not in reached | set(self._reasons)}
             for name in self._unused:
                 self._reasons.pop(name, None)
             self._choose_route(probe, row, middle, truth)
@@ -279,9 +219,10 @@ class Capture:
 
     def _disagreements(
         self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: dict[str, Tensor | None]
-    ) -> set[str]:
-        rows = row.expand(logits.shape[0], 1, -1)
-        blocks = self._pull(logits, uses, rows)
+    ) -> tuple[set[str], set[str]]:
+        """Parameters whose rule does not give plain autograd's gradient, and all that the backward pass reached."""
+        roles, reached = pull(logits, uses, row.expand(logits.shape[0], 1, -1), last=True)
+        blocks = merge_roles(roles, list(self.parameters))
         scale = max((float(g.norm()) for g in truth.values() if g is not None), default=0.0)
         tolerance = _TOLERANCE.get(logits.dtype, 0.2)
         shares = Counter(name for block in blocks for name in block.names)
@@ -299,7 +240,7 @@ class Capture:
                 if not shares[name] and float(error.norm()) <= tolerance * max(size, 1e-4 * scale):
                     right.add(name)
         silent = {name for name, grad in truth.items() if grad is None}
-        return set(self.parameters) - right - silent - set(self._reasons)
+        return set(self.parameters) - right - silent - set(self._reasons), reached
 
     def _revise(self, uses: list[Use], wrong: set[str], attempt: int) -> None:
         """Try the next layout for the uses of misread parameters, then give up on them."""
@@ -368,7 +309,7 @@ def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[s
 
 
 @contextmanager
-def _quiet(model: nn.Module) -> Iterator[None]:
+def quiet(model: nn.Module) -> Iterator[None]:
     """Freeze the parameters and switch off composite fast paths; restore both however the block ends."""
     flags = [(p, p.requires_grad) for p in model.parameters()]
     fast = torch.backends.mha.get_fastpath_enabled()

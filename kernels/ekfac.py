@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kernels.blocks import Block
-from kernels.capture import FactorBatch
 from kernels.counter_hash import stream_key, words
+from kernels.factor_stream import FactorBatch
 from kernels.fisher_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 
 CHUNK_BYTES = 256 * 2**20

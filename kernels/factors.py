@@ -237,36 +237,55 @@ class Factors(Operand):
         return fan + (self.bias is not None)
 
     def _column_step(self, scratch: float) -> int:
-        """Output rows whose gradients fit."""
+        """Output rows whose gradients fit; on a CPU a block near the caches' size is contracted fastest."""
         per_row = self.delta.element_size() * self.samples * self.cotangents * self._fan()
-        return max(1, min(self.delta.shape[3], int(scratch / per_row)))
+        room = scratch if self.delta.is_cuda else min(scratch, max(2**24, 4 * per_row))
+        return max(1, min(self.delta.shape[3], int(room / per_row)))
 
     def columns(self, scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
-        """Materialise the gradient ``step`` output rows at a time, (n, R, step * I)."""
+        """Materialise the gradient ``step`` output rows at a time, (n, R, step * I).
+
+        Every yielded block lives in the same memory: use it before asking for the next.
+        """
         _, groups, _, width = self.delta.shape
         step = step or self._column_step(scratch)
         patch_bytes = self.delta.element_size() * max(1, self.extents.longest) * self._fan() * groups
-        chunk = max(1, int(scratch / 4 / patch_bytes))
+        chunk = max(1, int(scratch / 2 / patch_bytes))
+        whole = self._fixed(groups) if chunk >= self.samples else None
+        memory = self.delta.new_empty(self.samples * self.cotangents * min(step, width) * self._fan())
         for group in range(groups):
             for start in range(0, width, step):
                 rows = slice(start, min(start + step, width))
-                shape = (self.samples, self.cotangents, rows.stop - start, self._fan())
-                made = self.delta.new_empty(shape)
-                for i in range(0, self.samples, chunk):
-                    made[i : i + chunk] = self.take(slice(i, i + chunk))._materialise(group, rows)
-                yield made.flatten(2)
+                shape = (self.samples, self.cotangents * (rows.stop - start), self._fan())
+                made = memory[: torch.Size(shape).numel()].view(shape)
+                if whole is not None:
+                    self._materialise(group, rows, whole[:, :, group], made)
+                else:
+                    for i in range(0, self.samples, chunk):
+                        piece = self.take(slice(i, i + chunk))
+                        piece._materialise(group, rows, piece._fixed(groups)[:, :, group], made[i : i + chunk])
+                yield made.view(self.samples, self.cotangents, -1)
+
+    def _fixed(self, groups: int) -> Float[Tensor, "n t g i"]:
+        """Return the inputs of every position, padded to the longest sample, and the bias's constant."""
+        if self.geometry is None:
+            inputs = _padded(self.inputs, self.extents)
+        else:
+            inputs = self.geometry.patches(self.inputs, groups).unflatten(2, (groups, -1))
+        if self.bias is not None:
+            inputs = torch.cat([inputs, torch.full_like(inputs[..., :1], self.bias)], -1)
+        return inputs
 
     def _patch_width(self) -> int:
         assert self.geometry is not None
         return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.geometry.kernel).numel()
 
-    def _materialise(self, group: int, rows: slice) -> Float[Tensor, "n r o i"]:
-        delta, inputs = self.delta[:, group, :, rows], self.patches()[:, group]
-        if self.bias is not None:
-            inputs = torch.cat([inputs, torch.full_like(inputs[:, :1], self.bias)], 1)
-        delta, inputs = _padded(delta, self.extents), _padded(inputs, self.extents)
-        made = torch.matmul(delta.flatten(2).transpose(1, 2), inputs)
-        return made.unflatten(1, (delta.shape[2], -1))
+    def _materialise(
+        self, group: int, rows: slice, inputs: Float[Tensor, "n t i"], out: Float[Tensor, "n ro i"]
+    ) -> None:
+        """Write some output rows of one group's gradient."""
+        delta = _padded(self.delta[:, group, :, rows].flatten(1), self.extents)
+        torch.bmm(delta.transpose(1, 2), inputs, out=out)
 
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""

@@ -13,9 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kernels.capture import FactorBatch
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
-from kernels.factor_stream import layer_factors
+from kernels.factor_stream import FactorBatch, layer_factors
 from kernels.fisher_blocks import block_key
 from kernels.outputs import Cotangent
 from kernels.plan import parse_memory

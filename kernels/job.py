@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.assembly import TOTAL
-from kernels.blocks import Block, TiedBlock, TokenBlock, VectorBlock
+from kernels.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 from kernels.capture import Capture
 from kernels.feature_kernels import conjugate_source, embedding_source
 from kernels.forms import FORMS, LayerForm
@@ -134,6 +134,7 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             splittable=options.kind == "trntk",
             pass_bytes=held,
             cotangent_bytes=each,
+            forward_mac=sum(map(_forward_mac, blocks)),
             pass_seconds=seconds * (1 + cotangents) / 2,
             memory=parse_memory(options.memory, device),
             forms={"": options.forms} if isinstance(options.forms, str) else dict(options.forms or {}),
@@ -191,6 +192,16 @@ def _bytes(block: Block) -> tuple[float, float]:
     if isinstance(block, TokenBlock):
         return 0.0, size
     return float(block.inputs.numel() * block.inputs.element_size()), size
+
+
+def _forward_mac(block: Block) -> float:
+    """Multiply-adds of one sample's forward pass through a block's linear map."""
+    if isinstance(block, TiedBlock):
+        return sum(map(_forward_mac, block.roles))
+    if not isinstance(block, OuterBlock):
+        return 0.0
+    samples, cotangents = block.delta.shape[:2]
+    return block.delta.numel() / samples / cotangents * block.width / block.groups
 
 
 def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:

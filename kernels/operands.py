@@ -113,14 +113,12 @@ def tiles(left: Operand, right: Operand, full: bool, symmetric: bool, scratch: f
     """Cut an n x m tile into pieces whose scratch fits; skip those below the diagonal of a symmetric one."""
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)
-    side = max(1, int(pairs**0.5))
-    height, width = min(left.samples, side), min(right.samples, side)
+    height = min(left.samples, max(1, int(pairs**0.5)))
     if symmetric and left.samples >= 512:  # eight strips do 56 % of the square's work
-        height = width = min(height, -(-left.samples // 8))
+        height = min(height, -(-left.samples // 8))
+    width = min(right.samples, max(1, int(pairs / height)))
     for start in range(0, left.samples, height):
-        for other in range(0, right.samples, width):
-            if symmetric and other + width <= start:
-                continue
+        for other in range(start if symmetric else 0, right.samples, width):
             yield (
                 slice(start, min(start + height, left.samples)),
                 slice(other, min(other + width, right.samples)),

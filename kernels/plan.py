@@ -78,6 +78,11 @@ class Plan:
         return self.rows * (self.rows + 1) / 2 if self.square else float(self.rows) * self.columns
 
     @property
+    def one_pass(self) -> bool:
+        """Whether the classes of a square kernel come from one forward pass, whose graph is kept between chunks."""
+        return self.square and self.class_chunks > 1 and self.batch >= self.rows
+
+    @property
     def flops(self) -> float:
         """Floating-point operations of the contraction, two per multiply-add."""
         formed = self.rows if self.square else self.rows + self.columns
@@ -88,6 +93,8 @@ class Plan:
         """Samples sent through the model, repeats included."""
         if self.square:
             blocks = -(-self.rows // self.row_block)
+            if self.one_pass:
+                return float(self.rows)
             return self.rows * (blocks + 1) / 2 * (1 if blocks > 1 else self.class_chunks)
         blocks = -(-self.rows // self.row_block)
         return self.rows * self.class_chunks + float(self.columns) * blocks * self.class_chunks
@@ -185,6 +192,7 @@ def lay_out(
     splittable: bool,
     pass_bytes: float,
     cotangent_bytes: float,
+    forward_mac: float,
     pass_seconds: float,
     memory: int,
     forms: dict[str, str],
@@ -247,13 +255,22 @@ def lay_out(
     scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
     longest = max(rows, others)
     chunks, side, batch, held = 1, 0, 1, 0.0
-    for chunks in range(1, (cotangents if splittable else 1) + 1):
-        together = -(-cotangents // chunks)
-        batch, held = _passes(pass_bytes + together * cotangent_bytes, memory, device, batch_size, longest)
-        needed = (rows if square else rows + others) * stored * together / cotangents + entry * rows * others
-        if needed <= memory - scratch - held:
-            side = longest
-            break
+    swept = 1
+    if splittable and square and batch_size is None and block_rows is None and ranks == 1:
+        swept = _sweep(layers, pairs, rows, cotangents, forward_mac)
+        held = rows * (pass_bytes + cotangent_bytes)
+        if held + rows * stored / swept > memory / 2:
+            swept = 1
+    if swept > 1:
+        chunks, side, batch = swept, rows, rows
+    else:
+        for chunks in range(1, (cotangents if splittable else 1) + 1):
+            together = -(-cotangents // chunks)
+            batch, held = _passes(pass_bytes + together * cotangent_bytes, memory, device, batch_size, longest)
+            needed = (rows if square else rows + others) * stored * together / cotangents + entry * rows * others
+            if needed <= memory - scratch - held:
+                side = longest
+                break
     if not side:  # not even one cotangent at a time: row blocks, computed again for every partner
         chunks = 1
         batch, held = _passes(pass_bytes + cotangents * cotangent_bytes, memory, device, batch_size, longest)
@@ -291,11 +308,22 @@ def lay_out(
     )
 
 
+def _sweep(layers: tuple[LayerForm, ...], pairs: float, rows: int, cotangents: int, forward_mac: float) -> int:
+    """Chunks of classes when all share one forward pass: as many as repeat at most a tenth of all work.
+
+    What is repeated is the Gram of the inputs; what is gained is memory, for one chunk's operands are kept at a time.
+    """
+    work = sum(one.pair_mac * pairs + one.sample_mac * rows for one in layers) + (1 + cotangents) * rows * forward_mac
+    repeated = max(sum(one.shared_mac for one in layers) * pairs, 1.0)
+    most = min(cotangents, 1 + int(0.1 * work / repeated))
+    return -(-cotangents // -(-cotangents // most))
+
+
 def _passes(
     sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
 ) -> tuple[int, float]:
     """Choose samples per pass, and give its bytes: efficient, yet small beside what is kept."""
-    enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 16)
+    enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 32)
     sample_bytes = max(sample_bytes, 1.0)
     batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))
     batch = min(batch, longest)

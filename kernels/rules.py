@@ -238,7 +238,9 @@ def _reduce_norm(use: Use, delta: Tensor) -> Tensor:
     parts = []
     axes = use.arguments["axes"]
     if "weight" in use.views:
-        parts.append(_per_channel(delta * use.arguments["hat"](use.arguments["input"]), use, axes))
+        if "standardised" not in use.arguments:  # once for all cotangents
+            use.arguments["standardised"] = use.arguments["hat"](use.arguments["input"])
+        parts.append(_per_channel(delta * use.arguments["standardised"], use, axes))
     if "bias" in use.views:
         parts.append(_per_channel(delta, use, axes))
     return torch.cat(parts, 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from kernels.blocks import Block, OuterBlock, VectorBlock
 from kernels.capture import Capture
 from kernels.outputs import Cotangent, Inputs, cotangent_rows
+from kernels.pullback import OpenPass
 
 
 @runtime_checkable
@@ -44,18 +45,26 @@ class GradientSource:
         self.capture, self.cotangent = capture, cotangent
         self.split_bias, self.predicted = split_bias, predicted
 
-    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
-        """Return (logits, blocks) of a batch."""
+    def open(self, inputs: Inputs, labels: Tensor | None) -> OpenPass:
+        """Trace a batch and keep its graph."""
 
         def rows(logits: Tensor) -> Tensor:
             known = labels
             if known is None and self.predicted:
                 known = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
-            chosen = cotangent_rows(logits, known, self.cotangent)
-            return chosen if classes is None else chosen[:, classes]
+            return cotangent_rows(logits, known, self.cotangent)
 
-        logits, blocks = self.capture.blocks(inputs, rows)
-        return logits, split_biases(blocks) if self.split_bias else blocks
+        return self.capture.open(inputs, rows)
+
+    def pulled(self, opened: OpenPass, classes: slice | None, *, last: bool) -> list[Block]:
+        """Blocks of some cotangents of a traced batch."""
+        blocks = opened.blocks(classes, last=last)
+        return split_biases(blocks) if self.split_bias else blocks
+
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
+        """Return (logits, blocks) of a batch."""
+        opened = self.open(inputs, labels)
+        return opened.logits.detach(), self.pulled(opened, classes, last=True)
 
 
 def split_biases(blocks: list[Block]) -> list[Block]:

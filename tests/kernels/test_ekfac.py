@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.capture import Capture, FactorBatch, bind_cotangent
+from kernels.capture import Capture, bind_cotangent
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, uniform_draws
+from kernels.factor_stream import FactorBatch
 from kernels.fisher_blocks import KroneckerBlock, block_key
 from tests.kernels.cases import BY_NAME, make
 from tests.references import per_sample_jacobian as slow
