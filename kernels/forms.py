@@ -36,8 +36,7 @@ class LayerForm:
     """How one block is contracted and what it costs.
 
     ``kept`` says what is stored per sample: ``"factors"`` or ``"gradient"``. ``pair_mac`` and ``sample_mac`` are
-    multiply-adds, ``sample_bytes`` the storage; ``shared_mac`` is the part of ``pair_mac`` that does not grow with the
-    cotangents (the Gram of the inputs).
+    multiply-adds, ``sample_bytes`` the storage.
     """
 
     names: tuple[str, ...]
@@ -46,7 +45,6 @@ class LayerForm:
     pair_mac: float
     sample_mac: float
     sample_bytes: float
-    shared_mac: float = 0.0
 
 
 def choose_form(
@@ -145,7 +143,7 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[La
     feature_mac, forming = groups * outputs * inputs * classes, t * groups * outputs * inputs * r
     kept = "gradient" if width * gradient < stored else "factors"
     options = [
-        LayerForm(block.names, "position", "factors", position, sample, stored, groups * pairs * inputs),
+        LayerForm(block.names, "position", "factors", position, sample, stored),
         LayerForm(block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)),
     ]
     if isinstance(block, ConvBlock) and groups == 1 and max(block.kernel) > 1:
@@ -154,8 +152,7 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[La
         pixel = cells * cells / strides
         sums = sum(block.kernel) * TRAFFIC * (pixel / strides + pairs) / 2
         mac = pairs * classes * outputs + pixel * block.inputs.shape[1] + sums + traffic
-        shared = pixel * block.inputs.shape[1] + sums
-        options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored, shared))
+        options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored))
     return options
 
 

@@ -114,8 +114,8 @@ def tiles(left: Operand, right: Operand, full: bool, symmetric: bool, scratch: f
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)
     height = min(left.samples, max(1, int(pairs**0.5)))
-    if symmetric and left.samples >= 512:  # eight strips do 56 % of the square's work
-        height = min(height, -(-left.samples // 8))
+    if symmetric:  # strips of 256 rows or more: eight do 56 % of the square's work
+        height = min(height, -(-left.samples // min(8, max(1, left.samples // 256))))
     width = min(right.samples, max(1, int(pairs / height)))
     for start in range(0, left.samples, height):
         for other in range(start if symmetric else 0, right.samples, width):

@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kernels.blocks import Block
+from kernels.class_sweep import sweep_classes
 from kernels.forms import LayerForm, available_forms, choose_form
 from kernels.precision import Precision
 
@@ -232,18 +234,15 @@ def lay_out(
     result_width = torch.finfo(precision.passes).bits // 8
     others = rows if columns is None else columns
     pairs = rows * (rows + 1) / 2 if square else float(rows) * others
-    layers = tuple(
-        choose_form(
-            block,
-            cotangents=cotangents,
-            full=full,
-            samples=rows + (0 if square else others),
-            pairs=pairs,
-            width=width,
-            forced=_forced(block, forms),
+
+    def layers_for(together: int) -> tuple[LayerForm, ...]:
+        formed = rows + (0 if square else others)
+        common: dict[str, Any] = {"full": full, "samples": formed, "pairs": pairs, "width": width}
+        return tuple(
+            choose_form(block, cotangents=together, forced=_forced(block, forms), **common) for block in blocks
         )
-        for block in blocks
-    )
+
+    layers = layers_for(cotangents)
     entry = result_width * parts * (cotangents**2 if full else 1)
     result = int(entry * rows * others)
     if not on_disk and result > 0.9 * available_memory():
@@ -255,14 +254,15 @@ def lay_out(
     scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
     longest = max(rows, others)
     chunks, side, batch, held = 1, 0, 1, 0.0
-    swept = 1
     if splittable and square and batch_size is None and block_rows is None and ranks == 1:
-        swept = _sweep(layers, pairs, rows, cotangents, forward_mac)
         held = rows * (pass_bytes + cotangent_bytes)
-        if held + rows * stored / swept > memory / 2:
-            swept = 1
-    if swept > 1:
-        chunks, side, batch = swept, rows, rows
+        chunks, swept = sweep_classes(
+            layers_for, cotangents=cotangents, pairs=pairs, samples=rows, forward_mac=forward_mac
+        )
+        if held + rows * sum(one.sample_bytes for one in swept) > memory / 2:
+            chunks = 1
+    if chunks > 1:
+        layers, side, batch = swept, rows, rows
     else:
         for chunks in range(1, (cotangents if splittable else 1) + 1):
             together = -(-cotangents // chunks)
@@ -306,17 +306,6 @@ def lay_out(
         pass_seconds=pass_seconds,
         mac_rate=measure_rate(device, precision.operands),
     )
-
-
-def _sweep(layers: tuple[LayerForm, ...], pairs: float, rows: int, cotangents: int, forward_mac: float) -> int:
-    """Chunks of classes when all share one forward pass: as many as repeat at most a tenth of all work.
-
-    What is repeated is the Gram of the inputs; what is gained is memory, for one chunk's operands are kept at a time.
-    """
-    work = sum(one.pair_mac * pairs + one.sample_mac * rows for one in layers) + (1 + cotangents) * rows * forward_mac
-    repeated = max(sum(one.shared_mac for one in layers) * pairs, 1.0)
-    most = min(cotangents, 1 + int(0.1 * work / repeated))
-    return -(-cotangents // -(-cotangents // most))
 
 
 def _passes(
