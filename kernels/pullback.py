@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -65,22 +65,20 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
     What each operation's rule keeps of its output's gradient is stacked over the cotangents and built into blocks.
     """
     live = [use for use in uses if use.edge is not None]
-    edges: list[Any] = [use.edge for use in live]
     count = rows.shape[1]
     kept: list[Tensor | None] = [None] * len(live)
     reached: set[str] = set()
     for r in range(count):
-        deltas: Sequence[Tensor | None] = [None] * len(live)
+        found: dict[int, Tensor] = {}
         if live and logits.requires_grad:
-            retain = r + 1 < count or not last
-            deltas = torch.autograd.grad(logits, edges, rows[:, r], retain_graph=retain, allow_unused=True)
+            _sweep_back(logits, live, rows[:, r], found, retain=r + 1 < count or not last)
         with torch.no_grad():
-            for index, (use, delta) in enumerate(zip(live, deltas, strict=True)):
-                if delta is None:
-                    delta = torch.zeros(use.shape, dtype=logits.dtype, device=logits.device)
+            for index, use in enumerate(live):
+                part = found.pop(index, None)
+                if part is None:
+                    part = use.rule.reduce(use, torch.zeros(use.shape, dtype=logits.dtype, device=logits.device))
                 else:
                     reached |= {view.name for view in use.views.values()}
-                part = use.rule.reduce(use, delta)
                 store = kept[index]
                 if count == 1:
                     store = part.unsqueeze(1)
@@ -89,7 +87,6 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
                 if count > 1:
                     store[:, r] = part
                 kept[index] = store
-        del deltas
     roles: Roles = {}
     with torch.no_grad():
         for use, stacked in zip(live, kept, strict=True):
@@ -97,3 +94,27 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
             for block in use.rule.build(use, stacked):
                 roles.setdefault(block.weight, []).append(block)
     return roles, reached
+
+
+def _sweep_back(logits: Tensor, live: list[Use], row: Tensor, found: dict[int, Tensor], *, retain: bool) -> None:
+    """One backward pass; each output gradient is reduced to what its rule keeps as soon as it is complete."""
+
+    def reduce(index: int, use: Use) -> Callable[[Sequence[Tensor | None]], None]:
+        def hook(gradients: Sequence[Tensor | None]) -> None:
+            assert use.edge is not None
+            delta = gradients[use.edge.output_nr]
+            if delta is not None:
+                with torch.no_grad():
+                    found[index] = use.rule.reduce(use, delta)
+
+        return hook
+
+    handles = []
+    try:
+        for index, use in enumerate(live):
+            assert use.edge is not None
+            handles.append(use.edge.node.register_prehook(reduce(index, use)))
+        torch.autograd.backward(logits, row, retain_graph=retain)
+    finally:
+        for handle in handles:
+            handle.remove()

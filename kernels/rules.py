@@ -206,10 +206,10 @@ def _bind_batch_norm(
             "exist; call model.eval() (or pass eval_mode=True) and keep running statistics"
         )
 
-    def standardise(x: Tensor) -> Tensor:
-        return F.batch_norm(x, running_mean, running_var, None, None, False, momentum, eps)
-
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": 0}
+    assert running_var is not None
+    scale = (running_var + eps).rsqrt()
+    affine = (scale, -running_mean * scale)  # xhat = scale * x + shift, never formed
+    return {"input": input, "weight": weight, "bias": bias, "affine": affine, "axes": 0}
 
 
 def _bind_instance_norm(
@@ -238,9 +238,13 @@ def _reduce_norm(use: Use, delta: Tensor) -> Tensor:
     parts = []
     axes = use.arguments["axes"]
     if "weight" in use.views:
-        if "standardised" not in use.arguments:  # once for all cotangents
-            use.arguments["standardised"] = use.arguments["hat"](use.arguments["input"])
-        parts.append(_per_channel(delta * use.arguments["standardised"], use, axes))
+        affine = use.arguments.get("affine")
+        if affine is None:
+            parts.append(_per_channel(delta * use.arguments["hat"](use.arguments["input"]), use, axes))
+        else:
+            scale, shift = affine
+            products = _per_channel(delta * use.arguments["input"], use, axes)
+            parts.append(products * scale + _per_channel(delta, use, axes) * shift)
     if "bias" in use.views:
         parts.append(_per_channel(delta, use, axes))
     return torch.cat(parts, 1)

@@ -206,4 +206,4 @@ def _bytes_view(tensor: Tensor) -> Any:
 
 
 def _move(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return tensor.to(device, dtype if tensor.is_floating_point() else None, non_blocking=True)
+    return tensor.detach().to(device, dtype if tensor.is_floating_point() else None, non_blocking=True)
