@@ -75,7 +75,7 @@ def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
     if normalize:
         assert rows is not None and columns is not None
         for side, values in (("test" if not job.square else "train", rows), ("train", columns)):
-            _refuse_zero(values, side, job.options.zero_gradient)
+            refuse_zero(values, side, job.options.zero_gradient)
         for name in names:
             own = by_name[name] if normalize == "part" else (rows, columns)
             exact = job.square and (name == TOTAL or normalize == "part")
@@ -110,7 +110,8 @@ def _refuse_overflow(squares: Tensor, side: str) -> None:
         )
 
 
-def _refuse_zero(squares: Tensor, side: str, response: str) -> None:
+def refuse_zero(squares: Tensor, side: str, response: str) -> None:
+    """Refuse samples without features under a cosine, unless they are to become rows of zeros."""
     dead = torch.nonzero(squares if squares.ndim == 1 else squares.amax(1), as_tuple=False)
     count = squares.shape[0] - dead.shape[0]
     if count and response == "error":

@@ -23,6 +23,7 @@ from kernels.job import Grouping, Job, Options, array_shapes, prepared, revive_p
 from kernels.plan import Plan
 from kernels.ranks import owners, world
 from kernels.result import KernelResult
+from kernels.sketched import sketched_kernel
 from kernels.tile_store import FileTileStore, TileStore, load_finished, stored_plan
 
 
@@ -49,8 +50,11 @@ def kernel_matrix(
     zero_gradient: str = "error",
     batch_size: int | None = None,
     block_rows: int | None = None,
+    sketch: str | None = None,
+    dim: int | None = None,
+    seed: int = 0,
 ) -> KernelResult:
-    """Compute an exact kernel matrix of any classifier.
+    """Compute a kernel matrix of any classifier: exact, or estimated from sketches where one is named.
 
     Parameters
     ----------
@@ -98,6 +102,11 @@ def kernel_matrix(
     batch_size, block_rows : int, optional
         Samples per forward pass and per tile side, in place of the planner's. Equal tiles give equal bits on any
         number of processes.
+    sketch : {None, "tensorsketch", "countsketch", "rademacher"}
+        Estimate ``trntk``, ``pntk`` or ``loss_gradient`` from ``dim`` sketched features per sample and class; the map
+        and its expected error are recorded in ``metadata["sketch"]``.
+    dim, seed : int
+        Of the sketch.
 
     Returns
     -------
@@ -134,6 +143,10 @@ def kernel_matrix(
         batch_size=batch_size,
         block_rows=block_rows,
     )
+    if sketch is not None:
+        return sketched_kernel(model, train, test, options, sketch=sketch, dim=dim, seed=seed)
+    if dim is not None:
+        raise ValueError(f"dim={dim} has no meaning without sketch=: name a sketch, or leave it out")
     start = time.perf_counter()
     with prepared(model, train, test, options) as job:
         result = _in_memory(job) if out is None else _in_file(job, Path(out))

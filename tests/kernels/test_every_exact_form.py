@@ -82,6 +82,20 @@ def test_a_small_budget_splits_classes_then_rows() -> None:
     assert {(True, False), (False, True)} <= seen
 
 
+def test_classes_that_share_one_forward_pass() -> None:
+    for name in ("tiny_resnet", "tiny_gpt2", "tied_language_model"):
+        model, inputs, _ = make(BY_NAME[name], 7)
+        swept = kernel_matrix(model, inputs, precision="float64", memory="1GiB")
+        plan = swept.metadata["plan"]
+        assert plan.one_pass == (plan.class_chunks > 1) and plan.passes == 7
+        close(swept.matrix, kernel_matrix(model, inputs, precision="float64", batch_size=7).matrix)
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 7)
+    assert kernel_matrix(model, inputs, precision="float64", memory="1GiB").metadata["plan"].one_pass
+    inputs.requires_grad_(True)
+    kernel_matrix(model, inputs, precision="float64", memory="1GiB")
+    assert inputs.grad is None and all(p.grad is None for p in model.parameters())
+
+
 def test_loss_gradient_and_its_labels() -> None:
     model, inputs, labels = make(BY_NAME["mlp"], 6)
     jacobian = slow.flat(slow.jacobian(model, inputs))
