@@ -150,6 +150,12 @@ def test_models_of_another_kind() -> None:
     refused(TypeError, "model.module", nn.DataParallel(linear()))
     refused(ValueError, "meta device", nn.Linear(4, 3, device="meta"))
     refused(ValueError, "float64.*precision='float64'", linear().double(), X.double())
+    refused(TypeError, "TorchScript", torch.jit.trace(linear(), X))
+    quantised = type("Linear", (nn.Linear,), {"__module__": "torch.ao.nn.quantized.modules.linear"})
+    refused(TypeError, "quantised layers.*before conversion", nn.Sequential(quantised(4, 3)))
+    sharded = linear()
+    sharded[0].weight = type("DTensor", (nn.Parameter,), {})(sharded[0].weight.detach())
+    refused(TypeError, "0.weight is sharded.*gather", sharded)
 
 
 @pytest.mark.parametrize(
