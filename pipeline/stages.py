@@ -193,10 +193,11 @@ _TABLE = (
         "snapshots",
         "pipeline.run_train:snapshots",
         ("snapshots",),
+        version=2,
         needs=_merge(_data, _pretrained, _on(weights="train")),
     ),
     Stage("features", "pipeline.run_kernel:features", ("features", "weights.step", "numerics"), needs=_weights),
-    Stage("kernel", "pipeline.run_kernel:kernel", ("kernel", "weights.step", "numerics"), needs=_weights),
+    Stage("kernel", "pipeline.run_kernel:kernel", ("kernel", "weights.step", "numerics"), version=2, needs=_weights),
     Stage(
         "surrogate",
         "pipeline.run_surrogate:surrogate",
