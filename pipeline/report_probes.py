@@ -50,7 +50,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         if trained:
             blocks += verdicts(name, group[0].config, runs, collapse, metrics, kappa)
         onsets = sorted({str(entry["onset"]) for entry in metrics})
-        findings.append(f"{name}: onset of collapse at {', '.join(onsets)} over {len(group)} run(s).")
+        findings.append(f"{name}: onset of collapse over {len(group)} run(s): {', '.join(onsets)}.")
     return Section("Layer probes", blocks, findings)
 
 

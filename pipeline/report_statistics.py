@@ -222,7 +222,7 @@ def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
         command=command,
     )
     findings = [
-        f"{row['first']} {'more' if row['low'] > 0 else 'less'} than {row['second']} in pairwise churn: difference "
+        f"{row['first']} varies {'more' if row['low'] > 0 else 'less'} than {row['second']}: pairwise churn differs by "
         f"{row['difference']:.3f} {_interval(row['low'], row['high'])}."
         for row in rows
         if row["measure"] == "churn" and (row["low"] > 0 or row["high"] < 0)
