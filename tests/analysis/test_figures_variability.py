@@ -1,6 +1,7 @@
 """Every figure of seed variability is drawn from plain arrays and shows what it is given."""
 
 import numpy as np
+import pytest
 
 from analysis.figures_variability import (
     distance_curves,
@@ -63,6 +64,7 @@ def figures():
     yield "groups", group_levels(GROUPS, {name: 0.5 * values for name, values in GROUPS.items()}, delta=0.05)
 
 
+@pytest.mark.slow
 def test_figures_render_with_labels_and_the_same_bytes_again():
     first, again = dict(figures()), dict(figures())
     assert len(first) == 9

@@ -19,6 +19,7 @@ def test_pairs_are_of_distinct_runs_and_copies_are_none():
     assert group_mean(np.array([1.0, 4.0]), np.array([3, 1])) == pytest.approx(1.75)
 
 
+@pytest.mark.slow
 def test_intervals_over_pairs_cover_the_true_difference():
     """E|a - b| = 2 sd / sqrt(pi) for normal effects; independent resampling of rows would cover about 70 %."""
     generator = np.random.default_rng(3)

@@ -17,6 +17,9 @@ from tests.references.fully_connected_kernels import (
 TARGETS = {"exp(sin 2πx)": lambda x: np.exp(np.sin(2 * np.pi * x)), "exp(3x)": lambda x: np.exp(3 * x)}
 
 
+pytestmark = pytest.mark.slow  # trains four networks
+
+
 @pytest.fixture(scope="module", params=["relu", "tanh"])
 def run(request):
     out = {"activation": request.param}

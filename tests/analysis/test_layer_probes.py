@@ -144,6 +144,7 @@ def test_every_scaling_reaches_all_components(gaussian, scaling):
     assert all(0 <= r["train_accuracy"] <= 1 for r in out.rows if r["classifier"] == "knn")
 
 
+@pytest.mark.slow
 def test_unconverged_svm_is_flagged(gaussian):
     train, labels, test, test_labels = gaussian
     settings = ProbeSettings(rank=4, neighbours=(5,), costs=(1.0,), tolerance=1e-14)

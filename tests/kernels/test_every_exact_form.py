@@ -25,7 +25,15 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+TAKES_LONG = ("tiny_gpt2", "tiny_bert")
+NAMES = [case.name for case in CASES]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case.name in TAKES_LONG else []) for case in CASES],
+    ids=NAMES,
+)
 def test_square_and_rectangular_kernels_in_every_form(case: Case) -> None:
     model, inputs, _ = make(case, 6)
     jacobian = slow.flat(slow.jacobian(model, inputs))
@@ -70,6 +78,7 @@ def test_blocks_batches_and_class_chunks_change_nothing(name: str) -> None:
         close(kernel_matrix(model, inputs, precision="float64", **options).matrix, whole.matrix)
 
 
+@pytest.mark.slow
 def test_a_small_budget_splits_classes_then_rows() -> None:
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 16)
     whole = kernel_matrix(model, inputs, precision="float64")

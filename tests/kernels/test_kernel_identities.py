@@ -95,7 +95,7 @@ def test_freezing_a_layer_removes_exactly_its_part() -> None:
     assert frozen.metadata["coverage"]["frozen"] == [name]
 
 
-@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_bert"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("tiny_resnet", marks=pytest.mark.slow), "tiny_bert"])
 def test_shape_of_a_cosine_kernel(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 6)
     order = torch.tensor([3, 1, 0, 5, 4, 2])
