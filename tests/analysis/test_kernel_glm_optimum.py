@@ -110,6 +110,7 @@ def test_infinite_penalty_leaves_the_intercept(formulation):
     np.testing.assert_allclose(model.predict_proba(kernel)[0], np.bincount(y) / len(y), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["coefficients", "rkhs"])
 def test_gap_bounds_the_distance_to_the_optimum(penalty):
     kernel, y, _ = problem(3, n=150)

@@ -43,6 +43,7 @@ def test_warm_started_path_equals_cold_fits(data):
         np.testing.assert_allclose(warm.weight.numpy(), cold.weight.numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_unreachable_tolerance_is_flagged_not_hidden(data):
     fit = fit_linear_svm(torch.from_numpy(data[0]).float(), torch.as_tensor(data[1]), cost=1.0, tolerance=1e-12)
     assert not fit.converged and fit.gradient > 1e-12

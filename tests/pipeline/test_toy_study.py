@@ -149,6 +149,7 @@ def test_small_rates_keep_the_bulk(lazy: ToyResult) -> None:
         assert 0.5 < float(str(row["change_operator"])) < 1.0 < float(str(row["change_frobenius"])) < 1.4
 
 
+@pytest.mark.slow
 def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: ToyResult) -> None:
     assert np.mean([float(str(row["alignment"])) for row in adaptive.rows[-3:]]) > 0.3
     for still, moved in zip(lazy.rows[-3:], adaptive.rows[-3:], strict=True):
@@ -178,6 +179,7 @@ def test_bad_configurations_are_refused(options: dict, message: str) -> None:
         make_ensemble(replace(TINY, **options))
 
 
+@pytest.mark.slow
 def test_the_tangent_kernels_bulk_stays_where_the_readout_does(lazy: ToyResult) -> None:
     first = run_toy_study(replace(lazy.config, trained="first", seeds=[0]))
     row, both = first.rows[-1], lazy.rows[-3]
