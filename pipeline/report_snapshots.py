@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text
+from pipeline.report_kernel_evolution import evolution, evolution_figure
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
 
@@ -32,6 +33,13 @@ def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
     kernels = [snapshot_arrays(member, step, "kernel")["kernel"].astype(np.float64) for step in steps]
     scale = np.linalg.norm(kernels[0])
     return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
+
+
+def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
+    steps = [row["step"] for row in steps_of(member)]
+    labels = member.artifact.arrays("probe.safetensors").get("label")
+    kernels = [snapshot_arrays(member, step, "kernel")["kernel"] for step in steps]
+    return steps, evolution(steps, kernels, labels)
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -63,6 +71,14 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 _lines(groups, kernel_movement, "‖K − K₀‖ / ‖K₀‖"),
                 "Movement of the probe kernel since initialisation, one line per seed.",
                 "Kernel movement against training step",
+            )
+        )
+        blocks.append(
+            Picture(
+                evolution_figure({name: [_evolution(member) for member in group] for name, group in groups.items()}),
+                "The probe kernel while training, one line per seed (eigenvalues: one colour per rank): leading "
+                "eigenvalues, effective rank, centred alignment with the labels and how fast the kernel turns.",
+                "Evolution of the probe kernel's spectrum",
             )
         )
     if "spectra" in record:

@@ -19,6 +19,7 @@ SECTIONS: dict[str, str] = {
     "spectra": "pipeline.report_spectra:section",
     "toy": "pipeline.report_toy:section",
     "kernel": "pipeline.report_kernel:section",
+    "layer_kernels": "pipeline.report_layer_kernels:section",
     "surrogate": "pipeline.report_surrogate:section",
     "attribution": "pipeline.report_attribution:section",
     "probes": "pipeline.report_probes:section",

@@ -9,6 +9,7 @@ from pipeline.schema_analysis import (
     AttributionConfig,
     FeaturesConfig,
     KernelConfig,
+    LayerKernelsConfig,
     ProbesConfig,
     RegressionConfig,
     ShiftConfig,
@@ -181,6 +182,7 @@ class RunConfig:
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
+    layer_kernels: LayerKernelsConfig = field(default_factory=LayerKernelsConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)

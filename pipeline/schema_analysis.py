@@ -41,6 +41,14 @@ class KernelConfig:
 
 
 @dataclass
+class LayerKernelsConfig:
+    """The tangent kernel layer by layer; ``kernel`` says which and on what, ``surrogate`` which machine is fitted."""
+
+    points: int = 32
+    """Training points on which every route to the kernel is compared in float64."""
+
+
+@dataclass
 class SurrogateConfig:
     """Kernel machine that stands in for the network."""
 

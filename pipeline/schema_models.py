@@ -27,6 +27,8 @@ class MLPConfig(ModelConfig):
     init: str = "default"
     outputs: int | None = None
     """Number of outputs; the number of classes when absent, 1 for a single logit."""
+    frozen_layers: list[int] = field(default_factory=list)
+    """Hidden layers, counted from 0 at the input, that keep their initial weights."""
 
 
 @dataclass

@@ -199,6 +199,12 @@ _TABLE = (
     Stage("features", "pipeline.run_kernel:features", ("features", "weights.step", "numerics"), needs=_weights),
     Stage("kernel", "pipeline.run_kernel:kernel", ("kernel", "weights.step", "numerics"), version=2, needs=_weights),
     Stage(
+        "layer_kernels",
+        "pipeline.run_layer_kernels:layer_kernels",
+        ("kernel", "surrogate", "layer_kernels", "weights.step", "numerics"),
+        needs=_weights,
+    ),
+    Stage(
         "surrogate",
         "pipeline.run_surrogate:surrogate",
         ("surrogate",),

@@ -1,0 +1,80 @@
+"""How a kernel's spectrum moves while training: eigenvalues, effective rank, label alignment and velocity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from kernels.diagnostics import effective_rank, kernel_spectrum, kernel_velocity, target_alignment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 5
+"""Leading eigenvalues drawn."""
+
+
+def evolution(steps: list[int], kernels: list[np.ndarray], labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Spectrum and summary of each snapshot's kernel of one run.
+
+    Parameters
+    ----------
+    steps : list of int
+        Training steps, increasing.
+    kernels : list of array, shape (n, n)
+        Unnormalised kernels of the same probe points.
+    labels : array of int, shape (n,), optional
+        Classes of the probe points; without them there is no alignment.
+
+    Returns
+    -------
+    dict of str to array
+        ``eigenvalues`` (steps, n) descending, ``effective_rank``, ``alignment`` (NaN without labels) and ``velocity``
+        since the snapshot before, 1 - cosine per step (first entry NaN), each (steps,).
+    """
+    matrices = [torch.as_tensor(kernel).double() for kernel in kernels]
+    spectra = [kernel_spectrum(matrix) for matrix in matrices]
+    classes = None if labels is None else torch.as_tensor(labels).long()
+    velocity = [float("nan")] + [
+        kernel_velocity(matrices[i - 1], matrices[i], steps[i] - steps[i - 1]) for i in range(1, len(steps))
+    ]
+    return {
+        "eigenvalues": torch.stack(spectra).numpy(),
+        "effective_rank": np.array([effective_rank(values) for values in spectra]),
+        "alignment": np.array(
+            [float("nan") if classes is None else target_alignment(matrix, classes) for matrix in matrices]
+        ),
+        "velocity": np.array(velocity),
+    }
+
+
+def evolution_figure(groups: dict[str, list[tuple[list[int], dict[str, np.ndarray]]]]) -> Figure:
+    """Draw leading eigenvalues, effective rank, alignment and velocity against the step, one column per group."""
+    from analysis.style import PALETTE, new_figure
+
+    rows: list[tuple[str, str, Any]] = [
+        ("eigenvalues", f"{SHOWN} largest eigenvalues", "log"),
+        ("effective_rank", "effective rank", "linear"),
+        ("alignment", "alignment with labels", "linear"),
+        ("velocity", "velocity (1 - cos) / step", "log"),
+    ]
+    aligned = any(np.isfinite(found["alignment"]).any() for runs in groups.values() for _, found in runs)
+    rows = [row for row in rows if aligned or row[0] != "alignment"]
+    figure, axes = new_figure(len(rows), len(groups))
+    for column, (name, runs) in enumerate(groups.items()):
+        for row, (measure, label, scale) in enumerate(rows):
+            axis = axes[row, column]
+            for run, (steps, found) in enumerate(runs):
+                values = found[measure].reshape(len(steps), -1)[:, :SHOWN]
+                for k in range(values.shape[1]):
+                    colour = PALETTE[(k if measure == "eigenvalues" else run) % len(PALETTE)]
+                    positive = values[:, k] > 0
+                    axis.plot(np.array(steps)[positive], values[positive, k], color=colour, alpha=0.7, linewidth=1)
+            axis.set_xscale("symlog", linthresh=1)
+            axis.set_yscale(scale)
+            axis.set(title=name if row == 0 else "", ylabel=label if column == 0 else "")
+            if row == len(rows) - 1:
+                axis.set_xlabel("training step")
+    return figure
