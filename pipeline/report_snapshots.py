@@ -52,16 +52,18 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rows = []
         for name, group in groups.items():
             final = [kernel_movement(member)[1][-1] for member in group]
-            rows.append([name, len(final), float(np.mean(final)), min(final), max(final)])
+            aligned = np.mean([_evolution(member)[1]["alignment"][[0, -1]] for member in group], 0)
+            rows.append([name, len(final), float(np.mean(final)), min(final), max(final), *map(float, aligned)])
             findings.append(
                 f"{name}: training moved the probe kernel by {np.mean(final):.3g} of its norm (n = {len(final)})."
             )
         blocks.append(
             Table(
-                ["network", "runs", "mean movement", "least", "most"],
+                ["network", "runs", "mean movement", "least", "most", "alignment at start", "at the end"],
                 rows,
                 f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
-                f"probe batch of {config.snapshots.probe} training examples, not normalised.",
+                f"probe batch of {config.snapshots.probe} training examples, not normalised; its mean centred "
+                "alignment with the labels before and after.",
                 keys=[member.artifact.key for member in members],
                 command=members[0].command,
             )
