@@ -176,7 +176,11 @@ def largest_atom(gaps: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
 
 
 def run_metrics(
-    outputs: Outputs, labels: Int[np.ndarray, " _"], *, bins: int = 15
+    outputs: Outputs,
+    labels: Int[np.ndarray, " _"],
+    *,
+    bins: int = 15,
+    churn: Float[np.ndarray, "m m"] | None = None,
 ) -> dict[str, Float[np.ndarray, " m"]]:
     """Companion metrics of every run, one column each.
 
@@ -191,6 +195,8 @@ def run_metrics(
         True classes.
     bins : int
         Bins of the calibration errors.
+    churn : ndarray, shape (m, m), optional
+        `churn_matrix` of the decisions, where it is known already.
     """
     if len(labels) != outputs.shape[1]:
         raise ValueError(f"{len(labels)} labels for {outputs.shape[1]} examples")
@@ -207,7 +213,7 @@ def run_metrics(
         "churn_majority": churn_against(decided, reference_decisions(outputs, rule="majority")),
     }
     if len(decided) > 1:
-        columns["churn_mean"] = mean_churn(churn_matrix(decided))
+        columns["churn_mean"] = mean_churn(churn_matrix(decided) if churn is None else churn)
         agreement = np.where(np.eye(len(decided), dtype=bool), np.nan, error_agreement(decided, labels))
         if not np.isnan(agreement).all(axis=1).any():
             columns["error_agreement"] = np.nanmean(agreement, axis=1)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from scipy import linalg, special
 
 from analysis.kernel_checks import check_training_kernel
+from analysis.logistic_steps import binary_signs, halved_step, logistic_pull, refuse_non_finite
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -97,7 +98,7 @@ def fit_kernel_logistic(
         If λ = 0 and the data are separable: a penalised fit is returned and its λ named.
     """
     gram = np.asarray(gram, np.float64)
-    _refuse_non_finite(gram, "Gram")
+    refuse_non_finite(gram, "Gram")
     check_training_kernel(gram, 1e-8)
     signs = binary_signs(labels, gram.shape[0])
     return _fit(gram, gram, signs, penalty, start, max_iterations, tolerance)
@@ -133,7 +134,7 @@ def fit_feature_logistic(
     LogisticFit
     """
     features = np.asarray(features, np.float64)
-    _refuse_non_finite(features, "features")
+    refuse_non_finite(features, "features")
     signs = binary_signs(labels, features.shape[0])
     weights = np.ones(features.shape[1]) if free is None else np.where(free, 0.0, 1.0)
     return _fit(features, np.diag(weights), signs, penalty, start, max_iterations, tolerance)
@@ -196,7 +197,7 @@ def fit_published_logistic(
     LogisticFit
     """
     gram = np.asarray(gram, np.float64)
-    _refuse_non_finite(gram, "Gram")
+    refuse_non_finite(gram, "Gram")
     signs = binary_signs(labels, gram.shape[0])
     theta = np.asarray(generator.uniform(-1.0, 1.0, gram.shape[0])) * 1e-3
     none = np.zeros_like(gram)
@@ -258,16 +259,14 @@ def _newton(
         if slope <= tolerance * scale or certified or steps == max_iterations:
             break
         step, rank = _pseudo_solve(hessian, gradient)
-        fall = float(gradient @ step)
-        length = 1.0
-        while length > 1e-10:
-            fresh = _objective(design, shrink, signs, theta - length * step, penalty)
-            if fresh <= value - 1e-4 * length * fall:
-                break
-            length /= 2.0
-        else:
+
+        def after(length: float, start: np.ndarray = theta, step: np.ndarray = step) -> float:
+            return _objective(design, shrink, signs, start - length * step, penalty)
+
+        length, value = halved_step(after, value, float(gradient @ step))
+        if length == 0.0:
             break  # the loss cannot be lowered in float64: the gradient says how close this is
-        theta, value = theta - length * step, fresh
+        theta = theta - length * step
     margins = signs * (design @ theta)
     loss = float(np.logaddexp(0.0, -margins).mean())
     # a Gram near singular leaves gradients of rounding size that no step can lower
@@ -283,10 +282,8 @@ def _objective(design: np.ndarray, shrink: np.ndarray, signs: np.ndarray, theta:
 def _derivatives(
     design: np.ndarray, shrink: np.ndarray, signs: np.ndarray, theta: np.ndarray, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    margins = signs * (design @ theta)
-    pull = special.expit(-margins)
+    pull, curvature = logistic_pull(signs * (design @ theta))
     gradient = -design.T @ (signs * pull) + penalty * (shrink @ theta)
-    curvature = pull * special.expit(margins)
     return gradient, design.T @ (curvature[:, None] * design) + penalty * shrink
 
 
@@ -295,22 +292,3 @@ def _pseudo_solve(hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray
     kept = values > len(values) * EPS * max(values[-1], 0.0)
     part = vectors[:, kept]
     return part @ ((part.T @ gradient) / values[kept]), int(np.count_nonzero(kept))
-
-
-def binary_signs(labels: np.ndarray, n: int) -> np.ndarray:
-    """Read ±1 or 0/1 labels of n points as ±1, refusing anything else and a single class."""
-    values = np.asarray(labels, np.float64).reshape(-1)
-    if values.size != n:
-        raise ValueError(f"{n} training points but {values.size} labels.")
-    found, counts = np.unique(values, return_counts=True)
-    if not (np.isin(found, (-1.0, 1.0)).all() or np.isin(found, (0.0, 1.0)).all()):
-        raise ValueError(f"binary logistic regression takes labels ±1 or 0/1, found {found[:5].tolist()}.")
-    if found.size < 2:
-        raise ValueError(f"only one class is present: {int(counts[0])} rows of label {found[0]:g}.")
-    return np.where(values > 0, 1.0, -1.0)
-
-
-def _refuse_non_finite(values: np.ndarray, name: str) -> None:
-    broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if broken.size:
-        raise ValueError(f"{name}: {broken.size} rows hold NaN or infinity, first row {broken[0]}.")

@@ -19,7 +19,8 @@ from torch import Tensor
 from analysis.component_curves import component_grid, knn_curve, ncc_curve, ridge_curve
 from analysis.kernel_checks import check_every_class, class_labels
 from analysis.linear_svm import LinearSvm, Scaling, choose_cost, fit_linear_svm, scaling_factors, svm_path
-from analysis.streaming_pca import FeatureBlocks, PrincipalComponents, fit_pca
+from analysis.streamed_moments import FeatureBlocks
+from analysis.streaming_pca import PrincipalComponents, fit_pca
 
 _log = logging.getLogger(__name__)
 

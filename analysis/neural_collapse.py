@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analysis.kernel_checks import check_every_class
-from analysis.streaming_pca import FeatureBlocks, checked_blocks
+from analysis.streamed_moments import FeatureBlocks, checked_blocks
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import linalg, special
+from scipy import linalg
 
 from analysis.kernel_checks import check_training_kernel
-from analysis.kernel_logistic import binary_signs
+from analysis.logistic_steps import binary_signs, halved_step, logistic_pull, refuse_non_finite
 
 EPS = float(np.finfo(np.float64).eps)
 _PATH = 10.0
@@ -113,9 +113,7 @@ def fit_nystrom_logistic(
     """
     if not penalty > 0:
         raise ValueError(f"a Nyström fit needs a penalty λ > 0, got {penalty}: separable data have no optimum without.")
-    broken = np.flatnonzero(~np.isfinite(columns).all(axis=1))
-    if broken.size:
-        raise ValueError(f"kernel columns: {broken.size} rows hold NaN or infinity, first row {broken[0]}.")
+    refuse_non_finite(columns, "kernel columns")
     signs = binary_signs(labels, len(columns))
     square = columns[centres]
     check_training_kernel(square, 1e-8)
@@ -154,9 +152,8 @@ def _penalties(phi: np.ndarray, penalty: float) -> list[float]:
 def _derivatives(
     phi: np.ndarray, signs: np.ndarray, theta: np.ndarray, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    margins = signs * (phi @ theta)
-    pull = special.expit(-margins)
-    return -phi.T @ (signs * pull) + penalty * theta, pull * special.expit(margins)
+    pull, curvature = logistic_pull(signs * (phi @ theta))
+    return -phi.T @ (signs * pull) + penalty * theta, curvature
 
 
 def _newton_direction(
@@ -187,17 +184,11 @@ def _newton_direction(
 def _line_search(
     phi: np.ndarray, signs: np.ndarray, theta: np.ndarray, step: np.ndarray, gradient: np.ndarray, penalty: float
 ) -> float:
-    """Halve the step until the objective falls enough; 0 where float64 cannot lower it."""
+    """Length of the step; Φθ and Φp are formed once."""
     outputs, change = phi @ theta, phi @ step
-    fall = float(gradient @ step)
 
     def objective(length: float) -> float:
         shifted = theta - length * step
         return float(np.logaddexp(0.0, -signs * (outputs - length * change)).sum() + 0.5 * penalty * shifted @ shifted)
 
-    value, length = objective(0.0), 1.0
-    while length > 1e-10:
-        if objective(length) <= value - 1e-4 * length * fall:
-            return length
-        length /= 2.0
-    return 0.0
+    return halved_step(objective, objective(0.0), float(gradient @ step))[0]

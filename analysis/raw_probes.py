@@ -13,7 +13,7 @@ from jaxtyping import Int
 from analysis.component_curves import knn_curve, ncc_curve
 from analysis.layer_probes import ProbeSettings, Split, check_splits
 from analysis.linear_svm import fit_linear_svm
-from analysis.streaming_pca import checked_blocks
+from analysis.streamed_moments import checked_blocks
 
 
 def probe_raw_features(

@@ -8,7 +8,6 @@ leading components are known.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,99 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analysis.streamed_moments import FeatureBlocks, StreamedMoments, centred_rows, checked_blocks, mean_and_total
+
 Route = Literal["covariance", "gram", "randomised"]
 _log = logging.getLogger(__name__)
 
 POWER_PASSES = 4
 OVERSAMPLING = 16
 COVARIANCE_WIDTH = 4096
-
-
-@dataclass(frozen=True)
-class FeatureBlocks:
-    """A feature matrix (rows x width) that can be read block by block, as often as needed.
-
-    Parameters
-    ----------
-    rows, width : int
-        Shape of the whole matrix.
-    read : callable
-        Returns a fresh iterator over blocks of consecutive rows, each (b, width), always in the same order.
-    layer : str
-        Name used in error messages.
-    """
-
-    rows: int
-    width: int
-    read: Callable[[], Iterator[Tensor]]
-    layer: str = "features"
-
-    @classmethod
-    def from_array(cls, features: Float[Tensor, "n d"], *, block: int = 4096, layer: str = "features") -> FeatureBlocks:
-        """Wrap a matrix that fits in memory; blocks are views."""
-        rows, width = features.shape
-        return cls(rows, width, lambda: iter(features.split(block)), layer)
-
-
-class StreamedMoments:
-    """Mean and scatter matrix of rows that arrive in batches; partial results merge in any order.
-
-    Every batch is centred on its own mean before the product, so a large common offset costs no digits
-    (pairwise update of Chan, Golub and LeVeque, 1983).
-
-    Parameters
-    ----------
-    width : int
-        Number of features D.
-    device : torch.device or str
-        Where the accumulators live.
-
-    Attributes
-    ----------
-    count : int
-        Rows seen.
-    mean : Tensor, float64, shape (D,)
-    scatter : Tensor, float64, shape (D, D)
-        Sum of (x - mean)(x - mean)ᵀ.
-    """
-
-    def __init__(self, width: int, device: torch.device | str = "cpu") -> None:
-        self.count = 0
-        self.mean = torch.zeros(width, dtype=torch.float64, device=device)
-        self.scatter = torch.zeros(width, width, dtype=torch.float64, device=device)
-
-    @property
-    def covariance(self) -> Float[Tensor, "d d"]:
-        """Population covariance (divisor n)."""
-        if self.count == 0:
-            raise ValueError("StreamedMoments has seen no rows: call update first.")
-        return self.scatter / self.count
-
-    def update(self, batch: Float[Tensor, "b d"]) -> StreamedMoments:
-        """Add a batch; products run in the batch's own precision, sums in float64."""
-        if batch.shape[1] != self.mean.shape[0]:
-            raise ValueError(f"batch has width {batch.shape[1]}, moments have width {self.mean.shape[0]}.")
-        if batch.shape[0] == 0:
-            return self
-        wide = batch.to(self.mean.device, torch.float64)
-        mean = wide.mean(dim=0)
-        centred = (wide - mean).to(batch.dtype)
-        return self._combine(batch.shape[0], mean, (centred.T @ centred).to(torch.float64))
-
-    def merge(self, other: StreamedMoments) -> StreamedMoments:
-        """Add the rows that another accumulator saw (another shard or rank)."""
-        return self._combine(other.count, other.mean.to(self.mean.device), other.scatter.to(self.mean.device))
-
-    def _combine(self, count: int, mean: Tensor, scatter: Tensor) -> StreamedMoments:
-        if count == 0:
-            return self
-        total = self.count + count
-        gap = mean - self.mean
-        self.scatter += scatter
-        self.scatter.addr_(gap, gap, alpha=self.count * count / total)
-        self.mean += gap * (count / total)
-        self.count = total
-        return self
 
 
 @dataclass(frozen=True)
@@ -156,13 +70,13 @@ class PrincipalComponents:
         """
         self._check_width(features)
         basis = self.components.T.to(dtype)
-        parts = [_centred(block, self.mean, dtype) @ basis for block in checked_blocks(features)]
+        parts = [centred_rows(block, self.mean, dtype) @ basis for block in checked_blocks(features)]
         return torch.cat(parts)
 
     def centred(self, features: FeatureBlocks, *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "n d"]:
         """Rows minus this (training) mean: what "all components" means for distances and affine probes."""
         self._check_width(features)
-        return torch.cat([_centred(block, self.mean, dtype) for block in checked_blocks(features)])
+        return torch.cat([centred_rows(block, self.mean, dtype) for block in checked_blocks(features)])
 
     def _check_width(self, features: FeatureBlocks) -> None:
         if features.width != self.mean.shape[0]:
@@ -272,40 +186,6 @@ def fit_pca(
     return PrincipalComponents(mean, components * peak.sign(), variances[:kept], total, route)
 
 
-def checked_blocks(features: FeatureBlocks) -> Iterator[Tensor]:
-    """Read blocks, refusing wrong shapes and non-finite values (layer and row are named)."""
-    start = 0
-    for block in features.read():
-        if block.ndim != 2 or block.shape[1] != features.width:
-            raise ValueError(
-                f"{features.layer}: block {tuple(block.shape)} from row {start} is not (b, {features.width})."
-            )
-        broken = torch.nonzero(~torch.isfinite(block).all(dim=1))
-        if broken.numel():
-            raise ValueError(f"{features.layer}: non-finite features, first in row {start + int(broken[0])}.")
-        start += block.shape[0]
-        yield block
-    if start != features.rows:
-        raise ValueError(f"{features.layer}: {start} rows were read, {features.rows} announced.")
-
-
-def _centred(block: Tensor, mean: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    return (block.to(torch.float64) - mean.to(block.device)).to(dtype or block.dtype)
-
-
-def _mean_and_total(features: FeatureBlocks) -> tuple[Tensor, float]:
-    count, mean, scatter = 0, torch.zeros(1, dtype=torch.float64), 0.0
-    for block in checked_blocks(features):
-        wide = block.to(torch.float64)
-        here = wide.mean(dim=0)
-        gap = here - mean.to(here.device)
-        total = count + block.shape[0]
-        scatter += float((wide - here).square().sum() + gap.square().sum() * count * block.shape[0] / total)
-        mean = here - gap * (count / total)
-        count = total
-    return mean, scatter / count
-
-
 def _by_covariance(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tensor, Tensor]:
     moments: StreamedMoments | None = None
     for block in checked_blocks(features):
@@ -324,16 +204,16 @@ def _by_covariance(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float,
 
 
 def _by_gram(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tensor, Tensor]:
-    mean, total = _mean_and_total(features)
+    mean, total = mean_and_total(features)
     gram = torch.zeros(features.rows, features.rows, dtype=torch.float64, device=mean.device)
     top = 0
     for block in checked_blocks(features):
-        rows = _centred(block, mean)
+        rows = centred_rows(block, mean)
         left = 0
         for other in features.read():
             if left > top:
                 break
-            part = (rows @ _centred(other, mean).T).to(torch.float64)
+            part = (rows @ centred_rows(other, mean).T).to(torch.float64)
             gram[top : top + part.shape[0], left : left + part.shape[1]] = part
             gram[left : left + part.shape[1], top : top + part.shape[0]] = part.T
             left += part.shape[1]
@@ -344,7 +224,7 @@ def _by_gram(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tenso
     top = 0
     for block in checked_blocks(features):
         part = vectors[top : top + block.shape[0]].T.to(block.dtype)
-        components += (part @ _centred(block, mean)).to(torch.float64)
+        components += (part @ centred_rows(block, mean)).to(torch.float64)
         top += block.shape[0]
     lengths = components.norm(dim=1, keepdim=True)
     components = components / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
@@ -354,19 +234,19 @@ def _by_gram(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tenso
 def _by_subspace_iteration(
     features: FeatureBlocks, wanted: int, generator: torch.Generator
 ) -> tuple[Tensor, float, Tensor, Tensor]:
-    mean, total = _mean_and_total(features)
+    mean, total = mean_and_total(features)
     size = min(wanted + OVERSAMPLING, features.width)
     start = torch.randn(features.width, size, generator=generator, dtype=torch.float64, device=generator.device)
     basis = torch.linalg.qr(start.to(mean.device)).Q
     for _ in range(POWER_PASSES):
         image = torch.zeros_like(basis)
         for block in checked_blocks(features):
-            rows = _centred(block, mean)
+            rows = centred_rows(block, mean)
             image += (rows.T @ (rows @ basis.to(rows.dtype))).to(torch.float64)
         basis = torch.linalg.qr(image).Q
     small = torch.zeros(size, size, dtype=torch.float64, device=mean.device)
     for block in checked_blocks(features):
-        part = _centred(block, mean) @ basis.to(block.dtype)
+        part = centred_rows(block, mean) @ basis.to(block.dtype)
         small += (part.T @ part).to(torch.float64)
     values, vectors = torch.linalg.eigh(small / features.rows)
     order = torch.arange(size - 1, size - 1 - wanted, -1, device=mean.device)

@@ -19,7 +19,8 @@ from sklearn.svm import LinearSVC
 
 from analysis.component_curves import component_grid, knn_curve, ncc_curve
 from analysis.linear_svm import svm_path
-from analysis.streaming_pca import FeatureBlocks, fit_pca
+from analysis.streamed_moments import FeatureBlocks
+from analysis.streaming_pca import fit_pca
 
 
 def features(rows: int, queries: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

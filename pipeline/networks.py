@@ -62,11 +62,13 @@ def starting_network(config: RunConfig, data: TrainingData, pretrained: Artifact
     head = find_output_layer(model.eval(), probe)
     own = model.state_dict()
     earlier = load_file(pretrained.path(WEIGHTS))
-    odd = [
-        name for name in earlier if name not in own or (own[name].shape != earlier[name].shape and not _in(name, head))
+    odd = sorted(earlier.keys() ^ own.keys()) + [
+        name for name in earlier.keys() & own.keys() if earlier[name].shape != own[name].shape and not _in(name, head)
     ]
-    if odd or earlier.keys() != own.keys():
-        raise UserError(f"The network of the earlier task ({pretrained.key}) is another one: {', '.join(odd)} differ.")
+    if odd:
+        raise UserError(
+            f"The network of the earlier task ({pretrained.key}) is another one: {', '.join(sorted(odd))} differ."
+        )
     model.load_state_dict({name: own[name] if _in(name, head) else earlier[name] for name in own})
     return model.train()
 

@@ -16,7 +16,7 @@ from analysis.collapse_onset import NO_ONSET, Onset
 from analysis.component_curves import class_means
 from analysis.layer_probes import ProbeSettings, Split
 from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
-from analysis.streaming_pca import FeatureBlocks
+from analysis.streamed_moments import FeatureBlocks
 from pipeline.schema_analysis import ProbesConfig
 
 SURROGATES = ("knn", "ncc", "svm")

@@ -123,7 +123,8 @@ def _group(
 ) -> GroupLevels | None:
     chosen = config.statistics
     outputs, gaps = runs.outputs(), runs.gaps(chosen.quantity)
-    metrics = run_metrics(outputs, runs.labels, bins=chosen.bins)
+    churn = churn_matrix(decisions(outputs))
+    metrics = run_metrics(outputs, runs.labels, bins=chosen.bins, churn=churn)
     quantiles = gap_quantiles(gaps)
     count, examples = gaps.shape
     deltas = _thresholds(config, examples, notes)
@@ -138,7 +139,7 @@ def _group(
         kind: bootstrap_level_sets(gaps, kind=kind, deltas=deltas, draws=chosen.draws, rng=rng) for kind in REFERENCES
     }
     main = found.level("mixture", deltas[0])
-    churn, scaled = churn_matrix(decisions(outputs)), _scaled_levels(runs, deltas[0], count)
+    scaled = _scaled_levels(runs, deltas[0], count)
     ranking = rank_seeds(main, draws["mixture"][0])
     extra = {
         "level_low": ranking.level_low,

@@ -6,7 +6,8 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from analysis.component_curves import component_grid, knn_curve, ncc_curve, ridge_curve
-from analysis.streaming_pca import FeatureBlocks, fit_pca
+from analysis.streamed_moments import FeatureBlocks
+from analysis.streaming_pca import fit_pca
 from tests.references import layer_probes as reference
 
 KS = [1, 2, 3, 5, 8, 12]

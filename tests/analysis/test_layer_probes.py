@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from analysis.collapse_onset import NO_ONSET, onset_layer
 from analysis.layer_probes import ALL_COMPONENTS, ProbeSettings, Split, probe_layer
 from analysis.raw_probes import probe_raw_features
-from analysis.streaming_pca import FeatureBlocks
+from analysis.streamed_moments import FeatureBlocks
 from tests.references.layer_probes import simplex_etf
 
 SETTINGS = ProbeSettings(rank=16, neighbours=(5, 1), costs=(0.1,), scaling="none", tolerance=1e-5)

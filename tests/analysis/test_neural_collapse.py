@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
-from analysis.streaming_pca import FeatureBlocks
+from analysis.streamed_moments import FeatureBlocks
 from tests.references import layer_probes as reference
 
 

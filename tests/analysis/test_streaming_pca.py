@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from analysis.streaming_pca import FeatureBlocks, StreamedMoments, fit_pca, pca_plan
+from analysis.streamed_moments import FeatureBlocks, StreamedMoments
+from analysis.streaming_pca import fit_pca, pca_plan
 from tests.references import layer_probes as reference
 
 

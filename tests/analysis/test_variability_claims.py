@@ -12,10 +12,10 @@ from analysis.claims_variability import (
     claim_b1,
     claim_b3,
     claim_b4,
-    fit_plateau,
     typical_accuracy,
 )
 from analysis.level_information import claim_b2, look_alikes, split_half_noise
+from analysis.plateau_fit import fit_plateau
 from analysis.seed_count import EnsembleCurve
 
 

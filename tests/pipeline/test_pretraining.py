@@ -53,6 +53,8 @@ def test_another_network_is_refused(tmp_path):
     artifact, _ = earlier_network(tmp_path, 5, MLPConfig(widths=[7]))
     with pytest.raises(UserError, match="earlier task .* is another one: .*weight"):
         starting_network(case(MLPConfig(widths=[8])), Images(), artifact)
+    with pytest.raises(UserError, match=r"is another one: .*\.weight.* differ"):  # deeper: its own layers are missing
+        starting_network(case(MLPConfig(widths=[7, 7])), Images(), artifact)
 
 
 @pytest.mark.parametrize("engine", ["lightning", "ensemble"])
