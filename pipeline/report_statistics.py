@@ -38,6 +38,8 @@ MEASURES = {
     "churn": "pairwise churn",
     "scaled_level": "mean level after temperature scaling",
 }
+KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
+"""References as they are called in tables; the deciding one first."""
 Blocks = list[Text | Table | Picture | Verdict]
 Rows = list[dict[str, Any]]
 
@@ -105,41 +107,34 @@ def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
     rows = [
         [
             row["group"],
-            row["reference"],
-            f"{row['delta']:.4f} ({row['threshold']}{', noise-limited' if row['noise_limited'] else ''})",
-            row["runs"],
+            KINDS[row["reference"]],
+            f"{row['delta']:.4f}{' DKW' if row['threshold'] == 'DKW' else '*' if row['noise_limited'] else ''}",
             row["level_mean"],
-            row["level_sd"],
             _interval(row["level_low"], row["level_high"]),
+            row["level_sd"],
             row["level_halves"],
             row["share_above_zero"],
             row["unattainable"],
             row["ks_mean"],
         ]
-        for row in summary
+        for row in sorted(summary, key=lambda row: (_place(summary, row), list(KINDS).index(row["reference"])))
     ]
     return Table(
-        [
-            "group",
-            "reference",
-            "delta",
-            "runs",
-            "mean level",
-            "sd",
-            "95 % interval",
-            "disjoint halves",
-            "share > 0",
-            "unattainable",
-            "KS",
-        ],
+        ["group", "reference", "delta", "mean level", "95 % interval", "sd", "halves", "share > 0", "no level", "KS"],
         rows,
         f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
-        "bootstrap over runs and examples. Disjoint halves: mean level of a random half of the runs (the larger one "
-        "where their number is odd) against the consensus of the other half. A level is biased up, and 0 only means "
+        "bootstrap over runs and examples. Halves: mean level of a random half of the runs (the larger one where their "
+        "number is odd) against the consensus of the other half. No level: runs that no trimming brings within delta. "
+        "A star marks a delta below the noise of so few examples. A level is biased up, and 0 only means "
         "indistinguishable at this delta.",
         keys=[artifact.key],
         command=command,
     )
+
+
+def _place(summary: Rows, row: dict[str, Any]) -> int:
+    """Where a group was first met: sorting by it keeps the order of the groups."""
+    return next(index for index, other in enumerate(summary) if other["group"] == row["group"])
 
 
 def _companion_table(summary: Rows, runs: Rows, artifact: Artifact, command: str) -> Table:

@@ -214,12 +214,15 @@ def _logistic(
     scores: dict[str, tuple[np.ndarray, np.ndarray, LogisticFit | NystromFit | None]] = {"nn": (odds[0], odds[1], None)}
     for name in ("ck", "ntk"):
         gram = grams.square[name]
+        penalty = config.penalty
+        if config.penalty_unit == "trace":
+            penalty *= float(np.mean(np.diagonal(gram if centres is None else gram[centres])))
         if centres is not None:
-            fitted = fit_nystrom_logistic(gram, centres, labels[0], penalty=config.penalty)
+            fitted = fit_nystrom_logistic(gram, centres, labels[0], penalty=penalty)
         elif config.protocol == "published":
             fitted = fit_published_logistic(gram, labels[0], generator=np.random.default_rng([config.seed, len(name)]))
         else:
-            fitted = fit_kernel_logistic(gram, labels[0], penalty=config.penalty)
+            fitted = fit_kernel_logistic(gram, labels[0], penalty=penalty)
         scores[name] = (fitted.log_odds(gram), fitted.log_odds(grams.cross[name]), fitted)
     floor = special.logit(config.floor)
     found = {}

@@ -170,7 +170,10 @@ class RegressionConfig:
     window: list[int] = field(default_factory=lambda: [5, 40])
     """Eigenvalue indices of the decay slope."""
     penalty: float = 1e-3
-    """logistic: penalty of the corrected protocol."""
+    """logistic: penalty λ of the corrected protocol."""
+    penalty_unit: str = "absolute"
+    """logistic: absolute | trace. trace multiplies λ by the mean diagonal of each training Gram, so that the same λ
+    weighs alike on kernels of different size."""
     protocol: str = "corrected"
     """logistic: corrected | published (no penalty, twelve Newton steps)."""
     floor: float = 1e-12

@@ -238,6 +238,7 @@ _TABLE = (
         "report",
         "pipeline.run_report:report",
         ("report", "experiment_name", "wants"),
+        version=2,
         gathers=lambda config: list(config.wants),
     ),
 )

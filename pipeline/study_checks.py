@@ -80,6 +80,10 @@ def _regression_problems(config: RunConfig) -> Iterator[str]:
         yield f"regression.task={regression.task} is not one of function, logistic, head."
     if regression.protocol not in ("corrected", "published"):
         yield f"regression.protocol={regression.protocol} is not one of corrected, published."
+    if regression.penalty_unit not in ("absolute", "trace"):
+        yield f"regression.penalty_unit={regression.penalty_unit} is not one of absolute, trace."
+    if regression.penalty_unit == "trace" and regression.protocol == "published":
+        yield "regression.penalty_unit=trace belongs to protocol=corrected; the published fit has no penalty."
     window = regression.window
     if len(window) != 2 or not 1 <= window[0] < window[1]:
         yield f"regression.window={window}; give the first and last eigenvalue index, counted from 1."

@@ -15,7 +15,8 @@ from pipeline.graph import Graph
 from pipeline.pull import Puller
 from pipeline.report_blocks import Picture, Table, Verdict
 from pipeline.report_regression import section
-from pipeline.run_regression import regression
+from pipeline.run_regression import Grams, _logistic, regression
+from pipeline.schema_analysis import RegressionConfig
 from tests.pipeline.stage_cases import made_up_artifact, run_on
 
 FUNCTION = (
@@ -94,6 +95,22 @@ def test_logistic_machines_beside_the_network(tmp_path, protocol):
     last = {row["machine"]: row for row in rows}
     assert last["ntk"]["cross_entropy"] < last["nn"]["cross_entropy"]
     assert any(isinstance(block, Table) for block in section([member], member.config).blocks)
+
+
+@pytest.mark.parametrize("centres", [None, np.arange(0, 40, 2)])
+def test_a_penalty_in_units_of_the_trace_weighs_alike_on_kernels_of_every_size(centres):
+    rng = np.random.default_rng(0)
+    phi, phi_test = rng.standard_normal((40, 6)), rng.standard_normal((15, 6))
+    labels = ((phi[:, 0] > 0).astype(float), (phi_test[:, 0] > 0).astype(float))
+    outputs = (rng.standard_normal((40, 2)), rng.standard_normal((15, 2)))
+    columns = phi if centres is None else phi[centres]
+    square, cross = phi @ columns.T, phi_test @ columns.T
+    grams = Grams({"ck": square, "ntk": 50 * square}, {"ck": cross, "ntk": 50 * cross}, (phi, phi_test))
+    for unit, alike in (("trace", True), ("absolute", False)):
+        found = _logistic(RegressionConfig(task="logistic", penalty_unit=unit), labels, outputs, grams, centres)
+        apart = abs(found["ck"]["cross_entropy"] - found["ntk"]["cross_entropy"])
+        assert (apart < 1e-5) == alike
+    assert found["ck"]["penalty"] == found["ntk"]["penalty"] == 1e-3
 
 
 def test_all_points_as_centres_change_nothing_and_few_come_close(tmp_path):

@@ -42,6 +42,8 @@ def test_experiments_compose_and_pass(name):
         ("shift", {"power_sizes": [2]}, "at least 4 rows"),
         ("regression", {"task": "svm"}, "function, logistic, head"),
         ("regression", {"protocol": "authors"}, "corrected, published"),
+        ("regression", {"penalty_unit": "norm"}, "absolute, trace"),
+        ("regression", {"penalty_unit": "trace", "protocol": "published"}, "has no penalty"),
         ("regression", {"window": [5, 5]}, "first and last eigenvalue index"),
         ("regression", {"penalty": 0.0}, "must be positive"),
         ("regression", {"floor": 0.5}, "must lie in"),
