@@ -181,6 +181,8 @@ def _statistics_problems(config: RunConfig) -> Iterator[str]:
     unknown = set(statistics.claims) - _CLAIMS
     if unknown:
         yield f"statistics.claims holds {sorted(unknown)}; it takes {sorted(_CLAIMS)}."
+    if statistics.history and ("logits" not in config.snapshots.record or config.snapshots.schedule == "log"):
+        yield "statistics.history needs snapshots.record=[logits] and snapshots.schedule=epochs (or steps)."
     if "B4" in statistics.claims and len(statistics.arms) != 2:
         yield "statistics.claims holds B4; name two groups of cells in statistics.arms, from scratch first."
 

@@ -20,6 +20,7 @@ from analysis.seed_ranking import SeedRanking
 from analysis.trimming import TrimmingPlan
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
+from pipeline.level_history import history_blocks
 from pipeline.report_blocks import Picture, Section, Table, Text, Verdict
 from pipeline.report_seed_count import column, seed_counts
 from pipeline.run_statistics import ALPHAS
@@ -53,7 +54,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     claims = artifact.table("claims.parquet").to_pylist() if artifact.has("claims.parquet") else []
     blocks: Blocks = [_verdict(row, claims) for row in claims if row["deciding"]]
     findings = [f"{row['claim']} ({row['group']}): {row['verdict']}." for row in claims if row["deciding"]]
-    blocks += [Text(note) for note in artifact.metrics["notes"]]
+    blocks += [Text(note) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
     if summary:
         blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
@@ -70,6 +71,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         if len(mine) >= 2:
             delta = next(row["delta"] for row in summary if row["group"] == group)
             blocks += _pictures(index, group, mine, delta, arrays)
+    if artifact.has("epochs.parquet"):
+        blocks += history_blocks(artifact, command)
     if artifact.has("seed_count.parquet"):
         extra, lines = seed_counts(artifact, summary, command)
         blocks += extra
@@ -77,6 +80,25 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if artifact.has("released.parquet"):
         blocks.append(_released_table(artifact, command))
     return Section("Seed variability", blocks, findings)
+
+
+def _cautions(runs: Rows, summary: Rows, config: RunConfig) -> list[str]:
+    """Say what makes a level or a factor hard to read: atoms above delta, arithmetic that varies by itself."""
+    found = []
+    for group, delta in {row["group"]: row["delta"] for row in reversed(summary)}.items():
+        heavy = [row["seed"] for row in runs if row["group"] == group and row["largest_atom"] > delta]
+        if heavy:
+            found.append(
+                f"{group}: in seeds {', '.join(heavy[:10])} ({len(heavy)} in all) one value holds more than delta = "
+                f"{delta:.4f} of the examples and decides the level by itself."
+            )
+    streams = sorted({name for name in ("init", "order", "augment", "dropout") if f"seeds.{name}" in str(config.cells)})
+    if streams and not config.numerics.deterministic:
+        found.append(
+            f"seeds.{', seeds.'.join(streams)} vary alone, but numerics.deterministic=false lets equal seeds "
+            "differ too: the factors are confounded with the arithmetic."
+        )
+    return found
 
 
 def _verdict(row: dict[str, Any], claims: Rows) -> Verdict:

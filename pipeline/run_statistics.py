@@ -10,13 +10,7 @@ import torch
 from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
 from analysis.group_contrasts import all_contrasts, group_mean
 from analysis.logit_gaps import fit_temperatures
-from analysis.resampling import (
-    Interval,
-    bootstrap_interval,
-    interval_from_draws,
-    multiplicities,
-    rank_correlation,
-)
+from analysis.resampling import Interval, bootstrap_interval, interval_from_draws, multiplicities, rank_correlation
 from analysis.seed_count import ensemble_curve, seed_count
 from analysis.seed_ranking import pairwise_ks, rank_seeds
 from analysis.step_distributions import StepReference
@@ -26,6 +20,7 @@ from analysis.trimming_references import REFERENCES, ConsensusLevels, consensus_
 from analysis.trimming_thresholds import dkw_threshold, examples_for_threshold
 from pipeline.build import Build
 from pipeline.errors import UserError
+from pipeline.level_history import level_history
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
 from pipeline.seed_runs import SeedRuns, seed_runs
@@ -64,6 +59,9 @@ def statistics(build: Build) -> dict[str, Any]:
         found = _group(build, config, index, runs, rng, tables, arrays, notes)
         if found is not None:
             levels[name] = found
+    if chosen.history:
+        recorded = grouped(build.members["snapshots"])
+        tables["epochs"] = [row for name in recorded for row in level_history(name, recorded[name], chosen)]
     tables["contrasts"] = _contrast_rows(config, levels)
     verdicts = decide_claims(config, levels)
     for name, rows in {**tables, "claims": verdicts}.items():
@@ -165,7 +163,7 @@ def _group(
 
 
 def _scaled_levels(runs: SeedRuns, delta: float, count: int) -> np.ndarray:
-    """Levels after each run's own temperature, fitted on validation examples: differences of scale are gone."""
+    """Levels after each run's own temperature, fitted on validation examples."""
     if runs.val_logits is None or runs.logits.shape[-1] > 2:
         return np.full(count, np.nan)
     assert runs.val_labels is not None

@@ -155,6 +155,8 @@ class StatisticsConfig:
     subsets: int = 20
     """Random subsets of runs at each size, for the curve over the number of seeds."""
     bins: int = 15
+    history: bool = False
+    """Also levels after each epoch, from snapshots: needs snapshots.record=[logits] and snapshots.schedule=epochs."""
     released: bool = False
     """Also compute levels under the released protocols, switch by switch."""
 

@@ -65,8 +65,8 @@ class SeedRuns:
         return self.gaps("gap") if self.logits.shape[-1] <= 2 else self.logits.astype(np.float64)
 
 
-def seed_runs(name: str, members: Sequence[Gathered], split: str, on_bad_run: str) -> SeedRuns:
-    """Collect the outputs of a group's runs.
+def seed_runs(name: str, members: Sequence[Gathered], split: str, on_bad_run: str, *, file: str = LOGITS) -> SeedRuns:
+    """Collect the outputs of a group's runs from one file of each artefact.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def seed_runs(name: str, members: Sequence[Gathered], split: str, on_bad_run: st
     """
     stacks: dict[str, list[np.ndarray]] = {}
     for member in members:
-        arrays = member.artifact.arrays(LOGITS)
+        arrays = member.artifact.arrays(file)
         if f"{split}.logits" not in arrays:
             have = sorted({key.split(".")[0] for key in arrays})
             raise UserError(f"Run {member.artifact.key} of {name} has no split {split!r} (it has {', '.join(have)}).")

@@ -232,7 +232,7 @@ _TABLE = (
         "pipeline.run_statistics:statistics",
         ("statistics", "experiment_name"),
         version=2,
-        gathers=lambda config: ["train"],
+        gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
     ),
     Stage(
         "report",

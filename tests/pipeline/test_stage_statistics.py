@@ -15,11 +15,13 @@ from pipeline.cells import axis_entries, compose_run
 from pipeline.checks import check
 from pipeline.errors import UserError
 from pipeline.graph import Graph
+from pipeline.level_history import level_history
 from pipeline.pull import Puller
-from pipeline.report_blocks import Picture, Table, Verdict
-from pipeline.report_statistics import section
+from pipeline.report_blocks import Picture, Table, Text, Verdict
+from pipeline.report_statistics import _cautions, section
 from pipeline.run_statistics import statistics
 from pipeline.schema import RunConfig
+from pipeline.schema_analysis import StatisticsConfig
 from pipeline.seed_runs import seed_runs
 
 TINY = (
@@ -152,6 +154,63 @@ def test_runs_that_cannot_be_compared(tmp_path):
         run_stage(tmp_path / "d", few)
 
 
+def recorded(tmp_path, runs, epochs=3):
+    """Snapshots of made-up runs whose noise falls with the epoch."""
+    members = []
+    for seed, (noise, shift) in enumerate(runs):
+        folder = tmp_path / "snapshots" / f"x-{seed:012d}"
+        partial = open_partial(folder)
+        moments = [{"step": 10 * epoch + shift, "epoch": epoch, "lr": 0.1} for epoch in range(1, epochs + 1)]
+        for moment in moments:
+            gap = noisy_gaps(1, noise / moment["epoch"], LABELS, seed)[0] + 4 * noise * (seed == 0)
+            logits = np.stack([-gap / 2, gap / 2], axis=1).astype(np.float32)
+            arrays = {"test.logits": logits, "test.labels": LABELS, "test.ids": np.arange(len(LABELS))}
+            (partial / f"step-{moment['step']:08d}").mkdir()
+            save_file(arrays, partial / f"step-{moment['step']:08d}" / "logits.safetensors")
+        write_json(partial / "steps.json", moments)
+        artifact = complete(folder, {"stage": "snapshots", "key": str(seed), "version": 1}, {})
+        members.append(Gathered({"seed": str(seed)}, RunConfig(seed=seed), artifact, "python run.py"))
+    return members
+
+
+def test_levels_after_each_epoch(tmp_path):
+    chosen = StatisticsConfig()
+    rows = level_history("x", recorded(tmp_path / "a", [(1.0, 0)] * 4), chosen)
+    assert [(row["epoch"], row["seed"]) for row in rows] == [(e, str(s)) for e in (1.0, 2.0, 3.0) for s in range(4)]
+    first = [row["level"] for row in rows if row["epoch"] == 1]
+    assert first[0] == max(first) > 0, "the run that was moved is the least typical"
+    churn = [np.mean([row["churn_mean"] for row in rows if row["epoch"] == epoch]) for epoch in (1, 2, 3)]
+    assert churn[0] > churn[2]
+    assert level_history("x", recorded(tmp_path / "b", [(1.0, 0)]), chosen) == []
+    with pytest.raises(UserError, match="recorded at different steps"):
+        level_history("x", recorded(tmp_path / "c", [(1.0, 0), (1.0, 5)]), chosen)
+
+
+def test_real_snapshots_give_a_table_and_a_figure(tmp_path):
+    overrides = [word for word in TINY if not word.startswith(("numerics.engine", "+cells"))]
+    overrides += ["+cells.seed='0:2'", "statistics.history=true", "snapshots.record=[logits]"]
+    overrides += ["snapshots.schedule=epochs", f"paths.store={tmp_path}", f"paths.cache={tmp_path}/cache"]
+    config, graph = compose_run(tuple(overrides)), Graph(tuple(overrides))
+    check(config)
+    artifact = Puller(Store(tmp_path), graph).pull(graph.resolve("statistics", config))
+    assert {row["epoch"] for row in artifact.table("epochs.parquet").to_pylist()} >= {1.0, 2.0}
+    shown = section([Gathered({}, config, artifact, "python run.py")], config)
+    assert any(isinstance(block, Picture) and "each epoch" in block.alt for block in shown.blocks)
+
+
+def test_cautions_name_atoms_and_arithmetic_that_varies_by_itself(tmp_path):
+    gaps = noisy_gaps(3, 1, LABELS, 8)
+    gaps[1, :120] = 0.5
+    _, shown = run_stage(tmp_path, made_up(tmp_path, {"x": gaps}, LABELS))
+    text = " ".join(block.text for block in shown.blocks if isinstance(block, Text))
+    assert "in seeds 1 (1 in all) one value holds more than delta" in text
+    config = compose_run(("data=parabola", "numerics.deterministic=false"))
+    config.cells = {"factor": {"initialisation": ["seeds.order=0"]}}
+    assert "confounded" in " ".join(_cautions([], [], config))
+    config.numerics.deterministic = True
+    assert _cautions([], [], config) == []
+
+
 def test_settings_are_checked_before_anything_runs():
     def problem(**options):
         config = compose_run(("data=parabola",))
@@ -163,6 +222,7 @@ def test_settings_are_checked_before_anything_runs():
         ({"eps": 0.0}, "statistics.eps=0.0 must lie in"),
         ({"deltas": [1.0]}, "at 1 nothing can be rejected"),
         ({"draws": 1}, "needs at least 2"),
+        ({"history": True}, "snapshots.schedule=epochs"),
         ({"claims": ["C1"]}, r"statistics.claims holds \['C1'\]"),
         ({"claims": ["B4"]}, "name two groups"),
         ({"quantity": "entropy"}, "statistics.quantity=entropy is not one of"),
