@@ -172,7 +172,16 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
         Layers as configured.
     pool : str
         flatten | mean | last | first; for texts mean and last count real tokens only.
+
+    Raises
+    ------
+    UserError
+        For an unknown pooling or layer.
+    ValueError
+        If the network is in training mode, where dropout and batch statistics would enter the features.
     """
+    if network.training:
+        raise ValueError("features are read in evaluation mode: call network.eval() first.")
     if pool not in ("flatten", "mean", "last", "first"):
         raise UserError(f"features.pool={pool} is not one of flatten, mean, last, first.")
     names = layer_choice(network, wanted)

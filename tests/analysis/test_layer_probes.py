@@ -185,6 +185,8 @@ def test_bad_splits_are_refused(gaussian):
         probe_layer(_split(train[:, :15], labels), good, settings=SETTINGS)
     with pytest.raises(ValueError, match=r"\[4\] are missing from layer1 training rows"):
         probe_layer(_split(train[labels != 4], labels[labels != 4]), good, settings=SETTINGS)
+    with pytest.raises(ValueError, match=r"\[4, 5, 6\] are missing from layer1 training rows"):  # gapped: 0..3, 7
+        probe_layer(_split(train, np.where(labels == 4, 7, labels)), good, settings=SETTINGS)
     with pytest.raises(ValueError, match="only one class"):
         probe_layer(_split(train, labels * 0), _split(test, test_labels * 0), settings=SETTINGS)
     with pytest.raises(ValueError, match="layer1: 600 rows but 599 entries in labels"):

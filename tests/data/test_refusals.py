@@ -180,3 +180,20 @@ def test_tokenizers_that_cannot_be_had(tmp_path):
         load_tokenizer(TextConfig(tokenizer="path", tokenizer_path="nowhere"), tmp_path)
     with pytest.raises(DataError, match="needs data.text.tokenizer_id"):
         load_tokenizer(TextConfig(tokenizer="hub"), tmp_path)
+
+
+def test_a_tokenizer_pads_on_the_right_or_is_refused(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from pipeline.data.tokenize import load_tokenizer
+
+    words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2, "[END]": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    for name, options in (("bare", {}), ("ending", {"eos_token": "[END]", "padding_side": "left"})):
+        made = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", **options)
+        made.save_pretrained(tmp_path / name)
+    with pytest.raises(DataError, match="neither a padding nor an end token"):
+        load_tokenizer(TextConfig(tokenizer="path", tokenizer_path=str(tmp_path / "bare")), tmp_path)
+    found = load_tokenizer(TextConfig(tokenizer="path", tokenizer_path=str(tmp_path / "ending")), tmp_path)
+    assert (found.pad_token, found.padding_side) == ("[END]", "right")

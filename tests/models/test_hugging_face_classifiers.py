@@ -98,6 +98,10 @@ def test_hub_weights_that_are_not_here_name_the_ways_out(monkeypatch):
         ({"family": "gtp2"}, "no model family"),
         ({"trainable": "tail"}, "unknown model.trainable"),
         ({"architecture": {**TINY_GPT2, "eos_token_id": 50256}}, "outside the vocabulary"),
+        (
+            {"architecture": {**TINY_GPT2, "eos_token_id": None, "pad_token_id": None}},
+            "neither a padding nor an end token",
+        ),
         ({"architecture": {**TINY_GPT2, "n_positions": 8}}, "exceed the model's 8 positions"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 
 import numpy as np
@@ -154,6 +155,43 @@ def test_rivals_are_scored_on_the_same_rows_of_m(sources, tmp_path):
     nodes = Graph(()).resolve("shift", compose_run(("experiment=shift_tweets", f"shift.rivals=[{','.join(rivals)}]")))
     assert {"fine_tuned", "head_only", "random_weights"} <= set(nodes.inputs)
     assert len({node.key for node in nodes.inputs.values()}) == 5
+
+
+@pytest.mark.slow
+def test_sentiment140_from_its_original_files_and_from_a_hub_folder_give_one_answer(sources, tmp_path):
+    """Made-up rows in both layouts of Sentiment140: polarity 0, 2 and 4, Latin-1, a user column."""
+    import datasets
+
+    rng = np.random.default_rng(3)
+    (tmp_path / "hub").mkdir()
+    counts = {"train": 160, "test": 60}
+    for split, n in counts.items():
+        lines = [" ".join(rng.choice(WORDS, 6)) + f" caf\u00e9 {split}{i}" for i in range(n)]
+        polarity = [4 * (i % 2) for i in range(n)]
+        polarity[7] = 2
+        users = [f"u{i}" for i in range(n)]
+        with (tmp_path / f"{split}.csv").open("w", encoding="latin-1", newline="") as stream:
+            writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
+            writer.writerows(zip(polarity, range(n), ["d"] * n, ["q"] * n, users, lines, strict=True))
+        columns = {"text": lines, "date": ["d"] * n, "user": users, "sentiment": polarity, "query": ["q"] * n}
+        datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "hub" / f"{split}.parquet")
+    ways = {
+        "path": [f"data.path.{split}={tmp_path}/{split}.csv" for split in counts],
+        "hub": [f"data.hub.id={tmp_path}/hub"],
+    }
+    tables = {}
+    for source, words in ways.items():
+        overrides = ("experiment=shift_sentiment140", f"data.source={source}", *words, "data.subset.per_class=null")
+        overrides += ("data.split.val=0.0", f"paths.cache={tmp_path}/cache")
+        config, graph = compose_run(overrides), Graph(overrides)
+        prepared = Puller(Store(tmp_path / source), graph).pull(graph.resolve("prepare", config))
+        assert sum(prepared.metrics["drops"].values()) == 2, "neutral rows are dropped and counted"
+        features = dataclasses.replace(config.features, layers=["penultimate"], splits=["train", "test"])
+        config = dataclasses.replace(config, shift=sources[0].shift, features=features)
+        made = embeddings(tmp_path / source, config, prepared)
+        run = run_on(tmp_path / source, shift, config, {"data": prepared, "features": made})
+        tables[source] = run.artifact.table("tests.parquet").to_pylist()
+    assert tables["path"] and repr(tables["path"]) == repr(tables["hub"])  # some entries are NaN
 
 
 def test_unknown_layers_and_splits_are_refused(sources, tmp_path):

@@ -45,6 +45,15 @@ def test_padding_and_batches_change_no_readout(network, pool):
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-5, atol=1e-5)
 
 
+def test_a_network_left_in_training_mode_is_refused(network):
+    network.train()
+    try:
+        with pytest.raises(ValueError, match="evaluation mode"):
+            split_features(network, rows([torch.arange(1, 9)]), ["transformer.ln_f"], "mean")
+    finally:
+        network.eval()
+
+
 def test_unknown_layers_and_pools_are_refused_with_names(network):
     with pytest.raises(UserError, match="matches no module. Modules: transformer"):
         layer_choice(network, ["encoder.*"])
