@@ -36,6 +36,13 @@ def group_mean(values: Float[np.ndarray, "..."], taken: Int[np.ndarray, " m"] | 
     return float((values * pairs).sum() / pairs.sum()) if pairs.any() else float("nan")
 
 
+def group_interval(values: Float[np.ndarray, "..."], *, rng: np.random.Generator, draws: int = 1000) -> Interval:
+    """Mean of one group with its percentile interval over runs; draws that took one run only are left out."""
+    check_draws(draws, 0.95)
+    drawn = np.array([group_mean(values, multiplicities(len(values), rng)) for _ in range(draws)])
+    return interval_from_draws(group_mean(values), drawn[~np.isnan(drawn)], kind="percentile")
+
+
 def contrast(first: Spread, second: Spread, *, rng: np.random.Generator, draws: int = 1000) -> dict[str, Interval]:
     """Differences of two groups' mean variability, first minus second, with percentile intervals over runs.
 

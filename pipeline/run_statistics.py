@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
-from analysis.group_contrasts import all_contrasts, group_mean
+from analysis.group_contrasts import all_contrasts, group_interval
 from analysis.logit_gaps import fit_temperatures
-from analysis.resampling import Interval, bootstrap_interval, interval_from_draws, multiplicities, rank_correlation
+from analysis.resampling import Interval, interval_from_draws, multiplicities, rank_correlation
 from analysis.seed_count import ensemble_curve, seed_count
 from analysis.seed_ranking import pairwise_ks, rank_seeds
 from analysis.step_distributions import StepReference
@@ -217,9 +217,7 @@ def _group_rows(
     rng: np.random.Generator,
     count: int,
 ) -> list[dict[str, Any]]:
-    churn = bootstrap_interval(
-        lambda taken: group_mean(matrix, taken), len(matrix), draws=max(count, 20), rng=rng, kind="percentile"
-    )
+    churn = group_interval(matrix, rng=rng, draws=max(count, 20))
     order = rng.permutation(len(gaps))
     half = (len(gaps) + 1) // 2
     apart = None if len(gaps) < 4 else consensus_levels(gaps[order[:half]], gaps[order[half:]], deltas=deltas)

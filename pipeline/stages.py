@@ -231,7 +231,7 @@ _TABLE = (
         "statistics",
         "pipeline.run_statistics:statistics",
         ("statistics", "experiment_name"),
-        version=2,
+        version=3,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
     ),
     Stage(

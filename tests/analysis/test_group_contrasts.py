@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.group_contrasts import all_contrasts, contrast, group_mean
+from analysis.group_contrasts import all_contrasts, contrast, group_interval, group_mean
 
 
 def pair_matrix(effects):
@@ -39,6 +39,11 @@ def test_every_pair_of_groups_once_and_antisymmetric():
     assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
     back = contrast(groups["b"], groups["a"], rng=generator, draws=50)
     assert back["level"].estimate == pytest.approx(-found["a", "b"]["level"].estimate)
+
+
+def test_draws_of_one_run_alone_leave_the_interval_finite():
+    interval = group_interval(np.array([[0.0, 0.2], [0.2, 0.0]]), rng=np.random.default_rng(0), draws=50)
+    assert (interval.low, interval.estimate, interval.high) == pytest.approx((0.2, 0.2, 0.2))
 
 
 def test_a_single_run_is_refused():
