@@ -220,3 +220,15 @@ class Root(nn.Module):
 def test_zero_features_get_a_row_of_zeros() -> None:
     features = KernelFeatures(torch.tensor([[1.0, 2.0], [0.0, 0.0]]), 1, {})
     assert torch.equal(features.gram(), torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("kind", ["pntk", "trntk", "conjugate", "embedding"])
+def test_feature_kernels_do_not_read_labels(kind: str) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"])
+    kernels = [
+        kernel_matrix(
+            model, DataLoader(TensorDataset(inputs, labels), batch_size=3), kind=kind, precision="float64"
+        ).matrix
+        for labels in (torch.zeros(len(inputs), dtype=torch.long), torch.arange(len(inputs)) % 2)
+    ]
+    torch.testing.assert_close(kernels[0], kernels[1], rtol=0, atol=0)
