@@ -238,7 +238,7 @@ def _group_rows(
                     "level_mean": float(level.mean()),
                     "level_sd": float(level.std(ddof=1)),
                     "level_low": max(float(mean.low), 0.0),
-                    "level_high": float(mean.high),
+                    "level_high": min(float(mean.high), 1.0),
                     "level_halves": float("nan") if apart is None else float(apart.level(kind, delta).mean()),
                     "share_above_zero": float((level > 0).mean()),
                     "unattainable": int((~found.results[kind, delta].attainable).sum()),
