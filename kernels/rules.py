@@ -7,45 +7,18 @@ rules; an operation that is not in it sends its parameters to the generic fallba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.blocks import OuterBlock, Role, TokenBlock, VectorBlock
+from kernels.blocks import OuterBlock, Role, TokenBlock
+from kernels.positions import read_whole, samples_first, vector_block
 from kernels.rules_conv import CONVOLUTIONS
-from kernels.trace import ParameterView, Rule, Use
-
-
-def samples_first(tensor: Tensor, use: Use) -> Tensor:
-    """Move the batch axis of a tensor with the use's layout to the front and split folded axes off it.
-
-    Returns
-    -------
-    Tensor, shape (B, m, ...)
-        ``m`` = 1 where nothing was folded into the batch axis.
-    """
-    if use.layout == "second":
-        return tensor.transpose(0, 1).unsqueeze(1)
-    if use.layout == "minor":
-        return tensor.unflatten(0, (-1, use.batch)).transpose(0, 1)
-    if use.layout == "shared" and tensor.shape[0] != use.batch:
-        inner = tensor.squeeze(0) if tensor.shape[0] == 1 and tensor.ndim > 1 else tensor
-        return inner.expand(use.batch, *inner.shape).unsqueeze(1)
-    return tensor.unflatten(0, (use.batch, -1))
-
-
-def _plain(use: Use, *slots: str) -> bool:
-    """Whether these parameters are read as they are: untransposed, unscaled, whole."""
-    views = [use.views[slot] for slot in slots if slot in use.views]
-    return all(v.rows is None and not v.transposed and v.shape == v.parameter_shape for v in views)
-
-
-def _vector(view: ParameterView, values: Tensor) -> VectorBlock:
-    return VectorBlock(view.name, view.parameter_shape, values * view.scale, view.rows)
-
+from kernels.rules_norm import NORMS
+from kernels.trace import Rule, Use
 
 # Linear maps: y_t = W a_t + b, gradient sum_t delta_t a_t^T and sum_t delta_t.
 
@@ -86,7 +59,7 @@ def _build_linear(use: Use, kept: Tensor) -> list[Role]:
     weight, bias = use.views.get("weight"), use.views.get("bias")
     if weight is None:
         assert bias is not None
-        return [_vector(bias, kept.sum(2))]
+        return [vector_block(bias, kept.sum(2))]
     inputs = samples_first(use.arguments["input"], use).flatten(1, -2)
     if weight.scale != 1.0:
         inputs = inputs * weight.scale
@@ -134,7 +107,7 @@ def _bind_embedding(
 
 def _accept_embedding(use: Use) -> bool:
     view = use.views.get("weight")
-    return view is not None and _plain(use, "weight") and view.scale == 1.0
+    return view is not None and read_whole(use, "weight") and view.scale == 1.0
 
 
 def _reduce_embedding(use: Use, delta: Tensor) -> Tensor:
@@ -150,120 +123,6 @@ def _build_embedding(use: Use, kept: Tensor) -> list[Role]:
         ids = torch.where(ids == padding, -1, ids)
         kept = kept * (ids >= 0)[:, None, :, None]
     return [TokenBlock(view.name, view.shape, ids, kept)]
-
-
-# Normalisation y = gamma * xhat + beta: gradients sum_t delta_t * xhat_t and sum_t delta_t.
-
-
-def _bind_layer_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
-        return F.layer_norm(x, normalized_shape, None, None, eps)
-
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": len(normalized_shape)}
-
-
-def _bind_rms_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
-        return F.rms_norm(x, normalized_shape, None, eps)
-
-    return {"input": input, "weight": weight, "hat": standardise, "axes": len(normalized_shape)}
-
-
-def _bind_group_norm(
-    input: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
-        return F.group_norm(x, num_groups, None, None, eps)
-
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": 0}
-
-
-def _bind_batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> dict[str, Any]:
-    if training or running_mean is None:
-        raise ValueError(
-            "batch normalisation with batch statistics couples the samples of a batch, so per-sample gradients do not "
-            "exist; call model.eval() (or pass eval_mode=True) and keep running statistics"
-        )
-
-    assert running_var is not None
-    scale = (running_var + eps).rsqrt()
-    affine = (scale, -running_mean * scale)  # xhat = scale * x + shift, never formed
-    return {"input": input, "weight": weight, "bias": bias, "affine": affine, "axes": 0}
-
-
-def _bind_instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
-        if use_input_stats:
-            return F.instance_norm(x, eps=eps)
-        return F.instance_norm(x, running_mean, running_var, use_input_stats=False, eps=eps)
-
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": 0}
-
-
-def _accept_norm(use: Use) -> bool:
-    return bool(use.views) and _plain(use, "weight", "bias") and (use.arguments["axes"] > 0 or use.layout == "batch")
-
-
-def _reduce_norm(use: Use, delta: Tensor) -> Tensor:
-    parts = []
-    axes = use.arguments["axes"]
-    if "weight" in use.views:
-        affine = use.arguments.get("affine")
-        if affine is None:
-            parts.append(_per_channel(delta * use.arguments["hat"](use.arguments["input"]), use, axes))
-        else:
-            scale, shift = affine
-            products = _per_channel(delta * use.arguments["input"], use, axes)
-            parts.append(products * scale + _per_channel(delta, use, axes) * shift)
-    if "bias" in use.views:
-        parts.append(_per_channel(delta, use, axes))
-    return torch.cat(parts, 1)
-
-
-def _per_channel(values: Tensor, use: Use, axes: int) -> Tensor:
-    if axes:  # the parameter spans the trailing axes
-        inner = values.shape[-axes:].numel()
-        return samples_first(values, use).reshape(use.batch, -1, inner).sum(1)
-    values = values.unflatten(0, (use.batch, -1))
-    return values.flatten(3).sum((1, 3)) if values.ndim > 3 else values.sum(1)
-
-
-def _build_norm(use: Use, kept: Tensor) -> list[Role]:
-    views = [use.views[slot] for slot in ("weight", "bias") if slot in use.views]
-    blocks: list[Role] = []
-    for view, values in zip(views, kept.chunk(len(views), 2), strict=True):
-        blocks.append(_vector(view, values))
-    return blocks
 
 
 # Element-wise use of a parameter p under broadcasting: x + p, x * p, expand(p).
@@ -330,13 +189,9 @@ def _build_elementwise(use: Use, kept: Tensor) -> list[Role]:
     start = 0
     for view in use.views.values():
         stop = start + view.shape.numel()
-        blocks.append(_vector(view, kept[:, :, start:stop]))
+        blocks.append(vector_block(view, kept[:, :, start:stop]))
         start = stop
     return blocks
-
-
-def _norm(name: str, bind: Callable[..., dict[str, Any]]) -> Rule:
-    return Rule(name, bind, ("weight", "bias"), _accept_norm, _reduce_norm, _build_norm)
 
 
 def _elementwise(name: str, bind: Callable[..., dict[str, Any]], *slots: str) -> Rule:
@@ -360,11 +215,6 @@ RULES: dict[Any, Rule] = {
     F.embedding: Rule(
         "embedding", _bind_embedding, ("weight",), _accept_embedding, _reduce_embedding, _build_embedding
     ),
-    F.layer_norm: _norm("layer_norm", _bind_layer_norm),
-    F.rms_norm: _norm("rms_norm", _bind_rms_norm),
-    F.group_norm: _norm("group_norm", _bind_group_norm),
-    F.batch_norm: _norm("batch_norm", _bind_batch_norm),
-    F.instance_norm: _norm("instance_norm", _bind_instance_norm),
     **dict.fromkeys(
         (torch.matmul, torch.mm, torch.mv, Tensor.matmul, Tensor.mm, Tensor.mv, Tensor.__matmul__), _MATMUL
     ),
@@ -376,5 +226,6 @@ RULES: dict[Any, Rule] = {
     Tensor.__radd__: _elementwise("add", _bind_reversed, "left", "right"),
     Tensor.__rmul__: _elementwise("multiply", _bind_reversed, "left", "right"),
     Tensor.__rsub__: _elementwise("subtract", _bind_reversed, "left", "right"),
+    **NORMS,
     **CONVOLUTIONS,
 }

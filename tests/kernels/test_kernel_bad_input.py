@@ -114,6 +114,17 @@ def test_numbers_that_are_not_finite() -> None:
     refused(ValueError, "NaN or infinite", linear(), data)
 
 
+def test_what_overflows_half_precision_does_not_overflow_here() -> None:
+    model, data = linear().half(), X.clone()
+    data[5] = 300.0  # its squared norm is beyond float16
+    found = kernel_matrix(model, data.half(), kind="pntk", normalize=False).matrix
+    expected = kernel_matrix(model.double(), data.half().double(), kind="pntk", normalize=False, precision="float64")
+    assert found.dtype == torch.float32 and float(found[5, 5]) > torch.finfo(torch.float16).max
+    torch.testing.assert_close(found.double(), expected.matrix, rtol=1e-5, atol=1e-5)
+    next(model.parameters()).data[0, 0] = float("inf")
+    refused(ValueError, "NaN or infinite", model.half(), data.half())
+
+
 def test_budgets() -> None:
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 4)
     refused(MemoryError, "not even one sample fits.*larger", model, inputs, precision="float64", memory=1000)
