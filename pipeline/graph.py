@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,7 +60,7 @@ class Node:
     def command(self) -> str:
         """Shell command that makes this artefact."""
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
-        return " ".join(f"'{word}'" if any(mark in word for mark in "[]{}(),: ") else word for word in words)
+        return " ".join(shell_word(word) for word in words)
 
     @property
     def portable_command(self) -> str:
@@ -71,6 +72,15 @@ class Node:
         """All direct upstream nodes, each once."""
         nodes = [*self.inputs.values(), *(m.node for group in self.members.values() for m in group)]
         return list({node.key: node for node in nodes}.values())
+
+
+def shell_word(word: str) -> str:
+    """Quote one override for a shell: single quotes, or double ones around a value that has quotes of its own."""
+    if "'" in word and not set(word) & set('"$`\\!'):
+        return f'"{word}"'
+    if any(mark in word for mark in "[]{}(),: ") and "'" not in word:
+        return f"'{word}'"
+    return shlex.quote(word)
 
 
 def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
         "training.loss=regression",
         "data.synthetic.n_train=1200",
         "training.batch_size=4",
-        "training.epochs=3",
+        "training.epochs=8",
     ]
     process = subprocess.Popen(
         command(tmp_path, *arguments), cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
@@ -103,7 +103,7 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
     assert not [path for path in scratch.iterdir() if path.suffix not in (".partial", ".lock")]
     done = subprocess.run(command(tmp_path, *arguments), cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "epoch 1/3" not in done.stderr, "it continued behind the first epoch"
+    assert "epoch 1/8" not in done.stderr, "it continued behind the first epoch"
 
 
 @pytest.mark.archives

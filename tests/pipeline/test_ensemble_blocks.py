@@ -66,6 +66,7 @@ def test_same_seeds_same_bytes_and_a_kill_changes_none(tmp_path, model, optimize
     assert data.served == 0, "a finished block is not trained again"
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_while_the_checkpoint_is_written(tmp_path):
     script = (
         "import os, signal, sys\n"

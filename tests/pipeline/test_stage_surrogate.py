@@ -116,6 +116,7 @@ def test_flipped_labels_are_ranked_by_self_influence(images, tmp_path):
     assert {row["mask"] for row in rows.values()} == {"mislabelled training points"}
 
 
+@pytest.mark.slow
 def test_report_and_published_protocol(images, tmp_path):
     words = (
         *images,
