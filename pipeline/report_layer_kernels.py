@@ -17,6 +17,7 @@ from pipeline.schema import RunConfig
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+OTHERS = ("alignment", "effective_rank", "trace_share")
 TOLERANCE = 1e-10
 """Largest entry difference, in units of sqrt(K_ii K_jj), below which two float64 routes agree."""
 
@@ -27,7 +28,12 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     layers = {name: _by_layer(group) for name, group in groups.items()}
     keys = [member.artifact.key for member in members]
     rows = [
-        [name, layer, *summary_cells([100 * v for v in values["accuracy"]]), *map(_mean, _others(values))]
+        [
+            name,
+            layer,
+            *summary_cells([100 * v for v in values["accuracy"]]),
+            *(_mean(values[other]) for other in OTHERS),
+        ]
         for name, found in layers.items()
         for layer, values in found.items()
     ]
@@ -66,13 +72,9 @@ def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
         table = member.artifact.table("layers.parquet").to_pydict()
         for i, layer in enumerate(table["layer"]):
             values = found.setdefault(layer, defaultdict(list))
-            for name in ("accuracy", "alignment", "effective_rank", "trace_share"):
+            for name in ("accuracy", *OTHERS):
                 values[name].append(table[name][i])
     return found
-
-
-def _others(values: dict[str, list[float]]) -> list[list[float]]:
-    return [values[name] for name in ("alignment", "effective_rank", "trace_share")]
 
 
 def _mean(values: list[float]) -> float:
@@ -106,9 +108,7 @@ def _agreement(members: list[Gathered], keys: list[str]) -> Table:
     )
 
 
-def accuracy_figure(
-    layers: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, list[Gathered]] | None = None
-) -> Figure:
+def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, list[Gathered]]) -> Figure:
     """Draw accuracy against layer, one line per group of cells."""
     from analysis.style import PALETTE, legend_below, new_figure
 
@@ -122,9 +122,8 @@ def accuracy_figure(
         low, high = (np.array([entry[k] for entry in summary]) for k in (2, 3))
         spread = np.nan_to_num(np.stack([mean - low, high - mean]))
         axis.errorbar(here, mean, yerr=spread, color=colour, marker="o", capsize=3, label=group)
-        if groups is not None:
-            network = np.mean([member.artifact.metrics["network_accuracy"] for member in groups[group]])
-            axis.axhline(float(network), color=colour, linestyle="--", linewidth=1)
+        network = np.mean([member.artifact.metrics["network_accuracy"] for member in groups[group]])
+        axis.axhline(float(network), color=colour, linestyle="--", linewidth=1)
     axis.set_xticks(
         range(len(names)), names, rotation=30 if len(names) > 5 else 0, ha="right" if len(names) > 5 else "center"
     )

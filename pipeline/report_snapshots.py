@@ -50,9 +50,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     groups = grouped(members)
     if "kernel" in record:
         rows = []
+        evolutions = {name: [_evolution(member) for member in group] for name, group in groups.items()}
         for name, group in groups.items():
             final = [kernel_movement(member)[1][-1] for member in group]
-            aligned = np.mean([_evolution(member)[1]["alignment"][[0, -1]] for member in group], 0)
+            aligned = np.mean([found["alignment"][[0, -1]] for _, found in evolutions[name]], 0)
             rows.append([name, len(final), float(np.mean(final)), min(final), max(final), *map(float, aligned)])
             findings.append(
                 f"{name}: training moved the probe kernel by {np.mean(final):.3g} of its norm (n = {len(final)})."
@@ -77,7 +78,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         )
         blocks.append(
             Picture(
-                evolution_figure({name: [_evolution(member) for member in group] for name, group in groups.items()}),
+                evolution_figure(evolutions),
                 "The probe kernel while training, one line per seed (eigenvalues: one colour per rank): leading "
                 "eigenvalues, effective rank, centred alignment with the labels and how fast the kernel turns.",
                 "Evolution of the probe kernel's spectrum",

@@ -196,18 +196,19 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
     if "penultimate" in wanted:
         device = next(network.parameters()).device
         rows = torch.arange(len(points.ids)).split(256)
-        source = conjugate_source(network, _rows(points.inputs, rows[0][:4], device), None, False, None)
+        source = conjugate_source(network, input_rows(points.inputs, rows[0][:4], device), None, False, None)
         logits: list[Tensor] = []
         with torch.no_grad():
             for chunk in rows:
-                outputs, hidden = source.extract(_rows(points.inputs, chunk, device))
+                outputs, hidden = source.extract(input_rows(points.inputs, chunk, device))
                 collected.setdefault("penultimate", []).append(next(iter(hidden.values())).float().cpu())
                 logits.append(outputs.float().cpu())
         collected["logits"] = logits
     return {name: torch.cat(parts) for name, parts in collected.items()}
 
 
-def _rows(inputs: Tensor | dict[str, Tensor], rows: Tensor, device: torch.device) -> Any:
+def input_rows(inputs: Tensor | dict[str, Tensor], rows: Tensor | slice, device: torch.device) -> Any:
+    """Take some rows of a network's inputs to a device."""
     if isinstance(inputs, Tensor):
         return inputs[rows].to(device)
     return {name: values[rows].to(device) for name, values in inputs.items()}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.classifier_metrics import accuracy, decisions
 from kernels import kernel_matrix
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.jacobians import autograd_kernel, layer_jacobians
@@ -15,6 +16,8 @@ from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.datamodules import KernelInputs
 from pipeline.errors import UserError
+from pipeline.run_kernel import input_rows, split_features
+from pipeline.run_spectra import columns
 from pipeline.run_surrogate import make_surrogate
 from pipeline.run_train import open_data, trained_network
 
@@ -51,16 +54,19 @@ def layer_kernels(build: Build) -> dict[str, Any]:
     with arithmetic(config.numerics) as device:
         network = trained_network(config, data, build.inputs["weights"]).to(device)
         rows = _layers(build, network, train, test)
-        methods = _agreement(network, train, kind, config.layer_kernels.points)
-    build.write_table("layers.parquet", _columns(rows))
-    build.write_table("agreement.parquet", _columns(methods))
+        few = input_rows(train.inputs, slice(config.layer_kernels.points), device)
+        methods = _agreement(network, few, kind)
+        logits = split_features(network, test, ["penultimate"], "flatten")["logits"].numpy()
+        decided = decisions(logits[None, :, 0] if logits.shape[1] == 1 else logits[None])
+    build.write_table("layers.parquet", columns(rows))
+    build.write_table("agreement.parquet", columns(methods))
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     return {
         "kind": kind,
         "n_train": len(train.ids),
         "n_test": len(test.ids),
         "accuracy": {row["layer"]: row["accuracy"] for row in rows},
-        "network_accuracy": _network_accuracy(network, test, device),
+        "network_accuracy": float(accuracy(decided, test.labels.numpy())[0]),
         "frozen": frozen,
         "largest_difference": max(row["difference"] for row in methods if row["precision"] == "float64"),
     }
@@ -104,23 +110,23 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
 
 def _trace_shares(network: nn.Module, train: KernelInputs, kind: str) -> dict[str, float]:
     """Mean over points of each module's share of the unnormalised diagonal."""
-    few = _first(train.inputs, 128)
+    few = input_rows(train.inputs, slice(128), next(network.parameters()).device)
     parts = kernel_matrix(network, few, kind=kind, normalize=False, layerwise="module").parts
     sums = {name: float(part.diagonal().double().sum()) for name, part in parts.items()}
     total = sum(sums.values())
     return {name: value / total for name, value in sums.items()}
 
 
-def _agreement(network: nn.Module, train: KernelInputs, kind: str, points: int) -> list[dict[str, Any]]:
-    few = _first(train.inputs, points)
+def _agreement(network: nn.Module, few: Any, kind: str) -> list[dict[str, Any]]:
     cotangent = COTANGENTS[kind]
     reference = autograd_kernel(network, few, method="loop", cotangent=cotangent, precision="float64")
     assert isinstance(reference, Tensor)
     norms = reference.diagonal().clamp_min(torch.finfo(torch.float64).tiny).sqrt()
     rows = []
     for precision in ("float64", "float32"):
+        exact = precision == "float64"
         found = {
-            "loop": autograd_kernel(network, few, method="loop", cotangent=cotangent, precision=precision),
+            "loop": reference if exact else autograd_kernel(network, few, cotangent=cotangent, precision=precision),
             "vmap": autograd_kernel(network, few, method="vmap", cotangent=cotangent, precision=precision),
             "Jacobian written out": _from_jacobians(network, few, cotangent, precision),
             "layer rules": kernel_matrix(network, few, kind=kind, normalize=False, precision=precision).matrix,
@@ -143,25 +149,3 @@ def _from_jacobians(network: nn.Module, inputs: Any, cotangent: str, precision: 
 def _sum_of_parts(network: nn.Module, inputs: Any, kind: str, precision: str) -> Tensor:
     parts = kernel_matrix(network, inputs, kind=kind, normalize=False, layerwise=True, precision=precision).parts
     return torch.stack(list(parts.values())).sum(0)
-
-
-def _first(inputs: Any, count: int) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs[:count]
-    return {name: values[:count] for name, values in inputs.items()}
-
-
-def _network_accuracy(network: nn.Module, test: KernelInputs, device: torch.device) -> float:
-    inputs = test.inputs
-    with torch.no_grad():
-        if isinstance(inputs, Tensor):
-            outputs = network(inputs.to(device))
-        else:
-            outputs = network(**{name: values.to(device) for name, values in inputs.items()})
-    logits = getattr(outputs, "logits", outputs).cpu()
-    decided = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-    return float((decided == test.labels).double().mean())
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
