@@ -113,7 +113,8 @@ def _spectra(read: list[ToyMember], keys: list[str], command: str) -> Table:
 def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
     rows = []
     for member in read:
-        fitted = [tail for tail in member.tails if tail.get("fitted_alpha") is not None and "p_alpha" in tail]
+        kept = [tail for tail in member.tails if tail["seed"] not in member.metrics["diverged"]]
+        fitted = [tail for tail in kept if tail.get("fitted_alpha") is not None and "p_alpha" in tail]
         if not fitted:
             continue
         told = [tail["alpha"] for tail in fitted if not math.isnan(tail["alpha"])]
