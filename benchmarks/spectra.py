@@ -1,15 +1,18 @@
 """Spectra during training: what a full spectrum, a tail's null and a toy run cost, against the obvious way.
 
-    python benchmarks/spectra.py spectrum     Gram eigenvalues against an SVD, and a whole network's weights
-    python benchmarks/spectra.py null         bidiagonal noise against dense noise for a tail's p-values
-    python benchmarks/spectra.py toy          all seeds in one batched product against one torch module per seed
+    python -m benchmarks.spectra spectrum     Gram eigenvalues against an SVD, and a whole network's weights
+    python -m benchmarks.spectra null         bidiagonal noise against dense noise for a tail's p-values
+    python -m benchmarks.spectra toy          all seeds in one batched product against one torch module per seed
+    python -m benchmarks.spectra overhead     training with and without snapshots, alternating in this process
 
 Agreement is printed beside the seconds; times are CPU seconds of this process.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,14 @@ import torch
 
 from analysis.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra import ks_between, weight_spectrum
+from models import build_model
 from models.two_layer import TwoLayerNet
+from pipeline.callbacks.snapshots import SnapshotWriter
+from pipeline.cells import compose_run
+from pipeline.schema_analysis import SnapshotsConfig
 from pipeline.schema_toy import ToyConfig
 from pipeline.toy_study import make_ensemble, train_ensemble
+from pipeline.training import train_classifier
 
 RESNET18 = [(64, 27), *[(64, 576)] * 4, (128, 576), *[(128, 1152)] * 3, (128, 64), (256, 1152), *[(256, 2304)] * 3]
 RESNET18 += [(256, 128), (512, 2304), *[(512, 4608)] * 3, (512, 256), (10, 512)]
@@ -85,8 +93,61 @@ def toy() -> None:
     print(f"8 seeds, n = 1000, 200 steps of SGD32: batched {batched:.1f} s, module loop {loop:.1f} s")
 
 
+class RandomRows:
+    """Random images or texts of two classes, in memory."""
+
+    n_targets = 2
+
+    def __init__(self, rows: dict[str, torch.Tensor], input_shape: tuple[int, ...]) -> None:
+        self.rows, self.input_shape, self.splits = rows, input_shape, ["train", "val", "test"]
+
+    def size(self, name: str) -> int:
+        return len(self.rows["label"]) if name == "train" else 8
+
+    def batch(self, name: str, indices: torch.Tensor, generator: torch.Generator | None = None) -> dict[str, Any]:
+        return {column: values[indices] for column, values in self.rows.items()}
+
+
+def overhead() -> None:
+    generator = torch.Generator().manual_seed(0)
+    n, batch, epochs, repeats = 640, 32, 10, 3
+    shared = {"label": torch.arange(n) % 2, "id": torch.arange(n)}
+    images = shared | {"image": torch.randn(n, 3, 32, 32, generator=generator)}
+    words = torch.randint(1, 1000, (n, 32), generator=generator)
+    texts = shared | {"input_ids": words, "attention_mask": torch.ones_like(words)}
+    tiny = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 1000}
+    tiny |= {"bos_token_id": 0, "eos_token_id": 0}
+    cases = {
+        "ResNet-18, width 16": ("resnet18", RandomRows(images, (3, 32, 32)), {"width": 16}),
+        "GPT-2, 2 layers of 64": ("text_classifier", RandomRows(texts, (32,)), {"architecture": tiny}),
+    }
+    config = compose_run(["training=adamw", f"training.batch_size={batch}", f"training.epochs={epochs}"])
+    for name, (model, data, options) in cases.items():
+        seconds: dict[str, list[float]] = {"none": [], "spectra": [], "spectra, kernel": []}
+        for _ in range(repeats):
+            for record, times in seconds.items():
+                with tempfile.TemporaryDirectory() as place:
+                    folder = Path(place)
+                    chosen = SnapshotsConfig(record=[] if record == "none" else record.split(", "))
+                    writer = None if record == "none" else SnapshotWriter(folder / "snapshots", chosen, data)
+                    network = build_model(model, input_shape=data.input_shape, n_classes=2, seed=0, **options)
+                    times.append(
+                        timed(
+                            lambda n=network, d=data, f=folder, w=writer: train_classifier(
+                                n, d, config, f, scratch=f / "scratch", snapshots=w, progress=False
+                            )
+                        )[1]
+                    )
+        steps = epochs * n // batch
+        plain = np.array(seconds["none"])
+        for record in ("spectra", "spectra, kernel"):
+            ratios = np.array(seconds[record]) / plain - 1
+            told = ", ".join(f"{ratio:+.1%}" for ratio in ratios)
+            print(f"{name}: {plain.mean() / steps * 1e3:.0f} ms a step, {steps} steps; {record}: {told}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["spectrum", "null", "toy"])
+    parser.add_argument("what", choices=["spectrum", "null", "toy", "overhead"])
     torch.set_num_threads(1)
-    {"spectrum": spectrum, "null": null, "toy": toy}[parser.parse_args().what]()
+    {"spectrum": spectrum, "null": null, "toy": toy, "overhead": overhead}[parser.parse_args().what]()

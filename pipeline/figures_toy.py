@@ -47,9 +47,10 @@ def toy_pictures(read: Sequence[ToyMember]) -> list[Picture]:
 
 
 def _spread(members: Sequence[ToyMember]) -> list[ToyMember]:
-    """At most four settings of the largest size, in the experiment's order."""
+    """At most four settings of the largest size, evenly spread over the experiment's order."""
     top = max(m.config.samples for m in members)
-    return [m for m in members if m.config.samples == top][:PANELS]
+    same = [m for m in members if m.config.samples == top]
+    return [same[i] for i in np.linspace(0, len(same) - 1, min(PANELS, len(same))).round().astype(int)]
 
 
 def _edge(member: ToyMember) -> float:
