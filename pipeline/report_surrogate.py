@@ -77,9 +77,9 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
     for name, group in groups.items():
         for measure, (heading, scale) in COLUMNS.items():
             rows.append([name, heading, *summary_cells(_values(group, measure, scale))])
-    settled = [member.artifact.metrics.get("fit") for member in members]
-    converged = sum(bool(fit and fit["converged"]) for fit in settled)
-    note = f" {converged} of {len(members)} fits converged to their tolerance." if any(settled) else ""
+    fits = [member.artifact.metrics["fit"] for member in members if member.artifact.metrics.get("fit")]
+    converged = sum(bool(fit["converged"]) for fit in fits)
+    note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
     return Table(
         ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
         rows,

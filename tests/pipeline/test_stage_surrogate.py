@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import Artifact
+from pipeline.build import Gathered
+from pipeline.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.kernel_sides import mapped_arrays
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED
-from pipeline.report_surrogate import _in_band
+from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table
+from pipeline.report_surrogate import _in_band, section
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = ("model=mlp", "model.widths=[12]", "training.epochs=2", "training.batch_size=8", "surrogate.draws=20")
 
 
 def pull(stage: str, store: Path, *overrides: str) -> Artifact:
-    from pipeline.cells import compose_run
     from pipeline.entry import execute
 
     words = (*overrides, f"stage={stage}", f"paths.store={store}", f"paths.cache={store}")
@@ -142,6 +143,15 @@ def test_sketched_kernel_stays_close_to_the_exact_one(images, tmp_path):
     assert np.abs(exact["train"] - sketched["train"]).mean() < 0.1
     np.testing.assert_allclose(np.diagonal(sketched["train"]), 1, atol=1e-5)
     assert sketched["test"].shape == exact["test"].shape
+
+
+def test_only_iterative_fits_count_as_converged_or_not(images, tmp_path_factory):
+    store = tmp_path_factory.getbasetemp() / "shared-store"
+    made = {kind: pull("surrogate", store, *images, f"surrogate={kind}", "kernel=conjugate") for kind in ("glm", "svm")}
+    config = compose_run(())
+    members = [Gathered({"machine": kind, "seed": "0"}, config, one, "python run.py") for kind, one in made.items()]
+    table = section(members, config).blocks[0]
+    assert isinstance(table, Table) and "1 of 1 iterative fits converged" in table.caption
 
 
 def test_bands_are_decided_by_the_interval_on_both_sides():
