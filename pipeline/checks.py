@@ -206,6 +206,25 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
     unknown = sorted({attribution.method, *attribution.methods} - _METHODS)
     if unknown:
         yield f"attribution.methods holds {unknown}; it takes {sorted(_METHODS)}."
+    yield from _retraining_problems(config)
+
+
+def _retraining_problems(config: RunConfig) -> Iterator[str]:
+    choice = config.retraining
+    if choice.subsets != 0 and choice.subsets < 3:
+        yield f"retraining.subsets={choice.subsets}; a rank correlation needs at least 3 (0 leaves the score out)."
+    if not 0 < choice.fraction < 1:
+        yield f"retraining.fraction={choice.fraction} must lie in (0, 1)."
+    for name, least in (("seeds", 1), ("k", 1), ("points", 0), ("draws", 2)):
+        if getattr(choice, name) < least:
+            yield f"retraining.{name}={getattr(choice, name)} is below {least}."
+    if choice.subsets == 0 and choice.points == 0:
+        yield "retraining.subsets and retraining.points are both 0: nothing would be retrained."
+    if "retraining" in (config.stage, *config.wants):
+        if config.data.drop or config.data.keep is not None:
+            yield "stage=retraining chooses data.drop and data.keep itself; leave them empty."
+        if config.weights.source != "train" or config.weights.step is not None:
+            yield "stage=retraining compares with finished trainings; set weights.source=train and weights.step=null."
 
 
 def check(config: RunConfig) -> None:

@@ -56,7 +56,7 @@ def kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
     sides = {}
     for name in ("train", *config.kernel.test_splits):
         ids, labels = np.array(arrays[f"{name}_ids"]), np.array(arrays[f"{name}_labels"])
-        sides[name] = KernelSide(arrays[name], ids, labels, _rows(outputs, name, ids))
+        sides[name] = KernelSide(arrays[name], ids, labels, outputs_at(outputs, name, ids))
     train = sides.pop("train")
     check_every_class(train.labels, train.network.shape[1], "the kernel's training points")
     return train, sides
@@ -86,7 +86,7 @@ def network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarra
     return weights.arrays(name)
 
 
-def _rows(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> np.ndarray:
+def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> np.ndarray:
     """Find the outputs of some ids of a split, as log-scores with one column per class."""
     if f"{split}.logits" not in outputs:
         known = sorted(name.removesuffix(".logits") for name in outputs if name.endswith(".logits"))

@@ -50,7 +50,7 @@ def attribution(build: Build) -> dict[str, Any]:
     points = data.kernel_inputs("train", config.kernel.n_train)
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
-    weights, offsets = _coefficients(build)
+    weights, offsets = coefficients(build)
     if weights is None and "kernel" in methods:
         raise UserError(
             "attribution.method=kernel splits a linear surrogate's logit and surrogate=knn has none; use "
@@ -88,7 +88,8 @@ def attribution(build: Build) -> dict[str, Any]:
     return metrics | {"methods": methods, "injected": int(injected.sum()), "masks": [row["mask"] for row in rows][:1]}
 
 
-def _coefficients(build: Build) -> tuple[np.ndarray | None, np.ndarray | None]:
+def coefficients(build: Build) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Read the surrogate's weights (C, n) and offsets (C,); None for k-NN, which has none."""
     surrogate = build.inputs["surrogate"]
     if not surrogate.has("coefficients.safetensors"):
         return None, None

@@ -22,6 +22,7 @@ SECTIONS: dict[str, str] = {
     "layer_kernels": "pipeline.report_layer_kernels:section",
     "surrogate": "pipeline.report_surrogate:section",
     "attribution": "pipeline.report_attribution:section",
+    "retraining": "pipeline.report_retraining:section",
     "probes": "pipeline.report_probes:section",
     "regression": "pipeline.report_regression:section",
     "shift": "pipeline.report_shift:section",

@@ -12,6 +12,7 @@ from pipeline.schema_analysis import (
     LayerKernelsConfig,
     ProbesConfig,
     RegressionConfig,
+    RetrainingConfig,
     ShiftConfig,
     SnapshotsConfig,
     SpectraConfig,
@@ -185,6 +186,7 @@ class RunConfig:
     layer_kernels: LayerKernelsConfig = field(default_factory=LayerKernelsConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     spectra: SpectraConfig = field(default_factory=SpectraConfig)

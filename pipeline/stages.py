@@ -216,6 +216,12 @@ _TABLE = (
         ("attribution",),
         needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
     ),
+    Stage(
+        "retraining",
+        "pipeline.run_retraining:retraining",
+        ("retraining", "attribution"),
+        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
+    ),
     Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_probes),
     Stage("regression", "pipeline.run_regression:regression", ("regression", "numerics"), needs=_regression),
     Stage("shift", "pipeline.run_shift:shift", ("shift",), needs=_shift),
