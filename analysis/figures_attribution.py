@@ -222,5 +222,27 @@ def interval_bars(
     return figure
 
 
+def attack_curves(radii: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Plot accuracy against the radius of attacks, one panel for each source of attacks.
+
+    Parameters
+    ----------
+    radii : sequence of float
+        L∞ radii in pixels of [0, 1].
+    curves : mapping of str to mapping of str to sequence of float
+        Source of the attack to machine to accuracy in [0, 1] at each radius.
+    """
+    figure, axes = new_figure(1, len(curves), width=2.9, height=2.6, sharey=True)
+    for axis, (source, lines) in zip(axes[0], curves.items(), strict=True):
+        for colour, (name, values) in zip(_cycle(len(lines)), lines.items(), strict=True):
+            axis.plot(radii, [100 * value for value in values], "o-", color=colour, ms=4, label=name)
+        axis.set_title(f"through the {source}", fontsize=9)
+        axis.set_xlabel("L∞ radius, pixels of [0, 1]")
+        axis.set_ylim(-4, 104)
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
 def _cycle(count: int) -> list[str]:
     return [PALETTE[i % len(PALETTE)] for i in range(count)]

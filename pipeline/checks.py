@@ -207,6 +207,7 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
     if unknown:
         yield f"attribution.methods holds {unknown}; it takes {sorted(_METHODS)}."
     yield from _retraining_problems(config)
+    yield from _adversarial_problems(config)
 
 
 def _retraining_problems(config: RunConfig) -> Iterator[str]:
@@ -225,6 +226,26 @@ def _retraining_problems(config: RunConfig) -> Iterator[str]:
             yield "stage=retraining chooses data.drop and data.keep itself; leave them empty."
         if config.weights.source != "train" or config.weights.step is not None:
             yield "stage=retraining compares with finished trainings; set weights.source=train and weights.step=null."
+
+
+def _adversarial_problems(config: RunConfig) -> Iterator[str]:
+    choice, kernel = config.adversarial, config.kernel
+    if not choice.radii or not all(0 < radius <= 1 for radius in choice.radii):
+        yield f"adversarial.radii={choice.radii}; name at least one in (0, 1], in pixels of [0, 1]."
+    if choice.steps < 1:
+        yield f"adversarial.steps={choice.steps} is below 1."
+    if "adversarial" not in (config.stage, *config.wants):
+        return
+    if kernel.kind not in ("pntk", "trntk") or kernel.sketch is not None or not kernel.normalize:
+        yield "stage=adversarial rebuilds an exact normalised pntk or trntk; set kernel.kind, sketch and normalize so."
+    if config.data.kind != "image":
+        yield f"stage=adversarial moves pixels, but data={config.data.name} holds {config.data.kind} rows."
+    if config.model.center_output:
+        yield "stage=adversarial attacks plain outputs; set model.center_output=false."
+    if config.surrogate.kind == "knn":
+        yield "stage=adversarial needs a linear machine: surrogate=glm, svm or ridge."
+    if config.weights.source != "train" or config.weights.step is not None:
+        yield "stage=adversarial attacks finished trainings; set weights.source=train and weights.step=null."
 
 
 def check(config: RunConfig) -> None:

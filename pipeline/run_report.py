@@ -23,6 +23,7 @@ SECTIONS: dict[str, str] = {
     "surrogate": "pipeline.report_surrogate:section",
     "attribution": "pipeline.report_attribution:section",
     "retraining": "pipeline.report_retraining:section",
+    "adversarial": "pipeline.report_adversarial:section",
     "probes": "pipeline.report_probes:section",
     "regression": "pipeline.report_regression:section",
     "shift": "pipeline.report_shift:section",

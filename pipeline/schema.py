@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.schema_analysis import (
+    AdversarialConfig,
     AttributionConfig,
     FeaturesConfig,
     KernelConfig,
@@ -187,6 +188,7 @@ class RunConfig:
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     spectra: SpectraConfig = field(default_factory=SpectraConfig)

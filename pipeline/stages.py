@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.cells import with_seed
 from pipeline.ensemble_members import block_of
 from pipeline.schema import PretrainConfig, RunConfig, SeedsConfig, SnapshotsConfig
 
@@ -156,6 +157,10 @@ def _spectra(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return needs
 
 
+def _other_training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    return {"other": ("train", with_seed(config, config.adversarial.other))}
+
+
 def _merge(*parts: Needs) -> Needs:
     def needs(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
         merged: dict[str, tuple[str, RunConfig]] = {}
@@ -221,6 +226,12 @@ _TABLE = (
         "pipeline.run_retraining:retraining",
         ("retraining", "attribution"),
         needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
+    ),
+    Stage(
+        "adversarial",
+        "pipeline.run_adversarial:adversarial",
+        ("adversarial",),
+        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _other_training),
     ),
     Stage("probes", "pipeline.run_probes:probes", ("probes",), needs=_probes),
     Stage("regression", "pipeline.run_regression:regression", ("regression", "numerics"), needs=_regression),

@@ -1,0 +1,66 @@
+"""Projected gradient ascent on the loss inside an L∞ ball (PGD, arXiv:1706.06083)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional
+
+
+def projected_gradient_attack(
+    scores: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    labels: Int[Tensor, " m"],
+    *,
+    radius: Tensor,
+    low: Tensor,
+    high: Tensor,
+    steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Raise each input's cross-entropy without leaving its L∞ ball or the range of valid inputs.
+
+    Parameters
+    ----------
+    scores : callable
+        From inputs (m, ...) to logits (m, C), or (m, 1) for a single logit of class 1. Rows must not depend on
+        each other.
+    inputs : Tensor, shape (m, ...)
+        Clean inputs.
+    labels : Tensor of int64, shape (m,)
+        True classes, which the attack moves away from.
+    radius, low, high : Tensor
+        Radius of the ball and valid range in the units of the inputs, broadcast against one of them.
+    steps : int
+        Ascent steps of 2.5 radius / steps each, from a uniform random start; one step is FGSM with a random start.
+    generator : torch.Generator
+        Of the start: the seed of the attack.
+
+    Returns
+    -------
+    Tensor, shape (m, ...)
+        Attacked inputs; the clean ones at radius 0.
+
+    Raises
+    ------
+    ValueError
+        If the radius is negative or not finite, or there is no step.
+    """
+    if steps < 1:
+        raise ValueError(f"An attack needs at least one step, got {steps}.")
+    if not bool(torch.isfinite(radius).all()) or bool((radius < 0).any()):
+        raise ValueError(f"The radius of an attack must be finite and at least 0, got {radius.tolist()}.")
+    start = 2 * torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype) - 1
+    floor, ceiling = torch.maximum(inputs - radius, low), torch.minimum(inputs + radius, high)
+    moved = (inputs + radius * start.to(inputs.device)).clamp(floor, ceiling)
+    for _ in range(steps):
+        moved = moved.detach().requires_grad_(True)
+        outputs = scores(moved)
+        if outputs.shape[1] == 1:
+            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+        (slope,) = torch.autograd.grad(functional.cross_entropy(outputs, labels, reduction="sum"), moved)
+        moved = (moved + 2.5 * radius / steps * slope.sign()).clamp(floor, ceiling)
+    return moved.detach()
