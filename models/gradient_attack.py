@@ -35,7 +35,8 @@ def projected_gradient_attack(
     radius, low, high : Tensor
         Radius of the ball and valid range in the units of the inputs, broadcast against one of them.
     steps : int
-        Ascent steps of 2.5 radius / steps each, from a uniform random start; one step is FGSM with a random start.
+        Ascent steps of 2.5 radius / steps each, from a uniform random start; one step ends in a corner of the
+        ball, as FGSM does.
     generator : torch.Generator
         Of the start: the seed of the attack.
 

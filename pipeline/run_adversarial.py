@@ -88,8 +88,8 @@ def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray
     error = float(np.abs(found - expected).max() / scale)
     if not error <= TOLERANCE:
         raise UserError(
-            f"The machine rebuilt for attacks differs from the stored kernel's by {error:.2g} per unit of weight; use an "
-            "exact normalised kernel (kernel.sketch=null) in kernel.precision=float32."
+            f"The machine rebuilt for attacks differs from the stored kernel's by {error:.2g} per unit of weight; use "
+            "an exact normalised kernel (kernel.sketch=null) in kernel.precision=float32."
         )
     return error
 
