@@ -135,6 +135,20 @@ def test_report_and_published_protocol(images, tmp_path):
     assert "squared_conjugate" in page and "one_hot_index" in page and "unseeded_solver" in page
 
 
+@pytest.mark.parametrize("kind", ["pntk", "trntk", "conjugate", "embedding"])
+def test_no_feature_kernel_reads_test_labels(kind, images, tmp_path):
+    given = dict(word.split("=", 1) for word in images)
+    rows = dict(np.load(given["data.path.test"]))
+    np.savez(tmp_path / "test.npz", image=rows["image"], label=(rows["label"] + 1) % 3)
+    relabelled = (f"data.path.test={tmp_path}/test.npz",)
+    first, second = (
+        mapped_arrays(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra).path("gram.safetensors"))
+        for extra in ((), relabelled)
+    )
+    assert (first["test_labels"] != second["test_labels"]).all()
+    np.testing.assert_array_equal(first["test"], second["test"])
+
+
 def test_sketched_kernel_stays_close_to_the_exact_one(images, tmp_path):
     exact, sketched = (
         mapped_arrays(pull("kernel", tmp_path, *images, "kernel=pntk", *extra).path("gram.safetensors"))
