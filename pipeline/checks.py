@@ -36,7 +36,7 @@ _CHOICES = {
     "statistics.quantity": ("auto", "gap", "signed_gap", "prob", "loss", "margin", "top_two"),
     "statistics.on_bad_run": ("error", "drop"),
     "snapshots.schedule": ("log", "epochs", "steps"),
-    "logging.tracker": ("csv", "wandb"),
+    "logging.tracker": ("csv", "wandb", "tensorboard", "mlflow"),
     "logging.mode": ("online", "offline"),
 }
 _AT_LEAST = {

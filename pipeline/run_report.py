@@ -112,6 +112,7 @@ def _view(build: Build, block: Text | Table | Picture | Verdict, name: str) -> d
     if isinstance(block, Verdict):
         return {"kind": "verdict", "tone": _TONES.get(block.verdict, "open"), **dataclasses.asdict(block)}
     if isinstance(block, Table):
+        build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
         columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
         words = [
             any(isinstance(cell, str) and not cell.startswith(("[", "–")) for cell in column) for column in columns

@@ -115,6 +115,17 @@ def test_a_second_run_writes_the_same_bytes(member, sources, tmp_path):
     assert again.artifact.manifest["files"] == member.artifact.manifest["files"]
 
 
+def test_the_number_of_threads_changes_no_p_value(member, sources, tmp_path):
+    config, prepared = sources
+    config = dataclasses.replace(config, numerics=dataclasses.replace(config.numerics, threads=2))
+    inputs = {"data": prepared, "features": embeddings(tmp_path, config, prepared)}
+    again = run_on(tmp_path, shift, config, inputs).artifact.table("tests.parquet").to_pylist()
+    first = member.artifact.table("tests.parquet").to_pylist()
+    told = ("pair", "redraw", "test", "p")
+    assert [[row.get(name) for name in told] for row in again] == [[row.get(name) for name in told] for row in first]
+    assert member.config.numerics.threads == 1 and len(first) > 3
+
+
 def test_section_leads_with_the_cues(member):
     shown = section([member], member.config)
     assert "surface cues separate the sides as well" in shown.findings[0]

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.build import construction
 from pipeline.pull import Puller
-from pipeline.tracking import stage_tracker
+from pipeline.tracking import nonce, stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
 
@@ -79,18 +79,16 @@ def test_an_offline_run_reads_back(tmp_path):
 
 
 def test_the_nonce_survives_a_kill_and_not_a_rebuild(tmp_path):
-    from pipeline.tracking import _nonce
-
     maker = puller(tmp_path)
     node = maker.graph.resolve("draw", run_config())
     with pytest.raises(KeyboardInterrupt), construction(node, maker.graph, maker.store, inputs={}) as build:
-        first = _nonce(build.folder)
+        first = nonce(build)
         raise KeyboardInterrupt
     with construction(node, maker.graph, maker.store, inputs={}) as build:
-        assert _nonce(build.folder) == first
+        assert nonce(build) == first
     maker.store.discard(maker.folder(node))
     with construction(node, maker.graph, maker.store, inputs={}) as build:
-        assert _nonce(build.folder) != first
+        assert nonce(build) != first
 
 
 def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
