@@ -239,7 +239,7 @@ class Factors(Operand):
     def _column_step(self, scratch: float) -> int:
         """Output rows whose gradients fit; on a CPU a block near the caches' size is contracted fastest."""
         per_row = self.delta.element_size() * self.samples * self.cotangents * self._fan()
-        room = scratch if self.delta.is_cuda else min(scratch, max(2**24, 4 * per_row))
+        room = scratch if self.delta.is_cuda else min(scratch, max(2**25, 4 * per_row))
         return max(1, min(self.delta.shape[3], int(room / per_row)))
 
     def columns(self, scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
