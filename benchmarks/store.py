@@ -1,6 +1,6 @@
 """Load test of the artefact store: thousands of artefacts, many processes, every artefact wanted by every process.
 
-    python benchmarks/store.py --artifacts 5000 --processes 8
+    python -m benchmarks.store --artifacts 5000 --processes 8
 
 Each process goes through all artefacts in an order of its own, so that at any time several want the same ones. The
 stages do next to no work: what is measured is the store.
