@@ -10,7 +10,7 @@ from pipeline.build import Gathered
 from pipeline.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
-from pipeline.report_adversarial import section
+from pipeline.report_adversarial import _verdicts, section
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table, Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
@@ -72,6 +72,22 @@ def test_the_report_decides_at_five_seeds_only(made):
     five = section([Gathered({"seed": str(i)}, config, made, "python run.py") for i in range(5)], config)
     found = [block.verdict for block in five.blocks if isinstance(block, Verdict)]
     assert len(found) == 3 and set(found) <= {REPRODUCED, NOT_REPRODUCED, UNDECIDED}
+
+
+@pytest.mark.parametrize(
+    ("machine", "moved", "tau", "verdicts"),
+    [
+        ((0.5, 0.0), (0.5, 0.0), (0.9, 0.9), [NOT_REPRODUCED] * 3),
+        ((0.2, 0.0), (0.8, 0.0), (0.5, 0.5), [REPRODUCED] * 3),
+        ((0.2, 0.0), (0.5, 0.0), (0.5, None), [REPRODUCED, NOT_REPRODUCED, UNDECIDED]),
+    ],
+)
+def test_equal_losses_support_no_finding_even_where_nothing_is_right(machine, moved, tau, verdicts):
+    run = {("network", 0.0): {"tau": 0.9}}
+    for i, radius in enumerate((0.1, 0.6)):
+        run["network", radius] = {"network_accuracy": (0.5, 0.0)[i], "tau": tau[i]}
+        run["machine", radius] = {"network_accuracy": moved[i], "machine_accuracy": machine[i]}
+    assert [one.verdict for one in _verdicts("all", [run] * 5)] == verdicts
 
 
 @pytest.mark.parametrize(
