@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Tracks nothing: the CSV and JSON files of the artefact are enough."""
+    """Tracks nothing: the CSV and JSON files of the artefact are enough.
+
+    Attributes
+    ----------
+    shows_images : bool
+        Whether a picture is worth drawing for this tracker alone.
+    """
+
+    shows_images = False
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record scalars, at a step or as the run's summary."""
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a picture, at a step or as the run's."""
 
     def histogram(self, name: str, values: Any, step: int) -> None:
         """Record the distribution of an array at a step."""
@@ -39,6 +47,8 @@ class WandbTracker(Tracker):
         The artefact under construction. The nonce lives in its scratch folder: the same over a requeue,
         new when the artefact is made again.
     """
+
+    shows_images = True
 
     def __init__(self, build: Build) -> None:
         try:
@@ -87,13 +97,13 @@ class WandbTracker(Tracker):
             numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
             self._send(lambda: self._run.log(numbers, step=step))
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a PNG picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a PNG picture, at a step or as the run's."""
         import io
 
         from PIL import Image
 
-        self._send(lambda: self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}))
+        self._send(lambda: self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}, step=step))
 
     def histogram(self, name: str, values: Any, step: int) -> None:
         """Record a histogram of an array."""
