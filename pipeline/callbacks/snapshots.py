@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from analysis.spectra import weight_spectrum
@@ -88,7 +88,7 @@ class SnapshotWriter(pl.Callback):
         Of images.
     on_snapshot : callable, optional
         Called with (step, arrays by record) once each snapshot is on disk, in order and from the training thread:
-        such as a tracker's histograms.
+        such as a tracker's histograms. Once for each step, also over a kill: the file ``FOLDER.told`` keeps account.
 
     Raises
     ------
@@ -108,6 +108,7 @@ class SnapshotWriter(pl.Callback):
         if unknown:
             raise UserError(f"snapshots.record holds {sorted(unknown)}; choose from {', '.join(RECORDS)}.")
         self.folder = folder
+        self._account = folder.with_name(f"{folder.name}.told")
         self.config = config
         self.data = data
         self.memory_format = memory_format
@@ -153,6 +154,10 @@ class SnapshotWriter(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Let the worker write what it was given; the exception is what the caller hears of."""
         wait([written for _, written in self._waiting])
+        for step, written in self._waiting:
+            if written.exception() is None:
+                self._tell(step, written.result())
+        self._waiting.clear()
 
     def publish(self, folder: Path) -> None:
         """Move all snapshots into a finished artefact's folder and list them in ``steps.json``; the leader's work."""
@@ -167,7 +172,11 @@ class SnapshotWriter(pl.Callback):
 
     def _record(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         final = self.folder / step_folder(step)
-        if step not in self.steps or from_leader(final.exists()):
+        if step not in self.steps:
+            return
+        if from_leader(final.exists()):
+            if leads() and self._on_snapshot is not None and step not in self._told():
+                self._tell(step, {file.stem: load_file(file) for file in sorted(final.glob("*.safetensors"))})
             return
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
@@ -189,9 +198,17 @@ class SnapshotWriter(pl.Callback):
         """Wait until at most ``left`` snapshots are unfinished, and announce the finished ones."""
         while len(self._waiting) > left or (self._waiting and self._waiting[0][1].done()):
             step, written = self._waiting.popleft()
-            files = written.result()
-            if self._on_snapshot is not None:
-                self._on_snapshot(step, files)
+            self._tell(step, written.result())
+
+    def _tell(self, step: int, files: Files) -> None:
+        if self._on_snapshot is None:
+            return
+        self._on_snapshot(step, files)
+        with self._account.open("a") as stream:
+            stream.write(f"{step}\n")
+
+    def _told(self) -> set[int]:
+        return set(map(int, self._account.read_text().split())) if self._account.exists() else set()
 
     def _measure(self, module: ClassifierModule, network: nn.Module) -> Files:
         """Everything that needs the network or its device."""
