@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.report_blocks import Picture, Table, summary_cells
 from pipeline.schema_analysis import StatisticsConfig
 from pipeline.seed_runs import LOGITS, seed_runs
+from pipeline.snapshot_schedule import recorded_steps
 
 Rows = list[dict[str, Any]]
 SHOWN = 10
@@ -48,9 +48,9 @@ def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) 
     """
     if len(members) < 2:
         return []
-    moments = json.loads(members[0].artifact.path("steps.json").read_text())
+    moments = recorded_steps(members[0].artifact)
     for member in members[1:]:
-        steps = [row["step"] for row in json.loads(member.artifact.path("steps.json").read_text())]
+        steps = [row["step"] for row in recorded_steps(member.artifact)]
         if steps != [moment["step"] for moment in moments]:
             raise UserError(
                 f"Runs {members[0].artifact.key} and {member.artifact.key} of {name} were recorded at different steps: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipeline.probed_layers import (
 from pipeline.run_kernel import NOISY, split_features
 from pipeline.run_train import open_data
 from pipeline.schema_analysis import ProbesConfig
+from pipeline.snapshot_schedule import recorded_steps
 
 Rows = list[dict[str, Any]]
 
@@ -56,7 +56,7 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[Row
     network = build_network(config, data)
     by_layer: Rows = []
     by_step: Rows = []
-    for moment in json.loads(upstream.path("steps.json").read_text()):
+    for moment in recorded_steps(upstream):
         name = f"step-{moment['step']:08d}/{WEIGHTS}"
         arrays: dict[str, Tensor] = {}
         with arithmetic(config.numerics) as device:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.figures_spectra import figure_waterfall
+from analysis.spectra import ks_between
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_kernel_evolution import evolution, evolution_figure
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
+from pipeline.snapshot_schedule import recorded_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-def steps_of(member: Gathered) -> list[dict[str, Any]]:
-    """Step, epoch and learning rate of each snapshot."""
-    return json.loads(member.artifact.path("steps.json").read_text())
+BULK = 50
+"""Singular values from which on a spectrum has a bulk to draw; with none so large, the largest matrix is drawn."""
 
 
 def snapshot_arrays(member: Gathered, step: int, record: str) -> dict[str, np.ndarray]:
@@ -29,14 +29,14 @@ def snapshot_arrays(member: Gathered, step: int, record: str) -> dict[str, np.nd
 
 def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
     """Relative Frobenius distance of the probe kernel to the one before training, per step."""
-    steps = [row["step"] for row in steps_of(member)]
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
     kernels = [snapshot_arrays(member, step, "kernel")["kernel"].astype(np.float64) for step in steps]
     scale = np.linalg.norm(kernels[0])
     return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
 
 
 def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
-    steps = [row["step"] for row in steps_of(member)]
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
     labels = member.artifact.arrays("probe.safetensors").get("label")
     kernels = [snapshot_arrays(member, step, "kernel")["kernel"] for step in steps]
     return steps, evolution(steps, kernels, labels)
@@ -92,16 +92,36 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Growth of the largest singular value against training step",
             )
         )
+        blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
     if not blocks:
-        blocks.append(Text(f"Recorded at {len(steps_of(members[0]))} steps: {', '.join(record)}."))
+        blocks.append(Text(f"Recorded at {len(recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
     return Section("What happened while training", blocks, findings)
 
 
 def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
-    steps = [row["step"] for row in steps_of(member)]
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
     spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
     first = {name: values.max() for name, values in spectra[0].items()}
     return steps, [max(float(values.max() / first[name]) for name, values in step.items()) for step in spectra]
+
+
+def _waterfall(name: str, member: Gathered) -> Picture:
+    """Every recorded spectrum of the matrix that moved most."""
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
+    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    first, last = spectra[0], spectra[-1]
+    size = max(values.size for values in first.values())
+    wide = [label for label, values in first.items() if values.size >= min(size, BULK)]
+    matrix = max(wide, key=lambda label: float(np.nan_to_num(ks_between(first[label] ** 2, last[label] ** 2))))
+    unit = float(np.mean(first[matrix] ** 2)) or 1.0
+    eigenvalues = np.stack([step[matrix] ** 2 / unit for step in spectra])
+    edge = float(eigenvalues[0].max()) * (1 + 1e-9)
+    return Picture(
+        figure_waterfall(eigenvalues, steps, edge, f"{matrix}, {name}", "eigenvalue / mean at the start"),
+        f"{name}, first seed: spectrum over training of the matrix that moved most (KS distance to its start). Dashed: "
+        "its largest eigenvalue before training; dots lie beyond it.",
+        f"Spectrum of {matrix} over training steps, {name}",
+    )
 
 
 def _lines(groups: dict[str, list[Gathered]], curve: Any, label: str) -> Figure:

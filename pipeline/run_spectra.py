@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -37,6 +36,7 @@ from pipeline.errors import UserError
 from pipeline.networks import starting_network
 from pipeline.run_train import open_data, trained_network
 from pipeline.schema import RunConfig
+from pipeline.snapshot_schedule import recorded_steps
 from pipeline.training import make_module
 from pipeline.weight_matrices import weight_matrices
 
@@ -59,7 +59,7 @@ def spectra(build: Build) -> dict[str, Any]:
     skipped = {label: skip_reason(first[label], config.spectra.min_side) for label in labels}
     kept = [label for label in labels if skipped[label] is None]
     snapshots = build.inputs.get("snapshots")
-    steps = _steps(snapshots)
+    steps = [] if snapshots is None else [int(row["step"]) for row in recorded_steps(snapshots)]
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
     build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
     history: Rows = []
@@ -133,12 +133,6 @@ def columns(rows: Rows) -> dict[str, list[Any]]:
     """Turn rows with the same keys into columns; absent numbers become NaN."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name, math.nan) for row in rows] for name in names}
-
-
-def _steps(snapshots: Artifact | None) -> list[int]:
-    if snapshots is None:
-        return []
-    return [int(row["step"]) for row in json.loads(snapshots.path("steps.json").read_text())]
 
 
 def _last_row(first: Tensor, last: Tensor, start: np.ndarray) -> tuple[np.ndarray | None, SpectrumRow]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.arithmetic import arithmetic, network_dtype
 from pipeline.artifacts import Artifact, write_json
@@ -20,6 +20,7 @@ from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
 from pipeline.ranks import leads
 from pipeline.schema import RunConfig
+from pipeline.tracked_spectra import track_snapshot
 from pipeline.training import LOGITS, make_module, replay, train_classifier
 
 STEPS = "steps"
@@ -114,7 +115,7 @@ def _writer(build: Build, data: TrainingData, tracked: Build) -> SnapshotWriter:
         config.snapshots,
         data,
         config.numerics.memory_format,
-        on_snapshot=lambda step, files: _track_snapshot(tracked, step, files),
+        on_snapshot=lambda step, files: track_snapshot(tracked.tracker, build.scratch / STEPS, step, files),
     )
 
 
@@ -128,8 +129,3 @@ def _publish(sibling: Build, writer: SnapshotWriter) -> None:
 
 def _track_row(build: Build, row: Row) -> None:
     build.tracker.log({f"train/{name}": value for name, value in row.items()}, step=int(row["step"]))
-
-
-def _track_snapshot(build: Build, step: int, files: dict[str, dict[str, Tensor]]) -> None:
-    for label, values in files.get("spectra", {}).items():
-        build.tracker.histogram(f"spectra/{label}", values.numpy(), step)

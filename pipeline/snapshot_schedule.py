@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
+from pipeline.artifacts import Artifact
 from pipeline.errors import UserError
+
+STEPS = "steps.json"
+"""Lists a finished artefact's snapshots."""
+
+
+def recorded_steps(snapshots: Artifact) -> list[dict[str, Any]]:
+    """Step, epoch and learning rate of each snapshot of a finished artefact, in order."""
+    return json.loads(snapshots.path(STEPS).read_text())
 
 
 def snapshot_steps(

@@ -17,13 +17,21 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Tracks nothing: the CSV and JSON files of the artefact are enough."""
+    """Tracks nothing: the CSV and JSON files of the artefact are enough.
+
+    Attributes
+    ----------
+    shows_images : bool
+        Whether a picture is worth drawing for this tracker alone.
+    """
+
+    shows_images = False
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers at a step; without one, everything plain as the run's summary."""
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a picture, at a step or as the run's."""
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table."""
@@ -43,6 +51,7 @@ class RemoteTracker(Tracker):
     """
 
     service: str
+    shows_images = True
 
     def __init__(self) -> None:
         self._lost = False

@@ -87,12 +87,15 @@ class MlflowTracker(RemoteTracker):
             for key, word in words.items():
                 self._send(self._client.set_tag, self._run, _name(key), word)
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a PNG picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a PNG picture, at a step or as the run's."""
         from PIL import Image
 
         picture = Image.open(io.BytesIO(png))
-        self._send(self._client.log_image, self._run, picture, artifact_file=f"figures/{_name(name)}.png")
+        if step is None:
+            self._send(self._client.log_image, self._run, picture, artifact_file=f"figures/{_name(name)}.png")
+        else:
+            self._send(self._client.log_image, self._run, picture, key=_name(name), step=step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table as CSV, which MLflow's page shows as a table."""

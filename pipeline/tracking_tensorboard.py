@@ -52,12 +52,12 @@ class TensorBoardTracker(RemoteTracker):
         for name, value in numbers(values).items():
             self._send(lambda n=name, v=value: self._writer(step).add_scalar(n, v, step))
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a PNG picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a PNG picture, at a step or as the run's."""
         from PIL import Image
 
         pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-        self._send(lambda: self._writer().add_image(name, pixels, dataformats="HWC"))
+        self._send(lambda: self._writer(step).add_image(name, pixels, step, dataformats="HWC"))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table as text."""

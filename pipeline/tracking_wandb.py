@@ -57,11 +57,11 @@ class WandbTracker(RemoteTracker):
         else:
             self._send(self._run.log, numbers(values), step=step)
 
-    def image(self, name: str, png: bytes) -> None:
-        """Record a PNG picture."""
+    def image(self, name: str, png: bytes, step: int | None = None) -> None:
+        """Record a PNG picture, at a step or as the run's."""
         from PIL import Image
 
-        self._send(lambda: self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}))
+        self._send(lambda: self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}, step=step))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table whose columns may mix numbers and words."""

@@ -150,7 +150,7 @@ def train_classifier(
         callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint, ProgressNote(scratch)]
         if snapshots is not None:
             snapshots.plan(config.training.epochs * len(order), len(order))
-            callbacks.append(snapshots)
+            callbacks.insert(0, snapshots)  # an epoch's snapshots are finished before its row and its checkpoint
             _start_over_if_snapshots_are_lost(checkpoint.path, snapshots)
         if progress:
             callbacks.append(TrainingProgress(label, history))

@@ -1,4 +1,8 @@
-"""Snapshots of a run on a schedule, taken from a copy of the network so that the run does not notice."""
+"""Snapshots of a run on a schedule, taken from a copy of the network so that the run does not notice.
+
+What needs the network (outputs, the probe kernel) is computed at the step itself; spectra, which need only its weights,
+and all writing are done by one worker thread while training goes on.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import copy
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from analysis.spectra import weight_spectrum
@@ -25,10 +32,17 @@ from pipeline.evaluation import split_outputs
 from pipeline.networks import cpu_weights
 from pipeline.ranks import from_leader, leads, share_buffers
 from pipeline.schema import SnapshotsConfig
-from pipeline.snapshot_schedule import snapshot_steps
+from pipeline.snapshot_schedule import STEPS, snapshot_steps
 from pipeline.weight_matrices import weight_matrices
 
 RECORDS = ("weights", "logits", "spectra", "kernel")
+QUEUED = 2
+"""Snapshots that may wait for the worker, each with a copy of the weights; the next one waits for room.
+
+None is skipped: what a finished artefact holds must not depend on how fast the machine was.
+"""
+
+Files = dict[str, dict[str, Tensor]]
 
 
 def step_folder(step: int) -> str:
@@ -56,9 +70,11 @@ class SnapshotWriter(pl.Callback):
     for: ``weights.safetensors``; ``logits.safetensors`` (every split but the training rows, see
     :func:`pipeline.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight matrix,
     float64, descending); ``kernel.safetensors`` (the un-normalised kernel of the probe batch, n x n, under
-    ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Writing is idempotent by step: a resumed
-    run finds what is there and would write the same bytes. The learning rate of a step is the one that its next
-    update uses; after the last step, the last one used.
+    ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Spectra and kernels of weights that are not
+    finite are NaN throughout: training, not its recorder, decides what follows from them. Writing is idempotent by
+    step: a resumed run finds what is there and would write the same bytes. Every epoch ends with all of its
+    snapshots on disk, before its row of the history and its checkpoint. The learning rate of a step is the one that
+    its next update uses; after the last step, the last one used.
 
     Parameters
     ----------
@@ -71,7 +87,8 @@ class SnapshotWriter(pl.Callback):
     memory_format : str
         Of images.
     on_snapshot : callable, optional
-        Called with (step, arrays by record) as each snapshot is taken, such as a tracker's histograms.
+        Called with (step, arrays by record) once each snapshot is on disk, in order and from the training thread:
+        such as a tracker's histograms. Once for each step, also over a kill: the file ``FOLDER.told`` keeps account.
 
     Raises
     ------
@@ -85,18 +102,21 @@ class SnapshotWriter(pl.Callback):
         config: SnapshotsConfig,
         data: TrainingData,
         memory_format: str = "contiguous",
-        on_snapshot: Callable[[int, dict[str, dict[str, Tensor]]], None] | None = None,
+        on_snapshot: Callable[[int, Files], None] | None = None,
     ) -> None:
         unknown = set(config.record) - set(RECORDS)
         if unknown:
             raise UserError(f"snapshots.record holds {sorted(unknown)}; choose from {', '.join(RECORDS)}.")
         self.folder = folder
+        self._account = folder.with_name(f"{folder.name}.told")
         self.config = config
         self.data = data
         self.memory_format = memory_format
         self.steps: list[int] = []
         self._on_snapshot = on_snapshot
         self._rate = 0.0
+        self._worker = ThreadPoolExecutor(1, "snapshots")
+        self._waiting: deque[tuple[int, Future[Files]]] = deque()
 
     def plan(self, total_steps: int, steps_per_epoch: int) -> None:
         """Fix the schedule; :func:`pipeline.training.train_classifier` calls it before training starts."""
@@ -127,6 +147,18 @@ class SnapshotWriter(pl.Callback):
         """Record where a snapshot is due."""
         self._record(trainer, pl_module, trainer.global_step)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Wait until all snapshots so far are written: the checkpoint that follows must not lie beyond them."""
+        self._settle(0)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Let the worker write what it was given; the exception is what the caller hears of."""
+        wait([written for _, written in self._waiting])
+        for step, written in self._waiting:
+            if written.exception() is None:
+                self._tell(step, written.result())
+        self._waiting.clear()
+
     def publish(self, folder: Path) -> None:
         """Move all snapshots into a finished artefact's folder and list them in ``steps.json``; the leader's work."""
         if not leads():
@@ -136,33 +168,51 @@ class SnapshotWriter(pl.Callback):
             if entry.is_dir():
                 rows.append(json.loads((entry / "step.json").read_text()))
             shutil.move(entry, folder / entry.name)
-        _write_json(folder / "steps.json", rows)
+        _write_json(folder / STEPS, rows)
 
     def _record(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         final = self.folder / step_folder(step)
-        if step not in self.steps or from_leader(final.exists()):
+        if step not in self.steps:
+            return
+        if from_leader(final.exists()):
+            if leads() and self._on_snapshot is not None and step not in self._told():
+                self._tell(step, {file.stem: load_file(file) for file in sorted(final.glob("*.safetensors"))})
             return
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
         rate = self._rate if step == self._total else float(trainer.optimizers[0].param_groups[0]["lr"])
+        entry = {"step": step, "epoch": step / self._per_epoch, "lr": rate}
         with undisturbed():
-            files = self._take(module)
+            network = copy.deepcopy(module.model).eval()
+            share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
+            files = self._measure(module, network)
         if not leads():
             return
-        written = self.folder / f"{final.name}.writing"
-        shutil.rmtree(written, ignore_errors=True)
-        written.mkdir()
-        for name, tensors in files.items():
-            save_file(tensors, written / f"{name}.safetensors")
-        _write_json(written / "step.json", {"step": step, "epoch": step / self._per_epoch, "lr": rate})
-        written.rename(final)
-        if self._on_snapshot is not None:
-            self._on_snapshot(step, files)
+        matrices = {label: matrix.cpu() for label, matrix in sorted(weight_matrices(network).items())}
+        if "spectra" not in self.config.record:
+            matrices = {}
+        self._settle(QUEUED - 1)
+        self._waiting.append((step, self._worker.submit(_write, final, entry, files, matrices)))
 
-    def _take(self, module: ClassifierModule) -> dict[str, dict[str, Tensor]]:
-        network = copy.deepcopy(module.model).eval()
-        share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
-        files: dict[str, dict[str, Tensor]] = {}
+    def _settle(self, left: int) -> None:
+        """Wait until at most ``left`` snapshots are unfinished, and announce the finished ones."""
+        while len(self._waiting) > left or (self._waiting and self._waiting[0][1].done()):
+            step, written = self._waiting.popleft()
+            self._tell(step, written.result())
+
+    def _tell(self, step: int, files: Files) -> None:
+        if self._on_snapshot is None:
+            return
+        self._on_snapshot(step, files)
+        with self._account.open("a") as stream:
+            stream.write(f"{step}\n")
+
+    def _told(self) -> set[int]:
+        return set(map(int, self._account.read_text().split())) if self._account.exists() else set()
+
+    def _measure(self, module: ClassifierModule, network: nn.Module) -> Files:
+        """Everything that needs the network or its device."""
+        files: Files = {}
         if "weights" in self.config.record:
             files["weights"] = cpu_weights(network)
         if "logits" in self.config.record:
@@ -170,11 +220,6 @@ class SnapshotWriter(pl.Callback):
             files["logits"] = split_outputs(
                 module, self.data, splits, network=network, memory_format=self.memory_format
             )
-        if "spectra" in self.config.record:
-            files["spectra"] = {
-                label: torch.from_numpy(weight_spectrum(matrix))
-                for label, matrix in sorted(weight_matrices(network).items())
-            }
         if "kernel" in self.config.record:
             files["kernel"] = {"kernel": self._probe_kernel(network)}
         return files
@@ -191,6 +236,8 @@ class SnapshotWriter(pl.Callback):
             save_file(kept, written)
             os.replace(written, path)
         dtype = next(network.parameters()).dtype
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+            return torch.full((len(rows), len(rows)), torch.nan, dtype=dtype)
         result = kernel_matrix(
             network,
             model_inputs(cast(batch, dtype, self.memory_format)),
@@ -200,6 +247,26 @@ class SnapshotWriter(pl.Callback):
             precision="float64" if dtype == torch.float64 else "float32",
         )
         return result.matrix.cpu()
+
+
+def _write(final: Path, entry: dict[str, Any], files: Files, matrices: dict[str, Tensor]) -> Files:
+    """Add the spectra, and write one snapshot so that its folder appears when it is complete."""
+    if matrices:
+        files["spectra"] = {label: torch.from_numpy(_spectrum(matrix)) for label, matrix in matrices.items()}
+    written = final.with_name(f"{final.name}.writing")
+    shutil.rmtree(written, ignore_errors=True)
+    written.mkdir()
+    for name, tensors in files.items():
+        save_file(tensors, written / f"{name}.safetensors")
+    _write_json(written / "step.json", entry)
+    written.rename(final)
+    return files
+
+
+def _spectrum(matrix: Tensor) -> np.ndarray:
+    if bool(matrix.isfinite().all()):
+        return weight_spectrum(matrix)
+    return np.full(min(matrix.shape), np.nan)
 
 
 def _write_json(path: Path, value: Any) -> None:

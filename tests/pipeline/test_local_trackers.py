@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def record(maker, node) -> None:
             tracker.log({"train/loss": 1.0 / step}, step=step)
         tracker.histogram("spectra/fc (1)", np.arange(5.0), step=2)
         tracker.image("a figure: τ", png())
+        tracker.image("spectra", png(), step=2)
         tracker.table("a table", ["kernel", "τ"], [["pNTK", 0.5], ["CK", None]])
         tracker.log({"accuracy": 0.75, "lds": {"kernel": 0.25}, "method": "kernel"})
 
@@ -83,6 +85,7 @@ def test_tensorboard_reads_back(tmp_path):
     assert [(row.step, row.value) for row in events.Scalars("train/loss")] == [(1, 1.0), (2, 0.5)]
     assert events.Histograms("spectra/fc (1)")[0].histogram_value.num == 5
     assert events.Images("a figure: τ")[0].width == 4
+    assert [picture.step for picture in events.Images("spectra")] == [2]
 
     def words(tag):
         return events.Tensors(f"{tag}/text_summary")[0].tensor_proto.string_val[0].decode()
@@ -128,6 +131,8 @@ def test_mlflow_reads_back(tmp_path):
     assert run.data.metrics["spectra/fc _1_/q50"] == 2.0
     assert run.data.tags["method"] == "kernel"
     assert [file.path for file in client.list_artifacts(run.info.run_id, "figures")] == ["figures/a figure_ τ.png"]
+    series = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    assert series and all(re.match(r"images/spectra.step.2", path) for path in series), series
     text = client.download_artifacts(run.info.run_id, "tables/a table.csv", str(tmp_path))
     assert Path(text).read_text().split() == ["kernel,τ", "pNTK,0.5", "CK,"]
 

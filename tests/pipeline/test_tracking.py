@@ -1,6 +1,7 @@
 """W&B offline: one run per artefact that can be read back with its metrics, configuration and images."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -37,9 +38,9 @@ def runs(tmp_path):
     return sorted((tmp_path / "tracking" / "wandb").glob("offline-run-*"))
 
 
-def records(folder) -> str:
+def records(folder, *options: str) -> str:
     """Read an offline run back through W&B's own reader, as text."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", str(folder)]
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -109,3 +110,46 @@ def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
         raise SystemExit(-1)
     assert capsys.readouterr().err.count("W&B is lost (ConnectionResetError") == 1
     wandb.run.finish()
+
+
+def tracked_training(maker, node, snapshots, fail_at=None):
+    """Train with spectra at log-spaced steps, as the stage does, and tell W&B of each."""
+    from pipeline.callbacks.snapshots import SnapshotWriter
+    from pipeline.schema_analysis import SnapshotsConfig
+    from pipeline.tracked_spectra import track_snapshot
+    from tests.pipeline.training_cases import Blobs, train
+
+    with construction(node, maker.graph, maker.store, inputs={}) as build, stage_tracker(build) as tracker:
+        writer = SnapshotWriter(
+            snapshots,
+            SnapshotsConfig(record=["spectra"], schedule="log"),
+            Blobs(),
+            on_snapshot=lambda step, files: track_snapshot(tracker, snapshots, step, files),
+        )
+        train(
+            snapshots.parent / "run",
+            data=Blobs(fail_at=fail_at),
+            snapshots=writer,
+            on_epoch=lambda row: tracker.log({"train/loss": row["train_loss"]}, step=int(row["step"])),
+        )
+
+
+def test_each_spectrum_reaches_the_run_once_as_histogram_and_picture_also_after_a_kill(tmp_path):
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path))
+    with pytest.raises(RuntimeError, match="killed"):
+        tracked_training(maker, node, tmp_path / "snapshots", fail_at=13)
+    tracked_training(maker, node, tmp_path / "snapshots")
+    segments = runs(tmp_path)
+    assert len({re.search(r"[0-9a-f]{12}-[0-9a-f]{8}$", run.name)[0] for run in segments}) == 1
+    logged = {"spectra/conv.weight._type": [], "spectra/head.weight._type": [], "spectra._type": []}
+    for segment in segments:
+        for line in records(segment, "--json").splitlines():
+            item = json.loads(line).get("history", {}).get("item", {})
+            for name, steps in logged.items():
+                if name in item:
+                    steps.append((int(item["_step"]), item[name]))
+    recorded = [0, 1, 2, 3, 6, 10, 18, 20]
+    assert logged.pop("spectra._type") == [(step, "image-file") for step in recorded]
+    assert all(found == [(step, "histogram") for step in recorded] for found in logged.values())
+    assert len([path for run in segments for path in run.rglob("spectra_*.png")]) == len(recorded)

@@ -1,6 +1,7 @@
 """Snapshots record the run on a schedule without changing a bit of it, and a replay lands on the same weights."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -120,6 +121,52 @@ def test_snapshot_kernel_is_the_gram_of_probe_gradients_and_does_not_disturb(tmp
     gram = gradients @ gradients.T
     ratio = (kernel / gram).flatten()
     torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), rtol=1e-4, atol=1e-4)
+
+
+def test_every_snapshot_is_told_once_also_after_a_kill_that_leaves_no_time(tmp_path, monkeypatch):
+    told = []
+
+    def recorder():
+        config = SnapshotsConfig(record=["spectra"], schedule="log")
+        return SnapshotWriter(tmp_path / "steps", config, Blobs(), on_snapshot=lambda step, files: told.append(step))
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(SnapshotWriter, "on_exception", lambda *_: None)
+        patch.setattr(SnapshotWriter, "_settle", lambda *_: None)
+        train(tmp_path / "run", data=Blobs(fail_at=4), snapshots=(first := recorder()))
+    first._worker.shutdown()
+    assert told == [] and len(list((tmp_path / "steps").iterdir())) == 4
+    train(tmp_path / "run", snapshots=recorder())
+    assert told == [0, 1, 2, 3, 6, 10, 18, 20]
+
+
+def test_a_slow_worker_makes_training_wait_and_skips_nothing(tmp_path, monkeypatch):
+    from pipeline.callbacks import snapshots as module
+
+    options = {"record": ["spectra"], "steps": list(range(10))}
+    train(tmp_path / "a", snapshots=writer(tmp_path / "fast", **options))
+    write, held, recorder = module._write, [], writer(tmp_path / "slow", **options)
+
+    def slow(*arguments):
+        held.append(len(recorder._waiting))
+        time.sleep(0.05)
+        return write(*arguments)
+
+    monkeypatch.setattr(module, "_write", slow)
+    train(tmp_path / "b", snapshots=recorder)
+    assert len(held) == 10 and max(held) <= module.QUEUED
+    for path in (tmp_path / "fast").rglob("*.*"):
+        assert (tmp_path / "slow" / path.relative_to(tmp_path / "fast")).read_bytes() == path.read_bytes()
+
+
+def test_weights_that_are_not_finite_are_recorded_and_training_decides(tmp_path):
+    snapshots = writer(tmp_path / "steps", record=["spectra", "kernel"], steps=[0, 4], probe=6)
+    with pytest.raises(UserError, match="Training diverged"):
+        train(tmp_path / "run", config=run_config(lr=1e30, warmup=0.0), snapshots=snapshots)
+    start, end = (load_file(tmp_path / "steps" / step_folder(step) / "spectra.safetensors") for step in (0, 4))
+    assert all(values.isfinite().all() for values in start.values())
+    assert any(values.isnan().all() for values in end.values())
+    assert load_file(tmp_path / "steps" / step_folder(4) / "kernel.safetensors")["kernel"].isnan().all()
 
 
 def test_unknown_record_is_refused(tmp_path):
