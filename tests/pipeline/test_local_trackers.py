@@ -4,11 +4,13 @@ import dataclasses
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import tracking
 from pipeline.build import construction
 from pipeline.errors import UserError
 from pipeline.tracking import plain, stage_tracker
@@ -162,7 +164,7 @@ def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, tracker):
     def absent(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr("pipeline.tracking.importlib.import_module", absent)
+    monkeypatch.setattr(tracking, "importlib", SimpleNamespace(import_module=absent))
     maker = puller(tmp_path)
     node = maker.graph.resolve("draw", tracked(tmp_path, tracker))
     with pytest.raises(UserError, match=rf"logging={tracker} needs the package .*'\.\[{tracker}\]'"):
