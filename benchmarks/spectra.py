@@ -109,7 +109,7 @@ class RandomRows:
         return {column: values[indices] for column, values in self.rows.items()}
 
 
-def overhead() -> None:
+def overhead(case: str = "") -> None:
     generator = torch.Generator().manual_seed(0)
     n, batch = 640, 32
     shared = {"label": torch.arange(n) % 2, "id": torch.arange(n)}
@@ -124,6 +124,8 @@ def overhead() -> None:
         "GPT-2, longer": ("text_classifier", RandomRows(texts, (32,)), {"architecture": tiny}, 100, 1),
     }
     for name, (model, data, options, epochs, repeats) in cases.items():
+        if not name.startswith(case):
+            continue
         config = compose_run(("training=adamw", f"training.batch_size={batch}", f"training.epochs={epochs}"))
         steps = epochs * n // batch
         seconds: dict[str, list[float]] = {"none": [], "spectra": [], "spectra, kernel": []}
@@ -176,5 +178,10 @@ class TimedWriter(SnapshotWriter):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["spectrum", "null", "toy", "overhead"])
+    parser.add_argument("--case", default="", help="overhead: only the cases whose name starts so")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    {"spectrum": spectrum, "null": null, "toy": toy, "overhead": overhead}[parser.parse_args().what]()
+    if options.what == "overhead":
+        overhead(options.case)
+    else:
+        {"spectrum": spectrum, "null": null, "toy": toy}[options.what]()
