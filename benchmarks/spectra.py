@@ -5,7 +5,7 @@
     python -m benchmarks.spectra toy          all seeds in one batched product against one torch module per seed
     python -m benchmarks.spectra overhead     training with and without snapshots, alternating in this process
 
-Agreement is printed beside the seconds; times are CPU seconds of this process.
+Agreement is printed beside the seconds; times are CPU seconds of this process, for `overhead` those of the clock.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.cells import compose_run
 from pipeline.schema_analysis import SnapshotsConfig
 from pipeline.schema_toy import ToyConfig
+from pipeline.snapshot_schedule import snapshot_steps
 from pipeline.toy_study import make_ensemble, train_ensemble
 from pipeline.training import train_classifier
 
@@ -108,46 +109,79 @@ class RandomRows:
         return {column: values[indices] for column, values in self.rows.items()}
 
 
-def overhead() -> None:
+def overhead(case: str = "") -> None:
     generator = torch.Generator().manual_seed(0)
-    n, batch, epochs, repeats = 640, 32, 10, 3
+    n, batch = 640, 32
     shared = {"label": torch.arange(n) % 2, "id": torch.arange(n)}
     images = shared | {"image": torch.randn(n, 3, 32, 32, generator=generator)}
     words = torch.randint(1, 1000, (n, 32), generator=generator)
     texts = shared | {"input_ids": words, "attention_mask": torch.ones_like(words)}
     tiny = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 1000}
     tiny |= {"bos_token_id": 0, "eos_token_id": 0}
-    cases = {
-        "ResNet-18, width 16": ("resnet18", RandomRows(images, (3, 32, 32)), {"width": 16}),
-        "GPT-2, 2 layers of 64": ("text_classifier", RandomRows(texts, (32,)), {"architecture": tiny}),
+    cases: dict[str, tuple[str, RandomRows, dict[str, Any], int, int]] = {
+        "ResNet-18, width 16": ("resnet18", RandomRows(images, (3, 32, 32)), {"width": 16}, 10, 3),
+        "GPT-2, 2 layers of 64": ("text_classifier", RandomRows(texts, (32,)), {"architecture": tiny}, 10, 3),
+        "GPT-2, longer": ("text_classifier", RandomRows(texts, (32,)), {"architecture": tiny}, 100, 1),
     }
-    config = compose_run(["training=adamw", f"training.batch_size={batch}", f"training.epochs={epochs}"])
-    for name, (model, data, options) in cases.items():
+    for name, (model, data, options, epochs, repeats) in cases.items():
+        if not name.startswith(case):
+            continue
+        config = compose_run(("training=adamw", f"training.batch_size={batch}", f"training.epochs={epochs}"))
+        steps = epochs * n // batch
         seconds: dict[str, list[float]] = {"none": [], "spectra": [], "spectra, kernel": []}
+        stalls: dict[str, list[float]] = {record: [] for record in seconds}
         for _ in range(repeats):
             for record, times in seconds.items():
                 with tempfile.TemporaryDirectory() as place:
                     folder = Path(place)
                     chosen = SnapshotsConfig(record=[] if record == "none" else record.split(", "))
-                    writer = None if record == "none" else SnapshotWriter(folder / "snapshots", chosen, data)
+                    writer = None if record == "none" else TimedWriter(folder / "snapshots", chosen, data)
                     network = build_model(model, input_shape=data.input_shape, n_classes=2, seed=0, **options)
-                    times.append(
-                        timed(
-                            lambda n=network, d=data, f=folder, w=writer: train_classifier(
-                                n, d, config, f, scratch=f / "scratch", snapshots=w, progress=False
-                            )
-                        )[1]
+                    start = time.perf_counter()
+                    train_classifier(
+                        network, data, config, folder, scratch=folder / "scratch", snapshots=writer, progress=False
                     )
-        steps = epochs * n // batch
-        plain = np.array(seconds["none"])
+                    times.append(time.perf_counter() - start)
+                    if writer is not None:
+                        stalls[record].append(writer.stalled / len(writer.steps))
+        step = float(np.mean(seconds["none"])) / steps
+        print(f"{name}: {step * 1e3:.0f} ms a step, {steps} steps, {repeats} runs each", flush=True)
         for record in ("spectra", "spectra, kernel"):
-            ratios = np.array(seconds[record]) / plain - 1
-            told = ", ".join(f"{ratio:+.1%}" for ratio in ratios)
-            print(f"{name}: {plain.mean() / steps * 1e3:.0f} ms a step, {steps} steps; {record}: {told}", flush=True)
+            ratios = ", ".join(f"{r:+.1%}" for r in np.array(seconds[record]) / np.array(seconds["none"]) - 1)
+            each = float(np.mean(stalls[record]))
+            share = each * len(snapshot_steps("log", total_steps=steps, steps_per_epoch=1)) / (step * steps)
+            lengths = (k for k in range(20, 10**6, 20) if each * (2 + 4 * np.log10(k)) < 0.03 * k * step)
+            spread = f"{min(stalls[record]) * 1e3:.0f} to {max(stalls[record]) * 1e3:.0f}"
+            print(
+                f"  {record}: whole runs {ratios}; training waits {each * 1e3:.0f} ms a snapshot ({spread}), "
+                f"{share:.1%} of this length, under 3 % from {next(lengths):,} steps",
+                flush=True,
+            )
+
+
+class TimedWriter(SnapshotWriter):
+    """Adds up how long the training thread is kept."""
+
+    stalled = 0.0
+
+    def _record(self, *arguments: Any) -> None:
+        start = time.perf_counter()
+        super()._record(*arguments)
+        self.stalled += time.perf_counter() - start
+
+    def on_train_epoch_end(self, *arguments: Any) -> None:
+        start = time.perf_counter()
+        super().on_train_epoch_end(*arguments)
+        self.stalled += time.perf_counter() - start
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["spectrum", "null", "toy", "overhead"])
+    parser.add_argument("--case", default="", help="overhead: only the cases whose name starts so")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    {"spectrum": spectrum, "null": null, "toy": toy, "overhead": overhead}[parser.parse_args().what]()
+    if options.what == "overhead":
+        overhead(options.case)
+    else:
+        {"spectrum": spectrum, "null": null, "toy": toy}[options.what]()

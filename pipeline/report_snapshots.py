@@ -115,11 +115,11 @@ def _waterfall(name: str, member: Gathered) -> Picture:
     matrix = max(wide, key=lambda label: float(np.nan_to_num(ks_between(first[label] ** 2, last[label] ** 2))))
     unit = float(np.mean(first[matrix] ** 2)) or 1.0
     eigenvalues = np.stack([step[matrix] ** 2 / unit for step in spectra])
-    edge = float(eigenvalues[0].max()) * (1 + 1e-9)
+    edge = 1.05 * float(eigenvalues[0].max())
     return Picture(
         figure_waterfall(eigenvalues, steps, edge, f"{matrix}, {name}", "eigenvalue / mean at the start"),
         f"{name}, first seed: spectrum over training of the matrix that moved most (KS distance to its start). Dashed: "
-        "its largest eigenvalue before training; dots lie beyond it.",
+        "5 % above its largest eigenvalue before training; dots lie beyond it.",
         f"Spectrum of {matrix} over training steps, {name}",
     )
 

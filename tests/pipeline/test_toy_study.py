@@ -191,3 +191,11 @@ def test_caps_keep_the_ratios() -> None:
     capped = ToyConfig(samples=2000, width=1500, features=1000, limit_samples=40, limit_steps=10).capped()
     assert (capped.samples, capped.shape, capped.steps, capped.batch) == (40, (30, 20), 10, 32)
     assert TINY.capped() is TINY
+
+
+def test_the_kernels_trace_is_the_norm_of_the_features(lazy: ToyResult) -> None:
+    ensemble = make_ensemble(lazy.config)
+    phi = ensemble.features(ensemble.inputs, ensemble.hidden).double()
+    width, _ = lazy.config.shape
+    expected = (phi**2).sum((1, 2)).numpy() / width
+    np.testing.assert_allclose(lazy.spectra["ck"][:, 0].sum(1), expected, rtol=1e-5)

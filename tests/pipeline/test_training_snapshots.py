@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from analysis.spectra import weight_spectrum
 from models import build_model
 from pipeline.callbacks.snapshots import SnapshotWriter, probe_rows, step_folder
 from pipeline.errors import UserError
@@ -138,6 +139,17 @@ def test_every_snapshot_is_told_once_also_after_a_kill_that_leaves_no_time(tmp_p
     assert told == [] and len(list((tmp_path / "steps").iterdir())) == 4
     train(tmp_path / "run", snapshots=recorder())
     assert told == [0, 1, 2, 3, 6, 10, 18, 20]
+
+
+def test_spectra_of_stored_weights_equal_those_taken_while_training(tmp_path):
+    train(tmp_path / "run", snapshots=writer(tmp_path / "steps", record=["weights", "spectra"], schedule="log"))
+    model = noisy_net()
+    for folder in sorted((tmp_path / "steps").iterdir()):
+        model.load_state_dict(load_file(folder / "weights.safetensors"))
+        online = load_file(folder / "spectra.safetensors")
+        offline = {label: weight_spectrum(matrix) for label, matrix in weight_matrices(model).items()}
+        assert online.keys() == offline.keys()
+        assert all(np.array_equal(online[label].numpy(), values) for label, values in offline.items())
 
 
 def test_a_slow_worker_makes_training_wait_and_skips_nothing(tmp_path, monkeypatch):
