@@ -5,7 +5,7 @@ Each method reads the same points as the run's kernel. Positive scores support t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from analysis.attribution import attribute
 from analysis.representer import RepresenterHead, refit_representer_head, representer_scores
 from analysis.similarity_attribution import embedding_scores, random_scores, same_label_scores
+from analysis.tracin import tracin_scores
 from analysis.trak import TrakNetwork, trak_scores
 from kernels import kernel_features
 from kernels.ekfac import EKFAC
@@ -25,9 +26,9 @@ from pipeline.datamodules import KernelInputs
 from pipeline.kernel_sides import KernelSide
 from pipeline.schema_analysis import AttributionConfig
 
-GRADIENT_METHODS = ("grad_dot", "grad_cos", "trak", "influence", "representer", "embedding")
+GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
 """Methods that look into the network; the others read stored arrays only."""
-SELF_METHODS = ("kernel", "grad_dot", "trak", "influence", "representer", "random")
+SELF_METHODS = ("kernel", "grad_dot", "tracin", "trak", "influence", "representer", "random")
 """Methods whose score of a training point for itself says how hard it is to learn from the others."""
 
 
@@ -46,6 +47,10 @@ class Attributor:
         In evaluation mode, for the methods of `GRADIENT_METHODS`.
     inputs : KernelInputs
         The training points as the network takes them.
+    checkpoints : sequence of (float, nn.Module)
+        For tracin: learning rate and network at each checkpoint.
+    others : sequence of (ndarray of shape (n, C), nn.Module)
+        For trak: log-scores of the training points and network of each other training.
     """
 
     def __init__(
@@ -56,9 +61,12 @@ class Attributor:
         offsets: Float[np.ndarray, " C"] | None,
         network: nn.Module | None,
         inputs: KernelInputs,
+        checkpoints: Sequence[tuple[float, nn.Module]] = (),
+        others: Sequence[tuple[Float[np.ndarray, "n C"], nn.Module]] = (),
     ) -> None:
         self.config, self.train, self.network, self.inputs = config, train, network, inputs
         self.weights, self.offsets = weights, offsets
+        self.checkpoints, self.others = checkpoints, others
         self._features: dict[str, Float[Tensor, "n k"]] = {}
 
     def scores(
@@ -82,6 +90,7 @@ class Attributor:
             "similarity": lambda side, points, classes: np.asarray(side.kernel, np.float64),
             "grad_dot": self._grad_dot,
             "grad_cos": self._grad_cos,
+            "tracin": self._tracin,
             "trak": self._trak,
             "influence": self._influence,
             "representer": self._representer,
@@ -103,12 +112,14 @@ class Attributor:
         assert self.weights is not None and self.offsets is not None
         return attribute(self.weights, self.offsets, np.asarray(side.kernel, np.float64), classes)
 
-    def _gradients(self, kind: str, points: KernelInputs, labels: np.ndarray) -> np.ndarray:
-        """Sketched gradients; those of the training points under their own labels are kept."""
-        own = points is self.inputs and np.array_equal(labels, self.train.labels)
+    def _gradients(
+        self, kind: str, points: KernelInputs, labels: np.ndarray, network: nn.Module | None = None
+    ) -> np.ndarray:
+        """Sketched gradients; those of the run's network at training points under their own labels are kept."""
+        own = network is None and points is self.inputs and np.array_equal(labels, self.train.labels)
         if own and kind in self._features:
             return self._features[kind].numpy()
-        network = self._network
+        network = network or self._network
         dim = min(self.config.dim, sum(p.numel() for p in network.parameters()))
         made = kernel_features(
             network,
@@ -137,11 +148,22 @@ class Attributor:
         train = self._gradients("loss_gradient", self.inputs, self.train.labels)
         return embedding_scores(self._gradients("loss_gradient", points, classes), train, "cosine")
 
+    def _tracin(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        grams = (
+            self._gradients("loss_gradient", points, classes, network)
+            @ self._gradients("loss_gradient", self.inputs, self.train.labels, network).T
+            for _, network in self.checkpoints
+        )
+        return tracin_scores(grams, [rate for rate, _ in self.checkpoints])
+
     def _trak(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
-        train = self._gradients("log_odds", self.inputs, self.train.labels)
-        own = softmax(self.train.network, axis=1)[np.arange(len(train)), self.train.labels]
-        one = TrakNetwork(train, self._gradients("log_odds", points, classes), own)
-        return trak_scores([one], self.config.ridge).scores
+        networks = []
+        for outputs, network in ((self.train.network, None), *self.others):
+            train = self._gradients("log_odds", self.inputs, self.train.labels, network)
+            test = self._gradients("log_odds", points, classes, network)
+            own = softmax(outputs, axis=1)[np.arange(len(train)), self.train.labels]
+            networks.append(TrakNetwork(train, test, own))
+        return trak_scores(networks, self.config.ridge).scores
 
     @cached_property
     def _fisher(self) -> EKFAC:

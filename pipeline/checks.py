@@ -63,6 +63,7 @@ _METHODS = {
     "similarity",
     "grad_dot",
     "grad_cos",
+    "tracin",
     "trak",
     "influence",
     "representer",
@@ -206,8 +207,25 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
     unknown = sorted({attribution.method, *attribution.methods} - _METHODS)
     if unknown:
         yield f"attribution.methods holds {unknown}; it takes {sorted(_METHODS)}."
+    yield from _attribution_problems(config)
     yield from _retraining_problems(config)
     yield from _adversarial_problems(config)
+
+
+def _attribution_problems(config: RunConfig) -> Iterator[str]:
+    choice = config.attribution
+    if "tracin" in {choice.method, *choice.methods}:
+        if not choice.checkpoints:
+            yield "tracin sums over checkpoints; set attribution.checkpoints, such as [100, -1]."
+        if config.numerics.engine != "lightning":
+            yield "tracin records weights along training; set numerics.engine=lightning."
+        if config.weights.source != "train":
+            yield "tracin follows a training; set weights.source=train."
+    if choice.other_seeds:
+        if config.weights.source != "train" or config.weights.step is not None:
+            yield "attribution.other_seeds are finished trainings; set weights.source=train and weights.step=null."
+        if config.seed in choice.other_seeds or len(set(choice.other_seeds)) < len(choice.other_seeds):
+            yield f"attribution.other_seeds={choice.other_seeds}: each once, without the run's own seed={config.seed}."
 
 
 def _retraining_problems(config: RunConfig) -> Iterator[str]:

@@ -14,11 +14,14 @@ from analysis.attribution_evaluation import flag_quality, flag_tests, rank_mask
 from pipeline.arithmetic import arithmetic
 from pipeline.attribution_methods import GRADIENT_METHODS, SELF_METHODS, Attributor
 from pipeline.build import Build
+from pipeline.callbacks.snapshots import step_folder
 from pipeline.data.poison import TRIGGERED
 from pipeline.datamodules import DataModule, KernelInputs
 from pipeline.errors import UserError
-from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides
+from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
+from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.run_train import open_data, trained_network
+from pipeline.snapshot_schedule import recorded_steps
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""
@@ -50,17 +53,13 @@ def attribution(build: Build) -> dict[str, Any]:
     points = data.kernel_inputs("train", config.kernel.n_train)
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
-    weights, offsets = coefficients(build)
-    if weights is None and "kernel" in methods:
+    if coefficients(build)[0] is None and "kernel" in methods:
         raise UserError(
             "attribution.method=kernel splits a linear surrogate's logit and surrogate=knn has none; use "
             "attribution.method=similarity."
         )
     with arithmetic(config.numerics) as device:
-        network = None
-        if set(methods) & set(GRADIENT_METHODS):
-            network = trained_network(config, data, build.inputs["weights"]).to(device)
-        attributor = Attributor(choice, train, weights, offsets, network, points)
+        attributor = open_attributor(build, data, train, methods, device)
         injected = data.injected("train")[_places(data.ids("train"), points.ids)].numpy()
         planted = 0 < injected.sum() < len(injected)
         found: list[Scored] = []
@@ -95,6 +94,27 @@ def coefficients(build: Build) -> tuple[np.ndarray | None, np.ndarray | None]:
         return None, None
     arrays = surrogate.arrays("coefficients.safetensors")
     return arrays["weights"], arrays["offsets"]
+
+
+def open_attributor(
+    build: Build, data: DataModule, train: KernelSide, methods: list[str], device: torch.device
+) -> Attributor:
+    """Load the networks that the methods look into: the run's, its checkpoints and those of other seeds."""
+    config, network = build.config, None
+    if set(methods) & set(GRADIENT_METHODS):
+        network = trained_network(config, data, build.inputs["weights"]).to(device)
+    checkpoints, others = [], []
+    if "checkpoints" in build.inputs:
+        recorded = build.inputs["checkpoints"]
+        for row in recorded_steps(recorded):
+            path = recorded.path(f"{step_folder(row['step'])}/{WEIGHTS}")
+            checkpoints.append((row["lr"], load_weights(build_network(config, data), path).eval().to(device)))
+    for role, other in build.inputs.items():
+        if role.startswith("seed "):
+            outputs = outputs_at(network_outputs(config, other), "train", train.ids)
+            others.append((outputs, trained_network(config, data, other).to(device)))
+    inputs = data.kernel_inputs("train", config.kernel.n_train)
+    return Attributor(config.attribution, train, *coefficients(build), network, inputs, checkpoints, others)
 
 
 def _places(ids: Tensor, wanted: Tensor) -> Tensor:

@@ -21,15 +21,14 @@ from analysis.retraining_evaluation import (
     random_subsets,
 )
 from pipeline.arithmetic import arithmetic
-from pipeline.attribution_methods import GRADIENT_METHODS, Attributor
 from pipeline.build import Build
 from pipeline.cells import with_seed
 from pipeline.datamodules import DataModule
 from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
 from pipeline.pull import Puller
-from pipeline.run_attribution import coefficients
-from pipeline.run_train import open_data, trained_network
+from pipeline.run_attribution import coefficients, open_attributor
+from pipeline.run_train import open_data
 
 
 def retraining(build: Build) -> dict[str, Any]:
@@ -83,16 +82,10 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
     """Attribute the true class of every test point to the kernel's training points by every method."""
     config = build.config
     methods = list(dict.fromkeys([config.attribution.method, *config.attribution.methods]))
-    weights, offsets = coefficients(build)
-    if weights is None and "kernel" in methods:
+    if coefficients(build)[0] is None and "kernel" in methods:
         raise UserError("surrogate=knn has no weights to attribute; use attribution.method=similarity.")
     with arithmetic(config.numerics) as device:
-        network = None
-        if set(methods) & set(GRADIENT_METHODS):
-            network = trained_network(config, data, build.inputs["weights"]).to(device)
-        attributor = Attributor(
-            config.attribution, train, weights, offsets, network, data.kernel_inputs("train", config.kernel.n_train)
-        )
+        attributor = open_attributor(build, data, train, methods, device)
         points = data.kernel_inputs(split, config.kernel.n_test)
         found = {}
         for method in methods:

@@ -86,8 +86,12 @@ class AttributionConfig:
     gallery: int = 6
     """Test points shown."""
     methods: list[str] = field(default_factory=list)
-    """Compared on masks besides ``method``: similarity, grad_dot, grad_cos, trak, influence, representer, embedding,
-    same_label, random."""
+    """Compared on masks besides ``method``: similarity, grad_dot, grad_cos, tracin, trak, influence, representer,
+    embedding, same_label, random."""
+    checkpoints: list[int] = field(default_factory=list)
+    """tracin: optimiser steps whose weights are used, trained again to record them; -1 stands for the last."""
+    other_seeds: list[int] = field(default_factory=list)
+    """trak: seeds of further trainings averaged with the run's own."""
     dim: int = 512
     """Features of the gradient sketches (grad_dot, grad_cos, trak)."""
     ridge: float = 1e-3

@@ -161,6 +161,19 @@ def _other_training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
     return {"other": ("train", with_seed(config, config.adversarial.other))}
 
 
+def _attributed(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
+    """Weights along training for tracin, and the networks of other seeds for trak."""
+    choice = config.attribution
+    used = {choice.method, *choice.methods}
+    needs = {}
+    if "tracin" in used:
+        schedule = dataclasses.replace(config.snapshots, record=["weights"], schedule="steps", steps=choice.checkpoints)
+        needs["checkpoints"] = ("snapshots", dataclasses.replace(config, snapshots=schedule))
+    if "trak" in used:
+        needs |= {f"seed {seed}": ("train", with_seed(config, seed)) for seed in choice.other_seeds}
+    return needs
+
+
 def _merge(*parts: Needs) -> Needs:
     def needs(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
         merged: dict[str, tuple[str, RunConfig]] = {}
@@ -219,13 +232,13 @@ _TABLE = (
         "attribution",
         "pipeline.run_attribution:attribution",
         ("attribution",),
-        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
+        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _attributed),
     ),
     Stage(
         "retraining",
         "pipeline.run_retraining:retraining",
         ("retraining", "attribution"),
-        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate")),
+        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _attributed),
     ),
     Stage(
         "adversarial",
