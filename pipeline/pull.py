@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.graph import Graph, Member, Node
 from pipeline.launch import run_on_ranks, wants_ranks
 from pipeline.progress import say
-from pipeline.stages import load_function
+from pipeline.stages import STAGES, load_function
 from pipeline.tracking import stage_tracker
+
+_KEY = re.compile(r"[0-9a-f]{12}")
 
 
 def every_node(node: Node, seen: set[str] | None = None) -> Iterator[Node]:
@@ -43,7 +46,7 @@ class Puller:
     allow_missing : int
         How many cells a gather may lack.
     rebuild : set of str
-        Keys to delete once and make again.
+        Keys, or names of stages, whose artefacts are deleted once and made again.
     """
 
     store: Store
@@ -69,11 +72,22 @@ class Puller:
         UserError
             When the input is at fault; nothing is half-written under a complete name.
         """
-        for candidate in every_node(node):
-            if candidate.key in self.rebuild:
-                self.store.discard(self.folder(candidate))
+        self._discard(every_node(node))
         self._announce(node)
         return self.make(node)
+
+    def _discard(self, nodes: Iterable[Node]) -> None:
+        """Delete what is to be made again; a key of another run is said, since a sweep shares one command."""
+        strange = {word for word in self.rebuild if word not in STAGES and not _KEY.fullmatch(word)}
+        if strange:
+            raise UserError(f"rebuild={sorted(strange)}: neither keys (12 hexadecimal digits) nor stages.")
+        found = set()
+        for candidate in nodes:
+            for word in self.rebuild & {candidate.key, candidate.stage.name}:
+                self.store.discard(self.folder(candidate))
+                found.add(word)
+        for word in sorted(self.rebuild - found):
+            say(f"rebuild: nothing of this run has the key or stage {word}")
 
     def _announce(self, node: Node) -> None:
         todo = [candidate for candidate in every_node(node) if not self.folder(candidate).is_dir()]

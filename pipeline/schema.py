@@ -170,7 +170,7 @@ class RunConfig:
     """make: build what is missing upstream here; require: list it and stop."""
     allow_missing: int = 0
     rebuild: list[str] = field(default_factory=list)
-    """Keys of artefacts to delete and make again."""
+    """Keys of artefacts, or names of stages, to delete and make again."""
     cells: dict[str, Any] = field(default_factory=dict)
     cells_limit: int | None = None
     watch: float | None = None

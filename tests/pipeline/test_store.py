@@ -127,6 +127,17 @@ def test_corruption_is_named_and_rebuilt_only_on_request(tmp_path, toy, damage):
     assert payload(Artifact(draw.folder)) == before
 
 
+def test_rebuild_takes_stages_and_says_what_it_does_not_find(tmp_path, toy, capsys):
+    pull(tmp_path, "square", run_config())
+    pull(tmp_path, "square", run_config(), rebuild={"square"})
+    assert (runs(toy, "draw"), runs(toy, "square")) == (1, 2)
+    pull(tmp_path, "square", run_config(), rebuild={"0123456789ab"})
+    assert "nothing of this run has the key or stage 0123456789ab" in capsys.readouterr().err
+    with pytest.raises(UserError, match="neither keys .* nor stages"):
+        pull(tmp_path, "square", run_config(), rebuild={"sqare"})
+    assert (runs(toy, "draw"), runs(toy, "square")) == (1, 2)
+
+
 def test_a_newer_store_format_is_refused(tmp_path):
     draw = pull(tmp_path, "draw", run_config())
     path = draw.folder / "manifest.json"
