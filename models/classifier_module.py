@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.regression import MeanSquaredError
 
+from models.adversarial_training import BatchAttack
 from models.logits import logits_of, predicted_class, targets_of
 from models.losses import loss_named
 from models.schedules import learning_rate_factor, make_optimizer
@@ -43,6 +44,8 @@ class ClassifierModule(pl.LightningModule):
         See :func:`models.schedules.learning_rate_factor`; applied per step.
     center_output : bool
         Train f(theta) - f(theta_0), the output minus that of a frozen copy taken now (arXiv 1812.07956).
+    attack : BatchAttack, optional
+        Moves the images of every training batch before it is learnt from; validation stays clean.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class ClassifierModule(pl.LightningModule):
         milestones: Sequence[float] = (),
         gamma: float = 0.1,
         center_output: bool = False,
+        attack: BatchAttack | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.attack = attack
         self.loss = loss_named(loss)
         self.is_regression = loss == "regression"
         self._optimizer = {"name": optimizer, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
@@ -118,7 +123,9 @@ class ClassifierModule(pl.LightningModule):
         return self._initial[0] if self._initial else None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of one training batch."""
+        """Return the loss of one training batch, attacked first where asked for."""
+        if self.attack is not None:
+            batch = self.attack(self.model, self, batch, self.global_step)
         return self._step(batch, "train")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class PixelBall:
+    """An L∞ ball given in pixels of [0, 1], in the units of normalised images.
+
+    Attributes
+    ----------
+    radius, low, high : Tensor, shape (C, 1, 1)
+        Of each channel: radius, and the values of black and white.
+    """
+
+    radius: Float[Tensor, "c 1 1"]
+    low: Float[Tensor, "c 1 1"]
+    high: Float[Tensor, "c 1 1"]
+
+    @classmethod
+    def of(cls, radius: float, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None) -> PixelBall:
+        """Scale a radius by the normalisation of images; without one (None), they are pixels themselves."""
+        center = torch.tensor(list(mean or [0.0] * channels), dtype=torch.float64)[:, None, None]
+        scale = torch.tensor(list(std or [1.0] * channels), dtype=torch.float64)[:, None, None]
+        return cls(radius / scale, -center / scale, (1 - center) / scale)
 
 
 def projected_gradient_attack(

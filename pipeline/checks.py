@@ -210,6 +210,7 @@ def _surrogate_problems(config: RunConfig) -> Iterator[str]:
     yield from _attribution_problems(config)
     yield from _retraining_problems(config)
     yield from _adversarial_problems(config)
+    yield from _training_attack_problems(config)
 
 
 def _attribution_problems(config: RunConfig) -> Iterator[str]:
@@ -244,6 +245,20 @@ def _retraining_problems(config: RunConfig) -> Iterator[str]:
             yield "stage=retraining chooses data.drop and data.keep itself; leave them empty."
         if config.weights.source != "train" or config.weights.step is not None:
             yield "stage=retraining compares with finished trainings; set weights.source=train and weights.step=null."
+
+
+def _training_attack_problems(config: RunConfig) -> Iterator[str]:
+    chosen = config.training.attack
+    if not 0 <= chosen.radius <= 1:
+        yield f"training.attack.radius={chosen.radius} must lie in [0, 1], in pixels of [0, 1]; 0 is clean training."
+    if chosen.steps < 1:
+        yield f"training.attack.steps={chosen.steps} is below 1."
+    if chosen.radius == 0:
+        return
+    if config.data.kind != "image" or config.training.loss == "regression":
+        yield "training.attack moves the pixels of labelled images; set training.attack.radius=0 for other data."
+    if config.numerics.engine == "ensemble":
+        yield "training.attack needs numerics.engine=lightning; the ensemble trains on clean images only."
 
 
 def _adversarial_problems(config: RunConfig) -> Iterator[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
 from kernels.differentiable_machine import TangentMachine
-from models.gradient_attack import projected_gradient_attack
+from models.gradient_attack import PixelBall, projected_gradient_attack
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.datamodules import DataModule, KernelInputs
@@ -99,16 +99,14 @@ def _attacked(
 ) -> Tensor:
     """Attack at a radius given in pixels of [0, 1], in the units of the normalised inputs."""
     image, choice = build.config.data.image, build.config.adversarial
-    channels = points.shape[1]
-    mean = torch.tensor(image.mean or [0.0] * channels, dtype=points.dtype, device=points.device)[:, None, None]
-    std = torch.tensor(image.std or [1.0] * channels, dtype=points.dtype, device=points.device)[:, None, None]
+    ball = PixelBall.of(radius, points.shape[1], image.mean, image.std)
     return projected_gradient_attack(
         scores,
         points,
         labels,
-        radius=radius / std,
-        low=-mean / std,
-        high=(1 - mean) / std,
+        radius=ball.radius.to(points),
+        low=ball.low.to(points),
+        high=ball.high.to(points),
         steps=choice.steps,
         generator=torch.Generator().manual_seed(choice.seed),
     )

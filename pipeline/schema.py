@@ -26,6 +26,17 @@ from pipeline.schema_toy import ToyConfig
 
 
 @dataclass
+class TrainingAttackConfig:
+    """Adversarial training: batches attacked by projected gradient ascent before they are learnt from."""
+
+    radius: float = 0.0
+    """L∞ radius in pixels of [0, 1]; 0 trains on clean images."""
+    steps: int = 7
+    seed: int = 0
+    """Seed of the attacks' random starts."""
+
+
+@dataclass
 class TrainingConfig:
     """Loss, optimiser, schedule and length of training."""
 
@@ -47,6 +58,7 @@ class TrainingConfig:
     batch_size: int = 128
     shuffle: bool = True
     gradient_clip: float | None = None
+    attack: TrainingAttackConfig = field(default_factory=TrainingAttackConfig)
 
 
 @dataclass

@@ -18,7 +18,9 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, TorchEl
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.adversarial_training import BatchAttack
 from models.classifier_module import ClassifierModule
+from models.gradient_attack import PixelBall
 from pipeline.arithmetic import arithmetic, network_dtype
 from pipeline.batch_order import BatchOrder
 from pipeline.batches import EvaluationBatches, TrainingBatches, TrainingData
@@ -85,9 +87,18 @@ def make_module(model: nn.Module, data: TrainingData, config: RunConfig, steps_p
             milestones=training.milestones,
             gamma=training.gamma,
             center_output=config.model.center_output,
+            attack=_attack(config, data),
         )
     except ValueError as error:
         raise UserError(f"Cannot train: {error}.") from error
+
+
+def _attack(config: RunConfig, data: TrainingData) -> BatchAttack | None:
+    chosen, image = config.training.attack, config.data.image
+    if chosen.radius == 0:
+        return None
+    ball = PixelBall.of(chosen.radius, data.input_shape[0], image.mean, image.std)
+    return BatchAttack(ball, chosen.steps, chosen.seed)
 
 
 def train_classifier(

@@ -1,0 +1,86 @@
+"""Adversarial training: every batch of images is attacked before it is learnt from (arXiv:1706.06083, section 2.1)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from models.gradient_attack import PixelBall, projected_gradient_attack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class BatchAttack:
+    """Attack on the images of a training batch.
+
+    Attributes
+    ----------
+    ball : PixelBall
+        Where attacked images may lie.
+    steps : int
+        Steps of projected gradient ascent.
+    seed : int
+        Of the random starts, apart from those of model and data. Every step of training has its own, so that a
+        resumed run draws the same ones.
+    """
+
+    ball: PixelBall
+    steps: int
+    seed: int
+
+    def __call__(self, network: nn.Module, scores: Callable[[Batch], Tensor], batch: Batch, step: int) -> Batch:
+        """Replace the images of a batch.
+
+        Parameters
+        ----------
+        network : nn.Module
+            In evaluation mode while it is attacked: dropout and batch statistics are training's own.
+        scores : callable
+            From a batch to the network's outputs, (m, C) or (m, 1).
+        batch : dict
+            With ``image`` and ``label``.
+        step : int
+            Optimiser steps so far.
+
+        Returns
+        -------
+        dict
+            The batch with attacked images.
+        """
+        word = hashlib.blake2b(f"{self.seed}|{step}".encode(), digest_size=8).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(word, "little") >> 1)
+        image = batch["image"]
+        with evaluation(network):
+            moved = projected_gradient_attack(
+                lambda images: scores({**batch, "image": images}),
+                image,
+                batch["label"],
+                radius=self.ball.radius.to(image),
+                low=self.ball.low.to(image),
+                high=self.ball.high.to(image),
+                steps=self.steps,
+                generator=generator,
+            )
+        return {**batch, "image": moved}
+
+
+@contextmanager
+def evaluation(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and every module of it back into its own."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
