@@ -89,7 +89,13 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
         "training.epochs=8",
     ]
     process = subprocess.Popen(
-        command(tmp_path, *arguments), cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+        command(tmp_path, *arguments),
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and so would everything that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     scratch = tmp_path / "store" / "train"
     deadline = time.monotonic() + 120
