@@ -4,7 +4,7 @@ For one batch of :math:`B` samples and :math:`R` cotangents each trainable param
 block. Four blocks suffice for every rule:
 
 * :class:`OuterBlock`: :math:`G = \sum_t \delta_t a_t^T` (linear maps, transposed convolutions);
-  :class:`ConvBlock` is the same with :math:`a_t` the unfolded patch, kept as the padded image;
+  :class:`ConvBlock` is the same with :math:`a_t` the unfolded patch, kept as the image;
 * :class:`TokenBlock`: :math:`G_v = \sum_{t: \mathrm{id}_t = v} \delta_t` (embeddings);
 * :class:`VectorBlock`: the plain gradient (biases, norms, element-wise parameters, the generic fallback);
 * :class:`TiedBlock`: the sum of several of these, for one tensor that plays unlike roles.
@@ -23,6 +23,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kernels.windows import Windows
+
 
 @dataclass
 class OuterBlock:
@@ -40,7 +42,7 @@ class OuterBlock:
     delta : Tensor, shape (B, R, T, g * O)
         Output gradients for each of ``R`` cotangents.
     inputs : Tensor, shape (B, T, g * I)
-        Inputs at the ``T`` positions; a convolution keeps its padded image instead, so read :attr:`a`.
+        Inputs at the ``T`` positions; a convolution keeps its image instead, so read :attr:`a`.
     groups : int
         Number of channel groups.
     transposed : bool
@@ -110,20 +112,16 @@ class OuterBlock:
 
 @dataclass
 class ConvBlock(OuterBlock):
-    """Convolution weight: ``inputs`` is the padded image (B, g * I / |kernel|, *space).
+    """Convolution weight: ``inputs`` is the image (B, g * I / |kernel|, *extent), without the zeros around it.
 
-    ``kernel``, ``stride`` and ``dilation`` have one entry per spatial axis; ``space`` is the output's extent, so
-    ``T = prod(space)``, in row-major order.
+    ``windows`` says which pixels the ``T`` output positions read.
     """
 
-    kernel: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-    space: tuple[int, ...] = ()
+    windows: Windows = field(kw_only=True)
 
     @cached_property
     def _patches(self) -> Tensor:
-        return unfold(self.inputs, self.kernel, self.stride, self.dilation, self.space, self.groups)
+        return self.windows.patches(self.inputs)
 
     @property
     def a(self) -> Float[Tensor, "b t i"]:
@@ -133,7 +131,15 @@ class ConvBlock(OuterBlock):
     @property
     def width(self) -> int:
         """Length ``g * I`` of one unfolded patch."""
-        return self.inputs.shape[1] * int(torch.Size(self.kernel).numel())
+        return self.inputs.shape[1] * torch.Size(self.windows.kernel).numel()
+
+    def outer(self) -> Float[Tensor, "b r g o i"]:
+        """Materialise the weight gradient per group, shape (B, R, g, O, I), without unfolding whole patches."""
+        cotangents, channels = self.delta.shape[1], self.inputs.shape[1] // self.groups
+        delta = self.delta.unflatten(3, (self.groups, -1)).permute(0, 3, 1, 4, 2).flatten(2, 3)
+        bands = [band.unflatten(2, (self.groups, -1)).transpose(1, 2) for band in self.windows.bands(self.inputs)]
+        parts = [torch.matmul(delta, band).unflatten(3, (channels, -1)) for band in bands]
+        return torch.stack(parts, 4).flatten(3).unflatten(2, (cotangents, -1)).transpose(1, 2)
 
 
 @dataclass
@@ -223,46 +229,6 @@ class TiedBlock:
 
 
 Block = Role | TiedBlock
-
-
-def unfold(
-    image: Tensor,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    space: tuple[int, ...],
-    groups: int,
-) -> Float[Tensor, "b t i"]:
-    """Patches of a padded image in any number of dimensions.
-
-    Parameters
-    ----------
-    image : Tensor, shape (B, g * channels, *extent)
-        Already padded.
-    kernel, stride, dilation, space : tuple of int
-        One entry per spatial axis; ``space`` is the number of windows.
-    groups : int
-        Channel groups ``g``.
-
-    Returns
-    -------
-    Tensor, shape (B, prod(space), g * channels * prod(kernel))
-        Group, then channel, then kernel offset, as in a convolution weight; a transposed view, since runs of
-        neighbouring positions are copied several times faster than patches.
-    """
-    batch, channels = image.shape[:2]
-    steps = image.stride()
-    windows = image.as_strided(
-        (batch, channels, *kernel, *space),
-        (
-            steps[0],
-            steps[1],
-            *(s * d for s, d in zip(steps[2:], dilation, strict=True)),
-            *(s * r for s, r in zip(steps[2:], stride, strict=True)),
-        ),
-        image.storage_offset(),
-    )
-    return windows.reshape(batch, -1, int(torch.Size(space).numel())).transpose(1, 2)
 
 
 def _place(values: Tensor, shape: torch.Size, rows: tuple[int, int] | None) -> Tensor:

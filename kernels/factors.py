@@ -16,29 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product as combinations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.blocks import ConvBlock, OuterBlock, unfold
+from kernels.blocks import ConvBlock, OuterBlock
 from kernels.operands import Dense, Operand
 from kernels.precision import product
 from kernels.shift import patch_gram
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Convolution window of a stored image; see :class:`~kernels.blocks.ConvBlock`."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    space: tuple[int, ...]
-
-    def patches(self, image: Tensor, groups: int) -> Tensor:
-        """Unfold the images, (n, T, groups * I)."""
-        return unfold(image, self.kernel, self.stride, self.dilation, self.space, groups)
+from kernels.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class Factors(Operand):
     ----------
     delta : Tensor, shape (M, g, R, O)
         Output gradients of all positions of all samples; M is their number.
-    inputs : Tensor, shape (M, g, I), or (n, C, *extent) padded images with a ``geometry``
+    inputs : Tensor, shape (M, g, I), or (n, C, *extent) images with ``windows``
         Inputs.
     extents : Extents
         Positions of each sample.
@@ -109,7 +97,7 @@ class Factors(Operand):
     extents: Extents
     bias: float | None
     form: str
-    geometry: Geometry | None = None
+    windows: Windows | None = None
 
     @property
     def samples(self) -> int:  # type: ignore[override]
@@ -129,11 +117,8 @@ class Factors(Operand):
         bias = None if block.bias is None else block.bias_scale
         batch, positions = delta.shape[:2]
         if isinstance(block, ConvBlock):
-            geometry = Geometry(block.kernel, block.stride, block.dilation, block.space)
-            extents = Extents(batch, positions)
-            return cls(
-                delta.flatten(0, 1).to(dtype).contiguous(), block.inputs.to(dtype), extents, bias, form, geometry
-            )
+            kept, images = delta.flatten(0, 1).to(dtype).contiguous(), block.inputs.to(dtype)
+            return cls(kept, images, Extents(batch, positions), bias, form, block.windows)
         inputs = block.a.unflatten(2, (groups, -1))
         if pack and positions > 1:
             live = delta.flatten(2).abs().amax(2) > 0
@@ -152,14 +137,14 @@ class Factors(Operand):
         """Return the operand of a contiguous run of samples."""
         start, stop, _ = rows.indices(self.samples)
         span, extents = self.extents.take(start, stop)
-        inputs = self.inputs[span] if self.geometry is None else self.inputs[start:stop]
+        inputs = self.inputs[span] if self.windows is None else self.inputs[start:stop]
         return replace(self, delta=self.delta[span], inputs=inputs, extents=extents)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Factors]) -> Factors:
         """Stack operands of consecutive batches."""
         first = parts[0]
-        if len({part.geometry for part in parts}) > 1:
+        if len({part.windows for part in parts}) > 1:
             raise ValueError("images of different sizes in one kernel: resize or pad them to one size")
         return replace(
             first,
@@ -173,22 +158,26 @@ class Factors(Operand):
         """Bytes held."""
         return sum(x.numel() * x.element_size() for x in (self.delta, self.inputs))
 
+    @property
+    def product_rows(self) -> float:
+        """Positions per sample."""
+        return self.extents.mean
+
     def pair_bytes(self, other: Factors, full: bool) -> float:
         """Scratch bytes per pair of samples."""
         width = 8.0 if self.delta.dtype == torch.float64 else 4.0
         blocks = self.cotangents**2 if full else 1
         scratch = width * self.extents.mean * other.extents.mean * (1.0 + blocks)
-        if self.form == "shift" and self.geometry is not None:
-            cells = self.inputs.shape[2:].numel() / torch.Size(self.geometry.stride).numel()
+        if self.form == "shift" and self.windows is not None:
+            cells = self.inputs.shape[2:].numel() / torch.Size(self.windows.stride).numel()
             scratch += width * 2.0 * cells**2
         return scratch
 
     def patches(self) -> Float[Tensor, "positions g i"]:
         """Return the inputs per position, unfolding stored images."""
-        if self.geometry is None:
+        if self.windows is None:
             return self.inputs
-        groups = self.delta.shape[1]
-        return self.geometry.patches(self.inputs, groups).flatten(0, 1).unflatten(1, (groups, -1))
+        return self.windows.patches(self.inputs).flatten(0, 1).unflatten(1, (self.delta.shape[1], -1))
 
     def product(self, other: Factors, full: bool) -> Tensor:
         """Contribution to a tile through pairs of positions."""
@@ -199,8 +188,8 @@ class Factors(Operand):
         cotangents = self.cotangents
         for group in range(self.delta.shape[1]):
             if left is None or right is None:
-                assert self.geometry is not None and other.geometry is not None
-                gram = patch_gram(self.inputs, other.inputs, self.geometry)
+                assert self.windows is not None and other.windows is not None
+                gram = patch_gram(self.inputs, other.inputs, self.windows)
             else:
                 gram = product(left[:, group], right[:, group])
             if self.bias is not None:
@@ -231,66 +220,55 @@ class Factors(Operand):
         for ours, theirs in zip(self.columns(scratch, step), other.columns(scratch, step), strict=True):
             Dense(ours).accumulate(Dense(theirs), out, full, False, scratch)
 
-    def _fan(self) -> int:
-        """Count the inputs per position and group, the bias among them."""
-        fan = self.inputs.shape[2] if self.geometry is None else self._patch_width()
-        return fan + (self.bias is not None)
+    def _band_fan(self) -> int:
+        """Count the inputs per position, group and band."""
+        if self.windows is None:
+            return self.inputs.shape[2]
+        return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.windows.kernel[1:]).numel()
 
     def _column_step(self, scratch: float) -> int:
         """Output rows whose gradients fit; on a CPU a block near the caches' size is contracted fastest."""
-        per_row = self.delta.element_size() * self.samples * self.cotangents * self._fan()
+        per_row = self.delta.element_size() * self.samples * self.cotangents * self._band_fan()
         room = scratch if self.delta.is_cuda else min(scratch, max(2**25, 4 * per_row))
         return max(1, min(self.delta.shape[3], int(room / per_row)))
 
     def columns(self, scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
-        """Materialise the gradient ``step`` output rows at a time, (n, R, step * I).
+        """Materialise the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
 
         Every yielded block lives in the same memory: use it before asking for the next.
         """
-        _, groups, _, width = self.delta.shape
-        step = step or self._column_step(scratch)
-        patch_bytes = self.delta.element_size() * max(1, self.extents.longest) * self._fan() * groups
-        chunk = max(1, int(scratch / 2 / patch_bytes))
-        whole = self._fixed(groups) if chunk >= self.samples else None
-        memory = self.delta.new_empty(self.samples * self.cotangents * min(step, width) * self._fan())
-        for group in range(groups):
+        _, groups, cotangents, width = self.delta.shape
+        step, fan = step or self._column_step(scratch), self._band_fan()
+        band_count = 1 if self.windows is None else self.windows.kernel[0]
+        unfolded = self.delta.element_size() * max(1, self.extents.longest) * fan * groups
+        chunk = min(self.samples, max(1, int(scratch / 2 / unfolded)))
+        whole = self._bands() if chunk == self.samples else None
+        memory = self.delta.new_empty(self.samples * cotangents * min(step, width) * fan)
+        for group, band in combinations(range(groups), range(band_count)):
             for start in range(0, width, step):
                 rows = slice(start, min(start + step, width))
-                shape = (self.samples, self.cotangents * (rows.stop - start), self._fan())
+                shape = (self.samples, cotangents * (rows.stop - start), fan)
                 made = memory[: torch.Size(shape).numel()].view(shape)
-                if whole is not None:
-                    self._materialise(group, rows, whole[:, :, group], made)
-                else:
-                    for i in range(0, self.samples, chunk):
-                        piece = self.take(slice(i, i + chunk))
-                        piece._materialise(group, rows, piece._fixed(groups)[:, :, group], made[i : i + chunk])
-                yield made.view(self.samples, self.cotangents, -1)
-
-    def _fixed(self, groups: int) -> Float[Tensor, "n t g i"]:
-        """Return the inputs of every position, padded to the longest sample, and the bias's constant."""
-        if self.geometry is None:
-            inputs = _padded(self.inputs, self.extents)
-        else:
-            inputs = self.geometry.patches(self.inputs, groups).unflatten(2, (groups, -1))
+                for i in range(0, self.samples, chunk):
+                    piece = self.take(slice(i, i + chunk)) if whole is None else self
+                    inputs = (whole or piece._bands())[band][:, :, group]
+                    delta = _padded(piece.delta[:, group, :, rows].flatten(1), piece.extents)
+                    torch.bmm(delta.transpose(1, 2), inputs, out=made[i : i + chunk])
+                yield made.view(self.samples, cotangents, -1)
         if self.bias is not None:
-            inputs = torch.cat([inputs, torch.full_like(inputs[..., :1], self.bias)], -1)
-        return inputs
+            summed = _sum_segments(self.delta.transpose(1, 2).flatten(2), self.extents, 0)
+            yield summed * self.bias
 
-    def _patch_width(self) -> int:
-        assert self.geometry is not None
-        return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.geometry.kernel).numel()
-
-    def _materialise(
-        self, group: int, rows: slice, inputs: Float[Tensor, "n t i"], out: Float[Tensor, "n ro i"]
-    ) -> None:
-        """Write some output rows of one group's gradient."""
-        delta = _padded(self.delta[:, group, :, rows].flatten(1), self.extents)
-        torch.bmm(delta.transpose(1, 2), inputs, out=out)
+    def _bands(self) -> list[Float[Tensor, "n t g j"]]:
+        """Pad the inputs to the longest sample; those of a convolution come in bands."""
+        if self.windows is None:
+            return [_padded(self.inputs, self.extents)]
+        return [band.unflatten(2, (self.delta.shape[1], -1)) for band in self.windows.bands(self.inputs)]
 
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""
         _, groups, cotangents, width = self.delta.shape
-        longest, fan = self.extents.longest, self._fan()
+        longest, fan = self.extents.longest, self._band_fan() * (1 if self.windows is None else self.windows.kernel[0])
         chosen = self
         if self.delta.dtype == torch.bfloat16:
             chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())

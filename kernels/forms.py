@@ -146,11 +146,11 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[La
         LayerForm(block.names, "position", "factors", position, sample, stored),
         LayerForm(block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)),
     ]
-    if isinstance(block, ConvBlock) and groups == 1 and max(block.kernel) > 1:
+    if isinstance(block, ConvBlock) and groups == 1 and max(block.windows.kernel) > 1:
         cells = block.inputs.shape[2:].numel()
-        strides = torch.Size(block.stride).numel()
+        strides = torch.Size(block.windows.stride).numel()
         pixel = cells * cells / strides
-        sums = sum(block.kernel) * TRAFFIC * (pixel / strides + pairs) / 2
+        sums = sum(block.windows.kernel) * TRAFFIC * (pixel / strides + pairs) / 2
         mac = pairs * classes * outputs + pixel * block.inputs.shape[1] + sums + traffic
         options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored))
     return options

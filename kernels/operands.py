@@ -40,6 +40,11 @@ class Operand(ABC):
     def nbytes(self) -> int:
         """Bytes held."""
 
+    @property
+    def product_rows(self) -> float:
+        """Rows per sample of the matrices that :meth:`product` multiplies."""
+        return 1.0
+
     @abstractmethod
     def pair_bytes(self, other: Any, full: bool) -> float:
         """Scratch bytes per pair of samples in :meth:`product`."""
@@ -114,8 +119,9 @@ def tiles(left: Operand, right: Operand, full: bool, symmetric: bool, scratch: f
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)
     height = min(left.samples, max(1, int(pairs**0.5)))
-    if symmetric:  # strips of 256 rows or more: eight do 56 % of the square's work
-        height = min(height, -(-left.samples // min(8, max(1, left.samples // 256))))
+    if symmetric:  # strips of 256 rows of the product or more: eight do 56 % of the square's work
+        strips = min(8, left.samples, max(1, int(left.samples * left.product_rows // 256)))
+        height = min(height, -(-left.samples // strips))
     width = min(right.samples, max(1, int(pairs / height)))
     for start in range(0, left.samples, height):
         for other in range(start if symmetric else 0, right.samples, width):

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.blocks import ConvBlock, OuterBlock, Role, VectorBlock, unfold
+from kernels.blocks import ConvBlock, OuterBlock, Role, VectorBlock
 from kernels.trace import Rule, Use
+from kernels.windows import Windows
 
 
 def _bind_conv(
@@ -83,34 +83,26 @@ def _build_conv(use: Use, kept: Tensor) -> list[Role]:
     arguments, kernel = use.arguments, use.arguments["kernel"]
     axes = len(kernel)
     stride, dilation = _tuple(arguments["stride"], axes), _tuple(arguments["dilation"], axes)
+    windows = Windows(kernel, stride, dilation, _before(arguments["padding"], kernel, dilation), tuple(use.shape[2:]))
     image = arguments["input"]
-    image = F.pad(image, _padding(arguments["padding"], kernel, dilation))
     if weight.scale != 1.0:
         image = image * weight.scale
-    space = tuple(use.shape[2:])
     images = kept.shape[2]
     delta = kept.flatten(4).movedim(3, 4).flatten(2, 3)
     common: dict[str, Any] = {"groups": arguments["groups"]}
     if bias is not None:
         common |= {"bias": bias.name, "bias_scale": bias.scale, "bias_shape": bias.parameter_shape}
     if images > 1:
-        patches = unfold(image, kernel, stride, dilation, space, arguments["groups"])
-        patches = patches.unflatten(0, (use.batch, images)).flatten(1, 2)
+        patches = windows.patches(image).unflatten(0, (use.batch, images)).flatten(1, 2)
         return [OuterBlock(weight.name, weight.parameter_shape, delta, patches, **common)]
-    geometry = {"kernel": kernel, "stride": stride, "dilation": dilation, "space": space}
-    return [ConvBlock(weight.name, weight.parameter_shape, delta, image, **common, **geometry)]
+    return [ConvBlock(weight.name, weight.parameter_shape, delta, image, windows=windows, **common)]
 
 
-def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[int]:
-    """Amounts for ``F.pad``: last axis first, low end before high end."""
-    if padding == "valid":
-        padding = 0
+def _before(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """Zeros in front of the image along each axis."""
     if padding == "same":
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        sides = [(total // 2, total - total // 2) for total in totals]
-    else:
-        sides = [(p, p) for p in _tuple(padding, len(kernel))]
-    return [amount for side in reversed(sides) for amount in side]
+        return tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
+    return _tuple(0 if padding == "valid" else padding, len(kernel))
 
 
 def _build_transposed(use: Use, kept: Tensor) -> list[Role]:
@@ -124,14 +116,8 @@ def _build_transposed(use: Use, kept: Tensor) -> list[Role]:
     source = arguments["input"]
     space = tuple(source.shape[2:])
     batch, cotangents, images = kept.shape[:3]
-    image = kept.flatten(0, 2)
-    padding = _tuple(arguments["padding"], axes)
-    # Output positions that no kernel offset reaches lie beyond the last window: pad only as far as the windows go.
-    needed = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(space, stride, dilation, kernel, strict=True)]
-    have = image.shape[2:]
-    sides = [(p, max(0, n - h - p)) for p, n, h in zip(padding, needed, have, strict=True)]
-    image = F.pad(image, [amount for side in reversed(sides) for amount in side])
-    delta = unfold(image, kernel, stride, dilation, space, groups)
+    windows = Windows(kernel, stride, dilation, _tuple(arguments["padding"], axes), space)
+    delta = windows.patches(kept.flatten(0, 2))
     delta = delta.unflatten(0, (batch, cotangents, images)).flatten(2, 3)
     inputs = source.unflatten(0, (batch, images)).flatten(3).transpose(2, 3).flatten(1, 2)
     outer = OuterBlock(

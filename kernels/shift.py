@@ -1,10 +1,9 @@
 r"""Patch Gram of a convolution from a shifted pixel Gram.
 
 Two patches at output positions t and s share the sum
-:math:`a_t \cdot a_s = \sum_u \langle x_{rt+du}, x'_{rs+du} \rangle` over kernel offsets u, stride r and
-dilation d: the pixel
-Gram is formed once and its diagonals are added, instead of multiplying unfolded patches that repeat every
-pixel |u| times.
+:math:`a_t \cdot a_s = \sum_u \langle x_{rt+du-p}, x'_{rs+du-p} \rangle` over kernel offsets u, with stride r,
+dilation d and p zeros before the image: the pixel Gram is formed once and its diagonals are added, instead of
+multiplying unfolded patches that repeat every pixel |u| times. The zeros around the image never enter.
 Only pixels of equal residue modulo the stride ever meet, so a stride splits the Gram into prod(r) small ones. The sum
 over offsets is separable and runs one axis at a time.
 """
@@ -12,27 +11,23 @@ over offsets is separable and runs one axis at a time.
 from __future__ import annotations
 
 from itertools import product as combinations
-from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from kernels.precision import product
-
-if TYPE_CHECKING:
-    from kernels.factors import Geometry
+from kernels.windows import Windows
 
 
-def patch_gram(left: Tensor, right: Tensor, geometry: Geometry) -> Float[Tensor, "nt ms"]:
+def patch_gram(left: Tensor, right: Tensor, windows: Windows) -> Float[Tensor, "nt ms"]:
     """Inner products of all patches of two sets of padded images.
 
     Parameters
     ----------
     left, right : Tensor, shapes (n, C, *extent), (m, C, *extent)
-        Padded images; one channel group.
-    geometry : Geometry
-        Kernel, stride, dilation and number of windows per axis.
+        Images, without the zeros around them; one channel group.
+    windows : Windows
+        Which pixels each output position reads.
 
     Returns
     -------
@@ -40,26 +35,28 @@ def patch_gram(left: Tensor, right: Tensor, geometry: Geometry) -> Float[Tensor,
         Positions in row-major order within each image.
     """
     total: Tensor | None = None
-    for residue in combinations(*(range(r) for r in geometry.stride)):
-        shifts = [
-            [(d * u - rho) // r for u in range(k) if (d * u) % r == rho]
-            for k, r, d, rho in zip(geometry.kernel, geometry.stride, geometry.dilation, residue, strict=True)
+    axes = len(windows.space)
+    for residue in combinations(*(range(r) for r in windows.stride)):
+        # Pixel r t + d u - p is number t + q of its residue: q is the shift of offset u.
+        starts = [
+            [(d * u - p) // r for u in range(k) if (d * u - p) % r == rho]
+            for k, r, d, p, rho in zip(
+                windows.kernel, windows.stride, windows.dilation, windows.before, residue, strict=True
+            )
         ]
-        if not all(shifts):
+        if not all(starts):
             continue
-        window = (
+        same = (
             slice(None),
             slice(None),
-            *(slice(rho, None, r) for rho, r in zip(residue, geometry.stride, strict=True)),
+            *(slice(rho, None, r) for rho, r in zip(residue, windows.stride, strict=True)),
         )
-        part = _pixel_gram(left[window], right[window])
-        axes = len(geometry.space)
-        for axis, (offsets, extent) in enumerate(zip(shifts, geometry.space, strict=True)):
-            part = _add_diagonals(part, 1 + axis, 2 + axes + axis, offsets, extent)
+        part = _pixel_gram(left[same], right[same])
+        for axis, (shifts, extent) in enumerate(zip(starts, windows.space, strict=True)):
+            part = _add_diagonals(part, 1 + axis, 2 + axes + axis, shifts, extent)
         total = part if total is None else total.add_(part)
     assert total is not None
-    positions = torch.Size(geometry.space).numel()
-    return total.reshape(left.shape[0] * positions, right.shape[0] * positions)
+    return total.reshape(left.shape[0] * windows.positions, right.shape[0] * windows.positions)
 
 
 def _pixel_gram(left: Tensor, right: Tensor) -> Tensor:
@@ -69,12 +66,18 @@ def _pixel_gram(left: Tensor, right: Tensor) -> Tensor:
     return gram.view(left.shape[0], *left.shape[2:], right.shape[0], *right.shape[2:])
 
 
-def _add_diagonals(gram: Tensor, first: int, second: int, offsets: list[int], extent: int) -> Tensor:
-    """Sum over offsets of the windows that start there on both axes."""
-    windows = [gram.narrow(first, u, extent).narrow(second, u, extent) for u in offsets]
-    if len(windows) == 1:
-        return windows[0]
-    total = windows[0] + windows[1]
-    for window in windows[2:]:
-        total += window
+def _add_diagonals(gram: Tensor, first: int, second: int, shifts: list[int], extent: int) -> Tensor:
+    """Sum over shifts of the Gram moved by each along both axes; pixels outside the image are zero."""
+    pixels = gram.shape[first]
+    if shifts == [0] and extent == pixels:
+        return gram
+    shape = list(gram.shape)
+    shape[first] = shape[second] = extent
+    total = gram.new_zeros(shape)
+    for shift in shifts:
+        start, stop = max(0, -shift), min(extent, pixels - shift)
+        if start < stop:
+            length = stop - start
+            moved = gram.narrow(first, start + shift, length).narrow(second, start + shift, length)
+            total.narrow(first, start, length).narrow(second, start, length).add_(moved)
     return total

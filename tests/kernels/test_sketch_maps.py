@@ -11,6 +11,7 @@ from kernels.countsketch import CountSketch
 from kernels.rademacher import Rademacher
 from kernels.sketch import Sketch
 from kernels.tensorsketch import TensorSketch
+from kernels.windows import Windows
 
 KINDS: list[type[Sketch]] = [TensorSketch, CountSketch, Rademacher]
 MASK = (1 << 64) - 1
@@ -51,7 +52,7 @@ def blocks() -> dict[str, OuterBlock | TokenBlock | VectorBlock | TiedBlock]:
         ),  # fmt: skip
         "convolution": ConvBlock(
             "w", torch.Size((4, 2, 3, 3)), normal(3, 2, 4, 4), normal(3, 2, 5, 5),
-            kernel=(3, 3), stride=(2, 2), dilation=(1, 1), space=(2, 2),
+            windows=Windows((3, 3), (2, 2), (1, 1), (0, 0), (2, 2)),
         ),  # fmt: skip
         "token": token,
         "vector": VectorBlock("g", torch.Size((9,)), normal(3, 2, 9)),

@@ -1,0 +1,97 @@
+r"""Windows of a convolution: which pixels each output position reads.
+
+The patch of output position :math:`t` holds, for every kernel offset :math:`u`, the pixel
+:math:`r t + d u - p` for stride r, dilation d and p zeros before the image, axis by axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Geometry of a convolution, one entry per spatial axis.
+
+    Attributes
+    ----------
+    kernel, stride, dilation : tuple of int
+        As in the convolution.
+    before : tuple of int
+        Zeros in front of the image; those behind it follow from the number of windows.
+    space : tuple of int
+        Number of windows, that is the output's extent; positions are in row-major order.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    space: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """Output positions T."""
+        return torch.Size(self.space).numel()
+
+    def patches(self, images: Float[Tensor, "n c *extent"]) -> Float[Tensor, "n t i"]:
+        """Unfold whole patches, (n, T, C * prod(kernel)), ordered (channel, kernel offset) as a weight.
+
+        The result is a transposed view, since runs of neighbouring positions are copied several times faster than
+        patches.
+        """
+        padded = self._padded(images)
+        steps = padded.stride()
+        windows = padded.as_strided(
+            (*padded.shape[:2], *self.kernel, *self.space),
+            (
+                *steps[:2],
+                *(s * d for s, d in zip(steps[2:], self.dilation, strict=True)),
+                *(s * r for s, r in zip(steps[2:], self.stride, strict=True)),
+            ),
+            padded.storage_offset(),
+        )
+        return windows.reshape(len(images), -1, self.positions).transpose(1, 2)
+
+    def bands(self, images: Float[Tensor, "n c *extent"]) -> list[Float[Tensor, "n t j"]]:
+        """Patches cut by their offset along the first axis, each (n, T, C * prod(kernel[1:])).
+
+        Rows of equal residue modulo the stride lie one after another, so a step along the first axis is a shift within
+        the same memory: only the other axes are unfolded, and a k x k patch costs k copies of its pixel, not k * k.
+        """
+        padded = self._padded(images)
+        steps, stride = padded.stride(), self.stride[0]
+        offsets = [self.dilation[0] * u for u in range(self.kernel[0])]
+        rest = torch.Size(self.space[1:]).numel()
+        unfolded: dict[int, Tensor] = {}
+        for offset in reversed(offsets):  # the last offset of a residue reaches farthest
+            residue = offset % stride
+            if residue not in unfolded:
+                rows = offset // stride + self.space[0]
+                unfolded[residue] = padded.as_strided(
+                    (*padded.shape[:2], *self.kernel[1:], rows, *self.space[1:]),
+                    (
+                        *steps[:2],
+                        *(s * d for s, d in zip(steps[3:], self.dilation[1:], strict=True)),
+                        steps[2] * stride,
+                        *(s * r for s, r in zip(steps[3:], self.stride[1:], strict=True)),
+                    ),
+                    padded.storage_offset() + residue * steps[2],
+                ).reshape(len(images), -1, rows * rest)
+        starts = [(offset % stride, offset // stride * rest) for offset in offsets]
+        return [unfolded[residue].narrow(2, start, self.positions).transpose(1, 2) for residue, start in starts]
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """Pad with zeros, or crop, to exactly what the windows read."""
+        sides = []
+        axes = zip(self.kernel, self.stride, self.dilation, self.before, self.space, images.shape[2:], strict=True)
+        for kernel, stride, dilation, before, space, extent in axes:
+            read = (space - 1) * stride + dilation * (kernel - 1) + 1
+            sides.append((before, read - before - extent))
+        amounts = [amount for side in reversed(sides) for amount in side]
+        return F.pad(images, amounts) if any(amounts) else images
