@@ -267,10 +267,10 @@ def _fingerprint(
 
 def duplicates(job: Job) -> dict[str, int]:
     """Numbers of repeated training samples and of test samples that occur in training."""
-    train = Counter(job.columns.hashes())
+    train = Counter(job.columns.hashes)
     found = {"train_duplicates": sum(train.values()) - len(train)}
     if not job.square:
-        found["test_in_train"] = sum(one in train for one in job.rows.hashes())
+        found["test_in_train"] = sum(one in train for one in job.rows.hashes)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -84,6 +85,7 @@ class Samples:
         """Return up to ``count`` samples from the beginning."""
         return next(self.batches(0, self.count, count, device, dtype))[1]
 
+    @cached_property
     def hashes(self) -> list[bytes]:
         """One digest per sample of its inputs."""
         found = []
@@ -100,7 +102,7 @@ class Samples:
     def digest(self) -> str:
         """Digest of all inputs in order, and of the labels."""
         total = hashlib.blake2b(digest_size=8)
-        for one in self.hashes():
+        for one in self.hashes:
             total.update(one)
         if self.labels is not None:
             total.update(_bytes_view(self.labels).tobytes())
