@@ -256,8 +256,7 @@ class Factors(Operand):
                     torch.bmm(delta.transpose(1, 2), inputs, out=made[i : i + chunk])
                 yield made.view(self.samples, cotangents, -1)
         if self.bias is not None:
-            summed = _sum_segments(self.delta.transpose(1, 2).flatten(2), self.extents, 0)
-            yield summed * self.bias
+            yield _padded(self.delta.transpose(1, 2).flatten(2), self.extents).sum(1) * self.bias
 
     def _bands(self) -> list[Float[Tensor, "n t g j"]]:
         """Pad the inputs to the longest sample; those of a convolution come in bands."""
