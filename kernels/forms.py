@@ -97,7 +97,8 @@ def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand
 def _flat_gradient(block: Block) -> torch.Tensor:
     if isinstance(block, VectorBlock):
         return block.values
-    return torch.cat([value.flatten(2) for value in block.gradients().values()], 2)
+    parts = [value.flatten(2) for value in block.gradients().values()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _options(block: Block, r: int, full: bool, width: int) -> list[LayerForm]:

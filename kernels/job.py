@@ -237,12 +237,12 @@ def _warn_softmax(logits: Tensor) -> None:
 
 def weights_digest(model: nn.Module) -> str:
     """Digest of all parameters (with their ``requires_grad``) and buffers."""
-    weights = hashlib.blake2b(digest_size=8)
+    weights = hashlib.sha256()  # in hardware on most machines: twice as fast as BLAKE2
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return weights.hexdigest()
+    return weights.hexdigest()[:16]
 
 
 def _fingerprint(
