@@ -83,7 +83,7 @@ def test_a_small_budget_splits_classes_then_rows() -> None:
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 16)
     whole = kernel_matrix(model, inputs, precision="float64")
     seen = set()
-    for budget in ("140KB", "200KB", "900KB"):
+    for budget in ("110KB", "200KB", "900KB"):
         found = kernel_matrix(model, inputs, precision="float64", memory=budget)
         plan = found.metadata["plan"]
         seen.add((plan.class_chunks > 1, plan.row_block < 16))
