@@ -90,10 +90,14 @@ class OuterBlock:
 
     def outer(self) -> Float[Tensor, "b r g o i"]:
         """Materialise the weight gradient per group, shape (B, R, g, O, I)."""
-        batch, cotangents, positions, _ = self.delta.shape
+        return self._outer(self.a)
+
+    def _outer(self, inputs: Float[Tensor, "b t j"]) -> Float[Tensor, "b r g o i"]:
+        """Sum over positions of the outer products of the output gradients and these inputs."""
+        cotangents = self.delta.shape[1]
         delta = self.delta.unflatten(3, (self.groups, -1)).permute(0, 3, 1, 4, 2).flatten(2, 3)
-        a = self.a.unflatten(2, (self.groups, -1)).transpose(1, 2)
-        return torch.matmul(delta, a).unflatten(2, (cotangents, -1)).transpose(1, 2)
+        inputs = inputs.unflatten(2, (self.groups, -1)).transpose(1, 2)
+        return torch.matmul(delta, inputs).unflatten(2, (cotangents, -1)).transpose(1, 2)
 
     def bias_vector(self) -> Float[Tensor, "b r o"]:
         """Gradient of the bias, shape (B, R, g * O)."""
@@ -135,11 +139,9 @@ class ConvBlock(OuterBlock):
 
     def outer(self) -> Float[Tensor, "b r g o i"]:
         """Materialise the weight gradient per group, shape (B, R, g, O, I), without unfolding whole patches."""
-        cotangents, channels = self.delta.shape[1], self.inputs.shape[1] // self.groups
-        delta = self.delta.unflatten(3, (self.groups, -1)).permute(0, 3, 1, 4, 2).flatten(2, 3)
-        bands = [band.unflatten(2, (self.groups, -1)).transpose(1, 2) for band in self.windows.bands(self.inputs)]
-        parts = [torch.matmul(delta, band).unflatten(3, (channels, -1)) for band in bands]
-        return torch.stack(parts, 4).flatten(3).unflatten(2, (cotangents, -1)).transpose(1, 2)
+        channels = self.inputs.shape[1] // self.groups
+        parts = [self._outer(band).unflatten(4, (channels, -1)) for band in self.windows.bands(self.inputs)]
+        return torch.stack(parts, 5).flatten(4)
 
 
 @dataclass

@@ -220,6 +220,11 @@ class Factors(Operand):
         for ours, theirs in zip(self.columns(scratch, step), other.columns(scratch, step), strict=True):
             Dense(ours).accumulate(Dense(theirs), out, full, False, scratch)
 
+    @property
+    def _band_count(self) -> int:
+        """Bands in which the inputs come."""
+        return 1 if self.windows is None else self.windows.kernel[0]
+
     def _band_fan(self) -> int:
         """Count the inputs per position, group and band."""
         if self.windows is None:
@@ -239,12 +244,11 @@ class Factors(Operand):
         """
         _, groups, cotangents, width = self.delta.shape
         step, fan = step or self._column_step(scratch), self._band_fan()
-        band_count = 1 if self.windows is None else self.windows.kernel[0]
         unfolded = self.delta.element_size() * max(1, self.extents.longest) * fan * groups
         chunk = min(self.samples, max(1, int(scratch / 2 / unfolded)))
         whole = self._bands() if chunk == self.samples else None
         memory = self.delta.new_empty(self.samples * cotangents * min(step, width) * fan)
-        for group, band in combinations(range(groups), range(band_count)):
+        for group, band in combinations(range(groups), range(self._band_count)):
             for start in range(0, width, step):
                 rows = slice(start, min(start + step, width))
                 shape = (self.samples, cotangents * (rows.stop - start), fan)
@@ -267,7 +271,7 @@ class Factors(Operand):
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""
         _, groups, cotangents, width = self.delta.shape
-        longest, fan = self.extents.longest, self._band_fan() * (1 if self.windows is None else self.windows.kernel[0])
+        longest, fan = self.extents.longest, self._band_fan() * self._band_count
         chosen = self
         if self.delta.dtype == torch.bfloat16:
             chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())

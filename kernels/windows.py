@@ -6,7 +6,7 @@ The patch of output position :math:`t` holds, for every kernel offset :math:`u`,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -64,34 +64,29 @@ class Windows:
         Rows of equal residue modulo the stride lie one after another, so a step along the first axis is a shift within
         the same memory: only the other axes are unfolded, and a k x k patch costs k copies of its pixel, not k * k.
         """
-        padded = self._padded(images)
-        steps, stride = padded.stride(), self.stride[0]
+        padded, stride = self._padded(images), self.stride[0]
         offsets = [self.dilation[0] * u for u in range(self.kernel[0])]
         rest = torch.Size(self.space[1:]).numel()
         unfolded: dict[int, Tensor] = {}
         for offset in reversed(offsets):  # the last offset of a residue reaches farthest
             residue = offset % stride
             if residue not in unfolded:
-                rows = offset // stride + self.space[0]
-                unfolded[residue] = padded.as_strided(
-                    (*padded.shape[:2], *self.kernel[1:], rows, *self.space[1:]),
-                    (
-                        *steps[:2],
-                        *(s * d for s, d in zip(steps[3:], self.dilation[1:], strict=True)),
-                        steps[2] * stride,
-                        *(s * r for s, r in zip(steps[3:], self.stride[1:], strict=True)),
-                    ),
-                    padded.storage_offset() + residue * steps[2],
-                ).reshape(len(images), -1, rows * rest)
+                rows = replace(
+                    self,
+                    kernel=(1, *self.kernel[1:]),
+                    before=(0,) * len(self.before),
+                    space=(offset // stride + self.space[0], *self.space[1:]),
+                )
+                unfolded[residue] = rows.patches(padded[:, :, residue:])
         starts = [(offset % stride, offset // stride * rest) for offset in offsets]
-        return [unfolded[residue].narrow(2, start, self.positions).transpose(1, 2) for residue, start in starts]
+        return [unfolded[residue][:, start : start + self.positions] for residue, start in starts]
 
     def _padded(self, images: Tensor) -> Tensor:
-        """Pad with zeros, or crop, to exactly what the windows read."""
+        """Pad with zeros as far as the windows read."""
         sides = []
         axes = zip(self.kernel, self.stride, self.dilation, self.before, self.space, images.shape[2:], strict=True)
         for kernel, stride, dilation, before, space, extent in axes:
             read = (space - 1) * stride + dilation * (kernel - 1) + 1
-            sides.append((before, read - before - extent))
+            sides.append((before, max(0, read - before - extent)))
         amounts = [amount for side in reversed(sides) for amount in side]
         return F.pad(images, amounts) if any(amounts) else images
