@@ -79,6 +79,10 @@ def first(inputs: Inputs, n: int, dtype: torch.dtype | None = None) -> Inputs:
     return {key: value[:n] for key, value in inputs.items()}
 
 
+def count(inputs: Inputs) -> int:
+    return len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
+
+
 def call(model: nn.Module, inputs: Inputs) -> Tensor:
     output = model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
     return output if isinstance(output, Tensor) else output.logits
@@ -87,9 +91,9 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
 def gradient_rows(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     """(R, N, P): one backward per sample and cotangent; R = 1 for pntk, the number of classes for trntk."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    count = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
+    size = count(inputs)
     rows: Tensor | None = None
-    for i in range(count):
+    for i in range(size):
         one = inputs[i : i + 1] if isinstance(inputs, Tensor) else {k: v[i : i + 1] for k, v in inputs.items()}
         f = call(model, one)[0]
         values = [f.sum()] if kind == "pntk" else list(f)
@@ -97,7 +101,7 @@ def gradient_rows(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
             found = torch.autograd.grad(value, parameters, retain_graph=r + 1 < len(values))
             flat = torch.cat([g.reshape(-1) for g in found])
             if rows is None:
-                rows = flat.new_empty(len(values), count, len(flat))
+                rows = flat.new_empty(len(values), size, len(flat))
             rows[r, i] = flat
     assert rows is not None
     return rows

@@ -67,19 +67,21 @@ def scalar_outputs(kind: str, model: nn.Module, inputs: Inputs, gradients: Calla
 def torch_func(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     """torch.func: vmap(grad) in chunks of 16 samples, contracted parameter by parameter."""
 
-    def gradients(one: nn.Module) -> Tensor:
-        parameters = {k: v.detach() for k, v in one.named_parameters()}
-        buffers = dict(one.named_buffers())
+    return scalar_outputs(kind, model, inputs, lambda one: functional_gradients(one, inputs))
 
-        def scalar(p: dict[str, Tensor], x: Inputs) -> Tensor:
-            batch = x[None] if isinstance(x, Tensor) else {k: v[None] for k, v in x.items()}
-            args, kwargs = ((batch,), {}) if isinstance(batch, Tensor) else ((), batch)
-            return functional_call(one, (p, buffers), args, kwargs)[0, 0]
 
-        found = vmap(grad(scalar), in_dims=(None, 0), chunk_size=16)(parameters, inputs)
-        return torch.cat([g.flatten(1) for g in found.values()], 1)
+def functional_gradients(model: nn.Module, inputs: Inputs) -> Tensor:
+    """(N, P) gradients of the model's first output."""
+    parameters = {k: v.detach() for k, v in model.named_parameters()}
+    buffers = dict(model.named_buffers())
 
-    return scalar_outputs(kind, model, inputs, gradients)
+    def scalar(p: dict[str, Tensor], x: Inputs) -> Tensor:
+        batch = x[None] if isinstance(x, Tensor) else {k: v[None] for k, v in x.items()}
+        args, kwargs = ((batch,), {}) if isinstance(batch, Tensor) else ((), batch)
+        return functional_call(model, (p, buffers), args, kwargs)[0, 0]
+
+    found = vmap(grad(scalar), in_dims=(None, 0), chunk_size=16)(parameters, inputs)
+    return torch.cat([g.flatten(1) for g in found.values()], 1)
 
 
 def opacus(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:

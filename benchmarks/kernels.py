@@ -13,13 +13,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 THREADS = 2
+LIMIT = 400  # seconds that one cell may take
 KINDS = ("pntk", "trntk")
 IMPORTS = {
     "ours": ["kernels.gram"],
@@ -57,36 +61,38 @@ def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[st
     model, inputs = kernel_cells.build(suite, samples)
     function = kernel_engines.ENGINES[engine]
     function(model, kernel_cells.first(inputs, 2), kind)  # first-call costs are not the kernel's
-    reset_peak()
-    before, start = resident("VmRSS"), time.perf_counter()
-    found = function(model, inputs, kind)
-    seconds, peak = time.perf_counter() - start, resident("VmHWM") - before
-    if isinstance(inputs, torch.Tensor):
-        count = len(inputs)
-    else:
-        count = len(inputs["input_ids"])
+    found, cost = measured(lambda: function(model, inputs, kind))
+    count = kernel_cells.count(inputs)
     if found.shape != (count, count):
         raise RuntimeError(f"result has shape {tuple(found.shape)}")
     found = found.detach().clone()
     expected = kernel_cells.truth(model, inputs, kind)
-    return {
-        "seconds": seconds,
-        "peak_mb": peak / 2**20,
+    return cost | {
         "error": kernel_cells.largest_error(found, expected),
         "version": kernel_engines.version(engine),
         "n": count,
     }
 
 
-def run_process(python: str, suite: str, kind: str, engine: str, samples: int | None) -> dict[str, object]:
-    cell = f"{suite}:{kind}:{engine}"
-    command = [python, "-m", "benchmarks.kernels", "--cell", cell]
+def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, object]]:
+    """What the work gives, its seconds, and its peak memory above what the process held."""
+    reset_peak()
+    before, start = resident("VmRSS"), time.perf_counter()
+    found = work()
+    seconds, peak = time.perf_counter() - start, resident("VmHWM") - before
+    return found, {"seconds": seconds, "peak_mb": peak / 2**20}
+
+
+def run_process(python: str, module: str, arguments: list[str], samples: int | None) -> dict[str, Any]:
+    """What one cell printed, run in a process of its own."""
+    command = [python, "-m", module, *arguments]
     if samples:
         command += ["--samples", str(samples)]
-    environment = {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
-    import os
-
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=1800)
+    environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"no result in {LIMIT} s"}
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -131,7 +137,10 @@ def main() -> None:
         parser.error("choose --cell or --all")
     for suite in options.suites:
         for kind in options.kinds:
-            rows = {e: run_process(options.python, suite, kind, e, options.samples) for e in options.engines}
+            rows = {}
+            for engine in options.engines:
+                arguments = ["--cell", f"{suite}:{kind}:{engine}"]
+                rows[engine] = run_process(options.python, "benchmarks.kernels", arguments, options.samples)
             print(table(suite, kind, rows, SUITES[suite].about), flush=True)
 
 

@@ -1,8 +1,7 @@
 """Exact kernels of trained networks, usable on any ``torch.nn.Module``.
 
-Names are imported on first use (PEP 562): another library that merely probes for a package called ``kernels``
-pays nothing
-and cannot start an import cycle.
+Names are imported on first use (PEP 562): another library that merely probes for a package called ``kernels`` pays
+nothing and cannot start an import cycle.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ _PLACES = {
     "layer_features": "kernels.feature_kernels",
     "layer_jacobians": "kernels.jacobians",
     "fisher_blocks": "kernels.jacobians",
+    "autograd_kernel": "kernels.jacobians",
     "fit_ekfac": "kernels.influence",
     "influence_scores": "kernels.influence",
     "kernel_spectrum": "kernels.diagnostics",

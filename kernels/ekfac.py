@@ -20,8 +20,8 @@ from torch import Tensor
 
 from kernels.blocks import Block
 from kernels.counter_hash import stream_key, words
+from kernels.ekfac_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 from kernels.factor_stream import FactorBatch
-from kernels.fisher_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 
 CHUNK_BYTES = 256 * 2**20
 """Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
