@@ -7,6 +7,7 @@ concatenation (arXiv:2305.14585, "projected" kernels).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from kernels.countsketch import CountSketch
 from kernels.feature_kernels import conjugate_source, embedding_source
 from kernels.job import weights_digest
 from kernels.model_checks import check_model, evaluation_mode
+from kernels.outputs import cotangent_rows
 from kernels.precision import precision_named
 from kernels.rademacher import Rademacher
 from kernels.result import normalise
@@ -34,6 +36,7 @@ from kernels.tensorsketch import TensorSketch
 from kernels.tile_store import FileTileStore, TileStore, create_arrays, load_finished, map_arrays, stored_plan
 
 SKETCHES: dict[str, type[Sketch]] = {one.kind: one for one in (TensorSketch, CountSketch, Rademacher)}
+Scalar = Callable[[Tensor, Tensor | None], Tensor]
 COTANGENTS = {"pntk": "sum", "trntk": "class", "entk": "class", "loss_gradient": "loss", "log_odds": "log_odds"}
 KINDS = (*COTANGENTS, "conjugate", "embedding")
 NAME = "features"
@@ -104,7 +107,7 @@ def kernel_features(
     model: nn.Module,
     data: Any,
     *,
-    kind: str = "pntk",
+    kind: str | Scalar = "pntk",
     sketch: str | None = "tensorsketch",
     dim: int | None = None,
     seed: int = 0,
@@ -128,9 +131,10 @@ def kernel_features(
         In evaluation mode, on the device to use.
     data : Tensor, mapping of tensors, or DataLoader
         As for :func:`kernels.kernel_matrix`.
-    kind : {"pntk", "trntk", "entk", "loss_gradient", "log_odds", "conjugate", "embedding"}
+    kind : {"pntk", "trntk", "entk", "loss_gradient", "log_odds", "conjugate", "embedding"} or callable
         Gradient of which output; ``log_odds`` is that of log p_y/(1 - p_y) (TRAK, arXiv:2303.14186). The last two
-        are not gradients and need no sketch.
+        are not gradients and need no sketch. A callable maps (logits, labels) to one scalar per sample, (n,), or
+        several, (n, r), whose gradients are taken.
     sketch : {"tensorsketch", "countsketch", "rademacher", None}
         None keeps whole gradients: exact, P numbers per sample and cotangent.
     dim : int, optional
@@ -153,8 +157,8 @@ def kernel_features(
         For an unknown kind or sketch, ``dim`` below 1 or above the number of parameters, or an ``out`` of other
         weights, data or settings.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
+    if not callable(kind) and kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}, or a callable")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     chosen = _sketch(kind, sketch, dim, seed)
@@ -173,10 +177,12 @@ def kernel_features(
                 source = embedding_source(own, probe, layers, output)
             else:
                 capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
-                source = GradientSource(capture, COTANGENTS[kind], split_bias=layerwise)
+                cotangent = kind if callable(kind) else COTANGENTS[kind]
+                source = GradientSource(capture, cotangent, split_bias=layerwise)
                 _check_dim(chosen, sum(p.numel() for p in capture.parameters.values()))
             maker = _Maker(source, chosen, layerwise)
-            first = maker(source.blocks(probe, known, None)[1])
+            logits, blocks = source.blocks(probe, known, None)
+            first = maker(blocks)
             cotangents = first[NAME].shape[1]
             about = _about(chosen, kind, precision, layers, weights_digest(own), cotangents)
             shapes: dict[str, tuple[int, ...]] = {
@@ -187,12 +193,13 @@ def kernel_features(
                 _fill(store, maker, samples, device, batch_size, cotangents)
                 arrays = store.arrays
             else:
-                arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, cotangents)
+                pulled = _rows_digest(logits, known, kind) if callable(kind) else {}
+                arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, pulled, cotangents)
     return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays)
 
 
-def _sketch(kind: str, name: str | None, dim: int | None, seed: int) -> Sketch | None:
-    if kind not in COTANGENTS or name is None:
+def _sketch(kind: str | Scalar, name: str | None, dim: int | None, seed: int) -> Sketch | None:
+    if kind in ("conjugate", "embedding") or name is None:
         if dim is not None:
             raise ValueError(f"dim={dim} has no meaning for {kind} features without a sketch")
         return None
@@ -255,9 +262,10 @@ def _in_file(
     device: torch.device,
     size: int,
     about: dict[str, str],
+    pulled: dict[str, str],
     cotangents: int,
 ) -> dict[str, Tensor]:
-    fingerprint = {"features": about, "data": samples.digest(), "parts": sorted(set(shapes) - {NAME})}
+    fingerprint = {"features": about, "data": samples.digest(), "parts": sorted(set(shapes) - {NAME})} | pulled
     found = load_finished(out, fingerprint)
     if found is not None:
         return found[0]
@@ -278,11 +286,18 @@ def _in_file(
     return map_arrays(out)
 
 
+def _rows_digest(logits: Tensor, labels: Tensor | None, scalar: Scalar) -> dict[str, str]:
+    """Tell callables apart by what they pull back, since two may share a name."""
+    rows = cotangent_rows(logits, labels, scalar).detach().cpu().contiguous()
+    return {"cotangent": hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]}
+
+
 def _about(
-    sketch: Sketch | None, kind: str, precision: str, layers: Any, weights: str, cotangents: int
+    sketch: Sketch | None, kind: str | Scalar, precision: str, layers: Any, weights: str, cotangents: int
 ) -> dict[str, str]:
     chosen = layers if isinstance(layers, str) else repr(layers)
-    fixed = {"kind": kind, "precision": precision, "layers": chosen, "weights": weights}
+    named = f"callable {getattr(kind, '__qualname__', type(kind).__qualname__)}" if callable(kind) else kind
+    fixed = {"kind": named, "precision": precision, "layers": chosen, "weights": weights}
     if sketch is None:
         return fixed | {"sketch": "none", "expected_error": "0"}
     return fixed | sketch.description | {"expected_error": f"{sketch.expected_error(cotangents):.3g}"}

@@ -40,6 +40,30 @@ def test_features_are_the_sketch_of_the_explicit_jacobian(case: Case) -> None:
     assert found.cotangents == case.classes
 
 
+def test_a_callable_names_the_scalar_that_is_differentiated(tmp_path) -> None:
+    model, inputs, labels = make(BY_NAME["conv2d"])
+    common = {"labels": labels, "dim": 20, "precision": "float64"}
+
+    def cross_entropy(logits, y):
+        return nn.functional.cross_entropy(logits, y, reduction="none")
+
+    expected = kernel_features(model, inputs, kind="loss_gradient", **common)
+    found = kernel_features(model, inputs, kind=cross_entropy, out=tmp_path / "f.safetensors", **common)
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-10, atol=1e-12)
+    each = kernel_features(model, inputs, kind=lambda logits, y: logits.square(), **common)
+    assert each.cotangents == BY_NAME["conv2d"].classes
+    with pytest.raises(ValueError, match="different maps"):
+        expected.gram(found)
+
+    first = cross_entropy
+
+    def cross_entropy(logits, y):
+        return 2.0 * first(logits, y)
+
+    with pytest.raises(ValueError, match="cotangent"):
+        kernel_features(model, inputs, kind=cross_entropy, out=tmp_path / "f.safetensors", **common)
+
+
 @pytest.mark.parametrize("sketch", list(SKETCHES))
 @pytest.mark.parametrize("name", ["tied_language_model", "conv2d"])
 def test_every_sketch_in_every_kind(name: str, sketch: str) -> None:
