@@ -4,7 +4,8 @@
 
 Prints one JSON line: seconds, TFLOP/s of the planned arithmetic, the ceiling of a large matrix product in the same
 precision measured in the same call, peak memory, and the largest entry error against float64 on a sub-block, in units
-of sqrt(K_ii K_jj). Images: uint8 (N, 3, 32, 32) in an .npy file; without one, smooth random images. The same code runs
+of sqrt(K_ii K_jj). Images: uint8 (N, 3, 32, 32) in an .npy file; without one, smooth random images. With their classes
+(and trained weights) it also tells the rank correlation of the kernel's surrogate with the network. The same code runs
 on a CPU at small N.
 """
 
@@ -133,6 +134,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         report["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     block = min(options.block, options.n)
     report |= largest_error(model, images[:block], result.matrix[:block, :block].float(), options.kind)
+    if options.labels:
+        from benchmarks.surrogate_tau import surrogate_tau
+
+        report |= surrogate_tau(model, images, np.load(options.labels)[: options.n], result.matrix)
     return report
 
 
@@ -144,6 +149,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--labels", type=Path, help="classes of the images, .npy: also fit a surrogate, for its tau")
     parser.add_argument("--no-max-pool", action="store_true")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--memory", help="budget, such as 60GiB")
