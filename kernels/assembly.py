@@ -121,10 +121,11 @@ class Assembly:
                 f"{name} samples {here.start} to {here.stop} use other parameters than the first samples did; pass "
                 "fallback=[...] with the layers that are not always used"
             )
-        for index, layer in enumerate(self.plan.layers):
-            kept = make_operand(blocks.pop(0), layer, self.precision.operands)
-            _check_operand(kept, layer.names[0], here, name)
-            pieces[index].append(kept)
+        with self.precision.contraction():  # gradients that are kept whole are formed here
+            for index, layer in enumerate(self.plan.layers):
+                kept = make_operand(blocks.pop(0), layer, self.precision.operands)
+                _check_operand(kept, layer.names[0], here, name)
+                pieces[index].append(kept)
 
     def _tile(
         self,

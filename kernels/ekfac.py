@@ -20,8 +20,9 @@ from torch import Tensor
 
 from kernels.blocks import Block
 from kernels.counter_hash import stream_key, words
-from kernels.ekfac_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 from kernels.factor_stream import FactorBatch
+from kernels.kronecker_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
+from kernels.precision import float32_products
 
 CHUNK_BYTES = 256 * 2**20
 """Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
@@ -68,6 +69,7 @@ class EKFAC:
             )
         return value
 
+    @float32_products()
     def whiten(self, block: Block) -> Float[Tensor, "b r d"]:
         """(F + damping)^(-1/2) times the gradients of a batch, in the block's eigenbasis.
 
@@ -86,6 +88,7 @@ class EKFAC:
         values = fisher.rotate(block)
         return (values * scale.to(values.dtype)).flatten(2)
 
+    @float32_products()
     def inverse_product(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """(F + damping)⁻¹ times vectors in parameter space.
 
@@ -134,6 +137,7 @@ class EKFAC:
         return cls(blocks, about["damping"], about["relative"], about["samples"])
 
 
+@float32_products()
 def accumulate_ekfac(
     batches: Callable[[], Iterator[FactorBatch]], *, damping: float = 0.1, relative: bool = True
 ) -> EKFAC:

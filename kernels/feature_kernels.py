@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size, call_logits
+from kernels.precision import float32_products
 from kernels.samples import Samples
 from kernels.sources import FeatureSource
 
@@ -270,7 +271,7 @@ def layer_features(
         samples = Samples(data, labels, "data")
         dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
         for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
-            with torch.no_grad(), watch_outputs(model, names) as caught:
+            with float32_products(), torch.no_grad(), watch_outputs(model, names) as caught:
                 logits = call_logits(model, inputs, output)
             size = rows.stop - rows.start
             features = {name: _per_sample(outputs[-1], size, name) for name, outputs in caught.items() if outputs}

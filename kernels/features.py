@@ -26,7 +26,7 @@ from kernels.feature_kernels import conjugate_source, embedding_source
 from kernels.job import weights_digest
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import cotangent_rows
-from kernels.precision import precision_named
+from kernels.precision import float32_products, precision_named
 from kernels.rademacher import Rademacher
 from kernels.result import normalise
 from kernels.samples import Samples
@@ -68,6 +68,7 @@ class KernelFeatures:
         """Return the number of samples."""
         return len(self.values)
 
+    @float32_products()
     def gram(self, rows: KernelFeatures | None = None, *, normalize: bool = True) -> Float[Tensor, "m n"]:
         """Kernel of these features, or ``rows`` x these.
 

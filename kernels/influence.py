@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
-from kernels.ekfac_blocks import block_key
 from kernels.factor_stream import FactorBatch, layer_factors
+from kernels.kronecker_blocks import block_key
 from kernels.outputs import Cotangent
 from kernels.plan import parse_memory
+from kernels.precision import float32_products
 from kernels.samples import Samples
 
 Fisher = Literal["sampled", "exact", "empirical"]
 
 
+@float32_products()
 def fit_ekfac(
     model: nn.Module,
     data: Any,
@@ -68,6 +70,7 @@ def fit_ekfac(
     return accumulate_ekfac(batches, damping=damping, relative=relative)
 
 
+@float32_products()
 def influence_scores(
     model: nn.Module,
     fisher: EKFAC,

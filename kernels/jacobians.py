@@ -17,7 +17,7 @@ from kernels.fallback import looped_gradients, vmapped_gradients
 from kernels.model_checks import check_model
 from kernels.outputs import Cotangent, call_logits, cotangent_rows
 from kernels.plan import parse_memory
-from kernels.precision import precision_named
+from kernels.precision import float32_products, precision_named
 from kernels.samples import Samples
 
 
@@ -37,6 +37,7 @@ class LayerBlock:
     is_kernel: bool
 
 
+@float32_products()
 def layer_jacobians(
     model: nn.Module,
     data: Any,
@@ -93,6 +94,7 @@ def _check_memory(blocks: Any, samples: int, memory: str | int | None, device: t
         )
 
 
+@float32_products()
 def fisher_blocks(
     model: nn.Module,
     data: Any,
@@ -137,6 +139,7 @@ def fisher_blocks(
     return found
 
 
+@float32_products()
 def autograd_kernel(
     model: nn.Module,
     data: Any,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -47,14 +48,14 @@ class Precision:
 
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
-        """No TF32 in forward and backward passes: units near zero would change sides."""
-        with _tf32(False):
+        """Forward and backward passes in their own type: with TF32, units near zero would change sides."""
+        with float32_products():
             yield
 
     @contextmanager
     def contraction(self) -> Iterator[None]:
         """TF32 in the contraction where it was asked for by name."""
-        with _tf32(self.tf32):
+        with float32_products(tf32=self.tf32):
             yield
 
 
@@ -95,11 +96,25 @@ def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Fl
 
 
 @contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+def float32_products(*, tf32: bool = False) -> Iterator[None]:
+    """Multiply float32 numbers as float32, or as TF32, whatever the process asked for; its settings are restored.
+
+    ``torch.set_float32_matmul_precision("medium")``, which training frameworks recommend, turns float32 products into
+    bfloat16 ones on CPUs that have them; autocast does so anywhere. The flags are those of single operations: reading
+    the older ones fails where the newer have been used.
+    """
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    cuda: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    cpu: tuple[Any, ...] = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    before = [flags.fp32_precision for flags in (*cuda, *cpu)]
     try:
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
-        yield
+        for flags in cuda:
+            flags.fp32_precision = "tf32" if tf32 else "ieee"
+        for flags in cpu:
+            flags.fp32_precision = "ieee"
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for flags, value in zip((*cuda, *cpu), before, strict=True):
+            flags.fp32_precision = value

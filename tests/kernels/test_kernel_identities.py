@@ -191,6 +191,3 @@ def test_precisions_are_recorded_and_close() -> None:
         found = kernel_matrix(model, inputs, precision=name)
         assert found.metadata["precision"] == name and found.matrix.dtype == torch.float32
         assert float((found.matrix.double() - exact.matrix).abs().max()) < tolerance
-    flags = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-    kernel_matrix(model, inputs, precision="tf32")
-    assert flags == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)

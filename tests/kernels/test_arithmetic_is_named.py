@@ -1,0 +1,65 @@
+"""Kernels multiply in the arithmetic that was named, whatever the process has been set to, and leave it as it was."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from kernels import fit_ekfac, influence_scores, kernel_features, kernel_matrix, layer_features, layer_jacobians
+
+
+def flags() -> list[str]:
+    cuda, cpu = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), torch.backends.mkldnn
+    return [one.fp32_precision for one in (*cuda, cpu.matmul, cpu.conv, cpu.rnn, torch.backends.cudnn.rnn)]
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The process's own settings come back after a test that changes them."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.backends.fp32_precision = "none"
+    torch.backends.cuda.matmul.fp32_precision = "none"
+    torch.set_float32_matmul_precision(before)
+
+
+def everything(precision: str = "float32") -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 64), nn.Tanh())
+    model = network.append(nn.Linear(64, 3)).eval()
+    x, y = torch.randn(16, 3, 8, 8), torch.arange(16) % 3
+    fisher = fit_ekfac(model, x)
+    features = kernel_features(model, x, sketch="tensorsketch", dim=64, precision=precision)
+    return [
+        kernel_matrix(model, x, kind="trntk", precision=precision).matrix,
+        kernel_matrix(model, x, kind="pntk", precision=precision, forms="feature").matrix,
+        kernel_matrix(model, x, kind="conjugate", precision=precision).matrix,
+        features.values,
+        features.gram(),
+        torch.cat([part.flatten() for part in layer_jacobians(model, x, precision=precision).values()]),
+        influence_scores(model, fisher, x, x[:4], labels=y, test_labels=y[:4]),
+        next(iter(layer_features(model, x))).features["3"],
+    ]
+
+
+MEDIUM = {"legacy": lambda: torch.set_float32_matmul_precision("medium")}
+MEDIUM["of operations"] = lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+MEDIUM["of the whole process"] = lambda: setattr(torch.backends, "fp32_precision", "bf16")
+
+
+@pytest.mark.parametrize("setting", [*MEDIUM, "autocast"])
+def test_settings_of_the_process_change_no_bit(setting: str, restored) -> None:
+    expected = everything()
+    if setting in MEDIUM:
+        MEDIUM[setting]()
+    before = flags()
+    with torch.autocast("cpu", torch.bfloat16) if setting == "autocast" else nullcontext():
+        found = everything()
+        everything("tf32")
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+    assert flags() == before
+    if setting == "legacy":
+        assert torch.get_float32_matmul_precision() == "medium"
