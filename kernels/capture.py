@@ -255,16 +255,16 @@ class Capture:
             self._reasons[name] = "no rule reproduces autograd"
 
     def _retrace(self, probe: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
-        """Trace again; where a guessed layout changes a shape in a way that this model cannot take, give it up."""
-        try:
-            return self._forward(probe)
-        except (RuntimeError, ValueError, IndexError):
-            guessed = [use for use in self._trace.uses if use.layout == "shared"]
-            names = {view.name for use in guessed for view in use.views.values()}
-            if not names:
-                raise
-            self._reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
-            return self._forward(probe)
+        """Trace again; parameters whose guessed layout gives a shape that this model cannot take are given up."""
+        while True:
+            try:
+                return self._forward(probe)
+            except (RuntimeError, ValueError, IndexError):
+                guessed = [use for use in self._trace.uses if use.layout == "shared"]
+                names = {view.name for use in guessed for view in use.views.values()}
+                if not names:
+                    raise
+                self._reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
 
     def _compare_outputs(self, probe: Inputs, together: Tensor) -> None:
         singles = [sample(probe, slice(i, i + 1)) for i in range(len(together))]

@@ -146,6 +146,20 @@ class FlattenedTokens(nn.Module):
         return self.head(torch.tanh(self.mix(x.reshape(n * t, d))).reshape(n, t, -1).mean(1))
 
 
+class Gated(nn.Module):
+    """A layer that sees only the tokens that open a gate, as a mixture's expert does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expert, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        h, open_gate = torch.zeros_like(rows), torch.nonzero(rows[:, 0] > 0).flatten()
+        h[open_gate] = torch.tanh(self.expert(rows[open_gate]))
+        return self.head(h.view_as(x).mean(1))
+
+
 class InPlace(nn.Module):
     """`relu_` and `+=` overwrite what layers saw."""
 
