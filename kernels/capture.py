@@ -7,21 +7,20 @@ One forward pass and one batched backward pass per cotangent give the per-layer 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kernels.blocks import Block, VectorBlock
 from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
 from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
 from kernels.pullback import OpenPass, Roles, pull
+from kernels.quiet import quiet
 from kernels.rules import RULES
 from kernels.trace import ForwardTrace, Use
 
@@ -306,23 +305,6 @@ def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[s
         if not any(name == entry or name.startswith(entry + ".") for name in known):
             raise ValueError(f"no parameter or module named {entry!r}; the model has {', '.join(list(known)[:8])}, ...")
     return lambda name: any(name == entry or name.startswith(entry + ".") for entry in entries)
-
-
-@contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """Freeze the parameters and switch off composite fast paths; restore both however the block ends."""
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        for p, _ in flags:
-            p.requires_grad_(False)
-        torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for p, flag in flags:
-            p.requires_grad_(flag)
 
 
 def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:

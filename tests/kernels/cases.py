@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations
 from tests.kernels.small_models import (
     Attention,
     BareParameters,
+    Checkpointed,
     FlattenedTokens,
     Gated,
     InPlace,
@@ -194,6 +195,7 @@ CASES: list[Case] = [
     Case("used_twice", UsedTwice, features(5), head="head"),
     Case("used_at_two_lengths", UsedAtTwoLengths, features(2, 4, 4), head="head"),
     Case("rows_picked_by_the_data", Gated, gated_tokens, head="head", fallback=("expert",)),
+    Case("checkpointed", Checkpointed, features(5), head="head"),
     Case("in_place", InPlace, features(5), head="head"),
     Case(
         "bare_parameters",
