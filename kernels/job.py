@@ -62,13 +62,13 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse values that no kernel knows."""
         if self.kind not in KINDS:
-            hint = "; the v1 names pNTK0 and pNTK are trntk here" if self.kind.lower().startswith("pntk") else ""
+            hint = "; the v1 names pNTK0 and pNTK are trntk here" if str(self.kind).lower().startswith("pntk") else ""
             raise ValueError(f"unknown kind {self.kind!r}: use one of {', '.join(KINDS)}{hint}")
         if self.zero_gradient not in ("error", "zero"):
             raise ValueError(f"zero_gradient={self.zero_gradient!r}: use 'error' or 'zero'")
         if self.normalize not in (True, False, "part"):
             raise ValueError(f"normalize={self.normalize!r}: use True, False or 'part'")
-        if isinstance(self.layerwise, str) and self.layerwise not in ("tensor", "module"):
+        if not isinstance(self.layerwise, Mapping) and self.layerwise not in (True, False, "tensor", "module"):
             raise ValueError(f"layerwise={self.layerwise!r}: use 'tensor', 'module' or a mapping of groups")
         forms = [self.forms] if isinstance(self.forms, str) else list((self.forms or {}).values())
         for form in forms:
@@ -209,6 +209,9 @@ def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
     if layerwise is False:
         return [None] * len(blocks)
     if isinstance(layerwise, Mapping):
+        for name in (one for names in layerwise.values() for one in names):
+            if not any(_within(own, name) for block in blocks for own in block.names):
+                raise ValueError(f"layerwise= names {name!r}, which is no parameter or module of this kernel")
         return [_member(block, layerwise) for block in blocks]
     if layerwise == "module":
         return [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
@@ -216,14 +219,14 @@ def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
 
 
 def _member(block: Block, groups: Mapping[str, Sequence[str]]) -> str | None:
-    found = [
-        group
-        for group, names in groups.items()
-        if any(block.names[0] == name or block.names[0].startswith(name + ".") for name in names)
-    ]
+    found = [group for group, names in groups.items() if any(_within(block.names[0], name) for name in names)]
     if len(found) > 1:
         raise ValueError(f"{block.names[0]} is in several groups of layerwise=: {', '.join(found)}")
     return found[0] if found else None
+
+
+def _within(parameter: str, name: str) -> bool:
+    return parameter == name or parameter.startswith(name + ".")
 
 
 def _warn_softmax(logits: Tensor) -> None:
