@@ -21,7 +21,7 @@ from torch import Tensor
 from kernels.blocks import Block
 from kernels.counter_hash import stream_key, words
 from kernels.factor_stream import FactorBatch
-from kernels.fisher_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
+from kernels.kronecker_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 
 CHUNK_BYTES = 256 * 2**20
 """Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
@@ -84,7 +84,7 @@ class EKFAC:
         fisher = self.blocks[key]
         scale = (fisher.eigenvalues + self.block_damping(key)).rsqrt()
         values = fisher.rotate(block)
-        return (values * scale.to(values.dtype)).flatten(2)
+        return (values * scale.to(values.dtype)).reshape(*values.shape[:2], -1)
 
     def inverse_product(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """(F + damping)⁻¹ times vectors in parameter space.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
 from kernels.factor_stream import FactorBatch, layer_factors
-from kernels.fisher_blocks import block_key
+from kernels.kronecker_blocks import block_key
 from kernels.outputs import Cotangent
 from kernels.plan import parse_memory
 from kernels.samples import Samples

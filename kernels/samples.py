@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from kernels.outputs import Inputs, batch_size
+
+Labels = Tensor | np.ndarray | Sequence[int]
 
 _LABEL_KEYS = ("labels", "label")
 
@@ -24,7 +27,7 @@ class Samples:
     data : Tensor, mapping of tensors, or iterable of batches
         A loader yields tensors, mappings, or pairs (inputs, labels). ``labels`` inside a mapping are taken out of the
         model's inputs.
-    labels : Tensor, shape (N,), optional
+    labels : Tensor, array or sequence, shape (N,), optional
         Class indices; they win over labels in the data.
     name : str
         ``"train"`` or ``"test"``, for messages.
@@ -35,7 +38,7 @@ class Samples:
         For a shuffling or augmenting loader, no samples, unequal lengths, or non-finite inputs.
     """
 
-    def __init__(self, data: Any, labels: Tensor | None = None, name: str = "train") -> None:
+    def __init__(self, data: Any, labels: Labels | None = None, name: str = "train") -> None:
         self.name = name
         if isinstance(data, Tensor) or isinstance(data, Mapping):
             batches = [data]

@@ -224,6 +224,7 @@ CASES: list[Case] = [
         features(3, 4),
         fallback=("attention.bias_k", "attention.bias_v"),
     ),
+    Case("cross_attention_packed", lambda: Attention(cross=True), features(3, 4), head="head"),
     Case("attention_time_first", lambda: Attention(batch_first=False), features(3, 4), unusual_layout=True),
     Case("flattened_tokens", FlattenedTokens, features(3, 4), unusual_layout=True),
     Case("tiny_resnet", tiny_resnet, features(3, 8, 8), head="8"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kernels.capture import Capture, bind_cotangent
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, uniform_draws
 from kernels.factor_stream import FactorBatch
-from kernels.fisher_blocks import KroneckerBlock, block_key
+from kernels.kronecker_blocks import KroneckerBlock, block_key
 from tests.kernels.cases import BY_NAME, make
 from tests.references import per_sample_jacobian as slow
 

@@ -199,8 +199,6 @@ def test_models_of_another_kind() -> None:
         ({"block_rows": 0}, "block_rows=0"),
         ({"layerwise": {"a": ["0"], "b": ["0.weight"]}}, "several groups"),
         ({"layerwise": {"a": ["0"], "b": ["nothing"]}}, "names 'nothing', which is no parameter"),
-        ({"layerwise": ["0"]}, r"layerwise=\['0'\]"),
-        ({"kind": None}, "unknown kind None"),
         ({"kind": "conjugate", "output_layer": "9"}, "no module '9'"),
         ({"kind": "embedding", "layers": ["9"]}, "no module '9'"),
     ],
