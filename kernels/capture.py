@@ -7,21 +7,20 @@ One forward pass and one batched backward pass per cotangent give the per-layer 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kernels.blocks import Block, VectorBlock
 from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
 from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
 from kernels.pullback import OpenPass, Roles, pull
+from kernels.quiet import quiet
 from kernels.rules import RULES
 from kernels.trace import ForwardTrace, Use
 
@@ -255,16 +254,16 @@ class Capture:
             self._reasons[name] = "no rule reproduces autograd"
 
     def _retrace(self, probe: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
-        """Trace again; where a guessed layout changes a shape in a way that this model cannot take, give it up."""
-        try:
-            return self._forward(probe)
-        except (RuntimeError, ValueError, IndexError):
-            guessed = [use for use in self._trace.uses if use.layout == "shared"]
-            names = {view.name for use in guessed for view in use.views.values()}
-            if not names:
-                raise
-            self._reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
-            return self._forward(probe)
+        """Trace again; parameters whose guessed layout gives a shape that this model cannot take are given up."""
+        while True:
+            try:
+                return self._forward(probe)
+            except (RuntimeError, ValueError, IndexError):
+                guessed = [use for use in self._trace.uses if use.layout == "shared"]
+                names = {view.name for use in guessed for view in use.views.values()}
+                if not names:
+                    raise
+                self._reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
 
     def _compare_outputs(self, probe: Inputs, together: Tensor, known: dict[int, Tensor]) -> None:
         """Require that a sample's output is the same alone; ``known`` holds what was computed alone already."""
@@ -308,23 +307,6 @@ def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[s
         if not any(name == entry or name.startswith(entry + ".") for name in known):
             raise ValueError(f"no parameter or module named {entry!r}; the model has {', '.join(list(known)[:8])}, ...")
     return lambda name: any(name == entry or name.startswith(entry + ".") for entry in entries)
-
-
-@contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """Freeze the parameters and switch off composite fast paths; restore both however the block ends."""
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        for p, _ in flags:
-            p.requires_grad_(False)
-        torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for p, flag in flags:
-            p.requires_grad_(flag)
 
 
 def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:

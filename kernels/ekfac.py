@@ -86,7 +86,7 @@ class EKFAC:
         fisher = self.blocks[key]
         scale = (fisher.eigenvalues + self.block_damping(key)).rsqrt()
         values = fisher.rotate(block)
-        return (values * scale.to(values.dtype)).flatten(2)
+        return (values * scale.to(values.dtype)).reshape(*values.shape[:2], -1)
 
     @float32_products()
     def inverse_product(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ concatenation (arXiv:2305.14585, "projected" kernels).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -23,13 +22,13 @@ from kernels.blocks import Block
 from kernels.capture import Capture
 from kernels.countsketch import CountSketch
 from kernels.feature_kernels import conjugate_source, embedding_source
-from kernels.job import weights_digest
+from kernels.fingerprints import answers, chosen, weights_digest
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import cotangent_rows
 from kernels.precision import float32_products, precision_named
 from kernels.rademacher import Rademacher
 from kernels.result import normalise
-from kernels.samples import Samples
+from kernels.samples import Labels, Samples
 from kernels.sketch import Sketch
 from kernels.sources import GradientSource, Source
 from kernels.tensorsketch import TensorSketch
@@ -114,7 +113,7 @@ def kernel_features(
     seed: int = 0,
     layerwise: bool = False,
     precision: str = "float32",
-    labels: Tensor | None = None,
+    labels: Labels | None = None,
     layers: Any = "all",
     out: str | Path | None = None,
     fallback: Sequence[str] = (),
@@ -162,7 +161,7 @@ def kernel_features(
         raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}, or a callable")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
-    chosen = _sketch(kind, sketch, dim, seed)
+    sketcher = _sketch(kind, sketch, dim, seed)
     arithmetic = precision_named(precision)
     with evaluation_mode(model, eval_mode):
         device = check_model(model)
@@ -180,12 +179,12 @@ def kernel_features(
                 capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
                 cotangent = kind if callable(kind) else COTANGENTS[kind]
                 source = GradientSource(capture, cotangent, split_bias=layerwise)
-                _check_dim(chosen, sum(p.numel() for p in capture.parameters.values()))
-            maker = _Maker(source, chosen, layerwise)
+                _check_dim(sketcher, sum(p.numel() for p in capture.parameters.values()))
+            maker = _Maker(source, sketcher, layerwise)
             logits, blocks = source.blocks(probe, known, None)
             first = maker(blocks)
             cotangents = first[NAME].shape[1]
-            about = _about(chosen, kind, precision, layers, weights_digest(own), cotangents)
+            about = _about(sketcher, kind, precision, chosen(layers, own), weights_digest(own), cotangents)
             shapes: dict[str, tuple[int, ...]] = {
                 name: (samples.count, value[0].numel()) for name, value in first.items()
             }
@@ -194,8 +193,10 @@ def kernel_features(
                 _fill(store, maker, samples, device, batch_size, cotangents)
                 arrays = store.arrays
             else:
-                pulled = _rows_digest(logits, known, kind) if callable(kind) else {}
-                arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, pulled, cotangents)
+                shown = {"answers": answers(logits), "layer": f"{output_layer or ''}{' and 1' if append_one else ''}"}
+                if callable(kind):
+                    shown["cotangent"] = answers(cotangent_rows(logits, known, kind).flatten(1))
+                arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, cotangents, shown)
     return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays)
 
 
@@ -225,10 +226,13 @@ class _Maker:
         self.source, self.sketch, self.layerwise = source, sketch, layerwise
 
     def __call__(self, blocks: Sequence[Block]) -> dict[str, Float[Tensor, "b r k"]]:
+        parts: dict[str, Tensor] = {}
         if self.sketch is None:
-            parts = {n: g.flatten(2) for block in blocks for n, g in block.gradients().items()}
+            for block in blocks:
+                for name, gradient in block.gradients().items():  # a packed parameter comes as blocks of its rows
+                    flat = gradient.reshape(*gradient.shape[:2], -1)
+                    parts[name] = parts[name] + flat if name in parts else flat
             return {NAME: torch.cat(list(parts.values()), 2)} | (parts if self.layerwise else {})
-        parts = {}
         total: Tensor | None = None
         for block in blocks:
             features = self.sketch.block(block)
@@ -263,10 +267,10 @@ def _in_file(
     device: torch.device,
     size: int,
     about: dict[str, str],
-    pulled: dict[str, str],
     cotangents: int,
+    shown: dict[str, Any],
 ) -> dict[str, Tensor]:
-    fingerprint = {"features": about, "data": samples.digest(), "parts": sorted(set(shapes) - {NAME})} | pulled
+    fingerprint = shown | {"features": about, "data": samples.digest(), "parts": sorted(set(shapes) - {NAME})}
     found = load_finished(out, fingerprint)
     if found is not None:
         return found[0]
@@ -287,18 +291,11 @@ def _in_file(
     return map_arrays(out)
 
 
-def _rows_digest(logits: Tensor, labels: Tensor | None, scalar: Scalar) -> dict[str, str]:
-    """Tell callables apart by what they pull back, since two may share a name."""
-    rows = cotangent_rows(logits, labels, scalar).detach().cpu().contiguous()
-    return {"cotangent": hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]}
-
-
 def _about(
-    sketch: Sketch | None, kind: str | Scalar, precision: str, layers: Any, weights: str, cotangents: int
+    sketch: Sketch | None, kind: str | Scalar, precision: str, layers: str, weights: str, cotangents: int
 ) -> dict[str, str]:
-    chosen = layers if isinstance(layers, str) else repr(layers)
     named = f"callable {getattr(kind, '__qualname__', type(kind).__qualname__)}" if callable(kind) else kind
-    fixed = {"kind": named, "precision": precision, "layers": chosen, "weights": weights}
+    fixed = {"kind": named, "precision": precision, "layers": layers, "weights": weights}
     if sketch is None:
         return fixed | {"sketch": "none", "expected_error": "0"}
     return fixed | sketch.description | {"expected_error": f"{sketch.expected_error(cotangents):.3g}"}

@@ -23,6 +23,7 @@ from kernels.job import Grouping, Job, Options, array_shapes, prepared, revive_p
 from kernels.plan import Plan
 from kernels.ranks import owners, world
 from kernels.result import KernelResult
+from kernels.samples import Labels
 from kernels.sketched import sketched_kernel
 from kernels.tile_store import FileTileStore, TileStore, load_finished, stored_plan
 
@@ -36,8 +37,8 @@ def kernel_matrix(
     normalize: bool | str = True,
     layerwise: Grouping = False,
     precision: str = "float32",
-    labels: Tensor | None = None,
-    test_labels: Tensor | None = None,
+    labels: Labels | None = None,
+    test_labels: Labels | None = None,
     layers: Any = "all",
     memory: str | int | None = None,
     out: str | Path | None = None,
@@ -74,7 +75,7 @@ def kernel_matrix(
         Keep one part per parameter tensor (True), per module, or per named group of parameters or modules.
     precision : {"float32", "float64", "tf32", "bfloat16"}
         Arithmetic; sums are never below float32. float64 runs a converted copy of the model.
-    labels, test_labels : Tensor, optional
+    labels, test_labels : Tensor, array or sequence of int, optional
         Class indices for ``loss_gradient``; they win over labels in the data. Test points without labels use
         predicted ones.
     layers : "all", sequence of str, or callable
@@ -191,8 +192,11 @@ def _in_file(job: Job, out: Path) -> KernelResult:
         job.plan = revive_plan(plan)
     out.parent.mkdir(parents=True, exist_ok=True)
     store = FileTileStore(array_shapes(job), job.precision.passes, out, job.fingerprint, asdict(job.plan), world()[0])
-    _run(job, store)
-    return finish_in_file(store, job)
+    try:
+        _run(job, store)
+        return finish_in_file(store, job)
+    finally:
+        store.close()
 
 
 def _run(job: Job, store: TileStore) -> None:

@@ -76,7 +76,7 @@ def layer_jacobians(
             _check_memory(part.blocks, samples.count, memory, next(model.parameters()).device)
         for block in part.blocks:
             for name, gradient in block.gradients().items():
-                flat = gradient.flatten(2)
+                flat = gradient.reshape(*gradient.shape[:2], -1)  # a scalar parameter has no axis
                 if name not in found:
                     found[name] = flat.new_zeros(samples.count, *flat.shape[1:], device="cpu")
                 found[name][part.rows] += flat.cpu()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections import Counter
@@ -19,16 +18,17 @@ from kernels.assembly import TOTAL
 from kernels.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 from kernels.capture import Capture
 from kernels.feature_kernels import conjugate_source, embedding_source
+from kernels.fingerprints import answers, chosen, weights_digest
 from kernels.forms import FORMS, LayerForm
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size
 from kernels.plan import Plan, lay_out, parse_memory
 from kernels.precision import Precision, precision_named
 from kernels.ranks import world
-from kernels.samples import Samples
+from kernels.samples import Labels, Samples
 from kernels.sources import GradientSource, Source
 
-VERSION = 4  # of the arithmetic: raised whenever a bit of a result may change
+VERSION = 5  # of the arithmetic: raised whenever a bit of a result may change
 COTANGENTS = {"trntk": "class", "pntk": "sum", "entk": "class", "loss_gradient": "loss"}
 KINDS = (*COTANGENTS, "conjugate", "embedding")
 PROBE = 3
@@ -44,8 +44,8 @@ class Options:
     normalize: bool | str = True
     layerwise: Grouping = False
     precision: str = "float32"
-    labels: Tensor | None = None
-    test_labels: Tensor | None = None
+    labels: Labels | None = None
+    test_labels: Labels | None = None
     layers: Any = "all"
     memory: str | int | None = None
     out: str | Path | None = None
@@ -68,7 +68,7 @@ class Options:
             raise ValueError(f"zero_gradient={self.zero_gradient!r}: use 'error' or 'zero'")
         if self.normalize not in (True, False, "part"):
             raise ValueError(f"normalize={self.normalize!r}: use True, False or 'part'")
-        if isinstance(self.layerwise, str) and self.layerwise not in ("tensor", "module"):
+        if not isinstance(self.layerwise, Mapping) and self.layerwise not in (True, False, "tensor", "module"):
             raise ValueError(f"layerwise={self.layerwise!r}: use 'tensor', 'module' or a mapping of groups")
         forms = [self.forms] if isinstance(self.forms, str) else list((self.forms or {}).values())
         for form in forms:
@@ -143,7 +143,7 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             ranks=world()[1],
             on_disk=options.out is not None,
         )
-        print_of = _fingerprint(own, rows, columns, options, groups)
+        print_of = _fingerprint(own, rows, columns, options, groups, logits)
         yield Job(source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options)
 
 
@@ -209,6 +209,9 @@ def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
     if layerwise is False:
         return [None] * len(blocks)
     if isinstance(layerwise, Mapping):
+        for name in (one for names in layerwise.values() for one in names):
+            if not any(_within(own, name) for block in blocks for own in block.names):
+                raise ValueError(f"layerwise= names {name!r}, which is no parameter or module of this kernel")
         return [_member(block, layerwise) for block in blocks]
     if layerwise == "module":
         return [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
@@ -216,14 +219,14 @@ def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
 
 
 def _member(block: Block, groups: Mapping[str, Sequence[str]]) -> str | None:
-    found = [
-        group
-        for group, names in groups.items()
-        if any(block.names[0] == name or block.names[0].startswith(name + ".") for name in names)
-    ]
+    found = [group for group, names in groups.items() if any(_within(block.names[0], name) for name in names)]
     if len(found) > 1:
         raise ValueError(f"{block.names[0]} is in several groups of layerwise=: {', '.join(found)}")
     return found[0] if found else None
+
+
+def _within(parameter: str, name: str) -> bool:
+    return parameter == name or parameter.startswith(name + ".")
 
 
 def _warn_softmax(logits: Tensor) -> None:
@@ -235,31 +238,21 @@ def _warn_softmax(logits: Tensor) -> None:
             )
 
 
-def weights_digest(model: nn.Module) -> str:
-    """Digest of all parameters (with their ``requires_grad``) and buffers."""
-    weights = hashlib.sha256()  # in hardware on most machines: twice as fast as BLAKE2
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
-        weights.update(flags.encode())
-        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return weights.hexdigest()[:16]
-
-
 def _fingerprint(
-    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None]
+    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None], logits: Tensor
 ) -> dict[str, Any]:
     """Collect what a result depends on, as short digests, for messages as much as for comparison."""
     settings = {
         key: getattr(options, key)
         for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")
     }
-    chosen = options.layers if isinstance(options.layers, str) else repr(options.layers)
     return {
         "weights": weights_digest(model),
         "train": columns.digest(),
         "test": None if rows is columns else rows.digest(),
         "settings": settings,
-        "layers": chosen,
+        "layers": chosen(options.layers, model),
+        "answers": answers(logits),
         "parts": sorted({group for group in groups if group is not None}),
         "version": VERSION,
     }

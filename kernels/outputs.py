@@ -105,6 +105,11 @@ def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangen
         raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
     labels = labels.to(logits.device)
     if k == 1:
+        if labels.numel() != n or not bool(((labels == 0) | (labels == 1)).all()):
+            raise ValueError(
+                f"labels of a model with one output must be {n} zeros and ones, got shape {tuple(labels.shape)} with "
+                f"values from {labels.min().item()} to {labels.max().item()}"
+            )
         sign = 1.0 - 2.0 * labels.to(logits.dtype).reshape(n, 1)
         rows = torch.sigmoid(logits) - labels.to(logits.dtype).reshape(n, 1) if cotangent == "loss" else -sign
         return rows.unsqueeze(1)

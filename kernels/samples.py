@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from kernels.outputs import Inputs, batch_size
+
+Labels = Tensor | np.ndarray | Sequence[int]
 
 _LABEL_KEYS = ("labels", "label")
 
@@ -24,7 +27,7 @@ class Samples:
     data : Tensor, mapping of tensors, or iterable of batches
         A loader yields tensors, mappings, or pairs (inputs, labels). ``labels`` inside a mapping are taken out of the
         model's inputs.
-    labels : Tensor, shape (N,), optional
+    labels : Tensor, array or sequence, shape (N,), optional
         Class indices; they win over labels in the data.
     name : str
         ``"train"`` or ``"test"``, for messages.
@@ -35,17 +38,18 @@ class Samples:
         For a shuffling or augmenting loader, no samples, unequal lengths, or non-finite inputs.
     """
 
-    def __init__(self, data: Any, labels: Tensor | None = None, name: str = "train") -> None:
+    def __init__(self, data: Any, labels: Labels | None = None, name: str = "train") -> None:
         self.name = name
         if isinstance(data, Tensor) or isinstance(data, Mapping):
             batches = [data]
-        elif isinstance(data, Iterable):
+        elif isinstance(data, Iterable) and not hasattr(data, "__array__"):
             _refuse_shuffling(data, name)
             batches = list(data)
             _compare_passes(data, batches, name)
         else:
+            hint = ", here torch.from_numpy(array)" if hasattr(data, "__array__") else ""
             raise TypeError(
-                f"{name} data is {type(data).__name__}: pass a tensor, a mapping of tensors or a DataLoader"
+                f"{name} data is {type(data).__name__}: pass a tensor, a mapping of tensors or a DataLoader{hint}"
             )
         split = [_split_batch(batch, name) for batch in batches]
         if not split or not sum(batch_size(inputs) for inputs, _ in split):
@@ -56,7 +60,7 @@ class Samples:
         for inputs in self._batches:
             self._starts.append(self._starts[-1] + batch_size(inputs))
         self.count = self._starts[-1]
-        self.labels = labels
+        self.labels = None if labels is None else torch.as_tensor(labels)
         if labels is None and all(target is not None for target in found):
             self.labels = torch.cat([target for target in found if target is not None])
         if self.labels is not None and len(self.labels) != self.count:
@@ -130,7 +134,11 @@ def _split_batch(batch: Any, name: str) -> tuple[Inputs, Tensor | None]:
             if key in inputs:
                 found = inputs.pop(key)
                 labels = found if labels is None else labels
+        for key, value in inputs.items():
+            _require_samples(value, f"{name} input {key!r}")
         sizes = {len(value) for value in inputs.values()}
+        if not sizes:
+            raise ValueError(f"{name} data holds no samples: the mapping has no inputs")
         if len(sizes) != 1:
             raise ValueError(f"{name} inputs have unequal numbers of samples: {sorted(sizes)}")
         batch = inputs
@@ -139,9 +147,20 @@ def _split_batch(batch: Any, name: str) -> tuple[Inputs, Tensor | None]:
             f"{name} data yields {type(batch).__name__}; a batch is a tensor, a mapping of tensors or a pair "
             "(inputs, labels)"
         )
+    else:
+        _require_samples(batch, f"{name} data")
     if labels is not None and not isinstance(labels, Tensor):
         labels = torch.as_tensor(labels)
     return batch, labels
+
+
+def _require_samples(value: Any, what: str) -> None:
+    """Require a dense tensor whose first axis counts samples."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what} is {type(value).__name__}, not a tensor: convert it, or leave it out of the batches")
+    if value.ndim == 0 or value.layout != torch.strided:
+        form = "a single number" if value.ndim == 0 else f"a tensor of layout {value.layout}"
+        raise ValueError(f"{what} is {form}; kernels need a dense tensor with one row per sample")
 
 
 def _join(batches: list[Inputs]) -> list[Inputs]:

@@ -10,15 +10,19 @@ same bytes.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from kernels.fingerprints import differences
 
 _NAMES = {torch.float32: "F32", torch.float64: "F64"}
 _NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
@@ -67,6 +71,10 @@ class FileTileStore(TileStore):
     ------
     ValueError
         When a ledger of other weights, data or settings is in the way.
+    RuntimeError
+        When another process is at work on the same file.
+    OSError
+        When the disk cannot hold the arrays.
     """
 
     def __init__(
@@ -80,24 +88,29 @@ class FileTileStore(TileStore):
     ) -> None:
         self.shapes, self.dtype, self.out = shapes, dtype, out
         self._rank = rank
-        self._data, ledger = _partial(out), _ledger(out, rank)
+        self._data = _partial(out)
         sizes = {name: int(np.prod(shape)) * _NUMPY[dtype].itemsize for name, shape in shapes.items()}
         self._finished = finished_tiles(out, fingerprint)
-        if not self._data.exists() or self._data.stat().st_size != sum(sizes.values()):
-            self._finished = set()
-            with open(self._data, "wb" if rank == 0 else "ab") as file:
-                file.truncate(sum(sizes.values()))
-        self.arrays = {}
-        self._maps = []
-        offset = 0
-        for name, shape in shapes.items():
-            mapped = np.memmap(self._data, _NUMPY[dtype], "r+", offset, shape)
-            self._maps.append(mapped)
-            self.arrays[name] = torch.from_numpy(mapped)
-            offset += sizes[name]
-        self._ledger = ledger
-        if not ledger.exists():
-            self._write({"fingerprint": fingerprint, "plan": plan})
+        self._log = _claim(_ledger(out, rank))
+        try:
+            if not self._data.exists() or self._data.stat().st_size != sum(sizes.values()):
+                self._finished = set()
+                self._log.truncate(0)  # lines about tiles that are gone must not outlive this run either
+                with open(self._data, "wb" if rank == 0 else "ab") as file:
+                    _reserve(file, sum(sizes.values()))
+            self.arrays = {}
+            self._maps = []
+            offset = 0
+            for name, shape in shapes.items():
+                mapped = np.memmap(self._data, _NUMPY[dtype], "r+", offset, shape)
+                self._maps.append(mapped)
+                self.arrays[name] = torch.from_numpy(mapped)
+                offset += sizes[name]
+            if not os.fstat(self._log.fileno()).st_size:
+                self._write({"fingerprint": fingerprint, "plan": plan})
+        except BaseException:
+            self._log.close()
+            raise
 
     def done(self, key: str) -> bool:
         """Whether a tile was finished by an earlier run."""
@@ -110,21 +123,47 @@ class FileTileStore(TileStore):
         self._write({"tile": key})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        with open(self._ledger, "a") as file:
-            file.write(json.dumps(entry, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._log.write(json.dumps(entry, sort_keys=True) + "\n")
+        self._log.flush()
+        os.fsync(self._log.fileno())
 
     def close(self) -> None:
-        """Release the mapped arrays."""
+        """Release the mapped arrays and the ledger."""
         self.arrays = {}
         self._maps = []
+        self._log.close()
 
     def discard(self) -> None:
         """Remove the partial file and every rank's ledger once the result is in place."""
         self.close()
         for path in (_partial(self.out), *_ledgers(self.out)):
             path.unlink(missing_ok=True)
+
+
+def _claim(ledger: Path) -> IO[str]:
+    """Open a ledger for this process alone; the claim ends with the process, however that ends."""
+    file = open(ledger, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RuntimeError(f"another process is at work on {ledger}: wait for it, or choose another out=") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system that has no locks
+            raise
+    return file
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Give a file its size and its place on disk: a full disk under a mapped file would kill the process later."""
+    file.truncate(size)
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                file.truncate(0)
+                raise OSError(error.errno, f"{os.strerror(error.errno)}: {size / 2**20:.1f} MiB", file.name) from None
 
 
 def _partial(out: Path) -> Path:
@@ -173,8 +212,7 @@ def stored_plan(out: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None
 
 
 def _match(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    differing = sorted(key for key in stored | wanted if stored.get(key) != wanted.get(key))
+    differing = differences(stored, wanted)
     if differing:
         pairs = "; ".join(f"{key}: {stored.get(key)} there, {wanted.get(key)} now" for key in differing)
         raise ValueError(f"{path} belongs to another kernel ({pairs}); remove it or choose another out=")
@@ -190,8 +228,13 @@ def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Ten
     """
     if not out.exists():
         return None
-    with safe_open(out, "pt") as file:
-        metadata = dict(file.metadata() or {})
+    if out.is_dir():
+        raise ValueError(f"{out} is a directory; out= names a file")
+    try:
+        with safe_open(out, "pt") as file:
+            metadata = dict(file.metadata() or {})
+    except SafetensorError:
+        metadata = {}
     if "fingerprint" not in metadata:
         raise ValueError(f"{out} exists and is not a kernel of this library; choose another out=")
     _match(json.loads(metadata["fingerprint"]), fingerprint, out)
@@ -225,8 +268,8 @@ def create_arrays(
     text = json.dumps(header, sort_keys=True).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
+        _reserve(file, 8 + len(text) + offset)
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + offset)
     return {
         name: torch.from_numpy(
             np.memmap(path, _NUMPY[dtype], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)

@@ -23,6 +23,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from kernels.blocks import Role
+from kernels.row_picking import RowPicks
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class ForwardTrace(TorchFunctionMode):
         self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
         self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
         self._counts: dict[tuple[Any, ...], int] = {}
+        self._picks = RowPicks(batch)
         self._anchors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def __torch_function__(
@@ -143,7 +145,15 @@ class ForwardTrace(TorchFunctionMode):
     ) -> Any:
         """Run one torch operation and record it when it reads a tracked parameter."""
         kwargs = kwargs or {}
-        read = [self._views[id(x)] for x in _tensors((args, kwargs)) if id(x) in self._views]
+        tensors = list(_tensors((args, kwargs)))
+        read = [self._views[id(x)] for x in tensors if id(x) in self._views]
+        result = self._run(func, args, kwargs, tensors, read)
+        self._picks.follow(func, args, tensors, list(_tensors(result)))
+        return result
+
+    def _run(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
+    ) -> Any:
         if not read:
             return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
@@ -151,12 +161,14 @@ class ForwardTrace(TorchFunctionMode):
             with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
         if func in self.rules:
-            return self._record(func, args, kwargs, read)
+            return self._record(func, args, kwargs, read, self._picks.among(tensors))
         result = func(*args, **kwargs)
         self._derive(func, args, result, read)
         return result
 
-    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView]) -> Any:
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView], picked: bool
+    ) -> Any:
         rule = self.rules[func]
         arguments = rule.bind(*args, **kwargs)
         views = {
@@ -182,9 +194,11 @@ class ForwardTrace(TorchFunctionMode):
         stray = [view for view in read if view not in views.values()]
         for view in stray:
             self.unknown[view.name] = f"operand of {_label(func)}"
-        if not views or not rule.accepts(use):
+        ragged = picked or layout == "batch" and result.shape[:1].numel() % self.batch != 0
+        if not views or ragged or not rule.accepts(use):
+            form = "of rows that the data pick" if ragged else "in an unsupported form"
             for view in views.values():
-                self.unknown[view.name] = f"{_label(func)} in an unsupported form"
+                self.unknown[view.name] = f"{_label(func)} {form}"
             return result
         if not torch.is_grad_enabled():
             return result

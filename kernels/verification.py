@@ -15,6 +15,7 @@ from kernels.fallback import looped_gradients, sample
 from kernels.gram import kernel_matrix
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size, call_logits
+from kernels.precision import float32_products
 from kernels.samples import Samples
 
 
@@ -73,6 +74,7 @@ class Verification:
         return "\n".join(lines)
 
 
+@float32_products()
 def verify(
     model: nn.Module,
     batch: Any,

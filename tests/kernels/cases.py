@@ -10,7 +10,9 @@ from torch.nn.utils import parametrizations
 from tests.kernels.small_models import (
     Attention,
     BareParameters,
+    Checkpointed,
     FlattenedTokens,
+    Gated,
     InPlace,
     Mean,
     PositionIds,
@@ -90,6 +92,14 @@ def padded_text(length: int, vocabulary: int, *, pad: int) -> Callable[[int, tor
         return {"input_ids": torch.where(mask.bool(), ids, pad), "attention_mask": mask}
 
     return build
+
+
+def gated_tokens(n: int, g: torch.Generator) -> Tensor:
+    """As many open gates as samples, one in each of the first three, but two in the fourth and none in the fifth."""
+    x = torch.randn(n, 3, 4, generator=g, dtype=torch.float64)
+    opened = torch.tensor([1, 1, 1, 2, 0])[torch.arange(n) % 5]
+    x[:, :, 0] = torch.where(torch.arange(3) < opened[:, None], 1.0, -1.0) * x[:, :, 0].abs()
+    return x
 
 
 CASES: list[Case] = [
@@ -184,6 +194,8 @@ CASES: list[Case] = [
     Case("tied_language_model", TiedLanguageModel, tokens(5, 7)),
     Case("used_twice", UsedTwice, features(5), head="head"),
     Case("used_at_two_lengths", UsedAtTwoLengths, features(2, 4, 4), head="head"),
+    Case("rows_picked_by_the_data", Gated, gated_tokens, head="head", fallback=("expert",)),
+    Case("checkpointed", Checkpointed, features(5), head="head"),
     Case("in_place", InPlace, features(5), head="head"),
     Case(
         "bare_parameters",
@@ -212,6 +224,7 @@ CASES: list[Case] = [
         features(3, 4),
         fallback=("attention.bias_k", "attention.bias_v"),
     ),
+    Case("cross_attention_packed", lambda: Attention(cross=True), features(3, 4), head="head"),
     Case("attention_time_first", lambda: Attention(batch_first=False), features(3, 4), unusual_layout=True),
     Case("flattened_tokens", FlattenedTokens, features(3, 4), unusual_layout=True),
     Case("tiny_resnet", tiny_resnet, features(3, 8, 8), head="8"),

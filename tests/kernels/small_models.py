@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -144,6 +145,33 @@ class FlattenedTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, t, d = x.shape
         return self.head(torch.tanh(self.mix(x.reshape(n * t, d))).reshape(n, t, -1).mean(1))
+
+
+class Gated(nn.Module):
+    """A layer that sees only the tokens that open a gate, as a mixture's expert does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expert, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        h, open_gate = torch.zeros_like(rows), torch.nonzero(rows[:, 0] > 0).flatten()
+        h[open_gate] = torch.tanh(self.expert(rows[open_gate]))
+        return self.head(h.view_as(x).mean(1))
+
+
+class Checkpointed(nn.Module):
+    """Recomputes its first layers in the backward pass to save memory."""
+
+    def __init__(self, *, reentrant: bool = False) -> None:
+        super().__init__()
+        self.body, self.head = mlp(5, 6, 5), nn.Linear(5, 3)
+        self.reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.utils.checkpoint.checkpoint(self.body, x, use_reentrant=self.reentrant)
+        return self.head(torch.tanh(h))
 
 
 class InPlace(nn.Module):

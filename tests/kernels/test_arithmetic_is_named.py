@@ -7,22 +7,29 @@ import pytest
 import torch
 from torch import nn
 
-from kernels import fit_ekfac, influence_scores, kernel_features, kernel_matrix, layer_features, layer_jacobians
+from kernels import fit_ekfac, influence_scores, kernel_features, kernel_matrix, layer_features, layer_jacobians, verify
+
+OPERATIONS = [
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,
+    torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn,
+]  # fmt: skip
 
 
 def flags() -> list[str]:
-    cuda, cpu = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), torch.backends.mkldnn
-    return [one.fp32_precision for one in (*cuda, cpu.matmul, cpu.conv, cpu.rnn, torch.backends.cudnn.rnn)]
+    return [one.fp32_precision for one in OPERATIONS]
 
 
 @pytest.fixture
 def restored() -> Iterator[None]:
     """The process's own settings come back after a test that changes them."""
-    before = torch.get_float32_matmul_precision()
+    legacy, before = torch.get_float32_matmul_precision(), flags()
     yield
-    torch.backends.fp32_precision = "none"
-    torch.backends.cuda.matmul.fp32_precision = "none"
-    torch.set_float32_matmul_precision(before)
+    for one in (torch.backends, torch.backends.cudnn, torch.backends.mkldnn, torch.backends.cuda.matmul):
+        one.fp32_precision = "none"
+    torch.set_float32_matmul_precision(legacy)
+    for one, value in zip(OPERATIONS, before, strict=True):
+        one.fp32_precision = value
+    assert flags() == before
 
 
 def everything(precision: str = "float32") -> list[torch.Tensor]:
@@ -41,6 +48,7 @@ def everything(precision: str = "float32") -> list[torch.Tensor]:
         torch.cat([part.flatten() for part in layer_jacobians(model, x, precision=precision).values()]),
         influence_scores(model, fisher, x, x[:4], labels=y, test_labels=y[:4]),
         next(iter(layer_features(model, x))).features["3"],
+        torch.tensor(verify(model, x[:3]).contraction_error),
     ]
 
 

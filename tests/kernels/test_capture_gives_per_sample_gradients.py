@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from kernels import kernel_matrix
 from kernels.capture import Capture, bind_cotangent
-from tests.kernels.cases import CASES, Case, make
+from tests.kernels.cases import BY_NAME, CASES, Case, make
 from tests.references import per_sample_jacobian as slow
 
 
@@ -26,3 +27,11 @@ def test_blocks_equal_autograd(case: Case) -> None:
     assert not found
     for name in capture.coverage.fallback:
         assert name.startswith(case.fallback), f"{name}: {capture.coverage.reasons[name]}"
+
+
+def test_both_kinds_of_checkpointing_are_the_same_model() -> None:
+    model, inputs, _ = make(BY_NAME["checkpointed"], 5)
+    plain = kernel_matrix(model, inputs, precision="float64")
+    model.reentrant = True
+    found = kernel_matrix(model, inputs, precision="float64")
+    assert torch.equal(found.matrix, plain.matrix) and not found.metadata["coverage"]["fallback"]

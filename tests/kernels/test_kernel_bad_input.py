@@ -149,10 +149,27 @@ def test_loaders() -> None:
     refused(ValueError, "two passes.*augments", linear(), DataLoader(Augmenting(X), batch_size=3))
     refused(ValueError, "no samples", linear(), X[:0])
     refused(TypeError, "pass a tensor, a mapping of tensors or a DataLoader", linear(), 3)
+    refused(TypeError, "from_numpy", linear(), X.numpy())
+    refused(TypeError, "train input 'a' is ndarray, not a tensor", linear(), {"a": X.numpy()})
+    refused(ValueError, "single number", linear(), X.sum())
+    refused(ValueError, "layout torch.sparse_coo", linear(), {"a": X.to_sparse()})
+    refused(ValueError, "mapping has no inputs", linear(), {})
     refused(ValueError, "unequal numbers", linear(), {"a": X, "b": X[:2]})
     refused(ValueError, "5 labels for 6 train samples", linear(), labels=torch.zeros(5, dtype=torch.long))
     whole = kernel_matrix(linear(), X).shape
     assert kernel_matrix(linear(), DataLoader(data, batch_size=4)).shape == whole
+
+
+def test_labels_of_another_kind() -> None:
+    one = nn.Linear(4, 1)
+    options = {"kind": "loss_gradient"}
+    refused(ValueError, "zeros and ones.*values from -1 to 1", one, labels=[-1, 1, 1, -1, 1, 1], **options)
+    refused(ValueError, "zeros and ones.*values from 0 to 2", one, labels=[0, 1, 2, 0, 1, 2], **options)
+    refused(ValueError, "class indices below 3.*float32", linear(), labels=torch.ones(6), **options)
+    labels = torch.tensor([0, 1, 1, 0, 1, 1])
+    for model in (one, linear()):
+        found = [kernel_matrix(model, X, labels=kind, **options) for kind in (labels, labels.tolist(), labels.numpy())]
+        assert torch.equal(found[0].matrix, found[1].matrix) and torch.equal(found[0].matrix, found[2].matrix)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -181,6 +198,7 @@ def test_models_of_another_kind() -> None:
         ({"forms": {"0.weight": "shift"}}, "has no form 'shift'"),
         ({"block_rows": 0}, "block_rows=0"),
         ({"layerwise": {"a": ["0"], "b": ["0.weight"]}}, "several groups"),
+        ({"layerwise": {"a": ["0"], "b": ["nothing"]}}, "names 'nothing', which is no parameter"),
         ({"kind": "conjugate", "output_layer": "9"}, "no module '9'"),
         ({"kind": "embedding", "layers": ["9"]}, "no module '9'"),
     ],

@@ -92,6 +92,18 @@ def test_whole_features_give_the_exact_kernel(kind: str) -> None:
     assert features.about["expected_error"] == "0"
 
 
+@pytest.mark.parametrize("name", ["bare_parameters", "cross_attention_packed", "tied_language_model"])
+def test_whole_features_are_the_jacobian(name: str) -> None:
+    """Also where a parameter is a scalar, or comes as several blocks of its rows."""
+    model, inputs, _ = make(BY_NAME[name])
+    found = kernel_features(model, inputs, kind="trntk", sketch=None, precision="float64", layerwise=True, batch_size=3)
+    expected = slow.jacobian(model, inputs)
+    for key, value in found.parts.items():
+        torch.testing.assert_close(value, expected[key].flatten(1), rtol=1e-10, atol=1e-12)
+    kernel = slow.trntk(slow.flat(expected), slow.flat(expected))
+    torch.testing.assert_close(found.values @ found.values.T, kernel, rtol=1e-10, atol=1e-10)
+
+
 def test_batches_change_nothing_but_rounding_and_loaders_are_the_same_data() -> None:
     model, inputs, _ = make(BY_NAME["conv2d_groups"], n=6)
     whole = kernel_features(model, inputs, dim=32, precision="float64")
@@ -193,7 +205,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, monkeypatch: pytest.
         kernel_features(model, inputs, kind="trntk", dim=16, out=plain)
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "seed"])
+@pytest.mark.parametrize("change", ["weights", "data", "seed", "activation"])
 def test_a_file_of_other_weights_data_or_seed_is_refused(change: str, tmp_path) -> None:
     model, inputs, _ = make(BY_NAME["mlp"])
     out = tmp_path / "features.safetensors"
@@ -201,9 +213,20 @@ def test_a_file_of_other_weights_data_or_seed_is_refused(change: str, tmp_path) 
     if change == "weights":
         with torch.no_grad():
             next(model.parameters()).add_(1e-3)
+    if change == "activation":
+        model[1] = nn.ReLU()
     moved = inputs + 1 if change == "data" else inputs
     with pytest.raises(ValueError, match="belongs to another"):
         kernel_features(model, moved, dim=16, precision="float64", out=out, seed=int(change == "seed"))
+
+
+def test_a_file_of_other_conjugate_features_is_refused(tmp_path) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"])
+    options = {"kind": "conjugate", "sketch": None, "precision": "float64", "out": tmp_path / "features.safetensors"}
+    kernel_features(model, inputs, **options)
+    for other in ({"append_one": True}, {"output_layer": "2"}):
+        with pytest.raises(ValueError, match="layer: "):
+            kernel_features(model, inputs, **options, **other)
 
 
 def test_bad_input_is_named() -> None:

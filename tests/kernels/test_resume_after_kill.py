@@ -1,9 +1,12 @@
 """A kernel that is killed between tiles continues from its finished tiles and gives the same bytes."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from kernels import kernel_matrix, tile_store
 from kernels.assembly import Assembly
@@ -57,6 +60,33 @@ def test_killed_and_resumed_equals_uninterrupted(
         assert torch.equal(resumed.parts[name], part)
 
 
+def test_tiles_that_were_deleted_are_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 6)
+    options = {"precision": "float64", "block_rows": 3, "out": tmp_path / "k.safetensors"}
+    finish = tile_store.FileTileStore.finish
+
+    def dying(after: int):
+        done: list[str] = []
+
+        def finished(self: tile_store.FileTileStore, key: str) -> None:
+            finish(self, key)
+            done.append(key)
+            if len(done) == after:
+                raise Killed
+
+        return finished
+
+    for tiles, delete in ((2, True), (1, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(tile_store.FileTileStore, "finish", dying(tiles))
+            with pytest.raises(Killed):
+                kernel_matrix(model, inputs, **options)
+        if delete:
+            (tmp_path / "k.safetensors.partial").unlink()
+    found = kernel_matrix(model, inputs, **options)
+    assert torch.equal(found.matrix, kernel_matrix(model, inputs, precision="float64", block_rows=3).matrix)
+
+
 def test_a_finished_kernel_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs, _ = make(BY_NAME["mlp"], 6)
     first = kernel_matrix(model, inputs, out=tmp_path / "k.safetensors", precision="float64")
@@ -65,7 +95,7 @@ def test_a_finished_kernel_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert torch.equal(first.matrix, again.matrix) and torch.equal(first.diagonal, again.diagonal)
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "kind", "foreign"])
+@pytest.mark.parametrize("change", ["weights", "data", "kind", "activation", "output", "foreign", "junk", "folder"])
 def test_another_kernel_in_the_way_is_refused(tmp_path: Path, change: str) -> None:
     model, inputs, _ = make(BY_NAME["mlp"], 6)
     out = tmp_path / "k.safetensors"
@@ -78,11 +108,20 @@ def test_another_kernel_in_the_way_is_refused(tmp_path: Path, change: str) -> No
         inputs = inputs + 1.0
     if change == "kind":
         options["kind"] = "pntk"
+    if change == "activation":
+        model[1] = nn.ReLU()
+    if change == "output":
+        options["output"] = lambda f: f[:, :2]
+    if change == "junk":
+        out.write_text("not tensors")
+    if change == "folder":
+        out.unlink()
+        out.mkdir()
     if change == "foreign":
         from safetensors.torch import save_file
 
         save_file({"x": torch.ones(2)}, out)
-    with pytest.raises(ValueError, match="belongs to another kernel|not a kernel"):
+    with pytest.raises(ValueError, match="belongs to another kernel|not a kernel|is a directory"):
         kernel_matrix(model, inputs, **options)
 
 
@@ -94,3 +133,47 @@ def test_an_unfinished_kernel_of_other_data_is_refused(tmp_path: Path, monkeypat
             kernel_matrix(model, inputs, out=tmp_path / "k.safetensors", precision="float64")
     with pytest.raises(ValueError, match="train"):
         kernel_matrix(model, inputs + 1, out=tmp_path / "k.safetensors", precision="float64")
+
+
+def test_a_selection_by_function_is_known_again_and_rounding_is_forgiven(tmp_path: Path) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 6, dtype=torch.float32)
+    out = tmp_path / "k.safetensors"
+    first = kernel_matrix(model, inputs, out=out, layers=lambda name: name.endswith("weight"))
+    again = kernel_matrix(model, inputs, out=out, layers=lambda name: "weight" in name, output=lambda f: f * (1 + 1e-6))
+    assert torch.equal(first.matrix, again.matrix)
+    with pytest.raises(ValueError, match="layers"):
+        kernel_matrix(model, inputs, out=out, layers=lambda name: "bias" in name)
+
+
+def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 6)
+    options = {"precision": "float64", "out": tmp_path / "k.safetensors", "block_rows": 3}
+    run, tried = Assembly.run, []
+
+    def meanwhile(self, store, mine) -> None:
+        if not tried:
+            tried.append("another process")
+            with pytest.raises(RuntimeError, match="another process is at work"):
+                kernel_matrix(model, inputs, **options)
+        run(self, store, mine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Assembly, "run", meanwhile)
+        found = kernel_matrix(model, inputs, **options)
+    assert tried and torch.equal(found.matrix, kernel_matrix(model, inputs, precision="float64", block_rows=3).matrix)
+    assert [path.name for path in tmp_path.iterdir()] == ["k.safetensors"]
+
+
+def test_a_full_disk_is_said_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 6)
+    options = {"precision": "float64", "out": tmp_path / "k.safetensors"}
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        patch.setattr(Assembly, "run", lambda *_: pytest.fail("computed"))
+        with pytest.raises(OSError, match="No space left on device: 0.0 MiB.*k.safetensors"):
+            kernel_matrix(model, inputs, **options)
+    assert kernel_matrix(model, inputs, **options).matrix.shape == (6, 6)

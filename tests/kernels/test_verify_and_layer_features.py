@@ -1,9 +1,14 @@
 """`verify` tells right from wrong on a few samples; `layer_features` streams what modules return."""
 
+import importlib
+import pkgutil
+import types
+
 import pytest
 import torch
 from torch import nn
 
+import kernels
 from kernels import layer_factors, layer_features, plan_kernel, verify
 from kernels.rules import RULES
 from tests.kernels.cases import BY_NAME, make
@@ -88,3 +93,11 @@ def test_a_plan_can_be_read() -> None:
     model, inputs, _ = make(BY_NAME["tiny_gpt2"], 4, dtype=torch.float32)
     text = str(plan_kernel(model, inputs, kind="pntk", memory="1GiB"))
     assert "transformer.wte.weight" in text and "tokens" in text and "memory budget 1 GiB" in text
+
+
+def test_every_public_name_stays_a_function_whatever_was_imported() -> None:
+    for name in kernels.__all__:
+        getattr(kernels, name)
+    for module in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"kernels.{module.name}")
+    assert not [name for name in kernels.__all__ if isinstance(getattr(kernels, name), types.ModuleType)]

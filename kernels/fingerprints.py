@@ -1,0 +1,63 @@
+"""What a stored kernel or feature file depends on, as short values that can be compared and shown.
+
+Weights alone do not make a function: the same tensors under another activation, or read through another ``output=``,
+give another kernel. The answers to the first samples tell these apart, with room for another device's rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_ROUNDING = 1e-3  # of the answers' size: far above another device's rounding, far below another function's answers
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Digest of all parameters (with their ``requires_grad``) and buffers."""
+    weights = hashlib.sha256()  # in hardware on most machines: twice as fast as BLAKE2
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
+        weights.update(flags.encode())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return weights.hexdigest()[:16]
+
+
+def answers(logits: Float[Tensor, "n k"]) -> list[list[float]]:
+    """Of each sample: number of outputs, their norm and one generic combination of them."""
+    f = logits.detach().double().cpu()
+    mixed = f @ torch.arange(1.0, f.shape[1] + 1, dtype=f.dtype).cos()
+    pairs = zip(f.norm(dim=1).tolist(), mixed.tolist(), strict=True)
+    return [[f.shape[1], float(f"{norm:.4g}"), float(f"{mix:.4g}")] for norm, mix in pairs]
+
+
+def chosen(layers: Any, model: nn.Module) -> str:
+    """Name a selection of parameters or modules by what it selects, which no address in memory enters."""
+    if isinstance(layers, str):
+        return layers
+    if callable(layers):
+        names = [name for name, _ in [*model.named_parameters(), *model.named_modules()]]
+        return repr([name for name in names if layers(name)])
+    return repr(list(layers))
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Keys whose values differ; ``answers`` only where nothing else explains them, and by more than rounding."""
+    wanted = json.loads(json.dumps(wanted))
+    unequal = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
+    others = [key for key in unequal if key != "answers"]
+    if others or not unequal or _close(stored.get("answers", []), wanted.get("answers", [])):
+        return others
+    return unequal
+
+
+def _close(left: list[list[float]], right: list[list[float]]) -> bool:
+    return len(left) == len(right) and all(
+        a[0] == b[0] and max(abs(x - y) for x, y in zip(a, b, strict=True)) <= _ROUNDING * max(a[1], b[1])
+        for a, b in zip(left, right, strict=True)
+    )

@@ -1,0 +1,54 @@
+"""The state in which a model is differentiated sample by sample: frozen, by plain operations, each run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.utils.checkpoint
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def quiet(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters, switch off composite fast paths and recomputation; restore all however the block ends."""
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        for p, _ in flags:
+            p.requires_grad_(False)
+        torch.backends.mha.set_fastpath_enabled(False)
+        with sdpa_kernel(SDPBackend.MATH), _activations_kept():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for p, flag in flags:
+            p.requires_grad_(flag)
+
+
+@contextmanager
+def _activations_kept() -> Iterator[None]:
+    """Let checkpointed layers keep their activations: recomputing them in the backward pass would escape the trace."""
+    place = torch.utils.checkpoint
+    with (
+        mock.patch.object(place, "_checkpoint_without_reentrant_generator", _before_and_after),
+        mock.patch.object(place, "CheckpointFunction", _RunOnce),
+    ):
+        yield
+
+
+def _before_and_after(*_: Any, **__: Any) -> Iterator[None]:
+    """Do nothing around the forward pass of a checkpointed layer."""
+    yield
+
+
+class _RunOnce:
+    """The reentrant variant, without recomputation."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+        return function(*args)

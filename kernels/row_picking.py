@@ -1,0 +1,86 @@
+"""Notice tensors whose rows were picked by the data, so that no rule takes them for equal shares of the samples.
+
+A layer that runs on ``x[mask]`` (a mixture's expert, a gate, an early exit) sees any number of rows from any sample.
+On a few probe samples these can look like the same number from each, in order, and a later batch would then be
+contracted wrongly without a sign. Such layers belong to the generic fallback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_PICKING = {
+    torch.nonzero,
+    Tensor.nonzero,
+    torch.argwhere,
+    Tensor.argwhere,
+    torch.masked_select,
+    Tensor.masked_select,
+    torch.unique,
+    Tensor.unique,
+}
+_PUTTING = {
+    Tensor.__setitem__,
+    Tensor.index_add,
+    Tensor.index_add_,
+    Tensor.index_copy,
+    Tensor.index_copy_,
+    Tensor.index_put,
+    Tensor.index_put_,
+    Tensor.scatter_add,
+    Tensor.scatter_add_,
+    Tensor.masked_scatter,
+    Tensor.masked_scatter_,
+    torch.index_add,
+    torch.index_copy,
+    torch.index_put,
+    torch.scatter_add,
+    torch.masked_scatter,
+}
+_SHAPING = {torch.reshape, Tensor.reshape, Tensor.view, torch.unflatten, Tensor.unflatten}
+
+
+class RowPicks:
+    """Marks of one forward pass.
+
+    Parameters
+    ----------
+    batch : int
+        Number of samples.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._picked: Any = WeakTensorKeyDictionary()
+
+    def among(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the rows of one of these tensors were picked by the data."""
+        return len(self._picked) > 0 and any(x in self._picked for x in tensors)
+
+    def follow(self, func: Any, args: tuple[Any, ...], read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """Mark what a torch operation ``func`` made out of the tensors that it read.
+
+        Rows that are put back into a whole tensor, or reshaped to one row per sample, are whole again.
+        """
+        if func in _PUTTING and not self.among(read[:1]):
+            return
+        if not (self._picks(func, args) or self.among(read)):
+            return
+        if func in _SHAPING and made[0].shape[:1] == (self._batch,):
+            return
+        for out in made:
+            self._picked[out] = True
+
+    @staticmethod
+    def _picks(func: Any, args: tuple[Any, ...]) -> bool:
+        if func is torch.where:
+            return len(args) == 1
+        if func is Tensor.__getitem__:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            return any(isinstance(part, Tensor) and part.dtype == torch.bool and part.ndim > 0 for part in index)
+        return func in _PICKING
