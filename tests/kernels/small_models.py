@@ -93,7 +93,7 @@ class PositionIds(nn.Module):
         self.mix, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
 
     def forward(self, ids: Tensor) -> Tensor:
-        h = self.word(ids) + self.position(torch.arange(ids.shape[1])[None])
+        h = self.word(ids) + self.position(torch.arange(ids.shape[1], device=ids.device)[None])
         return self.head(torch.tanh(self.mix(h)).mean(1))
 
 

@@ -1,0 +1,176 @@
+"""Everything runs on a device that refuses to mix its tensors with the CPU's, and gives the same bits as on the CPU.
+
+Weights lie on the device; data, labels and results are in main memory. See :mod:`tests.kernels.pretend_device`.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kernels import (
+    fit_ekfac,
+    influence_scores,
+    kernel_features,
+    kernel_matrix,
+    layer_factors,
+    layer_features,
+    layer_jacobians,
+    verify,
+)
+from kernels.jacobians import fisher_blocks
+from tests.kernels.cases import BY_NAME, Inputs, make
+from tests.kernels.pretend_device import on_device, register
+from tests.references.per_sample_jacobian import rows
+
+Calculation = Callable[[nn.Module, Inputs, Tensor, Path], Any]
+MODELS = ("mlp", "tiny_resnet", "tied_language_model", "conv2d_groups", "prelu")
+SLOW_MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ("tiny_gpt2", "tiny_bert")]
+_LIBRARY: list[torch.library.Library] = []
+
+
+def square(**options: Any) -> Calculation:
+    return lambda model, inputs, labels, _: _parts(kernel_matrix(model, inputs, labels=labels, **options))
+
+
+def rectangular(**options: Any) -> Calculation:
+    def run(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> list[Any]:
+        train, test = rows(inputs, slice(0, 4)), rows(inputs, slice(2, 6))
+        return _parts(kernel_matrix(model, train, test, labels=labels[:4], **options))
+
+    return run
+
+
+def _parts(found: Any) -> list[Any]:
+    return [found.matrix, found.diagonal, found.column_diagonal, found.parts]
+
+
+def _in_file(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> list[Any]:
+    options = {"block_rows": 4, "batch_size": 3, "out": folder / "gram.safetensors"}
+    return [_parts(kernel_matrix(model, inputs, **options)) for _ in range(2)]  # computed, then reopened
+
+
+def _influence(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> Any:
+    fisher = fit_ekfac(model, inputs, labels=labels)
+    return influence_scores(model, fisher, inputs, inputs, labels=labels, test_labels=labels, layerwise=True)
+
+
+def _factors(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> Any:
+    return [[b.gradients() for b in part.blocks] for part in layer_factors(model, inputs, labels=labels)]
+
+
+CALCULATIONS: dict[str, Calculation] = {
+    "pntk": square(kind="pntk"),
+    "trntk in chunks of classes": square(memory="1GiB"),
+    "trntk in little memory": square(memory="300KB"),
+    "pntk bfloat16": rectangular(kind="pntk", precision="bfloat16"),
+    "entk by tensor": rectangular(kind="entk", layerwise=True, normalize="part", precision="float64"),
+    "trntk by module": rectangular(layerwise="module", normalize=False),
+    "loss gradient": square(kind="loss_gradient"),
+    "loss gradient of predictions": rectangular(kind="loss_gradient"),
+    "embedding": rectangular(kind="embedding"),
+    **{f"trntk {form}": square(forms=form) for form in ("position", "shift", "feature", "tokens")},
+    **{f"entk {form}": rectangular(forms=form, kind="entk") for form in ("position", "shift", "feature", "tokens")},
+    **{f"trntk {name}": rectangular(sketch=name, dim=8) for name in ("tensorsketch", "countsketch", "rademacher")},
+    "trntk in a file": _in_file,
+    "features": lambda model, inputs, *_: kernel_features(model, inputs, kind="trntk", dim=8, layerwise=True).parts,
+    "whole gradients": lambda model, inputs, *_: kernel_features(model, inputs, sketch=None).gram(),
+    "log odds in a file": lambda model, inputs, labels, folder: (
+        kernel_features(
+            model, inputs, kind="log_odds", labels=labels, dim=8, out=folder / "features.safetensors"
+        ).values
+    ),
+    "verify": lambda model, inputs, *_: verify(model, inputs).__dict__,
+    "factors": _factors,
+    "layer features": lambda model, inputs, *_: [one.features for one in layer_features(model, inputs)],
+    "jacobians": lambda model, inputs, *_: layer_jacobians(model, inputs),
+    "fisher": lambda model, inputs, *_: {n: b.matrix for n, b in fisher_blocks(model, inputs, smaller=True).items()},
+    "influence": _influence,
+}
+
+
+def compare(name: str, folder: Path) -> list[str]:
+    """Run every calculation of one model on both devices, and say what differs."""
+    model, inputs, labels = make(BY_NAME[name], 6, dtype=torch.float32)
+    if BY_NAME[name].classes > 1:
+        labels = labels.clamp(max=BY_NAME[name].classes - 1)
+    moved = on_device(model)
+    assert {p.device.type for p in moved.parameters()} == {"pretend"}
+    wrong = []
+    for about, calculation in CALCULATIONS.items():
+        places = [folder / about / side for side in ("cpu", "pretend")]
+        for place in places:
+            place.mkdir(parents=True)
+        expected = calculation(model, inputs, labels, places[0])
+        try:
+            found = calculation(moved, inputs, labels, places[1])
+        except RuntimeError as error:
+            wrong.append(f"{about}: {error}")
+            continue
+        if not same(found, expected):
+            wrong.append(f"{about}: other numbers")
+    return wrong
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Equal bits, wherever they are."""
+    if isinstance(expected, Tensor):
+        return isinstance(found, Tensor) and torch.equal(found.cpu(), expected)
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+    if isinstance(expected, (list, tuple)):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    return bool(found == expected)
+
+
+def refusals() -> list[str]:
+    """Name what the device lets pass although an accelerator, or this test, would not."""
+    here, there = torch.ones(3, 3), torch.ones(3, 3).to("pretend")
+    mixed: dict[str, Callable[[], Any]] = {
+        "sum": lambda: here + there,
+        "sum in place": lambda: here.add_(there),
+        "product": lambda: there @ here,
+        "product into": lambda: torch.mm(here, here, out=there),
+        "join": lambda: torch.cat([there, here]),
+        "choice": lambda: torch.where(there > 0, there, here),
+        "index": lambda: there[torch.arange(2)],
+        "foreign index": lambda: here[torch.arange(2, device="pretend")],
+        "mask": lambda: there[here > 0],
+        "assignment by mask": lambda: there.__setitem__(here > 0, 0.0),
+        "array": lambda: there.numpy(),
+    }
+    passed = []
+    for name, operation in mixed.items():
+        try:
+            operation()
+        except (RuntimeError, TypeError):
+            continue
+        passed.append(name)
+    allowed = [there * torch.tensor(2.0), there.cpu() + here, here.copy_(there), there[0, 0].item(), there.tolist()]
+    return passed if len(allowed) == 5 and torch.equal(there.cpu(), torch.ones(3, 3)) else [*passed, "broke a copy"]
+
+
+def _start() -> None:
+    torch.set_num_threads(1)
+    _LIBRARY.append(register())
+
+
+@pytest.fixture(scope="module")
+def other_process() -> Iterator[ProcessPoolExecutor]:
+    """A process that knows the device: registering it is global and final."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start) as pool:
+        yield pool
+
+
+def test_the_device_refuses_to_mix(other_process: ProcessPoolExecutor) -> None:
+    assert other_process.submit(refusals).result() == []
+
+
+@pytest.mark.parametrize("name", [*MODELS, *SLOW_MODELS])
+def test_every_calculation_runs_on_the_device(name: str, other_process: ProcessPoolExecutor, tmp_path: Path) -> None:
+    assert other_process.submit(compare, name, tmp_path).result() == []
