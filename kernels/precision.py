@@ -49,7 +49,7 @@ class Precision:
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
         """Forward and backward passes in their own type: with TF32, units near zero would change sides."""
-        with float32_products():
+        with float32_products(), fixed_algorithms():
             yield
 
     @contextmanager
@@ -93,6 +93,18 @@ def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Fl
         out.addmm_(left, right.T)
     else:
         out.add_(product(left, right))
+
+
+@contextmanager
+def fixed_algorithms() -> Iterator[None]:
+    """Take no convolution algorithm that a timing chose, nor one that adds in changing order: resumed tiles agree."""
+    cudnn: Any = torch.backends.cudnn
+    before = (cudnn.benchmark, cudnn.deterministic)
+    try:
+        cudnn.benchmark, cudnn.deterministic = False, True
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
 
 
 @contextmanager
