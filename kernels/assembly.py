@@ -13,11 +13,14 @@ from kernels.operands import Operand
 from kernels.outputs import Inputs
 from kernels.plan import Plan
 from kernels.precision import Precision
+from kernels.result import mirror, swapped
 from kernels.samples import Samples
 from kernels.sources import GradientSource, Source
 from kernels.tile_store import TileStore
 
 TOTAL = "matrix"
+PIECE = 2**24
+"""Numbers of a tile that travel to main memory at a time."""
 
 
 class Assembly:
@@ -65,7 +68,7 @@ class Assembly:
             if not mine(i):
                 continue
             partners = [j for j in range(i if self.plan.square else 0, len(columns))]
-            missing = [j for j in partners if not store.done(f"{i}:{j}")]
+            missing = [j for j in partners if not store.done(_key(i, j))]
             if not missing:
                 continue
             held = self.operands(self.rows, ours, chunks[0]) if len(chunks) == 1 else None
@@ -79,7 +82,7 @@ class Assembly:
                     right = left if one_side else self.operands(self.columns, columns[j], classes)
                     self._tile(store, left, right, ours, columns[j], fresh=index == 0, first=(i, j))
                     del right, left
-                store.finish(f"{i}:{j}")
+                store.finish(_key(i, j))
             del held
 
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
@@ -123,9 +126,10 @@ class Assembly:
             )
         with self.precision.contraction():  # gradients that are kept whole are formed here
             for index, layer in enumerate(self.plan.layers):
-                kept = make_operand(blocks.pop(0), layer, self.precision.operands)
-                _check_operand(kept, layer.names[0], here, name)
-                pieces[index].append(kept)
+                pieces[index].append(make_operand(blocks.pop(0), layer, self.precision.operands))
+        _check_operands(
+            {layer.names[0]: piece[-1] for layer, piece in zip(self.plan.layers, pieces, strict=True)}, here, name
+        )
 
     def _tile(
         self,
@@ -155,7 +159,11 @@ class Assembly:
             for part in sums.values():
                 total += part
             for name, values in {TOTAL: total, **sums}.items():
+                if left is right:
+                    mirror(values)
                 _put(store.arrays[name][rows, columns], values, fresh)
+                if plan.square and left is not right:
+                    _put(store.arrays[name][columns, rows], swapped(values), fresh)
             if self.norms and first[1] == 0:
                 self._put_norms(store, "row_norms", left, rows, fresh)
             if self.norms and first[0] == 0:
@@ -187,27 +195,45 @@ def _joined(pieces: list[list[Operand]]) -> list[Operand]:
     return joined
 
 
+def _key(i: int, j: int) -> str:
+    """Name a tile in the ledger; of a square kernel it is written to both sides of the diagonal."""
+    return f"{i}:{j} and mirrored"
+
+
 def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
-    """Write, or add a further chunk of classes."""
-    if fresh:
-        target.copy_(values)
-    else:
-        target.add_(values.to(target.device))
+    """Write, or add a further chunk of classes; from a card by way of page-locked memory, which it fills fastest."""
+    step = max(1, PIECE * len(values) // max(1, values.numel()))
+    for start in range(0, len(values), step):
+        piece = values[start : start + step]
+        if piece.is_cuda:
+            piece = torch.empty(piece.shape, dtype=piece.dtype, pin_memory=True).copy_(piece)
+        if fresh:
+            target[start : start + step].copy_(piece)
+        else:
+            target[start : start + step].add_(piece.to(target.device))
 
 
 def _cuts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _check_operand(operand: Operand, layer: str, rows: slice, name: str) -> None:
-    for value in vars(operand).values():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            if value.shape[:1] == (rows.stop - rows.start,):
-                _require_finite(value, f"the gradient of {layer}", rows, name)
-            elif not bool(value.sum().isfinite()) and not bool(value.isfinite().all()):
-                raise ValueError(
-                    f"the gradient of {layer} is NaN or infinite for {name} samples {rows.start} to {rows.stop}"
-                )
+def _check_operands(operands: dict[str, Operand], rows: slice, name: str) -> None:
+    """Refuse NaN and infinity; a device is asked once for all layers of a batch, since each answer waits for it."""
+    held = [
+        (layer, value)
+        for layer, operand in operands.items()
+        for value in vars(operand).values()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    ]
+    if not held or bool(torch.stack([value.sum() for _, value in held]).isfinite().all()):
+        return
+    for layer, value in held:
+        if value.shape[:1] == (rows.stop - rows.start,):
+            _require_finite(value, f"the gradient of {layer}", rows, name)
+        elif not bool(value.isfinite().all()):
+            raise ValueError(
+                f"the gradient of {layer} is NaN or infinite for {name} samples {rows.start} to {rows.stop}"
+            )
 
 
 def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from kernels.assembly import TOTAL
 from kernels.job import Job, duplicates
 from kernels.ranks import barrier, gather_sum, world
-from kernels.result import KernelResult, mirror, normalise
+from kernels.result import KernelResult, normalise
 from kernels.tile_store import FileTileStore, TileStore, create_arrays, map_arrays
 
 
@@ -64,9 +64,6 @@ def reopen(arrays: dict[str, Tensor], metadata: dict[str, str], job: Job) -> Ker
 def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
     normalize = job.options.normalize
     names = [TOTAL, *(name for name in dict.fromkeys(job.groups) if name is not None)]
-    if job.square:
-        for name in names:
-            mirror(arrays[name])
     by_name, _ = _diagonals(arrays, job)
     rows, columns = by_name.get(TOTAL, (None, None))
     if rows is not None and columns is not None:

@@ -102,11 +102,14 @@ def mirror(matrix: Tensor, block: int = 1024) -> None:
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
         here = matrix[rows, rows]
-        swapped = here.transpose(0, 1) if matrix.ndim == 2 else here.permute(1, 0, 3, 2)
         count = here.shape[0]
         upper = torch.ones(count, count, dtype=torch.bool, device=matrix.device).triu()
         upper = upper if matrix.ndim == 2 else upper[:, :, None, None]
-        matrix[rows, rows] = torch.where(upper, here, swapped)
+        matrix[rows, rows] = torch.where(upper, here, swapped(here))
         if rows.stop < n:
-            right = matrix[rows, rows.stop :]
-            matrix[rows.stop :, rows] = right.transpose(0, 1) if matrix.ndim == 2 else right.permute(1, 0, 3, 2)
+            matrix[rows.stop :, rows] = swapped(matrix[rows, rows.stop :])
+
+
+def swapped(tile: Tensor) -> Tensor:
+    """Return an (n, m) or (n, m, C, C) tile with its two sides, samples and classes, exchanged."""
+    return tile.transpose(0, 1) if tile.ndim == 2 else tile.permute(1, 0, 3, 2)
