@@ -47,7 +47,12 @@ def sweep_classes(
         if -(-cotangents // together) != chunks:
             continue
         layers = tuple(
-            replace(one, pair_mac=chunks * one.pair_mac, sample_mac=chunks * one.sample_mac)
+            replace(
+                one,
+                pair_mac=chunks * one.pair_mac,
+                pair_traffic=chunks * one.pair_traffic,
+                sample_mac=chunks * one.sample_mac,
+            )
             for one in layers_for(together)
         )
         if passes + _work(layers, pairs, samples) <= limit:
@@ -56,4 +61,4 @@ def sweep_classes(
 
 
 def _work(layers: Layers, pairs: float, samples: int) -> float:
-    return sum(one.pair_mac * pairs + one.sample_mac * samples for one in layers)
+    return sum(one.cost(pairs, samples) for one in layers)

@@ -5,15 +5,14 @@ Costs are multiply-adds (MAC) per pair of samples and per sample, for R cotangen
 =========  ===========================================  =================
 form       MAC per pair                                 MAC per sample
 =========  ===========================================  =================
-position   T^2 (R O + I) + 10 T^2                       --
+position   T^2 (R O + I)                                --
 shift      T^2 (R O) + r^2-strided pixel Gram + sums    --
 feature    R O I                                        T R O I
 tokens     about R O per shared token                   --
 =========  ===========================================  =================
 
-with R^2 for R where the blocks of an empirical NTK are kept apart. An element of a T x T intermediate is
-charged ten MAC,
-for its traffic through memory.
+with R^2 for R where the blocks of an empirical NTK are kept apart. To these comes what an element of a T x T
+intermediate is charged for its traffic through memory, see :mod:`kernels.charges`.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from dataclasses import dataclass
 import torch
 
 from kernels.blocks import Block, ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.charges import HOST, Charge
 from kernels.factors import Factors
 from kernels.operands import Dense, Operand
 from kernels.tokens import TiedTokens, Tokens
 
-TRAFFIC = 10.0
 FORMS = ("position", "shift", "feature", "tokens")
 
 
@@ -36,7 +35,8 @@ class LayerForm:
     """How one block is contracted and what it costs.
 
     ``kept`` says what is stored per sample: ``"factors"`` or ``"gradient"``. ``pair_mac`` and ``sample_mac`` are
-    multiply-adds, ``sample_bytes`` the storage.
+    multiply-adds, ``sample_bytes`` the storage; ``pair_traffic`` is what intermediates are charged for passing through
+    memory, as multiply-adds that are made in the same time.
     """
 
     names: tuple[str, ...]
@@ -45,10 +45,23 @@ class LayerForm:
     pair_mac: float
     sample_mac: float
     sample_bytes: float
+    pair_traffic: float = 0.0
+
+    def cost(self, pairs: float, samples: float) -> float:
+        """All work on that many pairs and samples, in multiply-adds."""
+        return (self.pair_mac + self.pair_traffic) * pairs + self.sample_mac * samples
 
 
 def choose_form(
-    block: Block, *, cotangents: int, full: bool, samples: int, pairs: float, width: int, forced: str | None = None
+    block: Block,
+    *,
+    cotangents: int,
+    full: bool,
+    samples: int,
+    pairs: float,
+    width: int,
+    charge: Charge,
+    forced: str | None = None,
 ) -> LayerForm:
     """Pick the cheapest exact form of a block.
 
@@ -66,6 +79,8 @@ def choose_form(
         Pairs of samples in the kernel.
     width : int
         Bytes per stored number.
+    charge : Charge
+        Of the device, for intermediates.
     forced : str, optional
         A form to use whatever it costs.
 
@@ -74,12 +89,12 @@ def choose_form(
     ValueError
         When the forced form does not exist for this block.
     """
-    options = {option.form: option for option in _options(block, cotangents, full, width)}
+    options = {option.form: option for option in _options(block, cotangents, full, width, charge)}
     if forced is not None:
         if forced not in options:
             raise ValueError(f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}")
         return options[forced]
-    return min(options.values(), key=lambda one: one.pair_mac * pairs + one.sample_mac * samples)
+    return min(options.values(), key=lambda one: one.cost(pairs, samples))
 
 
 def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand:
@@ -101,19 +116,19 @@ def _flat_gradient(block: Block) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def _options(block: Block, r: int, full: bool, width: int) -> list[LayerForm]:
+def _options(block: Block, r: int, full: bool, width: int, charge: Charge) -> list[LayerForm]:
     if isinstance(block, VectorBlock):
         d = block.values.shape[2]
         return [LayerForm(block.names, "feature", "gradient", (r * r if full else r) * d, 0.0, width * r * d)]
     if isinstance(block, OuterBlock):
-        return _outer_options(block, r, full, width)
+        return _outer_options(block, r, full, width, charge)
     numel = float(block.shape.numel())
     dense = LayerForm(
         block.names,
         "feature",
         "gradient",
         numel * r * (r if full else 1),
-        numel * r * TRAFFIC,
+        numel * r * charge.shift,
         width * numel * r,
     )
     options = [dense]
@@ -129,7 +144,7 @@ def _options(block: Block, r: int, full: bool, width: int) -> list[LayerForm]:
     return options
 
 
-def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[LayerForm]:
+def _outer_options(block: OuterBlock, r: int, full: bool, width: int, charge: Charge) -> list[LayerForm]:
     factors = Factors.of(block, "position", torch.float32)
     t, groups = max(factors.extents.mean, 1.0 / max(1, factors.samples)), block.groups
     outputs, inputs = block.delta.shape[3] // groups, block.width // groups + (block.bias is not None)
@@ -137,26 +152,26 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int) -> list[La
     numbers = factors.inputs.numel() + r * factors.delta.numel() / block.delta.shape[1]
     stored = width * numbers / max(1, factors.samples)
     pairs = t * t
-    traffic = TRAFFIC * pairs * (classes if full else 1) if t > 1 else 2.0 * (classes if full else 1)
-    position = groups * (pairs * (classes * outputs + inputs) + traffic)
+    traffic = (charge.positions * pairs if t > 1 else charge.pairs) * (classes if full else 1)
+    position = groups * pairs * (classes * outputs + inputs)
     sample = t * inputs * groups if isinstance(block, ConvBlock) else 0.0
     gradient = groups * outputs * inputs * r
     feature_mac, forming = groups * outputs * inputs * classes, t * groups * outputs * inputs * r
     kept = "gradient" if width * gradient < stored else "factors"
     options = [
-        LayerForm(block.names, "position", "factors", position, sample, stored),
+        LayerForm(block.names, "position", "factors", position, sample, stored, groups * traffic),
         LayerForm(block.names, "feature", kept, float(feature_mac), forming, min(width * float(gradient), stored)),
     ]
     if isinstance(block, ConvBlock) and groups == 1 and max(block.windows.kernel) > 1:
         cells = block.inputs.shape[2:].numel()
         strides = torch.Size(block.windows.stride).numel()
         pixel = cells * cells / strides
-        sums = sum(block.windows.kernel) * TRAFFIC * (pixel / strides + pairs) / 2
-        mac = pairs * classes * outputs + pixel * block.inputs.shape[1] + sums + traffic
-        options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored))
+        sums = sum(block.windows.kernel) * charge.shift * (pixel / strides + pairs) / 2
+        mac = pairs * classes * outputs + pixel * block.inputs.shape[1]
+        options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored, sums + traffic))
     return options
 
 
 def available_forms(block: Block) -> set[str]:
     """Names of the exact forms that a block has."""
-    return {option.form for option in _options(block, 1, False, 4)}
+    return {option.form for option in _options(block, 1, False, 4, HOST)}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
 from kernels.factor_stream import FactorBatch, layer_factors
 from kernels.kronecker_blocks import block_key
+from kernels.memory import parse_memory
 from kernels.outputs import Cotangent
-from kernels.plan import parse_memory
 from kernels.precision import float32_products
 from kernels.samples import Samples
 

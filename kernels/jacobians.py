@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from kernels.factor_stream import layer_factors
 from kernels.fallback import looped_gradients, vmapped_gradients
+from kernels.memory import parse_memory
 from kernels.model_checks import check_model
 from kernels.outputs import Cotangent, call_logits, cotangent_rows
-from kernels.plan import parse_memory
 from kernels.precision import float32_products, precision_named
 from kernels.samples import Samples
 

@@ -20,9 +20,10 @@ from kernels.capture import Capture
 from kernels.feature_kernels import conjugate_source, embedding_source
 from kernels.fingerprints import answers, chosen, weights_digest
 from kernels.forms import FORMS, LayerForm
+from kernels.memory import parse_memory
 from kernels.model_checks import check_model, evaluation_mode
 from kernels.outputs import Inputs, batch_size
-from kernels.plan import Plan, lay_out, parse_memory
+from kernels.plan import Plan, lay_out
 from kernels.precision import Precision, precision_named
 from kernels.ranks import world
 from kernels.samples import Labels, Samples

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from kernels.blocks import Block
+from kernels.charges import charge_on
 from kernels.class_sweep import sweep_classes
 from kernels.forms import LayerForm, available_forms, choose_form
-from kernels.precision import Precision
-
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+from kernels.memory import available_memory, show_bytes
+from kernels.precision import PRECISIONS, Precision, product
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Plan:
     result_bytes : int
         Size of the result.
     pass_seconds, mac_rate : float
-        Measured: seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product.
+        Seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product. Measured.
     """
 
     kind: str
@@ -103,8 +99,14 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Expected wall time from this device's measured rates."""
-        return self.passes * self.pass_seconds + self.flops / 2 / self.mac_rate
+        """Expected wall time from this device's measured rates, traffic of intermediates included."""
+        return self.passes * self.pass_seconds + sum(map(self._work, self.layers)) / self.mac_rate
+
+    def _work(self, layer: LayerForm) -> float:
+        """Cost of a layer, whose gradients are formed again for every tile."""
+        down, across = -(-self.rows // self.row_block), -(-self.columns // self.column_block)
+        formed = self.rows * down if self.square else self.rows * across + self.columns * down
+        return layer.cost(self.pairs, formed)
 
     def __str__(self) -> str:
         """Table of layers with form, work, storage and time, then the totals."""
@@ -115,7 +117,7 @@ class Plan:
             name = one.names[0] if len(one.names) == 1 else f"{one.names[0]} (+{len(one.names) - 1})"
             lines.append(
                 f"{name[:44]:44} {one.form:9} {one.kept:8} {2e-9 * mac:10.3g} {one.sample_bytes / 1024:11.1f} "
-                f"{mac / self.mac_rate:8.3g}"
+                f"{self._work(one) / self.mac_rate:8.3g}"
             )
         size = f"{self.rows} x {self.rows if self.square else self.columns}"
         lines.append(
@@ -124,54 +126,24 @@ class Plan:
         )
         lines.append(
             f"tiles {self.row_block} x {self.column_block}, batch {self.batch}, class chunks {self.class_chunks}; "
-            f"result {_show(self.result_bytes)}, memory budget {_show(self.memory)}"
+            f"result {show_bytes(self.result_bytes)}, memory budget {show_bytes(self.memory)}"
         )
         return "\n".join(lines)
 
 
-def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
-    """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
-
-    The default is half of the free GPU memory, or a quarter of the free main memory and at most 4 GiB.
-    """
-    if memory is None:
-        if device.type == "cuda":
-            return int(torch.cuda.mem_get_info(device)[0] * 0.7)
-        return min(available_memory() // 4, 4 * 2**30)
-    if isinstance(memory, (int, float)):
-        amount = int(memory)
-    else:
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", memory.lower())
-        if match is None or match.group(2) not in _UNITS:
-            raise ValueError(f"memory={memory!r} is not a size: write '12GiB', '800MB' or a number of bytes")
-        amount = int(float(match.group(1)) * _UNITS[match.group(2)])
-    if amount <= 0:
-        raise ValueError(f"memory={memory!r} must be positive")
-    return amount
-
-
-def available_memory() -> int:
-    """Bytes of main memory that can be used without swapping."""
-    table = Path("/proc/meminfo")
-    if table.exists():
-        for line in table.read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 @lru_cache(maxsize=8)
-def measure_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiply-adds per second of a square matrix product, measured once per device and type."""
+def measure_rate(device: torch.device, precision: Precision) -> float:
+    """Multiply-adds per second of a contraction's square matrix product, measured once per device and precision."""
     side = 4096 if device.type == "cuda" else 512
-    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    matrix = torch.ones(side, side, device=device, dtype=precision.operands)
     seconds = float("inf")
-    for _ in range(3):
-        _wait(device)
-        start = time.perf_counter()
-        matrix @ matrix
-        _wait(device)
-        seconds = min(seconds, time.perf_counter() - start)
+    with precision.contraction():
+        for _ in range(3):
+            _wait(device)
+            start = time.perf_counter()
+            product(matrix, matrix)
+            _wait(device)
+            seconds = min(seconds, time.perf_counter() - start)
     return side**3 / seconds
 
 
@@ -230,6 +202,7 @@ def lay_out(
         When nothing fits the budget, naming the option that would.
     """
     square = columns is None
+    on_card = device.type == "cuda"
     width = torch.finfo(precision.operands).bits // 8
     result_width = torch.finfo(precision.passes).bits // 8
     others = rows if columns is None else columns
@@ -238,6 +211,7 @@ def lay_out(
     def layers_for(together: int) -> tuple[LayerForm, ...]:
         formed = rows + (0 if square else others)
         common: dict[str, Any] = {"full": full, "samples": formed, "pairs": pairs, "width": width}
+        common["charge"] = charge_on(device, precision)
         return tuple(
             choose_form(block, cotangents=together, forced=_forced(block, forms), **common) for block in blocks
         )
@@ -247,11 +221,16 @@ def lay_out(
     result = int(entry * rows * others)
     if not on_disk and result > 0.9 * available_memory():
         raise MemoryError(
-            f"the result needs {_show(result)} and {_show(available_memory())} of main memory are free: pass "
+            f"the result needs {show_bytes(result)} and {show_bytes(available_memory())} of main memory are free: pass "
             "out='gram.safetensors' to keep it on disk" + (", or layerwise=False" if parts > 1 else "")
         )
     stored = sum(one.sample_bytes for one in layers)
-    scratch = int(min(memory / 4, 4 * 2**30 if device.type == "cuda" else 2**27))
+    scratch = int(min(memory / 4, 2**33 if on_card else 2**27))
+    # A card repeats passes for every pair of row blocks at less cost than products for every chunk of classes.
+    splittable = splittable and not on_card
+    if on_card:  # a few samples say nothing about its passes: take the rate of products, half of it for their traffic
+        strict = PRECISIONS["float64" if precision.passes == torch.float64 else "float32"]
+        pass_seconds = 2 * forward_mac * (1 + cotangents) / measure_rate(device, strict)
     longest = max(rows, others)
     chunks, side, batch, held = 1, 0, 1, 0.0
     if splittable and square and batch_size is None and block_rows is None and ranks == 1:
@@ -283,8 +262,8 @@ def lay_out(
     if side < 1:
         need = stored * (1 if square else 2) + held + entry
         raise MemoryError(
-            f"not even one sample fits: it needs about {_show(need * 4 / 3)} and the budget is {_show(memory)}; "
-            "pass a larger memory=, or fewer layers=, or kind='pntk', or a sketch"
+            f"not even one sample fits: it needs about {show_bytes(need * 4 / 3)} and the budget is "
+            f"{show_bytes(memory)}; pass a larger memory=, or fewer layers=, or kind='pntk', or a sketch"
         )
     return Plan(
         kind=kind,
@@ -304,7 +283,7 @@ def lay_out(
         memory=memory,
         result_bytes=result,
         pass_seconds=pass_seconds,
-        mac_rate=measure_rate(device, precision.operands),
+        mac_rate=measure_rate(device, precision),
     )
 
 
@@ -312,7 +291,7 @@ def _passes(
     sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
 ) -> tuple[int, float]:
     """Choose samples per pass, and give its bytes: efficient, yet small beside what is kept."""
-    enough, floor = (2**30, 64) if device.type == "cuda" else (2**24, 32)
+    enough, floor = (2**33, 64) if device.type == "cuda" else (2**24, 32)
     sample_bytes = max(sample_bytes, 1.0)
     batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))
     batch = min(batch, longest)
@@ -332,11 +311,3 @@ def _forced(block: Block, forms: dict[str, str]) -> str | None:
     if general is None:
         return None
     return general if general in available_forms(block) else None
-
-
-def _show(amount: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} TiB"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kernels import fit_ekfac, influence_scores, kernel_features, kernel_matrix, layer_features, layer_jacobians, verify
+from kernels.precision import PRECISIONS
 
 OPERATIONS = [
     torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,
@@ -71,3 +72,15 @@ def test_settings_of_the_process_change_no_bit(setting: str, restored) -> None:
     assert flags() == before
     if setting == "legacy":
         assert torch.get_float32_matmul_precision() == "medium"
+
+
+def test_algorithms_of_convolutions_are_fixed_in_passes_and_restored() -> None:
+    cudnn = torch.backends.cudnn
+    before = (cudnn.benchmark, cudnn.deterministic)
+    try:
+        cudnn.benchmark, cudnn.deterministic = True, False
+        with PRECISIONS["float32"].strict_passes():
+            assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
+        assert (cudnn.benchmark, cudnn.deterministic) == (True, False)
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

@@ -1,0 +1,54 @@
+"""Memory budgets: what is free, what a caller asked for, and how it is written."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import torch
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+
+
+def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
+    """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
+
+    The default is 70 % of the free GPU memory, where what torch keeps for reuse is free, or a quarter of the free main
+    memory and at most 4 GiB.
+    """
+    if memory is None:
+        if device.type == "cuda":
+            cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7)
+        return min(available_memory() // 4, 4 * 2**30)
+    if isinstance(memory, (int, float)):
+        amount = int(memory)
+    else:
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", memory.lower())
+        if match is None or match.group(2) not in _UNITS:
+            raise ValueError(f"memory={memory!r} is not a size: write '12GiB', '800MB' or a number of bytes")
+        amount = int(float(match.group(1)) * _UNITS[match.group(2)])
+    if amount <= 0:
+        raise ValueError(f"memory={memory!r} must be positive")
+    return amount
+
+
+def available_memory() -> int:
+    """Bytes of main memory that can be used without swapping."""
+    table = Path("/proc/meminfo")
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def show_bytes(amount: float) -> str:
+    """Write a number of bytes with its unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} TiB"

@@ -1,0 +1,82 @@
+"""What the planner decides for a card, checked without one: no product is timed here, and nothing is computed."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.kernel_cells import build
+from kernels import job, kernel_matrix, plan_kernel
+from kernels import plan as planner
+from kernels.charges import HOST, RATES, charge_on
+from kernels.memory import parse_memory
+from kernels.plan import Plan
+from kernels.precision import PRECISIONS
+from tests.kernels.cases import BY_NAME, make
+
+CARD = torch.device("cuda")
+ROWS = 50_000
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan for a card with an H100's default budget and the rates of the table."""
+    real = planner.lay_out
+
+    def lay_out(blocks: Any, **arguments: Any) -> Plan:
+        return real(blocks, **arguments | {"device": CARD, "rows": ROWS, "memory": 54 * 2**30})
+
+    monkeypatch.setattr(job, "lay_out", lay_out)
+    monkeypatch.setattr(planner, "measure_rate", lambda _, precision: RATES[precision.name])
+    monkeypatch.setattr(planner, "available_memory", lambda: 100 * 2**30)
+
+
+def test_the_published_network_is_planned_within_the_goals(card: None) -> None:
+    model, images = build("resnet18_pool", 4)
+    goals = {"pntk": 60.0, "trntk": 300.0}
+    for kind, seconds in goals.items():
+        plan = plan_kernel(model, images, kind=kind, precision="tf32", normalize=False)
+        assert plan.rows == ROWS and plan.seconds < 0.7 * seconds  # room for what no plan knows
+        assert plan.flops / 2 / RATES["tf32"] > 0.55 * plan.seconds
+        assert plan.class_chunks == 1 and plan.row_block < ROWS  # classes together: their products share the inputs'
+        forms = {layer.names[0]: layer.form for layer in plan.layers}
+        # 16 positions: a Gram between them would pass through memory longer than the gradients' product takes.
+        assert forms["layer3.1.conv2.weight"] == ("feature" if kind == "pntk" else "position")
+        assert forms["layer1.0.conv1.weight"] == "feature"
+    strict = plan_kernel(model, images, kind="pntk", normalize=False)
+    assert strict.seconds > 3 * plan_kernel(model, images, kind="pntk", precision="tf32", normalize=False).seconds
+
+
+def test_traffic_is_charged_by_device_and_precision() -> None:
+    charges = {name: charge_on(CARD, precision) for name, precision in PRECISIONS.items()}
+    assert charges["bfloat16"].positions == 2 * charges["tf32"].positions > 10 * charges["float32"].positions
+    assert charges["float64"].pairs > charges["float32"].pairs  # twice the bytes
+    assert all(charge_on(torch.device("cpu"), precision) == HOST for precision in PRECISIONS.values())
+
+
+def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 60 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20 * 2**30)
+    assert parse_memory(None, CARD) == int(0.7 * 50 * 2**30)
+
+
+class Answers(TorchDispatchMode):
+    """Count how often Python asks for a tensor's value, for which a card would have to finish all its work."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+def test_a_batch_waits_twice_however_many_layers_there_are() -> None:
+    model, images, _ = make(BY_NAME["tiny_resnet"], 8)
+    counts = []
+    for size in (8, 1):
+        with Answers() as seen:
+            kernel_matrix(model, images, precision="float64", batch_size=size)
+        counts.append(seen.count)
+    assert counts[1] - counts[0] == 2 * (8 - 1)  # for its logits, and for all gradients
