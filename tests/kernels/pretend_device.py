@@ -96,10 +96,10 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     return target
 
 
-def on_device(model: nn.Module) -> nn.Module:
+def on_device(model: nn.Module, device: str = "pretend") -> nn.Module:
     """Copy a model to the device; unlike ``model.to``, with its tied parameters tied."""
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().to("pretend"), p.requires_grad) for p in model.parameters()}
-    memo |= {id(b): b.to("pretend") for b in model.buffers()}
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().to(device), p.requires_grad) for p in model.parameters()}
+    memo |= {id(b): b.to(device) for b in model.buffers()}
     return copy.deepcopy(model, memo)
 
 

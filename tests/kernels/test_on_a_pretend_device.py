@@ -60,6 +60,11 @@ def _influence(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -
     return influence_scores(model, fisher, inputs, inputs, labels=labels, test_labels=labels, layerwise=True)
 
 
+def _verified(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> Any:
+    found = verify(model, inputs)
+    return [found.ok, found.contraction_error < 1e-5, found.ruled, found.fallback, found.unused, found.frozen]
+
+
 def _factors(model: nn.Module, inputs: Inputs, labels: Tensor, folder: Path) -> Any:
     return [[b.gradients() for b in part.blocks] for part in layer_factors(model, inputs, labels=labels)]
 
@@ -85,7 +90,7 @@ CALCULATIONS: dict[str, Calculation] = {
             model, inputs, kind="log_odds", labels=labels, dim=8, out=folder / "features.safetensors"
         ).values
     ),
-    "verify": lambda model, inputs, *_: verify(model, inputs).__dict__,
+    "verify": _verified,
     "factors": _factors,
     "layer features": lambda model, inputs, *_: [one.features for one in layer_features(model, inputs)],
     "jacobians": lambda model, inputs, *_: layer_jacobians(model, inputs),
@@ -94,16 +99,14 @@ CALCULATIONS: dict[str, Calculation] = {
 }
 
 
-def compare(name: str, folder: Path) -> list[str]:
-    """Run every calculation of one model on both devices, and say what differs."""
+def compare(name: str, folder: Path, device: str = "pretend") -> list[str]:
+    """Run every calculation of one model on the CPU and on a device, and say what differs."""
     model, inputs, labels = make(BY_NAME[name], 6, dtype=torch.float32)
-    if BY_NAME[name].classes > 1:
-        labels = labels.clamp(max=BY_NAME[name].classes - 1)
-    moved = on_device(model)
-    assert {p.device.type for p in moved.parameters()} == {"pretend"}
+    moved = on_device(model, device)
+    assert {p.device.type for p in moved.parameters()} == {device}
     wrong = []
     for about, calculation in CALCULATIONS.items():
-        places = [folder / about / side for side in ("cpu", "pretend")]
+        places = [folder / about / side for side in ("cpu", device)]
         for place in places:
             place.mkdir(parents=True)
         expected = calculation(model, inputs, labels, places[0])
@@ -112,19 +115,22 @@ def compare(name: str, folder: Path) -> list[str]:
         except RuntimeError as error:
             wrong.append(f"{about}: {error}")
             continue
-        if not same(found, expected):
+        tolerance = 0.0 if device == "pretend" else 2e-2 if "bfloat16" in about else 1e-3
+        if not same(found, expected, tolerance):
             wrong.append(f"{about}: other numbers")
     return wrong
 
 
-def same(found: Any, expected: Any) -> bool:
-    """Equal bits, wherever they are."""
+def same(found: Any, expected: Any, tolerance: float = 0.0) -> bool:
+    """Equal bits, wherever they are, or numbers that are near in units of the largest."""
     if isinstance(expected, Tensor):
-        return isinstance(found, Tensor) and torch.equal(found.cpu(), expected)
+        if not tolerance:
+            return isinstance(found, Tensor) and torch.equal(found.cpu(), expected)
+        return float((found.cpu() - expected).norm()) <= tolerance * float(expected.norm())
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+        return found.keys() == expected.keys() and all(same(found[key], expected[key], tolerance) for key in expected)
     if isinstance(expected, (list, tuple)):
-        return len(found) == len(expected) and all(map(same, found, expected))
+        return len(found) == len(expected) and all(map(same, found, expected, [tolerance] * len(found)))
     return bool(found == expected)
 
 
@@ -169,6 +175,12 @@ def other_process() -> Iterator[ProcessPoolExecutor]:
 
 def test_the_device_refuses_to_mix(other_process: ProcessPoolExecutor) -> None:
     assert other_process.submit(refusals).result() == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
+@pytest.mark.parametrize("name", [*MODELS, *SLOW_MODELS])
+def test_every_calculation_runs_on_a_card(name: str, tmp_path: Path) -> None:
+    assert compare(name, tmp_path, "cuda") == []
 
 
 @pytest.mark.parametrize("name", [*MODELS, *SLOW_MODELS])

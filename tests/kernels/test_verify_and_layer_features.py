@@ -25,6 +25,13 @@ def test_a_sound_model_is_ok(name: str) -> None:
     assert (found.fallback > 0) == (name == "weight_norm") == ("generic route" in str(found))
 
 
+def test_settings_of_the_process_do_not_enter() -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 4, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = verify(model, inputs)
+    assert found == verify(model, inputs) and found.contraction_error < 1e-5
+
+
 def test_relu_flips_are_counted() -> None:
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2))
     with torch.no_grad():
