@@ -16,6 +16,8 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,15 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@contextmanager
+def profiled(device: torch.device) -> Iterator[None]:
+    """Print the operations that take longest, in time on the device."""
+    kind = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[kind.CPU, *([kind.CUDA] if device.type == "cuda" else [])]) as found:
+        yield
+    print(found.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=25), file=sys.stderr)
+
+
 def largest_error(model: nn.Module, images: Tensor, found: Tensor, kind: str) -> dict[str, float]:
     """Entry errors of the first samples' block against float64, and of float32 passes alone for comparison."""
     from kernels import kernel_matrix
@@ -125,8 +136,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats(device)
     synchronize(device)
     start = time.perf_counter()
-    result = kernel_matrix(model, images, out=options.out, **common)
-    synchronize(device)
+    with profiled(device) if options.profile else nullcontext():
+        result = kernel_matrix(model, images, out=options.out, **common)
+        synchronize(device)
     report["seconds"] = time.perf_counter() - start
     report["tflops"] = plan.flops / report["seconds"] / 1e12
     report["share_of_ceiling"] = report["tflops"] / report["ceiling_tflops"]
@@ -154,6 +166,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--memory", help="budget, such as 60GiB")
     parser.add_argument("--out", type=Path, help="also time the write to this .safetensors file")
+    parser.add_argument("--profile", action="store_true", help="print the slowest operations; costs some time")
     parser.add_argument("--block", type=int, default=64, help="side of the block compared with float64")
     print(json.dumps(measure(parser.parse_args())))
 

@@ -54,8 +54,8 @@ class Precision:
 
     @contextmanager
     def contraction(self) -> Iterator[None]:
-        """TF32 in the contraction where it was asked for by name."""
-        with float32_products(tf32=self.tf32):
+        """TF32 in the contraction where it was asked for by name, and sums in float32 or better everywhere."""
+        with float32_products(tf32=self.tf32), full_sums():
             yield
 
 
@@ -93,6 +93,18 @@ def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Fl
         out.addmm_(left, right.T)
     else:
         out.add_(product(left, right))
+
+
+@contextmanager
+def full_sums() -> Iterator[None]:
+    """Add the partial sums of bfloat16 products in float32, where CUDA would by default in bfloat16."""
+    matmul: Any = torch.backends.cuda.matmul
+    before = (matmul.allow_bf16_reduced_precision_reduction, matmul.allow_bf16_reduced_precision_reduction_split_k)
+    try:
+        matmul.allow_bf16_reduced_precision_reduction = False
+        yield
+    finally:
+        matmul.allow_bf16_reduced_precision_reduction = before
 
 
 @contextmanager

@@ -74,6 +74,16 @@ def test_settings_of_the_process_change_no_bit(setting: str, restored) -> None:
         assert torch.get_float32_matmul_precision() == "medium"
 
 
+def test_partial_sums_are_full_in_contractions_and_as_before_behind_them() -> None:
+    matmul = torch.backends.cuda.matmul
+    for before in ((False, False), (True, True)):
+        matmul.allow_bf16_reduced_precision_reduction = before
+        with PRECISIONS["bfloat16"].contraction():
+            assert matmul.allow_bf16_reduced_precision_reduction is False
+        found = (matmul.allow_bf16_reduced_precision_reduction, matmul.allow_bf16_reduced_precision_reduction_split_k)
+        assert found == before
+
+
 def test_algorithms_of_convolutions_are_fixed_in_passes_and_restored() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.benchmark, cudnn.deterministic)

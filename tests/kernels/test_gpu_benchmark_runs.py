@@ -10,16 +10,17 @@ from benchmarks.kernels_gpu import measure
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_benchmark_reports_time_ceiling_and_error(precision: str, tmp_path) -> None:
+def test_benchmark_reports_time_ceiling_and_error(precision: str, tmp_path, capsys) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8)
     np.save(tmp_path / "images.npy", pixels)
     np.save(tmp_path / "labels.npy", np.arange(24) % 10)
     options = Namespace(
         n=24, kind="pntk", precision=precision, device="cpu", images=tmp_path / "images.npy", weights=None,
         labels=tmp_path / "labels.npy", no_max_pool=False, width=4, memory="1GiB",
-        out=tmp_path / "gram.safetensors", block=3,
+        out=tmp_path / "gram.safetensors", block=3, profile=precision == "tf32",
     )  # fmt: skip
     report = measure(options)
+    assert ("aten::addmm" in capsys.readouterr().err) == options.profile
     assert report["n"] == 24 and (tmp_path / "gram.safetensors").exists()
     assert report["seconds"] > 0 and report["ceiling_tflops"] > 0 and report["planned_flop"] > 0
     assert report["error"] < (2e-2 if precision == "bfloat16" else 1e-3)
