@@ -83,16 +83,18 @@ def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, object]]:
     return found, {"seconds": seconds, "peak_mb": peak / 2**20}
 
 
-def run_process(python: str, module: str, arguments: list[str], samples: int | None) -> dict[str, Any]:
-    """What one cell printed, run in a process of its own."""
+def run_process(
+    python: str, module: str, arguments: list[str], samples: int | None, limit: float = LIMIT
+) -> dict[str, Any]:
+    """What one cell printed, run in a process of its own for at most ``limit`` seconds."""
     command = [python, "-m", module, *arguments]
     if samples:
         command += ["--samples", str(samples)]
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit)
     except subprocess.TimeoutExpired:
-        return {"failed": f"no result in {LIMIT} s"}
+        return {"failed": f"no result in {limit:.0f} s"}
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 
 import torch
 from torch import nn
 
 from benchmarks import kernel_cells
-from benchmarks.kernels import THREADS, run_cell
+from benchmarks.kernels import run_cell, run_process
 
 ENGINES = ("ours", "torch_func", "per_sample_loop")
 LIMIT = 120
@@ -44,19 +42,6 @@ def cell(spec: str) -> dict[str, object]:
     return run_cell("grid", kind, engine, int(samples))
 
 
-def spawned(spec: str) -> dict[str, object]:
-    environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
-    command = [sys.executable, "-m", "benchmarks.torchntk_grid", "--cell", spec]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"over {LIMIT} s"}
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return {"failed": lines[-1] if lines else f"exit {done.returncode}"}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cell", help="WIDTH:SAMPLES:KIND:ENGINE, in this process")
@@ -71,13 +56,16 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for width in options.widths:
         for samples in options.samples:
-            rows = {e: spawned(f"{width}:{samples}:{options.kind}:{e}") for e in ENGINES}
+            rows = {}
+            for engine in ENGINES:
+                arguments = ["--cell", f"{width}:{samples}:{options.kind}:{engine}"]
+                rows[engine] = run_process(sys.executable, "benchmarks.torchntk_grid", arguments, None, LIMIT)
             base = rows["ours"].get("seconds")
             for engine, row in rows.items():
                 if "failed" in row:
                     print(f"| {width} | {samples} | {engine} | {str(row['failed'])[:80]} | | | |", flush=True)
                     continue
-                ratio = f"{row['seconds'] / base:.0f}" if base else ""  # type: ignore[operator]
+                ratio = f"{row['seconds'] / base:.0f}" if base else ""
                 print(
                     f"| {width} | {samples} | {engine} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} "
                     f"| {row['error']:.1e} |",
