@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
 from jaxtyping import Float
@@ -43,18 +44,24 @@ class Precision:
             )
         if kinds == {self.passes}:
             return model
-        return copy.deepcopy(model).to(self.passes)
+        turned = torch.complex128 if self.passes == torch.float64 else torch.complex64
+        kind = {True: turned, False: self.passes}  # rotary tables may be complex buffers: keep their imaginary part
+
+        def convert(x: Tensor) -> Tensor:
+            return x.to(kind[x.is_complex()]) if x.is_complex() or x.is_floating_point() else x
+
+        return copy.deepcopy(model)._apply(convert)
 
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
-        """No TF32 in forward and backward passes: units near zero would change sides."""
-        with _tf32(False):
+        """No TF32 and no autocast in forward and backward passes: units near zero would change sides."""
+        with _tf32(False), _no_autocast():
             yield
 
     @contextmanager
     def contraction(self) -> Iterator[None]:
-        """TF32 in the contraction where it was asked for by name."""
-        with _tf32(self.tf32):
+        """TF32 in the contraction where it was asked for by name; no autocast there either."""
+        with _tf32(self.tf32), _no_autocast():
             yield
 
 
@@ -92,6 +99,24 @@ def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Fl
         out.addmm_(left, right.T)
     else:
         out.add_(product(left, right))
+
+
+@contextmanager
+def _no_autocast() -> Iterator[None]:
+    """Autocast off, around the passes and where a model turns it on itself."""
+    kinds = ("cpu", "cuda")
+    before = [torch.is_autocast_enabled(kind) for kind in kinds]
+    try:
+        for kind in kinds:
+            torch.set_autocast_enabled(kind, False)
+        with (
+            mock.patch.object(torch.autocast, "__enter__", lambda self: self),
+            mock.patch.object(torch.autocast, "__exit__", lambda *_: None),
+        ):
+            yield
+    finally:
+        for kind, enabled in zip(kinds, before, strict=True):
+            torch.set_autocast_enabled(kind, enabled)
 
 
 @contextmanager

@@ -12,7 +12,9 @@ X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
 
 def linear() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # some tests need units that are alive
+        return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
 
 
 def refused(error: type[Exception], match: str, model: nn.Module, *data, **options) -> None:
@@ -125,6 +127,44 @@ def test_what_overflows_half_precision_does_not_overflow_here() -> None:
     refused(ValueError, "NaN or infinite", model.half(), data.half())
 
 
+def test_autocast_changes_no_number_inside_or_outside_the_model() -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.enabled = linear(), False
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.enabled):
+                return self.inner(x)
+
+    model = Cast()
+    plain = kernel_matrix(model, X).matrix
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outside = kernel_matrix(model, X).matrix
+        assert torch.is_autocast_enabled("cpu") and linear()(X).dtype == torch.bfloat16
+    model.enabled = True
+    assert torch.equal(outside, plain) and torch.equal(kernel_matrix(model, X).matrix, plain)
+    assert model(X).dtype == torch.bfloat16
+
+
+def test_a_converted_model_keeps_its_complex_tables() -> None:
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            self.register_buffer("turn", torch.polar(torch.ones(2), torch.tensor([0.5, 1.5])))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.view_as_complex(torch.tanh(self.inner(x)).unflatten(1, (2, 2)))
+            return torch.view_as_real(h * self.turn).flatten(1)
+
+    torch.manual_seed(0)
+    model = Rotary()
+    exact = kernel_matrix(model, X, normalize=False).matrix
+    found = kernel_matrix(model, X, normalize=False, precision="float64").matrix
+    torch.testing.assert_close(found.float(), exact, rtol=1e-4, atol=1e-5)
+
+
 def test_budgets() -> None:
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 4)
     refused(MemoryError, "not even one sample fits.*larger", model, inputs, precision="float64", memory=1000)
@@ -175,6 +215,13 @@ def test_labels_of_another_kind() -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_models_of_another_kind() -> None:
     refused(TypeError, "_orig_mod", torch.compile(linear()))
+    refused(TypeError, "1 is compiled.*1._orig_mod", nn.Sequential(nn.Linear(4, 4), torch.compile(linear())))
+    in_place = linear()
+    in_place.compile()
+    refused(TypeError, r"in place by compile\(\)", in_place)
+    turned = linear()
+    turned[0].weight = nn.Parameter(turned[0].weight.detach().to(torch.complex64))
+    refused(TypeError, "0.weight is complex", turned)
     refused(TypeError, "model.module", nn.DataParallel(linear()))
     refused(ValueError, "meta device", nn.Linear(4, 3, device="meta"))
     refused(ValueError, "float64.*precision='float64'", linear().double(), X.double())
