@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kernels import kernel_matrix, layer_factors, layer_features, plan_kernel, verify
 from tests.kernels.cases import BY_NAME, make
+from tests.references import per_sample_jacobian as slow
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
@@ -81,6 +82,29 @@ def test_unused_parameters_are_listed_and_unknown_names_refused() -> None:
     frozen = linear().requires_grad_(False)
     refused(ValueError, "every one is frozen", frozen)
     refused(ValueError, "no parameters", nn.Flatten())
+
+
+def test_a_parameter_that_only_later_samples_reach_is_an_error_not_a_zero() -> None:
+    class Rare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.common, self.rare, self.scale = linear(), nn.Linear(4, 3), nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            f = self.common(x)
+            for branch in (self.rare, lambda x: x[:, :3] * self.scale.exp()):
+                if bool((x[:, 0] > 5).any()):
+                    f = torch.where(x[:, :1] > 5, branch(x), f)
+            return f
+
+    model, data = Rare(), X.clone()
+    data[4, 0] = 6.0
+    refused(RuntimeError, "rare.bias, rare.weight, scale did not behave.*pass fallback=", model, data)
+    found = kernel_matrix(
+        model, data.double(), precision="float64", normalize=False, fallback=["rare", "scale", "common"]
+    )
+    jacobian = slow.flat(slow.jacobian(model.double(), data.double()))
+    torch.testing.assert_close(found.matrix, slow.trntk(jacobian, jacobian), rtol=1e-10, atol=1e-10)
 
 
 def test_zero_gradients_are_listed_never_nan() -> None:
