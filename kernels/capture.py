@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.blocks import Block, VectorBlock
+from kernels.derived import tensors_in
 from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
 from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
@@ -24,7 +25,8 @@ from kernels.quiet import quiet
 from kernels.rules import RULES
 from kernels.trace import ForwardTrace, Use
 
-_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}  # against a wrong layout, whose error is of order one
+# Against a wrong layout, whose error is of order one; models compute norms in float32 whatever their own type.
+_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Capture:
         self._copied: set[tuple[Any, ...]] = set()
         self._reasons = {name: "asked for" for name in self.parameters if _selector(fallback or (), everything)(name)}
         self._unused: set[str] = set()
+        self._derived: set[str] = set()
         self.route = "vmap"
         self._settle(probe)
         frozen = [name for name in everything if name not in self.parameters]
@@ -128,7 +131,9 @@ class Capture:
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, list[Use]]:
         tracked: dict[str, Tensor] = {n: p for n, p in self.parameters.items() if n not in self._reasons}
-        self._trace = trace = ForwardTrace(tracked, RULES, batch_size(inputs), self._layouts, self._copied)
+        self._trace = trace = ForwardTrace(
+            tracked, RULES, batch_size(inputs), self._layouts, self._copied, self._derived, tensors_in(inputs)
+        )
         with torch.enable_grad(), trace:
             logits = call_logits(self.model, inputs, self.output)
         mutated = {use.key for use in trace.uses if use.mutated()}
@@ -178,7 +183,30 @@ class Capture:
             self._unused = {n for n in self.parameters if truth[n] is None and n not in reached | set(self._reasons)}
             for name in self._unused:
                 self._reasons.pop(name, None)
+            self._derive_rest(probe, single, row, middle, truth)
             self._choose_route(probe, row, middle, truth)
+
+    def _derive_rest(
+        self, probe: Inputs, single: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]
+    ) -> None:
+        """Take parameters out of the fallback that meet the samples only through tensors computed from them alone."""
+        fallback = dict(self._reasons)
+        names = {name for name, reason in fallback.items() if reason != "asked for" and truth[name] is not None}
+        for _ in range(len(names) and 6):
+            self._derived, self._reasons = names, {n: why for n, why in fallback.items() if n not in names}
+            wrong: set[str] = set()
+            try:
+                for inputs, at in ((probe, middle), (single, 0)):
+                    logits, uses = self._forward(inputs)
+                    wrong |= self._disagreements(logits, uses, row, at, truth)[0] | self._unknown.keys()
+                    self._layouts = {use.key: use.layout for use in uses} | self._layouts
+            except (RuntimeError, ValueError, IndexError, TypeError):
+                break
+            if not wrong:
+                return
+            # A parameter with a rule may share a derived tensor with these; then it is followed like them.
+            names = names | wrong if wrong - names else names - wrong
+        self._derived, self._reasons = set(), fallback
 
     def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]) -> None:
         """Vectorise the fallback where torch can, and does so correctly, for this model."""
@@ -284,6 +312,8 @@ def _layout_options(use: Use) -> list[str]:
     options: list[str] = []
     if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
         options.append("second")
+    if use.layout == "second" and use.shape[0] % use.batch == 0:
+        options.append("batch")
     if use.layout == "batch" and use.shape[0] > use.batch:
         options.append("minor")
     if use.layout == "batch" and use.shape[:1] != (use.batch,):

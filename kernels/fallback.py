@@ -1,10 +1,8 @@
 """Per-sample gradients of the parameters that no rule covers, through ``torch.func`` or one sample at a time.
 
-Exact for any model whose samples do not interact: parametrised weights, recurrent layers, bare parameters in
-unusual places,
-weights read through views. Where ``vmap`` cannot trace the model (data-dependent control flow, operations
-without a batching
-rule), samples are differentiated one by one.
+Exact for any model whose samples do not interact: packed sequences, rows that the data pick, bare parameters in
+unusual places. Where ``vmap`` cannot trace the model (data-dependent control flow, operations without a batching rule),
+samples are differentiated one by one.
 """
 
 from __future__ import annotations

@@ -22,8 +22,12 @@ def check_model(model: nn.Module) -> torch.device:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is {type(model).__name__}, not torch.nn.Module")
-    if hasattr(model, "_orig_mod"):
-        raise TypeError("the model is compiled by torch.compile: pass the original, model._orig_mod")
+    for name, module in model.named_modules():
+        if hasattr(module, "_orig_mod"):
+            what = f"{name} is" if name else "the model is"
+            raise TypeError(f"{what} compiled by torch.compile: pass the original, {name or 'model'}._orig_mod")
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise TypeError(f"{name or 'the model'} was compiled in place by compile(): pass a copy that was not")
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("the model is a TorchScript module: pass the eager nn.Module it was made from")
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -35,6 +39,8 @@ def check_model(model: nn.Module) -> torch.device:
             raise TypeError(f"{name} is sharded ({kind}): gather the full parameters on each rank first")
         if tensor.is_quantized or type(model).__module__.startswith("torch.ao.nn.quantized"):
             raise TypeError(f"{name} is quantised: kernels need the floating-point model before conversion")
+        if isinstance(tensor, nn.Parameter) and tensor.is_complex():
+            raise TypeError(f"{name} is complex: kernels need real parameters; store its real and imaginary parts")
         if tensor.device.type == "meta":
             raise ValueError(f"{name} is on the meta device: load the weights first")
     if any(type(m).__module__.startswith("torch.ao.nn.quantized") for m in model.modules()):

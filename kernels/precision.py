@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from jaxtyping import Float
@@ -44,7 +45,13 @@ class Precision:
             )
         if kinds == {self.passes}:
             return model
-        return copy.deepcopy(model).to(self.passes)
+        turned = torch.complex128 if self.passes == torch.float64 else torch.complex64
+        kind = {True: turned, False: self.passes}  # rotary tables may be complex buffers: keep their imaginary part
+
+        def convert(x: Tensor) -> Tensor:
+            return x.to(kind[x.is_complex()]) if x.is_complex() or x.is_floating_point() else x
+
+        return copy.deepcopy(model)._apply(convert)
 
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
@@ -137,8 +144,26 @@ def float32_products(*, tf32: bool = False) -> Iterator[None]:
             flags.fp32_precision = "tf32" if tf32 else "ieee"
         for flags in cpu:
             flags.fp32_precision = "ieee"
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with _no_autocast():
             yield
     finally:
         for flags, value in zip((*cuda, *cpu), before, strict=True):
             flags.fp32_precision = value
+
+
+@contextmanager
+def _no_autocast() -> Iterator[None]:
+    """Autocast off, around the passes and where a model turns it on itself."""
+    kinds = ("cpu", "cuda")
+    before = [torch.is_autocast_enabled(kind) for kind in kinds]
+    try:
+        for kind in kinds:
+            torch.set_autocast_enabled(kind, False)
+        with (
+            mock.patch.object(torch.autocast, "__enter__", lambda self: self),
+            mock.patch.object(torch.autocast, "__exit__", lambda *_: None),
+        ):
+            yield
+    finally:
+        for kind, enabled in zip(kinds, before, strict=True):
+            torch.set_autocast_enabled(kind, enabled)

@@ -78,7 +78,7 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
                 if part is None:
                     part = use.rule.reduce(use, torch.zeros(use.shape, dtype=logits.dtype, device=logits.device))
                 else:
-                    reached |= {view.name for view in use.views.values()}
+                    reached |= use.owners()
                 store = kept[index]
                 if count == 1:
                     store = part.unsqueeze(1)
@@ -93,6 +93,8 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
             assert stacked is not None
             for block in use.rule.build(use, stacked):
                 roles.setdefault(block.weight, []).append(block)
+        if live and live[0].tape is not None:
+            roles = live[0].tape.resolve(roles)
     return roles, reached
 
 

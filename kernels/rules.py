@@ -140,6 +140,10 @@ def _bind_divide(input: Any, other: Any, *, rounding_mode: str | None = None) ->
     return {"left": input, "right": other, "alpha": 1, "rounding": rounding_mode}
 
 
+def _bind_where(condition: Any, input: Any = None, other: Any = None) -> dict[str, Any]:
+    return {"left": input, "right": other, "alpha": 1, "condition": condition}
+
+
 def _bind_expand(input: Tensor, *sizes: Any, size: Any = None, implicit: bool = False) -> dict[str, Any]:
     return {"left": input}
 
@@ -168,6 +172,8 @@ def _reduce_elementwise(use: Use, delta: Tensor) -> Tensor:
         if use.rule.name == "multiply":
             other = use.arguments["right" if slot == "left" else "left"]
             values = delta * other
+        elif use.rule.name == "where":
+            values = delta * (use.arguments["condition"] == (slot == "left"))
         elif use.rule.name == "subtract" and slot == "right":
             values = -delta
         if slot == "right" and use.rule.name != "multiply":
@@ -207,6 +213,7 @@ _ADD = _elementwise("add", _bind_pair, "left", "right")
 _SUBTRACT = _elementwise("subtract", _bind_pair, "left", "right")
 _MULTIPLY = _elementwise("multiply", _bind_pair, "left", "right")
 _DIVIDE = _elementwise("divide", _bind_divide, "left", "right")
+_WHERE = _elementwise("where", _bind_where, "left", "right")
 _EXPAND = _elementwise("expand", _bind_expand, "left")
 
 RULES: dict[Any, Rule] = {
@@ -223,6 +230,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__), _MULTIPLY),
     **dict.fromkeys((torch.div, torch.true_divide, Tensor.div, Tensor.__truediv__), _DIVIDE),
     **dict.fromkeys((Tensor.expand, torch.broadcast_to), _EXPAND),
+    **dict.fromkeys((torch.where, Tensor.where), _WHERE),
     Tensor.__radd__: _elementwise("add", _bind_reversed, "left", "right"),
     Tensor.__rmul__: _elementwise("multiply", _bind_reversed, "left", "right"),
     Tensor.__rsub__: _elementwise("subtract", _bind_reversed, "left", "right"),

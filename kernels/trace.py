@@ -11,7 +11,7 @@ is known by name, never silently lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -23,6 +23,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from kernels.blocks import Role
+from kernels.derived import Tape, tensors_in
+from kernels.rewrites import REWRITES
 from kernels.row_picking import RowPicks
 
 
@@ -65,7 +67,9 @@ class Use:
     shape : torch.Size
         Shape of the (expanded) output.
     edge : GradientEdge or None
-        Where the output's gradient is found; None when autograd is off, so that nothing flows back.
+        Where the output's gradient is found; None while there is no output.
+    tape : Tape or None
+        Of the pass, which knows the parameters behind derived tensors.
     """
 
     rule: Rule
@@ -77,10 +81,16 @@ class Use:
     shape: torch.Size
     edge: GradientEdge | None
     versions: list[tuple[Tensor, int]] = field(default_factory=list)
+    tape: Tape | None = None
 
     def mutated(self) -> bool:
         """Tell whether a saved input was overwritten after the operation read it."""
         return any(tensor._version != version for tensor, version in self.versions)
+
+    def owners(self) -> set[str]:
+        """Names of the parameters that it read, also through derived tensors."""
+        names = {view.name for view in self.views.values()}
+        return names if self.tape is None else names.union(*map(self.tape.owners, names))
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,10 @@ class ForwardTrace(TorchFunctionMode):
         Layout by use key, for uses whose samples are not where their shapes suggest.
     copied : set
         Keys of uses whose inputs must be copied because they are overwritten later.
+    derivable : set
+        Parameters that are followed through tensors computed from them alone.
+    inputs : iterable of Tensor
+        The batch.
     """
 
     def __init__(
@@ -125,6 +139,8 @@ class ForwardTrace(TorchFunctionMode):
         batch: int,
         layouts: dict[tuple[Any, ...], str],
         copied: set[tuple[Any, ...]],
+        derivable: Set[str] = frozenset(),
+        inputs: Iterable[Tensor] = (),
     ) -> None:
         super().__init__()
         self.rules = rules
@@ -133,7 +149,8 @@ class ForwardTrace(TorchFunctionMode):
         self.copied = copied
         self.uses: list[Use] = []
         self.unknown: dict[str, str] = {}
-        self._parameters = parameters
+        self._parameters = dict(parameters)
+        self._tape = Tape({name: p for name, p in parameters.items() if name in derivable}, inputs)
         self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
         self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
         self._counts: dict[tuple[Any, ...], int] = {}
@@ -145,26 +162,46 @@ class ForwardTrace(TorchFunctionMode):
     ) -> Any:
         """Run one torch operation and record it when it reads a tracked parameter."""
         kwargs = kwargs or {}
-        tensors = list(_tensors((args, kwargs)))
+        tensors = tensors_in((args, kwargs))
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]
         result = self._run(func, args, kwargs, tensors, read)
-        self._picks.follow(func, args, tensors, list(_tensors(result)))
+        made = tensors_in(result)
+        self._picks.follow(func, args, tensors, made)
+        self._tape.follow(args, tensors, made)
         return result
 
     def _run(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
     ) -> Any:
-        if not read:
+        if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
             return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             # The composite asks for overrides once, at its start: answer no, and watch the projections inside.
             with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
+        if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
+            result = func(*args, **kwargs)
+            self._tape.record(func, args, kwargs, tensors, tensors_in(result))
+            self._derive(func, args, result, read)
+            return result
+        if func in REWRITES:
+            with self:
+                result = REWRITES[func](*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         if func in self.rules:
             return self._record(func, args, kwargs, read, self._picks.among(tensors))
         result = func(*args, **kwargs)
         self._derive(func, args, result, read)
         return result
+
+    def _spreads(self, func: Any, tensors: list[Tensor], read: list[ParameterView]) -> bool:
+        """Whether an element-wise operation, such as adding one mask per sample, is where the samples begin."""
+        if func not in self.rules or self.rules[func].name not in ("add", "subtract", "multiply"):
+            return False
+        shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+        broadcast = all(len(view.shape) < len(shape) or view.shape[:1] == (1,) for view in read)
+        return broadcast and shape[:1].numel() % self.batch == 0
 
     def _record(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView], picked: bool
@@ -190,17 +227,15 @@ class ForwardTrace(TorchFunctionMode):
             if slot not in views
         }
         layout = self.layouts.get(key) or _likely_layout(result.shape, self.batch)
-        use = Use(rule, kept, views, key, layout, self.batch, result.shape, None)
+        use = Use(rule, kept, views, key, layout, self.batch, result.shape, None, tape=self._tape)
         stray = [view for view in read if view not in views.values()]
         for view in stray:
-            self.unknown[view.name] = f"operand of {_label(func)}"
+            self._give_up(view, f"operand of {_label(func)}")
         ragged = picked or layout == "batch" and result.shape[:1].numel() % self.batch != 0
         if not views or ragged or not rule.accepts(use):
             form = "of rows that the data pick" if ragged else "in an unsupported form"
             for view in views.values():
-                self.unknown[view.name] = f"{_label(func)} {form}"
-            return result
-        if not torch.is_grad_enabled():
+                self._give_up(view, f"{_label(func)} {form}")
             return result
         result = self._tap(result, use)
         if key in self.copied:
@@ -237,22 +272,28 @@ class ForwardTrace(TorchFunctionMode):
         )
 
     def _derive(self, func: Any, args: tuple[Any, ...], result: Any, read: list[ParameterView]) -> None:
-        """Follow views of parameters; everything else that came out of a parameter has no rule."""
+        """Follow views of parameters and what the tape holds; all else that came out of a parameter has no rule."""
         label = _label(func)
         if label in ("detach", "data"):
             return
-        for out in _tensors(result):
+        for out in tensors_in(result):
             if id(out) in self._views or not out.is_floating_point():
                 continue
             source = read[0]
             view = None
             if len(read) == 1 and source.scale == 1.0:
                 view = _view_of(self._parameters[source.name], source, out)
+            if view is None and self._tape.holds(out):
+                name = self._tape.name(out, label)
+                self._parameters[name], view = out, ParameterView(name, out.shape, out.shape)
             if view is None:
                 for item in read:
-                    self.unknown[item.name] = f"read by {label}"
+                    self._give_up(item, f"read by {label}")
             else:
                 self._track(out, view)
+
+    def _give_up(self, view: ParameterView, reason: str) -> None:
+        self.unknown |= dict.fromkeys(self._tape.owners(view.name), reason)
 
     def _track(self, tensor: Tensor, view: ParameterView) -> None:
         self._views[id(tensor)] = view
@@ -260,9 +301,9 @@ class ForwardTrace(TorchFunctionMode):
 
 
 def _likely_layout(shape: torch.Size, batch: int) -> str:
-    if shape[:1].numel() % batch == 0:
-        return "batch"
-    return "second" if len(shape) > 2 and shape[1] == batch else "shared"
+    if len(shape) > 2 and shape[1] == batch and shape[0] != batch:
+        return "second"
+    return "batch" if shape[:1].numel() % batch == 0 else "shared"
 
 
 def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
@@ -287,14 +328,3 @@ def _label(func: Any) -> str:
     if getattr(func, "__name__", "") == "__get__":
         return str(func.__self__.__name__)
     return str(getattr(func, "__name__", func))
-
-
-def _tensors(nested: Any) -> Iterator[Tensor]:
-    if isinstance(nested, Tensor):
-        yield nested
-    elif isinstance(nested, dict):
-        for value in nested.values():
-            yield from _tensors(value)
-    elif isinstance(nested, (list, tuple)):
-        for value in nested:
-            yield from _tensors(value)

@@ -7,6 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from tests.kernels.composed_models import (
+    DerivedWeights,
+    HeadWeights,
+    Lookups,
+    Recurrent,
+    SharedPositionBias,
+    ShiftedWindows,
+    bag,
+)
 from tests.kernels.small_models import (
     Attention,
     BareParameters,
@@ -187,7 +196,11 @@ CASES: list[Case] = [
         "prelu",
         lambda: nn.Sequential(nn.Linear(5, 4), nn.PReLU(4), nn.Linear(4, 3)),
         features(5),
-        fallback=("1.weight",),
+    ),
+    Case(
+        "prelu_channels",
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 2), nn.PReLU(3), Mean(last=False), nn.Linear(3, 3)),
+        features(2, 3, 3),
     ),
     Case("position_ids", PositionIds, tokens(5, 9)),
     Case("tied_linear", TiedLinear, features(5), head="head"),
@@ -201,16 +214,33 @@ CASES: list[Case] = [
         "bare_parameters",
         BareParameters,
         features(3, 4),
-        fallback=("token", "position", "scale", "functional.weight"),
     ),
     Case(
         "weight_norm",
         lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3)),
         features(5),
         head="2",
-        fallback=("0.parametrizations",),
     ),
-    Case("low_rank_adapter", low_rank, features(5), head="2", fallback=("0.parametrizations",)),
+    Case(
+        "spectral_norm",
+        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3)),
+        features(5),
+    ),
+    Case("low_rank_adapter", low_rank, features(5), head="2"),
+    Case("shared_position_bias", SharedPositionBias, tokens(5, 9)),
+    Case("shifted_windows", ShiftedWindows, features(4, 4)),
+    Case("derived_weights", DerivedWeights, features(3, 4)),
+    Case("lstm", lambda: Recurrent(nn.LSTM(3, 4, 2, bidirectional=True, batch_first=True), 8), features(4, 3)),
+    Case("lstm_projected", lambda: Recurrent(nn.LSTM(3, 4, proj_size=2), 2), features(4, 3)),
+    Case("gru", lambda: Recurrent(nn.GRU(3, 4, bidirectional=True), 8), features(4, 3)),
+    Case("rnn_without_bias", lambda: Recurrent(nn.RNN(3, 4, nonlinearity="relu", bias=False), 4), features(4, 3)),
+    Case("lstm_cell", lambda: Recurrent(nn.LSTMCell(3, 4), 4, cell=True), features(4, 3)),
+    Case("gru_cell", lambda: Recurrent(nn.GRUCell(3, 4), 4, cell=True), features(4, 3)),
+    Case("head_weights", HeadWeights, features(3, 4)),
+    Case("lookups", Lookups, tokens(5, 9)),
+    Case("embedding_bag_mean", lambda: bag("mean", padding=0), tokens(5, 9)),
+    Case("embedding_bag_sum", lambda: bag("sum"), tokens(5, 9)),
+    Case("embedding_bag_max", lambda: bag("max"), tokens(5, 9), fallback=("0.weight",)),
     Case("self_attention", Attention, features(3, 4), head="head"),
     Case(
         "cross_attention",
@@ -222,7 +252,6 @@ CASES: list[Case] = [
         "attention_bias_kv",
         lambda: Attention(add_bias_kv=True),
         features(3, 4),
-        fallback=("attention.bias_k", "attention.bias_v"),
     ),
     Case("cross_attention_packed", lambda: Attention(cross=True), features(3, 4), head="head"),
     Case("attention_time_first", lambda: Attention(batch_first=False), features(3, 4), unusual_layout=True),

@@ -25,7 +25,7 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()))
 
 
-TAKES_LONG = ("tiny_gpt2", "tiny_bert", "tiny_resnet")
+TAKES_LONG = ("tiny_gpt2", "tiny_bert", "tiny_resnet", "lstm", "gru", "lstm_projected", "derived_weights")
 NAMES = [case.name for case in CASES]
 
 

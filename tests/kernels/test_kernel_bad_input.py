@@ -7,12 +7,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kernels import kernel_matrix, layer_factors, layer_features, plan_kernel, verify
 from tests.kernels.cases import BY_NAME, make
+from tests.references import per_sample_jacobian as slow
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
 
 def linear() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # some tests need units that are alive
+        return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
 
 
 def refused(error: type[Exception], match: str, model: nn.Module, *data, **options) -> None:
@@ -81,6 +84,29 @@ def test_unused_parameters_are_listed_and_unknown_names_refused() -> None:
     refused(ValueError, "no parameters", nn.Flatten())
 
 
+def test_a_parameter_that_only_later_samples_reach_is_an_error_not_a_zero() -> None:
+    class Rare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.common, self.rare, self.scale = linear(), nn.Linear(4, 3), nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            f = self.common(x)
+            for branch in (self.rare, lambda x: x[:, :3] * self.scale.exp()):
+                if bool((x[:, 0] > 5).any()):
+                    f = torch.where(x[:, :1] > 5, branch(x), f)
+            return f
+
+    model, data = Rare(), X.clone()
+    data[4, 0] = 6.0
+    refused(RuntimeError, "rare.bias, rare.weight, scale did not behave.*pass fallback=", model, data)
+    found = kernel_matrix(
+        model, data.double(), precision="float64", normalize=False, fallback=["rare", "scale", "common"]
+    )
+    jacobian = slow.flat(slow.jacobian(model.double(), data.double()))
+    torch.testing.assert_close(found.matrix, slow.trntk(jacobian, jacobian), rtol=1e-10, atol=1e-10)
+
+
 def test_zero_gradients_are_listed_never_nan() -> None:
     model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3, bias=False))
     data = X.clone()
@@ -124,6 +150,44 @@ def test_what_overflows_half_precision_does_not_overflow_here() -> None:
     torch.testing.assert_close(found.double(), expected.matrix, rtol=1e-5, atol=1e-5)
     next(model.parameters()).data[0, 0] = float("inf")
     refused(ValueError, "NaN or infinite", model.half(), data.half())
+
+
+def test_autocast_changes_no_number_inside_or_outside_the_model() -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.enabled = linear(), False
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.enabled):
+                return self.inner(x)
+
+    model = Cast()
+    plain = kernel_matrix(model, X).matrix
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outside = kernel_matrix(model, X).matrix
+        assert torch.is_autocast_enabled("cpu") and linear()(X).dtype == torch.bfloat16
+    model.enabled = True
+    assert torch.equal(outside, plain) and torch.equal(kernel_matrix(model, X).matrix, plain)
+    assert model(X).dtype == torch.bfloat16
+
+
+def test_a_converted_model_keeps_its_complex_tables() -> None:
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            self.register_buffer("turn", torch.polar(torch.ones(2), torch.tensor([0.5, 1.5])))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.view_as_complex(torch.tanh(self.inner(x)).unflatten(1, (2, 2)))
+            return torch.view_as_real(h * self.turn).flatten(1)
+
+    torch.manual_seed(0)
+    model = Rotary()
+    exact = kernel_matrix(model, X, normalize=False).matrix
+    found = kernel_matrix(model, X, normalize=False, precision="float64").matrix
+    torch.testing.assert_close(found.float(), exact, rtol=1e-4, atol=1e-5)
 
 
 def test_budgets() -> None:
@@ -176,6 +240,13 @@ def test_labels_of_another_kind() -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_models_of_another_kind() -> None:
     refused(TypeError, "_orig_mod", torch.compile(linear()))
+    refused(TypeError, "1 is compiled.*1._orig_mod", nn.Sequential(nn.Linear(4, 4), torch.compile(linear())))
+    in_place = linear()
+    in_place.compile()
+    refused(TypeError, r"in place by compile\(\)", in_place)
+    turned = linear()
+    turned[0].weight = nn.Parameter(turned[0].weight.detach().to(torch.complex64))
+    refused(TypeError, "0.weight is complex", turned)
     refused(TypeError, "model.module", nn.DataParallel(linear()))
     refused(ValueError, "meta device", nn.Linear(4, 3, device="meta"))
     refused(ValueError, "float64.*precision='float64'", linear().double(), X.double())

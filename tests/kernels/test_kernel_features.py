@@ -16,7 +16,7 @@ from tests.references import per_sample_jacobian as slow
 SOME = [
     "mlp_one_output", "linear_over_grid", "frozen_all_but_biases", "conv1d_dilated", "conv2d_groups", "conv2d_circular",
     "conv_transpose2d", "tied_language_model", "used_at_two_lengths", "bare_parameters", "low_rank_adapter",
-    "self_attention", "tiny_resnet", "tiny_gpt2",
+    "self_attention", "position_ids", "derived_weights", "tiny_resnet", "tiny_gpt2",
 ]  # fmt: skip
 
 
