@@ -6,6 +6,7 @@ One forward pass and one batched backward pass per cotangent give the per-layer 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 
 from kernels.blocks import Block, VectorBlock
 from kernels.derived import tensors_in
-from kernels.fallback import looped_gradients, sample, try_vmap, vmapped_gradients
+from kernels.fallback import doubled, looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
-from kernels.outputs import Cotangent, Inputs, batch_size, call_logits, cotangent_rows
+from kernels.outputs import Inputs, batch_size, call_logits
 from kernels.pullback import OpenPass, Roles, pull
 from kernels.quiet import quiet
 from kernels.rules import RULES
-from kernels.trace import ForwardTrace, Use
+from kernels.trace import ForwardTrace, Use, layout_options
 
 # Against a wrong layout, whose error is of order one; models compute norms in float32 whatever their own type.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
@@ -47,6 +48,15 @@ class Coverage:
     route: str
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What settling the rules found out about a pass: logits, blocks of one generic cotangent, seconds forward."""
+
+    logits: Float[Tensor, "b k"]
+    blocks: list[Block]
+    seconds: float
+
+
 class Capture:
     """One model prepared for factor capture.
 
@@ -66,7 +76,16 @@ class Capture:
         Parameter or module names to send through the generic route in any case.
     output : callable, optional
         Turns what the model returns into logits.
+
+    Attributes
+    ----------
+    coverage : Coverage
+        Where each parameter went.
+    probed : Probe or None
+        Of two or more probe samples, where rules cover everything; let go with the first batch.
     """
+
+    probed: Probe | None
 
     def __init__(
         self,
@@ -112,6 +131,7 @@ class Capture:
         cotangent : callable
             Maps detached logits (B, k) to the cotangents (B, R, k).
         """
+        self.probed = None
         with quiet(self.model):
             logits, uses = self._forward(inputs)
         return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()))
@@ -134,8 +154,10 @@ class Capture:
         self._trace = trace = ForwardTrace(
             tracked, RULES, batch_size(inputs), self._layouts, self._copied, self._derived, tensors_in(inputs)
         )
+        start = time.perf_counter()
         with torch.enable_grad(), trace:
             logits = call_logits(self.model, inputs, self.output)
+        self._seconds = time.perf_counter() - start
         mutated = {use.key for use in trace.uses if use.mutated()}
         self._unknown = trace.unknown
         if mutated - self._copied:
@@ -163,8 +185,9 @@ class Capture:
 
     def _settle(self, probe: Inputs) -> None:
         """Decide rules, layouts and fallbacks on the probe samples."""
-        if batch_size(probe) == 1:  # one sample cannot show which axis holds the samples
-            probe = _doubled(probe)
+        alone = batch_size(probe) == 1
+        if alone:  # one sample cannot show which axis holds the samples
+            probe = doubled(probe)
         size = batch_size(probe)
         middle = size // 2
         single = sample(probe, slice(middle, middle + 1))
@@ -174,11 +197,12 @@ class Capture:
             self._compare_outputs(probe, batch_logits.detach(), {middle: logits})
             for attempt in range(4):
                 self._reasons |= self._unknown
-                wrong, reached = self._disagreements(batch_logits, uses, row, middle, truth)
+                wrong, reached, blocks = self._disagreements(batch_logits, uses, row, middle, truth)
                 if not wrong:
                     break
                 self._revise(uses, wrong, attempt)
                 batch_logits, uses = self._retrace(probe, wrong)
+            self.probed = None if self._reasons or alone else Probe(batch_logits.detach(), blocks, self._seconds)
             self._layouts |= {use.key: use.layout for use in uses}
             self._unused = {n for n in self.parameters if truth[n] is None and n not in reached | set(self._reasons)}
             for name in self._unused:
@@ -246,11 +270,12 @@ class Capture:
 
     def _disagreements(
         self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: dict[str, Tensor | None]
-    ) -> tuple[set[str], set[str]]:
-        """Parameters whose rule does not give plain autograd's gradient, and all that the backward pass reached."""
+    ) -> tuple[set[str], set[str], list[Block]]:
+        """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks."""
         roles, reached = pull(logits, uses, row.expand(logits.shape[0], 1, -1), last=True)
         blocks = merge_roles(roles, list(self.parameters))
-        scale = max((float(g.norm()) for g in truth.values() if g is not None), default=0.0)
+        sizes = {name: float(grad.norm()) for name, grad in truth.items() if grad is not None}
+        scale = max(sizes.values(), default=0.0)
         tolerance = _TOLERANCE.get(logits.dtype, 0.2)
         shares = Counter(name for block in blocks for name in block.names)
         partial: dict[str, Tensor] = {}
@@ -259,22 +284,21 @@ class Capture:
             for name, found in block.take(slice(middle, middle + 1)).gradients().items():
                 true = truth[name]
                 error = found[0, 0] if true is None else found[0, 0] - true
-                size = 0.0 if true is None else float(true.norm())
                 shares[name] -= 1
                 if name in partial or shares[name]:  # a packed parameter comes as several blocks of rows
                     partial[name] = partial[name] + found[0, 0] if name in partial else error
                     error = partial[name]
-                if not shares[name] and float(error.norm()) <= tolerance * max(size, 1e-4 * scale):
+                if not shares[name] and float(error.norm()) <= tolerance * max(sizes.get(name, 0.0), 1e-4 * scale):
                     right.add(name)
-        silent = {name for name, grad in truth.items() if grad is None}
-        return set(self.parameters) - right - silent - set(self._reasons), reached
+        silent = truth.keys() - sizes.keys()
+        return set(self.parameters) - right - silent - set(self._reasons), reached, blocks
 
     def _revise(self, uses: list[Use], wrong: set[str], attempt: int) -> None:
         """Try the next layout for the uses of misread parameters, then give up on them."""
         hopeless = set(wrong)
         for use in uses:
             names = {view.name for view in use.views.values()} & wrong
-            options = _layout_options(use)
+            options = layout_options(use)
             if names and attempt < len(options):
                 self._layouts[use.key] = options[attempt]
                 hopeless -= names
@@ -308,25 +332,6 @@ class Capture:
             )
 
 
-def _layout_options(use: Use) -> list[str]:
-    options: list[str] = []
-    if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
-        options.append("second")
-    if use.layout == "second" and use.shape[0] % use.batch == 0:
-        options.append("batch")
-    if use.layout == "batch" and use.shape[0] > use.batch:
-        options.append("minor")
-    if use.layout == "batch" and use.shape[:1] != (use.batch,):
-        options.append("shared")
-    return options
-
-
-def _doubled(inputs: Inputs) -> Inputs:
-    if isinstance(inputs, Tensor):
-        return torch.cat([inputs, inputs])
-    return {name: torch.cat([value, value]) for name, value in inputs.items()}
-
-
 def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[str, Any]) -> Callable[[str], bool]:
     if callable(chosen):
         return chosen
@@ -337,8 +342,3 @@ def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[s
         if not any(name == entry or name.startswith(entry + ".") for name in known):
             raise ValueError(f"no parameter or module named {entry!r}; the model has {', '.join(list(known)[:8])}, ...")
     return lambda name: any(name == entry or name.startswith(entry + ".") for entry in entries)
-
-
-def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """Fix the labels of a cotangent, leaving a function of the logits."""
-    return lambda logits: cotangent_rows(logits, labels, cotangent)

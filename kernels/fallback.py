@@ -21,6 +21,13 @@ from kernels.outputs import Inputs, batch_size, call_logits
 Output = Callable[[Any], Tensor] | None
 
 
+def doubled(inputs: Inputs) -> Inputs:
+    """Return every sample of a batch twice."""
+    if isinstance(inputs, Tensor):
+        return torch.cat([inputs, inputs])
+    return {name: torch.cat([value, value]) for name, value in inputs.items()}
+
+
 def sample(inputs: Inputs, index: slice) -> Inputs:
     """Slice a batch of inputs along its samples."""
     if isinstance(inputs, Mapping):

@@ -122,6 +122,11 @@ def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangen
     return (truth - others).unsqueeze(1)
 
 
+def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Fix the labels of a cotangent, leaving a function of the logits."""
+    return lambda logits: cotangent_rows(logits, labels, cotangent)
+
+
 def _pull_back(logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
     with torch.enable_grad():
         point = logits.detach().requires_grad_()

@@ -291,7 +291,7 @@ def _passes(
     sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
 ) -> tuple[int, float]:
     """Choose samples per pass, and give its bytes: efficient, yet small beside what is kept."""
-    enough, floor = (2**33, 64) if device.type == "cuda" else (2**24, 32)
+    enough, floor = (2**33, 64) if device.type == "cuda" else (2**25, 32)
     sample_bytes = max(sample_bytes, 1.0)
     batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))
     batch = min(batch, longest)

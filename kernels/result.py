@@ -96,7 +96,7 @@ def inverse_roots(squares: Tensor) -> Tensor:
     return torch.where(squares > 0, squares.clamp_min(torch.finfo(squares.dtype).tiny).rsqrt(), 0.0)
 
 
-def mirror(matrix: Tensor, block: int = 1024) -> None:
+def mirror(matrix: Tensor, block: int = 256) -> None:
     """Copy the upper triangle of a square kernel onto the lower one, in place."""
     n = len(matrix)
     for start in range(0, n, block):

@@ -97,10 +97,10 @@ class Samples:
             columns = [inputs] if isinstance(inputs, Tensor) else [inputs[key] for key in sorted(inputs)]
             arrays = [_bytes_view(column) for column in columns]
             for row in range(batch_size(inputs)):
-                digest = hashlib.blake2b(digest_size=16)
+                digest = hashlib.sha256()  # in hardware on most machines
                 for array in arrays:
-                    digest.update(array[row].tobytes())
-                found.append(digest.digest())
+                    digest.update(array[row].data)
+                found.append(digest.digest()[:16])
         return found
 
     def digest(self) -> str:
@@ -116,7 +116,9 @@ class Samples:
         for first, inputs in zip(self._starts[:-1], self._batches, strict=True):
             columns = {"": inputs} if isinstance(inputs, Tensor) else inputs
             for key, values in columns.items():
-                if values.is_floating_point() and not bool(values.isfinite().all()):
+                if not values.is_floating_point() or bool(values.sum().isfinite()):
+                    continue
+                if not bool(values.isfinite().all()):  # finite numbers may have a sum that is not
                     bad = (~values.isfinite()).flatten(1).any(1) if values.ndim > 1 else ~values.isfinite()
                     raise ValueError(
                         f"{self.name} sample {first + int(torch.nonzero(bad)[0])} has NaN or infinite {key or 'inputs'}"
@@ -197,9 +199,8 @@ def _compare_passes(data: Any, batches: list[Any], name: str) -> None:
         again += 1
         if _digest(first) != _digest(second):
             raise ValueError(
-                f"two passes over the {name} loader differ (batch {again}): it augments or shuffles; pass a "
-                f"loader with "
-                "fixed order and deterministic transforms"
+                f"two passes over the {name} loader differ (batch {again}): it augments or shuffles; pass a loader "
+                "with fixed order and deterministic transforms"
             )
     if again != len(batches):
         raise ValueError(f"two passes over the {name} loader differ in length: {len(batches)} and {again} batches")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels.blocks import Block, OuterBlock, VectorBlock
-from kernels.capture import Capture
+from kernels.capture import Capture, Probe
 from kernels.outputs import Cotangent, Inputs, cotangent_rows
 from kernels.pullback import OpenPass
 
@@ -45,16 +45,23 @@ class GradientSource:
         self.capture, self.cotangent = capture, cotangent
         self.split_bias, self.predicted = split_bias, predicted
 
+    def rows(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Cotangents of a batch, (B, R, k)."""
+        if labels is None and self.predicted:
+            labels = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+        return cotangent_rows(logits, labels, self.cotangent)
+
     def open(self, inputs: Inputs, labels: Tensor | None) -> OpenPass:
         """Trace a batch and keep its graph."""
+        return self.capture.open(inputs, lambda logits: self.rows(logits, labels))
 
-        def rows(logits: Tensor) -> Tensor:
-            known = labels
-            if known is None and self.predicted:
-                known = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
-            return cotangent_rows(logits, known, self.cotangent)
-
-        return self.capture.open(inputs, rows)
+    def probe(self, labels: Tensor | None) -> Probe | None:
+        """Return what settling the rules found out about a pass, unless a pass of its own would tell more."""
+        probed = self.capture.probed
+        if probed is None:
+            return None
+        self.rows(probed.logits, labels)  # refuses labels that do not fit
+        return replace(probed, blocks=split_biases(probed.blocks)) if self.split_bias else probed
 
     def pulled(self, opened: OpenPass, classes: slice | None, *, last: bool) -> list[Block]:
         """Blocks of some cotangents of a traced batch."""

@@ -306,6 +306,20 @@ def _likely_layout(shape: torch.Size, batch: int) -> str:
     return "batch" if shape[:1].numel() % batch == 0 else "shared"
 
 
+def layout_options(use: Use) -> list[str]:
+    """Layouts to try where the likely one is wrong."""
+    options: list[str] = []
+    if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
+        options.append("second")
+    if use.layout == "second" and use.shape[0] % use.batch == 0:
+        options.append("batch")
+    if use.layout == "batch" and use.shape[0] > use.batch:
+        options.append("minor")
+    if use.layout == "batch" and use.shape[:1] != (use.batch,):
+        options.append("shared")
+    return options
+
+
 def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
     """Describe ``out`` as whole rows of ``parameter``, possibly reshaped or transposed, or None."""
     if out.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from kernels import kernel_matrix
-from kernels.capture import Capture, bind_cotangent
+from kernels.capture import Capture
+from kernels.outputs import bind_cotangent
 from tests.kernels.cases import BY_NAME, CASES, Case, make
 from tests.references import per_sample_jacobian as slow
 
