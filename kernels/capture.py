@@ -34,10 +34,9 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
 class Coverage:
     """Where each parameter of the model went.
 
-    ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint
-    tuples of qualified
-    names that together list every parameter. ``reasons`` says why a name fell back; ``route`` is ``"vmap"`` or
-    ``"loop"``, how the fallback differentiates.
+    ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint tuples of
+    qualified names that together list every parameter. ``reasons`` says why a name fell back; ``route`` is ``"vmap"``
+    or ``"loop"``, how the fallback differentiates.
     """
 
     ruled: tuple[str, ...]

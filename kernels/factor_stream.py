@@ -23,9 +23,8 @@ always in the same order with the same names and types for every batch of one ca
 
 A parameter that is read in disjoint slices (packed attention projections) comes as several blocks with ``rows``, whose
 gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R,
-*parameter.shape)}, and ``take(slice)``.
-Tensors are detached, in the precision of the pass, on the model's device. ``T`` may differ between batches
-(ragged text).
+*parameter.shape)}, and ``take(slice)``. Tensors are detached, in the precision of the pass, on the model's device.
+``T`` may differ between batches (ragged text).
 """
 
 from __future__ import annotations

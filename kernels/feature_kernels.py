@@ -247,9 +247,8 @@ def layer_features(
     layers : "all", sequence of str, or callable
         Modules: every leaf save dropout, names, or those whose name satisfies the callable.
     pool : {"flatten", "mean", "first"} or callable, optional
-        Applied to each output (B, ...): all values, the mean over positions, or the first position (class
-        token). Default:
-        outputs as they are.
+        Applied to each output (B, ...): all values, the mean over positions, or the first position (class token).
+        Default: outputs as they are.
     labels : Tensor, optional
         Passed through.
     batch_size : int

@@ -1,10 +1,9 @@
 r"""Kernel matrices of trained networks: plan, compute by tiles, normalise.
 
-Kernels, with f the logits and :math:`g_c = \nabla_\theta f_c`: ``entk`` :math:`g_c \cdot g'_d`, ``trntk``
-:math:`\sum_c g_c \cdot g'_c` and ``pntk`` :math:`(\sum_c g_c) \cdot (\sum_d g'_d)` (arXiv:2305.14585, final version),
-``loss_gradient`` :math:`\nabla_\theta L \cdot \nabla_\theta L'`, ``conjugate`` :math:`h \cdot h'` with h the
-input of the
-output layer, ``embedding`` :math:`\sum_\ell a_\ell \cdot a'_\ell` over module outputs.
+Kernels, with f the logits and :math:`g_c = \nabla_\theta f_c`: ``entk`` :math:`g_c \cdot g'_d`, ``trntk`` :math:`\sum_c
+g_c \cdot g'_c` and ``pntk`` :math:`(\sum_c g_c) \cdot (\sum_d g'_d)` (arXiv:2305.14585, final version),
+``loss_gradient`` :math:`\nabla_\theta L \cdot \nabla_\theta L'`, ``conjugate`` :math:`h \cdot h'` with h the input of
+the output layer, ``embedding`` :math:`\sum_\ell a_\ell \cdot a'_\ell` over module outputs.
 """
 
 from __future__ import annotations
@@ -62,15 +61,13 @@ def kernel_matrix(
     model : nn.Module
         In evaluation mode, on the device to use.
     train, test : Tensor, mapping of tensors, or DataLoader
-        Inputs; a mapping is passed as keyword arguments. Loaders yield tensors, mappings or pairs (inputs,
-        labels) in a fixed
-        order. Without ``test`` the kernel is train x train, with it test x train.
+        Inputs; a mapping is passed as keyword arguments. Loaders yield tensors, mappings or pairs (inputs, labels) in a
+        fixed order. Without ``test`` the kernel is train x train, with it test x train.
     kind : {"trntk", "pntk", "entk", "conjugate", "embedding", "loss_gradient"}
         Which kernel.
     normalize : bool or "part"
-        Divide by the root of both diagonals (cosine). Layer parts are divided by the total's diagonals, so
-        that they add up
-        to the matrix; ``"part"`` divides each by its own.
+        Divide by the root of both diagonals (cosine). Layer parts are divided by the total's diagonals, so that they
+        add up to the matrix; ``"part"`` divides each by its own.
     layerwise : bool, "tensor", "module" or mapping
         Keep one part per parameter tensor (True), per module, or per named group of parameters or modules.
     precision : {"float32", "float64", "tf32", "bfloat16"}
@@ -79,9 +76,8 @@ def kernel_matrix(
         Class indices for ``loss_gradient``; they win over labels in the data. Test points without labels use
         predicted ones.
     layers : "all", sequence of str, or callable
-        Parameters that take part (names or prefixes); for ``embedding`` the modules whose outputs do (default:
-        every leaf
-        module save dropout).
+        Parameters that take part (names or prefixes); for ``embedding`` the modules whose outputs do (default: every
+        leaf module save dropout).
     memory : str, int, optional
         Budget for operands, tiles and passes, such as ``"12GiB"``.
     out : path, optional

@@ -1,10 +1,9 @@
 r"""What is kept of a row block, layer by layer, and how two of them contract to a Gram tile.
 
-Every operand adds its layer's part to a tile: the trace :math:`\sum_r \langle G_{ir}, G_{jr} \rangle` of shape
-(n, m), or
-with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`Dense` holds
-plain gradients,
-:class:`~kernels.factors.Factors` inputs and output gradients, :class:`~kernels.tokens.Tokens` embedding rows.
+Every operand adds its layer's part to a tile: the trace :math:`\sum_r \langle G_{ir}, G_{jr} \rangle` of shape (n, m),
+or with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`Dense` holds plain
+gradients, :class:`~kernels.factors.Factors` inputs and output gradients, :class:`~kernels.tokens.Tokens` embedding
+rows.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Where tiles land: in memory, or in a safetensors file with a ledger of finished tiles.
 
-The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into
-memory) and
-``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only
-after the tile's
-bytes were flushed. A killed run therefore continues from its finished tiles with the same plan, and gives the
-same bytes.
+The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into memory)
+and ``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only after
+the tile's bytes were flushed. A killed run therefore continues from its finished tiles with the same plan, and gives
+the same bytes.
 """
 
 from __future__ import annotations

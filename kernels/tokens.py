@@ -1,12 +1,9 @@
 r"""Contraction of embedding gradients, grouped by token.
 
-The gradient of an embedding table is non-zero only in the rows that a sample reads, so
-:math:`\langle G_i, G_j \rangle = \sum_v \langle D_{iv}, D_{jv} \rangle` runs over shared tokens only, D_{iv}
-being the sum of output
-gradients over the positions of sample i that read token v. Tokens shared by many samples are multiplied as dense
-columns, rare ones pair by pair. A table that is also the output layer (``wte`` = ``lm_head``) adds the linear
-role and both
-cross terms.
+The gradient of an embedding table is non-zero only in the rows that a sample reads, so :math:`\langle G_i, G_j \rangle
+= \sum_v \langle D_{iv}, D_{jv} \rangle` runs over shared tokens only, D_{iv} being the sum of output gradients over the
+positions of sample i that read token v. Tokens shared by many samples are multiplied as dense columns, rare ones pair
+by pair. A table that is also the output layer (``wte`` = ``lm_head``) adds the linear role and both cross terms.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Watch one forward pass: which operation reads which parameter, and where its output's gradient can be asked for.
 
-A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation*
-that reads
-the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses, functional
-calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a
-``chunk`` of one
-parameter) and bare parameters are then all the same case, and a parameter that reaches an operation without a rule
-is known by name, never silently lost.
+A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation* that
+reads the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses,
+functional calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a
+``chunk`` of one parameter) and bare parameters are then all the same case, and a parameter that reaches an operation
+without a rule is known by name, never silently lost.
 """
 
 from __future__ import annotations

@@ -35,8 +35,7 @@ class Verification:
         Contraction in float32 against float64 on equal (float32) factors: what the engine itself adds.
     relu_flips : int
         Units whose sign differs between the float32 and the float64 forward pass: the usual cause of a large
-        ``float32_error``
-        beside a small ``contraction_error``.
+        ``float32_error`` beside a small ``contraction_error``.
     ruled, fallback, unused, frozen : int
         Parameter counts by route; they add up to the model's.
     notes : tuple of str
