@@ -101,12 +101,13 @@ def run_process(
     return {"failed": lines[-1] if lines else f"exit {done.returncode}"}
 
 
-def table(suite: str, kind: str, rows: dict[str, dict[str, object]], about: str) -> str:
-    base = rows.get("ours", {}).get("seconds")
+def table(title: str, rows: dict[str, dict[str, Any]], base: str, error: str = "largest error") -> str:
+    """Show what the cells printed, with times in units of the base's."""
+    unit = rows.get(base, {}).get("seconds")
     lines = [
-        f"\n{about}, {kind}, N={rows.get('ours', {}).get('n', '?')}",
+        f"\n{title}, N={rows.get(base, {}).get('n', '?')}",
         "",
-        "| engine | seconds | times ours | peak MB | largest error |",
+        f"| engine | seconds | times {base} | peak MB | {error} |",
         "| --- | --- | --- | --- | --- |",
     ]
     for engine, row in rows.items():
@@ -114,8 +115,8 @@ def table(suite: str, kind: str, rows: dict[str, dict[str, object]], about: str)
         if "failed" in row:
             lines.append(f"| {name} | failed: {str(row['failed'])[:110]} | | | |")
             continue
-        ratio = f"{row['seconds'] / base:.1f}" if base else ""
-        lines.append(f"| {name} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} | {row['error']:.1e} |")
+        ratio = f"{row['seconds'] / unit:.1f}" if unit else ""
+        lines.append(f"| {name} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} | {row['error']:.2g} |")
     return "\n".join(lines)
 
 
@@ -143,7 +144,7 @@ def main() -> None:
             for engine in options.engines:
                 arguments = ["--cell", f"{suite}:{kind}:{engine}"]
                 rows[engine] = run_process(options.python, "benchmarks.kernels", arguments, options.samples)
-            print(table(suite, kind, rows, SUITES[suite].about), flush=True)
+            print(table(f"{SUITES[suite].about}, {kind}", rows, "ours"), flush=True)
 
 
 if __name__ == "__main__":

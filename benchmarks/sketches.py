@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks import kernel_cells
 from benchmarks.kernel_cells import Inputs
 from benchmarks.kernel_engines import Selected, functional_gradients
-from benchmarks.kernels import THREADS, measured, run_process
+from benchmarks.kernels import THREADS, measured, run_process, table
 
 PAIRED = 32  # samples whose cosines are held against the exact kernel
 
@@ -130,24 +130,6 @@ def run_scale(samples: int, dim: int) -> dict[str, object]:
     return cost | {"n": samples, "dim": dim, "error": error, "file_mb": stored / 2**20, "gram_mb": samples**2 / 2**18}
 
 
-def table(suite: str, rows: dict[str, dict[str, Any]], dim: int) -> str:
-    base = rows.get("tensorsketch", {}).get("seconds")
-    size = rows.get("tensorsketch", {}).get("n", "?")
-    lines = [
-        f"\n{kernel_cells.SUITES[suite].about}, pNTK features, N={size}, dim={dim}",
-        "",
-        "| map | seconds | times tensorsketch | peak MB | error of cosines |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for engine, row in rows.items():
-        if "failed" in row:
-            lines.append(f"| {engine} | failed: {str(row['failed'])[:110]} | | | |")
-            continue
-        ratio = f"{row['seconds'] / base:.1f}" if base else ""
-        lines.append(f"| {engine} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} | {row['error']:.4f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cell", help="SUITE:ENGINE, in this process")
@@ -169,7 +151,8 @@ def main() -> None:
             for engine in options.engines:
                 arguments = ["--cell", f"{suite}:{engine}", "--dim", str(options.dim)]
                 rows[engine] = run_process(options.python, "benchmarks.sketches", arguments, options.samples)
-            print(table(suite, rows, options.dim), flush=True)
+            title = f"{kernel_cells.SUITES[suite].about}, pNTK features, dim={options.dim}"
+            print(table(title, rows, "tensorsketch", "error of cosines"), flush=True)
     else:
         parser.error("choose --cell, --all or --scale")
 
