@@ -95,11 +95,10 @@ class Samples:
         found = []
         for inputs in self._batches:
             columns = [inputs] if isinstance(inputs, Tensor) else [inputs[key] for key in sorted(inputs)]
-            arrays = [_bytes_view(column) for column in columns]
-            for row in range(batch_size(inputs)):
-                digest = hashlib.sha256()  # in hardware on most machines
-                for array in arrays:
-                    digest.update(array[row].data)
+            for first, *others in zip(*map(_bytes_view, columns), strict=True):
+                digest = hashlib.sha256(first)  # in hardware on most machines
+                for more in others:
+                    digest.update(more)
                 found.append(digest.digest()[:16])
         return found
 
