@@ -60,25 +60,23 @@ def load_images(path: Path | None, n: int) -> Tensor:
 
 
 def ceiling(device: torch.device, precision: str) -> float:
-    """FLOP/s of a large square product in the contraction's operands."""
+    """FLOP/s of a large square product, as the contraction multiplies."""
+    from kernels.precision import precision_named, product
+
     side = 8192 if device.type == "cuda" else 1024
-    dtype = {"bfloat16": torch.bfloat16, "float64": torch.float64}.get(precision, torch.float32)
-    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
+    named = precision_named(precision)
+    left, right = (torch.randn(side, side, device=device).to(named.operands) for _ in range(2))
+    with named.contraction():
         for _ in range(3):
-            left @ right
+            product(left, right)
         synchronize(device)
         start, rounds = time.perf_counter(), 0
         while time.perf_counter() - start < 1.0:
             for _ in range(4):
-                left @ right
+                product(left, right)
             rounds += 4
             synchronize(device)
         return 2 * side**3 * rounds / (time.perf_counter() - start)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def synchronize(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from kernels.outputs import Inputs
 from kernels.plan import Plan
 from kernels.precision import Precision
 from kernels.result import mirror, swapped
-from kernels.samples import Samples
+from kernels.samples import Samples, first_not_finite
 from kernels.sources import GradientSource, Source
 from kernels.tile_store import TileStore
 
@@ -68,7 +68,7 @@ class Assembly:
             if not mine(i):
                 continue
             partners = [j for j in range(i if self.plan.square else 0, len(columns))]
-            missing = [j for j in partners if not store.done(_key(i, j))]
+            missing = [j for j in partners if not store.done(f"{i}:{j}")]
             if not missing:
                 continue
             held = self.operands(self.rows, ours, chunks[0]) if len(chunks) == 1 else None
@@ -82,7 +82,7 @@ class Assembly:
                     right = left if one_side else self.operands(self.columns, columns[j], classes)
                     self._tile(store, left, right, ours, columns[j], fresh=index == 0, first=(i, j))
                     del right, left
-                store.finish(_key(i, j))
+                store.finish(f"{i}:{j}")
             del held
 
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
@@ -195,11 +195,6 @@ def _joined(pieces: list[list[Operand]]) -> list[Operand]:
     return joined
 
 
-def _key(i: int, j: int) -> str:
-    """Name a tile in the ledger; of a square kernel it is written to both sides of the diagonal."""
-    return f"{i}:{j} and mirrored"
-
-
 def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
     """Write, or add a further chunk of classes; from a card by way of page-locked memory, which it fills fastest."""
     step = max(1, PIECE * len(values) // max(1, values.numel()))
@@ -237,8 +232,6 @@ def _check_operands(operands: dict[str, Operand], rows: slice, name: str) -> Non
 
 
 def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:
-    if bool(values.sum().isfinite()):
-        return
-    bad = torch.nonzero(~values.isfinite().flatten(1).all(1))
-    if bad.numel():
-        raise ValueError(f"{what} of {name} sample {rows.start + int(bad[0])} is NaN or infinite")
+    bad = first_not_finite(values)
+    if bad is not None:
+        raise ValueError(f"{what} of {name} sample {rows.start + bad} is NaN or infinite")

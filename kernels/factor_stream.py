@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from kernels.blocks import Block
 from kernels.capture import Capture
 from kernels.model_checks import check_model, evaluation_mode
-from kernels.outputs import Cotangent, cotangent_rows, needs_labels
+from kernels.outputs import Cotangent, bind_cotangent, needs_labels
 from kernels.precision import precision_named
 from kernels.samples import Samples
 
@@ -103,10 +103,6 @@ def layer_factors(
             capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
         for rows, inputs in samples.batches(0, samples.count, batch_size, device, chosen.passes):
             known = None if samples.labels is None else samples.labels[rows].to(device)
-
-            def pulled(logits: Tensor, known: Tensor | None = known) -> Tensor:
-                return cotangent_rows(logits, known, cotangent)
-
             with chosen.strict_passes():
-                logits, blocks = capture.blocks(inputs, pulled)
+                logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
             yield FactorBatch(rows, logits, known, tuple(blocks))

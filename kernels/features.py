@@ -28,7 +28,7 @@ from kernels.outputs import cotangent_rows
 from kernels.precision import float32_products, precision_named
 from kernels.rademacher import Rademacher
 from kernels.result import normalise
-from kernels.samples import Labels, Samples
+from kernels.samples import Labels, Samples, first_not_finite
 from kernels.sketch import Sketch
 from kernels.sources import GradientSource, Source
 from kernels.tensorsketch import TensorSketch
@@ -251,9 +251,9 @@ def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.devic
             continue
         labels = None if samples.labels is None else samples.labels[rows].to(device)
         for name, value in maker(maker.source.blocks(inputs, labels, None)[1]).items():
-            if value.shape[1] != cotangents or not bool(value.isfinite().all()):
-                bad = torch.nonzero(~value.flatten(1).isfinite().all(1)).flatten()
-                at = rows.start + int(bad[0]) if len(bad) else rows.start
+            bad = first_not_finite(value)
+            if value.shape[1] != cotangents or bad is not None:
+                at = rows.start + (bad or 0)
                 raise ValueError(f"features of sample {at} are not finite, or have another shape than the first ones'")
             store.arrays[name][rows] = value.flatten(1).to("cpu", store.dtype)
         store.finish(key)

@@ -115,13 +115,17 @@ class Samples:
         for first, inputs in zip(self._starts[:-1], self._batches, strict=True):
             columns = {"": inputs} if isinstance(inputs, Tensor) else inputs
             for key, values in columns.items():
-                if not values.is_floating_point() or bool(values.sum().isfinite()):
-                    continue
-                if not bool(values.isfinite().all()):  # finite numbers may have a sum that is not
-                    bad = (~values.isfinite()).flatten(1).any(1) if values.ndim > 1 else ~values.isfinite()
-                    raise ValueError(
-                        f"{self.name} sample {first + int(torch.nonzero(bad)[0])} has NaN or infinite {key or 'inputs'}"
-                    )
+                bad = first_not_finite(values) if values.is_floating_point() else None
+                if bad is not None:
+                    raise ValueError(f"{self.name} sample {first + bad} has NaN or infinite {key or 'inputs'}")
+
+
+def first_not_finite(values: Tensor) -> int | None:
+    """Return the first row that holds NaN or infinity, if any does."""
+    if bool(values.sum().isfinite()):  # cheap; finite numbers may yet have a sum that is not
+        return None
+    bad = torch.nonzero(~values.isfinite().reshape(len(values), -1).all(1))
+    return int(bad[0]) if bad.numel() else None
 
 
 def _split_batch(batch: Any, name: str) -> tuple[Inputs, Tensor | None]:
