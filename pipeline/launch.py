@@ -134,7 +134,7 @@ def main(path: Path) -> None:
     """Be one rank: join the group, run the stage, leave together."""
     import torch
 
-    from pipeline.ranks import leads, meet
+    from pipeline.ranks import leads, leave
     from pipeline.tracking import stage_tracker
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -154,8 +154,7 @@ def main(path: Path) -> None:
             write_json(path.with_name(_RESULT), metrics)
         else:
             function(build)
-        meet()
-        torch.distributed.destroy_process_group()
+        leave()
     except Exception as error:
         record = {
             "rank": f"rank {rank}",

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from models import build_model
+from pipeline.ranks import leave
 from pipeline.schema import RunConfig
 from pipeline.schema_models import MLPConfig
 from pipeline.training import train_classifier
@@ -93,5 +94,4 @@ if __name__ == "__main__":
     torch.distributed.init_process_group("gloo")
     for item in CASES:
         train(item, Path(sys.argv[1]), int(os.environ["WORLD_SIZE"]))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave()

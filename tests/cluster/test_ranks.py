@@ -42,6 +42,23 @@ def test_two_ranks_equal_one_at_the_same_global_batch(two_ranks, tmp_path, case)
         assert (weights - shared[name]).abs().max() <= 1e-10, name
 
 
+def test_a_rank_leaves_without_tearing_python_down(tmp_path):
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "import atexit, torch\n"
+        "from pipeline.ranks import leave\n"
+        "atexit.register(print, 'torn down')\n"
+        "torch.distributed.init_process_group('gloo')\n"
+        "print('worked')\n"
+        "leave()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split("\n") == ["worked", "worked", ""]
+
+
 def test_a_dumped_configuration_comes_back():
     import dataclasses
 

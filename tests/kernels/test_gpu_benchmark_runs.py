@@ -20,7 +20,8 @@ def test_benchmark_reports_time_ceiling_and_error(precision: str, tmp_path, caps
         out=tmp_path / "gram.safetensors", block=3, profile=precision == "tf32",
     )  # fmt: skip
     report = measure(options)
-    assert ("aten::addmm" in capsys.readouterr().err) == options.profile
+    # Which operations are among the slowest differs between machines.
+    assert ("Self CPU time total" in capsys.readouterr().err) == options.profile
     assert report["n"] == 24 and (tmp_path / "gram.safetensors").exists()
     assert report["seconds"] > 0 and report["ceiling_tflops"] > 0 and report["planned_flop"] > 0
     assert report["error"] < (2e-2 if precision == "bfloat16" else 1e-3)
