@@ -9,7 +9,8 @@ from torch import Tensor
 
 from kernels.blocks import Block
 from kernels.forms import make_operand
-from kernels.operands import Operand
+from kernels.gathering import Gathered
+from kernels.operands import Operand, held
 from kernels.outputs import Inputs
 from kernels.plan import Plan
 from kernels.precision import Precision
@@ -87,13 +88,13 @@ class Assembly:
 
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
         """Capture a run of samples and keep what each layer's form needs."""
-        pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
+        gathered = self._empty(rows)
         for here, inputs, labels in self._batches(samples, rows):
             with self.precision.strict_passes():
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
-            self._keep(blocks, pieces, here, samples.name)
-        return _joined(pieces)
+            self._keep(blocks, gathered, here, samples.name)
+        return [layer.joined() for layer in gathered]
 
     def _swept(self, rows: slice, chunks: Sequence[slice | None]) -> Iterator[list[Operand]]:
         """Operands of one chunk of cotangents after another, from forward passes whose graphs are kept."""
@@ -105,19 +106,22 @@ class Assembly:
                 opened.append((here, source.open(inputs, labels)))
             _require_finite(opened[-1][1].logits.detach(), "logits", here, self.rows.name)
         for classes in chunks:
-            pieces: list[list[Operand]] = [[] for _ in self.plan.layers]
+            gathered = self._empty(rows)
             for here, one in opened:
                 with self.precision.strict_passes():
                     blocks = source.pulled(one, classes, last=classes is chunks[-1])
-                self._keep(blocks, pieces, here, self.rows.name)
-            yield _joined(pieces)
+                self._keep(blocks, gathered, here, self.rows.name)
+            yield [layer.joined() for layer in gathered]
+
+    def _empty(self, rows: slice) -> list[Gathered]:
+        return [Gathered(rows.stop - rows.start) for _ in self.plan.layers]
 
     def _batches(self, samples: Samples, rows: slice) -> Iterator[tuple[slice, Inputs, Tensor | None]]:
         batches = samples.batches(rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes)
         for here, inputs in batches:
             yield here, inputs, None if samples.labels is None else samples.labels[here]
 
-    def _keep(self, blocks: list[Block], pieces: list[list[Operand]], here: slice, name: str) -> None:
+    def _keep(self, blocks: list[Block], gathered: list[Gathered], here: slice, name: str) -> None:
         """Add one batch's operands, freeing its blocks one by one."""
         if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
             raise RuntimeError(
@@ -125,11 +129,8 @@ class Assembly:
                 "fallback=[...] with the layers that are not always used"
             )
         with self.precision.contraction():  # gradients that are kept whole are formed here
-            for index, layer in enumerate(self.plan.layers):
-                pieces[index].append(make_operand(blocks.pop(0), layer, self.precision.operands))
-        _check_operands(
-            {layer.names[0]: piece[-1] for layer, piece in zip(self.plan.layers, pieces, strict=True)}, here, name
-        )
+            for layer, so_far in zip(self.plan.layers, gathered, strict=True):
+                so_far.add(make_operand(blocks.pop(0), layer, self.precision.operands))
 
     def _tile(
         self,
@@ -158,6 +159,8 @@ class Assembly:
                 ours.accumulate(theirs, target, plan.full, left is right, plan.scratch)
             for part in sums.values():
                 total += part
+            if first_not_finite(total) is not None:
+                raise self._not_finite((left, rows, self.rows.name), (right, columns, self.columns.name))
             for name, values in {TOTAL: total, **sums}.items():
                 if left is right:
                     mirror(values)
@@ -168,6 +171,27 @@ class Assembly:
                 self._put_norms(store, "row_norms", left, rows, fresh)
             if self.norms and first[0] == 0:
                 self._put_norms(store, "column_norms", right, columns, fresh)
+
+    def _not_finite(self, *sides: tuple[list[Operand], slice, str]) -> ValueError:
+        """Find the sample and layer to blame for NaN or infinity in a tile, which is looked at instead of them all."""
+        kind = str(self.precision.passes).removeprefix("torch.")
+        wider = "" if kind == "float64" else ", or pass precision='float64'"
+        for operands, rows, name in sides:
+            for layer, operand in zip(self.plan.layers, operands, strict=True):
+                if not _all_finite(operand):
+                    bad = next(i for i in range(operand.samples) if not _all_finite(operand.take(slice(i, i + 1))))
+                    return ValueError(
+                        f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {rows.start + bad}"
+                    )
+        for operands, rows, name in sides:
+            for layer, operand in zip(self.plan.layers, operands, strict=True):
+                large = first_not_finite(operand.squared_norms(self.plan.scratch))
+                if large is not None:
+                    return ValueError(
+                        f"the squared gradient of {layer.names[0]} is infinite in {kind} for {name} sample "
+                        f"{rows.start + large}: scale the inputs or the model's outputs down{wider}"
+                    )
+        return ValueError(f"sums over layers are infinite in {kind}: scale the model's outputs down{wider}")
 
     def _put_norms(self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool) -> None:
         found: dict[str, Tensor] = {}
@@ -184,15 +208,6 @@ class Assembly:
             return [None]
         step = -(-self.plan.cotangents // self.plan.class_chunks)
         return [slice(start, start + step) for start in range(0, self.plan.cotangents, step)]
-
-
-def _joined(pieces: list[list[Operand]]) -> list[Operand]:
-    """One operand per layer; the pieces are let go as they are joined."""
-    joined = []
-    for piece in pieces:
-        joined.append(piece[0] if len(piece) == 1 else type(piece[0]).concatenate(piece))
-        piece.clear()
-    return joined
 
 
 def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
@@ -212,23 +227,8 @@ def _cuts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _check_operands(operands: dict[str, Operand], rows: slice, name: str) -> None:
-    """Refuse NaN and infinity; a device is asked once for all layers of a batch, since each answer waits for it."""
-    held = [
-        (layer, value)
-        for layer, operand in operands.items()
-        for value in vars(operand).values()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    ]
-    if not held or bool(torch.stack([value.sum() for _, value in held]).isfinite().all()):
-        return
-    for layer, value in held:
-        if value.shape[:1] == (rows.stop - rows.start,):
-            _require_finite(value, f"the gradient of {layer}", rows, name)
-        elif not bool(value.isfinite().all()):
-            raise ValueError(
-                f"the gradient of {layer} is NaN or infinite for {name} samples {rows.start} to {rows.stop}"
-            )
+def _all_finite(operand: Operand) -> bool:
+    return all(bool(value.isfinite().all()) for value in held(operand) if value.is_floating_point())
 
 
 def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:

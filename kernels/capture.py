@@ -7,7 +7,6 @@ One forward pass and one batched backward pass per cotangent give the per-layer 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from kernels.blocks import Block, VectorBlock
 from kernels.derived import tensors_in
 from kernels.fallback import doubled, looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.merge import merge_roles
+from kernels.one_sample import Gradients, distances, norms, plain_gradients
 from kernels.outputs import Inputs, batch_size, call_logits
 from kernels.pullback import OpenPass, Roles, pull
 from kernels.quiet import quiet
@@ -191,7 +191,7 @@ class Capture:
         middle = size // 2
         single = sample(probe, slice(middle, middle + 1))
         with quiet(self.model):
-            logits, truth, row = self._reference(single)
+            logits, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
             batch_logits, uses = self._retrace(probe, set())
             self._compare_outputs(probe, batch_logits.detach(), {middle: logits})
             for attempt in range(4):
@@ -209,9 +209,7 @@ class Capture:
             self._derive_rest(probe, single, row, middle, truth)
             self._choose_route(probe, row, middle, truth)
 
-    def _derive_rest(
-        self, probe: Inputs, single: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]
-    ) -> None:
+    def _derive_rest(self, probe: Inputs, single: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
         """Take parameters out of the fallback that meet the samples only through tensors computed from them alone."""
         fallback = dict(self._reasons)
         names = {name for name, reason in fallback.items() if reason != "asked for" and truth[name] is not None}
@@ -231,7 +229,7 @@ class Capture:
             names = names | wrong if wrong - names else names - wrong
         self._derived, self._reasons = set(), fallback
 
-    def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: dict[str, Tensor | None]) -> None:
+    def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
         """Vectorise the fallback where torch can, and does so correctly, for this model."""
         names = tuple(self._reasons)
         if not names:
@@ -243,52 +241,21 @@ class Capture:
             if found is None or true is None:
                 self.route = "loop" if found is None else self.route
                 continue
+            true = true.to_dense() if true.is_sparse else true
             error = float((found[name][middle, 1] - true.flatten()).norm())
             if not error <= _TOLERANCE.get(row.dtype, 0.2) * max(float(true.norm()), 1e-30):
                 self.route = "loop"
 
-    def _reference(self, single: Inputs) -> tuple[Tensor, dict[str, Tensor | None], Tensor]:
-        """Plain autograd of one sample under one generic cotangent."""
-        names = list(self.parameters)
-        try:
-            for p in self.parameters.values():
-                p.requires_grad_(True)
-            with torch.enable_grad():
-                logits = call_logits(self.model, single, self.output)
-            if not logits.requires_grad:
-                raise ValueError(
-                    "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
-                    "torch.no_grad() or inference mode?"
-                )
-            row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
-            grads = torch.autograd.grad(logits, list(self.parameters.values()), row[None], allow_unused=True)
-        finally:
-            for p in self.parameters.values():
-                p.requires_grad_(False)
-        return logits.detach(), dict(zip(names, grads, strict=True)), row.detach()
-
     def _disagreements(
-        self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: dict[str, Tensor | None]
+        self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: Gradients
     ) -> tuple[set[str], set[str], list[Block]]:
         """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks."""
         roles, reached = pull(logits, uses, row.expand(logits.shape[0], 1, -1), last=True)
         blocks = merge_roles(roles, list(self.parameters))
-        sizes = {name: float(grad.norm()) for name, grad in truth.items() if grad is not None}
-        scale = max(sizes.values(), default=0.0)
+        sizes, off = norms(truth), distances(blocks, middle, truth)
+        least = 1e-4 * max(sizes.values(), default=0.0)
         tolerance = _TOLERANCE.get(logits.dtype, 0.2)
-        shares = Counter(name for block in blocks for name in block.names)
-        partial: dict[str, Tensor] = {}
-        right: set[str] = set()
-        for block in blocks:
-            for name, found in block.take(slice(middle, middle + 1)).gradients().items():
-                true = truth[name]
-                error = found[0, 0] if true is None else found[0, 0] - true
-                shares[name] -= 1
-                if name in partial or shares[name]:  # a packed parameter comes as several blocks of rows
-                    partial[name] = partial[name] + found[0, 0] if name in partial else error
-                    error = partial[name]
-                if not shares[name] and float(error.norm()) <= tolerance * max(sizes.get(name, 0.0), 1e-4 * scale):
-                    right.add(name)
+        right = {name for name, error in off.items() if error <= tolerance * max(sizes.get(name, 0.0), least)}
         silent = truth.keys() - sizes.keys()
         return set(self.parameters) - right - silent - set(self._reasons), reached, blocks
 

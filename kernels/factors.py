@@ -14,15 +14,15 @@ A bias :math:`\beta \sum_t \delta_t` is one more input equal to :math:`\beta`: i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product as combinations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kernels.blocks import ConvBlock, OuterBlock
+from kernels.columns import Batches, columns, multiply_columns
 from kernels.operands import Dense, Operand
 from kernels.precision import product
 from kernels.shift import patch_gram
@@ -121,10 +121,10 @@ class Factors(Operand):
             return cls(kept, images, Extents(batch, positions), bias, form, block.windows)
         inputs = block.a.unflatten(2, (groups, -1))
         if pack and positions > 1:
-            live = delta.flatten(2).abs().amax(2) > 0
-            counts = live.sum(1).tolist()
-            if min(counts) < positions:
-                return cls(delta[live].to(dtype), inputs[live].to(dtype), Extents.of(counts), bias, form)
+            live = _reached(delta.flatten(2))
+            if live is not None:
+                kept = Extents.of(live.sum(1).tolist())
+                return cls(delta[live].to(dtype), inputs[live].to(dtype), kept, bias, form)
         return cls(
             delta.flatten(0, 1).to(dtype).contiguous(),
             inputs.flatten(0, 1).to(dtype).contiguous(),
@@ -141,17 +141,28 @@ class Factors(Operand):
         return replace(self, delta=self.delta[span], inputs=inputs, extents=extents)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Factors]) -> Factors:
-        """Stack operands of consecutive batches."""
+    def concatenate(cls, parts: Sequence[Factors]) -> Factors | Batches:
+        """Stack operands of consecutive batches; those in the feature form stay apart."""
         first = parts[0]
         if len({part.windows for part in parts}) > 1:
             raise ValueError("images of different sizes in one kernel: resize or pad them to one size")
+        if first.form == "feature":
+            return Batches(list(parts))
         return replace(
             first,
             delta=torch.cat([part.delta for part in parts]),
             inputs=torch.cat([part.inputs for part in parts]),
             extents=Extents.concatenate([part.extents for part in parts]),
         )
+
+    def room(self, samples: int) -> Factors | None:
+        """Return memory for more samples with as many positions."""
+        if self.extents.length is None or self.form == "feature":
+            return None
+        delta = self.delta.new_empty(samples * self.extents.length, *self.delta.shape[1:])
+        rows = samples * self.extents.length if self.windows is None else samples
+        inputs = self.inputs.new_empty(rows, *self.inputs.shape[1:])
+        return replace(self, delta=delta, inputs=inputs, extents=Extents(samples, self.extents.length))
 
     @property
     def nbytes(self) -> int:
@@ -207,77 +218,47 @@ class Factors(Operand):
         total = _sum_segments(total, other.extents, 2 if full else 1)
         return total.transpose(1, 2) if full else total
 
-    def accumulate(self, other: Factors, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+    def accumulate(self, other: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
         """Add this layer's part to ``out`` in the form chosen for it."""
-        if self.form != "feature":
+        if self.form == "feature":
+            multiply_columns(self, other, out, full, symmetric, scratch)
+        else:
             super().accumulate(other, out, full, symmetric, scratch)
-            return
-        if symmetric:
-            for ours in self.columns(scratch / 2):
-                Dense(ours).accumulate(Dense(ours), out, full, True, scratch)
-            return
-        step = min(self._column_step(scratch / 2), other._column_step(scratch / 2))
-        for ours, theirs in zip(self.columns(scratch, step), other.columns(scratch, step), strict=True):
-            Dense(ours).accumulate(Dense(theirs), out, full, False, scratch)
 
     @property
-    def _band_count(self) -> int:
+    def band_count(self) -> int:
         """Bands in which the inputs come."""
         return 1 if self.windows is None else self.windows.kernel[0]
 
-    def _band_fan(self) -> int:
-        """Count the inputs per position, group and band."""
+    @property
+    def band_fan(self) -> int:
+        """Inputs per position, group and band."""
         if self.windows is None:
             return self.inputs.shape[2]
         return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.windows.kernel[1:]).numel()
 
-    def _column_step(self, scratch: float) -> int:
-        """Output rows whose gradients fit; on a CPU a block near the caches' size is contracted fastest."""
-        per_row = self.delta.element_size() * self.samples * self.cotangents * self._band_fan()
-        room = scratch if self.delta.is_cuda else min(scratch, max(2**25, 4 * per_row))
-        return max(1, min(self.delta.shape[3], int(room / per_row)))
-
-    def columns(self, scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
-        """Materialise the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
-
-        Every yielded block lives in the same memory: use it before asking for the next.
-        """
-        _, groups, cotangents, width = self.delta.shape
-        step, fan = step or self._column_step(scratch), self._band_fan()
-        unfolded = self.delta.element_size() * max(1, self.extents.longest) * fan * groups
-        chunk = min(self.samples, max(1, int(scratch / 2 / unfolded)))
-        whole = self._bands() if chunk == self.samples else None
-        memory = self.delta.new_empty(self.samples * cotangents * min(step, width) * fan)
-        for group, band in combinations(range(groups), range(self._band_count)):
-            for start in range(0, width, step):
-                rows = slice(start, min(start + step, width))
-                shape = (self.samples, cotangents * (rows.stop - start), fan)
-                made = memory[: torch.Size(shape).numel()].view(shape)
-                for i in range(0, self.samples, chunk):
-                    piece = self.take(slice(i, i + chunk)) if whole is None else self
-                    inputs = (whole or piece._bands())[band][:, :, group]
-                    delta = _padded(piece.delta[:, group, :, rows].flatten(1), piece.extents)
-                    torch.bmm(delta.transpose(1, 2), inputs, out=made[i : i + chunk])
-                yield made.view(self.samples, cotangents, -1)
-        if self.bias is not None:
-            yield _padded(self.delta.transpose(1, 2).flatten(2), self.extents).sum(1) * self.bias
-
-    def _bands(self) -> list[Float[Tensor, "n t g j"]]:
+    def bands(self) -> list[Float[Tensor, "n t g j"]]:
         """Pad the inputs to the longest sample; those of a convolution come in bands."""
         if self.windows is None:
-            return [_padded(self.inputs, self.extents)]
+            return [self.padded(self.inputs)]
         return [band.unflatten(2, (self.delta.shape[1], -1)) for band in self.windows.bands(self.inputs)]
+
+    def padded(self, packed: Tensor) -> Tensor:
+        """(M, ...) packed positions to (n, longest, ...) with zeros behind."""
+        if self.extents.length is not None:
+            return packed.unflatten(0, (self.extents.count, self.extents.length))
+        return torch.nn.utils.rnn.pad_sequence(list(packed.split(list(self.extents.sizes))), batch_first=True)
 
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""
         _, groups, cotangents, width = self.delta.shape
-        longest, fan = self.extents.longest, self._band_fan() * self._band_count
+        longest, fan = self.extents.longest, self.band_fan * self.band_count
         chosen = self
         if self.delta.dtype == torch.bfloat16:
             chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())
         if longest * (cotangents * width + fan) > cotangents * width * fan:
             return sum(
-                (Dense(part).squared_norms(scratch) for part in chosen.columns(scratch)),
+                (Dense(part).squared_norms(scratch) for part in columns([chosen], scratch)),
                 torch.zeros((), device=self.delta.device, dtype=chosen.delta.dtype),
             )
         per_sample = 8.0 * longest**2 * (1 + cotangents) + 4.0 * longest * fan * groups
@@ -286,7 +267,7 @@ class Factors(Operand):
         return torch.cat(pieces)
 
     def _pair_norms(self) -> Float[Tensor, "n r"]:
-        delta, inputs = _padded(self.delta, self.extents), _padded(self.patches(), self.extents)
+        delta, inputs = self.padded(self.delta), self.padded(self.patches())
         gram = torch.einsum("ntgi,nsgi->ngts", inputs, inputs)
         if self.bias is not None:
             gram = gram + self.bias**2
@@ -294,11 +275,12 @@ class Factors(Operand):
         return (pairs * gram[:, None]).sum((2, 3, 4))
 
 
-def _padded(packed: Tensor, extents: Extents) -> Tensor:
-    """(M, ...) packed positions to (n, longest, ...) with zeros behind."""
-    if extents.length is not None:
-        return packed.unflatten(0, (extents.count, extents.length))
-    return torch.nn.utils.rnn.pad_sequence(list(packed.split(list(extents.sizes))), batch_first=True)
+def _reached(delta: Float[Tensor, "b t d"]) -> Bool[Tensor, "b t"] | None:
+    """Positions whose gradient is not all zero; None where that is so for all of them."""
+    if not (delta[:, :, 0] == 0).any():  # as a rule one entry of each settles it
+        return None
+    live = (delta.amax(2) != 0) | (delta.amin(2) != 0)
+    return None if live.all() else live
 
 
 def _sum_segments(values: Tensor, extents: Extents, axis: int) -> Tensor:

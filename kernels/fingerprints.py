@@ -6,12 +6,12 @@ give another kernel. The answers to the first samples tell these apart, with roo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+import xxhash
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,8 +19,11 @@ _ROUNDING = 1e-3  # of the answers' size: far above another device's rounding, f
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Digest of all parameters (with their ``requires_grad``) and buffers."""
-    weights = hashlib.sha256()  # in hardware on most machines: twice as fast as BLAKE2
+    """Digest of all parameters (with their ``requires_grad``) and buffers.
+
+    It tells networks apart and guards against nothing else, so 128 bits of XXH3 do, at ten times the speed of SHA-256.
+    """
+    weights = xxhash.xxh3_128()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())

@@ -37,6 +37,10 @@ class Operand(ABC):
     def concatenate(cls, parts: Sequence[Any]) -> Any:
         """Stack operands of consecutive batches."""
 
+    def room(self, samples: int) -> Any | None:
+        """Return memory for more samples of these sizes, to be filled; None where sizes vary between samples."""
+        return None
+
     @property
     @abstractmethod
     def nbytes(self) -> int:
@@ -86,6 +90,10 @@ class Dense(Operand):
             )
         return cls(torch.cat([part.values for part in parts]))
 
+    def room(self, samples: int) -> Dense:
+        """Return memory for more samples of this length."""
+        return Dense(self.values.new_empty(samples, *self.values.shape[1:]))
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""
@@ -133,6 +141,16 @@ def tiles(
                 slice(start, min(start + height, left.samples)),
                 slice(other, min(other + width, right.samples)),
             )
+
+
+def held(operand: Operand) -> Iterator[Tensor]:
+    """All tensors of an operand and of those that it consists of."""
+    for value in vars(operand).values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Tensor):
+                yield one
+            elif isinstance(one, Operand):
+                yield from held(one)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

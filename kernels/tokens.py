@@ -45,16 +45,14 @@ class Tokens(Operand):
     def of(cls, block: TokenBlock, dtype: torch.dtype) -> Tokens:
         """Sum a block's output gradients by (sample, token)."""
         samples, vocabulary = block.ids.shape[0], block.shape[0]
-        owner = torch.arange(samples, device=block.ids.device)[:, None].expand_as(block.ids)
-        live = block.ids >= 0
-        codes, where = torch.unique((owner * vocabulary + block.ids)[live], return_inverse=True)
-        delta = block.delta.transpose(1, 2)[live]
-        vectors = delta.new_zeros(codes.shape[0], *delta.shape[1:])
+        owner = torch.arange(samples, device=block.ids.device)[:, None]
+        read = torch.nonzero((block.ids >= 0).flatten()).flatten()
+        ordered, order = torch.sort((owner * vocabulary + block.ids).flatten()[read], stable=True)
+        codes, lengths = torch.unique_consecutive(ordered, return_counts=True)
+        delta = block.delta.transpose(1, 2).flatten(0, 1)[read[order]]  # a fixed order of addition
         if codes.numel():
-            order = torch.argsort(where, stable=True)  # a fixed order of addition
-            lengths = torch.bincount(where, minlength=codes.shape[0])
-            vectors = torch.segment_reduce(delta[order], "sum", lengths=lengths, axis=0)
-        return cls(codes // vocabulary, codes % vocabulary, vectors.to(dtype), samples, vocabulary)
+            delta = torch.segment_reduce(delta, "sum", lengths=lengths, axis=0)
+        return cls(codes // vocabulary, codes % vocabulary, delta.to(dtype), samples, vocabulary)
 
     def take(self, rows: slice) -> Tokens:
         """Return the operand of a contiguous run of samples."""
@@ -103,7 +101,7 @@ class Tokens(Operand):
             left = self._columns(chosen)
             right = left if self is other else other._columns(chosen)
             Dense(left).accumulate(Dense(right), out, full, symmetric, scratch)
-        self._add_rare(other, torch.where(dense, 0, theirs), out, full, scratch)
+        self._add_rare(other, ~dense, out, full, symmetric, scratch)
 
     def product(self, other: Tokens, full: bool) -> Tensor:
         """Contribution to a tile."""
@@ -124,12 +122,15 @@ class Tokens(Operand):
         table[self.owner[inside], place[inside]] = self.vectors[inside]
         return table.transpose(1, 2).flatten(2)
 
-    def _add_rare(self, other: Tokens, partners: Tensor, out: Tensor, full: bool, scratch: float) -> None:
-        order = torch.argsort(other.ids, stable=True)
-        sorted_ids = other.ids[order]
-        every = torch.arange(self.vocabulary, device=self.ids.device)
-        first = torch.searchsorted(sorted_ids, every)
-        counts = partners[self.ids]
+    def _add_rare(self, other: Tokens, rare: Tensor, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+        """Add the pairs of entries with equal tokens; of a symmetric tile those on and above the diagonal."""
+        order = torch.argsort(other.ids, stable=True)  # of one token's entries, those of later samples come later
+        every = torch.arange(self.vocabulary + 1, device=self.ids.device)
+        bounds = torch.searchsorted(other.ids[order], every)
+        first = bounds[self.ids]
+        if symmetric:
+            first = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+        counts = torch.where(rare[self.ids], bounds[self.ids + 1] - first, 0)
         entries = torch.nonzero(counts).flatten()
         if not entries.numel():
             return
@@ -146,7 +147,7 @@ class Tokens(Operand):
             left = torch.repeat_interleave(chosen, repeats)
             offset = torch.arange(left.numel(), device=left.device)
             offset -= torch.repeat_interleave(torch.cumsum(repeats, 0) - repeats, repeats)
-            right = order[first[self.ids[left]] + offset]
+            right = order[first[left] + offset]
             ours, theirs = self.vectors[left].to(out.dtype), other.vectors[right].to(out.dtype)
             values = torch.einsum("ero,eso->ers", ours, theirs) if full else (ours * theirs).sum((1, 2))
             out.index_put_((self.owner[left], other.owner[right]), values, accumulate=True)
@@ -200,7 +201,7 @@ class TiedTokens(Operand):
         """Stack operands of consecutive batches."""
         return cls(
             Tokens.concatenate([part.tokens for part in parts]),
-            Factors.concatenate([part.linear for part in parts]),
+            Factors.concatenate([part.linear for part in parts]),  # type: ignore[arg-type]  # not the feature form
         )
 
     @property

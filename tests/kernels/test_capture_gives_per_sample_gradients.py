@@ -1,7 +1,11 @@
 """Blocks of one batched pass, materialised, equal plain autograd of one sample at a time."""
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels import kernel_matrix
 from kernels.capture import Capture
@@ -36,3 +40,28 @@ def test_both_kinds_of_checkpointing_are_the_same_model() -> None:
     model.reentrant = True
     found = kernel_matrix(model, inputs, precision="float64")
     assert torch.equal(found.matrix, plain.matrix) and not found.metadata["coverage"]["fallback"]
+
+
+def test_the_activation_of_gpt2_is_one_operation_here_and_its_own_outside() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_gpt2"], 5)
+    before = type(model.transformer.h[0].mlp.act).forward
+    with Operations() as seen:
+        kernel_matrix(model, inputs, precision="float64", zero_gradient="zero")
+    written_out = torch.ops.aten.tanh.default
+    assert seen.count[torch.ops.aten.gelu.default] and not seen.count[written_out]
+    assert type(model.transformer.h[0].mlp.act).forward is before
+    with Operations() as seen:
+        model(**inputs)
+    assert seen.count[written_out] and not seen.count[torch.ops.aten.gelu.default]
+
+
+class Operations(TorchDispatchMode):
+    """Count the operations by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[Any] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count[func] += 1
+        return func(*args, **kwargs or {})

@@ -134,10 +134,23 @@ def test_numbers_that_are_not_finite() -> None:
 
     data = X.clone()
     data[5] = 0
-    refused(ValueError, "gradient of inner.weight.*NaN or infinite", Root(), data)
+    refused(ValueError, "gradient of inner.weight is NaN or infinite for train sample 5", Root(), data)
+    refused(ValueError, "gradient of inner.weight is NaN or infinite for test sample 2", Root(), X, data[3:])
+    refused(ValueError, "gradient of inner.weight is NaN or infinite for train sample 5", Root(), data, batch_size=2)
+
+
+def test_products_that_are_not_finite() -> None:
     data = X.clone()
-    data[5] = 3e38
-    refused(ValueError, "NaN or infinite", linear(), data)
+    data[5] = 1e20  # finite, as is the gradient
+    refused(ValueError, "squared gradient of 0.weight is infinite in float32 for train sample 5", linear(), data)
+    refused(ValueError, "kernel of test sample 5 with itself .*precision='float64'", linear(), X, data)
+    assert kernel_matrix(linear(), data, precision="float64").matrix.isfinite().all()
+    network = nn.Sequential(*[nn.Linear(1, 1, bias=False) for _ in range(12)])
+    for layer in network:
+        nn.init.ones_(layer.weight)
+    large = torch.full((3, 1), 0.9 * torch.finfo(torch.float32).max ** 0.5)
+    assert kernel_matrix(network[:1], large, normalize=False).matrix.isfinite().all()
+    refused(ValueError, "sums over layers are infinite in float32", network, large)
 
 
 def test_what_overflows_half_precision_does_not_overflow_here() -> None:

@@ -1,0 +1,71 @@
+"""Operands taken in batch by batch equal those of one pass, in whatever memory they land."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels.blocks import ConvBlock, OuterBlock
+from kernels.columns import Batches
+from kernels.factors import Factors
+from kernels.gathering import Gathered
+from kernels.operands import Dense, Operand
+from kernels.windows import Windows
+
+WIDE = torch.float64
+
+
+def linear(n: int, dead: bool) -> OuterBlock:
+    delta = torch.randn(n, 2, 4, 3, dtype=WIDE)
+    if dead:
+        delta[:, :, torch.arange(4) % 2 == 0] = 0
+        delta[0, :, 1] = 0  # another number of positions in the first sample
+    return OuterBlock("w", torch.Size((3, 5)), delta, torch.randn(n, 4, 5, dtype=WIDE), bias="b")
+
+
+def image(n: int) -> ConvBlock:
+    windows = Windows((3, 3), (1, 1), (1, 1), (1, 1), (4, 4))
+    return ConvBlock(
+        "w", torch.Size((3, 2, 3, 3)), torch.randn(n, 2, 16, 3, dtype=WIDE), torch.randn(n, 2, 4, 4, dtype=WIDE),
+        bias="b", windows=windows,
+    )  # fmt: skip
+
+
+def gram(left: Operand, right: Operand) -> Tensor:
+    out = torch.zeros(left.samples, right.samples, dtype=WIDE)
+    left.accumulate(right, out, False, left is right, 2.0**20)
+    return out.triu() if left is right else out
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [(kind, form) for kind in ("linear", "dead", "image") for form in ("position", "feature")] + [("image", "shift")],
+)
+@pytest.mark.parametrize("sizes", [(6,), (3, 3), (4, 2), (1, 2, 3)])
+def test_batches_equal_one_pass(kind: str, form: str, sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    block = image(6) if kind == "image" else linear(6, kind == "dead")
+    whole = Factors.of(block, form, WIDE)
+    gathered, first = Gathered(6), 0
+    for size in sizes:
+        gathered.add(Factors.of(block.take(slice(first, first + size)), form, WIDE))
+        first += size
+    joined = gathered.joined()
+    assert isinstance(joined, Batches) == (form == "feature" and len(sizes) > 1)
+    torch.testing.assert_close(gram(joined, joined), gram(whole, whole), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gram(joined, whole), gram(whole, whole.take(slice(0, 6))), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(joined.squared_norms(2.0**20), whole.squared_norms(2.0**20), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gram(joined.take(slice(1, 5)), whole), gram(whole, whole.take(slice(0, 6)))[1:5])
+    assert (joined.samples, joined.cotangents, joined.nbytes) == (6, 2, whole.nbytes)
+
+
+def test_a_batch_is_copied_into_its_place_and_let_go() -> None:
+    pieces = [Dense(torch.randn(2, 1, 5)) for _ in range(3)]
+    gathered = Gathered(6)
+    for piece in pieces:
+        gathered.add(piece)
+    joined = gathered.joined()
+    assert torch.equal(joined.values, torch.cat([piece.values for piece in pieces]))
+    assert joined.values.data_ptr() not in {piece.values.data_ptr() for piece in pieces}
+    alone = Gathered(2)
+    alone.add(pieces[0])
+    assert alone.joined() is pieces[0], "a single batch is not copied"
