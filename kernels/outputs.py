@@ -8,6 +8,7 @@ Grad-Cos), or the gradient of :math:`\log p_y / (1 - p_y)` (``log_odds``, TRAK, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -39,7 +40,10 @@ def call_logits(
     TypeError, ValueError
         When no logits of shape (n, k) can be found.
     """
-    result = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    if isinstance(inputs, Mapping):
+        result = model(**{**(_no_cache(model) if output is None else {}), **inputs})
+    else:
+        result = model(inputs)
     if output is not None:
         result = output(result)
     elif isinstance(result, Mapping) and "logits" in result:
@@ -62,6 +66,12 @@ def call_logits(
     if not result.is_floating_point():
         raise TypeError(f"the model returned {result.dtype}; kernels need real, differentiable logits")
     return result
+
+
+def _no_cache(model: nn.Module) -> dict[str, bool]:
+    """Ask a decoder not to keep keys and values for generating text, which are no part of its logits."""
+    configured = getattr(getattr(model, "config", None), "use_cache", False)
+    return {"use_cache": False} if configured and "use_cache" in signature(model.forward).parameters else {}
 
 
 def batch_size(inputs: Inputs) -> int:

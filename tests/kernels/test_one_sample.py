@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from kernels import kernel_matrix
 from kernels.blocks import TokenBlock
 from kernels.one_sample import distances, norms, plain_gradients
+from tests.kernels.cases import BY_NAME, make
 
 
 class Reader(nn.Module):
@@ -76,3 +77,16 @@ def test_a_table_that_no_rule_reads_rightly_is_found_out() -> None:
     model.table = Louder(300, 4)
     reasons = kernel_matrix(model, IDS).metadata["coverage"]["fallback"]
     assert reasons == {"table.weight": "no rule reproduces autograd"}
+
+
+def test_a_decoder_keeps_nothing_for_generating_text_unless_its_answer_is_asked_for_whole() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_gpt2"], 5)
+    assert model.config.use_cache
+    kept = []
+    model.register_forward_hook(lambda module, given, found: kept.append(found.past_key_values is not None))
+    plain = kernel_matrix(model, inputs, precision="float64", zero_gradient="zero")
+    assert kept and not any(kept)
+    kept.clear()
+    found = kernel_matrix(model, inputs, precision="float64", zero_gradient="zero", output=lambda answer: answer.logits)
+    assert kept and all(kept)
+    torch.testing.assert_close(found.matrix, plain.matrix)
