@@ -21,7 +21,7 @@ _ROUNDING = 1e-3  # of the answers' size: far above another device's rounding, f
 def weights_digest(model: nn.Module) -> str:
     """Digest of all parameters (with their ``requires_grad``) and buffers.
 
-    It tells networks apart and guards against nothing else, so 128 bits of XXH3 do, at ten times the speed of SHA-256.
+    It tells networks apart and guards against nothing else, so XXH3 does, at ten times the speed of SHA-256.
     """
     weights = xxhash.xxh3_128()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
