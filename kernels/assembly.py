@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -94,7 +95,10 @@ class Assembly:
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
             self._keep(blocks, gathered, here, samples.name)
-        return [layer.joined() for layer in gathered]
+        operands = [layer.joined() for layer in gathered]
+        if not self.plan.square:  # no tile holds a gradient's product with itself: it may not read every number
+            self._require_gradients(operands, rows, samples.name)
+        return operands
 
     def _swept(self, rows: slice, chunks: Sequence[slice | None]) -> Iterator[list[Operand]]:
         """Operands of one chunk of cotangents after another, from forward passes whose graphs are kept."""
@@ -160,7 +164,7 @@ class Assembly:
             for part in sums.values():
                 total += part
             if first_not_finite(total) is not None:
-                raise self._not_finite((left, rows, self.rows.name), (right, columns, self.columns.name))
+                self._refuse_tile((left, rows, self.rows.name), (right, columns, self.columns.name))
             for name, values in {TOTAL: total, **sums}.items():
                 if left is right:
                     mirror(values)
@@ -172,26 +176,31 @@ class Assembly:
             if self.norms and first[0] == 0:
                 self._put_norms(store, "column_norms", right, columns, fresh)
 
-    def _not_finite(self, *sides: tuple[list[Operand], slice, str]) -> ValueError:
-        """Find the sample and layer to blame for NaN or infinity in a tile, which is looked at instead of them all."""
+    def _require_gradients(self, operands: list[Operand], rows: slice, name: str) -> None:
+        """Refuse NaN and infinity in what is kept; a device is asked once for all layers."""
+        sums = [value.sum().double() for one in operands for value in held(one) if value.is_floating_point()]
+        if not sums or bool(torch.stack(sums).isfinite().all()):
+            return
+        for layer, operand in zip(self.plan.layers, operands, strict=True):
+            if not _all_finite(operand):
+                bad = rows.start + _first_not_finite(operand)
+                raise ValueError(f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {bad}")
+
+    def _refuse_tile(self, *sides: tuple[list[Operand], slice, str]) -> NoReturn:
+        """Find the sample and layer to blame for a tile that is not finite."""
+        for operands, rows, name in sides:
+            self._require_gradients(operands, rows, name)
         kind = str(self.precision.passes).removeprefix("torch.")
         wider = "" if kind == "float64" else ", or pass precision='float64'"
         for operands, rows, name in sides:
             for layer, operand in zip(self.plan.layers, operands, strict=True):
-                if not _all_finite(operand):
-                    bad = next(i for i in range(operand.samples) if not _all_finite(operand.take(slice(i, i + 1))))
-                    return ValueError(
-                        f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {rows.start + bad}"
-                    )
-        for operands, rows, name in sides:
-            for layer, operand in zip(self.plan.layers, operands, strict=True):
                 large = first_not_finite(operand.squared_norms(self.plan.scratch))
                 if large is not None:
-                    return ValueError(
+                    raise ValueError(
                         f"the squared gradient of {layer.names[0]} is infinite in {kind} for {name} sample "
                         f"{rows.start + large}: scale the inputs or the model's outputs down{wider}"
                     )
-        return ValueError(f"sums over layers are infinite in {kind}: scale the model's outputs down{wider}")
+        raise ValueError(f"sums over layers are infinite in {kind}: scale the model's outputs down{wider}")
 
     def _put_norms(self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool) -> None:
         found: dict[str, Tensor] = {}
@@ -229,6 +238,15 @@ def _cuts(count: int, size: int) -> list[slice]:
 
 def _all_finite(operand: Operand) -> bool:
     return all(bool(value.isfinite().all()) for value in held(operand) if value.is_floating_point())
+
+
+def _first_not_finite(operand: Operand) -> int:
+    """Return the first sample with NaN or infinity, of an operand that has one."""
+    low, high = 0, operand.samples
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _all_finite(operand.take(slice(low, middle))) else (low, middle)
+    return low
 
 
 def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:

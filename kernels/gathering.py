@@ -28,7 +28,8 @@ class Gathered:
         if not self._filled and piece.samples < self.count:
             self._place = piece.room(self.count)
         if self._place is not None and not self._copy(piece):
-            self._parts, self._place = [self._place.take(slice(0, self._filled))], None
+            filled = self._place.take(slice(0, self._filled))
+            self._parts, self._place = [type(filled).concatenate([filled])], None  # a copy: the rest is let go
         if self._place is None:
             self._parts.append(piece)
         self._filled += piece.samples

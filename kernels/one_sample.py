@@ -112,7 +112,7 @@ class _SparseTables(TorchFunctionMode):
         if func is F.embedding:
             call = inspect.signature(F.embedding).bind(*args, **kwargs).arguments
             ids, table = call["input"], call["weight"]
-            small = len(table) <= 4 * ids.numel()
-            if table.is_leaf and table.device.type == "cpu" and not small and not call.get("scale_grad_by_freq"):
+            plain = table.is_leaf and not table._backward_hooks and not call.get("scale_grad_by_freq")
+            if plain and table.device.type == "cpu" and len(table) > 4 * ids.numel():
                 return F.embedding(**(call | {"sparse": True}))
         return func(*args, **kwargs)

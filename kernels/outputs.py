@@ -7,6 +7,7 @@ Grad-Cos), or the gradient of :math:`\log p_y / (1 - p_y)` (``log_odds``, TRAK, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
@@ -69,9 +70,12 @@ def call_logits(
 
 
 def _no_cache(model: nn.Module) -> dict[str, bool]:
-    """Ask a decoder not to keep keys and values for generating text, which are no part of its logits."""
-    configured = getattr(getattr(model, "config", None), "use_cache", False)
-    return {"use_cache": False} if configured and "use_cache" in signature(model.forward).parameters else {}
+    """Ask Hugging Face's decoders not to keep keys and values for generating text, which are no part of the logits."""
+    library = sys.modules.get("transformers.modeling_utils")
+    if library is None or not isinstance(model, library.PreTrainedModel) or "forward" in vars(model):
+        return {}
+    takes = getattr(model.config, "use_cache", False) and "use_cache" in signature(type(model).forward).parameters
+    return {"use_cache": False} if takes else {}
 
 
 def batch_size(inputs: Inputs) -> int:

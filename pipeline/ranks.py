@@ -57,8 +57,9 @@ def meet() -> None:
 def leave() -> NoReturn:
     """Wait for all ranks, leave the group and end the process with status 0, without tearing Python down.
 
-    A reducer keeps gloo's threads alive after ``destroy_process_group``. One that drops a tensor while the interpreter
-    is being torn down ends the process with SIGABRT: one of ten runs on a busy machine.
+    What waits for Python's exit, as some trackers do, must be finished before. A reducer keeps gloo's threads alive
+    after ``destroy_process_group``. One that drops a tensor while the interpreter is being torn down ends the process
+    with SIGABRT: one of ten runs on a busy machine.
     """
     from torch import distributed
 

@@ -92,10 +92,11 @@ class MlflowTracker(RemoteTracker):
         from PIL import Image
 
         picture = Image.open(io.BytesIO(png))
+        now = {"synchronous": True}  # whatever the environment says: no picture may wait for an exit that ranks skip
         if step is None:
-            self._send(self._client.log_image, self._run, picture, artifact_file=f"figures/{_name(name)}.png")
+            self._send(self._client.log_image, self._run, picture, artifact_file=f"figures/{_name(name)}.png", **now)
         else:
-            self._send(self._client.log_image, self._run, picture, key=_name(name), step=step)
+            self._send(self._client.log_image, self._run, picture, key=_name(name), step=step, **now)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table as CSV, which MLflow's page shows as a table."""

@@ -69,3 +69,18 @@ def test_a_batch_is_copied_into_its_place_and_let_go() -> None:
     alone = Gathered(2)
     alone.add(pieces[0])
     assert alone.joined() is pieces[0], "a single batch is not copied"
+
+
+def test_memory_for_long_samples_is_let_go_when_short_ones_follow() -> None:
+    def block(n: int, positions: int) -> Factors:
+        delta, inputs = torch.randn(n, 1, positions, 3), torch.randn(n, positions, 5)
+        return Factors.of(OuterBlock("w", torch.Size((3, 5)), delta, inputs), "position", torch.float32)
+
+    gathered = Gathered(40)
+    gathered.add(block(2, 64))
+    gathered.add(block(2, 4))
+    (kept,) = (part for part in gathered._parts if part.extents.length == 64)
+    assert kept.delta.untyped_storage().nbytes() == 2 * 64 * 3 * 4
+    for _ in range(9):
+        gathered.add(block(4, 4))
+    assert gathered.joined().extents.each() == [64] * 2 + [4] * 38

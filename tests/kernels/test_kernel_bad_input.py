@@ -139,6 +139,32 @@ def test_numbers_that_are_not_finite() -> None:
     refused(ValueError, "gradient of inner.weight is NaN or infinite for train sample 5", Root(), data, batch_size=2)
 
 
+class Roots(nn.Module):
+    """Roots of a table's rows: the gradient is infinite where a sample reads a row of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(300, 4), nn.Linear(4, 3)
+        with torch.no_grad():
+            self.table.weight.abs_()[7] = 0
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.table(ids).sqrt().sum(1))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", ["trntk", "entk"])
+def test_an_infinite_gradient_that_the_other_side_does_not_meet(kind: str, normalize: bool) -> None:
+    ids = torch.randint(10, 300, (10, 4), generator=torch.Generator().manual_seed(0))
+    other = ids.clone()
+    other[3, 1] = 7
+    options = {"kind": kind, "normalize": normalize}
+    infinite = "gradient of table.weight is NaN or infinite for {} sample 3"
+    refused(ValueError, infinite.format("test"), Roots(), ids, other, **options)
+    refused(ValueError, infinite.format("train"), Roots(), other, ids, **options)
+    refused(ValueError, infinite.format("train"), Roots(), other, block_rows=4, batch_size=2, **options)
+
+
 def test_products_that_are_not_finite() -> None:
     data = X.clone()
     data[5] = 1e20  # finite, as is the gradient

@@ -1,5 +1,9 @@
 """The gradients of one sample, against which rules are held, and what is told apart by them."""
 
+import functools
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -90,3 +94,39 @@ def test_a_decoder_keeps_nothing_for_generating_text_unless_its_answer_is_asked_
     found = kernel_matrix(model, inputs, precision="float64", zero_gradient="zero", output=lambda answer: answer.logits)
     assert kept and all(kept)
     torch.testing.assert_close(found.matrix, plain.matrix)
+
+
+class Answer(nn.Module):
+    """Not one of the library's models, whatever its configuration and its arguments are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.config = nn.Linear(4, 3), SimpleNamespace(use_cache=True)
+
+    def forward(self, x: Tensor, use_cache: bool = True) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.inner(x) * (2 if use_cache else 1))
+
+
+def test_arguments_that_only_look_like_a_decoders_are_left_alone() -> None:
+    data = {"x": torch.randn(5, 4)}
+    model = Answer().eval()
+    whole = kernel_matrix(model, data, normalize=False, output=lambda answer: answer.logits)
+    assert torch.equal(kernel_matrix(model, data, normalize=False).matrix, whole.matrix)
+    decoder, inputs, _ = make(BY_NAME["tiny_gpt2"], 5)
+    expected = kernel_matrix(decoder, inputs, precision="float64", zero_gradient="zero")
+    original = decoder.forward
+
+    @functools.wraps(original)
+    def narrow(input_ids: Tensor, attention_mask: Tensor) -> Any:
+        return original(input_ids=input_ids, attention_mask=attention_mask)
+
+    decoder.forward = narrow
+    found = kernel_matrix(decoder, inputs, precision="float64", zero_gradient="zero")
+    torch.testing.assert_close(found.matrix, expected.matrix)
+
+
+def test_hooks_on_a_large_table_see_the_gradient_that_they_always_saw() -> None:
+    model = Reader().eval()
+    plain = kernel_matrix(model, IDS)
+    model.table.weight.register_hook(lambda gradient: gradient.clamp(-1e3, 1e3))
+    assert torch.equal(kernel_matrix(model, IDS).matrix, plain.matrix)

@@ -139,6 +139,19 @@ def test_mlflow_reads_back(tmp_path):
     assert Path(text).read_text().split() == ["kernel,τ", "pNTK,0.5", "CK,"]
 
 
+def test_mlflow_has_every_picture_before_the_process_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")  # leaves pictures to Python's exit, which ranks skip
+    uri, client = mlflow_client(tmp_path)
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path, "mlflow", uri=uri))
+    with construction(node, maker.graph, maker.store, inputs={}) as build, stage_tracker(build) as tracker:
+        for step in range(20):
+            tracker.image("spectra", png(), step=step)
+        (run,) = mlflow_runs(client)
+        found = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+        assert len([path for path in found if path.endswith(".png")]) == 20
+
+
 def test_mlflow_continues_the_run_of_a_killed_job(tmp_path):
     uri, client = mlflow_client(tmp_path)
     maker = puller(tmp_path)
