@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.blocks import Block
 from kernels.forms import make_operand
 from kernels.gathering import Gathered
-from kernels.operands import Operand, held
+from kernels.operands import Operand, tensors_of
 from kernels.outputs import Inputs
 from kernels.plan import Plan
 from kernels.precision import Precision
@@ -178,7 +178,7 @@ class Assembly:
 
     def _require_gradients(self, operands: list[Operand], rows: slice, name: str) -> None:
         """Refuse NaN and infinity in what is kept; a device is asked once for all layers."""
-        sums = [value.sum().double() for one in operands for value in held(one) if value.is_floating_point()]
+        sums = [value.sum().double() for one in operands for value in tensors_of(one) if value.is_floating_point()]
         if not sums or bool(torch.stack(sums).isfinite().all()):
             return
         for layer, operand in zip(self.plan.layers, operands, strict=True):
@@ -237,7 +237,7 @@ def _cuts(count: int, size: int) -> list[slice]:
 
 
 def _all_finite(operand: Operand) -> bool:
-    return all(bool(value.isfinite().all()) for value in held(operand) if value.is_floating_point())
+    return all(bool(value.isfinite().all()) for value in tensors_of(operand) if value.is_floating_point())
 
 
 def _first_not_finite(operand: Operand) -> int:

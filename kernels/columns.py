@@ -77,18 +77,18 @@ class Batches(Operand):
 
 def multiply_columns(left: Operand, right: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
     """Add a layer's part to ``out``, a few columns of both sides at a time."""
-    ours = parts_of(left)
+    ours = _parts_of(left)
     if symmetric:
         for made in columns(ours, scratch / 2):
             Dense(made).accumulate(Dense(made), out, full, True, scratch)
         return
-    theirs = parts_of(right)
+    theirs = _parts_of(right)
     step = min(_step(ours, scratch / 2), _step(theirs, scratch / 2))
     for made, met in zip(columns(ours, scratch, step), columns(theirs, scratch, step), strict=True):
         Dense(made).accumulate(Dense(met), out, full, False, scratch)
 
 
-def parts_of(operand: Operand) -> list[Factors]:
+def _parts_of(operand: Operand) -> list[Factors]:
     """Batches of which an operand in the feature form consists."""
     return operand.parts if isinstance(operand, Batches) else [operand]  # type: ignore[list-item]
 

@@ -143,14 +143,14 @@ def tiles(
             )
 
 
-def held(operand: Operand) -> Iterator[Tensor]:
+def tensors_of(operand: Operand) -> Iterator[Tensor]:
     """All tensors of an operand and of those that it consists of."""
     for value in vars(operand).values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Tensor):
                 yield one
             elif isinstance(one, Operand):
-                yield from held(one)
+                yield from tensors_of(one)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
