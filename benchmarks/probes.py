@@ -17,10 +17,10 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
 
-from analysis.component_curves import component_grid, knn_curve, ncc_curve
-from analysis.linear_svm import svm_path
-from analysis.streamed_moments import FeatureBlocks
-from analysis.streaming_pca import fit_pca
+from analysis.probes.curves import component_grid, knn_curve, ncc_curve
+from analysis.probes.linear_svm import svm_path
+from analysis.probes.moments import FeatureBlocks
+from analysis.probes.streaming_pca import fit_pca
 
 
 def features(rows: int, queries: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.heavy_tails import simulate_wishart_spectrum
-from analysis.spectra import ks_between, weight_spectrum
+from analysis.spectra.heavy_tails import simulate_wishart_spectrum
+from analysis.spectra.weights import ks_between, weight_spectrum
 from models import build_model
 from models.two_layer import TwoLayerNet
 from pipeline.callbacks.snapshots import SnapshotWriter

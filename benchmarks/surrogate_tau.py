@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.faithfulness import faithfulness
-from analysis.kernel_glm import KernelGLM
+from analysis.surrogates.faithfulness import faithfulness
+from analysis.surrogates.glm import KernelGLM
 
 TRAINING_SHARE = 5 / 6
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from analysis.trimming_references import REFERENCES, consensus_levels
-from analysis.trimming_released import GRID
-from analysis.trimming_thresholds import dkw_threshold
+from analysis.trimming.references import REFERENCES, consensus_levels
+from analysis.trimming.released import GRID
+from analysis.trimming.thresholds import dkw_threshold
 
 
 def gaps_of(models: int, examples: int, seed: int = 0) -> np.ndarray:

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from analysis.attribution import attribute
-from analysis.representer import RepresenterHead, refit_representer_head, representer_scores
-from analysis.similarity_attribution import embedding_scores, random_scores, same_label_scores
-from analysis.tracin import tracin_scores
-from analysis.trak import TrakNetwork, trak_scores
+from analysis.attribution.decomposition import attribute
+from analysis.attribution.representer import RepresenterHead, refit_representer_head, representer_scores
+from analysis.attribution.similarity import embedding_scores, random_scores, same_label_scores
+from analysis.attribution.tracin import tracin_scores
+from analysis.attribution.trak import TrakNetwork, trak_scores
 from kernels import kernel_features
 from kernels.ekfac import EKFAC
 from kernels.influence import fit_ekfac, influence_scores

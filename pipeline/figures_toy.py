@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.deformed_laws import conjugate_kernel_law
-from analysis.figures_spectra import (
+from analysis.spectra.deformed_laws import conjugate_kernel_law
+from analysis.spectra.figures import (
     Curve,
     SpectrumPanel,
     figure_loss_by_class,
@@ -18,8 +18,8 @@ from analysis.figures_spectra import (
     figure_tail,
     figure_waterfall,
 )
-from analysis.heavy_tails import MIN_TAIL, fit_power_law, simulate_wishart_spectrum
-from analysis.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
+from analysis.spectra.heavy_tails import MIN_TAIL, fit_power_law, simulate_wishart_spectrum
+from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from models.two_layer import activation_moments
 from pipeline.report_blocks import Picture
 from pipeline.toy_members import ToyMember

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from analysis.faithfulness import binary_log_scores
-from analysis.kernel_checks import check_every_class
+from analysis.checks import check_every_class
+from analysis.surrogates.faithfulness import binary_log_scores
 from pipeline.artifacts import Artifact
 from pipeline.build import Build
 from pipeline.errors import UserError

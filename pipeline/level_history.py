@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from analysis.classifier_metrics import accuracy, churn_matrix, decisions, mean_churn
-from analysis.figures_variability import group_levels
-from analysis.trimming_references import consensus_levels
-from analysis.trimming_thresholds import dkw_threshold
+from analysis.trimming.references import consensus_levels
+from analysis.trimming.thresholds import dkw_threshold
+from analysis.variability.figures import group_levels
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
 from pipeline.errors import UserError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from analysis.layer_probes import ALL_COMPONENTS
-from pipeline.claim_tests import Decided, at_least, at_most, share_of_runs
+from analysis.probes.layer import ALL_COMPONENTS
+from analysis.verdicts import Decided, at_least, at_most, share_of_runs
 from pipeline.report_blocks import NOT_REPRODUCED, UNDECIDED, Verdict
 from pipeline.schema import RunConfig
 

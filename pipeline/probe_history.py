@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from analysis.collapse_onset import bootstrap_onset
-from analysis.layer_probes import Split
-from analysis.raw_probes import probe_raw_features
+from analysis.probes.layer import Split
+from analysis.probes.onset import bootstrap_onset
+from analysis.probes.raw import probe_raw_features
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.networks import WEIGHTS, build_network, load_weights

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from analysis.collapse_onset import NO_ONSET, Onset
-from analysis.component_curves import class_means
-from analysis.layer_probes import ProbeSettings, Split
-from analysis.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
-from analysis.streamed_moments import FeatureBlocks
+from analysis.probes.curves import class_means
+from analysis.probes.layer import ProbeSettings, Split
+from analysis.probes.moments import FeatureBlocks
+from analysis.probes.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
+from analysis.probes.onset import NO_ONSET, Onset
 from pipeline.schema_analysis import ProbesConfig
 
 SURROGATES = ("knn", "ncc", "svm")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from analysis.faithfulness import confidences, explained_variance, kendall_tau, log_odds
-from analysis.kernel_glm import KernelGLM
-from analysis.linear_kernel_classifier import LinearKernelClassifier
-from analysis.published_protocol import one_hot_index_tau, positive_class_tau, test_axis_r2
+from analysis.surrogates.faithfulness import confidences, explained_variance, kendall_tau, log_odds
+from analysis.surrogates.glm import KernelGLM
+from analysis.surrogates.linear import LinearKernelClassifier
+from analysis.surrogates.published import one_hot_index_tau, positive_class_tau, test_axis_r2
 from pipeline.kernel_sides import KernelSide, finite_or_none
 from pipeline.schema import RunConfig
 

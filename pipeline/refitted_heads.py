@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis.kernel_logistic import fit_feature_logistic
+from analysis.regression.logistic import fit_feature_logistic
 from pipeline.build import Build
 from pipeline.errors import UserError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.claim_tests import Decided, at_least, at_most
+from analysis.verdicts import Decided, at_least, at_most
 from pipeline.report_blocks import Verdict
 
 EARLY = 30

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures_attribution import attack_curves
+from analysis.attribution.figures import attack_curves
+from analysis.verdicts import at_least
 from pipeline.build import Gathered
-from pipeline.claim_tests import at_least
 from pipeline.report_blocks import UNDECIDED, Picture, Section, Table, Verdict, summary_cells
 from pipeline.report_surrogate import MIN_RUNS
 from pipeline.report_train import grouped

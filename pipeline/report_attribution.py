@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.attribution import TopScores
-from analysis.figures_attribution import image_gallery, precision_recall_curves, share_curves
+from analysis.attribution.decomposition import TopScores
+from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.report_train import grouped

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.verdicts import at_most
 from pipeline.build import Gathered
-from pipeline.claim_tests import at_most
 from pipeline.report_blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
 from pipeline.report_train import grouped
 from pipeline.run_layer_kernels import WHOLE

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.collapse_onset import NO_ONSET, Onset, components_needed
-from analysis.figures_probes import (
+from analysis.probes.figures import (
     collapse_figure,
     component_curves_figure,
     depth_figure,
     explained_variance_figure,
     onset_history_figure,
 )
-from analysis.layer_probes import ALL_COMPONENTS
+from analysis.probes.layer import ALL_COMPONENTS
+from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.build import Gathered
 from pipeline.probe_claims import curve_of, nearest, verdicts
 from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.figures_regression import (
+from analysis.regression.figures import (
     MACHINES,
     decay_figure,
     error_by_epoch_figure,
     logistic_figure,
     residual_figure,
 )
-from analysis.kernel_regularity import eigenvalue_decay
+from analysis.regression.regularity import eigenvalue_decay
 from pipeline.build import Gathered
 from pipeline.regression_claims import function_verdicts, head_verdict, last_step, logistic_verdicts
 from pipeline.report_blocks import Picture, Section, Table, Verdict, summary_cells

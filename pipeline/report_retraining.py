@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from analysis.figures_attribution import interval_bars
+from analysis.attribution.figures import interval_bars
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, mean_interval, summary_cells
 from pipeline.report_train import grouped

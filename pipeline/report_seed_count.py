@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures_variability import ensemble_figure
-from analysis.seed_count import EnsembleCurve, SeedCount
+from analysis.variability.figures import ensemble_figure
+from analysis.variability.seed_count import EnsembleCurve, SeedCount
 from pipeline.artifacts import Artifact
 from pipeline.report_blocks import Picture, Table, Text, Verdict
 

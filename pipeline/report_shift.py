@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.domain_permutation import TestResult
-from analysis.figures_shift import (
+from analysis.shift.cues import CUES
+from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
     ks_figure,
@@ -18,9 +18,9 @@ from analysis.figures_shift import (
     power_figure,
     probe_matrix_figure,
 )
-from analysis.pooled_pca import PooledScores
-from analysis.shift_power import Calibration, RejectionRate
-from analysis.surface_cues import CUES
+from analysis.shift.pca_ks import PooledScores
+from analysis.shift.permutation import TestResult
+from analysis.shift.power import Calibration, RejectionRate
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text

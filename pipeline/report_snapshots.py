@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.figures_spectra import figure_waterfall
-from analysis.spectra import ks_between
+from analysis.spectra.figures import figure_waterfall
+from analysis.spectra.kernel_evolution import evolution, evolution_figure
+from analysis.spectra.weights import ks_between
 from pipeline.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text
-from pipeline.report_kernel_evolution import evolution, evolution_figure
 from pipeline.report_train import grouped
 from pipeline.schema import RunConfig
 from pipeline.snapshot_schedule import recorded_steps

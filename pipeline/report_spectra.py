@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures_spectra import Curve, SpectrumPanel, figure_over_steps, figure_spectra
-from analysis.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
-from analysis.spectra import normalised_eigenvalues
+from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
+from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
+from analysis.spectra.weights import normalised_eigenvalues
 from pipeline.build import Gathered
 from pipeline.report_blocks import (
     NOT_REPRODUCED,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures_variability import (
+from analysis.trimming.level import TrimmingPlan
+from analysis.variability.figures import (
     distance_curves,
     distribution_fan,
     group_levels,
@@ -16,8 +17,7 @@ from analysis.figures_variability import (
     pairwise_heat_map,
     ranking_figure,
 )
-from analysis.seed_ranking import SeedRanking
-from analysis.trimming import TrimmingPlan
+from analysis.variability.seed_ranking import SeedRanking
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
 from pipeline.level_history import history_blocks

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.faithfulness import confidences, log_odds
-from analysis.figures_attribution import confidence_scatter, interval_bars
+from analysis.attribution.figures import confidence_scatter, interval_bars
+from analysis.surrogates.faithfulness import confidences, log_odds
+from analysis.verdicts import Decided, at_least, at_most
 from pipeline.build import Gathered
-from pipeline.claim_tests import Decided, at_least, at_most
 from pipeline.report_blocks import (
     NOT_REPRODUCED,
     REPRODUCED,

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
-from kernels.differentiable_machine import TangentMachine
+from analysis.surrogates.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
+from analysis.surrogates.tangent_machine import TangentMachine
 from models.gradient_attack import PixelBall, projected_gradient_attack
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.attribution import TopScores, cumulative_share, sparsity, top_scores
-from analysis.attribution_evaluation import flag_quality, flag_tests, rank_mask
+from analysis.attribution.decomposition import TopScores, cumulative_share, sparsity, top_scores
+from analysis.attribution.masks import flag_quality, flag_tests, rank_mask
 from pipeline.arithmetic import arithmetic
 from pipeline.attribution_methods import GRADIENT_METHODS, SELF_METHODS, Attributor
 from pipeline.build import Build

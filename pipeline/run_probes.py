@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.collapse_onset import bootstrap_onset
-from analysis.layer_probes import LayerProbes, probe_layer
+from analysis.probes.layer import LayerProbes, probe_layer
+from analysis.probes.onset import bootstrap_onset
 from pipeline.build import Build
 from pipeline.errors import UserError
 from pipeline.networks import WEIGHTS

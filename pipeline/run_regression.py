@@ -12,11 +12,11 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
-from analysis.kernel_logistic import LogisticFit, fit_kernel_logistic, fit_published_logistic
-from analysis.kernel_regression import Factorisation, KernelMachine, factorise_features, factorise_gram
-from analysis.kernel_regularity import eigenvalue_decay
-from analysis.loss_ratio import loss_ratio
-from analysis.nystrom_logistic import NystromFit, choose_centres, fit_nystrom_logistic
+from analysis.regression.least_squares import Factorisation, KernelMachine, factorise_features, factorise_gram
+from analysis.regression.logistic import LogisticFit, fit_kernel_logistic, fit_published_logistic
+from analysis.regression.loss_ratio import loss_ratio
+from analysis.regression.nystrom import NystromFit, choose_centres, fit_nystrom_logistic
+from analysis.regression.regularity import eigenvalue_decay
 from kernels import kernel_matrix
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.faithfulness import log_odds
-from analysis.retraining_evaluation import (
+from analysis.attribution.retraining import (
     leave_out_effects,
     leave_out_sets,
     linear_datamodeling_score,
     noise_ceiling,
     random_subsets,
 )
+from analysis.surrogates.faithfulness import log_odds
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.cells import with_seed

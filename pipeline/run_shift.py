@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.manifold import TSNE
 
-from analysis.domain_classifier import cross_validated_classifier_test, split_classifier_test
-from analysis.domain_permutation import TestResult, crowding_note
-from analysis.frechet_distance import frechet_test
-from analysis.pooled_pca import pooled_pca_ks, pooled_scores
-from analysis.shift_power import Test, null_calibration, planted_mean_shift, power_curve
-from analysis.shift_probes import probe_matrix
-from analysis.surface_cues import character_ngrams, cue_features, cue_rates, plant_trailing_blank
-from analysis.two_sample import class_conditional, energy_test, mmd_test
+from analysis.shift.classifier_test import cross_validated_classifier_test, split_classifier_test
+from analysis.shift.cues import character_ngrams, cue_features, cue_rates, plant_trailing_blank
+from analysis.shift.frechet import frechet_test
+from analysis.shift.kernel_tests import class_conditional, energy_test, mmd_test
+from analysis.shift.pca_ks import pooled_pca_ks, pooled_scores
+from analysis.shift.permutation import TestResult, crowding_note
+from analysis.shift.power import Test, null_calibration, planted_mean_shift, power_curve
+from analysis.shift.probes import probe_matrix
 from pipeline.build import Build
 from pipeline.data.text_rules import normalise_texts
 from pipeline.run_train import open_data

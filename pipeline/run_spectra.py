@@ -12,10 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.heavy_tails import MIN_TAIL, TailReport, gaussian_null, shuffled_null, tail_report
-from analysis.kernel_alignment import kernel_target_alignment
-from analysis.matrix_views import skip_reason
-from analysis.spectra import (
+from analysis.spectra.alignment import kernel_target_alignment
+from analysis.spectra.classes import classify_spectrum
+from analysis.spectra.critical_rate import critical_rate
+from analysis.spectra.heavy_tails import MIN_TAIL, TailReport, gaussian_null, shuffled_null, tail_report
+from analysis.spectra.matrix_views import skip_reason
+from analysis.spectra.weight_matrices import weight_matrices
+from analysis.spectra.weights import (
     SpectrumRow,
     describe_spectrum,
     failed_row,
@@ -23,7 +26,6 @@ from analysis.spectra import (
     reference_law,
     weight_spectrum,
 )
-from analysis.spectral_class import classify_spectrum
 from kernels.diagnostics import kernel_alignment, relative_change
 from models.initialization import seeded
 from models.logits import targets_of
@@ -31,14 +33,12 @@ from pipeline.arithmetic import network_dtype
 from pipeline.artifacts import Artifact
 from pipeline.batches import TrainingData, cast
 from pipeline.build import Build
-from pipeline.critical_rate import critical_rate
 from pipeline.errors import UserError
 from pipeline.networks import starting_network
 from pipeline.run_train import open_data, trained_network
 from pipeline.schema import RunConfig
 from pipeline.snapshot_schedule import recorded_steps
 from pipeline.training import make_module
-from pipeline.weight_matrices import weight_matrices
 
 Rows = list[dict[str, Any]]
 

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
-from analysis.group_contrasts import all_contrasts, group_interval
-from analysis.logit_gaps import fit_temperatures
 from analysis.resampling import Interval, interval_from_draws, multiplicities, rank_correlation
-from analysis.seed_count import ensemble_curve, seed_count
-from analysis.seed_ranking import pairwise_ks, rank_seeds
-from analysis.step_distributions import StepReference
-from analysis.trimming import optimal_trimming, robust_ks_curves
-from analysis.trimming_bootstrap import bootstrap_level_sets
-from analysis.trimming_references import REFERENCES, ConsensusLevels, consensus_levels
-from analysis.trimming_thresholds import dkw_threshold, examples_for_threshold
+from analysis.trimming.bootstrap import bootstrap_level_sets
+from analysis.trimming.distributions import StepReference
+from analysis.trimming.level import optimal_trimming, robust_ks_curves
+from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
+from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
+from analysis.variability.contrasts import all_contrasts, group_interval
+from analysis.variability.gaps import fit_temperatures
+from analysis.variability.seed_count import ensemble_curve, seed_count
+from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
 from pipeline.build import Build
 from pipeline.errors import UserError
 from pipeline.level_history import level_history

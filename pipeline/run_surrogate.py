@@ -9,12 +9,12 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from analysis.faithfulness import Measure, faithfulness
-from analysis.kernel_checks import shared_points
-from analysis.kernel_glm import KernelGLM, KernelGLMCV
-from analysis.kernel_neighbours import KernelNeighbours
-from analysis.kernel_ridge_surrogate import KernelRidgeSurrogate
-from analysis.kernel_svm import KernelSVM
+from analysis.checks import shared_points
+from analysis.surrogates.faithfulness import Measure, faithfulness
+from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.ridge import KernelRidgeSurrogate
+from analysis.surrogates.svm import KernelSVM
 from pipeline.build import Build
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides
 from pipeline.published_rows import published_rows

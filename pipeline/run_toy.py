@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis.heavy_tails import MIN_TAIL, gaussian_null, tail_report
+from analysis.spectra.heavy_tails import MIN_TAIL, gaussian_null, tail_report
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.errors import UserError

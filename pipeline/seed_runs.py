@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.logit_gaps import Quantity, compared_quantity, usable_runs
+from analysis.variability.gaps import Quantity, compared_quantity, usable_runs
 from pipeline.build import Gathered
 from pipeline.errors import UserError
 

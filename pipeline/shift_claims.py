@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from analysis.domain_permutation import holm
-from analysis.shift_probes import paired_difference
+from analysis.shift.permutation import holm
+from analysis.shift.probes import paired_difference
+from analysis.verdicts import at_least
 from pipeline.artifacts import Artifact
-from pipeline.claim_tests import at_least
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
 
 ALPHA = 0.05

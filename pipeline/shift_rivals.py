@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from analysis.shift_probes import probe_log_odds, random_fourier_features
+from analysis.shift.probes import probe_log_odds, random_fourier_features
 from pipeline.artifacts import Artifact
 from pipeline.build import Build
 from pipeline.shift_sides import Sides

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from analysis.shift_samples import clean_pair, matched_draws
+from analysis.shift.samples import clean_pair, matched_draws
 from pipeline.build import Build
 from pipeline.datamodules import DataModule
 from pipeline.errors import UserError

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claims_variability import ClaimVerdict, claim_a1, claim_a2, claim_b1, claim_b3, claim_b4
 from analysis.classifier_metrics import run_metrics
-from analysis.level_information import COMPANIONS, claim_b2
-from analysis.seed_count import ensemble_curve
-from analysis.seed_ranking import select_seed
-from analysis.trimming_bootstrap import null_levels
-from analysis.trimming_references import REFERENCES, ConsensusLevels, consensus_levels
-from analysis.trimming_released import CORRECTED, PUBLISHED_2024, PUBLISHED_2025, protocol_levels
+from analysis.trimming.bootstrap import null_levels
+from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
+from analysis.trimming.released import CORRECTED, PUBLISHED_2024, PUBLISHED_2025, protocol_levels
+from analysis.variability.claims import ClaimVerdict, claim_a1, claim_a2, claim_b1, claim_b3, claim_b4
+from analysis.variability.information import COMPANIONS, claim_b2
+from analysis.variability.seed_count import ensemble_curve
+from analysis.variability.seed_ranking import select_seed
 from pipeline.errors import UserError
 from pipeline.schema import RunConfig
 from pipeline.seed_runs import SeedRuns

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.marchenko_pastur import MarchenkoPastur
-from analysis.spectra import ks_to_law
+from analysis.spectra.marchenko_pastur import MarchenkoPastur
+from analysis.spectra.weights import ks_to_law
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Text, Verdict, mean_interval
 from pipeline.toy_members import ToyMember
 

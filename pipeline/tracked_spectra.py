@@ -55,7 +55,7 @@ def spectra_figure(start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray
     start, now : mapping of str to ndarray (k,)
         Singular values by matrix.
     """
-    from analysis.figures_spectra import SpectrumPanel, figure_spectra
+    from analysis.spectra.figures import SpectrumPanel, figure_spectra
 
     shown = sorted(now, key=lambda label: -now[label].size)[:SHOWN]
     panels = []

@@ -23,7 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from analysis.spectra import weight_spectrum
+from analysis.spectra.weight_matrices import weight_matrices
+from analysis.spectra.weights import weight_spectrum
 from models.classifier_module import ClassifierModule
 from models.logits import model_inputs
 from pipeline.batches import TrainingData, cast
@@ -33,7 +34,6 @@ from pipeline.networks import cpu_weights
 from pipeline.ranks import from_leader, leads, share_buffers
 from pipeline.schema import SnapshotsConfig
 from pipeline.snapshot_schedule import STEPS, snapshot_steps
-from pipeline.weight_matrices import weight_matrices
 
 RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from analysis.verdicts import at_least, at_most, share_of_runs
 from pipeline.artifacts import Store
 from pipeline.build import Gathered
 from pipeline.cells import compose_run
-from pipeline.claim_tests import at_least, at_most, share_of_runs
 from pipeline.errors import UserError
 from pipeline.graph import Graph
 from pipeline.pull import Puller

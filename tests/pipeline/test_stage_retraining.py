@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.retraining_evaluation import linear_datamodeling_score
+from analysis.attribution.retraining import linear_datamodeling_score
 from pipeline.artifacts import Artifact
 from pipeline.build import Gathered
 from pipeline.cells import compose_run

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from analysis.spectra import weight_spectrum
+from analysis.spectra.weight_matrices import weight_matrices
+from analysis.spectra.weights import weight_spectrum
 from models import build_model
 from pipeline.callbacks.snapshots import SnapshotWriter, probe_rows, step_folder
 from pipeline.errors import UserError
 from pipeline.schema_analysis import SnapshotsConfig
 from pipeline.snapshot_schedule import snapshot_steps
 from pipeline.training import replay
-from pipeline.weight_matrices import weight_matrices
 from tests.pipeline.training_cases import Blobs, digests, noisy_net, run_config, train
 
 

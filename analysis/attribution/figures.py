@@ -1,0 +1,248 @@
+"""Figures of surrogates and attributions: galleries, confidence scatter, sparsity, precision and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
+
+from analysis.attribution.decomposition import TopScores, cumulative_share
+from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+
+_AGREE, _DIFFER = PALETTE[0], PALETTE[1]
+
+
+def image_gallery(
+    test_images: UInt8[np.ndarray, "m h w c"],
+    train_images: UInt8[np.ndarray, "n h w c"],
+    top: TopScores,
+    test_labels: Int[np.ndarray, " m"],
+    classes: Int[np.ndarray, " m"],
+    train_labels: Int[np.ndarray, " n"],
+    class_names: Sequence[str],
+    *,
+    marked: Bool[np.ndarray, " n"] | None = None,
+) -> Figure:
+    """Show each test image beside the training images that speak most for its attributed class.
+
+    Parameters
+    ----------
+    test_images, train_images : ndarray of uint8, shapes (m, h, w, c), (n, h, w, c)
+        c is 1 or 3.
+    top : TopScores
+        Strongest training points per test point.
+    test_labels, classes : ndarray of int, shape (m,)
+        True and attributed classes.
+    train_labels : ndarray of int, shape (n,)
+        Frames are blue for the attributed class and orange for another.
+    class_names : sequence of str
+        Names by class index.
+    marked : ndarray of bool, shape (n,), or None
+        Points to flag with a dot in the title, such as injected ones.
+
+    Returns
+    -------
+    Figure
+    """
+    m, k = top.indices.shape
+    figure, axes = new_figure(m, k + 1, width=1.15, height=1.42)
+    for row in range(m):
+        true, chosen = class_names[test_labels[row]], class_names[classes[row]]
+        _show(axes[row, 0], test_images[row], REFERENCE)
+        axes[row, 0].set_title(f"test: {true}\nclass {chosen}", fontsize=7, loc="left", fontweight="bold")
+        for column, (index, score) in enumerate(zip(top.indices[row], top.scores[row], strict=True), start=1):
+            label = int(train_labels[index])
+            _show(axes[row, column], train_images[index], _AGREE if label == classes[row] else _DIFFER)
+            flag = " ●" if marked is not None and marked[index] else ""
+            axes[row, column].set_title(
+                f"{class_names[label]}{flag}\n{score:+.3g}", fontsize=7, loc="left", fontweight="normal"
+            )
+    note = "Frame: blue = training label is the attributed class, orange = another."
+    figure.supxlabel(note + (" ● = injected." if marked is not None else ""), fontsize=7.5)
+    return figure
+
+
+def _show(axis: Axes, image: np.ndarray, colour: str) -> None:
+    grey = image.shape[-1] == 1
+    axis.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+    axis.grid(False)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(True)
+        spine.set_color(colour)
+        spine.set_linewidth(2)
+
+
+def text_gallery(
+    test_texts: Sequence[str],
+    train_texts: Sequence[str],
+    top: TopScores,
+    test_labels: Int[np.ndarray, " m"],
+    classes: Int[np.ndarray, " m"],
+    train_labels: Int[np.ndarray, " n"],
+    class_names: Sequence[str],
+) -> list[dict[str, str | int | float]]:
+    """Return the text gallery as table rows: one row per test text and training text, strongest first."""
+    return [
+        {
+            "test": test_texts[row],
+            "true": class_names[test_labels[row]],
+            "attributed": class_names[classes[row]],
+            "rank": rank,
+            "score": float(top.scores[row, rank - 1]),
+            "training text": train_texts[index],
+            "training label": class_names[train_labels[index]],
+        }
+        for row in range(len(top.indices))
+        for rank, index in enumerate(top.indices[row], start=1)
+    ]
+
+
+def confidence_scatter(
+    network: Float[np.ndarray, " n"],
+    surrogate: Float[np.ndarray, " n"],
+    right: Bool[np.ndarray, " n"],
+    *,
+    tau: float,
+    title: str = "Log-odds of the true class",
+    limit: int = 4000,
+) -> Figure:
+    """Plot the surrogate's log-odds of the true class against the network's, errors of the network apart.
+
+    At most `limit` points of each kind are drawn (the first ones).
+    """
+    figure, axes = new_figure(1, 1, width=4.4, height=3.6)
+    axis = axes[0, 0]
+    parts = ((right, CONTEXT, "network right", 8.0), (~right, _DIFFER, "network wrong", 14.0))
+    for part, colour, name, size in parts:
+        x, y = network[part][:limit], surrogate[part][:limit]
+        axis.scatter(x, y, s=size, color=colour, alpha=0.6, lw=0, label=f"{name} ({part.sum()})", rasterized=True)
+    axis.axhline(0, color=REFERENCE, lw=0.6)
+    axis.axvline(0, color=REFERENCE, lw=0.6)
+    axis.set_xlabel("network: log(p / (1 - p))")
+    axis.set_ylabel("surrogate: log(p / (1 - p))")
+    axis.set_title(f"{title}   τ = {tau:.3f}")
+    axis.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def sparsity_curves(scores: Mapping[str, Float[np.ndarray, "m n"]]) -> Figure:
+    """Plot the share of Σ|A| carried by the strongest training points: median and quartiles over test points.
+
+    Parameters
+    ----------
+    scores : mapping of str to ndarray, shape (m, n)
+        Attributions of each method.
+    """
+    return share_curves(
+        {
+            name: (np.arange(1, values.shape[1] + 1), np.quantile(cumulative_share(values), [0.25, 0.5, 0.75], axis=0))
+            for name, values in scores.items()
+        }
+    )
+
+
+def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
+    """Plot finished sparsity curves: numbers of points, and the quartiles of the share that they carry."""
+    figure, axes = new_figure(1, 1, width=7.2, height=3.4)
+    axis = axes[0, 0]
+    largest = 1
+    for colour, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
+        axis.plot(points, middle, color=colour, label=name)
+        axis.fill_between(points, low, high, color=to_rgba(colour, 0.2), lw=0)
+        largest = max(largest, int(points[-1]))
+    for share in (0.5, 0.8, 0.95):
+        axis.axhline(share, color=CONTEXT, lw=0.8, ls=":")
+        axis.annotate(f"{share:.0%}", (1, share), xytext=(2, 2), textcoords="offset points", fontsize=7, color="#555")
+    axis.set_xscale("log")
+    axis.set_xlim(1, max(largest, 2))
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("strongest training points")
+    axis.set_ylabel("share of |attribution|")
+    axis.set_title("Sparsity: median and quartiles over test points")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
+    return figure
+
+
+def precision_recall_curves(
+    scores: Mapping[str, Float[np.ndarray, " n"]], mask: Bool[np.ndarray, " n"], *, title: str
+) -> Figure:
+    """Plot step-wise precision against recall of each method for one mask, with the prevalence as baseline."""
+    figure, axes = new_figure(1, 1, width=5.2, height=3.4)
+    axis = axes[0, 0]
+    for colour, (name, values) in zip(_cycle(len(scores)), scores.items(), strict=True):
+        precision, recall, _ = precision_recall_curve(mask, values)
+        area = float(-np.sum(np.diff(recall) * precision[:-1]))
+        precision[-1] = precision[-2]  # recall 0 has no precision; scikit-learn appends 1 there
+        axis.step(recall, precision, where="post", color=colour, label=f"{name} (AUPRC {area:.3f})")
+    axis.axhline(mask.mean(), color=REFERENCE, lw=0.9, ls="--", label=f"prevalence {mask.mean():.3f}")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.03)
+    axis.set_xlabel("recall")
+    axis.set_ylabel("precision")
+    axis.set_title(title)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
+    return figure
+
+
+def interval_bars(
+    values: Mapping[str, tuple[float, float, float]], *, label: str, title: str, reference: float | None = None
+) -> Figure:
+    """Plot one value with its interval per method: τ by kernel, LDS, margin change after dropping points.
+
+    Parameters
+    ----------
+    values : mapping of str to (value, low, high)
+        In the order drawn, top to bottom.
+    label : str
+        Quantity and unit on the horizontal axis.
+    reference : float or None
+        Vertical reference line, such as 0 or a noise ceiling.
+    """
+    figure, axes = new_figure(1, 1, width=4.8, height=0.9 + 0.34 * max(len(values), 2))
+    axis = axes[0, 0]
+    for place, (value, low, high) in enumerate(values.values()):
+        axis.plot([low, high], [place, place], color=_AGREE, lw=2, solid_capstyle="butt")
+        axis.plot(value, place, "o", color=_AGREE, ms=5)
+        axis.annotate(
+            f"{value:.3f}", (value, place), xytext=(0, 5), textcoords="offset points", fontsize=7, ha="center"
+        )
+    if reference is not None:
+        axis.axvline(reference, color=REFERENCE, lw=0.9, ls="--")
+    axis.set_yticks(range(len(values)), list(values))
+    axis.set_ylim(len(values) - 0.4, -0.7)
+    axis.set_xlabel(label)
+    axis.set_title(title)
+    return figure
+
+
+def attack_curves(radii: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Plot accuracy against the radius of attacks, one panel for each source of attacks.
+
+    Parameters
+    ----------
+    radii : sequence of float
+        L∞ radii in pixels of [0, 1].
+    curves : mapping of str to mapping of str to sequence of float
+        Source of the attack to machine to accuracy in [0, 1] at each radius.
+    """
+    figure, axes = new_figure(1, len(curves), width=2.9, height=2.6, sharey=True)
+    for axis, (source, lines) in zip(axes[0], curves.items(), strict=True):
+        for colour, (name, values) in zip(_cycle(len(lines)), lines.items(), strict=True):
+            axis.plot(radii, [100 * value for value in values], "o-", color=colour, ms=4, label=name)
+        axis.set_title(f"through the {source}", fontsize=9)
+        axis.set_xlabel("L∞ radius, pixels of [0, 1]")
+        axis.set_ylim(-4, 104)
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def _cycle(count: int) -> list[str]:
+    return [PALETTE[i % len(PALETTE)] for i in range(count)]

@@ -1,0 +1,343 @@
+"""Surrogate classifiers on the principal components of one layer: one tidy table of accuracy and fidelity.
+
+The features come from a frozen network in evaluation mode without augmentation. Mean, components, class
+centres and every fitted weight come from training rows alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from analysis.checks import check_every_class, class_labels
+from analysis.probes.curves import component_grid, knn_curve, ncc_curve, ridge_curve
+from analysis.probes.linear_svm import LinearSvm, Scaling, choose_cost, fit_linear_svm, scaling_factors, svm_path
+from analysis.probes.moments import FeatureBlocks
+from analysis.probes.streaming_pca import PrincipalComponents, fit_pca
+
+_log = logging.getLogger(__name__)
+
+ALL_COMPONENTS = 0
+"""Value of `k` in the table for the centred raw feature, that is, every component."""
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What is fitted on each layer.
+
+    Attributes
+    ----------
+    rank : int
+        Components kept (1,024 covers every published claim).
+    neighbours : tuple of int
+        κ of the k-NN probes; the first is the one that summaries use.
+    costs : tuple of float
+        Candidates for the SVM's C; more than one are decided on a held-out part of the training rows.
+    scaling : {"none", "global", "whitening"}
+        Scaling of the scores before the SVM. `none` and `global` also serve raw features.
+    ridge_penalty : float
+        α of the ridge probe as a share of the total variance.
+    tolerance : float
+        Relative gradient norm at which an SVM counts as converged.
+    knn_on_train : bool
+        Also give leave-one-out k-NN accuracy on the training rows (costs as much as n test rows).
+    seed : int
+        Starts the randomised PCA and the held-out split.
+    """
+
+    rank: int = 1024
+    neighbours: tuple[int, ...] = (10, 1, 5, 20, 50)
+    costs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    scaling: Scaling = "global"
+    ridge_penalty: float = 1e-4
+    tolerance: float = 1e-4
+    knn_on_train: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One classifier at one number of components.
+
+    Attributes
+    ----------
+    layer, classifier : str
+        Classifier is knn, ncc, svm or ridge.
+    width : int
+        D, features of the layer.
+    setting : float
+        κ, C or α; NaN for ncc.
+    k : int
+        Components used; 0 is the centred raw feature.
+    evr : float
+        Explained-variance ratio of those components.
+    accuracy, fidelity : float
+        Share of test rows where the probe equals the label, and the network's own prediction.
+    train_accuracy, train_fidelity : float
+        The same on training rows; NaN where not asked for.
+    converged : bool
+        Whether the solver reached its tolerance; False is drawn as a hollow marker.
+    seconds : float
+        Time of the pass that gave this row (shared by all k of a curve).
+    """
+
+    layer: str
+    classifier: str
+    width: int
+    setting: float
+    k: int
+    evr: float
+    accuracy: float
+    fidelity: float
+    train_accuracy: float
+    train_fidelity: float
+    converged: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LayerProbes:
+    """Everything that the probes of one layer gave.
+
+    Attributes
+    ----------
+    rows : list of dict
+        The tidy table, one `ProbeRow` each as a plain dict.
+    pca : PrincipalComponents
+    predictions : dict of str to int16 ndarray, shape (m,)
+        Test predictions of knn (first κ), ncc and svm on all components, for the onset and its bootstrap.
+    degenerate : bool
+        The layer is constant: the table is empty and the explained variance NaN.
+    """
+
+    rows: list[dict[str, object]]
+    pca: PrincipalComponents
+    predictions: dict[str, Int[np.ndarray, " m"]] = field(default_factory=dict)
+    degenerate: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one layer with their labels and the network's own predictions, row by row.
+
+    Labels and predictions may be integers 0..C-1, whole-numbered floats or one-hot rows; gapped labels are
+    refused because a class would be missing.
+    """
+
+    features: FeatureBlocks
+    labels: np.ndarray
+    network: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Read both as integers and hold their lengths against the rows."""
+        for name in ("labels", "network"):
+            codes = class_labels(getattr(self, name))
+            if codes.shape != (self.features.rows,):
+                raise ValueError(
+                    f"{self.features.layer}: {self.features.rows} rows but {len(codes)} entries in {name}."
+                )
+            object.__setattr__(self, name, codes)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    name: str
+    setting: float
+    ks: Sequence[int]
+    test: Sequence[np.ndarray]
+    train: Sequence[np.ndarray] | None
+    converged: Sequence[bool]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Scores and centred raw features of both splits, ready for every probe."""
+
+    labels: Tensor
+    ks: list[int]
+    scores: Tensor
+    queries: Tensor
+    raw: Tensor
+    raw_queries: Tensor
+
+
+def probe_layer(train: Split, test: Split, *, settings: ProbeSettings, ks: Sequence[int] | None = None) -> LayerProbes:
+    """Fit PCA and every probe on one layer.
+
+    Parameters
+    ----------
+    train, test : Split
+        Test rows only ever enter through predictions.
+    settings : ProbeSettings
+    ks : sequence of int, optional
+        Numbers of components; by default 1..20, then factors of 1.25 up to the rank. Values beyond the rank
+        are clipped with one warning.
+
+    Returns
+    -------
+    LayerProbes
+        With `degenerate=True` for a constant layer, so that other layers go on.
+
+    Raises
+    ------
+    ValueError
+        For non-finite features, missing classes, mismatched widths or rows, κ beyond n, unreadable labels.
+    """
+    check_splits(train, test)
+    layer = train.features.layer
+    pca = fit_pca(train.features, settings.rank, generator=torch.Generator().manual_seed(settings.seed))
+    if pca.degenerate:
+        _log.warning("%s: degenerate (constant over the training rows); no probe fitted", layer)
+        return LayerProbes([], pca, degenerate=True)
+    rank = int(pca.variances.numel())
+    scores = pca.scores(train.features)
+    data = _Layer(
+        labels=torch.as_tensor(train.labels, device=scores.device),
+        ks=component_grid(rank) if ks is None else _clipped(ks, rank, layer),
+        scores=scores,
+        queries=pca.scores(test.features),
+        raw=pca.centred(train.features),
+        raw_queries=pca.centred(test.features),
+    )
+    curves = [
+        *_knn(data, settings),
+        _ncc(data),
+        _ridge(data, settings.ridge_penalty * pca.total_variance),
+        _svm(data, pca, settings),
+    ]
+    rows = [row for curve in curves for row in _rows(curve, train, test, pca)]
+    predictions = {"knn": curves[0].test[-1], "ncc": curves[-3].test[-1], "svm": curves[-1].test[-1]}
+    return LayerProbes([asdict(row) for row in rows], pca, predictions)
+
+
+def _knn(data: _Layer, settings: ProbeSettings) -> list[_Curve]:
+    clock = time.perf_counter()
+    width = [data.raw.shape[1]]
+    test = np.concatenate(
+        [
+            knn_curve(data.scores, data.labels, data.queries, data.ks, settings.neighbours),
+            knn_curve(data.raw, data.labels, data.raw_queries, width, settings.neighbours),
+        ],
+        axis=1,
+    )
+    train = None
+    if settings.knn_on_train:
+        votes = [
+            knn_curve(side, data.labels, side, ks, settings.neighbours, exclude_self=True)
+            for side, ks in ((data.scores, data.ks), (data.raw, width))
+        ]
+        train = np.concatenate(votes, axis=1)
+    seconds = time.perf_counter() - clock
+    grid = [*data.ks, ALL_COMPONENTS]
+    solved = [True] * len(grid)
+    return [
+        _Curve("knn", float(count), grid, list(test[i]), None if train is None else list(train[i]), solved, seconds)
+        for i, count in enumerate(settings.neighbours)
+    ]
+
+
+def _ncc(data: _Layer) -> _Curve:
+    clock = time.perf_counter()
+    width = [data.raw.shape[1]]
+    test, train = (
+        [
+            *ncc_curve(data.scores, data.labels, queries, data.ks),
+            *ncc_curve(data.raw, data.labels, raw_queries, width),
+        ]
+        for queries, raw_queries in ((data.queries, data.raw_queries), (data.scores, data.raw))
+    )
+    grid = [*data.ks, ALL_COMPONENTS]
+    return _Curve("ncc", np.nan, grid, test, train, [True] * len(grid), time.perf_counter() - clock)
+
+
+def _ridge(data: _Layer, penalty: float) -> _Curve:
+    clock = time.perf_counter()
+    test, train = (
+        list(ridge_curve(data.scores, data.labels, side, data.ks, penalty=penalty))
+        for side in (data.queries, data.scores)
+    )
+    flags = [True] * len(data.ks)
+    return _Curve("ridge", penalty, data.ks, test, train, flags, time.perf_counter() - clock)
+
+
+def _svm(data: _Layer, pca: PrincipalComponents, settings: ProbeSettings) -> _Curve:
+    clock = time.perf_counter()
+    factors = scaling_factors(pca.variances.to(data.scores), pca.total_variance, settings.scaling)
+    scores, queries = data.scores * factors, data.queries * factors
+    cost = settings.costs[0]
+    if len(settings.costs) > 1:
+        cost, _ = choose_cost(scores, data.labels, settings.costs, generator=np.random.default_rng(settings.seed))
+    path = list(svm_path(scores, data.labels, data.ks, cost=cost, tolerance=settings.tolerance))
+    test = [fit.predict(queries[:, :k]) for k, fit in zip(data.ks, path, strict=True)]
+    train = [fit.predict(scores[:, :k]) for k, fit in zip(data.ks, path, strict=True)]
+    last = path[-1]
+    if settings.scaling == "whitening":
+        # raw features have no finite whitening beyond the rank: all components are the kept ones
+        if data.ks[-1] < scores.shape[1]:
+            last = fit_linear_svm(scores, data.labels, cost=cost, start=last, tolerance=settings.tolerance)
+        test, train = [*test, last.predict(queries)], [*train, last.predict(scores)]
+    else:
+        flat = float(factors[0])
+        basis = pca.components[: data.ks[-1]].to(data.raw)
+        start = LinearSvm(basis.T @ last.weight, last.bias, False, np.inf)
+        raw, raw_queries = data.raw * flat, data.raw_queries * flat
+        last = fit_linear_svm(raw, data.labels, cost=cost, start=start, tolerance=settings.tolerance)
+        test, train = [*test, last.predict(raw_queries)], [*train, last.predict(raw)]
+    flags = [*(fit.converged for fit in path), last.converged]
+    grid = [*data.ks, ALL_COMPONENTS]
+    return _Curve("svm", cost, grid, test, train, flags, time.perf_counter() - clock)
+
+
+def _rows(curve: _Curve, train: Split, test: Split, pca: PrincipalComponents) -> list[ProbeRow]:
+    share = pca.explained_variance
+    rows = []
+    for i, k in enumerate(curve.ks):
+        own = (np.nan, np.nan)
+        if curve.train is not None:
+            own = (
+                float(np.mean(curve.train[i] == train.labels)),
+                float(np.mean(curve.train[i] == train.network)),
+            )
+        rows.append(
+            ProbeRow(
+                layer=train.features.layer,
+                classifier=curve.name,
+                width=train.features.width,
+                setting=curve.setting,
+                k=k,
+                evr=1.0 if k == ALL_COMPONENTS else float(share[k - 1]),
+                accuracy=float(np.mean(curve.test[i] == test.labels)),
+                fidelity=float(np.mean(curve.test[i] == test.network)),
+                train_accuracy=own[0],
+                train_fidelity=own[1],
+                converged=curve.converged[i],
+                seconds=curve.seconds,
+            )
+        )
+    return rows
+
+
+def check_splits(train: Split, test: Split) -> None:
+    """Refuse splits of different widths, one class only, or training rows that lack a class."""
+    layer = train.features.layer
+    if train.features.width != test.features.width:
+        raise ValueError(f"{layer}: training width {train.features.width} and test width {test.features.width} differ.")
+    classes = int(max(train.labels.max(), test.labels.max())) + 1
+    if classes < 2:
+        raise ValueError(f"{layer}: only one class is present; there is nothing to separate.")
+    check_every_class(train.labels, classes, f"{layer} training rows")
+
+
+def _clipped(ks: Sequence[int], rank: int, layer: str) -> list[int]:
+    grid = sorted({min(int(k), rank) for k in ks})
+    if max(ks) > rank:
+        _log.warning("%s: %d components asked, rank %d: clipped", layer, max(ks), rank)
+    return grid

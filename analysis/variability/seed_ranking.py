@@ -1,0 +1,108 @@
+"""Which seed: runs in order of their trimming level, with the uncertainty of that order.
+
+Select on validation examples, judge on test examples, and guard accuracy: the best of many noisy levels looks better
+than it is (winner's curse).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from analysis.resampling import interval_from_draws
+from analysis.trimming.distributions import (
+    Real,
+    Rows,
+    SortedRuns,
+    StepReference,
+    as_float_tensor,
+    build_cells,
+    sort_values,
+)
+from analysis.trimming.solver import robust_distance
+
+
+@dataclass(frozen=True)
+class SeedRanking:
+    """Runs from the most to the least typical.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (m,)
+        Run indices by ascending level.
+    rank_low, rank_high : ndarray, shape (m,)
+        Interval of each run's rank (1 is best) over bootstrap draws; indexed by run, as all that follow.
+    level_low, level_high : ndarray, shape (m,)
+        Basic interval of each run's level.
+    ties_with_best : ndarray of bool, shape (m,)
+        The draws do not separate the run from the best one.
+    share_best : ndarray, shape (m,)
+        Share of draws in which the run has the lowest level (shared among ties).
+    """
+
+    order: Int[np.ndarray, " m"]
+    rank_low: Float[np.ndarray, " m"]
+    rank_high: Float[np.ndarray, " m"]
+    level_low: Float[np.ndarray, " m"]
+    level_high: Float[np.ndarray, " m"]
+    ties_with_best: Bool[np.ndarray, " m"]
+    share_best: Float[np.ndarray, " m"]
+
+
+def rank_seeds(
+    levels: Float[np.ndarray, " m"], draws: Float[np.ndarray, "b m"], *, coverage: Real = 0.95
+) -> SeedRanking:
+    """Rank runs by level, with intervals from joint bootstrap draws of the levels.
+
+    Parameters
+    ----------
+    levels : ndarray, shape (m,)
+        Levels of the data.
+    draws : ndarray, shape (b, m)
+        Levels of the same runs in each draw (`trimming_bootstrap.bootstrap_levels`).
+    coverage : float
+        Nominal coverage of the intervals.
+    """
+    order = np.argsort(levels, kind="stable")
+    ranks = stats.rankdata(draws, axis=1)
+    tail = (1 - coverage) / 2
+    low, high = np.quantile(ranks, [tail, 1 - tail], axis=0)
+    interval = interval_from_draws(levels, draws, level=float(coverage))
+    behind = draws - draws[:, order[:1]]
+    lead = np.quantile(behind, tail, axis=0)
+    lowest = draws == draws.min(axis=1, keepdims=True)
+    return SeedRanking(
+        order=order,
+        rank_low=low,
+        rank_high=high,
+        level_low=np.maximum(np.asarray(interval.low), 0),
+        level_high=np.asarray(interval.high),
+        ties_with_best=lead <= 0,
+        share_best=(lowest / lowest.sum(axis=1, keepdims=True)).mean(axis=0),
+    )
+
+
+def select_seed(levels: Float[np.ndarray, " m"], accuracy: Float[np.ndarray, " m"], *, guard: Real = 0.0) -> int:
+    """Pick the run with the lowest level among those within ``guard`` of the median accuracy or better.
+
+    Equal levels are decided by accuracy, then by index.
+    """
+    allowed = np.flatnonzero(accuracy >= np.median(accuracy) - guard)
+    return int(min(allowed, key=lambda run: (levels[run], -accuracy[run], run)))
+
+
+def pairwise_ks(gaps: Rows) -> Float[np.ndarray, "m m"]:
+    """Two-sample KS distance of every pair of runs; symmetric."""
+    runs = SortedRuns(sort_values(as_float_tensor(gaps, "gaps")))
+    size = float(runs.values.shape[1])
+    rows = [robust_distance(build_cells(runs, StepReference(row[None], size)), 1.0) for row in runs.values]
+    return torch.stack(rows, dim=1).cpu().numpy()
+
+
+def medoid(distances: Float[np.ndarray, "m m"]) -> int:
+    """Run with the smallest total distance to all others: the most central one that exists."""
+    return int(distances.sum(axis=1).argmin())

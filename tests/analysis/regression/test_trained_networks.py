@@ -1,0 +1,134 @@
+"""The three-term identity, its bounds, regularity and small published runs on fully connected networks."""
+
+import numpy as np
+import pytest
+
+from analysis.regression.least_squares import factorise_features, factorise_gram
+from analysis.regression.loss_ratio import loss_ratio
+from analysis.regression.refit_head import refit_head
+from analysis.regression.regularity import effective_dimension, eigenvalue_decay
+from tests.references.fully_connected_kernels import (
+    ck_features,
+    hidden_and_cotangents,
+    layer_kernels,
+    train_network,
+)
+
+TARGETS = {"exp(sin 2πx)": lambda x: np.exp(np.sin(2 * np.pi * x)), "exp(3x)": lambda x: np.exp(3 * x)}
+
+
+pytestmark = pytest.mark.slow  # trains four networks
+
+
+@pytest.fixture(scope="module", params=["relu", "tanh"])
+def run(request):
+    out = {"activation": request.param}
+    train = np.linspace(-1, 1 - 2 / 60, 60)[:, None]
+    test = np.linspace(-1, 1 - 2 / 180, 180)[:, None]
+    for name, target in TARGETS.items():
+        w, b = train_network(request.param, target, width=32, n=60, epochs=200)
+        u = [hidden_and_cotangents(w, b, x, request.param)[2] for x in (train, test)]
+        grams = [layer_kernels(w, b, x, train, request.param) for x in (train, test)]
+        phi = [ck_features(w, b, x, request.param) for x in (train, test)]
+        out[name] = ((target(train), target(test)), u, grams, phi, (w, b))
+    return out
+
+
+def _rms(values):
+    return float(np.sqrt(np.mean(values**2)))
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_kernel_machines_beat_the_network(run, name):
+    f, u, grams, _, _ = run[name]
+    network = _rms(u[1] - f[1])
+    for train, test in ((grams[0][-1], grams[1][-1]), (sum(grams[0]), sum(grams[1]))):
+        machine = factorise_gram(train).solve(f[0])
+        assert _rms(machine.predict(test) - f[1]) < network
+
+
+@pytest.mark.parametrize("kernel", ["ck", "ntk"])
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_three_term_identity_and_bounds_hold(run, name, kernel):
+    f, u, grams, _, _ = run[name]
+    train, test = (g[-1] if kernel == "ck" else sum(g) for g in grams)
+    found = factorise_gram(train)
+    terms = loss_ratio(f, (u[0], u[1]), lambda values: found.solve(values).predict(test))
+    # rounding, amplified by a condition number of 1e13
+    assert terms.gap < 1e-3 and terms.holds
+    assert terms.lower <= terms.ratio * (1 + 1e-9) and terms.ratio <= terms.upper * (1 + 1e-9)
+    assert terms.ratio == pytest.approx(terms.machine_rms / terms.network_rms)
+
+
+def test_ck_fitted_to_the_network_returns_it(run):
+    _, u, grams, phi, _ = run["exp(sin 2πx)"]
+    machine = factorise_gram(grams[0][-1]).solve(u[0])
+    # a unit that is dead on every node may live between them
+    assert _rms(machine.predict(grams[1][-1]) - u[1]) < 5e-3
+    assert _rms(machine.fitted - u[0]) < 1e-4
+    head = factorise_features(phi[0]).solve(u[0])
+    assert _rms(head.fitted - u[0]) < 1e-9
+
+
+def test_residual_of_the_ntk_is_positive_and_its_last_term_is_the_ck(run):
+    _, _, grams, phi, _ = run["exp(3x)"]
+    values = np.linalg.eigvalsh(sum(grams[0][:-1]))
+    assert values[0] >= -1e-10 * values[-1]
+    np.testing.assert_allclose(grams[0][-1], phi[0] @ phi[0].T, rtol=1e-12)
+
+
+def test_refitting_the_head_cannot_raise_the_training_loss(run):
+    f, _, _, phi, (w, b) = run["exp(3x)"]
+    head = refit_head(phi[0][:, :-1], f[0], w[-1], b[-1], loss="squared")
+    assert head.change <= 0 and head.loss_after < head.loss_before
+    assert head.weight.shape == w[-1].shape and head.bias.shape == b[-1].shape
+    np.testing.assert_allclose(np.mean((head.logits(phi[0][:, :-1]) - f[0]) ** 2), head.loss_after, atol=1e-12)
+    strong = refit_head(phi[0][:, :-1], f[0], w[-1], b[-1], loss="squared", penalty=1e6)
+    assert strong.change > 0
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_logistic_heads_lower_the_cross_entropy(classes):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, max(classes, 2), 120)
+    features = rng.standard_normal((120, 6)) + 0.8 * np.eye(6)[labels]
+    weight, bias = rng.standard_normal((classes, 6)), np.zeros(classes)
+    head = refit_head(features, labels, weight, bias, loss="logistic", penalty=1e-3)
+    assert head.converged and head.change < 0 and head.weight.shape == (classes, 6)
+
+
+def test_an_exact_network_has_no_ratio():
+    f = (np.ones((3, 1)), np.ones((4, 1)))
+    with pytest.raises(ValueError, match="loss ratio is undefined"):
+        loss_ratio(f, f, lambda values: np.ones((4, 1)))
+
+
+def test_relu_ntk_is_rougher_than_its_ck(run):
+    if run["activation"] == "tanh":
+        pytest.skip("tanh kernels decay almost exponentially: a poor power law")
+    _, _, grams, _, _ = run["exp(sin 2πx)"]
+    ck, ntk = (eigenvalue_decay(k, window=(3, 12)) for k in (grams[0][-1], sum(grams[0])))
+    assert ck.slope < ntk.slope - 1.0 and ntk.sobolev_order == -ntk.slope / 2
+
+
+def test_decay_of_a_known_power_law():
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    values = np.arange(1, 61.0) ** -3
+    gram = (q * values) @ q.T
+    gram = (gram + gram.T) / 2
+    found = eigenvalue_decay(gram)
+    assert found.slope == pytest.approx(-3.0, abs=1e-6) and found.r_squared == pytest.approx(1.0)
+    assert found.sobolev_order == pytest.approx(1.5) and found.numerical_rank == 60
+    np.testing.assert_allclose(
+        effective_dimension(found.eigenvalues, np.array([0.1])), [np.sum(values / (values + 0.1))]
+    )
+
+
+def test_a_window_below_rounding_gives_nan_and_bad_windows_are_refused():
+    gram = np.outer(np.ones(50), np.ones(50))
+    assert np.isnan(eigenvalue_decay(gram).slope) and eigenvalue_decay(gram).numerical_rank == 1
+    with pytest.raises(ValueError, match="does not fit"):
+        eigenvalue_decay(gram, window=(5, 80))
+    with pytest.raises(ValueError, match="μ > 0"):
+        effective_dimension(np.ones(3), np.array([0.0]))

@@ -1,0 +1,99 @@
+"""Surface cues, n-grams, the planted blank, clean pairs and matched draws."""
+
+import numpy as np
+import pytest
+
+from analysis.shift.classifier_test import split_classifier_test
+from analysis.shift.cues import CUES, character_ngrams, cue_features, cue_rates, plant_trailing_blank
+from analysis.shift.kernel_tests import mmd_test
+from analysis.shift.samples import clean_pair, matched_draws
+
+WORDS = "train loss seed layer kernel stage model weight rank draw figure table".split()
+
+
+def _texts(n, seed):
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, rng.integers(4, 9))) for _ in range(n)]
+
+
+def test_cues_are_counted():
+    row = dict(zip(CUES, cue_features(["@ann LOOK http://t.co/x:) #fun #go :-) really?! "])[0], strict=True))
+    assert (row["url"], row["mention"], row["hashtag"], row["emoticon"]) == (1, 1, 2, 1)
+    assert row["trailing_blank"] == 1 and row["exclaim_question"] == 2 and row["words"] == 7
+    assert row["capitals"] == pytest.approx(4 / 26)
+    plain = cue_features(["mail a@b.org", "", "ratio 3:4"])
+    assert plain[:, :5].sum() == 0
+
+
+def test_rates_are_shares_and_means():
+    rates = cue_rates(["#a #b", "plain ", "plain"])
+    assert rates["hashtag"] == pytest.approx(1 / 3) and rates["trailing_blank"] == pytest.approx(1 / 3)
+    assert rates["characters"] == pytest.approx(16 / 3)
+    with pytest.raises(ValueError, match="at least one text"):
+        cue_rates([])
+
+
+def test_ngrams_keep_inner_products_and_rank():
+    a, b = character_ngrams(_texts(12, 0), _texts(9, 1))
+    assert a.shape[0] == 12 and b.shape[0] == 9 and a.shape[1] == b.shape[1] <= 21
+    np.testing.assert_allclose(np.square(a).sum(1), 1.0, atol=1e-8)
+
+
+def test_a_planted_blank_is_found_raw_and_not_normalised():
+    rng = np.random.default_rng(0)
+    a, b = _texts(60, 2), _texts(60, 3)
+    planted = plant_trailing_blank(b, 0.9, rng)
+    assert 40 < sum(text.endswith(" ") for text in planted) < 60
+
+    # a tokeniser that keeps blanks ends on an empty token; read-out takes the last token's vector
+    table = dict(zip(["", *WORDS], np.random.default_rng(5).standard_normal((13, 8)), strict=True))
+
+    def last_token(texts):
+        return np.stack([table[text.split(" ")[-1]] for text in texts])
+
+    def p(left, right):
+        sides = last_token(left), last_token(right)
+        return mmd_test(*sides, generator=np.random.default_rng(1), draws=99).p_value
+
+    raw, stripped = p(a, planted), p(a, [text.strip() for text in planted])
+    assert raw == 0.01 and stripped > 0.05
+    cues = split_classifier_test(cue_features(a), cue_features(planted), generator=rng)
+    assert cues.rejects() and cues.statistic > 0.8
+    with pytest.raises(ValueError, match="share lies in"):
+        plant_trailing_blank(b, 1.5, rng)
+
+
+def test_pairs_are_cleaned_and_counted():
+    reference = (["a", "b", "b", " ", "c", "d", "neutral"], np.array([0, 1, 1, 0, 1, 0, 2]))
+    sample = (["c", "x", "y", "z"], np.array([1, 0, 1, 2]))
+    found = clean_pair(reference, sample)
+    assert found.reference.tolist() == [0, 1, 5] and found.sample.tolist() == [1, 2]
+    assert found.report == {
+        "reference_empty": 1,
+        "reference_other_labels": 1,
+        "reference_duplicates": 1,
+        "sample_empty": 0,
+        "sample_other_labels": 1,
+        "sample_duplicates": 0,
+        "common": 1,
+    }
+
+
+def test_a_one_class_reference_is_refused_with_counts():
+    with pytest.raises(ValueError, match=r"reference keeps classes \{0: 2\} of \[0, 1\]: is it the sorted head"):
+        clean_pair((["a", "b"], np.array([0, 0])), (["x", "y"], np.array([0, 1])))
+    with pytest.raises(ValueError, match="2 texts but 1 labels"):
+        clean_pair((["a", "b"], np.array([0])), (["x", "y"], np.array([0, 1])))
+
+
+def test_draws_are_disjoint_matched_and_cover_the_pool():
+    pool = np.repeat([0, 1], 500)
+    seen = np.zeros(1000, int)
+    for seed in range(60):
+        one, two = matched_draws(pool, {1: 30, 0: 20}, parts=2, generator=np.random.default_rng(seed))
+        assert not set(one) & set(two)
+        assert np.bincount(pool[one]).tolist() == [20, 30] == np.bincount(pool[two]).tolist()
+        seen[one] += 1
+    assert (seen > 0).mean() > 0.85
+    with pytest.raises(ValueError, match="class 1: 2 disjoint draws of 300 rows need 600, the pool has 500"):
+        matched_draws(pool, {1: 300}, parts=2, generator=np.random.default_rng(0))

@@ -1,0 +1,188 @@
+"""The kernel GLM reaches the optimum of its stated objective, however the kernel is stored."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.svm import SVC
+
+from analysis.surrogates.blocked_kernel import KernelBlocks
+from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.glm_losses import score_loss
+from analysis.surrogates.ridge import KernelRidgeSurrogate
+from analysis.surrogates.svm import KernelSVM
+from tests.references import attribution_formulas as reference
+
+CASES = list(itertools.product(["ovr", "softmax"], ["coefficients", "rkhs"], [2, 3], [None, "balanced"], [False, True]))
+
+
+def problem(n_classes, n=60, seed=0, dim=4):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, dim))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y = np.minimum(rng.integers(0, n_classes + 1, n), n_classes - 1)  # unbalanced on purpose
+    probabilities = rng.dirichlet(np.ones(n_classes), n)
+    return np.exp(2 * (x @ x.T - 1)), y, probabilities
+
+
+@pytest.mark.parametrize(("formulation", "penalty", "n_classes", "class_weight", "soft"), CASES)
+def test_optimum_is_stationary_in_the_reference_objective(formulation, penalty, n_classes, class_weight, soft):
+    kernel, y, probabilities = problem(n_classes)
+    model = KernelGLM(1e-2, formulation=formulation, penalty=penalty, class_weight=class_weight, tol=1e-12)
+    model.fit(kernel, y, probabilities=probabilities if soft else None)
+    targets = probabilities if soft else np.eye(n_classes)[y]
+    balanced = len(y) / (n_classes * np.bincount(y))
+    settings = {
+        "class_weight": np.ones(n_classes) if class_weight is None else balanced,
+        "formulation": formulation,
+        "penalty": penalty,
+    }
+    rows = slice(1, None) if formulation == "ovr" and n_classes == 2 else slice(None)
+    w, b = model.weights_[rows], model.offsets_[rows]
+
+    def objective(weights, intercept):
+        return reference.glm_objective(kernel, targets, weights, intercept, 1e-2, **settings)
+
+    at = objective(w, b)
+    assert at == pytest.approx(model.report_.objective, rel=1e-12)
+    rng = np.random.default_rng(1)
+    for _ in range(3):  # central differences along random directions vanish at an optimum
+        dw, db = rng.normal(size=w.shape), rng.normal(size=b.shape)
+        slope = (objective(w + 1e-5 * dw, b + 1e-5 * db) - objective(w - 1e-5 * dw, b - 1e-5 * db)) / 2e-5
+        assert abs(slope) < 1e-7
+        assert objective(w + 1e-2 * dw, b + 1e-2 * db) > at
+
+
+@pytest.mark.parametrize("formulation", ["ovr", "softmax"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_matches_scikit_learn_at_equal_penalty(formulation, n_classes, class_weight):
+    kernel, y, _ = problem(n_classes)
+    n, alpha = len(y), 3e-3
+    ours = KernelGLM(alpha, formulation=formulation, class_weight=class_weight, tol=1e-11).fit(kernel, y)
+    options = {"tol": 1e-12, "max_iter": 10000, "solver": "newton-cg"}
+    if formulation == "softmax" and n_classes > 2:
+        theirs = LogisticRegression(C=1 / (alpha * n), class_weight=class_weight, **options).fit(kernel, y)
+        np.testing.assert_allclose(ours.weights_, theirs.coef_, atol=1e-6)
+        np.testing.assert_allclose(ours.predict_proba(kernel), theirs.predict_proba(kernel), atol=1e-6)
+        return
+    # softmax with two classes at alpha is the logistic problem at alpha / 2
+    used = alpha / 2 if formulation == "softmax" else alpha
+    for c in [1] if n_classes == 2 else range(n_classes):
+        weight = {False: 1.0, True: n / (n_classes * (y == c).sum())}
+        if n_classes == 2:
+            weight[False] = n / (2 * (y == 0).sum())
+        theirs = LogisticRegression(C=1 / (used * n), class_weight=weight if class_weight else None, **options)
+        theirs.fit(kernel, y == c)
+        binary_softmax = formulation == "softmax"
+        w = ours.weights_[1] - ours.weights_[0] if binary_softmax else ours.weights_[c]
+        b = ours.offsets_[1] - ours.offsets_[0] if binary_softmax else ours.offsets_[c]
+        np.testing.assert_allclose(w, theirs.coef_[0], atol=1e-6)
+        assert b == pytest.approx(theirs.intercept_[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("formulation", ["ovr", "softmax"])
+def test_gradient_and_curvature_match_finite_differences(formulation):
+    _, y, probabilities = problem(3, n=7)
+    loss = score_loss(probabilities, np.array([0.5, 1.0, 2.0]), formulation, torch.device("cpu"))
+    scores = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    change = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def total(s):
+        value = loss.value(s)
+        return value.sum() if formulation == "ovr" else value[0]
+
+    gradient = torch.autograd.functional.jacobian(total, scores)
+    torch.testing.assert_close(loss.residual(scores), gradient)
+    hvp = torch.autograd.functional.hvp(total, scores, change)[1]
+    torch.testing.assert_close(loss.at(scores).apply(change), hvp)
+
+
+@pytest.mark.parametrize("formulation", ["ovr", "softmax"])
+def test_infinite_penalty_leaves_the_intercept(formulation):
+    kernel, y, _ = problem(3)
+    model = KernelGLM(1e8, formulation=formulation, class_weight=None, tol=1e-10).fit(kernel, y)
+    np.testing.assert_allclose(model.weights_, 0, atol=1e-7)
+    np.testing.assert_allclose(model.predict_proba(kernel)[0], np.bincount(y) / len(y), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", ["coefficients", "rkhs"])
+def test_gap_bounds_the_distance_to_the_optimum(penalty):
+    kernel, y, _ = problem(3, n=150)
+    best = KernelGLM(1e-3, penalty=penalty, tol=1e-12).fit(kernel, y).report_
+    for steps in (1, 2, 3):
+        with pytest.warns(ConvergenceWarning, match="loss gap at most"):
+            early = KernelGLM(1e-3, penalty=penalty, tol=1e-12, max_iter=steps).fit(kernel, y).report_
+        assert not early.converged
+        assert early.gap >= early.objective - best.objective - 1e-9  # up to the bias residual
+    assert best.converged
+    assert best.gap < 1e-15
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_memory_map_in_row_blocks_gives_the_same_weights(tmp_path, dtype):
+    kernel, y, _ = problem(3, n=230)
+    stored = np.memmap(tmp_path / "kernel.bin", dtype=dtype, mode="w+", shape=kernel.shape)
+    stored[:] = kernel
+    stored.flush()
+    mapped = np.memmap(tmp_path / "kernel.bin", dtype=dtype, mode="r", shape=kernel.shape)
+    blocked = KernelGLM(1e-3, tol=1e-5, memory=17 * 230 * mapped.itemsize).fit(mapped, y)
+    whole = KernelGLM(1e-3, tol=1e-5).fit(np.asarray(stored), y)
+    np.testing.assert_allclose(blocked.weights_, whole.weights_, atol=1e-9 if dtype == np.float64 else 2e-3)
+    blocks = KernelBlocks(mapped, memory=17 * 230 * mapped.itemsize)
+    assert [part.stop - part.start for part, _ in blocks][:2] == [17, 17]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_seed_of_the_preconditioner_does_not_move_the_optimum(seed):
+    kernel, y, _ = problem(3, n=150)
+    first, second = (KernelGLM(1e-3, tol=1e-11, random_state=s).fit(kernel, y) for s in (0, seed))
+    np.testing.assert_allclose(first.weights_, second.weights_, atol=1e-8)
+
+
+def test_duplicated_points_share_their_weight():
+    kernel, y, _ = problem(3, n=40)
+    twice = np.concatenate([np.arange(40), np.arange(40)])
+    for penalty in ("coefficients", "rkhs"):
+        model = KernelGLM(1e-2, penalty=penalty, tol=1e-11).fit(kernel[np.ix_(twice, twice)], y[twice])
+        np.testing.assert_allclose(model.weights_[:, :40], model.weights_[:, 40:], atol=1e-8)
+
+
+def test_cross_validation_drops_rows_and_columns():
+    kernel, y, _ = problem(3, n=90)
+    alphas = [1e-3, 1e-2, 1e-1]
+    ours = KernelGLMCV(alphas, cv=3, class_weight=None, tol=1e-10).fit(kernel, y)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    search = GridSearchCV(
+        KernelGLM(class_weight=None, tol=1e-10), {"alpha": alphas}, cv=folds, scoring="neg_log_loss"
+    ).fit(kernel, y)
+    theirs = -np.stack([search.cv_results_[f"split{f}_test_score"] for f in range(3)])
+    np.testing.assert_allclose(ours.cv_loss_[:, ::-1], theirs, rtol=1e-6)
+    assert ours.alpha_ == search.best_params_["alpha"]
+
+
+def test_published_solver_is_scikit_learns_and_needs_a_seed():
+    kernel, y, _ = problem(3)
+    a, b = (KernelGLM(1e-2, solver="sgd", random_state=7).fit(kernel, y).weights_ for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    free = [KernelGLM(1e-2, solver="sgd", random_state=None).fit(kernel, y).weights_ for _ in range(2)]
+    assert not np.array_equal(*free)
+
+
+def test_ridge_solves_its_system_and_svm_is_scikit_learns():
+    kernel, y, _ = problem(2)
+    ridge = KernelRidgeSurrogate(0.3).fit(kernel, y)
+    w, b = ridge.weights_.T, ridge.offsets_
+    np.testing.assert_allclose((kernel + 0.3 * np.eye(60)) @ w + b, np.eye(2)[y], atol=1e-10)
+    np.testing.assert_allclose(w.sum(0), 0, atol=1e-10)
+    logits = np.random.default_rng(0).normal(size=(60, 2))
+    close = KernelRidgeSurrogate(1e-10).fit(kernel, y, logits=logits)
+    np.testing.assert_allclose(close.scores(kernel), logits, atol=1e-4)
+    svm, theirs = KernelSVM().fit(kernel, y), SVC(kernel="precomputed").fit(kernel, y)
+    np.testing.assert_allclose(svm.decision_function(kernel), theirs.decision_function(kernel), atol=1e-10)
+    assert (svm.predict_proba(kernel).argmax(1) == svm.predict(kernel)).all()
