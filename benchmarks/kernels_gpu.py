@@ -61,7 +61,7 @@ def load_images(path: Path | None, n: int) -> Tensor:
 
 def ceiling(device: torch.device, precision: str) -> float:
     """FLOP/s of a large square product, as the contraction multiplies."""
-    from kernels.precision import precision_named, product
+    from kernels.machine.precision import precision_named, product
 
     side = 8192 if device.type == "cuda" else 1024
     named = precision_named(precision)

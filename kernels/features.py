@@ -18,21 +18,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.blocks import Block
-from kernels.capture import Capture
-from kernels.countsketch import CountSketch
-from kernels.feature_kernels import conjugate_source, embedding_source
-from kernels.fingerprints import answers, chosen, weights_digest
-from kernels.model_checks import check_model, evaluation_mode
-from kernels.outputs import cotangent_rows
-from kernels.precision import float32_products, precision_named
-from kernels.rademacher import Rademacher
-from kernels.result import normalise
-from kernels.samples import Labels, Samples, first_not_finite
-from kernels.sketch import Sketch
-from kernels.sources import GradientSource, Source
-from kernels.tensorsketch import TensorSketch
-from kernels.tile_store import FileTileStore, TileStore, create_arrays, load_finished, map_arrays, stored_plan
+from kernels.capture.capture import Capture
+from kernels.capture.layer_outputs import conjugate_source, embedding_source
+from kernels.capture.sources import GradientSource, Source
+from kernels.contraction.result import normalise
+from kernels.contraction.tile_store import (
+    FileTileStore,
+    TileStore,
+    create_arrays,
+    load_finished,
+    map_arrays,
+    stored_plan,
+)
+from kernels.gradients.blocks import Block
+from kernels.inputs.fingerprints import answers, chosen, weights_digest
+from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.outputs import cotangent_rows
+from kernels.inputs.samples import Labels, Samples, first_not_finite
+from kernels.machine.precision import float32_products, precision_named
+from kernels.sketches.base import Sketch
+from kernels.sketches.countsketch import CountSketch
+from kernels.sketches.rademacher import Rademacher
+from kernels.sketches.tensorsketch import TensorSketch
 
 SKETCHES: dict[str, type[Sketch]] = {one.kind: one for one in (TensorSketch, CountSketch, Rademacher)}
 Scalar = Callable[[Tensor, Tensor | None], Tensor]

@@ -16,15 +16,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kernels.assembly import Assembly
-from kernels.finish import finish_in_file, finish_in_memory, reopen
-from kernels.job import Grouping, Job, Options, array_shapes, prepared, revive_plan
-from kernels.plan import Plan
-from kernels.ranks import owners, world
-from kernels.result import KernelResult
-from kernels.samples import Labels
+from kernels.contraction.assembly import Assembly
+from kernels.contraction.finish import finish_in_file, finish_in_memory, reopen
+from kernels.contraction.job import Grouping, Job, Options, array_shapes, prepared, revive_plan
+from kernels.contraction.plan import Plan
+from kernels.contraction.result import KernelResult
+from kernels.contraction.tile_store import FileTileStore, TileStore, load_finished, stored_plan
+from kernels.inputs.samples import Labels
+from kernels.machine.ranks import owners, world
 from kernels.sketched import sketched_kernel
-from kernels.tile_store import FileTileStore, TileStore, load_finished, stored_plan
 
 
 def kernel_matrix(

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
-from kernels.factor_stream import FactorBatch, layer_factors
-from kernels.kronecker_blocks import block_key
-from kernels.memory import parse_memory
-from kernels.outputs import Cotangent
-from kernels.precision import float32_products
-from kernels.samples import Samples
+from kernels.capture.factor_stream import FactorBatch, layer_factors
+from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
+from kernels.fisher.kronecker_blocks import block_key
+from kernels.inputs.outputs import Cotangent
+from kernels.inputs.samples import Samples
+from kernels.machine.memory import parse_memory
+from kernels.machine.precision import float32_products
 
 Fisher = Literal["sampled", "exact", "empirical"]
 
@@ -53,7 +53,7 @@ def fit_ekfac(
     draws, seed : int
         Labels drawn per sample, and the seed; they do not depend on batch size.
     damping, relative
-        See :class:`~kernels.ekfac.EKFAC`.
+        See :class:`~kernels.fisher.ekfac.EKFAC`.
     **options
         ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
     """

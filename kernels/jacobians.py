@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.factor_stream import layer_factors
-from kernels.fallback import looped_gradients, vmapped_gradients
-from kernels.memory import parse_memory
-from kernels.model_checks import check_model
-from kernels.outputs import Cotangent, call_logits, cotangent_rows
-from kernels.precision import float32_products, precision_named
-from kernels.samples import Samples
+from kernels.capture.factor_stream import layer_factors
+from kernels.gradients.fallback import looped_gradients, vmapped_gradients
+from kernels.inputs.model_checks import check_model
+from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows
+from kernels.inputs.samples import Samples
+from kernels.machine.memory import parse_memory
+from kernels.machine.precision import float32_products, precision_named
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from kernels.contraction.finish import refuse_zero
+from kernels.contraction.job import Options
+from kernels.contraction.result import KernelResult, normalise
 from kernels.features import KernelFeatures, kernel_features
-from kernels.finish import refuse_zero
-from kernels.job import Options
-from kernels.result import KernelResult, normalise
 
 KINDS = ("trntk", "pntk", "loss_gradient")
 EXACT_ONLY = ("forms", "memory", "block_rows", "out")

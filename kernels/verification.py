@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels.capture import Capture
-from kernels.fallback import looped_gradients, sample
+from kernels.capture.capture import Capture
+from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gram import kernel_matrix
-from kernels.model_checks import check_model, evaluation_mode
-from kernels.outputs import Inputs, batch_size, bind_cotangent, call_logits
-from kernels.precision import float32_products
-from kernels.samples import Samples
+from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.outputs import Inputs, batch_size, bind_cotangent, call_logits
+from kernels.inputs.samples import Samples
+from kernels.machine.precision import float32_products
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from analysis.attribution.similarity import embedding_scores, random_scores, sam
 from analysis.attribution.tracin import tracin_scores
 from analysis.attribution.trak import TrakNetwork, trak_scores
 from kernels import kernel_features
-from kernels.ekfac import EKFAC
+from kernels.fisher.ekfac import EKFAC
 from kernels.influence import fit_ekfac, influence_scores
 from pipeline.datamodules import KernelInputs
 from pipeline.kernel_sides import KernelSide

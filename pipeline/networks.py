@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kernels.feature_kernels import find_output_layer
+from kernels.capture.layer_outputs import find_output_layer
 from models import build_model
 from pipeline.arithmetic import network_dtype
 from pipeline.artifacts import Artifact

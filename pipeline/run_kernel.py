@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kernels import KernelFeatures, kernel_features, kernel_matrix, layer_features, plan_kernel
+from kernels.capture.layer_outputs import conjugate_source, module_names
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
-from kernels.feature_kernels import conjugate_source, module_names
 from pipeline.arithmetic import arithmetic
 from pipeline.build import Build
 from pipeline.datamodules import KernelInputs

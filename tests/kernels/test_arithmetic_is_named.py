@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernels import fit_ekfac, influence_scores, kernel_features, kernel_matrix, layer_features, layer_jacobians, verify
-from kernels.precision import PRECISIONS
+from kernels.machine.precision import PRECISIONS
 
 OPERATIONS = [
     torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,

@@ -8,8 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels import kernel_matrix
-from kernels.capture import Capture
-from kernels.outputs import bind_cotangent
+from kernels.capture.capture import Capture
+from kernels.inputs.outputs import bind_cotangent
 from tests.kernels.cases import BY_NAME, CASES, Case, make
 from tests.references import per_sample_jacobian as slow
 

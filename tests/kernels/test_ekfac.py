@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.capture import Capture
-from kernels.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, uniform_draws
-from kernels.factor_stream import FactorBatch
-from kernels.kronecker_blocks import KroneckerBlock, block_key
-from kernels.outputs import bind_cotangent
+from kernels.capture.capture import Capture
+from kernels.capture.factor_stream import FactorBatch
+from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, uniform_draws
+from kernels.fisher.kronecker_blocks import KroneckerBlock, block_key
+from kernels.inputs.outputs import bind_cotangent
 from tests.kernels.cases import BY_NAME, make
 from tests.references import per_sample_jacobian as slow
 

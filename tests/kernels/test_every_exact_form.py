@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from kernels import kernel_matrix
-from kernels.capture import Capture
-from kernels.forms import available_forms
-from kernels.outputs import bind_cotangent
+from kernels.capture.capture import Capture
+from kernels.contraction.forms import available_forms
+from kernels.inputs.outputs import bind_cotangent
 from tests.kernels.cases import BY_NAME, CASES, Case, make
 from tests.references import per_sample_jacobian as slow
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.blocks import ConvBlock, OuterBlock
-from kernels.columns import Batches
-from kernels.factors import Factors
-from kernels.gathering import Gathered
-from kernels.operands import Dense, Operand
-from kernels.windows import Windows
+from kernels.contraction.columns import Batches
+from kernels.contraction.factors import Factors
+from kernels.contraction.gathering import Gathered
+from kernels.contraction.operands import Dense, Operand
+from kernels.gradients.blocks import ConvBlock, OuterBlock
+from kernels.gradients.windows import Windows
 
 WIDE = torch.float64
 

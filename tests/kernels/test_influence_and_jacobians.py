@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kernels.ekfac import accumulate_ekfac
-from kernels.factor_stream import layer_factors
+from kernels.capture.factor_stream import layer_factors
+from kernels.fisher.ekfac import accumulate_ekfac
 from kernels.gram import kernel_matrix
 from kernels.influence import fit_ekfac, influence_scores
 from kernels.jacobians import autograd_kernel, fisher_blocks, layer_jacobians

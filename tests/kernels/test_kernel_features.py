@@ -174,7 +174,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, monkeypatch: pytest.
     model = model.float()
     plain = tmp_path / "plain.safetensors"
     whole = kernel_features(model, inputs, kind="trntk", dim=16, out=plain, batch_size=2)
-    from kernels.sketch import Sketch
+    from kernels.sketches.base import Sketch
 
     calls = {"left": 6}
     block = Sketch.block

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import kernel_matrix
-from kernels.blocks import TokenBlock
-from kernels.one_sample import distances, norms, plain_gradients
+from kernels.gradients.blocks import TokenBlock
+from kernels.gradients.one_sample import distances, norms, plain_gradients
 from tests.kernels.cases import BY_NAME, make
 
 

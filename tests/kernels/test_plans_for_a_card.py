@@ -7,12 +7,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.kernel_cells import build
-from kernels import job, kernel_matrix, plan_kernel
-from kernels import plan as planner
-from kernels.charges import HOST, RATES, charge_on
-from kernels.memory import parse_memory
-from kernels.plan import Plan
-from kernels.precision import PRECISIONS
+from kernels import kernel_matrix, plan_kernel
+from kernels.contraction import job
+from kernels.contraction import plan as planner
+from kernels.contraction.plan import Plan
+from kernels.contraction.traffic import HOST, RATES, charge_on
+from kernels.machine.memory import parse_memory
+from kernels.machine.precision import PRECISIONS
 from tests.kernels.cases import BY_NAME, make
 
 CARD = torch.device("cuda")

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from kernels import kernel_matrix
-from kernels.ranks import owners
+from kernels.machine.ranks import owners
 from tests.kernels.cases import BY_NAME, make
 
 OPTIONS = {"precision": "float64", "block_rows": 2, "layerwise": True}

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from kernels import kernel_matrix, tile_store
-from kernels.assembly import Assembly
+from kernels import kernel_matrix
+from kernels.contraction import tile_store
+from kernels.contraction.assembly import Assembly
 from tests.kernels.cases import BY_NAME, make
 
 OPTIONS = {"precision": "float64", "block_rows": 3, "layerwise": "module"}

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from kernels.blocks import ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
-from kernels.counter_hash import buckets_and_signs, sign_matrix, stream_key, words
-from kernels.countsketch import CountSketch
-from kernels.rademacher import Rademacher
-from kernels.sketch import Sketch
-from kernels.tensorsketch import TensorSketch
-from kernels.windows import Windows
+from kernels.gradients.blocks import ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.gradients.windows import Windows
+from kernels.machine.counter_hash import buckets_and_signs, sign_matrix, stream_key, words
+from kernels.sketches.base import Sketch
+from kernels.sketches.countsketch import CountSketch
+from kernels.sketches.rademacher import Rademacher
+from kernels.sketches.tensorsketch import TensorSketch
 
 KINDS: list[type[Sketch]] = [TensorSketch, CountSketch, Rademacher]
 MASK = (1 << 64) - 1

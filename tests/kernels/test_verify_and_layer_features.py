@@ -10,7 +10,7 @@ from torch import nn
 
 import kernels
 from kernels import layer_factors, layer_features, plan_kernel, verify
-from kernels.rules import RULES
+from kernels.rules.table import RULES
 from tests.kernels.cases import BY_NAME, make
 from tests.references import per_sample_jacobian as slow
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kernels import kernel_matrix
-from kernels.windows import Windows
+from kernels.gradients.windows import Windows
 from tests.references import per_sample_jacobian as slow
 
 GEOMETRIES = {

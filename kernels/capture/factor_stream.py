@@ -1,0 +1,108 @@
+r"""Stream the per-layer gradient factors of a data set: what sketches and curvature estimates consume.
+
+For consumers (sketches, EK-FAC, the Gram engine)::
+
+    for part in layer_factors(model, data, cotangent="class"):
+        part.rows      # slice of sample positions in `data`
+        part.logits    # (B, K), detached
+        part.labels    # (B,) or None
+        for block in part.blocks: ...
+
+``part.blocks`` is a tuple of :mod:`kernels.gradients.blocks` objects. Together they cover every trainable parameter
+exactly once, always in the same order with the same names and types for every batch of one call. With ``R`` cotangents
+(``sum``, ``loss``, ``log_odds``: 1; ``class``: the number of logits):
+
+* ``OuterBlock`` / ``ConvBlock``: ``block.weight`` (qualified parameter name), ``block.bias`` (name or None, covered by
+  the same block), ``block.a`` (B, T, g*I), ``block.delta`` (B, R, T, g*O), ``block.groups`` g, ``block.transposed``
+  (the parameter stores (I, O)). Gradient: :math:`G_r = \sum_t \delta_{rt} a_t^T` per group, bias
+  ``bias_scale * delta.sum(2)``. Scalar factors on the weight are already inside ``a``.
+* ``TokenBlock``: ``block.ids`` (B, T) int64 with -1 for none, ``block.delta`` (B, R, T, O).
+* ``VectorBlock``: ``block.values`` (B, R, D), plain gradients; ``block.origin`` is ``"fallback"`` when they come from
+  the generic per-sample route.
+* ``TiedBlock``: ``block.roles``, blocks of the above types whose gradients **add** to the gradient of one tensor.
+
+A parameter that is read in disjoint slices (packed attention projections) comes as several blocks with ``rows``, whose
+gradients do not overlap. Every block has ``names`` (parameters covered), ``gradients()`` -> {name: (B, R,
+*parameter.shape)}, and ``take(slice)``. Tensors are detached, in the precision of the pass, on the model's device.
+``T`` may differ between batches (ragged text).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kernels.capture.capture import Capture
+from kernels.gradients.blocks import Block
+from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.outputs import Cotangent, bind_cotangent, needs_labels
+from kernels.inputs.samples import Samples
+from kernels.machine.precision import precision_named
+
+PROBE = 3
+
+
+@dataclass
+class FactorBatch:
+    """Factors of one batch: see the module's docstring."""
+
+    rows: slice
+    logits: Float[Tensor, "b k"]
+    labels: Tensor | None
+    blocks: tuple[Block, ...]
+
+
+def layer_factors(
+    model: nn.Module,
+    data: Any,
+    *,
+    cotangent: Cotangent = "class",
+    labels: Tensor | None = None,
+    layers: Any = "all",
+    fallback: Sequence[str] = (),
+    precision: str = "float32",
+    batch_size: int = 32,
+    output: Callable[[Any], Tensor] | None = None,
+    eval_mode: bool = False,
+) -> Iterator[FactorBatch]:
+    """Iterate over per-layer factors (a, delta) of per-sample gradients.
+
+    Parameters
+    ----------
+    model, data, labels, layers, fallback, precision, output, eval_mode
+        As for :func:`kernels.kernel_matrix`.
+    cotangent : {"sum", "class", "loss", "log_odds"} or callable
+        What is differentiated: the summed logits, every logit, the cross-entropy, the log odds of the label, or a
+        callable of (logits, labels) that returns one scalar per sample, (n,), or several, (n, r).
+    batch_size : int
+        Samples per forward pass. Factors do not depend on it.
+
+    Yields
+    ------
+    FactorBatch
+        Rows, logits, labels and blocks of one batch, on the model's device; see :mod:`kernels.capture.factor_stream`.
+
+    Raises
+    ------
+    ValueError
+        When the cotangent needs labels and there are none, and as :func:`kernels.kernel_matrix`.
+    """
+    chosen = precision_named(precision)
+    with evaluation_mode(model, eval_mode):
+        device = check_model(model)
+        samples = Samples(data, labels, "data")
+        if needs_labels(cotangent) and samples.labels is None:
+            raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
+        own = chosen.model(model)
+        with chosen.strict_passes():
+            probe = samples.first(PROBE, device, chosen.passes)
+            capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
+        for rows, inputs in samples.batches(0, samples.count, batch_size, device, chosen.passes):
+            known = None if samples.labels is None else samples.labels[rows].to(device)
+            with chosen.strict_passes():
+                logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
+            yield FactorBatch(rows, logits, known, tuple(blocks))

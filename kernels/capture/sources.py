@@ -1,0 +1,106 @@
+"""What feeds a Gram matrix: gradient blocks of a model, or its features, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from kernels.capture.capture import Capture, Probe
+from kernels.capture.pullback import OpenPass
+from kernels.gradients.blocks import Block, OuterBlock, VectorBlock
+from kernels.inputs.outputs import Cotangent, Inputs, cotangent_rows
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Blocks of a batch, the same names in the same order every time."""
+
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
+        """Return (logits, blocks) of a batch; ``classes`` selects cotangents."""
+        ...
+
+
+class GradientSource:
+    """Blocks of pulled-back cotangents.
+
+    Parameters
+    ----------
+    capture : Capture
+        The prepared model.
+    cotangent : str or callable
+        See :func:`kernels.inputs.outputs.cotangent_rows`.
+    split_bias : bool
+        Give biases blocks of their own, for parts by parameter tensor.
+    predicted : bool
+        Use predicted classes where the batch has no labels.
+    """
+
+    def __init__(
+        self, capture: Capture, cotangent: Cotangent, *, split_bias: bool = False, predicted: bool = False
+    ) -> None:
+        self.capture, self.cotangent = capture, cotangent
+        self.split_bias, self.predicted = split_bias, predicted
+
+    def rows(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Cotangents of a batch, (B, R, k)."""
+        if labels is None and self.predicted:
+            labels = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+        return cotangent_rows(logits, labels, self.cotangent)
+
+    def open(self, inputs: Inputs, labels: Tensor | None) -> OpenPass:
+        """Trace a batch and keep its graph."""
+        return self.capture.open(inputs, lambda logits: self.rows(logits, labels))
+
+    def probe(self, labels: Tensor | None) -> Probe | None:
+        """Return what settling the rules found out about a pass, unless a pass of its own would tell more."""
+        probed = self.capture.probed
+        if probed is None:
+            return None
+        self.rows(probed.logits, labels)  # refuses labels that do not fit
+        return replace(probed, blocks=split_biases(probed.blocks)) if self.split_bias else probed
+
+    def pulled(self, opened: OpenPass, classes: slice | None, *, last: bool) -> list[Block]:
+        """Blocks of some cotangents of a traced batch."""
+        blocks = opened.blocks(classes, last=last)
+        return split_biases(blocks) if self.split_bias else blocks
+
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
+        """Return (logits, blocks) of a batch."""
+        opened = self.open(inputs, labels)
+        return opened.logits.detach(), self.pulled(opened, classes, last=True)
+
+
+def split_biases(blocks: list[Block]) -> list[Block]:
+    """Give every bias a block of its own behind its weight's."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, OuterBlock) and block.bias is not None:
+            vector = VectorBlock(block.bias, block.bias_shape, block.bias_vector(), block.bias_rows)
+            found += [replace(block, bias=None), vector]
+        else:
+            found.append(block)
+    return found
+
+
+class FeatureSource:
+    """Features of a model as plain vectors: one cotangent, one block per layer.
+
+    ``extract`` maps a batch of inputs to (logits or None, features by name), each feature (B, D).
+    """
+
+    def __init__(self, extract: Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]]) -> None:
+        self.extract = extract
+
+    def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
+        """Return (logits, blocks) of a batch."""
+        with torch.no_grad():
+            logits, features = self.extract(inputs)
+        blocks: list[Block] = [
+            VectorBlock(name, torch.Size(value.shape[1:]), value.flatten(1).unsqueeze(1))
+            for name, value in features.items()
+        ]
+        return logits, blocks

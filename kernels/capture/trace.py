@@ -1,0 +1,342 @@
+"""Watch one forward pass: which operation reads which parameter, and where its output's gradient can be asked for.
+
+A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation* that
+reads the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses,
+functional calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a
+``chunk`` of one parameter) and bare parameters are then all the same case, and a parameter that reaches an operation
+without a rule is known by name, never silently lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from kernels.capture.row_picking import RowPicks
+from kernels.gradients.blocks import Role
+from kernels.gradients.derived import Tape, tensors_in
+from kernels.rules.rewrites import REWRITES
+
+
+@dataclass(frozen=True)
+class ParameterView:
+    """A parameter, or a slice of its first axis, reshaped, transposed or scaled by a constant.
+
+    ``shape`` is the view's own shape; ``rows`` the slice ``[start, stop)`` of the parameter's first axis, None for
+    all of it; ``scale`` the constant in front.
+    """
+
+    name: str
+    parameter_shape: torch.Size
+    shape: torch.Size
+    rows: tuple[int, int] | None = None
+    transposed: bool = False
+    scale: float = 1.0
+
+
+@dataclass
+class Use:
+    """One operation that read parameters.
+
+    Attributes
+    ----------
+    rule : Rule
+        How to turn output gradients into blocks.
+    arguments : dict
+        The call's arguments by name, parameters taken out.
+    views : dict
+        Parameter views by argument name.
+    key : tuple
+        Names of the parameters and the how-many-eth use of them this is; stable between batches.
+    layout : str
+        Where the samples are: ``"batch"`` (first axis, positions folded behind the samples), ``"minor"`` (first axis,
+        positions folded before the samples), ``"second"`` (second axis) or ``"shared"`` (the operation saw no batch
+        axis; its output was expanded over the batch).
+    batch : int
+        Number of samples.
+    shape : torch.Size
+        Shape of the (expanded) output.
+    edge : GradientEdge or None
+        Where the output's gradient is found; None while there is no output.
+    tape : Tape or None
+        Of the pass, which knows the parameters behind derived tensors.
+    """
+
+    rule: Rule
+    arguments: dict[str, Any]
+    views: dict[str, ParameterView]
+    key: tuple[Any, ...]
+    layout: str
+    batch: int
+    shape: torch.Size
+    edge: GradientEdge | None
+    versions: list[tuple[Tensor, int]] = field(default_factory=list)
+    tape: Tape | None = None
+
+    def mutated(self) -> bool:
+        """Tell whether a saved input was overwritten after the operation read it."""
+        return any(tensor._version != version for tensor, version in self.versions)
+
+    def owners(self) -> set[str]:
+        """Names of the parameters that it read, also through derived tensors."""
+        names = {view.name for view in self.views.values()}
+        return names if self.tape is None else names.union(*map(self.tape.owners, names))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of operation's parameter gradients factorise.
+
+    ``bind(*args, **kwargs)`` names the call's arguments; ``parameters`` lists the arguments that may be parameters;
+    ``accepts(use)`` says whether the rule is exact for this call; ``reduce(use, delta)`` turns the output gradient of
+    one cotangent into what is kept of it, leading axis = samples; ``build(use, kept)`` makes the blocks from the
+    stack of these, (B, R, ...).
+    """
+
+    name: str
+    bind: Callable[..., dict[str, Any]]
+    parameters: tuple[str, ...]
+    accepts: Callable[[Use], bool]
+    reduce: Callable[[Use, Tensor], Tensor]
+    build: Callable[[Use, Tensor], list[Role]]
+
+
+class ForwardTrace(TorchFunctionMode):
+    """Record every use of the tracked parameters during one forward pass.
+
+    Parameters
+    ----------
+    parameters : dict
+        Tracked parameters by qualified name. They must not require grad while the trace is active.
+    rules : dict
+        Rules by torch function.
+    batch : int
+        Number of samples in the batch.
+    layouts : dict
+        Layout by use key, for uses whose samples are not where their shapes suggest.
+    copied : set
+        Keys of uses whose inputs must be copied because they are overwritten later.
+    derivable : set
+        Parameters that are followed through tensors computed from them alone.
+    inputs : iterable of Tensor
+        The batch.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, Tensor],
+        rules: dict[Any, Rule],
+        batch: int,
+        layouts: dict[tuple[Any, ...], str],
+        copied: set[tuple[Any, ...]],
+        derivable: Set[str] = frozenset(),
+        inputs: Iterable[Tensor] = (),
+    ) -> None:
+        super().__init__()
+        self.rules = rules
+        self.batch = batch
+        self.layouts = layouts
+        self.copied = copied
+        self.uses: list[Use] = []
+        self.unknown: dict[str, str] = {}
+        self._parameters = dict(parameters)
+        self._tape = Tape({name: p for name, p in parameters.items() if name in derivable}, inputs)
+        self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
+        self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
+        self._counts: dict[tuple[Any, ...], int] = {}
+        self._picks = RowPicks(batch)
+        self._anchors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one torch operation and record it when it reads a tracked parameter."""
+        kwargs = kwargs or {}
+        tensors = tensors_in((args, kwargs))
+        read = [self._views[id(x)] for x in tensors if id(x) in self._views]
+        result = self._run(func, args, kwargs, tensors, read)
+        made = tensors_in(result)
+        self._picks.follow(func, args, tensors, made)
+        self._tape.follow(args, tensors, made)
+        return result
+
+    def _run(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
+    ) -> Any:
+        if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
+            return func(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            # The composite asks for overrides once, at its start: answer no, and watch the projections inside.
+            with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
+                return func(*args, **kwargs)
+        if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
+            result = func(*args, **kwargs)
+            self._tape.record(func, args, kwargs, tensors, tensors_in(result))
+            self._derive(func, args, result, read)
+            return result
+        if func in REWRITES:
+            with self:
+                result = REWRITES[func](*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        if func in self.rules:
+            return self._record(func, args, kwargs, read, self._picks.among(tensors))
+        result = func(*args, **kwargs)
+        self._derive(func, args, result, read)
+        return result
+
+    def _spreads(self, func: Any, tensors: list[Tensor], read: list[ParameterView]) -> bool:
+        """Whether an element-wise operation, such as adding one mask per sample, is where the samples begin."""
+        if func not in self.rules or self.rules[func].name not in ("add", "subtract", "multiply"):
+            return False
+        shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+        broadcast = all(len(view.shape) < len(shape) or view.shape[:1] == (1,) for view in read)
+        return broadcast and shape[:1].numel() % self.batch == 0
+
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView], picked: bool
+    ) -> Any:
+        rule = self.rules[func]
+        arguments = rule.bind(*args, **kwargs)
+        views = {
+            slot: self._views[id(arguments[slot])]
+            for slot in rule.parameters
+            if isinstance(arguments.get(slot), Tensor) and id(arguments[slot]) in self._views
+        }
+        scaled = self._scaled(rule, arguments, views)
+        result = func(*args, **kwargs)
+        if scaled is not None:
+            self._track(result, scaled)
+            return result
+        names = (rule.name, *sorted((view.name, view.rows or ()) for view in views.values()))
+        self._counts[names] = self._counts.get(names, -1) + 1
+        key = (*names, self._counts[names])
+        kept = {
+            slot: value.detach() if isinstance(value, Tensor) else value  # detach shares the version counter
+            for slot, value in arguments.items()
+            if slot not in views
+        }
+        layout = self.layouts.get(key) or _likely_layout(result.shape, self.batch)
+        use = Use(rule, kept, views, key, layout, self.batch, result.shape, None, tape=self._tape)
+        stray = [view for view in read if view not in views.values()]
+        for view in stray:
+            self._give_up(view, f"operand of {_label(func)}")
+        ragged = picked or layout == "batch" and result.shape[:1].numel() % self.batch != 0
+        if not views or ragged or not rule.accepts(use):
+            form = "of rows that the data pick" if ragged else "in an unsupported form"
+            for view in views.values():
+                self._give_up(view, f"{_label(func)} {form}")
+            return result
+        result = self._tap(result, use)
+        if key in self.copied:
+            use.arguments = {s: v.clone() if isinstance(v, Tensor) else v for s, v in kept.items()}
+        use.versions = [(v, v._version) for v in use.arguments.values() if isinstance(v, Tensor)]
+        self.uses.append(use)
+        return result
+
+    def _tap(self, result: Tensor, use: Use) -> Tensor:
+        if use.layout == "shared":
+            inner = result.squeeze(0) if result.shape[:1] == (1,) and result.ndim > 1 else result
+            result = inner.expand(self.batch, *inner.shape)
+        if not result.requires_grad:
+            place = (result.dtype, result.device)
+            if place not in self._anchors:
+                self._anchors[place] = torch.zeros((), dtype=place[0], device=place[1], requires_grad=True)
+            result = result + self._anchors[place]
+        use.shape = result.shape
+        use.edge = get_gradient_edge(result)
+        return result
+
+    def _scaled(self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]) -> ParameterView | None:
+        if rule.name not in ("multiply", "divide") or list(views) != ["left"]:
+            return None
+        other = arguments["right"]
+        if isinstance(other, Tensor) and other.ndim == 0 and not other.requires_grad:
+            other = other.item()
+        if not isinstance(other, (int, float)):
+            return None
+        view = views["left"]
+        factor = float(other) if rule.name == "multiply" else 1.0 / float(other)
+        return ParameterView(
+            view.name, view.parameter_shape, view.shape, view.rows, view.transposed, view.scale * factor
+        )
+
+    def _derive(self, func: Any, args: tuple[Any, ...], result: Any, read: list[ParameterView]) -> None:
+        """Follow views of parameters and what the tape holds; all else that came out of a parameter has no rule."""
+        label = _label(func)
+        if label in ("detach", "data"):
+            return
+        for out in tensors_in(result):
+            if id(out) in self._views or not out.is_floating_point():
+                continue
+            source = read[0]
+            view = None
+            if len(read) == 1 and source.scale == 1.0:
+                view = _view_of(self._parameters[source.name], source, out)
+            if view is None and self._tape.holds(out):
+                name = self._tape.name(out, label)
+                self._parameters[name], view = out, ParameterView(name, out.shape, out.shape)
+            if view is None:
+                for item in read:
+                    self._give_up(item, f"read by {label}")
+            else:
+                self._track(out, view)
+
+    def _give_up(self, view: ParameterView, reason: str) -> None:
+        self.unknown |= dict.fromkeys(self._tape.owners(view.name), reason)
+
+    def _track(self, tensor: Tensor, view: ParameterView) -> None:
+        self._views[id(tensor)] = view
+        self._alive.append(tensor)
+
+
+def _likely_layout(shape: torch.Size, batch: int) -> str:
+    if len(shape) > 2 and shape[1] == batch and shape[0] != batch:
+        return "second"
+    return "batch" if shape[:1].numel() % batch == 0 else "shared"
+
+
+def layout_options(use: Use) -> list[str]:
+    """Layouts to try where the likely one is wrong."""
+    options: list[str] = []
+    if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
+        options.append("second")
+    if use.layout == "second" and use.shape[0] % use.batch == 0:
+        options.append("batch")
+    if use.layout == "batch" and use.shape[0] > use.batch:
+        options.append("minor")
+    if use.layout == "batch" and use.shape[:1] != (use.batch,):
+        options.append("shared")
+    return options
+
+
+def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
+    """Describe ``out`` as whole rows of ``parameter``, possibly reshaped or transposed, or None."""
+    if out.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():
+        return None
+    if not parameter.is_contiguous() or parameter.ndim == 0 or 0 in out.stride() and out.numel() > 1:
+        return None
+    plain = out.is_contiguous()
+    if not plain and not (out.ndim == 2 and out.t().is_contiguous()):
+        return None
+    row = parameter[0].numel()
+    offset = out.storage_offset() - parameter.storage_offset()
+    if offset % row or out.numel() % row:
+        return None
+    start, count = offset // row, out.numel() // row
+    rows = None if count == parameter.shape[0] else (start, start + count)
+    return ParameterView(source.name, parameter.shape, out.shape, rows, not plain)
+
+
+def _label(func: Any) -> str:
+    if getattr(func, "__name__", "") == "__get__":
+        return str(func.__self__.__name__)
+    return str(getattr(func, "__name__", func))

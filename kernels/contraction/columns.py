@@ -1,0 +1,133 @@
+r"""The feature form: columns of :math:`G = \sum_t \delta_t a_t^T`, made a few at a time and multiplied as features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product as combinations
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kernels.contraction.operands import Dense, Operand
+
+if TYPE_CHECKING:
+    from kernels.contraction.factors import Factors
+
+
+@dataclass
+class Batches(Operand):
+    """Factors of consecutive batches. The feature form reads them sample by sample, so they need not be joined."""
+
+    parts: list[Factors]
+
+    @property
+    def samples(self) -> int:  # type: ignore[override]
+        """Number of samples."""
+        return sum(part.samples for part in self.parts)
+
+    @property
+    def cotangents(self) -> int:  # type: ignore[override]
+        """Number of cotangents."""
+        return self.parts[0].cotangents
+
+    def take(self, rows: slice) -> Batches:
+        """Return the operand of a contiguous run of samples."""
+        start, stop, _ = rows.indices(self.samples)
+        taken, first = [], 0
+        for part in self.parts:
+            inside = slice(max(start - first, 0), min(stop - first, part.samples))
+            if inside.start < inside.stop:
+                taken.append(part.take(inside))
+            first += part.samples
+        return Batches(taken)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Batches]) -> Batches:
+        """Stack operands of consecutive batches."""
+        return cls([one for part in parts for one in part.parts])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(part.nbytes for part in self.parts)
+
+    def pair_bytes(self, other: Operand, full: bool) -> float:
+        """Scratch bytes per pair of samples; the columns have a bound of their own."""
+        return 0.0
+
+    def accumulate(self, other: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+        """Add this layer's part to ``out``."""
+        multiply_columns(self, other, out, full, symmetric, scratch)
+
+    def product(self, other: Operand, full: bool) -> Tensor:
+        """Contribution to a tile."""
+        shape = (self.samples, other.samples) + ((self.cotangents,) * 2 if full else ())
+        delta = self.parts[0].delta
+        out = torch.zeros(shape, dtype=torch.promote_types(delta.dtype, torch.float32), device=delta.device)
+        self.accumulate(other, out, full, False, 2.0**27)
+        return out
+
+    def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
+        """Squared norm of each cotangent's gradient."""
+        return torch.cat([part.squared_norms(scratch) for part in self.parts])
+
+
+def multiply_columns(left: Operand, right: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+    """Add a layer's part to ``out``, a few columns of both sides at a time."""
+    ours = _parts_of(left)
+    if symmetric:
+        for made in columns(ours, scratch / 2):
+            Dense(made).accumulate(Dense(made), out, full, True, scratch)
+        return
+    theirs = _parts_of(right)
+    step = min(_step(ours, scratch / 2), _step(theirs, scratch / 2))
+    for made, met in zip(columns(ours, scratch, step), columns(theirs, scratch, step), strict=True):
+        Dense(made).accumulate(Dense(met), out, full, False, scratch)
+
+
+def _parts_of(operand: Operand) -> list[Factors]:
+    """Batches of which an operand in the feature form consists."""
+    return operand.parts if isinstance(operand, Batches) else [operand]  # type: ignore[list-item]
+
+
+def columns(parts: Sequence[Factors], scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
+    """Materialise the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
+
+    Every yielded block lives in the same memory: use it before asking for the next.
+    """
+    first = parts[0]
+    _, groups, cotangents, width = first.delta.shape
+    samples, fan = sum(part.samples for part in parts), first.band_fan
+    step = step or _step(parts, scratch)
+    longest = max(part.extents.longest for part in parts)
+    unfolded = first.delta.element_size() * max(1, longest) * fan * groups
+    chunk = min(samples, max(1, int(scratch / 2 / unfolded)))
+    whole = [part.bands() for part in parts] if chunk == samples else None
+    memory = first.delta.new_empty(samples * cotangents * min(step, width) * fan)
+    for group, band in combinations(range(groups), range(first.band_count)):
+        for start in range(0, width, step):
+            rows = slice(start, min(start + step, width))
+            shape = (samples, cotangents * (rows.stop - start), fan)
+            made, filled = memory[: torch.Size(shape).numel()].view(shape), 0
+            for index, part in enumerate(parts):
+                for i in range(0, part.samples, chunk):
+                    piece = part.take(slice(i, i + chunk)) if whole is None else part
+                    inputs = (piece.bands() if whole is None else whole[index])[band][:, :, group]
+                    delta = piece.padded(piece.delta[:, group, :, rows].flatten(1))
+                    torch.bmm(delta.transpose(1, 2), inputs, out=made[filled : filled + piece.samples])
+                    filled += piece.samples
+            yield made.view(samples, cotangents, -1)
+    if first.bias is not None:
+        yield torch.cat([part.padded(part.delta.transpose(1, 2).flatten(2)).sum(1) for part in parts]) * first.bias
+
+
+def _step(parts: Sequence[Factors], scratch: float) -> int:
+    """Output rows whose gradients fit; on a CPU a block that stays in its caches is contracted fastest."""
+    first = parts[0]
+    samples = sum(part.samples for part in parts)
+    per_row = first.delta.element_size() * samples * first.cotangents * first.band_fan
+    room = scratch if first.delta.is_cuda else min(scratch, max(2**23, 4 * per_row))
+    return max(1, min(first.delta.shape[3], int(room / per_row)))

@@ -1,0 +1,139 @@
+"""Turn finished tiles into a kernel: join ranks, mirror, take diagonals, normalise, write."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.contraction.assembly import TOTAL
+from kernels.contraction.job import Job, duplicates
+from kernels.contraction.result import KernelResult, normalise
+from kernels.contraction.tile_store import FileTileStore, TileStore, create_arrays, map_arrays
+from kernels.machine.ranks import barrier, gather_sum, world
+
+
+def finish_in_memory(store: TileStore, job: Job) -> KernelResult:
+    """Join the ranks' tiles and finish the arrays in place."""
+    if world()[1] > 1:
+        for array in store.arrays.values():
+            gather_sum(array, job.device)
+    return _finish(store.arrays, job)
+
+
+def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
+    """Write the finished kernel next to its tiles, move it into place, remove the tiles."""
+    barrier()
+    temporary = store.out.with_name(store.out.name + ".finishing")
+    metadata = {
+        "fingerprint": json.dumps(job.fingerprint, sort_keys=True),
+        "plan": json.dumps(_described(asdict(job.plan)), sort_keys=True),
+        "coverage": json.dumps(job.coverage, sort_keys=True),
+        "precision": job.precision.name,
+    }
+    if world()[0] == 0:
+        shapes = {name: shape for name, shape in store.shapes.items() if ":" not in name}
+        _, diagonals = _diagonals(store.arrays, job)
+        shapes |= {name: tuple(values.shape) for name, values in diagonals.items()}
+        arrays = create_arrays(temporary, shapes, store.dtype, metadata)
+        for name, array in arrays.items():
+            array.copy_(store.arrays[name] if name in store.arrays else diagonals[name])
+        _finish(arrays | {n: a for n, a in store.arrays.items() if ":" in n}, job)
+        del arrays
+        os.replace(temporary, store.out)
+        store.discard()
+    else:
+        store.close()
+    barrier()
+    return reopen(map_arrays(store.out), metadata, job)
+
+
+def reopen(arrays: dict[str, Tensor], metadata: dict[str, str], job: Job) -> KernelResult:
+    """Present a kernel file's arrays as a result."""
+    matrix = arrays.pop(TOTAL)
+    rows, columns = arrays.pop("row_diagonal", None), arrays.pop("column_diagonal", None)
+    parts = {name: array for name, array in arrays.items() if ":" not in name}
+    found = KernelResult(matrix, rows, rows if job.square else columns, parts, _metadata(job))
+    return found
+
+
+def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
+    normalize = job.options.normalize
+    names = [TOTAL, *(name for name in dict.fromkeys(job.groups) if name is not None)]
+    by_name, _ = _diagonals(arrays, job)
+    rows, columns = by_name.get(TOTAL, (None, None))
+    if rows is not None and columns is not None:
+        _refuse_overflow(rows, "train" if job.square else "test")
+        _refuse_overflow(columns, "train")
+    if normalize:
+        assert rows is not None and columns is not None
+        for side, values in (("test" if not job.square else "train", rows), ("train", columns)):
+            refuse_zero(values, side, job.options.zero_gradient)
+        for name in names:
+            own = by_name[name] if normalize == "part" else (rows, columns)
+            exact = job.square and (name == TOTAL or normalize == "part")
+            normalise(arrays[name], *own, exact_diagonal=exact)
+    parts = {name: arrays[name] for name in names[1:]}
+    return KernelResult(arrays[TOTAL], rows, columns, parts, _metadata(job))
+
+
+def _diagonals(arrays: dict[str, Tensor], job: Job) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+    """Diagonals of the matrix and its parts, and those of the matrix under the names of a file."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for name in [TOTAL, *(name for name in dict.fromkeys(job.groups) if name is not None)]:
+        if job.square:
+            diagonal = arrays[name].diagonal(dim1=0, dim2=1)
+            if job.plan.full:
+                diagonal = diagonal.diagonal(dim1=0, dim2=1)
+            found[name] = (diagonal.clone(), diagonal.clone())
+        elif job.needs_norms:
+            found[name] = (arrays[f"row_norms:{name}"], arrays[f"column_norms:{name}"])
+    if TOTAL not in found:
+        return found, {}
+    rows, columns = found[TOTAL]
+    return found, {"row_diagonal": rows} | ({} if job.square else {"column_diagonal": columns})
+
+
+def _refuse_overflow(squares: Tensor, side: str) -> None:
+    wrong = torch.nonzero(~squares.reshape(len(squares), -1).isfinite().all(1))
+    if wrong.numel():
+        raise ValueError(
+            f"the kernel of {side} sample {int(wrong[0])} with itself is NaN or infinite (so for {len(wrong)} in "
+            "all): its gradient overflows; rescale the inputs or use precision='float64'"
+        )
+
+
+def refuse_zero(squares: Tensor, side: str, response: str) -> None:
+    """Refuse samples without features under a cosine, unless they are to become rows of zeros."""
+    dead = torch.nonzero(squares if squares.ndim == 1 else squares.amax(1), as_tuple=False)
+    count = squares.shape[0] - dead.shape[0]
+    if count and response == "error":
+        alive = torch.zeros(squares.shape[0], dtype=torch.bool)
+        alive[dead.flatten()] = True
+        indices = torch.nonzero(~alive).flatten().tolist()
+        more = f" and {count - 10} more" if count > 10 else ""
+        raise ValueError(
+            f"{side} samples {indices[:10]}{more} have zero features, so their cosine is undefined: pass "
+            "zero_gradient='zero' to give them rows of zeros, or normalize=False"
+        )
+
+
+def _metadata(job: Job) -> dict[str, Any]:
+    return {
+        "kind": job.options.kind,
+        "precision": job.precision.name,
+        "normalize": job.options.normalize,
+        "plan": job.plan,
+        "coverage": job.coverage,
+        "fingerprint": job.fingerprint,
+        **duplicates(job),
+    }
+
+
+def _described(plan: dict[str, Any]) -> dict[str, Any]:
+    """Give a plan without what was measured, so that equal kernels make equal files."""
+    return {key: value for key, value in plan.items() if key not in ("pass_seconds", "mac_rate")}

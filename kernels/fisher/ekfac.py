@@ -1,0 +1,212 @@
+r"""EK-FAC: eigenvalue-corrected Kronecker-factored Fisher matrix from streamed layer factors (arXiv:1806.03884).
+
+Two passes over the data: the first gathers each layer's input and output-gradient moments, the second the exact second
+moments in their eigenbasis. No per-sample gradient is kept; one layer's are formed for a few samples at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kernels.capture.factor_stream import FactorBatch
+from kernels.fisher.kronecker_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
+from kernels.gradients.blocks import Block
+from kernels.machine.counter_hash import stream_key, words
+from kernels.machine.precision import float32_products
+
+CHUNK_BYTES = 256 * 2**20
+"""Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
+
+
+@dataclass
+class EKFAC:
+    r"""Block-diagonal Fisher matrix that can be inverted.
+
+    Attributes
+    ----------
+    blocks : dict
+        Approximation of each block of parameters.
+    damping : float
+        In units of each block's mean eigenvalue when ``relative``, else of the Fisher matrix itself.
+    relative : bool
+        See ``damping``; 0.1 relative follows arXiv:2308.03296.
+    samples : int
+        Number of samples that the Fisher matrix is a mean over.
+    """
+
+    blocks: dict[str, FisherBlock]
+    damping: float
+    relative: bool
+    samples: int
+
+    def block_damping(self, key: str) -> float:
+        """Absolute damping of one block.
+
+        Raises
+        ------
+        ValueError
+            If the damped block is singular.
+        """
+        eigenvalues = self.blocks[key].eigenvalues
+        rows = getattr(self.blocks[key], "rows", None)
+        if isinstance(self.blocks[key], DiagonalBlock) and rows:
+            eigenvalues = eigenvalues[rows[0] : rows[1]]
+        value = self.damping * float(eigenvalues.mean()) if self.relative else self.damping
+        if not value + float(eigenvalues.min()) > 1e-12 * float(eigenvalues.max()):
+            raise ValueError(
+                f"the Fisher block of {key} is singular at damping={self.damping}: it has eigenvalues of zero, so "
+                "raise damping, or leave parameters without gradient out with layers="
+            )
+        return value
+
+    @float32_products()
+    def whiten(self, block: Block) -> Float[Tensor, "b r d"]:
+        """(F + damping)^(-1/2) times the gradients of a batch, in the block's eigenbasis.
+
+        The dot product of two such rows is their inverse-Fisher product.
+
+        Parameters
+        ----------
+        block : Block
+            Factors of a batch, from the same model and layers.
+        """
+        key = block_key(block)
+        if key not in self.blocks:
+            raise KeyError(f"no Fisher block for {key}: it was fitted on {', '.join(list(self.blocks)[:4])}, ...")
+        fisher = self.blocks[key]
+        scale = (fisher.eigenvalues + self.block_damping(key)).rsqrt()
+        values = fisher.rotate(block)
+        return (values * scale.to(values.dtype)).reshape(*values.shape[:2], -1)
+
+    @float32_products()
+    def inverse_product(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """(F + damping)⁻¹ times vectors in parameter space.
+
+        Parameters
+        ----------
+        vectors : mapping of str to Tensor, shape (n, *parameter)
+            One entry for every parameter that was fitted.
+        """
+        total: dict[str, Tensor] = {}
+        for key, block in self.blocks.items():
+            for name, value in block.inverse_product(vectors, self.block_damping(key)).items():
+                total[name] = total[name] + value if name in total else value
+        return total
+
+    def save(self, path: str | Path) -> None:
+        """Write to a safetensors file."""
+        tensors: dict[str, Tensor] = {}
+        fields: dict[str, Any] = {}
+        for key, block in self.blocks.items():
+            values = {n: v.contiguous().cpu() for n, v in vars(block).items() if isinstance(v, Tensor)}
+            tensors |= {f"{key}/{n}": v for n, v in values.items()}
+            rest = {n: v for n, v in vars(block).items() if n not in values}
+            fields[key] = {"type": type(block).__name__, **rest}
+        about = {"damping": self.damping, "relative": self.relative, "samples": self.samples, "blocks": fields}
+        save_file(tensors, str(path), {"ekfac": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> EKFAC:
+        """Read what `save` wrote."""
+        with safe_open(str(path), framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            if "ekfac" not in metadata:
+                raise ValueError(f"{path} does not hold an EK-FAC Fisher matrix")
+            about = json.loads(metadata["ekfac"])
+            blocks: dict[str, FisherBlock] = {}
+            for key, fields in about["blocks"].items():
+                tensors = {n.rsplit("/", 1)[1]: file.get_tensor(n) for n in file.keys() if n.startswith(f"{key}/")}
+                plain: dict[str, Any] = {
+                    n: tuple(v) if isinstance(v, list) else v for n, v in fields.items() if n != "type"
+                }
+                if fields["type"] == "DiagonalBlock":
+                    blocks[key] = DiagonalBlock(**plain, **tensors)
+                else:
+                    plain["shape"] = torch.Size(plain["shape"])
+                    blocks[key] = KroneckerBlock(**plain, **tensors)
+        return cls(blocks, about["damping"], about["relative"], about["samples"])
+
+
+@float32_products()
+def accumulate_ekfac(
+    batches: Callable[[], Iterator[FactorBatch]], *, damping: float = 0.1, relative: bool = True
+) -> EKFAC:
+    """EK-FAC of factors that can be streamed twice.
+
+    Parameters
+    ----------
+    batches : callable
+        Gives a fresh iterator over the same factors each time; several cotangents of a sample add up.
+    damping, relative
+        See `EKFAC`.
+    """
+    if damping < 0:
+        raise ValueError(f"damping must not be negative, got {damping}")
+    blocks: dict[str, FisherBlock] = {}
+    samples = 0
+    for part in batches():
+        samples += len(part.logits)
+        for block in part.blocks:
+            key = block_key(block)
+            if key not in blocks:
+                blocks[key] = empty_fisher(block)
+            blocks[key].gather_basis(block)
+    for fisher in blocks.values():
+        fisher.settle_basis()
+    for part in batches():
+        for block in part.blocks:
+            for piece in small_pieces(block):
+                blocks[block_key(block)].gather_eigenvalues(piece)
+    for fisher in blocks.values():
+        fisher.eigenvalues /= samples
+    return EKFAC(blocks, damping, relative, samples)
+
+
+def small_pieces(block: Block) -> Iterator[Block]:
+    """Slices of a batch whose formed gradients stay within `CHUNK_BYTES`."""
+    kept = block.roles[0] if hasattr(block, "roles") else block
+    values = kept.values if hasattr(kept, "values") else kept.delta
+    step = max(1, CHUNK_BYTES // (values.shape[1] * block.shape.numel() * values.element_size()))
+    for start in range(0, len(values), step):
+        yield block.take(slice(start, start + step))
+
+
+def fisher_cotangent(
+    fisher: Literal["sampled", "exact", "empirical"],
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """Loss whose gradients' second moment is the Fisher matrix, as a function of (logits, draws).
+
+    ``sampled`` draws each label from the model (draws: uniform numbers); ``exact`` takes every label, weighted by the
+    root of its probability (no draws); ``empirical`` takes the given labels. One logit means a logistic output.
+    """
+
+    def losses(logits: Tensor, draws: Tensor | None) -> Tensor:
+        both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+        negative = -torch.log_softmax(both, 1)
+        probability = (-negative.detach()).exp()
+        if fisher == "exact":
+            return probability.sqrt() * negative
+        if draws is None:
+            raise ValueError("an empirical Fisher matrix needs labels: pass labels=, or a loader that yields them")
+        if fisher == "empirical":
+            return negative.gather(1, draws.long()[:, None])[:, 0]
+        below = probability.cumsum(1)[:, None, :-1] <= draws.reshape(len(logits), -1, 1)
+        return negative.gather(1, below.sum(2))
+
+    return losses
+
+
+def uniform_draws(seed: int, samples: int, draws: int) -> Float[Tensor, "n r"]:
+    """Uniform numbers in [0, 1) for each sample, the same in every pass and for every batch size."""
+    word = words(stream_key(seed, "fisher/labels"), torch.arange(samples * draws))
+    return ((word >> 11) & ((1 << 53) - 1)).double().reshape(samples, draws) / 2**53

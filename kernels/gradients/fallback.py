@@ -1,0 +1,123 @@
+"""Per-sample gradients of the parameters that no rule covers, through ``torch.func`` or one sample at a time.
+
+Exact for any model whose samples do not interact: packed sequences, rows that the data pick, bare parameters in
+unusual places. Where ``vmap`` cannot trace the model (data-dependent control flow, operations without a batching rule),
+samples are differentiated one by one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vjp, vmap
+
+from kernels.inputs.outputs import Inputs, batch_size, call_logits
+
+Output = Callable[[Any], Tensor] | None
+
+
+def doubled(inputs: Inputs) -> Inputs:
+    """Return every sample of a batch twice."""
+    if isinstance(inputs, Tensor):
+        return torch.cat([inputs, inputs])
+    return {name: torch.cat([value, value]) for name, value in inputs.items()}
+
+
+def sample(inputs: Inputs, index: slice) -> Inputs:
+    """Slice a batch of inputs along its samples."""
+    if isinstance(inputs, Mapping):
+        return {name: value[index] for name, value in inputs.items()}
+    return inputs[index]
+
+
+def try_vmap(
+    model: nn.Module, names: tuple[str, ...], inputs: Inputs, cotangents: Float[Tensor, "b r k"], output: Output
+) -> dict[str, Tensor] | None:
+    """Gradients by the vectorised route, or None where torch cannot vectorise this model."""
+    try:
+        return vmapped_gradients(model, names, inputs, cotangents, output)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError):
+        return None
+
+
+def vmapped_gradients(
+    model: nn.Module,
+    names: tuple[str, ...],
+    inputs: Inputs,
+    cotangents: Float[Tensor, "b r k"],
+    output: Output = None,
+) -> dict[str, Tensor]:
+    """Gradients of every ``cotangents[b, r] @ logits[b]`` with respect to ``names``, all samples at once.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (B, R, D)
+        Flattened per-sample gradients.
+    """
+    state = dict(model.named_parameters())
+    chosen = {name: state[name].detach() for name in names}
+
+    def gradients(one: Inputs, rows: Tensor) -> dict[str, Tensor]:
+        def logits(values: dict[str, Tensor]) -> Tensor:
+            single = (
+                {key: value.unsqueeze(0) for key, value in one.items()}
+                if isinstance(one, Mapping)
+                else one.unsqueeze(0)
+            )
+            return call_logits(_Called(model, values), single, output)[0]
+
+        pull = vjp(logits, chosen)[1]
+        pulled = [pull(row)[0] for row in rows]
+        return {name: torch.stack([one[name] for one in pulled]) for name in names}
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        found = vmap(gradients)(dict(inputs) if isinstance(inputs, Mapping) else inputs, cotangents)
+    return {name: found[name].detach().reshape(*cotangents.shape[:2], -1) for name in names}
+
+
+def looped_gradients(
+    model: nn.Module,
+    names: tuple[str, ...],
+    inputs: Inputs,
+    cotangents: Float[Tensor, "b r k"],
+    output: Output = None,
+) -> dict[str, Tensor]:
+    """As :func:`vmapped_gradients`, one forward per sample and one backward per cotangent."""
+    state = dict(model.named_parameters())
+    chosen = [state[name] for name in names]
+    flags = [p.requires_grad for p in chosen]
+    collected: dict[str, list[Tensor]] = {name: [] for name in names}
+    try:
+        for p in chosen:
+            p.requires_grad_(True)
+        for index in range(batch_size(inputs)):
+            with torch.enable_grad():
+                logits = call_logits(model, sample(inputs, slice(index, index + 1)), output)[0]
+            rows = []
+            for row in cotangents[index]:
+                grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
+                rows.append([torch.zeros_like(p) if g is None else g for p, g in zip(chosen, grads, strict=True)])
+            for name, values in zip(names, zip(*rows, strict=True), strict=True):
+                collected[name].append(torch.stack(values).reshape(len(values), -1))
+    finally:
+        for p, flag in zip(chosen, flags, strict=True):
+            p.requires_grad_(flag)
+    return {name: torch.stack(values) for name, values in collected.items()}
+
+
+class _Called(nn.Module):
+    """The model with some of its parameters replaced; tied parameters are replaced together."""
+
+    def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.__dict__["wrapped"], self.__dict__["values"] = model, values
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped model."""
+        return functional_call(self.__dict__["wrapped"], self.__dict__["values"], args, kwargs)

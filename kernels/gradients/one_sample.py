@@ -1,0 +1,118 @@
+"""Plain autograd of one sample, against which every rule is held before it is used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from kernels.gradients.blocks import Block, TokenBlock
+from kernels.inputs.outputs import Inputs, call_logits
+
+Gradients = dict[str, Tensor | None]
+
+
+def plain_gradients(
+    model: nn.Module,
+    single: Inputs,
+    parameters: Mapping[str, nn.Parameter],
+    output: Callable[[Any], Tensor] | None,
+) -> tuple[Float[Tensor, "1 k"], Gradients, Float[Tensor, " k"]]:
+    """Gradients of one sample under one generic cotangent.
+
+    Parameters
+    ----------
+    model : nn.Module
+        With frozen parameters, which are thawed for the duration.
+    single : Tensor or mapping
+        One sample on the model's device.
+    parameters : mapping
+        What to differentiate by, under qualified names.
+    output : callable, optional
+        Turns what the model returns into logits.
+
+    Returns
+    -------
+    tuple
+        Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read;
+        the cotangent.
+
+    Raises
+    ------
+    ValueError
+        If the output does not depend on the parameters through autograd.
+    """
+    try:
+        for p in parameters.values():
+            p.requires_grad_(True)
+        with torch.enable_grad(), _SparseTables():
+            logits = call_logits(model, single, output)
+        if not logits.requires_grad:
+            raise ValueError(
+                "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
+                "torch.no_grad() or inference mode?"
+            )
+        row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
+        found = torch.autograd.grad(logits, list(parameters.values()), row[None], allow_unused=True)
+    finally:
+        for p in parameters.values():
+            p.requires_grad_(False)
+    gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
+    return logits.detach(), dict(zip(parameters, gradients, strict=True)), row.detach()
+
+
+def norms(truth: Gradients) -> dict[str, float]:
+    """Norm of each gradient that there is."""
+    return {name: float((g.values() if g.is_sparse else g).norm()) for name, g in truth.items() if g is not None}
+
+
+def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str, float]:
+    """Distance of sample ``index``'s first gradient from the true one, of each parameter that the blocks cover."""
+    found: dict[str, Tensor] = {}
+    for block in blocks:
+        one = block.take(slice(index, index + 1))
+        if isinstance(one, TokenBlock):
+            true = truth[one.weight]
+            if true is not None and true.is_sparse:
+                found[one.weight] = (_rows_read(one) - true).coalesce().values()
+                continue
+        for name, values in one.gradients().items():
+            if name in found:  # a packed parameter comes as several blocks of rows
+                found[name] += values[0, 0]
+                continue
+            true = truth[name]
+            found[name] = values[0, 0].clone() if true is None else values[0, 0] - true
+    return {name: float(error.norm()) for name, error in found.items()}
+
+
+def _rows_read(block: TokenBlock) -> Tensor:
+    """First gradient of the first sample, as sparse as the rows of the table that it reads."""
+    live = block.ids[0] >= 0
+    ids, rows = block.ids[0][live], block.delta[0, 0][live]
+    return torch.sparse_coo_tensor(ids[None], rows, block.shape, check_invariants=False)
+
+
+class _SparseTables(TorchFunctionMode):
+    """Ask for an embedding's gradient in the rows that were read, where the table has many more.
+
+    A vocabulary of 50,257 would be filled with zeros, and measured, for the sake of some dozen rows. Only on a CPU: a
+    card fills memory in no time, but has no deterministic sum of a sparse and a dense gradient.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.embedding:
+            call = inspect.signature(F.embedding).bind(*args, **kwargs).arguments
+            ids, table = call["input"], call["weight"]
+            plain = table.is_leaf and not table._backward_hooks and not call.get("scale_grad_by_freq")
+            if plain and table.device.type == "cpu" and len(table) > 4 * ids.numel():
+                return F.embedding(**(call | {"sparse": True}))
+        return func(*args, **kwargs)

@@ -1,0 +1,37 @@
+"""What rules of several operations share: positions behind samples, and parameters that are read as they are."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kernels.capture.trace import ParameterView, Use
+from kernels.gradients.blocks import VectorBlock
+
+
+def samples_first(tensor: Tensor, use: Use) -> Tensor:
+    """Move the batch axis of a tensor with the use's layout to the front and split folded axes off it.
+
+    Returns
+    -------
+    Tensor, shape (B, m, ...)
+        ``m`` = 1 where nothing was folded into the batch axis.
+    """
+    if use.layout == "second":
+        return tensor.transpose(0, 1).unsqueeze(1)
+    if use.layout == "minor":
+        return tensor.unflatten(0, (-1, use.batch)).transpose(0, 1)
+    if use.layout == "shared" and tensor.shape[0] != use.batch:
+        inner = tensor.squeeze(0) if tensor.shape[0] == 1 and tensor.ndim > 1 else tensor
+        return inner.expand(use.batch, *inner.shape).unsqueeze(1)
+    return tensor.unflatten(0, (use.batch, -1))
+
+
+def read_whole(use: Use, *slots: str) -> bool:
+    """Whether these parameters are read as they are: untransposed, unscaled, whole."""
+    views = [use.views[slot] for slot in slots if slot in use.views]
+    return all(v.rows is None and not v.transposed and v.shape == v.parameter_shape for v in views)
+
+
+def vector_block(view: ParameterView, values: Tensor) -> VectorBlock:
+    """Per-sample gradients of a parameter that is read element by element, as a block."""
+    return VectorBlock(view.name, view.parameter_shape, values * view.scale, view.rows)
