@@ -8,8 +8,8 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config.run import register_schemas
 from pipeline.errors import UserError
-from pipeline.schema import register_schemas
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()

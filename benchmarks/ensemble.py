@@ -20,11 +20,11 @@ from pathlib import Path
 
 import torch
 
+from models.configs import CNNConfig, MLPConfig, ModelConfig, ResNet18Config
 from pipeline.block_files import write_member
+from pipeline.config.run import NumericsConfig, RunConfig, SeedsConfig, TrainingConfig
 from pipeline.ensemble import train_ensemble
 from pipeline.networks import build_network
-from pipeline.schema import NumericsConfig, RunConfig, SeedsConfig, TrainingConfig
-from pipeline.schema_models import CNNConfig, MLPConfig, ModelConfig, ResNet18Config
 from pipeline.training import train_classifier
 
 

@@ -23,9 +23,9 @@ from analysis.spectra.weights import ks_between, weight_spectrum
 from models import build_model
 from models.two_layer import TwoLayerNet
 from pipeline.callbacks.snapshots import SnapshotWriter
-from pipeline.cells import compose_run
+from pipeline.config.toy import ToyConfig
+from pipeline.engine.cells import compose_run
 from pipeline.schema_analysis import SnapshotsConfig
-from pipeline.schema_toy import ToyConfig
 from pipeline.snapshot_schedule import snapshot_steps
 from pipeline.toy_study import make_ensemble, train_ensemble
 from pipeline.training import train_classifier

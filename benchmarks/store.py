@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import Artifact, Store
-from pipeline.build import Build
-from pipeline.cells import with_seed
-from pipeline.graph import Graph, Node
-from pipeline.keys import defaults_table, schema_defaults
-from pipeline.pull import Puller
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES, Stage
-from pipeline.status import nodes_of, rows_of
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.build import Build
+from pipeline.engine.cells import with_seed
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph, Node
+from pipeline.engine.keys import defaults_table, schema_defaults
+from pipeline.engine.stages import STAGES, Stage
+from pipeline.engine.status import nodes_of, rows_of
 
 HERE = "benchmarks.store"
 
@@ -68,10 +68,12 @@ def node_of(graph: Graph, seed: int) -> Node:
 def work(root: Path, n: int, worker: int) -> None:
     """Make every artefact that is still absent; write down which ones this process made."""
     install()
-    import pipeline.build
-    import pipeline.pull
+    import pipeline.engine.build
+    import pipeline.engine.executor
 
-    pipeline.build.say = pipeline.pull.say = lambda message: None  # eight processes wait for each other all the time
+    pipeline.engine.build.say = pipeline.engine.executor.say = lambda message: (
+        None
+    )  # eight processes wait for each other all the time
     made: list[int] = []
     seeds = list(range(n))
     random.Random(worker).shuffle(seeds)

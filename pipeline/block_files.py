@@ -10,10 +10,10 @@ from typing import Any
 from safetensors.torch import save_file
 
 from pipeline.batches import TrainingData
-from pipeline.build import Build
 from pipeline.callbacks.history import TrainingDiverged, write_history
+from pipeline.engine.build import Build
+from pipeline.engine.seed_blocks import member_seed
 from pipeline.ensemble import Member
-from pipeline.ensemble_members import member_seed
 from pipeline.evaluation import scores, split_outputs
 from pipeline.networks import WEIGHTS, save_weights
 from pipeline.training import HISTORY, INITIAL, LOGITS

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 from pipeline.data.images import crop_and_flip, normalise_images
 from pipeline.data.view import DataView, Split, load_view
-from pipeline.schema_data import DataConfig
 
 Batch = dict[str, Tensor]
 AUGMENTATIONS = ("none", "crop_flip")

@@ -24,14 +24,14 @@ from models.classifier_module import ClassifierModule
 from models.logits import model_inputs, predicted_class, targets_of
 from models.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
-from pipeline.arithmetic import arithmetic, network_dtype
-from pipeline.artifacts import Artifact
 from pipeline.batch_order import BatchOrder
 from pipeline.batches import Batch, EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.callbacks.history import Row
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.networks import starting_network
-from pipeline.schema import RunConfig
 from pipeline.training import make_module
 
 SUPPORTED = ("mlp", "cnn", "two_layer", "resnet18")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.artifacts import Artifact, Store
-from pipeline.checks import check
-from pipeline.graph import Graph
-from pipeline.progress import say
-from pipeline.schema import RunConfig
+from pipeline.checks.general import check
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.graph import Graph
+from pipeline.machine.progress import say
 
 
 def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
@@ -35,11 +35,11 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     check(config)
     store, graph = Store(Path(config.paths.store)), Graph(overrides)
     if config.stage == "status":
-        from pipeline.status import show_status
+        from pipeline.engine.status import show_status
 
         show_status(graph, store, config)
         return None
-    from pipeline.pull import Puller
+    from pipeline.engine.executor import Puller
 
     puller = Puller(
         store,

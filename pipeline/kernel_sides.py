@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 
 from analysis.checks import check_every_class
 from analysis.surrogates.faithfulness import binary_log_scores
-from pipeline.artifacts import Artifact
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.schema import RunConfig
 from pipeline.training import LOGITS
 
 GRAM = "gram.safetensors"

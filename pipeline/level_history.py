@@ -10,8 +10,8 @@ from analysis.classifier_metrics import accuracy, churn_matrix, decisions, mean_
 from analysis.trimming.references import consensus_levels
 from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.figures import group_levels
-from pipeline.artifacts import Artifact
-from pipeline.build import Gathered
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.report_blocks import Picture, Table, summary_cells
 from pipeline.schema_analysis import StatisticsConfig

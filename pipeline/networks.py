@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from kernels.capture.layer_outputs import find_output_layer
 from models import build_model
-from pipeline.arithmetic import network_dtype
-from pipeline.artifacts import Artifact
 from pipeline.batches import TrainingData
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
-from pipeline.schema import RunConfig
+from pipeline.machine.arithmetic import network_dtype
 
 WEIGHTS = "weights.safetensors"
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from analysis.probes.layer import Split
 from analysis.probes.onset import bootstrap_onset
 from analysis.probes.raw import probe_raw_features
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
+from pipeline.engine.build import Build
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.probed_layers import (
     SURROGATES,

@@ -11,8 +11,8 @@ from analysis.surrogates.faithfulness import confidences, explained_variance, ke
 from analysis.surrogates.glm import KernelGLM
 from analysis.surrogates.linear import LinearKernelClassifier
 from analysis.surrogates.published import one_hot_index_tau, positive_class_tau, test_axis_r2
+from pipeline.config.run import RunConfig
 from pipeline.kernel_sides import KernelSide, finite_or_none
-from pipeline.schema import RunConfig
 
 REFITS = 5
 """Seeds of the published stochastic solver; unseeded refits differ by as much as these do."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from analysis.regression.logistic import fit_feature_logistic
-from pipeline.build import Build
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 
 PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1)

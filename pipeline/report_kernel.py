@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, summary_cells
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

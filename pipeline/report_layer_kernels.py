@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.verdicts import at_most
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
 from pipeline.report_train import grouped
 from pipeline.run_layer_kernels import WHOLE
-from pipeline.schema import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

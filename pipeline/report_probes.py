@@ -15,11 +15,11 @@ from analysis.probes.figures import (
 )
 from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset, components_needed
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.probe_claims import curve_of, nearest, verdicts
 from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 Rows = list[dict[str, Any]]
 SETTLED = 100

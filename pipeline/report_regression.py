@@ -12,11 +12,11 @@ from analysis.regression.figures import (
     residual_figure,
 )
 from analysis.regression.regularity import eigenvalue_decay
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.regression_claims import function_verdicts, head_verdict, last_step, logistic_verdicts
 from pipeline.report_blocks import Picture, Section, Table, Verdict, summary_cells
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 _TRUNCATED = "ck_loo"
 

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from analysis.attribution.figures import interval_bars
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, mean_interval, summary_cells
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.variability.figures import ensemble_figure
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
-from pipeline.artifacts import Artifact
+from pipeline.engine.artifacts import Artifact
 from pipeline.report_blocks import Picture, Table, Text, Verdict
 
 

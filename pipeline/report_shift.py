@@ -21,11 +21,11 @@ from analysis.shift.figures import (
 from analysis.shift.pca_ks import PooledScores
 from analysis.shift.permutation import TestResult
 from analysis.shift.power import Calibration, RejectionRate
-from pipeline.artifacts import Artifact
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_train import group_label
-from pipeline.schema import RunConfig
 from pipeline.shift_claims import ALPHA, select, verdicts
 
 

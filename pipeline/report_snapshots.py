@@ -9,10 +9,10 @@ import numpy as np
 from analysis.spectra.figures import figure_waterfall
 from analysis.spectra.kernel_evolution import evolution, evolution_figure
 from analysis.spectra.weights import ks_between
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 from pipeline.snapshot_schedule import recorded_steps
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalised_eigenvalues
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -26,7 +27,6 @@ from pipeline.report_blocks import (
     summary_cells,
 )
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 PANELS = 4
 MIN_PAIRS = 3

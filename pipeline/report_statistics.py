@@ -18,13 +18,13 @@ from analysis.variability.figures import (
     ranking_figure,
 )
 from analysis.variability.seed_ranking import SeedRanking
-from pipeline.artifacts import Artifact
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
 from pipeline.level_history import history_blocks
 from pipeline.report_blocks import Picture, Section, Table, Text, Verdict
 from pipeline.report_seed_count import column, seed_counts
 from pipeline.run_statistics import ALPHAS
-from pipeline.schema import RunConfig
 
 CLAIMS = {
     "A1": "A1: runs of equal accuracy compute different functions, and the trimming level tells them apart",

@@ -10,7 +10,8 @@ import numpy as np
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import Decided, at_least, at_most
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -24,7 +25,6 @@ from pipeline.report_blocks import (
     summary_cells,
 )
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 
 COLUMNS = {
     "network_accuracy": ("network accuracy %", 100.0),

@@ -7,10 +7,10 @@ from collections import Counter
 
 import numpy as np
 
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.figures_toy import toy_pictures
 from pipeline.report_blocks import Picture, Section, Table, Text, Verdict, mean_interval, summary_cells
-from pipeline.schema import RunConfig
 from pipeline.toy_claims import toy_verdicts
 from pipeline.toy_members import ToyMember, read_member
 

@@ -6,9 +6,9 @@ import csv
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pipeline.build import Gathered
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
 from pipeline.report_blocks import Picture, Section, Table, summary_cells
-from pipeline.schema import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

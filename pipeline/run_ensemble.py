@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.arithmetic import arithmetic
 from pipeline.block_files import member_folder, write_member
-from pipeline.build import Build
+from pipeline.engine.build import Build
+from pipeline.engine.seed_blocks import members_of
 from pipeline.ensemble import Member, train_ensemble
-from pipeline.ensemble_members import members_of
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_train import open_data
 
 _SAY_SECONDS = 5.0

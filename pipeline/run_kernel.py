@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from kernels import KernelFeatures, kernel_features, kernel_matrix, layer_features, plan_kernel
 from kernels.capture.layer_outputs import conjugate_source, module_names
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
 from pipeline.datamodules import KernelInputs
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_train import open_data, trained_network
-from pipeline.schema import RunConfig
 
 NOISY = "_noisy"
 """Ending of the name of a split whose inputs carry ``features.noise``."""

@@ -12,10 +12,10 @@ from analysis.classifier_metrics import accuracy, decisions
 from kernels import kernel_matrix
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.jacobians import autograd_kernel, layer_jacobians
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
 from pipeline.datamodules import KernelInputs
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_kernel import input_rows, split_features
 from pipeline.run_spectra import columns
 from pipeline.run_surrogate import make_surrogate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.build import Build
+from pipeline.engine.build import Build
 
 
 def run(build: Build) -> dict[str, Any]:

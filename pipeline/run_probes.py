@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.probes.layer import LayerProbes, probe_layer
 from analysis.probes.onset import bootstrap_onset
-from pipeline.build import Build
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.networks import WEIGHTS
 from pipeline.probe_history import collapse_history, control_rows

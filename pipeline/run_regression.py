@@ -18,9 +18,9 @@ from analysis.regression.loss_ratio import loss_ratio
 from analysis.regression.nystrom import NystromFit, choose_centres, fit_nystrom_logistic
 from analysis.regression.regularity import eigenvalue_decay
 from kernels import kernel_matrix
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.refitted_heads import refitted_heads
 from pipeline.run_train import open_data

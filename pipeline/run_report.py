@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.build import Build, Gathered
+from pipeline.engine.build import Build, Gathered
+from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
-from pipeline.stages import load_function
 
 SECTIONS: dict[str, str] = {
     "train": "pipeline.report_train:section",

@@ -20,13 +20,13 @@ from analysis.attribution.retraining import (
     random_subsets,
 )
 from analysis.surrogates.faithfulness import log_odds
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
-from pipeline.cells import with_seed
 from pipeline.datamodules import DataModule
+from pipeline.engine.build import Build
+from pipeline.engine.cells import with_seed
+from pipeline.engine.executor import Puller
 from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
-from pipeline.pull import Puller
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_attribution import coefficients, open_attributor
 from pipeline.run_train import open_data
 

@@ -17,10 +17,10 @@ from analysis.shift.pca_ks import pooled_pca_ks, pooled_scores
 from analysis.shift.permutation import TestResult, crowding_note
 from analysis.shift.power import Test, null_calibration, planted_mean_shift, power_curve
 from analysis.shift.probes import probe_matrix
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
 from pipeline.data.text_rules import normalise_texts
+from pipeline.engine.build import Build
 from pipeline.run_train import open_data
-from pipeline.schema import RunConfig
 from pipeline.schema_analysis import ShiftConfig
 from pipeline.shift_rivals import rival_guesses
 from pipeline.shift_sides import Side, Sides, open_sides

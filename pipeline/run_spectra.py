@@ -29,14 +29,14 @@ from analysis.spectra.weights import (
 from kernels.diagnostics import kernel_alignment, relative_change
 from models.initialization import seeded
 from models.logits import targets_of
-from pipeline.arithmetic import network_dtype
-from pipeline.artifacts import Artifact
 from pipeline.batches import TrainingData, cast
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import network_dtype
 from pipeline.networks import starting_network
 from pipeline.run_train import open_data, trained_network
-from pipeline.schema import RunConfig
 from pipeline.snapshot_schedule import recorded_steps
 from pipeline.training import make_module
 

@@ -18,11 +18,11 @@ from analysis.variability.contrasts import all_contrasts, group_interval
 from analysis.variability.gaps import fit_temperatures
 from analysis.variability.seed_count import ensemble_curve, seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.level_history import level_history
 from pipeline.report_train import grouped
-from pipeline.schema import RunConfig
 from pipeline.seed_runs import SeedRuns, seed_runs
 from pipeline.statistics_claims import GroupLevels, decide_claims, released_rows
 

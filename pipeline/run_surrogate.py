@@ -15,10 +15,10 @@ from analysis.surrogates.glm import KernelGLM, KernelGLMCV
 from analysis.surrogates.neighbours import KernelNeighbours
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
-from pipeline.build import Build
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Build
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides
 from pipeline.published_rows import published_rows
-from pipeline.schema import RunConfig
 
 Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbours
 

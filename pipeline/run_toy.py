@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.spectra.heavy_tails import MIN_TAIL, gaussian_null, tail_report
-from pipeline.arithmetic import arithmetic
-from pipeline.build import Build
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_spectra import columns
 from pipeline.toy_spectra import ToyResult, run_toy_study
 from pipeline.toy_study import make_ensemble

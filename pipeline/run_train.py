@@ -8,18 +8,18 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.arithmetic import arithmetic, network_dtype
-from pipeline.artifacts import Artifact, write_json
 from pipeline.batches import TrainingData
 from pipeline.block_files import take_member
-from pipeline.build import Build, construction
 from pipeline.callbacks.history import Row
 from pipeline.callbacks.snapshots import SnapshotWriter
+from pipeline.config.run import RunConfig
 from pipeline.datamodules import DataModule
+from pipeline.engine.artifacts import Artifact, write_json
+from pipeline.engine.build import Build, construction
 from pipeline.evaluation import scores, split_outputs
+from pipeline.machine.arithmetic import arithmetic, network_dtype
+from pipeline.machine.ranks import leads
 from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
-from pipeline.ranks import leads
-from pipeline.schema import RunConfig
 from pipeline.tracked_spectra import track_snapshot
 from pipeline.training import LOGITS, make_module, replay, train_classifier
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.variability.gaps import Quantity, compared_quantity, usable_runs
-from pipeline.build import Gathered
+from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 
 LOGITS = "logits.safetensors"

@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.shift.permutation import holm
 from analysis.shift.probes import paired_difference
 from analysis.verdicts import at_least
-from pipeline.artifacts import Artifact
+from pipeline.engine.artifacts import Artifact
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
 
 ALPHA = 0.05

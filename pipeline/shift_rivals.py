@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from analysis.shift.probes import probe_log_odds, random_fourier_features
-from pipeline.artifacts import Artifact
-from pipeline.build import Build
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Build
 from pipeline.shift_sides import Sides
 from pipeline.training import LOGITS
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from analysis.shift.samples import clean_pair, matched_draws
-from pipeline.build import Build
 from pipeline.datamodules import DataModule
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 
 

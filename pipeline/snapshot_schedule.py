@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.artifacts import Artifact
+from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 
 STEPS = "steps.json"

@@ -17,8 +17,8 @@ from analysis.variability.claims import ClaimVerdict, claim_a1, claim_a2, claim_
 from analysis.variability.information import COMPANIONS, claim_b2
 from analysis.variability.seed_count import ensemble_curve
 from analysis.variability.seed_ranking import select_seed
+from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
-from pipeline.schema import RunConfig
 from pipeline.seed_runs import SeedRuns
 
 DECIDING = "mixture"

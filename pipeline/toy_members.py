@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.build import Gathered
-from pipeline.schema_toy import ToyConfig
+from pipeline.config.toy import ToyConfig
+from pipeline.engine.build import Gathered
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from analysis.spectra.classes import classify_spectrum
 from analysis.spectra.outliers import check_perturbation_bounds, count_outliers, spike_margin
 from analysis.spectra.weights import alignment, ks_between, leading_vectors, wasserstein_between, weight_spectrum
 from kernels.diagnostics import kernel_alignment, relative_change
-from pipeline.schema_toy import ToyConfig
+from pipeline.config.toy import ToyConfig
 from pipeline.toy_study import ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
 
 

@@ -21,7 +21,7 @@ from models.two_layer import (
     parameterization_of,
     sample_teacher,
 )
-from pipeline.schema_toy import ToyConfig
+from pipeline.config.toy import ToyConfig
 from pipeline.snapshot_schedule import snapshot_steps
 
 

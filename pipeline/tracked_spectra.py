@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.callbacks.snapshots import step_folder
-from pipeline.tracking import Tracker
+from pipeline.tracking.base import Tracker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from models.adversarial_training import BatchAttack
 from models.classifier_module import ClassifierModule
 from models.gradient_attack import PixelBall
-from pipeline.arithmetic import arithmetic, network_dtype
 from pipeline.batch_order import BatchOrder
 from pipeline.batches import EvaluationBatches, TrainingBatches, TrainingData
 from pipeline.callbacks.history import History, Row, write_history
 from pipeline.callbacks.progress import ProgressNote, TrainingProgress
 from pipeline.callbacks.resume import ReseedEachStep, ResumeCheckpoint
 from pipeline.callbacks.snapshots import SnapshotWriter
+from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.evaluation import scores, split_outputs
+from pipeline.machine.arithmetic import arithmetic, network_dtype
+from pipeline.machine.progress import say
+from pipeline.machine.ranks import from_leader, leads, meet, several
 from pipeline.networks import WEIGHTS, save_weights
-from pipeline.progress import say
-from pipeline.ranks import from_leader, leads, meet, several
-from pipeline.schema import RunConfig
 
 LOGITS = "logits.safetensors"
 HISTORY = "history.csv"
@@ -249,7 +249,7 @@ def _fit(
         accelerator="gpu" if config.numerics.device == "cuda" else "cpu",
         devices=config.numerics.world_size if several() else 1,
         strategy="ddp" if several() else "auto",
-        # Ranks are ours to start (pipeline/launch.py), and a requeue is submitit's: without this, Lightning would
+        # Ranks are ours to start (pipeline/engine/launch.py), and a requeue is submitit's: without this, Lightning would
         # take a SLURM job for a rank of its own and requeue it on a signal of its own.
         plugins=TorchElasticEnvironment() if several() else LightningEnvironment(),
         sync_batchnorm=several() and config.numerics.batchnorm == "sync",

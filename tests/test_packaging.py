@@ -94,9 +94,12 @@ def test_the_wheel_holds_code_only_and_gpt2_imports_from_it(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if re.search(r"\.(csv|parquet|gz|safetensors|pkl)$", name)]
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
-    assert {"run.py", "kernels/__init__.py", "pipeline/key_defaults.json", "pipeline/templates/report.html"} <= set(
-        names
-    )
+    assert {
+        "run.py",
+        "kernels/__init__.py",
+        "pipeline/engine/key_defaults.json",
+        "pipeline/templates/report.html",
+    } <= set(names)
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     done = subprocess.run(

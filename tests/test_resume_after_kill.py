@@ -19,7 +19,7 @@ COMMAND = ["experiment=quickstart", "debug=tiny", "cells.seed='0:1'"]
 KILLER = """
 import os, runpy, signal, sys
 stage = sys.argv.pop(1)
-import pipeline.build as build
+import pipeline.engine.build as build
 complete = build.complete
 def killed_complete(folder, identity, record):
     if identity["stage"] == stage:

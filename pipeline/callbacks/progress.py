@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.callbacks.history import History, Row
-from pipeline.progress import note_progress, say
+from pipeline.machine.progress import note_progress, say
 
 _PLAIN_SECONDS = 1.0
 _NOTE_SECONDS = 2.0

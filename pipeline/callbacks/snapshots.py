@@ -28,11 +28,11 @@ from analysis.spectra.weights import weight_spectrum
 from models.classifier_module import ClassifierModule
 from models.logits import model_inputs
 from pipeline.batches import TrainingData, cast
+from pipeline.config.run import SnapshotsConfig
 from pipeline.errors import UserError
 from pipeline.evaluation import split_outputs
+from pipeline.machine.ranks import from_leader, leads, share_buffers
 from pipeline.networks import cpu_weights
-from pipeline.ranks import from_leader, leads, share_buffers
-from pipeline.schema import SnapshotsConfig
 from pipeline.snapshot_schedule import STEPS, snapshot_steps
 
 RECORDS = ("weights", "logits", "spectra", "kernel")

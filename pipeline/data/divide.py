@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pipeline.config.data import SplitConfig, SubsetConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import UNLABELLED, Columns, n_rows, take
 from pipeline.data.split import held_out, leaked_rows, stream, subset_rows
-from pipeline.schema_data import SplitConfig, SubsetConfig
 
 COLA_PNTK_TRAIN = 6840
 COLA_PNTK_TEST = 1352

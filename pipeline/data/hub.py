@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.data import HubConfig
 from pipeline.data.columns import columns_from_table, map_labels
 from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
 from pipeline.data.records import Columns, Records
-from pipeline.schema_data import HubConfig
 
 log = logging.getLogger(__name__)
 

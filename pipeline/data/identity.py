@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError
 from pipeline.data.pins import ARCHIVES, packaged_set
-from pipeline.schema_data import DataConfig, PathConfig
 
 READER = 1
 """Version of the loaders and of the canonical form; part of every identity."""

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
+from pipeline.config.data import PoisonConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import Columns, n_rows, take
-from pipeline.schema_data import PoisonConfig
 
 TRIGGERED = "test_triggered"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import (
     KINDS,
@@ -19,7 +20,6 @@ from pipeline.data.records import (
     save_records,
     take,
 )
-from pipeline.schema_data import DataConfig
 
 
 def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from pipeline.config.data import SyntheticConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import Columns, Records
-from pipeline.schema_data import SyntheticConfig
 
 VERSION = 1
 """Part of the identity of generated data; raised when a generator's numbers change."""

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.config.data import TextConfig
 from pipeline.data.archives import fetch
 from pipeline.data.errors import DataError, SourceUnavailable
 from pipeline.data.pins import ARCHIVES
 from pipeline.data.unpack import read_members
-from pipeline.schema_data import TextConfig
 
 GPT2_TOKENS = 50257
 GPT2_CHECK = ("Hello world", [15496, 995])

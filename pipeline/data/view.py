@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from pipeline.config.data import DataConfig
 from pipeline.data.divide import divide, subset
 from pipeline.data.errors import DataError
 from pipeline.data.images import fit_images
 from pipeline.data.poison import TRIGGERED, Poisoned, apply_poison
 from pipeline.data.records import UNLABELLED, Columns, label_histogram, load_records, n_rows
 from pipeline.data.text_rules import normalise_texts
-from pipeline.schema_data import DataConfig
 
 SCORED = ("train", "val", "test")
 """Splits that a model is trained or scored on; they need labels and more than one class."""

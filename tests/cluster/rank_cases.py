@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from models import build_model
-from pipeline.ranks import leave
-from pipeline.schema import RunConfig
-from pipeline.schema_models import MLPConfig
+from models.configs import MLPConfig
+from pipeline.config.run import RunConfig
+from pipeline.machine.ranks import leave
 from pipeline.training import train_classifier
 
 CASES = ("mlp", "gpt2", "resnet18")

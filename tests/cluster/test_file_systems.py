@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import SCRATCH, open_partial, partial_of
+from pipeline.engine.artifacts import SCRATCH, open_partial, partial_of
 from pipeline.errors import UserError
 from tests.pipeline.test_store import payload, pull, run_config
 from tests.pipeline.toy_stages import install

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.launch import config_from
+from pipeline.engine.launch import config_from
 from tests.cluster.conftest import ROOT, TINY, finished, pipeline
 from tests.cluster.rank_cases import CASES, train
 
@@ -46,7 +46,7 @@ def test_a_rank_leaves_without_tearing_python_down(tmp_path):
     script = tmp_path / "rank.py"
     script.write_text(
         "import atexit, torch\n"
-        "from pipeline.ranks import leave\n"
+        "from pipeline.machine.ranks import leave\n"
         "atexit.register(print, 'torn down')\n"
         "torch.distributed.init_process_group('gloo')\n"
         "print('worked')\n"
@@ -62,7 +62,7 @@ def test_a_rank_leaves_without_tearing_python_down(tmp_path):
 def test_a_dumped_configuration_comes_back():
     import dataclasses
 
-    from pipeline.cells import compose_run
+    from pipeline.engine.cells import compose_run
 
     for model in ("mlp", "resnet18", "gpt2_tiny"):
         config = compose_run((f"model={model}", "experiment=quickstart"))
@@ -105,7 +105,9 @@ def test_ranks_end_with_a_killed_job_and_the_next_one_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     for _ in range(100):
-        left = subprocess.run(["pgrep", "-f", f"pipeline.launch {tmp_path}"], capture_output=True, text=True).stdout
+        left = subprocess.run(
+            ["pgrep", "-f", f"pipeline.engine.launch {tmp_path}"], capture_output=True, text=True
+        ).stdout
         if not left:
             break
         time.sleep(0.1)

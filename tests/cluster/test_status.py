@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from pipeline.artifacts import Store, lock_of, open_partial, partial_of
 from pipeline.batch_order import BatchOrder
-from pipeline.graph import Graph
-from pipeline.owner_lock import owner_lock
-from pipeline.progress import note_progress
-from pipeline.status import rows_of, show_status
+from pipeline.engine.artifacts import Store, lock_of, open_partial, partial_of
+from pipeline.engine.graph import Graph
+from pipeline.engine.status import rows_of, show_status
+from pipeline.machine.owner_lock import owner_lock
+from pipeline.machine.progress import note_progress
 from tests.pipeline.test_store import pull, run_config
 from tests.pipeline.toy_stages import install
 
@@ -59,7 +59,9 @@ def test_watching_ends_when_everything_is_done_or_failed(tmp_path, capsys, monke
             pull(tmp_path, "draw", cell.config)
         except ValueError:
             continue
-    monkeypatch.setattr("pipeline.status.nodes_of", lambda graph, config: [state(tmp_path, s)[0] for s in (0, 13)])
+    monkeypatch.setattr(
+        "pipeline.engine.status.nodes_of", lambda graph, config: [state(tmp_path, s)[0] for s in (0, 13)]
+    )
     show_status(graph, store, config)
     shown = capsys.readouterr().out
     assert "failed and running (1)" in shown and "ValueError: unlucky seed" in shown and "1 done, 1 failed" in shown

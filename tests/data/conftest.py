@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.data import DataConfig
 from pipeline.data.records import Records, fingerprint, save_records
-from pipeline.schema_data import DataConfig
 
 
 @pytest.fixture(autouse=True)

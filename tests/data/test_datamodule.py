@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config.data import ImageConfig, PoisonConfig, SplitConfig, TextConfig
 from pipeline.data.errors import DataError
 from pipeline.datamodules import DataModule
-from pipeline.schema_data import ImageConfig, PoisonConfig, SplitConfig, TextConfig
 from tests.data.made_rows import WORDS, image_columns, text_columns
 
 

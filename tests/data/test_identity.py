@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from pipeline.config.data import DataConfig, HubConfig, PackagedConfig, PathConfig, SubsetConfig, SyntheticConfig
 from pipeline.data import source_identity
 from pipeline.data.errors import DataError
-from pipeline.schema_data import DataConfig, HubConfig, PackagedConfig, PathConfig, SubsetConfig, SyntheticConfig
 
 
 def path_config(**files):
@@ -51,7 +51,7 @@ def test_other_parameters_are_other_rows(one, other):
 
 def test_it_imports_no_heavy_module():
     code = (
-        "import sys; from pipeline.data import source_identity; from pipeline.schema_data import *;"
+        "import sys; from pipeline.data import source_identity; from pipeline.config.data import *;"
         "source_identity(DataConfig(packaged=PackagedConfig(name='fashion_mnist')));"
         "print([m for m in ('torch', 'datasets', 'transformers', 'numpy', 'pyarrow') if m in sys.modules])"
     )

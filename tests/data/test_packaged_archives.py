@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.config.data import DataConfig, PackagedConfig, SplitConfig, TextConfig
 from pipeline.data import load_view, prepare_dataset
 from pipeline.data.archives import fetch, sha256_of
 from pipeline.data.errors import SourceUnavailable
@@ -18,7 +19,6 @@ from pipeline.data.pins import ARCHIVES
 from pipeline.data.tokenize import load_tokenizer
 from pipeline.data.unpack import read_members
 from pipeline.datamodules import DataModule
-from pipeline.schema_data import DataConfig, PackagedConfig, SplitConfig, TextConfig
 
 pytestmark = pytest.mark.archives
 CACHE = Path(__file__).resolve().parents[2] / "data_cache"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config.data import ImageConfig, PoisonConfig, SplitConfig
 from pipeline.data import load_view
 from pipeline.data.errors import DataError
 from pipeline.data.poison import apply_poison, stamp
-from pipeline.schema_data import ImageConfig, PoisonConfig, SplitConfig
 from tests.data.made_rows import image_columns, text_columns
 
 ALL_TRAIN = SplitConfig(val=0.0)

@@ -5,10 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.data import load_view, prepare_dataset
-from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
-from pipeline.data.prepare import load_source
-from pipeline.schema_data import (
+from pipeline.config.data import (
     DataConfig,
     HubConfig,
     PathConfig,
@@ -17,6 +14,9 @@ from pipeline.schema_data import (
     SyntheticConfig,
     TextConfig,
 )
+from pipeline.data import load_view, prepare_dataset
+from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
+from pipeline.data.prepare import load_source
 from tests.data.made_rows import image_columns, png, text_columns
 
 COMMIT = "0" * 40

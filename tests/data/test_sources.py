@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.data import DataConfig, HubConfig, PathConfig, SplitConfig, SyntheticConfig
 from pipeline.data import load_view, prepare_dataset
 from pipeline.data.prepare import load_source
 from pipeline.data.records import fingerprint, load_records
 from pipeline.datamodules import DataModule
-from pipeline.schema_data import DataConfig, HubConfig, PathConfig, SplitConfig, SyntheticConfig
 from tests.data.made_rows import png, sentences
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)

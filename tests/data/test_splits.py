@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.data import SplitConfig, SubsetConfig
 from pipeline.data import load_view
 from pipeline.data.divide import subset
 from pipeline.data.errors import DataError
 from pipeline.data.split import components, content_keys, held_out, stream
-from pipeline.schema_data import SplitConfig, SubsetConfig
 from tests.data.made_rows import image_columns, text_columns
 
 

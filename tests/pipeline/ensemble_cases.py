@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from models.configs import CNNConfig, MLPConfig, ResNet18Config, TwoLayerConfig
+from pipeline.config.run import RunConfig
 from pipeline.ensemble import Member, train_ensemble
 from pipeline.networks import build_network
-from pipeline.schema import RunConfig
-from pipeline.schema_models import CNNConfig, MLPConfig, ResNet18Config, TwoLayerConfig
 from pipeline.training import TrainingOutcome, train_classifier
 from tests.pipeline.training_cases import Blobs, run_config
 

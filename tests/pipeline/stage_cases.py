@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from pipeline.artifacts import Artifact, Store, complete, open_partial, write_json
-from pipeline.build import Build, Gathered
-from pipeline.cells import compose_run
-from pipeline.graph import Graph
-from pipeline.schema import RunConfig
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact, Store, complete, open_partial, write_json
+from pipeline.engine.build import Build, Gathered
+from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import Graph
 
 
 def made_up_artifact(

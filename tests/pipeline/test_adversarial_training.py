@@ -5,10 +5,10 @@ import torch
 
 from models.adversarial_training import BatchAttack
 from models.gradient_attack import PixelBall
-from pipeline.cells import compose_run
+from pipeline.config.run import TrainingAttackConfig
+from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.schema import TrainingAttackConfig
 from tests.pipeline.training_cases import Blobs, digests, noisy_net, run_config, train
 
 
@@ -108,7 +108,7 @@ def test_clean_training_keeps_its_key_and_each_attack_has_its_own():
     ],
 )
 def test_impossible_attacks_are_refused_before_anything_runs(overrides, message):
-    from pipeline.checks import check
+    from pipeline.checks.general import check
 
     with pytest.raises(UserError, match=message):
         check(compose_run(overrides))

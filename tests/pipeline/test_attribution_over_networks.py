@@ -9,9 +9,9 @@ from scipy.special import softmax
 from torch import nn
 
 from pipeline.attribution_methods import Attributor
-from pipeline.cells import compose_run
-from pipeline.checks import check
+from pipeline.checks.general import check
 from pipeline.datamodules import KernelInputs
+from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide
 from pipeline.schema_analysis import AttributionConfig

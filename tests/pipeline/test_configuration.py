@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cells import compose_run, expand
-from pipeline.checks import check
+from pipeline.checks.general import check
+from pipeline.config.data import DataConfig
+from pipeline.engine.cells import compose_run, expand
+from pipeline.engine.executor import every_node
+from pipeline.engine.freeze import updated_table
+from pipeline.engine.graph import Graph
+from pipeline.engine.keys import TABLE
+from pipeline.engine.stages import SOURCE, VIEW
 from pipeline.errors import UserError
-from pipeline.freeze import updated_table
-from pipeline.graph import Graph
-from pipeline.keys import TABLE
-from pipeline.pull import every_node
-from pipeline.schema_data import DataConfig
-from pipeline.stages import SOURCE, VIEW
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -48,7 +48,7 @@ def test_every_choice_of_every_group_composes(group):
 
 def test_the_table_of_defaults_is_up_to_date():
     table = json.loads(TABLE.read_text())
-    assert updated_table(table) == table, "run `python -m pipeline.freeze` and commit key_defaults.json"
+    assert updated_table(table) == table, "run `python -m pipeline.engine.freeze` and commit key_defaults.json"
 
 
 def test_every_data_field_is_located_by_identity_or_hashed():
@@ -147,7 +147,7 @@ def test_the_command_line_answers_without_importing_torch(arguments):
 
 
 def test_several_tasks_per_job_are_refused_before_a_sweep_starts():
-    from pipeline.sweep_checks import launcher_problem
+    from pipeline.hydra_callbacks import launcher_problem
 
     assert launcher_problem(None, 1) is None and launcher_problem(1, 4) is None
     assert "hydra.launcher.tasks_per_node=4 is impossible" in launcher_problem(4, 1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
+from models.configs import MLPConfig
 from models.losses import LOSSES
 from pipeline.evaluation import split_outputs
-from pipeline.schema_models import MLPConfig
 from tests.pipeline.ensemble_cases import MODELS, TWO_LAYER, Images, Points, alone, at, case, together
 
 SEEDS = (3, 4, 5)

@@ -14,17 +14,17 @@ import torch
 from torch import nn
 
 from models import BUILDERS
+from models.configs import CNNConfig, MLPConfig, ResNet18Config, ViTConfig
 from models.stacked import StackedNetworks
-from pipeline.artifacts import Store
 from pipeline.callbacks.history import TrainingDiverged
-from pipeline.cells import compose_run, with_seed
-from pipeline.checks import check
+from pipeline.checks.general import check
+from pipeline.engine.artifacts import Store
+from pipeline.engine.cells import compose_run, with_seed
+from pipeline.engine.executor import Puller, every_node
+from pipeline.engine.graph import Graph
+from pipeline.engine.seed_blocks import block_of, members_of
 from pipeline.ensemble import CHECKPOINT, train_ensemble
-from pipeline.ensemble_members import block_of, members_of
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller, every_node
-from pipeline.schema_models import CNNConfig, MLPConfig, ResNet18Config, ViTConfig
 from tests.pipeline.ensemble_cases import Images, alone, at, case, together
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import tracking
-from pipeline.build import construction
+from pipeline.engine.build import construction
 from pipeline.errors import UserError
-from pipeline.tracking import plain, stage_tracker
+from pipeline.tracking import base as tracking
+from pipeline.tracking.base import plain, stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
 

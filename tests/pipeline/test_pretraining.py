@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from pipeline.cells import compose_run
-from pipeline.checks import check
+from models.configs import MLPConfig, ResNet18Config
+from pipeline.checks.general import check
+from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import every_node
+from pipeline.engine.graph import Graph
 from pipeline.ensemble import train_ensemble
 from pipeline.errors import UserError
-from pipeline.graph import Graph
 from pipeline.networks import WEIGHTS, build_network, starting_network
-from pipeline.pull import every_node
-from pipeline.schema_models import MLPConfig, ResNet18Config
 from tests.pipeline.ensemble_cases import Images, at, case
 from tests.pipeline.stage_cases import made_up_artifact
 

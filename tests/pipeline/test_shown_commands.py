@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from pipeline.graph import shell_word
+from pipeline.engine.graph import shell_word
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import Artifact
-from pipeline.build import Gathered
-from pipeline.cells import compose_run
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.report_adversarial import _verdicts, section

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.artifacts import Store
-from pipeline.build import Gathered
-from pipeline.cells import compose_run
+from pipeline.engine.artifacts import Store
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, Picture, Table, Verdict
 from pipeline.report_layer_kernels import section
 from pipeline.run_layer_kernels import WHOLE

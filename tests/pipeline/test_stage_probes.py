@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from analysis.verdicts import at_least, at_most, share_of_runs
-from pipeline.artifacts import Store
-from pipeline.build import Gathered
-from pipeline.cells import compose_run
+from pipeline.engine.artifacts import Store
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Table, Verdict
 from pipeline.report_probes import section
 from pipeline.run_probes import probes

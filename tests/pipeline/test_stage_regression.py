@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.artifacts import Store
-from pipeline.build import Gathered
-from pipeline.cells import compose_run
+from pipeline.engine.artifacts import Store
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller
 from pipeline.report_blocks import Picture, Table, Verdict
 from pipeline.report_regression import section
 from pipeline.run_regression import Grams, _logistic, regression

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.attribution.retraining import linear_datamodeling_score
-from pipeline.artifacts import Artifact
-from pipeline.build import Gathered
-from pipeline.cells import compose_run
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.report_blocks import Table

@@ -8,12 +8,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.artifacts import Store
-from pipeline.cells import compose_run
 from pipeline.datamodules import DataModule
+from pipeline.engine.artifacts import Store
+from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller
 from pipeline.report_blocks import Picture, Table, Verdict
 from pipeline.report_shift import section
 from pipeline.run_shift import shift

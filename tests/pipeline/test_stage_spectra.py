@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifacts import Artifact
+from pipeline.config.toy import ToyConfig
+from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
 from pipeline.run_spectra import choose_layers, columns
 from pipeline.run_toy import best_ridge_error
-from pipeline.schema_toy import ToyConfig
 from pipeline.toy_claims import toy_verdicts
 from pipeline.toy_members import ToyMember, setting_label
 
@@ -131,7 +131,7 @@ def test_rows_with_gaps_become_columns() -> None:
 
 
 def pull(stage: str, store: Path, *overrides: str) -> Artifact:
-    from pipeline.cells import compose_run
+    from pipeline.engine.cells import compose_run
     from pipeline.entry import execute
 
     words = (*overrides, f"stage={stage}", f"paths.store={store}")

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pipeline.artifacts import Store, complete, open_partial, write_json
-from pipeline.build import Build, Gathered
-from pipeline.cells import axis_entries, compose_run
-from pipeline.checks import check
+from pipeline.checks.general import check
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Store, complete, open_partial, write_json
+from pipeline.engine.build import Build, Gathered
+from pipeline.engine.cells import axis_entries, compose_run
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.graph import Graph
 from pipeline.level_history import level_history
-from pipeline.pull import Puller
 from pipeline.report_blocks import Picture, Table, Text, Verdict
 from pipeline.report_statistics import _cautions, section
 from pipeline.run_statistics import statistics
-from pipeline.schema import RunConfig
 from pipeline.schema_analysis import StatisticsConfig
 from pipeline.seed_runs import seed_runs
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import Artifact, Store, payload_files
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact, Store, payload_files
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
-from pipeline.graph import Graph
-from pipeline.pull import Puller
-from pipeline.schema import RunConfig
 from tests.pipeline.toy_stages import install
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,13 +82,13 @@ def test_address_depends_on_hashed_sections_and_upstream_only(tmp_path):
 
 
 def test_an_added_field_moves_no_address_until_it_is_used(monkeypatch):
-    from pipeline import keys
+    from pipeline.engine import keys
 
     table = json.loads(json.dumps(keys.defaults_table()))
     before = Graph().resolve("draw", run_config()).key
     value = table["draw"]["frozen"].pop("training.gamma")
     table["draw"]["added"]["training.gamma"] = value
-    monkeypatch.setattr("pipeline.keys.defaults_table", lambda: table)
+    monkeypatch.setattr("pipeline.engine.keys.defaults_table", lambda: table)
     added = Graph().resolve("draw", run_config()).key
     assert added != before  # the frozen list is part of what was hashed then
     changed = run_config()

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from pipeline.cells import compose_run
-from pipeline.schema import RunConfig
-from pipeline.study_checks import study_problems
+from pipeline.checks.studies import study_problems
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import compose_run
 
 EXPERIMENTS = (
     "probes_resnet18",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.two_layer import TwoLayerNet
-from pipeline.schema_toy import ToyConfig
+from pipeline.config.toy import ToyConfig
 from pipeline.toy_spectra import ToyResult, run_toy_study
 from pipeline.toy_study import (
     critical_rate,

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.build import construction
-from pipeline.pull import Puller
-from pipeline.tracking import nonce, stage_tracker
+from pipeline.engine.build import construction
+from pipeline.engine.executor import Puller
+from pipeline.tracking.base import nonce, stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
 

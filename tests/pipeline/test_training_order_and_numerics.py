@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from pipeline.arithmetic import arithmetic
+from models.configs import MLPConfig, ResNet18Config, TextClassifierConfig
 from pipeline.batch_order import BatchOrder, augment_seed, dropout_seed
+from pipeline.config.run import NumericsConfig
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.networks import build_network, load_weights, save_weights
-from pipeline.schema import NumericsConfig
-from pipeline.schema_models import MLPConfig, ResNet18Config, TextClassifierConfig
 from tests.pipeline.training_cases import Blobs, run_config
 
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from models import build_model
+from models.configs import MLPConfig, ResNet18Config, TextClassifierConfig
 from pipeline.errors import UserError
-from pipeline.schema_models import MLPConfig, ResNet18Config, TextClassifierConfig
 from tests.pipeline.training_cases import Blobs, run_config, train
 
 ARCHITECTURE = {"n_layer": 1, "n_embd": 16, "n_head": 2, "vocab_size": 20, "bos_token_id": 19, "eos_token_id": 19}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.keys import schema_defaults
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES, Stage
+from pipeline.config.run import RunConfig
+from pipeline.engine.keys import schema_defaults
+from pipeline.engine.stages import STAGES, Stage
 
 HERE = "tests.pipeline.toy_stages"
 
@@ -39,7 +39,7 @@ def install(patch) -> None:
     table = toy_defaults()
     for name, stage in TOY.items():
         patch.setitem(STAGES, name, stage)
-    patch.setattr("pipeline.keys.defaults_table", lambda: table)
+    patch.setattr("pipeline.engine.keys.defaults_table", lambda: table)
 
 
 def _count(name: str) -> None:

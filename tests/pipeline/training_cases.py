@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.schema import RunConfig
-from pipeline.schema_models import MLPConfig
+from models.configs import MLPConfig
+from pipeline.config.run import RunConfig
 from pipeline.training import train_classifier
 
 SPLITS = {"train": 70, "val": 20, "test": 30}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.tracking import RemoteTracker, needed, nonce, note, numbers, plain
+from pipeline.tracking.base import RemoteTracker, needed, nonce, note, numbers, plain
 
 if TYPE_CHECKING:
-    from pipeline.build import Build
+    from pipeline.engine.build import Build
 
 
 class TensorBoardTracker(RemoteTracker):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CorruptArtifact, UserError
-from pipeline.owner_lock import current_owner
+from pipeline.machine.owner_lock import current_owner
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.artifacts import SCRATCH
+from pipeline.engine.artifacts import SCRATCH
 from pipeline.errors import UserError
-from pipeline.tracking import RemoteTracker, needed, note, numbers, plain
+from pipeline.tracking.base import RemoteTracker, needed, note, numbers, plain
 
 if TYPE_CHECKING:
-    from pipeline.build import Build
+    from pipeline.engine.build import Build
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BATCH = 100  # MLflow's limit on parameters in one call

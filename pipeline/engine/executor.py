@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.artifacts import Artifact, Store, write_json
-from pipeline.build import Build, Gathered, construction
+from pipeline.engine.artifacts import Artifact, Store, write_json
+from pipeline.engine.build import Build, Gathered, construction
+from pipeline.engine.graph import Graph, Member, Node
+from pipeline.engine.launch import run_on_ranks, wants_ranks
+from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
-from pipeline.graph import Graph, Member, Node
-from pipeline.launch import run_on_ranks, wants_ranks
-from pipeline.progress import say
-from pipeline.stages import STAGES, load_function
-from pipeline.tracking import stage_tracker
+from pipeline.machine.progress import say
+from pipeline.tracking.base import stage_tracker
 
 _KEY = re.compile(r"[0-9a-f]{12}")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.configs import MODEL_SCHEMAS, ModelConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.toy import ToyConfig
 from pipeline.schema_analysis import (
     AdversarialConfig,
     AttributionConfig,
@@ -20,9 +23,6 @@ from pipeline.schema_analysis import (
     StatisticsConfig,
     SurrogateConfig,
 )
-from pipeline.schema_data import DataConfig
-from pipeline.schema_models import MODEL_SCHEMAS, ModelConfig
-from pipeline.schema_toy import ToyConfig
 
 
 @dataclass

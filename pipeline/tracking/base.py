@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import SCRATCH
+from pipeline.engine.artifacts import SCRATCH
 from pipeline.errors import UserError
-from pipeline.progress import say
+from pipeline.machine.progress import say
 
 if TYPE_CHECKING:
-    from pipeline.build import Build
+    from pipeline.engine.build import Build
 
 
 class Tracker:
@@ -118,15 +118,15 @@ def open_tracker(build: Build) -> Tracker:
     """Start the tracker that ``logging.tracker`` names."""
     name = build.config.logging.tracker
     if name == "wandb":
-        from pipeline.tracking_wandb import WandbTracker
+        from pipeline.tracking.wandb_tracker import WandbTracker
 
         return WandbTracker(build)
     if name == "tensorboard":
-        from pipeline.tracking_tensorboard import TensorBoardTracker
+        from pipeline.tracking.tensorboard_tracker import TensorBoardTracker
 
         return TensorBoardTracker(build)
     if name == "mlflow":
-        from pipeline.tracking_mlflow import MlflowTracker
+        from pipeline.tracking.mlflow_tracker import MlflowTracker
 
         return MlflowTracker(build)
     return build.tracker

@@ -1,4 +1,4 @@
-"""Maintain ``key_defaults.json``: ``python -m pipeline.freeze`` after adding a field or bumping a VERSION.
+"""Maintain ``key_defaults.json``: ``python -m pipeline.engine.freeze`` after adding a field or bumping a VERSION.
 
 A new field is entered as *added*, so existing artefacts keep their addresses. A changed default of a known
 field is refused: bump the stage's VERSION instead, because stored results were made under the old value.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pipeline.config.run import RunConfig
+from pipeline.engine.keys import TABLE, schema_defaults
+from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
-from pipeline.keys import TABLE, schema_defaults
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES
 
 
 def updated_table(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -38,7 +38,7 @@ def updated_table(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
         if changed:
             raise UserError(
                 f"The default of {', '.join(changed)} changed but stage {name!r} is still VERSION {stage.version}; "
-                "raise its version in pipeline/stages.py."
+                "raise its version in pipeline/engine/stages.py."
             )
         new = {path: value for path, value in defaults.items() if path not in known["frozen"]}
         result[name] = {

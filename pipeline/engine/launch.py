@@ -18,13 +18,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import Artifact, Store, write_json
-from pipeline.build import Build
+from models.configs import MODEL_SCHEMAS
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact, Store, write_json
+from pipeline.engine.build import Build
+from pipeline.engine.graph import Graph
+from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.schema import RunConfig
-from pipeline.schema_models import MODEL_SCHEMAS
-from pipeline.stages import load_function
 
 ON_RANKS = ("train", "snapshots", "kernel")
 """Stages that share their work between ``numerics.world_size`` ranks."""
@@ -70,9 +70,9 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     }
     write_json(logs / _JOB, job)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    command += ["-m", "pipeline.launch", str(logs / _JOB)]
+    command += ["-m", "pipeline.engine.launch", str(logs / _JOB)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     environment.setdefault("OMP_NUM_THREADS", str(build.config.numerics.threads))
     build.say(f"{size} ranks")
@@ -134,8 +134,8 @@ def main(path: Path) -> None:
     """Be one rank: join the group, run the stage, leave together."""
     import torch
 
-    from pipeline.ranks import leads, leave
-    from pipeline.tracking import stage_tracker
+    from pipeline.machine.ranks import leads, leave
+    from pipeline.tracking.base import stage_tracker
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     job = json.loads(path.read_text())

@@ -1,6 +1,6 @@
 """The stage table: what each stage depends on, its VERSION and the function that runs it.
 
-Raise a stage's version when its code changes the bytes that it makes, then run ``python -m pipeline.freeze``.
+Raise a stage's version when its code changes the bytes that it makes, then run ``python -m pipeline.engine.freeze``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.cells import with_seed
-from pipeline.ensemble_members import block_of
-from pipeline.schema import PretrainConfig, RunConfig, SeedsConfig, SnapshotsConfig
+from pipeline.config.run import PretrainConfig, RunConfig, SeedsConfig, SnapshotsConfig
+from pipeline.engine.cells import with_seed
+from pipeline.engine.seed_blocks import block_of
 
 Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking import RemoteTracker, needed, nonce, note, numbers, plain
+from pipeline.tracking.base import RemoteTracker, needed, nonce, note, numbers, plain
 
 if TYPE_CHECKING:
-    from pipeline.build import Build
+    from pipeline.engine.build import Build
 
 
 class WandbTracker(RemoteTracker):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from pipeline.cells import seed_list
-from pipeline.ensemble_members import STREAMS
+from pipeline.checks.studies import study_problems
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import seed_list
+from pipeline.engine.seed_blocks import STREAMS
+from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES
-from pipeline.study_checks import study_problems
 
 _CHOICES = {
     "upstream": ("make", "require"),

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import SCRATCH, Artifact, Store, lock_of, partial_of
-from pipeline.graph import Graph, Node
-from pipeline.owner_lock import current_owner
-from pipeline.progress import read_progress
-from pipeline.provenance import current_commit
-from pipeline.pull import every_node
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import SCRATCH, Artifact, Store, lock_of, partial_of
+from pipeline.engine.executor import every_node
+from pipeline.engine.graph import Graph, Node
+from pipeline.engine.stages import STAGES
+from pipeline.machine.owner_lock import current_owner
+from pipeline.machine.progress import read_progress
+from pipeline.machine.provenance import current_commit
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.cells import Cell, compose_run, expand
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import Cell, compose_run, expand
+from pipeline.engine.keys import digest, hashed_sections
+from pipeline.engine.stages import STAGES, Stage, load_function
 from pipeline.errors import UserError
-from pipeline.keys import digest, hashed_sections
-from pipeline.schema import RunConfig
-from pipeline.stages import STAGES, Stage, load_function
 
 
 @dataclass(frozen=True)

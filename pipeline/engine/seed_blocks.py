@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.schema import RunConfig
+from pipeline.config.run import RunConfig
 
 STREAMS = ("init", "order", "augment", "dropout")
 
@@ -31,7 +31,7 @@ def block_of(config: RunConfig) -> RunConfig:
 
     Examples
     --------
-    >>> from pipeline.schema import SeedsConfig
+    >>> from pipeline.config.run import SeedsConfig
     >>> run = RunConfig(seed=7, seeds=SeedsConfig(init=7, order=7, augment=1000, dropout=7))
     >>> block = block_of(run)
     >>> block.seed, block.seeds.order, block.seeds.augment, block.ensemble.varying

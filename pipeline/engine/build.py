@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import (
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import (
     SCRATCH,
     Artifact,
     Store,
@@ -21,14 +22,13 @@ from pipeline.artifacts import (
     partial_of,
     write_json,
 )
+from pipeline.engine.graph import Graph, Node
 from pipeline.errors import UserError, storage_error
-from pipeline.graph import Graph, Node
-from pipeline.owner_lock import owner_lock
-from pipeline.progress import say
-from pipeline.provenance import provenance
-from pipeline.ranks import from_leader, leads, meet
-from pipeline.schema import RunConfig
-from pipeline.tracking import Tracker
+from pipeline.machine.owner_lock import owner_lock
+from pipeline.machine.progress import say
+from pipeline.machine.provenance import provenance
+from pipeline.machine.ranks import from_leader, leads, meet
+from pipeline.tracking.base import Tracker
 
 if TYPE_CHECKING:
     import numpy as np

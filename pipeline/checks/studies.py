@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from pipeline.schema import RunConfig
+from pipeline.config.run import RunConfig
 
 RIVALS = ("fine_tuned", "head_only", "random_features", "random_weights")
 """What may compete with the probe on P in a shift study."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from pipeline.config.run import NumericsConfig
 from pipeline.errors import UserError
-from pipeline.schema import NumericsConfig
 
 _DTYPES = {"64-true": torch.float64}
 

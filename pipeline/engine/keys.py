@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from models.configs import MODEL_SCHEMAS, ModelConfig
 from pipeline.errors import UserError
-from pipeline.schema_models import MODEL_SCHEMAS, ModelConfig
 
 TABLE = Path(__file__).with_name("key_defaults.json")
 KEY_LENGTH = 12
@@ -102,7 +102,7 @@ def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, 
     table = defaults_table().get(stage)
     if table is None or table["version"] != version:
         raise UserError(
-            f"Stage {stage!r} VERSION {version} has no row in {TABLE.name}; run `python -m pipeline.freeze`."
+            f"Stage {stage!r} VERSION {version} has no row in {TABLE.name}; run `python -m pipeline.engine.freeze`."
         )
     hashed: dict[str, Any] = {}
     for dotted in sections:
@@ -113,7 +113,7 @@ def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, 
             elif path in table["frozen"] or path in table["added"]:
                 hashed[path] = value
             else:
-                raise UserError(f"{path} is not in {TABLE.name}; run `python -m pipeline.freeze` and commit it.")
+                raise UserError(f"{path} is not in {TABLE.name}; run `python -m pipeline.engine.freeze` and commit it.")
     return hashed
 
 
