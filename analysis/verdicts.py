@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
 
 
 @dataclass(frozen=True)

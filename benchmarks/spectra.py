@@ -22,13 +22,13 @@ from analysis.spectra.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra.weights import ks_between, weight_spectrum
 from models import build_model
 from models.two_layer import TwoLayerNet
-from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.cells import compose_run
 from pipeline.schema_analysis import SnapshotsConfig
-from pipeline.snapshot_schedule import snapshot_steps
 from pipeline.toy_study import make_ensemble, train_ensemble
-from pipeline.training import train_classifier
+from pipeline.training.fit import train_classifier
+from pipeline.training.snapshot_schedule import snapshot_steps
+from pipeline.training.snapshots import SnapshotWriter
 
 RESNET18 = [(64, 27), *[(64, 576)] * 4, (128, 576), *[(128, 1152)] * 3, (128, 64), (256, 1152), *[(256, 2304)] * 3]
 RESNET18 += [(256, 128), (512, 2304), *[(512, 4608)] * 3, (512, 256), (10, 512)]

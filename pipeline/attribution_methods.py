@@ -22,7 +22,7 @@ from analysis.attribution.trak import TrakNetwork, trak_scores
 from kernels import kernel_features
 from kernels.fisher.ekfac import EKFAC
 from kernels.influence import fit_ekfac, influence_scores
-from pipeline.datamodules import KernelInputs
+from pipeline.data.datamodule import KernelInputs
 from pipeline.kernel_sides import KernelSide
 from pipeline.schema_analysis import AttributionConfig
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from pipeline.batches import TrainingData
-from pipeline.callbacks.history import TrainingDiverged, write_history
+from pipeline.data.batches import TrainingData
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import member_seed
-from pipeline.ensemble import Member
-from pipeline.evaluation import scores, split_outputs
-from pipeline.networks import WEIGHTS, save_weights
-from pipeline.training import HISTORY, INITIAL, LOGITS
+from pipeline.training.ensemble import Member
+from pipeline.training.evaluation import scores, split_outputs
+from pipeline.training.fit import HISTORY, INITIAL, LOGITS
+from pipeline.training.history import TrainingDiverged, write_history
+from pipeline.training.networks import WEIGHTS, save_weights
 
 
 def member_folder(seed: int) -> str:
@@ -25,7 +25,7 @@ def member_folder(seed: int) -> str:
 
 
 def write_member(member: Member, data: TrainingData, folder: Path) -> dict[str, Any]:
-    """Write what one-by-one training writes (see :func:`pipeline.training.train_classifier`); return its metrics."""
+    """Write the files of one-by-one training (:func:`pipeline.training.fit.train_classifier`); return the metrics."""
     folder.mkdir()
     module = member.module
     arrays = split_outputs(module, data, data.splits, memory_format=member.config.numerics.memory_format)

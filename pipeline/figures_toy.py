@@ -21,7 +21,7 @@ from analysis.spectra.figures import (
 from analysis.spectra.heavy_tails import MIN_TAIL, fit_power_law, simulate_wishart_spectrum
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from models.two_layer import activation_moments
-from pipeline.report_blocks import Picture
+from pipeline.reporting.blocks import Picture
 from pipeline.toy_members import ToyMember
 
 PANELS = 4

@@ -16,7 +16,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.training import LOGITS
+from pipeline.training.fit import LOGITS
 
 GRAM = "gram.safetensors"
 

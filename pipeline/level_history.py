@@ -13,10 +13,10 @@ from analysis.variability.figures import group_levels
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
-from pipeline.report_blocks import Picture, Table, summary_cells
+from pipeline.reporting.blocks import Picture, Table, summary_cells
 from pipeline.schema_analysis import StatisticsConfig
 from pipeline.seed_runs import LOGITS, seed_runs
-from pipeline.snapshot_schedule import recorded_steps
+from pipeline.training.snapshot_schedule import recorded_steps
 
 Rows = list[dict[str, Any]]
 SHOWN = 10

@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.probes.layer import ALL_COMPONENTS
 from analysis.verdicts import Decided, at_least, at_most, share_of_runs
 from pipeline.config.run import RunConfig
-from pipeline.report_blocks import NOT_REPRODUCED, UNDECIDED, Verdict
+from pipeline.reporting.blocks import NOT_REPRODUCED, UNDECIDED, Verdict
 
 Rows = list[dict[str, Any]]
 SETTLED = 100

@@ -13,7 +13,6 @@ from analysis.probes.onset import bootstrap_onset
 from analysis.probes.raw import probe_raw_features
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.probed_layers import (
     SURROGATES,
     collapse_row,
@@ -26,7 +25,8 @@ from pipeline.probed_layers import (
 from pipeline.run_kernel import NOISY, split_features
 from pipeline.run_train import open_data
 from pipeline.schema_analysis import ProbesConfig
-from pipeline.snapshot_schedule import recorded_steps
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
+from pipeline.training.snapshot_schedule import recorded_steps
 
 Rows = list[dict[str, Any]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.verdicts import Decided, at_least, at_most
-from pipeline.report_blocks import Verdict
+from pipeline.reporting.blocks import Verdict
 
 EARLY = 30
 """Epoch of the published early comparison."""

@@ -10,9 +10,9 @@ from analysis.attribution.figures import attack_curves
 from analysis.verdicts import at_least
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import UNDECIDED, Picture, Section, Table, Verdict, summary_cells
 from pipeline.report_surrogate import MIN_RUNS
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import UNDECIDED, Picture, Section, Table, Verdict, summary_cells
 
 MEASURES = {
     "network_accuracy": ("network accuracy %", 100.0),

@@ -10,8 +10,8 @@ from analysis.attribution.decomposition import TopScores
 from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 
 MEASURES = ("precision", "recall", "auprc", "roc_auc")
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

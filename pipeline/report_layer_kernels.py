@@ -10,8 +10,8 @@ import numpy as np
 from analysis.verdicts import at_most
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
 from pipeline.run_layer_kernels import WHOLE
 
 if TYPE_CHECKING:

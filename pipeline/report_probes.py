@@ -18,8 +18,8 @@ from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.probe_claims import curve_of, nearest, verdicts
-from pipeline.report_blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 
 Rows = list[dict[str, Any]]
 SETTLED = 100

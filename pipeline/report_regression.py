@@ -15,8 +15,8 @@ from analysis.regression.regularity import eigenvalue_decay
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.regression_claims import function_verdicts, head_verdict, last_step, logistic_verdicts
-from pipeline.report_blocks import Picture, Section, Table, Verdict, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
 
 _TRUNCATED = "ck_loo"
 

@@ -8,8 +8,8 @@ from typing import Any
 from analysis.attribution.figures import interval_bars
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, mean_interval, summary_cells
 from pipeline.report_train import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, mean_interval, summary_cells
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.variability.figures import ensemble_figure
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
 from pipeline.engine.artifacts import Artifact
-from pipeline.report_blocks import Picture, Table, Text, Verdict
+from pipeline.reporting.blocks import Picture, Table, Text, Verdict
 
 
 def seed_counts(

@@ -24,8 +24,8 @@ from analysis.shift.power import Calibration, RejectionRate
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_train import group_label
+from pipeline.reporting.blocks import Picture, Section, Table, Text
 from pipeline.shift_claims import ALPHA, select, verdicts
 
 

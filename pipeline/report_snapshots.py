@@ -11,9 +11,9 @@ from analysis.spectra.kernel_evolution import evolution, evolution_figure
 from analysis.spectra.weights import ks_between
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, Text
 from pipeline.report_train import grouped
-from pipeline.snapshot_schedule import recorded_steps
+from pipeline.reporting.blocks import Picture, Section, Table, Text
+from pipeline.training.snapshot_schedule import recorded_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

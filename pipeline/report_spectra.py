@@ -14,7 +14,8 @@ from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalised_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import (
+from pipeline.report_train import grouped
+from pipeline.reporting.blocks import (
     NOT_REPRODUCED,
     REPRODUCED,
     UNDECIDED,
@@ -26,7 +27,6 @@ from pipeline.report_blocks import (
     mean_interval,
     summary_cells,
 )
-from pipeline.report_train import grouped
 
 PANELS = 4
 MIN_PAIRS = 3

@@ -22,8 +22,8 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.level_history import history_blocks
-from pipeline.report_blocks import Picture, Section, Table, Text, Verdict
 from pipeline.report_seed_count import column, seed_counts
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
 from pipeline.run_statistics import ALPHAS
 
 CLAIMS = {

@@ -12,7 +12,8 @@ from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import Decided, at_least, at_most
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import (
+from pipeline.report_train import grouped
+from pipeline.reporting.blocks import (
     NOT_REPRODUCED,
     REPRODUCED,
     UNDECIDED,
@@ -24,7 +25,6 @@ from pipeline.report_blocks import (
     mean_interval,
     summary_cells,
 )
-from pipeline.report_train import grouped
 
 COLUMNS = {
     "network_accuracy": ("network accuracy %", 100.0),

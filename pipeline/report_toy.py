@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.figures_toy import toy_pictures
-from pipeline.report_blocks import Picture, Section, Table, Text, Verdict, mean_interval, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, mean_interval, summary_cells
 from pipeline.toy_claims import toy_verdicts
 from pipeline.toy_members import ToyMember, read_member
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.report_blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from torch import Tensor
 from analysis.surrogates.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
 from analysis.surrogates.tangent_machine import TangentMachine
 from models.gradient_attack import PixelBall, projected_gradient_attack
-from pipeline.datamodules import DataModule, KernelInputs
+from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.kernel_sides import finite_or_none, kernel_sides

@@ -12,16 +12,16 @@ from torch import Tensor
 from analysis.attribution.decomposition import TopScores, cumulative_share, sparsity, top_scores
 from analysis.attribution.masks import flag_quality, flag_tests, rank_mask
 from pipeline.attribution_methods import GRADIENT_METHODS, SELF_METHODS, Attributor
-from pipeline.callbacks.snapshots import step_folder
+from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.data.poison import TRIGGERED
-from pipeline.datamodules import DataModule, KernelInputs
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.run_train import open_data, trained_network
-from pipeline.snapshot_schedule import recorded_steps
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
+from pipeline.training.snapshot_schedule import recorded_steps
+from pipeline.training.snapshots import step_folder
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""

@@ -8,9 +8,9 @@ from typing import Any
 from pipeline.block_files import member_folder, write_member
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import members_of
-from pipeline.ensemble import Member, train_ensemble
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.run_train import open_data
+from pipeline.training.ensemble import Member, train_ensemble
 
 _SAY_SECONDS = 5.0
 

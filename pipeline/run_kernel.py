@@ -13,7 +13,7 @@ from kernels import KernelFeatures, kernel_features, kernel_matrix, layer_featur
 from kernels.capture.layer_outputs import conjugate_source, module_names
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from pipeline.config.run import RunConfig
-from pipeline.datamodules import KernelInputs
+from pipeline.data.datamodule import KernelInputs
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic

@@ -12,7 +12,7 @@ from analysis.classifier_metrics import accuracy, decisions
 from kernels import kernel_matrix
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.jacobians import autograd_kernel, layer_jacobians
-from pipeline.datamodules import KernelInputs
+from pipeline.data.datamodule import KernelInputs
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic

@@ -11,7 +11,6 @@ from analysis.probes.layer import LayerProbes, probe_layer
 from analysis.probes.onset import bootstrap_onset
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.networks import WEIGHTS
 from pipeline.probe_history import collapse_history, control_rows
 from pipeline.probed_layers import (
     SURROGATES,
@@ -22,6 +21,7 @@ from pipeline.probed_layers import (
     probe_settings,
     right_answers,
 )
+from pipeline.training.networks import WEIGHTS
 
 
 def probes(build: Build) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from kernels import kernel_matrix
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.networks import WEIGHTS, build_network, load_weights
 from pipeline.refitted_heads import refitted_heads
 from pipeline.run_train import open_data
 from pipeline.schema_analysis import RegressionConfig
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
 
 EDGE = 2
 """Last test points of the published grid, which lie beyond the last training point."""

@@ -20,7 +20,7 @@ from analysis.attribution.retraining import (
     random_subsets,
 )
 from analysis.surrogates.faithfulness import log_odds
-from pipeline.datamodules import DataModule
+from pipeline.data.datamodule import DataModule
 from pipeline.engine.build import Build
 from pipeline.engine.cells import with_seed
 from pipeline.engine.executor import Puller

@@ -29,16 +29,16 @@ from analysis.spectra.weights import (
 from kernels.diagnostics import kernel_alignment, relative_change
 from models.initialization import seeded
 from models.logits import targets_of
-from pipeline.batches import TrainingData, cast
 from pipeline.config.run import RunConfig
+from pipeline.data.batches import TrainingData, cast
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
-from pipeline.networks import starting_network
 from pipeline.run_train import open_data, trained_network
-from pipeline.snapshot_schedule import recorded_steps
-from pipeline.training import make_module
+from pipeline.training.fit import make_module
+from pipeline.training.networks import starting_network
+from pipeline.training.snapshot_schedule import recorded_steps
 
 Rows = list[dict[str, Any]]
 

@@ -8,20 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.batches import TrainingData
 from pipeline.block_files import take_member
-from pipeline.callbacks.history import Row
-from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.config.run import RunConfig
-from pipeline.datamodules import DataModule
+from pipeline.data.batches import TrainingData
+from pipeline.data.datamodule import DataModule
 from pipeline.engine.artifacts import Artifact, write_json
 from pipeline.engine.build import Build, construction
-from pipeline.evaluation import scores, split_outputs
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.ranks import leads
-from pipeline.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
 from pipeline.tracked_spectra import track_snapshot
-from pipeline.training import LOGITS, make_module, replay, train_classifier
+from pipeline.training.evaluation import scores, split_outputs
+from pipeline.training.fit import LOGITS, make_module, replay, train_classifier
+from pipeline.training.history import Row
+from pipeline.training.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
+from pipeline.training.snapshots import SnapshotWriter
 
 STEPS = "steps"
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.shift.samples import clean_pair, matched_draws
-from pipeline.datamodules import DataModule
+from pipeline.data.datamodule import DataModule
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Text, Verdict, mean_interval
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Text, Verdict, mean_interval
 from pipeline.toy_members import ToyMember
 
 MIN_SAMPLES = 500

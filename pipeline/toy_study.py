@@ -22,7 +22,7 @@ from models.two_layer import (
     sample_teacher,
 )
 from pipeline.config.toy import ToyConfig
-from pipeline.snapshot_schedule import snapshot_steps
+from pipeline.training.snapshot_schedule import snapshot_steps
 
 
 @dataclass

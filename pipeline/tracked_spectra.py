@@ -10,8 +10,8 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.callbacks.snapshots import step_folder
 from pipeline.tracking.base import Tracker
+from pipeline.training.snapshots import step_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def track_snapshot(tracker: Tracker, folder: Path, step: int, files: Mapping[str
         Where the run's snapshots lie; the one of step 0 is what the picture compares with.
     step : int
     files : mapping
-        Arrays by record, as :class:`pipeline.callbacks.snapshots.SnapshotWriter` hands them on. Spectra that are not
+        Arrays by record, as :class:`pipeline.training.snapshots.SnapshotWriter` hands them on. Spectra that are not
         finite are left out.
     """
     found = {label: values.numpy() for label, values in files.get("spectra", {}).items() if values.isfinite().all()}

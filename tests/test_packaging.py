@@ -98,7 +98,7 @@ def test_the_wheel_holds_code_only_and_gpt2_imports_from_it(tmp_path):
         "run.py",
         "kernels/__init__.py",
         "pipeline/engine/key_defaults.json",
-        "pipeline/templates/report.html",
+        "pipeline/reporting/templates/report.html",
     } <= set(names)
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 _WHERE = {
-    "source_identity": "pipeline.data.identity",
+    "source_identity": "pipeline.data.sources.identity",
     "prepare_dataset": "pipeline.data.prepare",
     "load_view": "pipeline.data.view",
     "DataView": "pipeline.data.view",

@@ -65,19 +65,19 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
 def load_source(config: DataConfig, cache: Path) -> Records:
     """Read the rows of the configured source, renamed and with mapped labels, otherwise as delivered."""
     if config.source == "packaged":
-        from pipeline.data.packaged import load_packaged
+        from pipeline.data.sources.packaged import load_packaged
 
         return load_packaged(config.packaged.name, cache)
     if config.source == "path":
-        from pipeline.data.files import load_path
+        from pipeline.data.sources.files import load_path
 
         return load_path(config.path, config.kind)
     if config.source == "hub":
-        from pipeline.data.hub import load_hub
+        from pipeline.data.sources.hub import load_hub
 
         return load_hub(config.hub, config.kind, cache)
     if config.source == "synthetic":
-        from pipeline.data.synthetic import load_synthetic
+        from pipeline.data.sources.synthetic import load_synthetic
 
         return load_synthetic(config.synthetic)
     raise DataError(f"data.source={config.source} is not one of packaged, hub, path, synthetic.")

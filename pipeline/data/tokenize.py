@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from pipeline.config.data import TextConfig
-from pipeline.data.archives import fetch
 from pipeline.data.errors import DataError, SourceUnavailable
-from pipeline.data.pins import ARCHIVES
-from pipeline.data.unpack import read_members
+from pipeline.data.sources.archives import fetch
+from pipeline.data.sources.pins import ARCHIVES
+from pipeline.data.sources.unpack import read_members
 
 GPT2_TOKENS = 50257
 GPT2_CHECK = ("Hello world", [15496, 995])

@@ -269,7 +269,7 @@ _TABLE = (
     ),
     Stage(
         "report",
-        "pipeline.run_report:report",
+        "pipeline.reporting.page:report",
         ("report", "experiment_name", "wants"),
         version=2,
         gathers=lambda config: list(config.wants),

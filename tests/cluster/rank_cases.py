@@ -16,7 +16,7 @@ from models import build_model
 from models.configs import MLPConfig
 from pipeline.config.run import RunConfig
 from pipeline.machine.ranks import leave
-from pipeline.training import train_classifier
+from pipeline.training.fit import train_classifier
 
 CASES = ("mlp", "gpt2", "resnet18")
 BATCH, STEPS = 8, 5

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.batch_order import BatchOrder
+from pipeline.data.batch_order import BatchOrder
 from pipeline.engine.artifacts import Store, lock_of, open_partial, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.status import rows_of, show_status

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.data import archives
-from pipeline.data.archives import cached_path, fetch, sha256_of
 from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
-from pipeline.data.pins import Archive
-from pipeline.data.unpack import ar_members, read_members
+from pipeline.data.sources import archives
+from pipeline.data.sources.archives import cached_path, fetch, sha256_of
+from pipeline.data.sources.pins import Archive
+from pipeline.data.sources.unpack import ar_members, read_members
 
 
 def tar_bytes(files, mode="w"):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipeline.config.data import ImageConfig, PoisonConfig, SplitConfig, TextConfig
+from pipeline.data.datamodule import DataModule
 from pipeline.data.errors import DataError
-from pipeline.datamodules import DataModule
 from tests.data.made_rows import WORDS, image_columns, text_columns
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.errors import DataError
-from pipeline.data.formats import (
+from pipeline.data.sources.formats import (
     decode_images,
     decode_lines,
     parse_cifar_binary,

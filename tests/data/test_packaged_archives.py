@@ -12,13 +12,13 @@ from PIL import Image
 
 from pipeline.config.data import DataConfig, PackagedConfig, SplitConfig, TextConfig
 from pipeline.data import load_view, prepare_dataset
-from pipeline.data.archives import fetch, sha256_of
+from pipeline.data.datamodule import DataModule
 from pipeline.data.errors import SourceUnavailable
-from pipeline.data.packaged import load_packaged
-from pipeline.data.pins import ARCHIVES
+from pipeline.data.sources.archives import fetch, sha256_of
+from pipeline.data.sources.packaged import load_packaged
+from pipeline.data.sources.pins import ARCHIVES
+from pipeline.data.sources.unpack import read_members
 from pipeline.data.tokenize import load_tokenizer
-from pipeline.data.unpack import read_members
-from pipeline.datamodules import DataModule
 
 pytestmark = pytest.mark.archives
 CACHE = Path(__file__).resolve().parents[2] / "data_cache"

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.config.data import DataConfig, HubConfig, PathConfig, SplitConfig, SyntheticConfig
 from pipeline.data import load_view, prepare_dataset
+from pipeline.data.datamodule import DataModule
 from pipeline.data.prepare import load_source
 from pipeline.data.records import fingerprint, load_records
-from pipeline.datamodules import DataModule
 from tests.data.made_rows import png, sentences
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
@@ -156,7 +156,7 @@ def test_generated_data_reach_the_data_module(tmp_path, function, shape):
 
 
 def test_published_grids():
-    from pipeline.data.synthetic import load_synthetic
+    from pipeline.data.sources.synthetic import load_synthetic
 
     records = load_synthetic(SyntheticConfig(function="exp_sin"))
     train, test = records.splits["train"], records.splits["test"]
@@ -169,7 +169,7 @@ def test_published_grids():
 
 
 def test_teacher_draws_follow_their_seed():
-    from pipeline.data.synthetic import load_synthetic
+    from pipeline.data.sources.synthetic import load_synthetic
 
     made = [
         fingerprint(load_synthetic(SyntheticConfig("teacher", 20, 10, seed, {"features": 5}))) for seed in (0, 0, 1)

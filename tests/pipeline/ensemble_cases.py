@@ -9,9 +9,9 @@ import torch
 
 from models.configs import CNNConfig, MLPConfig, ResNet18Config, TwoLayerConfig
 from pipeline.config.run import RunConfig
-from pipeline.ensemble import Member, train_ensemble
-from pipeline.networks import build_network
-from pipeline.training import TrainingOutcome, train_classifier
+from pipeline.training.ensemble import Member, train_ensemble
+from pipeline.training.fit import TrainingOutcome, train_classifier
+from pipeline.training.networks import build_network
 from tests.pipeline.training_cases import Blobs, run_config
 
 ALL = ("init", "order", "augment", "dropout")

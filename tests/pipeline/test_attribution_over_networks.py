@@ -10,7 +10,7 @@ from torch import nn
 
 from pipeline.attribution_methods import Attributor
 from pipeline.checks.general import check
-from pipeline.datamodules import KernelInputs
+from pipeline.data.datamodule import KernelInputs
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.kernel_sides import KernelSide

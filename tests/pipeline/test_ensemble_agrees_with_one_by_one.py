@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 
 from models.configs import MLPConfig
 from models.losses import LOSSES
-from pipeline.evaluation import split_outputs
+from pipeline.training.evaluation import split_outputs
 from tests.pipeline.ensemble_cases import MODELS, TWO_LAYER, Images, Points, alone, at, case, together
 
 SEEDS = (3, 4, 5)

@@ -16,15 +16,15 @@ from torch import nn
 from models import BUILDERS
 from models.configs import CNNConfig, MLPConfig, ResNet18Config, ViTConfig
 from models.stacked import StackedNetworks
-from pipeline.callbacks.history import TrainingDiverged
 from pipeline.checks.general import check
 from pipeline.engine.artifacts import Store
 from pipeline.engine.cells import compose_run, with_seed
 from pipeline.engine.executor import Puller, every_node
 from pipeline.engine.graph import Graph
 from pipeline.engine.seed_blocks import block_of, members_of
-from pipeline.ensemble import CHECKPOINT, train_ensemble
 from pipeline.errors import UserError
+from pipeline.training.ensemble import CHECKPOINT, train_ensemble
+from pipeline.training.history import TrainingDiverged
 from tests.pipeline.ensemble_cases import Images, alone, at, case, together
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ def test_kill_minus_nine_while_the_checkpoint_is_written(tmp_path):
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "import pipeline.ensemble as engine\n"
+        "import pipeline.training.ensemble as engine\n"
         "from tests.pipeline.ensemble_cases import Images, together\n"
         "from tests.pipeline.test_ensemble_blocks import three\n"
         "write, count = engine.save_file, []\n"
@@ -273,7 +273,7 @@ def test_what_cannot_be_vectorised_is_refused_in_one_sentence(tmp_path, model, n
 
 
 def test_every_network_is_either_supported_or_refused():
-    from pipeline.ensemble import SUPPORTED
+    from pipeline.training.ensemble import SUPPORTED
 
     assert set(SUPPORTED) | {"text_classifier", "vit"} == set(BUILDERS)
 

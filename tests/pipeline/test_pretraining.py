@@ -8,9 +8,9 @@ from pipeline.checks.general import check
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import every_node
 from pipeline.engine.graph import Graph
-from pipeline.ensemble import train_ensemble
 from pipeline.errors import UserError
-from pipeline.networks import WEIGHTS, build_network, starting_network
+from pipeline.training.ensemble import train_ensemble
+from pipeline.training.networks import WEIGHTS, build_network, starting_network
 from tests.pipeline.ensemble_cases import Images, at, case
 from tests.pipeline.stage_cases import made_up_artifact
 

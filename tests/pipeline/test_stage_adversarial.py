@@ -11,7 +11,7 @@ from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.report_adversarial import _verdicts, section
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table, Verdict
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table, Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 

@@ -10,8 +10,8 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, Picture, Table, Verdict
 from pipeline.report_layer_kernels import section
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, Picture, Table, Verdict
 from pipeline.run_layer_kernels import WHOLE
 
 TINY = (

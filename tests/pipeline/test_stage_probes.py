@@ -14,8 +14,8 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Table, Verdict
 from pipeline.report_probes import section
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Table, Verdict
 from pipeline.run_probes import probes
 from tests.pipeline.stage_cases import made_up_artifact, run_on
 

@@ -13,8 +13,8 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.report_blocks import Picture, Table, Verdict
 from pipeline.report_regression import section
+from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.run_regression import Grams, _logistic, regression
 from pipeline.schema_analysis import RegressionConfig
 from tests.pipeline.stage_cases import made_up_artifact, run_on

@@ -11,8 +11,8 @@ from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
-from pipeline.report_blocks import Table
 from pipeline.report_retraining import section
+from pipeline.reporting.blocks import Table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = (

@@ -8,14 +8,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.datamodules import DataModule
+from pipeline.data.datamodule import DataModule
 from pipeline.engine.artifacts import Store
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.report_blocks import Picture, Table, Verdict
 from pipeline.report_shift import section
+from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.run_shift import shift
 from tests.pipeline.stage_cases import made_up_artifact, run_on
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
 from pipeline.run_spectra import choose_layers, columns
 from pipeline.run_toy import best_ridge_error
 from pipeline.toy_claims import toy_verdicts

@@ -18,8 +18,8 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.level_history import level_history
-from pipeline.report_blocks import Picture, Table, Text, Verdict
 from pipeline.report_statistics import _cautions, section
+from pipeline.reporting.blocks import Picture, Table, Text, Verdict
 from pipeline.run_statistics import statistics
 from pipeline.schema_analysis import StatisticsConfig
 from pipeline.seed_runs import seed_runs

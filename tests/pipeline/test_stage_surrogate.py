@@ -10,8 +10,8 @@ from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.kernel_sides import mapped_arrays
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table
 from pipeline.report_surrogate import _in_band, section
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = ("model=mlp", "model.widths=[12]", "training.epochs=2", "training.batch_size=8", "surrogate.draws=20")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import build_model
-from pipeline.datamodules import KernelInputs
+from pipeline.data.datamodule import KernelInputs
 from pipeline.errors import UserError
 from pipeline.run_kernel import layer_choice, split_features
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from models.configs import MLPConfig, ResNet18Config, TextClassifierConfig
-from pipeline.batch_order import BatchOrder, augment_seed, dropout_seed
 from pipeline.config.run import NumericsConfig
+from pipeline.data.batch_order import BatchOrder, augment_seed, dropout_seed
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.networks import build_network, load_weights, save_weights
+from pipeline.training.networks import build_network, load_weights, save_weights
 from tests.pipeline.training_cases import Blobs, run_config
 
 

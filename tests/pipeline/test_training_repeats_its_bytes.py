@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.callbacks.history import TrainingDiverged
 from pipeline.errors import UserError
+from pipeline.training.history import TrainingDiverged
 from tests.pipeline.training_cases import SPLITS, Blobs, digests, noisy_net, run_config, train
 
 
@@ -77,7 +77,7 @@ def test_kill_minus_nine_in_mid_epoch_and_resume(tmp_path):
 def test_kill_after_the_last_epoch_finishes_without_training_again(tmp_path, monkeypatch):
     train(tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.training.split_outputs", lambda *_, **__: 1 / 0)
+        patch.setattr("pipeline.training.fit.split_outputs", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(tmp_path / "killed")
     data = Blobs()

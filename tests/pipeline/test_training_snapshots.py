@@ -12,11 +12,11 @@ from torch import nn
 from analysis.spectra.weight_matrices import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models import build_model
-from pipeline.callbacks.snapshots import SnapshotWriter, probe_rows, step_folder
 from pipeline.errors import UserError
 from pipeline.schema_analysis import SnapshotsConfig
-from pipeline.snapshot_schedule import snapshot_steps
-from pipeline.training import replay
+from pipeline.training.fit import replay
+from pipeline.training.snapshot_schedule import snapshot_steps
+from pipeline.training.snapshots import SnapshotWriter, probe_rows, step_folder
 from tests.pipeline.training_cases import Blobs, digests, noisy_net, run_config, train
 
 
@@ -153,7 +153,7 @@ def test_spectra_of_stored_weights_equal_those_taken_while_training(tmp_path):
 
 
 def test_a_slow_worker_makes_training_wait_and_skips_nothing(tmp_path, monkeypatch):
-    from pipeline.callbacks import snapshots as module
+    from pipeline.training import snapshots as module
 
     options = {"record": ["spectra"], "steps": list(range(10))}
     train(tmp_path / "a", snapshots=writer(tmp_path / "fast", **options))

@@ -11,7 +11,7 @@ from torch import nn
 
 from models.configs import MLPConfig
 from pipeline.config.run import RunConfig
-from pipeline.training import train_classifier
+from pipeline.training.fit import train_classifier
 
 SPLITS = {"train": 70, "val": 20, "test": 30}
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.errors import DataError
-from pipeline.data.formats import decode_images
 from pipeline.data.records import Columns, take
+from pipeline.data.sources.formats import decode_images
 
 NEEDED = {"image": ("image", "label"), "text": ("text", "label")}
 OPTIONAL = {"image": (), "text": ("domain", "group")}

@@ -27,13 +27,13 @@ from analysis.spectra.weight_matrices import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models.classifier_module import ClassifierModule
 from models.logits import model_inputs
-from pipeline.batches import TrainingData, cast
 from pipeline.config.run import SnapshotsConfig
+from pipeline.data.batches import TrainingData, cast
 from pipeline.errors import UserError
-from pipeline.evaluation import split_outputs
 from pipeline.machine.ranks import from_leader, leads, share_buffers
-from pipeline.networks import cpu_weights
-from pipeline.snapshot_schedule import STEPS, snapshot_steps
+from pipeline.training.evaluation import split_outputs
+from pipeline.training.networks import cpu_weights
+from pipeline.training.snapshot_schedule import STEPS, snapshot_steps
 
 RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2
@@ -68,8 +68,8 @@ class SnapshotWriter(pl.Callback):
 
     Each step has one folder, ``step-NNNNNNNN/``, with ``step.json`` (step, epoch, learning rate) and, as asked
     for: ``weights.safetensors``; ``logits.safetensors`` (every split but the training rows, see
-    :func:`pipeline.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight matrix,
-    float64, descending); ``kernel.safetensors`` (the un-normalised kernel of the probe batch, n x n, under
+    :func:`pipeline.training.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight
+    matrix, float64, descending); ``kernel.safetensors`` (the un-normalised kernel of the probe batch, n x n, under
     ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Spectra and kernels of weights that are not
     finite are NaN throughout: training, not its recorder, decides what follows from them. Writing is idempotent by
     step: a resumed run finds what is there and would write the same bytes. Every epoch ends with all of its
@@ -119,7 +119,7 @@ class SnapshotWriter(pl.Callback):
         self._waiting: deque[tuple[int, Future[Files]]] = deque()
 
     def plan(self, total_steps: int, steps_per_epoch: int) -> None:
-        """Fix the schedule; :func:`pipeline.training.train_classifier` calls it before training starts."""
+        """Fix the schedule; :func:`pipeline.training.fit.train_classifier` calls it before training starts."""
         self.steps = snapshot_steps(
             self.config.schedule,
             total_steps=total_steps,

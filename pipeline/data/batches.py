@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pipeline.batch_order import BatchOrder, augment_seed
+from pipeline.data.batch_order import BatchOrder, augment_seed
 
 Batch = dict[str, Tensor]
 EVALUATION_ROWS = 500

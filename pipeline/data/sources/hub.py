@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.data import HubConfig
-from pipeline.data.columns import columns_from_table, map_labels
 from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
 from pipeline.data.records import Columns, Records
+from pipeline.data.sources.columns import columns_from_table, map_labels
 
 log = logging.getLogger(__name__)
 

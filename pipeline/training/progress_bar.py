@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.callbacks.history import History, Row
 from pipeline.machine.progress import note_progress, say
+from pipeline.training.history import History, Row
 
 _PLAIN_SECONDS = 1.0
 _NOTE_SECONDS = 2.0

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.errors import DataError
-from pipeline.data.pins import ARCHIVES
 from pipeline.data.records import Columns, Records
-from pipeline.data.unpack import read_members, tar_members
+from pipeline.data.sources.pins import ARCHIVES
+from pipeline.data.sources.unpack import read_members, tar_members
 
 LABELS = {"negative": 0, "positive": 1}
 DAMAGE = re.compile(r"[^\x00-\x7f]+")

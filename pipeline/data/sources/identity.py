@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError
-from pipeline.data.pins import ARCHIVES, packaged_set
+from pipeline.data.sources.pins import ARCHIVES, packaged_set
 
 READER = 1
 """Version of the loaders and of the canonical form; part of every identity."""
@@ -52,7 +52,7 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
         hub = dataclasses.asdict(config.hub)
         return {"source": "hub", "reader": READER, **hub, "label_map": _text_keys(config.hub.label_map)}
     if config.source == "synthetic":
-        from pipeline.data.synthetic import VERSION
+        from pipeline.data.sources.synthetic import VERSION
 
         return {"source": "synthetic", "reader": READER, "generator": VERSION, **dataclasses.asdict(config.synthetic)}
     raise DataError(f"data.source={config.source} is not one of packaged, hub, path, synthetic.")

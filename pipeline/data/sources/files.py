@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.data import PathConfig
-from pipeline.data.columns import columns_from_table, integer_labels, map_labels
 from pipeline.data.errors import ContentMismatch, DataError
-from pipeline.data.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
-from pipeline.data.identity import file_sha256, split_files
-from pipeline.data.packaged import CIFAR10_CLASSES
 from pipeline.data.records import UNLABELLED, Columns, Records
+from pipeline.data.sources.columns import columns_from_table, integer_labels, map_labels
+from pipeline.data.sources.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
+from pipeline.data.sources.identity import file_sha256, split_files
+from pipeline.data.sources.packaged import CIFAR10_CLASSES
 
 SENTIMENT140_COLUMNS = ("label", "id", "date", "query", "user", "text")
 SENTIMENT140_LABELS = {0: 0, 4: 1}

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
-from pipeline.report_blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
+from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
 
 SECTIONS: dict[str, str] = {
     "train": "pipeline.report_train:section",

@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from models.adversarial_training import BatchAttack
 from models.classifier_module import ClassifierModule
 from models.gradient_attack import PixelBall
-from pipeline.batch_order import BatchOrder
-from pipeline.batches import EvaluationBatches, TrainingBatches, TrainingData
-from pipeline.callbacks.history import History, Row, write_history
-from pipeline.callbacks.progress import ProgressNote, TrainingProgress
-from pipeline.callbacks.resume import ReseedEachStep, ResumeCheckpoint
-from pipeline.callbacks.snapshots import SnapshotWriter
 from pipeline.config.run import RunConfig
+from pipeline.data.batch_order import BatchOrder
+from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingData
 from pipeline.errors import UserError
-from pipeline.evaluation import scores, split_outputs
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.progress import say
 from pipeline.machine.ranks import from_leader, leads, meet, several
-from pipeline.networks import WEIGHTS, save_weights
+from pipeline.training.evaluation import scores, split_outputs
+from pipeline.training.history import History, Row, write_history
+from pipeline.training.networks import WEIGHTS, save_weights
+from pipeline.training.progress_bar import ProgressNote, TrainingProgress
+from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
+from pipeline.training.snapshots import SnapshotWriter
 
 LOGITS = "logits.safetensors"
 HISTORY = "history.csv"
@@ -118,13 +118,13 @@ def train_classifier(
     Parameters
     ----------
     model : nn.Module
-        Freshly built by :func:`pipeline.networks.build_network`; trained in place.
+        Freshly built by :func:`pipeline.training.networks.build_network`; trained in place.
     data : TrainingData
         Splits in memory.
     config : RunConfig
         Sections ``training``, ``seeds``, ``numerics``, ``hardware`` and ``model.center_output`` are read.
     work : Path
-        Gets ``weights.safetensors``, ``logits.safetensors`` (see :func:`pipeline.evaluation.split_outputs`),
+        Gets ``weights.safetensors``, ``logits.safetensors`` (see :func:`pipeline.training.evaluation.split_outputs`),
         ``history.csv`` and, with centred outputs, ``initial.safetensors``.
     scratch : Path
         Survives a kill; resume checkpoints lie in ``scratch/checkpoints`` until training is done.
@@ -249,8 +249,8 @@ def _fit(
         accelerator="gpu" if config.numerics.device == "cuda" else "cpu",
         devices=config.numerics.world_size if several() else 1,
         strategy="ddp" if several() else "auto",
-        # Ranks are ours to start (pipeline/engine/launch.py), and a requeue is submitit's: without this, Lightning would
-        # take a SLURM job for a rank of its own and requeue it on a signal of its own.
+        # Ranks are ours to start (pipeline/engine/launch.py), and a requeue is submitit's: without this, Lightning
+        # would take a SLURM job for a rank of its own and requeue it on a signal of its own.
         plugins=TorchElasticEnvironment() if several() else LightningEnvironment(),
         sync_batchnorm=several() and config.numerics.batchnorm == "sync",
         precision=precision,

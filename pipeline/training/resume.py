@@ -10,14 +10,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
-from pipeline.batch_order import dropout_seed
+from pipeline.data.batch_order import dropout_seed
 
 
 class ResumeCheckpoint(Checkpoint):
     """Keep the state after the last finished epoch in ``folder/last.ckpt``, replaced in one step.
 
     A run killed in mid-epoch goes back to the epoch's start; together with :class:`ReseedEachStep` and
-    :class:`pipeline.batch_order.BatchOrder` it ends in the same bytes as an undisturbed one.
+    :class:`pipeline.data.batch_order.BatchOrder` it ends in the same bytes as an undisturbed one.
 
     Parameters
     ----------

@@ -24,15 +24,15 @@ from models.classifier_module import ClassifierModule
 from models.logits import model_inputs, predicted_class, targets_of
 from models.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
-from pipeline.batch_order import BatchOrder
-from pipeline.batches import Batch, EvaluationBatches, TrainingBatches, TrainingData, cast
-from pipeline.callbacks.history import Row
 from pipeline.config.run import RunConfig
+from pipeline.data.batch_order import BatchOrder
+from pipeline.data.batches import Batch, EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
-from pipeline.networks import starting_network
-from pipeline.training import make_module
+from pipeline.training.fit import make_module
+from pipeline.training.history import Row
+from pipeline.training.networks import starting_network
 
 SUPPORTED = ("mlp", "cnn", "two_layer", "resnet18")
 CHECKPOINT = "epoch.safetensors"

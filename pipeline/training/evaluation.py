@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.classifier_module import ClassifierModule
 from models.logits import predicted_class, targets_of
-from pipeline.batches import EvaluationBatches, TrainingData
+from pipeline.data.batches import EvaluationBatches, TrainingData
 
 
 @torch.no_grad()

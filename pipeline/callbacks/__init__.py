@@ -1,1 +1,0 @@
-"""Lightning callbacks: history, resume checkpoints, snapshots and progress."""
