@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from models.configs import CNNConfig, MLPConfig, ModelConfig, ResNet18Config
-from pipeline.block_files import write_member
 from pipeline.config.run import NumericsConfig, RunConfig, SeedsConfig, TrainingConfig
+from pipeline.stages.train.block_files import write_member
 from pipeline.training.ensemble import train_ensemble
 from pipeline.training.fit import train_classifier
 from pipeline.training.networks import build_network

@@ -25,7 +25,7 @@ from models.two_layer import TwoLayerNet
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.cells import compose_run
 from pipeline.schema_analysis import SnapshotsConfig
-from pipeline.toy_study import make_ensemble, train_ensemble
+from pipeline.stages.toy.train import make_ensemble, train_ensemble
 from pipeline.training.fit import train_classifier
 from pipeline.training.snapshot_schedule import snapshot_steps
 from pipeline.training.snapshots import SnapshotWriter

@@ -14,20 +14,20 @@ from pipeline.errors import UserError
 from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
 
 SECTIONS: dict[str, str] = {
-    "train": "pipeline.report_train:section",
-    "snapshots": "pipeline.report_snapshots:section",
-    "spectra": "pipeline.report_spectra:section",
-    "toy": "pipeline.report_toy:section",
-    "kernel": "pipeline.report_kernel:section",
-    "layer_kernels": "pipeline.report_layer_kernels:section",
-    "surrogate": "pipeline.report_surrogate:section",
-    "attribution": "pipeline.report_attribution:section",
-    "retraining": "pipeline.report_retraining:section",
-    "adversarial": "pipeline.report_adversarial:section",
-    "probes": "pipeline.report_probes:section",
-    "regression": "pipeline.report_regression:section",
-    "shift": "pipeline.report_shift:section",
-    "statistics": "pipeline.report_statistics:section",
+    "train": "pipeline.stages.train.report:section",
+    "snapshots": "pipeline.stages.train.report_snapshots:section",
+    "spectra": "pipeline.stages.spectra.report:section",
+    "toy": "pipeline.stages.toy.report:section",
+    "kernel": "pipeline.stages.kernel.report:section",
+    "layer_kernels": "pipeline.stages.layer_kernels.report:section",
+    "surrogate": "pipeline.stages.surrogate.report:section",
+    "attribution": "pipeline.stages.attribution.report:section",
+    "retraining": "pipeline.stages.retraining.report:section",
+    "adversarial": "pipeline.stages.adversarial.report:section",
+    "probes": "pipeline.stages.probes.report:section",
+    "regression": "pipeline.stages.regression.report:section",
+    "shift": "pipeline.stages.shift.report:section",
+    "statistics": "pipeline.stages.statistics.report:section",
 }
 """Stage to the function that turns its gathered artefacts into a section."""
 TEMPLATES = Path(__file__).with_name("templates")

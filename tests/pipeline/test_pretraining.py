@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.training.ensemble import train_ensemble
 from pipeline.training.networks import WEIGHTS, build_network, starting_network
 from tests.pipeline.ensemble_cases import Images, at, case
-from tests.pipeline.stage_cases import made_up_artifact
+from tests.stages.stage_cases import made_up_artifact
 
 RESNET = ResNet18Config(width=2)
 HEAD = {"fc.weight", "fc.bias"}

@@ -115,7 +115,7 @@ def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
 def tracked_training(maker, node, snapshots, fail_at=None):
     """Train with spectra at log-spaced steps, as the stage does, and tell W&B of each."""
     from pipeline.schema_analysis import SnapshotsConfig
-    from pipeline.tracked_spectra import track_snapshot
+    from pipeline.stages.train.tracked_spectra import track_snapshot
     from pipeline.training.snapshots import SnapshotWriter
     from tests.pipeline.training_cases import Blobs, train
 

@@ -1,0 +1,128 @@
+"""Stage ``adversarial``: whether a kernel machine still follows its network on attacked test points.
+
+The limitation study of arXiv:2305.14585: L∞ attacks through the network, through the machine itself (rebuilt so that
+it can be differentiated) and through another training of the same network, each judged on network and machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.surrogates.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
+from analysis.surrogates.tangent_machine import TangentMachine
+from models.gradient_attack import PixelBall, projected_gradient_attack
+from pipeline.data.datamodule import DataModule, KernelInputs
+from pipeline.engine.build import Build
+from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.attribution.run import coefficients
+from pipeline.stages.kernel.read import finite_or_none, kernel_sides
+from pipeline.stages.train.run import open_data, trained_network
+
+SOURCES = ("network", "machine", "other network")
+TOLERANCE = 1e-5
+"""Largest difference between the rebuilt machine and the stored kernel's, over the sum of its absolute weights: the
+rounding of a float32 kernel's entries."""
+
+
+def adversarial(build: Build) -> dict[str, Any]:
+    """Attack the kernel's test points from every source at every radius.
+
+    Writes ``adversarial.parquet``: source, radius (pixels in [0, 1]), accuracy of network and machine, Kendall τ of
+    the true class's log-odds, agreement; radius 0 is the clean split.
+    """
+    config, choice = build.config, build.config.adversarial
+    train, tests = kernel_sides(build)
+    split, side = next(iter(tests.items()))
+    weights, offsets = coefficients(build)
+    assert weights is not None and offsets is not None
+    data = open_data(config, build.inputs["data"])
+    # In float64: a kernel of almost equal entries leaves large weights that cancel.
+    points, rows = (
+        _images(data, name, limit).double()
+        for name, limit in ((split, config.kernel.n_test), ("train", config.kernel.n_train))
+    )
+    labels = torch.from_numpy(side.labels)
+    with arithmetic(config.numerics) as device:
+        network = trained_network(config, data, build.inputs["weights"]).to(device).double()
+        other = trained_network(config, data, build.inputs["other"]).to(device).double()
+        machine = TangentMachine(
+            network,
+            rows.to(device),
+            torch.from_numpy(weights).to(device),
+            torch.from_numpy(offsets).to(device),
+            config.kernel.kind,
+        )
+        points, labels = points.to(device), labels.to(device)
+        expected = np.asarray(side.kernel, np.float64) @ weights.T + offsets
+        error = _check_rebuilt(machine, points, expected, float(np.abs(weights).sum(1).max()))
+        attackers: tuple[Callable[[Tensor], Tensor], ...] = (network, machine, other)
+        table: list[dict[str, Any]] = []
+        for source, scores in zip(SOURCES, attackers, strict=True):
+            for radius in (0.0, *choice.radii):
+                moved = points
+                if radius:
+                    build.say(f"attack through the {source}, radius {radius:g}")
+                    moved = _attacked(scores, points, labels, radius, build)
+                table.append({"source": source, "radius": radius, **_judged(network, machine, moved, side.labels)})
+    build.write_table("adversarial.parquet", {name: [row[name] for row in table] for name in table[0]})
+    return {"n_test": len(side.labels), "rebuilt_error": error, "radii": list(choice.radii)}
+
+
+def _images(data: DataModule, split: str, limit: int | None) -> Tensor:
+    found: KernelInputs = data.kernel_inputs(split, limit)
+    if not isinstance(found.inputs, Tensor) or found.inputs.ndim != 4:
+        raise UserError("stage=adversarial moves pixels; it needs images.")
+    return found.inputs
+
+
+def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray, scale: float) -> float:
+    """Compare with the scores that the stored kernel gives; refuse another machine."""
+    with torch.no_grad():
+        found = machine(points).double().cpu().numpy()
+    error = float(np.abs(found - expected).max() / scale)
+    if not error <= TOLERANCE:
+        raise UserError(
+            f"The machine rebuilt for attacks differs from the stored kernel's by {error:.2g} per unit of weight; use "
+            "an exact normalised kernel (kernel.sketch=null) in kernel.precision=float32."
+        )
+    return error
+
+
+def _attacked(
+    scores: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, radius: float, build: Build
+) -> Tensor:
+    """Attack at a radius given in pixels of [0, 1], in the units of the normalised inputs."""
+    image, choice = build.config.data.image, build.config.adversarial
+    ball = PixelBall.of(radius, points.shape[1], image.mean, image.std)
+    return projected_gradient_attack(
+        scores,
+        points,
+        labels,
+        radius=ball.radius.to(points),
+        low=ball.low.to(points),
+        high=ball.high.to(points),
+        steps=choice.steps,
+        generator=torch.Generator().manual_seed(choice.seed),
+    )
+
+
+@torch.no_grad()
+def _judged(
+    network: torch.nn.Module, machine: TangentMachine, points: Tensor, labels: np.ndarray
+) -> dict[str, float | None]:
+    logits = network(points).double().cpu().numpy()
+    own = binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
+    copied = machine(points).double().cpu().numpy()
+    pair = confidences(log_odds(own), log_odds(copied), labels, "correct")
+    return {
+        "network_accuracy": float((own.argmax(1) == labels).mean()),
+        "machine_accuracy": float((copied.argmax(1) == labels).mean()),
+        "agreement": float((own.argmax(1) == copied.argmax(1)).mean()),
+        "tau": finite_or_none(kendall_tau(*pair)),
+    }

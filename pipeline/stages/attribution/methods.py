@@ -1,0 +1,201 @@
+"""Attribution methods behind one interface: a score of every training point for every test point.
+
+Each method reads the same points as the run's kernel. Positive scores support the attributed class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.special import softmax
+from torch import Tensor, nn
+
+from analysis.attribution.decomposition import attribute
+from analysis.attribution.representer import RepresenterHead, refit_representer_head, representer_scores
+from analysis.attribution.similarity import embedding_scores, random_scores, same_label_scores
+from analysis.attribution.tracin import tracin_scores
+from analysis.attribution.trak import TrakNetwork, trak_scores
+from kernels import kernel_features
+from kernels.fisher.ekfac import EKFAC
+from kernels.influence import fit_ekfac, influence_scores
+from pipeline.data.datamodule import KernelInputs
+from pipeline.schema_analysis import AttributionConfig
+from pipeline.stages.kernel.read import KernelSide
+
+GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
+"""Methods that look into the network; the others read stored arrays only."""
+SELF_METHODS = ("kernel", "grad_dot", "tracin", "trak", "influence", "representer", "random")
+"""Methods whose score of a training point for itself says how hard it is to learn from the others."""
+
+
+class Attributor:
+    """All methods for one network, its kernel and its surrogate.
+
+    Parameters
+    ----------
+    config : AttributionConfig
+        Sketch size, ridge, damping, penalty and seed.
+    train : KernelSide
+        Training points of the kernel.
+    weights, offsets : ndarray, shapes (C, n), (C,), or None
+        The surrogate's; None for k-NN.
+    network : nn.Module or None
+        In evaluation mode, for the methods of `GRADIENT_METHODS`.
+    inputs : KernelInputs
+        The training points as the network takes them.
+    checkpoints : sequence of (float, nn.Module)
+        For tracin: learning rate and network at each checkpoint.
+    others : sequence of (ndarray of shape (n, C), nn.Module)
+        For trak: log-scores of the training points and network of each other training.
+    """
+
+    def __init__(
+        self,
+        config: AttributionConfig,
+        train: KernelSide,
+        weights: Float[np.ndarray, "C n"] | None,
+        offsets: Float[np.ndarray, " C"] | None,
+        network: nn.Module | None,
+        inputs: KernelInputs,
+        checkpoints: Sequence[tuple[float, nn.Module]] = (),
+        others: Sequence[tuple[Float[np.ndarray, "n C"], nn.Module]] = (),
+    ) -> None:
+        self.config, self.train, self.network, self.inputs = config, train, network, inputs
+        self.weights, self.offsets = weights, offsets
+        self.checkpoints, self.others = checkpoints, others
+        self._features: dict[str, Float[Tensor, "n k"]] = {}
+
+    def scores(
+        self, method: str, side: KernelSide, points: KernelInputs, classes: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m n"]:
+        """Score the training points for one class of each point of a side.
+
+        Parameters
+        ----------
+        method : str
+            One of the configuration's names.
+        side : KernelSide
+            Kernel rows of the test points.
+        points : KernelInputs
+            The same points as the network takes them.
+        classes : ndarray of int, shape (m,)
+            Attributed classes.
+        """
+        table: dict[str, Callable[[KernelSide, KernelInputs, np.ndarray], np.ndarray]] = {
+            "kernel": self._kernel,
+            "similarity": lambda side, points, classes: np.asarray(side.kernel, np.float64),
+            "grad_dot": self._grad_dot,
+            "grad_cos": self._grad_cos,
+            "tracin": self._tracin,
+            "trak": self._trak,
+            "influence": self._influence,
+            "representer": self._representer,
+            "embedding": lambda side, points, classes: embedding_scores(
+                self._hidden(points), self._hidden(self.inputs)
+            ),
+            "same_label": lambda side, points, classes: same_label_scores(classes, self.train.labels),
+            "random": lambda side, points, classes: random_scores(
+                len(classes), len(self.train.labels), np.random.default_rng([self.config.seed, len(classes)])
+            ),
+        }
+        return table[method](side, points, classes)
+
+    def self_scores(self, method: str) -> Float[np.ndarray, " n"]:
+        """Score every training point for its own label at itself."""
+        return np.diagonal(self.scores(method, self.train, self.inputs, self.train.labels)).copy()
+
+    def _kernel(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        assert self.weights is not None and self.offsets is not None
+        return attribute(self.weights, self.offsets, np.asarray(side.kernel, np.float64), classes)
+
+    def _gradients(
+        self, kind: str, points: KernelInputs, labels: np.ndarray, network: nn.Module | None = None
+    ) -> np.ndarray:
+        """Sketched gradients; those of the run's network at training points under their own labels are kept."""
+        own = network is None and points is self.inputs and np.array_equal(labels, self.train.labels)
+        if own and kind in self._features:
+            return self._features[kind].numpy()
+        network = network or self._network
+        dim = min(self.config.dim, sum(p.numel() for p in network.parameters()))
+        made = kernel_features(
+            network,
+            points.inputs,
+            kind=kind,
+            sketch="tensorsketch",
+            dim=dim,
+            seed=self.config.seed,
+            labels=torch.from_numpy(np.ascontiguousarray(labels)),
+        )
+        values = made.values.double().cpu()
+        if own:
+            self._features[kind] = values
+        return values.numpy()
+
+    @property
+    def _network(self) -> nn.Module:
+        assert self.network is not None
+        return self.network
+
+    def _grad_dot(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        train = self._gradients("loss_gradient", self.inputs, self.train.labels)
+        return self._gradients("loss_gradient", points, classes) @ train.T
+
+    def _grad_cos(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        train = self._gradients("loss_gradient", self.inputs, self.train.labels)
+        return embedding_scores(self._gradients("loss_gradient", points, classes), train, "cosine")
+
+    def _tracin(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        grams = (
+            self._gradients("loss_gradient", points, classes, network)
+            @ self._gradients("loss_gradient", self.inputs, self.train.labels, network).T
+            for _, network in self.checkpoints
+        )
+        return tracin_scores(grams, [rate for rate, _ in self.checkpoints])
+
+    def _trak(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        networks = []
+        for outputs, network in ((self.train.network, None), *self.others):
+            train = self._gradients("log_odds", self.inputs, self.train.labels, network)
+            test = self._gradients("log_odds", points, classes, network)
+            own = softmax(outputs, axis=1)[np.arange(len(train)), self.train.labels]
+            networks.append(TrakNetwork(train, test, own))
+        return trak_scores(networks, self.config.ridge).scores
+
+    @cached_property
+    def _fisher(self) -> EKFAC:
+        return fit_ekfac(self._network, self.inputs.inputs, seed=self.config.seed, damping=self.config.damping)
+
+    def _influence(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        found = influence_scores(
+            self._network,
+            self._fisher,
+            self.inputs.inputs,
+            points.inputs,
+            labels=torch.from_numpy(self.train.labels),
+            test_labels=torch.from_numpy(np.ascontiguousarray(classes)),
+        )
+        assert isinstance(found, Tensor)
+        return found.double().cpu().numpy()
+
+    def _hidden(self, points: KernelInputs) -> np.ndarray:
+        if points is not self.inputs or "hidden" not in self._features:
+            values = kernel_features(self._network, points.inputs, kind="conjugate", sketch=None).values.double().cpu()
+            if points is not self.inputs:
+                return values.numpy()
+            self._features["hidden"] = values
+        return self._features["hidden"].numpy()
+
+    def _representer(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        train, test = (np.column_stack([h, np.ones(len(h))]) for h in map(self._hidden, (self.inputs, points)))
+        return representer_scores(test, train, self._head.alphas, classes)
+
+    @cached_property
+    def _head(self) -> RepresenterHead:
+        hidden = self._hidden(self.inputs)
+        return refit_representer_head(
+            np.column_stack([hidden, np.ones(len(hidden))]), self.train.labels, self.config.penalty
+        )

@@ -1,0 +1,152 @@
+"""Report section of the attributions: galleries, sparsity, and what planted masks say about each method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.attribution.decomposition import TopScores
+from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.stages.train.report import grouped
+
+MEASURES = ("precision", "recall", "auprc", "roc_auc")
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show a gallery, sparsity curves and, where points were planted, how each method ranks them."""
+    groups = grouped(members)
+    blocks: list[Any] = [_sparsity_table(groups, members), _sparsity_picture(groups)]
+    for name, group in groups.items():
+        blocks += _gallery(name, group[0], config)
+    findings = []
+    for name, group in groups.items():
+        metrics = [member.artifact.metrics for member in group]
+        half, whole = (float(np.median([entry[key] for entry in metrics])) for key in ("points_50", "n_train"))
+        findings.append(
+            f"{name}: {half:.0f} of {whole:.0f} training points carry half of the attribution (median, "
+            f"n = {len(group)})."
+        )
+        blocks += _mask_blocks(name, group, findings)
+    return Section("Attribution", blocks, findings)
+
+
+def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
+    rows = []
+    names = {
+        "gini": "Gini of |A|",
+        "points_50": "points for 50 %",
+        "points_95": "points for 95 %",
+        "mean_inside_quartiles": "mean inside quartiles (share of tests)",
+    }
+    for name, group in groups.items():
+        for key, heading in names.items():
+            rows.append([name, heading, *summary_cells([float(member.artifact.metrics[key]) for member in group])])
+    return Table(
+        ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
+        rows,
+        "How many training points carry an attribution. Per run: the mean (Gini, share) or median (points) over test "
+        "points. The paper reports that attributions are not sparse (second-hand).",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+
+
+def _sparsity_picture(groups: dict[str, list[Gathered]]) -> Picture:
+    curves = {}
+    for name, group in groups.items():
+        arrays = group[0].artifact.arrays("sparsity.safetensors")
+        split = _first_split(arrays, ".curve")
+        curves[name] = (arrays[f"{split}.curve_points"], arrays[f"{split}.curve"])
+    return Picture(
+        share_curves(curves),
+        "Share of the absolute attribution that the strongest training points carry, first run of each group.",
+        "Sparsity curves of the attributions",
+    )
+
+
+def _first_split(arrays: dict[str, np.ndarray], suffix: str) -> str:
+    splits = [name.removesuffix(suffix) for name in arrays if name.endswith(suffix)]
+    return "test" if "test" in splits else splits[0]
+
+
+def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Any]:
+    artifact = member.artifact
+    names = _class_names(member)
+    if artifact.has("gallery.safetensors"):
+        arrays = artifact.arrays("gallery.safetensors")
+        m, k = arrays["scores"].shape
+        places = np.arange(m * k).reshape(m, k)
+        channels_last = np.moveaxis(arrays["train"].reshape(m * k, *arrays["train"].shape[2:]), 1, -1)
+        figure = image_gallery(
+            np.ascontiguousarray(np.moveaxis(arrays["test"], 1, -1)),
+            np.ascontiguousarray(channels_last),
+            TopScores(places, arrays["scores"]),
+            arrays["labels"],
+            arrays["classes"],
+            arrays["train_labels"].ravel(),
+            names,
+            marked=arrays["train_injected"].ravel().astype(bool) if arrays["train_injected"].any() else None,
+        )
+        caption = f"{name}, first run: test images (the network's errors first), most supporting training images."
+        return [Picture(figure, caption, "Gallery of the most supporting training images", raster=True)]
+    if not artifact.has("gallery.parquet"):
+        return []
+    if not config.report.show_text:
+        return [Text(f"{name}: texts are hidden; report.show_text=true shows the most supporting training texts.")]
+    rows = [
+        [row["test"], names[row["label"]], names[row["attributed"]], row["rank"], row["score"], row["training text"]]
+        + [names[row["training label"]]]
+        for row in artifact.table("gallery.parquet").to_pylist()
+    ]
+    columns = ["test text", "true", "attributed", "rank", "score", "training text", "training label"]
+    caption = f"{name}, first run: test texts and the training texts that support the attributed class most."
+    return [Table(columns, rows, caption, keys=[artifact.key], command=member.command)]
+
+
+def _class_names(member: Gathered) -> list[str]:
+    data = member.config.data
+    names = [data.class_names[c] for c in data.subset.classes] if data.subset.classes else list(data.class_names)
+    return names + [str(c) for c in range(len(names), 1000)]
+
+
+def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Any]:
+    """Tabulate every mask and method over seeds and draw the curves of the first run."""
+    found = [member for member in group if member.artifact.has("masks.parquet")]
+    if not found:
+        return []
+    values: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for member in found:
+        for row in member.artifact.table("masks.parquet").to_pylist():
+            values.setdefault((row["mask"], row["method"]), []).append(row)
+    rows: list[list[Any]] = []
+    for (mask, method), runs in values.items():
+        for measure in MEASURES:
+            numbers = [float(run[measure]) for run in runs if run[measure] is not None]
+            if numbers:
+                base = runs[0]["prevalence"]
+                rows.append([mask, method, measure, *summary_cells(numbers), base])
+    table = Table(
+        ["mask", "method", "measure", "runs", "mean", "sd", "95 % interval", "prevalence"],
+        rows,
+        f"{name}: planted points found by each method. Precision and recall at as many points as are planted (train "
+        "side) or of the flags (test side); AUPRC is step-wise; ties are averaged. Prevalence is what chance gives.",
+        keys=[member.artifact.key for member in found],
+        command=found[0].command,
+    )
+    first = next(iter(values))[0]
+    best = {m: np.mean([run["auprc"] for run in runs]) for (mask, m), runs in values.items() if mask == first}
+    order = sorted(best, key=lambda method: -best[method])
+    ranking = ", ".join(f"{method} {best[method]:.3f}" for method in order)
+    findings.append(f"{name}: AUPRC for {first} (n = {len(found)}): {ranking}.")
+    arrays = found[0].artifact.arrays("masks.safetensors")
+    scores = {method: arrays[f"score.{method}"] for method in order}
+    picture = Picture(
+        precision_recall_curves(scores, arrays["injected"].astype(bool), title=first[0].upper() + first[1:]),
+        f"{name}: precision against recall of the first run.",
+        "Precision and recall of each attribution method",
+    )
+    return [table, picture]

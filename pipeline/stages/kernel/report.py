@@ -1,0 +1,68 @@
+"""Report section of the Gram matrices: eigenvalue decay and alignment with the labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.stages.train.report import grouped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate effective rank and alignment per group of cells and draw the spectra."""
+    groups = grouped(members)
+    rows, findings = [], []
+    for name, group in groups.items():
+        metrics = [member.artifact.metrics for member in group]
+        alignment = [float(entry["label_alignment"]) for entry in metrics]
+        rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
+        rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *summary_cells(alignment), rank])
+        findings.append(
+            f"{name}: centred alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
+        )
+    table = Table(
+        ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
+        rows,
+        "Kernels of the trained networks on training points. Alignment is centred, with the one-hot label kernel; the "
+        "effective rank is the exponential of the spectrum's entropy.",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+    picture = Picture(
+        spectra(groups),
+        "Eigenvalues of the training Gram matrix divided by their sum, one line per seed.",
+        "Eigenvalue decay of the kernels",
+    )
+    return Section("Kernels", [table, picture], findings)
+
+
+def spectra(groups: dict[str, list[Gathered]]) -> Figure:
+    """Draw eigenvalues against their rank on logarithmic axes."""
+    from analysis.style import PALETTE, legend_below, new_figure
+
+    figure, axes = new_figure(width=7.0, height=3.6)
+    axis = axes[0, 0]
+    for (name, group), colour in zip(groups.items(), PALETTE, strict=False):
+        for i, member in enumerate(group):
+            values = member.artifact.arrays("spectrum.safetensors")["eigenvalues"]
+            share = values / values.sum()
+            kept = share > 1e-9
+            axis.plot(
+                np.arange(1, len(share) + 1)[kept], share[kept], color=colour, alpha=0.7, label=name if i == 0 else None
+            )
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="rank of the eigenvalue",
+        ylabel="share of the trace",
+        title="Eigenvalue decay",
+    )
+    legend_below(axis, columns=2)
+    return figure

@@ -1,0 +1,132 @@
+"""Report section of the layer kernels: accuracy by layer, and whether every route gives the same kernel."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.verdicts import at_most
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
+from pipeline.stages.layer_kernels.run import WHOLE
+from pipeline.stages.train.report import grouped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OTHERS = ("alignment", "effective_rank", "trace_share")
+TOLERANCE = 1e-10
+"""Largest entry difference, in units of sqrt(K_ii K_jj), below which two float64 routes agree."""
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate and draw the layers of each group of cells; decide whether the routes agree."""
+    groups = grouped(members)
+    layers = {name: _by_layer(group) for name, group in groups.items()}
+    keys = [member.artifact.key for member in members]
+    rows = [
+        [
+            name,
+            layer,
+            *summary_cells([100 * v for v in values["accuracy"]]),
+            *(_mean(values[other]) for other in OTHERS),
+        ]
+        for name, found in layers.items()
+        for layer, values in found.items()
+    ]
+    first = members[0].artifact.metrics
+    table = Table(
+        ["cells", "layer", "runs", "accuracy %", "sd", "95 % interval", "alignment", "effective rank", "trace share"],
+        rows,
+        f"Kernel machine ({config.surrogate.kind}) on the {first['kind']} part of each layer, cosine-normalised by "
+        f"itself: fitted on {first['n_train']} training points, accuracy on {first['n_test']} test points. The share "
+        "is that of the unnormalised trace. A frozen layer has no part.",
+        keys=keys,
+        command=members[0].command,
+    )
+    picture = Picture(
+        accuracy_figure(layers, groups),
+        "Test accuracy of a kernel machine on each layer's part of the tangent kernel: mean over runs with its 95 % "
+        "interval. Dashed: the networks themselves.",
+        "Accuracy of each layer's kernel",
+    )
+    differences = [float(member.artifact.metrics["largest_difference"]) for member in members]
+    decided = at_most(differences, TOLERANCE, "largest entry difference to the float64 loop")
+    verdict = Verdict(
+        "All routes to the kernel (loop, vmap, Jacobian, layer rules, sum of parts) agree in float64",
+        decided.verdict,
+        decided.evidence,
+        target="numerical identity",
+        standing="derived",
+    )
+    findings = [_finding(name, found) for name, found in layers.items()]
+    return Section("Layer kernels", [table, picture, _agreement(members, keys), verdict], findings)
+
+
+def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for member in group:
+        table = member.artifact.table("layers.parquet").to_pydict()
+        for i, layer in enumerate(table["layer"]):
+            values = found.setdefault(layer, defaultdict(list))
+            for name in ("accuracy", *OTHERS):
+                values[name].append(table[name][i])
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _finding(name: str, found: dict[str, dict[str, list[float]]]) -> str:
+    parts = {layer: _mean(values["accuracy"]) for layer, values in found.items() if layer != WHOLE}
+    best = max(parts, key=lambda layer: parts[layer])
+    whole = _mean(found[WHOLE]["accuracy"])
+    return (
+        f"{name}: the kernel of {best} alone reaches {100 * parts[best]:.1f} %, that of all layers {100 * whole:.1f} %."
+    )
+
+
+def _agreement(members: list[Gathered], keys: list[str]) -> Table:
+    worst: dict[tuple[str, str], float] = {}
+    for member in members:
+        table = member.artifact.table("agreement.parquet").to_pydict()
+        for method, precision, difference in zip(*table.values(), strict=True):
+            worst[method, precision] = max(difference, worst.get((method, precision), 0.0))
+    rows: list[list[Any]] = [[*route, f"{difference:.1e}"] for route, difference in worst.items()]
+    return Table(
+        ["route", "precision", "largest difference"],
+        rows,
+        f"Entry differences to a float64 loop over samples, in units of sqrt(K_ii K_jj); the worst of {len(members)} "
+        "networks. In float32 a unit at the edge of its kink may take the other side, which every route sees alike "
+        "only where the forward pass is the same.",
+        keys=keys,
+        command=members[0].command,
+    )
+
+
+def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, list[Gathered]]) -> Figure:
+    """Draw accuracy against layer, one line per group of cells."""
+    from analysis.style import PALETTE, legend_below, new_figure
+
+    figure, axes = new_figure(width=7.0, height=3.8)
+    axis = axes[0, 0]
+    names = list(dict.fromkeys(layer for found in layers.values() for layer in found))
+    for (group, found), colour in zip(layers.items(), PALETTE, strict=False):
+        here = [i for i, layer in enumerate(names) if layer in found]
+        summary = [mean_interval(found[names[i]]["accuracy"]) for i in here]
+        mean = np.array([entry[0] for entry in summary])
+        low, high = (np.array([entry[k] for entry in summary]) for k in (2, 3))
+        spread = np.nan_to_num(np.stack([mean - low, high - mean]))
+        axis.errorbar(here, mean, yerr=spread, color=colour, marker="o", capsize=3, label=group)
+        network = np.mean([member.artifact.metrics["network_accuracy"] for member in groups[group]])
+        axis.axhline(float(network), color=colour, linestyle="--", linewidth=1)
+    axis.set_xticks(
+        range(len(names)), names, rotation=30 if len(names) > 5 else 0, ha="right" if len(names) > 5 else "center"
+    )
+    axis.set(ylabel="test accuracy", title="Kernel machine on each layer's kernel")
+    legend_below(axis, columns=2)
+    return figure

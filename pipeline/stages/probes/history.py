@@ -1,0 +1,118 @@
+"""Collapse and its onset at every snapshot, and the controls of the probe study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from analysis.probes.layer import Split
+from analysis.probes.onset import bootstrap_onset
+from analysis.probes.raw import probe_raw_features
+from pipeline.engine.build import Build
+from pipeline.machine.arithmetic import arithmetic
+from pipeline.schema_analysis import ProbesConfig
+from pipeline.stages.kernel.run import NOISY, split_features
+from pipeline.stages.probes.layers import (
+    SURROGATES,
+    collapse_row,
+    layer_split,
+    onset_columns,
+    output_weights,
+    quick_settings,
+    right_answers,
+)
+from pipeline.stages.train.run import open_data
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
+from pipeline.training.snapshot_schedule import recorded_steps
+
+Rows = list[dict[str, Any]]
+
+
+def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[Rows, Rows]:
+    """Measure every layer at every snapshot of the run.
+
+    Parameters
+    ----------
+    build : Build
+        With upstream ``snapshots`` (weights recorded) and ``data``.
+    layers : list of str
+        As the features of the last epoch name them.
+    classes : int
+
+    Returns
+    -------
+    by_layer : list of dict
+        One row for each snapshot and layer: step, epoch, NC1-NC4, accuracy of each surrogate on all components.
+    by_step : list of dict
+        One row for each snapshot: step, epoch, accuracy of the network, onset with its bootstrap interval.
+    """
+    config, upstream = build.config, build.inputs["snapshots"]
+    data = open_data(config, build.inputs["data"])
+    splits = config.features.splits[:2]
+    points = {split: data.kernel_inputs(split, config.features.limit) for split in splits}
+    network = build_network(config, data)
+    by_layer: Rows = []
+    by_step: Rows = []
+    for moment in recorded_steps(upstream):
+        name = f"step-{moment['step']:08d}/{WEIGHTS}"
+        arrays: dict[str, Tensor] = {}
+        with arithmetic(config.numerics) as device:
+            load_weights(network, upstream.path(name)).eval().to(device)
+            for split, rows in points.items():
+                found = split_features(network, rows, config.features.layers, config.features.pool)
+                arrays |= {f"{split}.{layer}": values for layer, values in found.items()}
+                arrays[f"{split}.labels"] = rows.labels
+        head = output_weights(upstream.tensors(name), classes)
+        when = {"step": moment["step"], "epoch": moment["epoch"]}
+        correct = []
+        for layer in layers:
+            train, test = (layer_split(arrays, split, layer) for split in splits)
+            probes = probe_raw_features(train, test, settings=quick_settings(config.probes))
+            correct.append(right_answers(probes, test.labels))
+            by_layer.append(when | collapse_row(train, probes, test, classes, head) | _accuracies(correct[-1]))
+        onset = bootstrap_onset(
+            np.array(correct),
+            layers,
+            generator=np.random.default_rng([config.probes.seed, 2, moment["step"]]),
+            tolerance=config.probes.tolerance,
+            draws=config.probes.draws,
+        )
+        right = arrays[f"{splits[1]}.logits"].argmax(1) == arrays[f"{splits[1]}.labels"]
+        by_step.append(when | {"network": float(right.double().mean())} | onset_columns(onset, layers))
+        build.say(f"epoch {moment['epoch']:g}: network {by_step[-1]['network']:.3f}, onset {onset.layer}")
+    return by_layer, by_step
+
+
+def control_rows(config: ProbesConfig, arrays: Mapping[str, Tensor], splits: list[str], layers: list[str]) -> Rows:
+    """Probe every layer with permuted training labels and, where the features hold them, on noisy test rows.
+
+    Permuted labels must fall to the share of the largest class; the noisy rows show how far each surrogate and the
+    network lose accuracy together.
+
+    Returns
+    -------
+    list of dict
+        One row for each control and layer: accuracy of each surrogate and of the network on those rows.
+    """
+    generator = np.random.default_rng([config.seed, 3])
+    rows: Rows = []
+    for layer in layers:
+        train, test = (layer_split(arrays, split, layer) for split in splits[:2])
+        shuffled = Split(train.features, generator.permutation(train.labels), train.network)
+        pairs = [("permuted labels", shuffled, test)]
+        noisy = f"{splits[1]}{NOISY}"
+        if f"{noisy}.{layer}" in arrays:
+            pairs.append(("noisy test rows", train, layer_split(arrays, noisy, layer)))
+        for name, fitted, scored in pairs:
+            found = probe_raw_features(fitted, scored, settings=quick_settings(config))
+            network = float(np.mean(scored.network == scored.labels))
+            right = _accuracies(right_answers(found, scored.labels))
+            rows.append({"control": name, "layer": layer, "network": network, **right})
+    return rows
+
+
+def _accuracies(right: list[np.ndarray]) -> dict[str, float]:
+    return {name: float(np.mean(rows)) for name, rows in zip(SURROGATES, right, strict=True)}

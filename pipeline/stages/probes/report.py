@@ -1,0 +1,206 @@
+"""Report section of the layer probes: accuracy by components and depth, collapse, claims of arXiv:2309.15328."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.probes.figures import (
+    collapse_figure,
+    component_curves_figure,
+    depth_figure,
+    explained_variance_figure,
+    onset_history_figure,
+)
+from analysis.probes.layer import ALL_COMPONENTS
+from analysis.probes.onset import NO_ONSET, Onset, components_needed
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.stages.probes.claims import curve_of, nearest, verdicts
+from pipeline.stages.train.report import grouped
+
+Rows = list[dict[str, Any]]
+SETTLED = 100
+"""Components that settle k-NN and nearest class-centre, as published."""
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate the surrogates by layer, draw the published figures and decide the claims, group by group."""
+    blocks: list[Any] = []
+    findings: list[str] = []
+    for name, group in grouped(members).items():
+        runs = [member.artifact.table("probes.parquet").to_pylist() for member in group]
+        collapse = [member.artifact.table("collapse.parquet").to_pylist() for member in group]
+        metrics = [member.artifact.metrics for member in group]
+        layers = metrics[0]["layers"]
+        kappa = float(group[0].config.probes.neighbors[0])
+        accuracy = float(np.mean([entry["network_accuracy"] for entry in metrics]))
+        trained = group[0].config.weights.source == "train"
+        blocks.append(
+            Text(
+                f"{name}: {len(group)} run(s), network accuracy {100 * accuracy:.2f} % on the probed rows."
+                + ("" if trained else " A control: the claims are about trained networks.")
+            )
+        )
+        blocks.append(_table(name, runs, collapse, layers, kappa, group))
+        blocks += _pictures(name, runs, collapse, group, layers, kappa, accuracy)
+        blocks += _controls(name, layers, group) + _history(name, layers, group)
+        if trained:
+            blocks += verdicts(name, group[0].config, runs, collapse, metrics, kappa)
+        onsets = sorted({str(entry["onset"]) for entry in metrics})
+        findings.append(f"{name}: onset of collapse over {len(group)} run(s): {', '.join(onsets)}.")
+    return Section("Layer probes", blocks, findings)
+
+
+def _table(
+    name: str, runs: list[Rows], collapse: list[Rows], layers: list[str], kappa: float, group: list[Gathered]
+) -> Table:
+    rows = []
+    for i, layer in enumerate(layers):
+        width = collapse[0][i]["width"]
+        for probe in ("knn", "ncc", "svm"):
+            points = [curve_of(run, layer, probe, kappa) for run in runs]
+            if not all(points):
+                rows.append([layer, width, probe, len(runs), "degenerate", "–", "–", "–", "–", "–"])
+                continue
+            everything = [100 * curve[ALL_COMPONENTS]["accuracy"] for curve in points]
+            fidelity = float(np.mean([100 * curve[ALL_COMPONENTS]["fidelity"] for curve in points]))
+            settled = float(np.mean([100 * nearest(curve, SETTLED)["accuracy"] for curve in points]))
+            needed = [_needed(curve) for curve in points]
+            shown = "–" if None in needed else f"{np.median([k for k in needed if k is not None]):.0f}"
+            n, mean, sd, interval = summary_cells(everything)
+            rows.append([layer, width, probe, n, mean, sd, interval, fidelity, settled, shown])
+    return Table(
+        ["layer", "D", "probe", "runs", "accuracy % (all)", "sd", "95 % interval", "fidelity %", "k ≈ 100", "k*"],
+        rows,
+        f"{name}: surrogates on test rows. k* is the smallest number of components from which accuracy stays within "
+        "one point of that of all components (median over runs; – where even the largest falls short).",
+        keys=[member.artifact.key for member in group],
+        command=group[0].command,
+    )
+
+
+def _pictures(
+    name: str,
+    runs: list[Rows],
+    collapse: list[Rows],
+    group: list[Gathered],
+    layers: list[str],
+    kappa: float,
+    accuracy: float,
+) -> list[Picture]:
+    pooled = [row for run in runs for row in run]
+    curves = group[0].artifact.arrays("curves.safetensors")
+    metrics = group[0].artifact.metrics
+    place = {layer: i for i, layer in enumerate(layers)}
+    onset = Onset(
+        index=NO_ONSET if metrics["onset_index"] is None else int(metrics["onset_index"]),
+        layer=metrics["onset"],
+        spread=curves["spread"],
+        probability=curves["onset_probability"],
+        low=place.get(metrics["onset_low"], NO_ONSET),
+        high=place.get(metrics["onset_high"], NO_ONSET),
+    )
+    by_layer = np.array([[row["nc1"] for row in run] for run in collapse], dtype=float)
+    known = np.isfinite(by_layer).any(axis=0)
+    nc1 = np.where(known, np.nansum(by_layer, axis=0) / np.maximum(np.isfinite(by_layer).sum(axis=0), 1), np.nan)
+    variance = {layer: curves[f"explained_variance.{layer}"] for layer in layers}
+    points = [{**row, "epoch": i} for i, run in enumerate(collapse) for row in run]
+    return [
+        Picture(
+            explained_variance_figure(variance),
+            f"{name}: explained variance of the first run.",
+            "Explained variance by number of components and layer",
+        ),
+        Picture(
+            component_curves_figure(pooled, layers, network_accuracy=accuracy, neighbours=kappa),
+            f"{name}: accuracy of each surrogate by components and by explained variance, mean over runs; the dashed "
+            "line is the network. Hollow markers: the solver stopped before its tolerance.",
+            "Probe accuracy by number of components",
+        ),
+        Picture(
+            depth_figure(
+                pooled,
+                layers,
+                onset=onset,
+                nc1=nc1,
+                network_accuracy=accuracy,
+                components=SETTLED,
+                neighbours=kappa,
+            ),
+            f"{name}: accuracy and fidelity by depth, mean and sd over runs. Vertical line and band: onset of the "
+            "first run and its bootstrap interval over test rows.",
+            "Probe accuracy and fidelity by depth with the onset of collapse",
+        ),
+        Picture(
+            collapse_figure(points, layers, lines="run"),
+            f"{name}: collapse by depth, one line per run.",
+            "Neural collapse measures by depth",
+        ),
+    ]
+
+
+def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table]:
+    runs = [m.artifact.table("controls.parquet").to_pylist() for m in group if m.artifact.has("controls.parquet")]
+    if not runs:
+        return []
+    rows = []
+    for control in dict.fromkeys(row["control"] for row in runs[0]):
+        for layer in layers:
+            here = [row for run in runs for row in run if (row["control"], row["layer"]) == (control, layer)]
+            means = [float(np.mean([100 * row[probe] for row in here])) for probe in ("knn", "ncc", "svm", "network")]
+            rows.append([control, layer, len(here), *means])
+    return [
+        Table(
+            ["control", "layer", "runs", "k-NN %", "nearest centre %", "SVM %", "network %"],
+            rows,
+            f"{name}: controls, all components, mean over runs. Probes of permuted training labels must score the "
+            "share of the largest class; noisy test rows carry Gaussian noise of "
+            f"{group[0].config.features.noise:g} on the normalised inputs.",
+            keys=[member.artifact.key for member in group],
+            command=group[0].command,
+        )
+    ]
+
+
+def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table | Picture]:
+    found = [member for member in group if member.artifact.has("history.parquet")]
+    if not found:
+        return []
+    onsets = [member.artifact.table("onsets.parquet").to_pylist() for member in found]
+    points = [row for member in found for row in member.artifact.table("history.parquet").to_pylist()]
+    rows = []
+    for i, moment in enumerate(onsets[0]):
+        here = [run[i] for run in onsets]
+        last = [row for row in points if row["step"] == moment["step"] and row["layer"] == layers[-1]]
+        shares = [float(np.mean([row[key] for row in last])) for key in ("nc1", "nc2_angles", "nc3", "nc4")]
+        places = ", ".join(str(entry["onset"]) for entry in here)
+        network = 100 * float(np.mean([entry["network"] for entry in here]))
+        rows.append([f"{moment['epoch']:g}", len(here), network, *shares, places])
+    return [
+        Table(
+            ["epoch", "runs", "network %", "NC1", "NC2 (angles)", "NC3", "NC4", "onset by run"],
+            rows,
+            f"{name}: collapse of {layers[-1]} and onset by epoch, means over runs.",
+            keys=[member.artifact.key for member in found],
+            command=found[0].command,
+        ),
+        Picture(
+            collapse_figure(points, layers),
+            f"{name}: collapse by depth, one line per epoch, mean over runs.",
+            "Neural collapse measures by depth and epoch",
+        ),
+        Picture(
+            onset_history_figure(onsets, layers),
+            f"{name}: layer of onset by epoch, one line per run with its bootstrap interval.",
+            "Onset of collapse by epoch",
+        ),
+    ]
+
+
+def _needed(curve: dict[int, dict[str, Any]]) -> int | None:
+    ks = np.array(sorted(k for k in curve if k != ALL_COMPONENTS))
+    accuracy = np.array([curve[int(k)]["accuracy"] for k in ks])
+    return components_needed(ks, accuracy, curve[ALL_COMPONENTS]["accuracy"])

@@ -1,0 +1,105 @@
+"""Stage ``probes``: surrogate classifiers on principal components of every layer, neural collapse and its onset."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from analysis.probes.layer import LayerProbes, probe_layer
+from analysis.probes.onset import bootstrap_onset
+from pipeline.engine.build import Build
+from pipeline.errors import UserError
+from pipeline.stages.probes.history import collapse_history, control_rows
+from pipeline.stages.probes.layers import (
+    SURROGATES,
+    collapse_row,
+    layer_split,
+    onset_columns,
+    output_weights,
+    probe_settings,
+    right_answers,
+)
+from pipeline.training.networks import WEIGHTS
+
+
+def probes(build: Build) -> dict[str, Any]:
+    """Probe every layer of ``features`` at every number of components.
+
+    Writes ``probes.parquet`` (one row for each layer, classifier, setting and number of components; k = 0 is the
+    centred raw feature), ``collapse.parquet`` (NC1-NC4 by layer), ``curves.safetensors`` (explained variance by
+    layer; whether each surrogate is right, layer x surrogate x test row; onset probabilities); with
+    ``probes.history`` on a trained network ``history.parquet`` (collapse by epoch and layer) and ``onsets.parquet``
+    (onset by epoch); with ``probes.controls`` ``controls.parquet``.
+
+    Raises
+    ------
+    UserError
+        If the features hold fewer than two splits or come from a regression task.
+    """
+    config = build.config.probes
+    upstream = build.inputs["features"]
+    splits, layers = build.config.features.splits, upstream.metrics["layers"]
+    if len(splits) < 2:
+        raise UserError(f"probes fit on one split and score on another; features.splits={splits} names one.")
+    classes = int(upstream.metrics["classes"])
+    if classes < 2:
+        raise UserError("probes classify; these features come from a regression task.")
+    arrays = upstream.tensors("features.safetensors")
+    weights = build.inputs["weights"]
+    head = output_weights(weights.tensors(WEIGHTS), classes) if weights.has(WEIGHTS) else None
+    rows, collapse, curves, correct = [], [], {}, []
+    for layer in layers:
+        train, test = (layer_split(arrays, split, layer) for split in (splits[0], splits[1]))
+        found = probe_layer(train, test, settings=probe_settings(config))
+        rows += [_payload(row) for row in found.rows]
+        curves[f"explained_variance.{layer}"] = found.pca.explained_variance.numpy()
+        predictions = None if found.degenerate else found.predictions
+        collapse.append(collapse_row(train, predictions, test, classes, head))
+        correct.append(right_answers(predictions, test.labels))
+        build.say(_line(layer, found, test.labels))
+    right = np.array(correct)
+    onset = bootstrap_onset(
+        right,
+        layers,
+        generator=np.random.default_rng([config.seed, 1]),
+        tolerance=config.tolerance,
+        draws=config.draws,
+    )
+    curves |= {"correct": right.astype(np.uint8), "onset_probability": onset.probability, "spread": onset.spread}
+    build.write_table("probes.parquet", _columns(rows))
+    build.write_table("collapse.parquet", _columns(collapse))
+    build.write_arrays("curves.safetensors", curves)
+    if "snapshots" in build.inputs:
+        by_layer, by_step = collapse_history(build, layers, classes)
+        build.write_table("history.parquet", _columns(by_layer))
+        build.write_table("onsets.parquet", _columns(by_step))
+    if config.controls:
+        build.write_table("controls.parquet", _columns(control_rows(config, arrays, splits, layers)))
+    network = arrays[f"{splits[1]}.logits"].argmax(1).numpy()
+    nc1 = math.nan if onset.index < 0 else float(collapse[onset.index]["nc1"])
+    return {
+        "layers": layers,
+        "n_train": len(arrays[f"{splits[0]}.ids"]),
+        "n_test": len(network),
+        "network_accuracy": float(np.mean(network == arrays[f"{splits[1]}.labels"].numpy())),
+        **onset_columns(onset, layers),
+        "onset_nc1": None if math.isnan(nc1) else nc1,
+    }
+
+
+def _payload(row: dict[str, object]) -> dict[str, object]:
+    """Drop what a second run would not repeat."""
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _line(layer: str, found: LayerProbes, truth: np.ndarray) -> str:
+    if found.degenerate:
+        return f"{layer}: degenerate"
+    scores = ", ".join(f"{name} {np.mean(found.predictions[name] == truth):.3f}" for name in SURROGATES)
+    return f"{layer}: {scores}"

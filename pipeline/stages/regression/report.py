@@ -1,0 +1,191 @@
+"""Report section of the kernel-regression study: errors by epoch, bounds, decay, logistic fits, refitted heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.regression.figures import (
+    MACHINES,
+    decay_figure,
+    error_by_epoch_figure,
+    logistic_figure,
+    residual_figure,
+)
+from analysis.regression.regularity import eigenvalue_decay
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.stages.regression.claims import function_verdicts, head_verdict, last_step, logistic_verdicts
+from pipeline.stages.train.report import grouped
+
+_TRUNCATED = "ck_loo"
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show whatever the members computed: functions at snapshots, logistic fits at snapshots, or refitted heads."""
+    task = members[0].config.regression.task
+    if task == "function":
+        return _functions(members)
+    return _logistic(members) if task == "logistic" else _heads(members)
+
+
+def _functions(members: list[Gathered]) -> Section:
+    groups = grouped(members)
+    rows, points, verdicts, findings = [], [], [], []
+    for name, group in groups.items():
+        activation, target = _activation(group[0]), _target(group[0])
+        runs = [member.artifact.table("machines.parquet").to_pylist() for member in group]
+        for seed, run in enumerate(runs):
+            points += [
+                {**row, "activation": activation, "target": target, "epoch": row["step"], "seed": seed}
+                for row in run
+                if row["machine"] != _TRUNCATED
+            ]
+        last = [last_step(run) for run in runs]
+        for machine in ("nn", "ck", "ck_svd", _TRUNCATED, "ntk"):
+            values = [entry[machine]["test_rms"] for entry in last]
+            edge = float(np.median([entry[machine]["edge_rms"] for entry in last]))
+            ratio = [entry[machine]["ratio"] for entry in last]
+            bounds = "–" if machine == "nn" else "yes" if all(e[machine]["bounds_hold"] for e in last) else "no"
+            slope = last[0][machine].get("slope")
+            rows.append(
+                [
+                    name,
+                    MACHINES.get(machine, "CK (features, rank by LOO)"),
+                    *summary_cells(values),
+                    float(np.median(values)),
+                    edge,
+                    "–" if machine == "nn" else float(np.median(ratio)),
+                    bounds,
+                    last[0][machine].get("rank") or "–",
+                    "–" if slope is None else slope,
+                ]
+            )
+        medians = {machine: float(np.median([entry[machine]["test_rms"] for entry in last])) for machine in last[0]}
+        findings.append(
+            f"{name}: final test RMSE (median of {len(group)}): network {medians['nn']:.2g}, CK {medians['ck']:.2g}, "
+            f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
+        )
+        verdicts += function_verdicts(name, activation, target, runs)
+    panels = list(dict.fromkeys((row["activation"], row["target"]) for row in points))
+    table = Table(
+        [
+            "cells",
+            "machine",
+            "runs",
+            "test RMSE",
+            "sd",
+            "95 % interval",
+            "median",
+            "edge RMSE",
+            "loss ratio ρ",
+            "bounds hold",
+            "rank",
+            "decay slope",
+        ],  # fmt: skip
+        rows,
+        "Last snapshot. ρ is the machine's test error over the network's; |1-τ|-β ≤ ρ ≤ 1+τ+β is checked with every "
+        "term computed. Edge: the two test points beyond the last training point.",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+    pictures = [
+        Picture(
+            error_by_epoch_figure(points, panels),
+            "Test error by epoch, median and range over seeds.",
+            "Test error of network and kernel machines by epoch",
+        ),
+        *_last_pictures(groups),
+    ]
+    return Section("Kernel regression", [table, *pictures, *verdicts], findings)
+
+
+def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
+    pictures = []
+    for name, group in groups.items():
+        arrays = group[0].artifact.arrays("last.safetensors")
+        order = np.argsort(arrays["x"][:, 0])
+        fits = {machine: arrays[machine][order, 0] for machine in ("nn", "ck", "ck_svd", "ntk")}
+        figure = residual_figure(arrays["x"][order, 0], arrays["target"][order, 0], fits, arrays["x_train"][:, 0])
+        pictures.append(Picture(figure, f"{name}: fits and errors of the first seed.", f"Fits and errors, {name}"))
+        first, last = group[0].config.regression.window
+        window = (first, min(last, len(arrays["gram_ck"])))
+        decays = {kernel.upper(): eigenvalue_decay(arrays[f"gram_{kernel}"], window=window) for kernel in ("ck", "ntk")}
+        text = f"{name}: eigenvalues of the kernels on the training grid, with the fitted window."
+        pictures.append(Picture(decay_figure(decays), text, f"Eigenvalue decay, {name}"))
+    return pictures
+
+
+def _logistic(members: list[Gathered]) -> Section:
+    rows, findings = [], []
+    blocks: list[Picture | Verdict] = []
+    for name, group in grouped(members).items():
+        runs = [member.artifact.table("machines.parquet").to_pylist() for member in group]
+        points = [{**row, "epoch": row["step"], "run": i} for i, run in enumerate(runs) for row in run]
+        last = [last_step(run) for run in runs]
+        for machine in ("nn", "ck", "ntk"):
+            loss = [entry[machine]["cross_entropy"] for entry in last]
+            accuracy = float(np.mean([entry[machine]["accuracy"] for entry in last]))
+            separable = sum(entry[machine]["separable"] for entry in last)
+            rows.append([name, MACHINES[machine], *summary_cells(loss), accuracy, f"{separable} of {len(last)}"])
+        blocks.append(
+            Picture(
+                logistic_figure(points),
+                f"{name}: test cross-entropy and accuracy, mean and sd over the runs that reached that epoch.",
+                f"Logistic machines by epoch, {name}",
+            )
+        )
+        blocks += logistic_verdicts(name, runs)
+        findings.append(
+            f"{name}: test cross-entropy, mean of {len(group)}: "
+            + ", ".join(
+                f"{MACHINES[m]} {np.mean([entry[m]['cross_entropy'] for entry in last]):.3g}"
+                for m in ("nn", "ck", "ntk")
+            )
+            + "."
+        )
+    table = Table(
+        ["cells", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
+        rows,
+        "Last snapshot of every run. Cross-entropy has a stated probability floor. Separable: the fit classifies every "
+        "training point, so that an unpenalised optimum does not exist.",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+    return Section("Kernel logistic regression", [table, *blocks], findings)
+
+
+def _heads(members: list[Gathered]) -> Section:
+    rows, verdicts, findings = [], [], []
+    for name, group in grouped(members).items():
+        runs = [member.artifact.table("heads.parquet").to_pylist() for member in group]
+        for size in sorted({row["size"] for run in runs for row in run}):
+            here = [[row for row in run if row["size"] == size] for run in runs]
+            values = [float(np.mean([row["balanced_accuracy"] for row in run])) for run in here if run]
+            loss = float(np.mean([row["cross_entropy"] for run in here for row in run]))
+            label = "the network's own head" if size == 0 else "refitted"
+            rows.append([name, label, "–" if size == 0 else size, *summary_cells(values), loss])
+        gain = [
+            member.artifact.metrics["refit_balanced_accuracy"] - member.artifact.metrics["head_balanced_accuracy"]
+            for member in group
+        ]
+        trained = group[0].config.weights.source == "train"
+        verdicts.append(head_verdict(name, gain, group[0].config.training.epochs if trained else None))
+        findings.append(f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points.")
+    table = Table(
+        ["cells", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
+        rows,
+        "Heads on the last hidden features, scored on test rows; the penalty is chosen inside the training rows. "
+        "Redraws of one run are averaged before the interval over runs.",
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+    return Section("Refitted heads", [table, *verdicts], findings)
+
+
+def _activation(member: Gathered) -> str:
+    return str(getattr(member.config.model, "activation", "relu"))
+
+
+def _target(member: Gathered) -> str:
+    return str(member.config.data.synthetic.function)

@@ -1,0 +1,240 @@
+"""Stage ``regression``: kernel machines of a network (CK, NTK, refitted head) against the network itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor, nn
+
+from analysis.regression.least_squares import Factorisation, KernelMachine, factorise_features, factorise_gram
+from analysis.regression.logistic import LogisticFit, fit_kernel_logistic, fit_published_logistic
+from analysis.regression.loss_ratio import loss_ratio
+from analysis.regression.nystrom import NystromFit, choose_centres, fit_nystrom_logistic
+from analysis.regression.regularity import eigenvalue_decay
+from kernels import kernel_matrix
+from pipeline.engine.build import Build
+from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
+from pipeline.schema_analysis import RegressionConfig
+from pipeline.stages.regression.heads import refitted_heads
+from pipeline.stages.train.run import open_data
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
+
+EDGE = 2
+"""Last test points of the published grid, which lie beyond the last training point."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grams:
+    """Kernels of one snapshot: train x train and test x train by name, and CK features with a column of ones.
+
+    With Nyström centres both have one column for each centre in place of each training point.
+    """
+
+    square: dict[str, np.ndarray]
+    cross: dict[str, np.ndarray]
+    features: tuple[np.ndarray, np.ndarray]
+
+
+def regression(build: Build) -> dict[str, Any]:
+    """Fit kernel machines of the run's network.
+
+    ``function`` and ``logistic`` look at every snapshot and write ``machines.parquet`` (one row for each step and
+    machine) and, for functions, ``last.safetensors`` (predictions, eigenvalues). ``head`` writes ``heads.parquet``.
+
+    Raises
+    ------
+    UserError
+        If the task does not fit the data, or no weights were recorded.
+    """
+    config = build.config
+    task = config.regression.task
+    if task == "head":
+        columns, metrics = refitted_heads(build)
+        build.write_table("heads.parquet", columns)
+        return metrics
+    data = open_data(config, build.inputs["data"])
+    if (task == "function") == bool(data.n_classes):
+        raise UserError(f"regression.task={task} does not fit data={config.data.name} with {data.n_classes} classes.")
+    train, test = (data.kernel_inputs(split) for split in ("train", "test"))
+    if isinstance(train.inputs, dict) or isinstance(test.inputs, dict):
+        raise UserError("regression at snapshots reads vectors or images; for texts set regression.task=head.")
+    centres = None
+    if task == "logistic" and config.regression.centres is not None:
+        count, generator = config.regression.centres, np.random.default_rng([config.regression.seed, 2])
+        centres = choose_centres(len(train.ids), min(count, len(train.ids)), generator)
+    rows: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    with arithmetic(config.numerics):
+        for step, network in _snapshots(build, build_network(config, data)):
+            with torch.no_grad():
+                outputs = tuple(network(x).double().numpy() for x in (train.inputs, test.inputs))
+            grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic", centres=centres)
+            labels = (train.labels.double().numpy(), test.labels.double().numpy())
+            if task == "function":
+                here, arrays = _function(config.regression, labels, outputs, grams)
+            else:
+                here = _logistic(config.regression, labels, outputs, grams, centres)
+            rows += [{"step": step, "machine": name, **values} for name, values in here.items()]
+            if task == "logistic" and here["nn"]["train_accuracy"] >= config.regression.stop_accuracy:
+                break
+    keys = dict.fromkeys(key for row in rows for key in row)
+    build.write_table("machines.parquet", {key: [row.get(key) for row in rows] for key in keys})
+    if arrays:
+        build.write_arrays("last.safetensors", {**arrays, "x": test.inputs.numpy(), "x_train": train.inputs.numpy()})
+    last = {row["machine"]: row for row in rows if row["step"] == rows[-1]["step"]}
+    key = "test_rms" if task == "function" else "cross_entropy"
+    return {"task": task, "snapshots": len({row["step"] for row in rows}), "last_step": rows[-1]["step"]} | {
+        f"{key}_{name}": row[key] for name, row in last.items()
+    }
+
+
+def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Module]]:
+    upstream = build.inputs["snapshots"]
+    names = sorted(name for name in upstream.manifest["files"] if name.endswith(f"/{WEIGHTS}"))
+    if not names:
+        raise UserError("regression needs weights at snapshots: set snapshots.record=[weights].")
+    for name in names:
+        step = int(name.split("/")[0].rsplit("-", 1)[-1])
+        if step > 0:
+            yield step, load_weights(network, upstream.path(name)).eval()
+
+
+def _grams(
+    network: nn.Module, train: Tensor, test: Tensor, *, difference: bool, centres: np.ndarray | None = None
+) -> Grams:
+    square, cross = {}, {}
+    columns = train if centres is None else train[torch.as_tensor(centres)]
+    for name, kind in (("ck", "conjugate"), ("ntk", "pntk")):
+        options: dict[str, Any] = {"kind": kind, "normalize": False, "precision": "float64"}
+        if kind == "conjugate":
+            options["append_one"] = True
+        elif difference:
+            # the NTK of a two-logit classifier is that of the logit difference
+            options["output"] = _logit_difference
+        rows = () if centres is None else (train,)
+        square[name] = kernel_matrix(network, columns, *rows, **options).matrix.double().numpy()
+        cross[name] = kernel_matrix(network, columns, test, **options).matrix.double().numpy()
+    caught: list[Tensor] = []
+    handle = network.get_submodule("head").register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
+    try:
+        with torch.no_grad():
+            network(train)
+            network(test)
+    finally:
+        handle.remove()
+    features = [np.column_stack([h.double().numpy(), np.ones(len(h))]) for h in caught]
+    return Grams(square, cross, (features[0], features[1]))
+
+
+def _logit_difference(logits: Tensor) -> Tensor:
+    return logits[:, 1:] - logits[:, :1]
+
+
+def _function(
+    config: RegressionConfig,
+    targets: tuple[np.ndarray, np.ndarray],
+    outputs: tuple[np.ndarray, np.ndarray],
+    grams: Grams,
+) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
+    found: dict[str, dict[str, Any]] = {"nn": _errors(outputs[1], targets[1])}
+    arrays = {"target": targets[1], "nn": outputs[1]}
+    phi, phi_test = grams.features
+    svd = factorise_features(phi)
+    rank = int(svd.rank_path(targets[0]).best())
+    machines: list[tuple[str, Factorisation, np.ndarray, dict[str, Any]]] = [
+        ("ck", factorise_gram(grams.square["ck"]), grams.cross["ck"], {"cutoff": config.cutoff}),
+        ("ntk", factorise_gram(grams.square["ntk"]), grams.cross["ntk"], {"cutoff": config.cutoff}),
+        ("ck_svd", svd, phi_test, {}),
+        ("ck_loo", svd, phi_test, {"rank": rank}),
+    ]
+    for name, factors, points, options in machines:
+        machine = factors.solve(targets[0], **options)
+        arrays[name] = machine.predict(points)
+        found[name] = _errors(arrays[name], targets[1]) | _against(factors, points, options, targets, outputs, machine)
+    for name in ("ck", "ntk"):
+        first, last = config.window
+        window = (first, min(last, len(phi)))
+        decay = eigenvalue_decay(grams.square[name], window=window)
+        found[name]["slope"] = decay.slope
+        found[name]["decay_r2"] = decay.r_squared
+        arrays[f"gram_{name}"] = grams.square[name]
+    return found, arrays
+
+
+def _against(
+    factors: Factorisation,
+    points: np.ndarray,
+    options: dict[str, Any],
+    targets: tuple[np.ndarray, np.ndarray],
+    outputs: tuple[np.ndarray, np.ndarray],
+    machine: KernelMachine,
+) -> dict[str, Any]:
+    def extend(values: np.ndarray) -> np.ndarray:
+        return factors.solve(values, **options).predict(points)
+
+    terms = loss_ratio(targets, outputs, extend)
+    return {
+        "rank": machine.rank,
+        "cutoff": machine.cutoff,
+        "ratio": terms.ratio,
+        "extension": terms.extension,
+        "bracket": terms.bracket_rms,
+        "lower": terms.lower,
+        "upper": terms.upper,
+        "bounds_hold": terms.holds,
+        "gap": terms.gap,
+    }
+
+
+def _errors(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    miss = (guess - truth)[:, 0]
+    return {
+        "test_rms": float(np.sqrt(np.mean(miss**2))),
+        "interior_rms": float(np.sqrt(np.mean(miss[:-EDGE] ** 2))),
+        "edge_rms": float(np.sqrt(np.mean(miss[-EDGE:] ** 2))),
+    }
+
+
+def _logistic(
+    config: RegressionConfig,
+    labels: tuple[np.ndarray, np.ndarray],
+    outputs: tuple[np.ndarray, np.ndarray],
+    grams: Grams,
+    centres: np.ndarray | None,
+) -> dict[str, dict[str, Any]]:
+    odds = [values[:, 1] - values[:, 0] for values in outputs]
+    fitted: LogisticFit | NystromFit
+    scores: dict[str, tuple[np.ndarray, np.ndarray, LogisticFit | NystromFit | None]] = {"nn": (odds[0], odds[1], None)}
+    for name in ("ck", "ntk"):
+        gram = grams.square[name]
+        penalty = config.penalty
+        if config.penalty_unit == "trace":
+            penalty *= float(np.mean(np.diagonal(gram if centres is None else gram[centres])))
+        if centres is not None:
+            fitted = fit_nystrom_logistic(gram, centres, labels[0], penalty=penalty)
+        elif config.protocol == "published":
+            fitted = fit_published_logistic(gram, labels[0], generator=np.random.default_rng([config.seed, len(name)]))
+        else:
+            fitted = fit_kernel_logistic(gram, labels[0], penalty=penalty)
+        scores[name] = (fitted.log_odds(gram), fitted.log_odds(grams.cross[name]), fitted)
+    floor = special.logit(config.floor)
+    found = {}
+    for name, (inside, outside, fit) in scores.items():
+        signs = np.where(labels[1] > 0.5, 1.0, -1.0)
+        bounded = np.clip(outside, floor, -floor)
+        found[name] = {
+            "cross_entropy": float(np.logaddexp(0.0, -signs * bounded).mean()),
+            "accuracy": float(np.mean(signs * outside > 0)),
+            "train_accuracy": float(np.mean((inside > 0) == (labels[0] > 0.5))),
+            "separable": fit is not None and bool(((inside > 0) == (labels[0] > 0.5)).all()),
+            "penalty": math.nan if fit is None else fit.penalty,
+            "converged": fit is None or fit.converged,
+        }
+    return found

@@ -1,0 +1,87 @@
+"""Report section of the retrainings: linear datamodeling score by method, and margins without chosen points."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from analysis.attribution.figures import interval_bars
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, mean_interval, summary_cells
+from pipeline.stages.train.report import grouped
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate and draw, group by group, what retraining says about each attribution method."""
+    blocks: list[Any] = []
+    findings: list[str] = []
+    for name, group in grouped(members).items():
+        first = group[0].artifact
+        shape = f"{first.metrics['seeds']} seed(s) of every retraining, {first.metrics['n_train']} training rows"
+        if first.has("lds.parquet"):
+            blocks += _blocks(
+                name,
+                group,
+                ("lds.parquet", "method", "mean"),
+                f"{name}: linear datamodeling score, Spearman's ρ between the sum of the scores of a random part of "
+                f"the training rows and the retrained log-odds of the true class; {first.metrics['subsets']} parts, "
+                f"{shape}. The ceiling is the correlation of two halves of the retraining seeds.",
+                "Linear datamodeling score",
+            )
+            found = first.metrics["lds"]
+            best = max(
+                (method for method in found if method not in ("ceiling", "random")), key=lambda m: _mean(group, m)
+            )
+            findings.append(f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)}).")
+        if first.has("leave_out.parquet"):
+            blocks += _blocks(
+                name,
+                group,
+                ("leave_out.parquet", "set", "change"),
+                f"{name}: change of a test point's log-odds of its true class after {first.metrics['k']} training "
+                f"points are dropped: the strongest or weakest by {first.metrics['method']}, or controls; {shape}.",
+                "Change of the log-odds",
+            )
+    return Section("Retraining", blocks, findings)
+
+
+def _mean(group: list[Gathered], method: str) -> float:
+    return mean_interval([member.artifact.metrics["lds"][method] for member in group])[0]
+
+
+def _blocks(name: str, group: list[Gathered], source: tuple[str, str, str], caption: str, label: str) -> list[Any]:
+    """Table and bars of one column of a stored table, over the runs of a group."""
+    file, key, column = source
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for member in group:
+        for row in member.artifact.table(file).to_pylist():
+            runs.setdefault(row[key], []).append(row)
+    rows, bars = [], {}
+    for entry, found in runs.items():
+        values = [float(row[column]) for row in found]
+        first = found[0]
+        cells = [entry.replace("_", " "), *summary_cells(values), f"[{first['low']:.3g}, {first['high']:.3g}]"]
+        if "flips" in first:
+            flips = [float(row["flips"]) for row in found if row["flips"] is not None]
+            cells.append(100 * mean_interval(flips)[0] if flips else None)
+        rows.append([*cells, first["points"]])
+        mean, _, low, high = mean_interval(values)
+        spread = (first["low"], first["high"]) if math.isnan(low) else (low, high)
+        bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
+    columns = [key, "runs", "mean", "sd", "95 % interval", "first run, over test points"]
+    columns += ["flipped %"] * ("flips" in next(iter(runs.values()))[0]) + ["test points"]
+    return [
+        Table(
+            columns,
+            rows,
+            caption,
+            keys=[member.artifact.key for member in group],
+            command=group[0].command,
+        ),
+        Picture(
+            interval_bars(bars, label=label, title=name, reference=0.0),
+            f"{label}: mean over runs with its 95 % interval (Student's t; over test points where there is one run).",
+            f"{label} of {name}",
+        ),
+    ]

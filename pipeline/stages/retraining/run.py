@@ -1,0 +1,172 @@
+"""Stage ``retraining``: what training without some points does, against what attributions said it would do.
+
+Every retraining is a ``train`` artefact whose ``data.keep`` or ``data.drop`` names its rows: cells that ask for the
+same rows share it, and a killed stage takes up where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.attribution.retraining import (
+    leave_out_effects,
+    leave_out_sets,
+    linear_datamodeling_score,
+    noise_ceiling,
+    random_subsets,
+)
+from analysis.surrogates.faithfulness import log_odds
+from pipeline.data.datamodule import DataModule
+from pipeline.engine.build import Build
+from pipeline.engine.cells import with_seed
+from pipeline.engine.executor import Puller
+from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.attribution.run import coefficients, open_attributor
+from pipeline.stages.kernel.read import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
+from pipeline.stages.train.run import open_data
+
+
+def retraining(build: Build) -> dict[str, Any]:
+    """Score attributions of the true class on the first test split by retraining.
+
+    Writes ``lds.parquet`` (one row per method: the linear datamodeling score with its interval over test points),
+    ``leave_out.parquet`` (one row per dropped set: the margin's change and the share of flipped decisions) and
+    ``retraining.safetensors`` (subsets, margins, scores by test point). Margins are the log-odds of the true class.
+    """
+    config, choice = build.config, build.config.retraining
+    train, tests = kernel_sides(build)
+    split, side = next(iter(tests.items()))
+    data = open_data(config, build.inputs["data"])
+    scores = _scores(build, data, train, split, side)
+    arrays: dict[str, np.ndarray] = {"test.ids": side.ids, "train.ids": train.ids}
+    metrics: dict[str, Any] = {"n_train": len(train.ids), "n_test": len(side.ids), "seeds": choice.seeds}
+    margins = _Margins(build, split, side)
+    if choice.subsets:
+        others = np.setdiff1d(data.ids("train").numpy(), train.ids)
+        metrics |= _datamodeling(build, scores, train, others, margins, arrays)
+    if choice.points:
+        metrics |= _leave_out(build, scores, train, side, margins, arrays)
+    build.write_arrays("retraining.safetensors", arrays)
+    return metrics | {"method": config.attribution.method, "methods": list(scores)}
+
+
+class _Margins:
+    """Margins of test points under networks trained on other rows, shape (seeds, test points)."""
+
+    def __init__(self, build: Build, split: str, side: KernelSide) -> None:
+        self.build, self.split, self.side = build, split, side
+        self.puller = Puller(build.store, build.graph, require=build.config.upstream == "require")
+
+    def of(self, field: str | None, ids: np.ndarray | None) -> np.ndarray:
+        """Train under every seed with ``data.keep`` or ``data.drop`` (``field``) at these ids; None: on all rows."""
+        return np.stack([self._one(seed, field, ids) for seed in range(self.build.config.retraining.seeds)])
+
+    def _one(self, seed: int, field: str | None, ids: np.ndarray | None) -> np.ndarray:
+        config = with_seed(self.build.config, seed)
+        words: Sequence[str] = (*self.build.node.overrides, f"seed={seed}")
+        if field is not None and ids is not None:
+            rows = sorted(ids.tolist())
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, **{field: rows}))  # type: ignore[arg-type]
+            words = (*words, f"data.{field}=[{','.join(map(str, rows))}]")
+        made = self.puller.make(self.build.graph.resolve("train", config, words))
+        logits = outputs_at(network_outputs(config, made), self.split, self.side.ids)
+        return log_odds(logits)[np.arange(len(logits)), self.side.labels]
+
+
+def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side: KernelSide) -> dict[str, np.ndarray]:
+    """Attribute the true class of every test point to the kernel's training points by every method."""
+    config = build.config
+    methods = list(dict.fromkeys([config.attribution.method, *config.attribution.methods]))
+    if coefficients(build)[0] is None and "kernel" in methods:
+        raise UserError("surrogate=knn has no weights to attribute; use attribution.method=similarity.")
+    with arithmetic(config.numerics) as device:
+        attributor = open_attributor(build, data, train, methods, device)
+        points = data.kernel_inputs(split, config.kernel.n_test)
+        found = {}
+        for method in methods:
+            build.say(f"method {method}")
+            found[method] = np.asarray(attributor.scores(method, side, points, side.labels), np.float64)
+        return found
+
+
+def _datamodeling(
+    build: Build,
+    scores: dict[str, np.ndarray],
+    train: KernelSide,
+    others: np.ndarray,
+    margins: _Margins,
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Retrain on random parts of the kernel's training points; rows outside the kernel (``others``) always stay."""
+    choice = build.config.retraining
+    masks = random_subsets(
+        len(train.ids), choice.subsets, np.random.default_rng([choice.seed, 0]), fraction=choice.fraction
+    )
+    build.say(f"{choice.subsets} parts of {masks[0].sum()} training rows, {choice.seeds} seeds each")
+    retrained = np.stack([margins.of("keep", np.concatenate([train.ids[mask], others])) for mask in masks])
+    arrays |= {"subsets": masks.astype(np.uint8), "subset_margins": retrained}
+    found = {}
+    for method, values in scores.items():
+        found[method] = linear_datamodeling_score(
+            values, masks, retrained.mean(1), rng=np.random.default_rng([choice.seed, 1]), draws=choice.draws
+        )
+    if choice.seeds > 1:
+        found["ceiling"] = noise_ceiling(retrained, rng=np.random.default_rng([choice.seed, 2]), draws=choice.draws)
+    arrays |= {f"lds.{name}": one.per_point for name, one in found.items()}
+    build.write_table(
+        "lds.parquet",
+        {
+            "method": list(found),
+            "mean": [float(one.mean.estimate) for one in found.values()],
+            "low": [float(one.mean.low) for one in found.values()],
+            "high": [float(one.mean.high) for one in found.values()],
+            "points": [len(one.per_point) for one in found.values()],
+        },
+    )
+    return {"lds": {name: float(one.mean.estimate) for name, one in found.items()}, "subsets": choice.subsets}
+
+
+def _leave_out(
+    build: Build,
+    scores: dict[str, np.ndarray],
+    train: KernelSide,
+    side: KernelSide,
+    margins: _Margins,
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Drop the main method's strongest points of a few test points, one after the other, beside its controls."""
+    choice = build.config.retraining
+    rng = np.random.default_rng([choice.seed, 3])
+    shown = np.sort(rng.choice(len(side.ids), min(choice.points, len(side.ids)), replace=False))
+    main = scores[build.config.attribution.method][shown]
+    embedding = scores["embedding"][shown] if "embedding" in scores else None
+    try:
+        sets = leave_out_sets(main, choice.k, train.labels, side.labels[shown], rng, embedding=embedding)
+    except ValueError as error:
+        raise UserError(f"retraining.k={choice.k}: {error}") from error
+    before = margins.of(None, None)[:, shown]
+    after = {}
+    for name, members in sets.items():
+        build.say(f"without the {name.replace('_', ' ')} {choice.k} points of {len(shown)} test points")
+        columns = [margins.of("drop", train.ids[row])[:, shown[place]] for place, row in enumerate(members)]
+        after[name] = np.stack(columns, axis=1)
+    effects = leave_out_effects(before, after, rng=np.random.default_rng([choice.seed, 4]), draws=choice.draws)
+    arrays |= {"leave_out.points": side.ids[shown], "leave_out.before": before}
+    arrays |= {f"leave_out.{name}": values for name, values in after.items()}
+    build.write_table(
+        "leave_out.parquet",
+        {
+            "set": list(effects),
+            "change": [float(one.change.estimate) for one in effects.values()],
+            "low": [float(one.change.low) for one in effects.values()],
+            "high": [float(one.change.high) for one in effects.values()],
+            "flips": [finite_or_none(one.flips) for one in effects.values()],
+            "points": [one.n for one in effects.values()],
+        },
+    )
+    return {"k": choice.k, "leave_out": {name: float(one.change.estimate) for name, one in effects.items()}}

@@ -1,0 +1,199 @@
+"""Report section of the shift study: tests beside their null and controls, power, probes, pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis.shift.cues import CUES
+from analysis.shift.figures import (
+    calibration_figure,
+    cue_figure,
+    ks_figure,
+    map_figure,
+    pooled_pca_figure,
+    power_figure,
+    probe_matrix_figure,
+)
+from analysis.shift.pca_ks import PooledScores
+from analysis.shift.permutation import TestResult
+from analysis.shift.power import Calibration, RejectionRate
+from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Text
+from pipeline.stages.shift.claims import ALPHA, select, verdicts
+from pipeline.stages.train.report import group_label
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show every cell's tests, controls, calibration, power and probes, and decide the claims."""
+    blocks: list[Any] = []
+    findings: list[str] = []
+    for member in members:
+        name, artifact = group_label(member.labels), member.artifact
+        rows = artifact.table("tests.parquet").to_pylist()
+        metrics = artifact.metrics
+        blocks.append(
+            Text(
+                f"{name}: {metrics['rows_a_side']} rows a side out of {metrics['reference_rows']:,} reference and "
+                f"{metrics['sample_rows']:,} sample rows, {metrics['width']} features. Left out: "
+                + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in metrics["left_out"].items())
+                + f". Rows: {metrics['source']}. "
+                + ("Whole groups (users, queries) are permuted together. " if metrics["grouped"] else "")
+                + " ".join(f"{side.capitalize()}: {note}" for side, note in metrics["crowded"].items())
+                + f" Most separable rows by id: reference {metrics['typical_reference_ids']}, sample "
+                f"{metrics['typical_sample_ids']}."
+            )
+        )
+        controls = _controls(name, rows)
+        findings += controls
+        blocks += [Text(line) for line in controls]
+        blocks.append(_tests_table(name, rows, member))
+        blocks += _probe_table(name, member)
+        blocks += _pictures(name, artifact)
+        blocks += verdicts(name, rows, artifact)
+    return Section("Distribution shift", blocks, findings)
+
+
+def _controls(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    auc = {
+        kind: float(np.median([row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)]))
+        for kind in ("embedding", "cues", "character n-grams")
+    }
+    shown = ", ".join(f"{kind} {value:.3f}" for kind, value in auc.items())
+    lead = "surface cues separate the sides as well as the embeddings do; " if auc["cues"] >= auc["embedding"] else ""
+    p = [row["p"] for row in select(rows, "P-M", "MMD²")]
+    null = [row["p"] for row in select(rows, "P-P'", "MMD²")]
+    return [
+        f"{name}: {lead}median AUC between sample and reference: {shown}. MMD p: median {np.median(p):.3g} (P-M), "
+        f"{np.median(null):.3g} (P-P')."
+    ]
+
+
+def _tests_table(name: str, rows: list[dict[str, Any]], member: Gathered) -> Table:
+    places = list(dict.fromkeys((row["representation"], row["test"], row["class"]) for row in rows))
+    table = []
+    for kind, test, value in places:
+        for pair in dict.fromkeys(row["pair"] for row in rows):
+            found = [
+                row
+                for row in rows
+                if (row["representation"], row["test"], row["class"], row["pair"]) == (kind, test, value, pair)
+            ]
+            if not found:
+                continue
+            p = np.array([row["holm_p"] for row in found])
+            statistic = np.array([row["statistic"] for row in found])
+            within = f" in class {value} (Holm)" if value else ""
+            auc = np.array([row["auc"] for row in found])
+            table.append(
+                [
+                    kind,
+                    test + within,
+                    pair,
+                    len(found),
+                    float(np.median(statistic)),
+                    f"[{statistic.min():.4g}, {statistic.max():.4g}]",
+                    float(np.median(auc)),
+                    float(np.median(p)),
+                    f"[{p.min():.3g}, {p.max():.3g}]",
+                    float(np.mean(p <= ALPHA)),
+                ]
+            )
+    return Table(
+        ["features", "test", "pair", "draws", "statistic", "range", "AUC", "p (median)", "range of p", "p ≤ 0.05"],
+        table,
+        f"{name}: two-sample tests over draws of P, P' and M. P-P' compares two disjoint draws of the reference: its "
+        "rejections are false. Planted differences that must be found: P' moved by two standard deviations along a "
+        "random direction, and a blank at the end of every text of P' (undone where texts are normalised). "
+        "Permutation p-values cannot fall below 1/(R + 1).",
+        keys=[member.artifact.key],
+        command=member.command,
+    )
+
+
+def _probe_table(name: str, member: Gathered) -> list[Table]:
+    if not member.artifact.has("probes.parquet"):
+        return []
+    found = member.artifact.table("probes.parquet").to_pylist()
+    rows = []
+    for train, size in dict.fromkeys((row["train"], row["size"]) for row in found):
+        here = [row for row in found if (row["train"], row["size"]) == (train, size)]
+        cells: list[Any] = []
+        for test in ("P", "M", "M held out"):
+            values = [100 * row["balanced_accuracy"] for row in here if row["test"] == test]
+            cells += [float(np.mean(values)), float(np.std(values, ddof=1))] if len(values) > 1 else ["–", "–"]
+        rows.append([train.replace("_", " "), size or "–", len({row["redraw"] for row in here}), *cells])
+    return [
+        Table(
+            ["trained on", "rows", "redraws", "on P %", "sd", "on M %", "sd", "on held-out M %", "sd"],
+            rows,
+            f"{name}: balanced accuracy of linear probes trained on P and on M, and of rivals trained on P, over "
+            "redraws of the training and held-out rows. Rivals are trained once, so that their spread is that of the "
+            "held-out rows alone; fine-tuning and a trained head saw the whole training split of P.",
+            keys=[member.artifact.key],
+            command=member.command,
+        )
+    ]
+
+
+def _pictures(name: str, artifact: Artifact) -> list[Picture]:
+    arrays, metrics = artifact.arrays("scores.safetensors"), artifact.metrics
+    sizes = (len(arrays["reference"]), len(arrays["sample"]))
+    scores = PooledScores(arrays["reference"], arrays["sample"], arrays["explained_variance"])
+    labels = (arrays["reference_labels"], arrays["sample_labels"])
+    ks, null = (
+        TestResult("KS", max(d["distance"]), 1.0, sizes, 0, 0.0, d) for d in (metrics["ks"], metrics["ks_null"])
+    )
+    shown: list[tuple[Figure, str, str]] = [
+        (
+            pooled_pca_figure(scores, ks, names=("P", "M"), labels=labels if metrics["labelled"] else None),
+            "pooled principal components of the first draw; the pair on the right differs most",
+            "Scatter of both samples on principal components",
+        ),
+        (
+            map_figure(arrays["map"][: sizes[0]], arrays["map"][sizes[0] :], names=("P", "M")),
+            "t-SNE map of the pooled embeddings of the first draw; distances between clusters mean little",
+            "t-SNE map of both samples",
+        ),
+        (ks_figure(ks, null), "KS distance by pooled component", "KS distance by component"),
+        (
+            calibration_figure(_calibrations(artifact)),
+            "level of every test over pairs of draws from the reference alone; grey: 99 % binomial band",
+            "Null rejections and p-values",
+        ),
+        (
+            cue_figure(
+                {row["source"]: {cue: row[cue] for cue in CUES} for row in artifact.table("cues.parquet").to_pylist()}
+            ),
+            "surface cues of all cleaned rows",
+            "Rates of surface cues",
+        ),
+    ]
+    if artifact.has("power.parquet"):
+        power = power_figure(artifact.table("power.parquet").to_pylist())
+        shown.append((power, "power by rows a side, exact 95 % intervals", "Power by sample size"))
+    if artifact.has("probes.parquet"):
+        probes = probe_matrix_figure(artifact.table("probes.parquet").to_pylist())
+        shown.append((probes, "probes by training source and size, median and range over redraws", "Probe matrix"))
+    return [Picture(figure, f"{name}: {caption}.", alt) for figure, caption, alt in shown]
+
+
+def _calibrations(artifact: Artifact) -> dict[str, Calibration]:
+    rows = artifact.table("calibration.parquet").to_pylist()
+    found = {}
+    for name in dict.fromkeys(row["test"] for row in rows):
+        here = [row for row in rows if row["test"] == name]
+        p = np.array([row["p"] for row in here])
+        hits = int(np.count_nonzero(p <= ALPHA))
+        interval = stats.binomtest(hits, p.size).proportion_ci(0.95)
+        rate = RejectionRate(
+            name, here[0]["size"], p.size, hits, hits / p.size, float(interval.low), float(interval.high), ALPHA
+        )
+        fit = float(stats.kstest(p, "uniform", alternative="greater").pvalue)
+        found[name] = Calibration(rate, (here[0]["low"], here[0]["high"]), hits <= here[0]["high"], fit, p)
+    return found

@@ -1,0 +1,229 @@
+"""Report section of the surrogates: faithfulness by kernel, published targets, the order of the kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from analysis.attribution.figures import confidence_scatter, interval_bars
+from analysis.surrogates.faithfulness import confidences, log_odds
+from analysis.verdicts import Decided, at_least, at_most
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Picture,
+    Section,
+    Table,
+    Text,
+    Verdict,
+    mean_interval,
+    summary_cells,
+)
+from pipeline.stages.train.report import grouped
+
+COLUMNS = {
+    "network_accuracy": ("network accuracy %", 100.0),
+    "surrogate_accuracy": ("surrogate accuracy %", 100.0),
+    "tad": ("TAD %", 100.0),
+    "tau": ("Kendall τ", 1.0),
+    "r2": ("R²", 1.0),
+    "r_miss": ("R_miss", 1.0),
+    "agreement": ("agreement %", 100.0),
+}
+MIN_RUNS = 5
+"""Seeds below which no published number is called reproduced."""
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Tabulate faithfulness over seeds, group by group, and decide what ``report.options`` names.
+
+    ``report.options.targets`` is a list of ``{cells, measure, low, high, published, standing}``: the mean over seeds
+    is compared with the band [low, high], for the groups whose label contains ``cells``.
+    ``report.options.order`` lists labels of groups from the most to the least faithful by τ.
+    """
+    groups = grouped(members)
+    blocks: list[Any] = [_table(groups, members), *_split_tables(groups)]
+    blocks.append(_bars(groups))
+    name, group = next(iter(groups.items()))
+    blocks.append(_scatter(name, group[0]))
+    options = config.report.options
+    for target in options.get("targets", []):
+        blocks += _target_verdicts(target, groups)
+    order = options.get("order", [])
+    if order:
+        blocks += _order_verdicts([str(label) for label in order], groups)
+    blocks += _published(groups)
+    findings = []
+    for label, group in groups.items():
+        values = _values(group, "tau")
+        mean, _, low, high = mean_interval(values)
+        interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+        findings.append(f"{label}: Kendall τ to the network {mean:.3f}{interval} over {len(values)} run(s).")
+    return Section("Surrogates", blocks, findings)
+
+
+def _values(group: list[Gathered], measure: str, scale: float = 1.0) -> list[float]:
+    found = [member.artifact.metrics.get(measure) for member in group]
+    return [scale * float(value) for value in found if value is not None]
+
+
+def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
+    rows = []
+    for name, group in groups.items():
+        for measure, (heading, scale) in COLUMNS.items():
+            rows.append([name, heading, *summary_cells(_values(group, measure, scale))])
+    fits = [member.artifact.metrics["fit"] for member in members if member.artifact.metrics.get("fit")]
+    converged = sum(bool(fit["converged"]) for fit in fits)
+    note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
+    return Table(
+        ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
+        rows,
+        "Surrogates against their networks on the first test split. TAD is the surrogate's accuracy minus the "
+        "network's; τ ranks the log-odds of the true class; R_miss is the share of the errors that the surrogate "
+        "repeats (runs without errors are left out). n counts seeds, intervals are Student's t over seeds." + note,
+        keys=[member.artifact.key for member in members],
+        command=members[0].command,
+    )
+
+
+def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
+    """Tabulate the further test splits (triggered, shifted) apart."""
+    rows, keys = [], []
+    first = next(iter(groups.values()))[0]
+    for name, group in groups.items():
+        for split in list(group[0].artifact.metrics["n_test"])[1:]:
+            for measure in ("network_accuracy", "surrogate_accuracy", "tad", "tau"):
+                heading, scale = COLUMNS[measure]
+                rows.append([name, split, heading, *summary_cells(_values(group, f"{split}_{measure}", scale))])
+            keys += [member.artifact.key for member in group]
+    if not rows:
+        return []
+    columns = ["cells", "split", "measure", "runs", "mean", "sd", "95 % interval"]
+    return [Table(columns, rows, "The same on further test splits.", keys=keys, command=first.command)]
+
+
+def _bars(groups: dict[str, list[Gathered]]) -> Picture:
+    bars = {}
+    for name, group in groups.items():
+        mean, _, low, high = mean_interval(_values(group, "tau"))
+        bars[name] = (mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
+    return Picture(
+        interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),
+        "Mean τ over seeds with its 95 % interval (Student's t).",
+        "Kendall tau of each group of cells",
+    )
+
+
+def _scatter(name: str, member: Gathered) -> Picture:
+    arrays = member.artifact.arrays("predictions.safetensors")
+    split = next(iter(member.artifact.metrics["n_test"]))
+    labels = arrays[f"{split}.labels"]
+    odds = [log_odds(arrays[f"{split}.{side}"].astype(np.float64)) for side in ("network", "surrogate")]
+    network, surrogate = (values[:, 0] for values in confidences(odds[0], odds[1], labels, "correct"))
+    right = arrays[f"{split}.network"].argmax(1) == labels
+    tau = member.artifact.metrics["tau"]
+    return Picture(
+        confidence_scatter(network, surrogate, right, tau=float("nan") if tau is None else tau),
+        f"{name}, first run: every point of {split}, the network's confidence against the surrogate's.",
+        "Confidence of the surrogate against that of the network",
+        raster=True,
+    )
+
+
+def _target_verdicts(target: dict[str, Any], groups: dict[str, list[Gathered]]) -> list[Verdict]:
+    measure = str(target["measure"])
+    heading, scale = COLUMNS.get(measure.split("triggered_")[-1], (measure, 1.0))
+    verdicts = []
+    for name, group in groups.items():
+        if str(target.get("cells", "")) not in name:
+            continue
+        decided = _in_band(_values(group, measure, scale), float(target["low"]), float(target["high"]), heading)
+        verdicts.append(
+            Verdict(
+                f"{name}: {heading} lies in [{target['low']:g}, {target['high']:g}]",
+                decided.verdict,
+                decided.evidence,
+                str(target.get("published", "")),
+                str(target.get("standing", "")),
+            )
+        )
+    return verdicts
+
+
+def _in_band(values: list[float], low: float, high: float, what: str) -> Decided:
+    """Decide whether a mean over seeds lies in a band, by its 95 % interval on either side."""
+    if len(values) < MIN_RUNS:
+        return Decided(UNDECIDED, f"{what}: n = {len(values)} runs, {MIN_RUNS} are needed.")
+    above, below = at_least(values, low, what), at_most(values, high, what)
+    verdicts = {above.verdict, below.verdict}
+    if NOT_REPRODUCED in verdicts:
+        return Decided(NOT_REPRODUCED, above.evidence)
+    return Decided(REPRODUCED if verdicts == {REPRODUCED} else UNDECIDED, above.evidence)
+
+
+def _order_verdicts(order: list[str], groups: dict[str, list[Gathered]]) -> list[Verdict]:
+    """Decide each step of a published order of kernels by τ, seeds paired."""
+    by_label = {label: next((group for name, group in groups.items() if _holds(label, name)), None) for label in order}
+    verdicts = []
+    present = [label for label in order if by_label[label] is not None]
+    for upper, lower in zip(present[:-1], present[1:], strict=True):
+        a, b = (_by_seed(by_label[label] or []) for label in (upper, lower))
+        difference = [a[seed] - b[seed] for seed in a if seed in b]
+        claim = f"τ of {upper} is above that of {lower}"
+        if len(difference) < MIN_RUNS:
+            verdicts.append(Verdict(claim, UNDECIDED, f"n = {len(difference)} paired runs, {MIN_RUNS} are needed."))
+            continue
+        decided = at_least(difference, 0.0, f"τ of {upper} minus that of {lower}, seeds paired")
+        verdicts.append(Verdict(claim, decided.verdict, decided.evidence, " > ".join(order), "authors' code"))
+    return verdicts
+
+
+def _holds(label: str, name: str) -> bool:
+    return label in [part.strip() for part in name.split(",")]
+
+
+def _by_seed(group: list[Gathered]) -> dict[str, float]:
+    return {
+        member.labels.get("seed", "0"): float(member.artifact.metrics["tau"])
+        for member in group
+        if member.artifact.metrics["tau"] is not None
+    }
+
+
+def _published(groups: dict[str, list[Gathered]]) -> list[Table | Text]:
+    """Show the published code's numbers beside the corrected ones, averaged over seeds."""
+    rows: list[list[Any]] = []
+    keys: list[str] = []
+    command = ""
+    for name, group in groups.items():
+        found = [member for member in group if member.artifact.has("published.parquet")]
+        if not found:
+            continue
+        keys += [member.artifact.key for member in found]
+        command = command or found[0].command
+        pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for member in found:
+            for row in member.artifact.table("published.parquet").to_pylist():
+                if row["corrected"] is not None and row["published"] is not None:
+                    pairs.setdefault((row["defect"], row["quantity"]), []).append((row["corrected"], row["published"]))
+        for (defect, quantity), values in pairs.items():
+            corrected, published = (np.array(column) for column in zip(*values, strict=True))
+            spread = f"{published.min():.4g} to {published.max():.4g}"
+            rows.append([name, defect, quantity, len(values), float(corrected.mean()), float(published.mean()), spread])
+    if not rows:
+        return []
+    return [
+        Table(
+            ["cells", "defect", "quantity", "values", "corrected", "published protocol", "its range"],
+            rows,
+            "Defects of the published code, each repeated alone beside the corrected number (mean over runs; the "
+            "solver's rows also over refits with different seeds, which unseeded published fits differ by).",
+            keys=keys,
+            command=command,
+        )
+    ]

@@ -1,0 +1,145 @@
+"""Stage ``surrogate``: fit a kernel machine in the network's place and measure how faithful it is."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+
+from analysis.checks import shared_points
+from analysis.surrogates.faithfulness import Measure, faithfulness
+from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.ridge import KernelRidgeSurrogate
+from analysis.surrogates.svm import KernelSVM
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Build
+from pipeline.stages.kernel.read import KernelSide, finite_or_none, kernel_sides
+from pipeline.stages.surrogate.published import published_rows
+
+Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbours
+
+HEADLINE = {
+    "network_accuracy": ("accuracy", "network"),
+    "surrogate_accuracy": ("accuracy", "surrogate"),
+    "tad": ("tad", ""),
+    "tau": ("kendall", "correct"),
+    "spearman": ("spearman", "correct"),
+    "r2": ("r2", "correct"),
+    "r_miss": ("r_miss", "nn"),
+    "r_miss_jaccard": ("r_miss", "jaccard"),
+    "agreement": ("agreement", ""),
+}
+"""Metric names of the stage and the rows of the faithfulness table that they repeat."""
+
+
+def make_surrogate(config: RunConfig) -> Surrogate:
+    """Build the configured estimator, unfitted."""
+    choice = config.surrogate
+    if choice.kind == "svm":
+        return KernelSVM(choice.cost, random_state=choice.seed)
+    if choice.kind == "ridge":
+        return KernelRidgeSurrogate(choice.alpha)
+    if choice.kind == "knn":
+        return KernelNeighbours(choice.neighbours)
+    options: dict[str, Any] = {
+        "formulation": choice.link,
+        "penalty": choice.penalty,
+        "device": config.numerics.device,
+        "random_state": choice.seed,
+    }
+    return KernelGLMCV(**options) if choice.alpha is None else KernelGLM(choice.alpha, **options)
+
+
+def surrogate(build: Build) -> dict[str, Any]:
+    """Fit the surrogate on the kernel's training points and compare it with the network on every test split.
+
+    Writes ``faithfulness.parquet`` (one row for each measure, variant and split, with bootstrap intervals over test
+    points), ``predictions.safetensors`` (``SPLIT.surrogate`` and ``SPLIT.network`` log-scores, ids, labels),
+    ``coefficients.safetensors`` (``weights`` (C, n), ``offsets`` (C,)) where the machine is linear in κ, and
+    ``published.parquet`` under ``surrogate.protocol=published``.
+    """
+    config = build.config
+    train, tests = kernel_sides(build)
+    model, warned = fit_surrogate(make_surrogate(config), train, config)
+    for line in warned:
+        build.say(line)
+    rows: list[Measure] = []
+    arrays: dict[str, np.ndarray] = {}
+    for index, (split, side) in enumerate((("train", train), *tests.items())):
+        scores = model.log_scores(side.kernel)
+        arrays |= {f"{split}.surrogate": scores, f"{split}.network": side.network}
+        arrays |= {f"{split}.ids": side.ids, f"{split}.labels": side.labels}
+        if split == "train":
+            continue
+        rng = np.random.default_rng([config.surrogate.seed, index])
+        everything = {split: np.ones(len(side.labels), bool)}
+        rows += faithfulness(
+            side.network,
+            scores,
+            side.labels,
+            subsets=everything,
+            n_resamples=config.surrogate.draws,
+            rng=rng,
+        )
+    build.write_table("faithfulness.parquet", _columns([row.as_row() for row in rows]))
+    build.write_arrays("predictions.safetensors", arrays)
+    if not isinstance(model, KernelNeighbours):
+        build.write_arrays("coefficients.safetensors", {"weights": model.weights_, "offsets": model.offsets_})
+    if config.surrogate.protocol == "published":
+        found = published_rows(config, train, next(iter(tests.values())), model)
+        build.write_table("published.parquet", _columns(found))
+    return _metrics(config, model, warned, train, tests, rows)
+
+
+def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tuple[Surrogate, list[str]]:
+    """Fit on true labels or on the network's outputs; returns the solver's warnings beside the model."""
+    given: dict[str, Any] = {}
+    if config.surrogate.targets == "network":
+        glm = isinstance(model, KernelGLM)
+        given = {"probabilities": softmax(train.network, axis=1)} if glm else {"logits": train.network}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(train.kernel, train.labels, **given)
+    return model, [str(entry.message) for entry in caught if issubclass(entry.category, ConvergenceWarning)]
+
+
+def _metrics(
+    config: RunConfig,
+    model: Surrogate,
+    warned: list[str],
+    train: KernelSide,
+    tests: dict[str, KernelSide],
+    rows: list[Measure],
+) -> dict[str, Any]:
+    first = next(iter(tests))
+    table = {(row.subset, row.metric, row.variant): row for row in rows}
+    metrics: dict[str, Any] = {
+        "kind": config.surrogate.kind,
+        "n_train": len(train.labels),
+        "n_test": {split: len(side.labels) for split, side in tests.items()},
+        "test_in_train": {split: len(shared_points(train.ids, side.ids)[0]) for split, side in tests.items()},
+        "warnings": warned,
+    }
+    if isinstance(model, KernelGLM) and model.report_ is not None:
+        report = model.report_
+        metrics["fit"] = {
+            "alpha": model.alpha_ if isinstance(model, KernelGLMCV) else model.alpha,
+            "converged": report.converged,
+            "newton_steps": report.n_iter,
+            "kernel_passes": report.kernel_passes,
+            "gradient_norm": report.gradient_norm,
+            "loss_gap": finite_or_none(report.gap),
+        }
+    for split in tests:
+        prefix = "" if split == first else f"{split}_"
+        for name, (metric, variant) in HEADLINE.items():
+            metrics[prefix + name] = finite_or_none(table[split, metric, variant].value)
+    return metrics
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -1,0 +1,137 @@
+"""Report section of what was recorded while training: spectra of weights and the movement of the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.spectra.figures import figure_waterfall
+from analysis.spectra.kernel_evolution import evolution, evolution_figure
+from analysis.spectra.weights import ks_between
+from pipeline.config.run import RunConfig
+from pipeline.engine.build import Gathered
+from pipeline.reporting.blocks import Picture, Section, Table, Text
+from pipeline.stages.train.report import grouped
+from pipeline.training.snapshot_schedule import recorded_steps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BULK = 50
+"""Singular values from which on a spectrum has a bulk to draw; with none so large, the largest matrix is drawn."""
+
+
+def snapshot_arrays(member: Gathered, step: int, record: str) -> dict[str, np.ndarray]:
+    """Arrays of one record at one step."""
+    return member.artifact.arrays(f"step-{step:08d}/{record}.safetensors")
+
+
+def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
+    """Relative Frobenius distance of the probe kernel to the one before training, per step."""
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
+    kernels = [snapshot_arrays(member, step, "kernel")["kernel"].astype(np.float64) for step in steps]
+    scale = np.linalg.norm(kernels[0])
+    return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
+
+
+def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
+    labels = member.artifact.arrays("probe.safetensors").get("label")
+    kernels = [snapshot_arrays(member, step, "kernel")["kernel"] for step in steps]
+    return steps, evolution(steps, kernels, labels)
+
+
+def section(members: list[Gathered], config: RunConfig) -> Section:
+    """Show how far the probe kernel moved and how the largest singular values grew."""
+    record = config.snapshots.record
+    blocks: list[Text | Table | Picture] = []
+    findings = []
+    groups = grouped(members)
+    if "kernel" in record:
+        rows = []
+        evolutions = {name: [_evolution(member) for member in group] for name, group in groups.items()}
+        for name, group in groups.items():
+            final = [kernel_movement(member)[1][-1] for member in group]
+            aligned = np.mean([found["alignment"][[0, -1]] for _, found in evolutions[name]], 0)
+            rows.append([name, len(final), float(np.mean(final)), min(final), max(final), *map(float, aligned)])
+            findings.append(
+                f"{name}: training moved the probe kernel by {np.mean(final):.3g} of its norm (n = {len(final)})."
+            )
+        blocks.append(
+            Table(
+                ["network", "runs", "mean movement", "least", "most", "alignment at start", "at the end"],
+                rows,
+                f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
+                f"probe batch of {config.snapshots.probe} training examples, not normalised; its mean centred "
+                "alignment with the labels before and after.",
+                keys=[member.artifact.key for member in members],
+                command=members[0].command,
+            )
+        )
+        blocks.append(
+            Picture(
+                _lines(groups, kernel_movement, "‖K − K₀‖ / ‖K₀‖"),
+                "Movement of the probe kernel since initialisation, one line per seed.",
+                "Kernel movement against training step",
+            )
+        )
+        blocks.append(
+            Picture(
+                evolution_figure(evolutions),
+                "The probe kernel while training, one line per seed (eigenvalues: one colour per rank): leading "
+                "eigenvalues, effective rank, centred alignment with the labels and how fast the kernel turns.",
+                "Evolution of the probe kernel's spectrum",
+            )
+        )
+    if "spectra" in record:
+        blocks.append(
+            Picture(
+                _lines(groups, _largest_growth, "largest σ₁ / its initial value"),
+                "Growth of the largest singular value, over all weight matrices of a network, one line per seed.",
+                "Growth of the largest singular value against training step",
+            )
+        )
+        blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
+    if not blocks:
+        blocks.append(Text(f"Recorded at {len(recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
+    return Section("What happened while training", blocks, findings)
+
+
+def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
+    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    first = {name: values.max() for name, values in spectra[0].items()}
+    return steps, [max(float(values.max() / first[name]) for name, values in step.items()) for step in spectra]
+
+
+def _waterfall(name: str, member: Gathered) -> Picture:
+    """Every recorded spectrum of the matrix that moved most."""
+    steps = [row["step"] for row in recorded_steps(member.artifact)]
+    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    first, last = spectra[0], spectra[-1]
+    size = max(values.size for values in first.values())
+    wide = [label for label, values in first.items() if values.size >= min(size, BULK)]
+    matrix = max(wide, key=lambda label: float(np.nan_to_num(ks_between(first[label] ** 2, last[label] ** 2))))
+    unit = float(np.mean(first[matrix] ** 2)) or 1.0
+    eigenvalues = np.stack([step[matrix] ** 2 / unit for step in spectra])
+    edge = 1.05 * float(eigenvalues[0].max())
+    return Picture(
+        figure_waterfall(eigenvalues, steps, edge, f"{matrix}, {name}", "eigenvalue / mean at the start"),
+        f"{name}, first seed: spectrum over training of the matrix that moved most (KS distance to its start). Dashed: "
+        "5 % above its largest eigenvalue before training; dots lie beyond it.",
+        f"Spectrum of {matrix} over training steps, {name}",
+    )
+
+
+def _lines(groups: dict[str, list[Gathered]], curve: Any, label: str) -> Figure:
+    from analysis.style import PALETTE, new_figure
+
+    figure, axes = new_figure(1, len(groups), sharey=True)
+    for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
+        for member, colour in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):
+            steps, values = curve(member)
+            axis.plot(steps, values, marker="o", markersize=3, color=colour, alpha=0.8)
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set(title=name, xlabel="training step", ylabel=label)
+    return figure

@@ -1,0 +1,131 @@
+"""Stages ``pretrain``, ``train``, ``initial`` and ``snapshots``: weights, outputs, and what happened on the way."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline.config.run import RunConfig
+from pipeline.data.batches import TrainingData
+from pipeline.data.datamodule import DataModule
+from pipeline.engine.artifacts import Artifact, write_json
+from pipeline.engine.build import Build, construction
+from pipeline.machine.arithmetic import arithmetic, network_dtype
+from pipeline.machine.ranks import leads
+from pipeline.stages.train.block_files import take_member
+from pipeline.stages.train.tracked_spectra import track_snapshot
+from pipeline.training.evaluation import scores, split_outputs
+from pipeline.training.fit import LOGITS, make_module, replay, train_classifier
+from pipeline.training.history import Row
+from pipeline.training.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
+from pipeline.training.snapshots import SnapshotWriter
+
+STEPS = "steps"
+
+
+def open_data(config: RunConfig, prepared: Artifact) -> DataModule:
+    """Open the prepared rows under the view and precision of a run, after checking their bytes."""
+    prepared.verify()
+    dtype = network_dtype(config.numerics.precision)
+    return DataModule.load(prepared.folder, config.data, Path(config.paths.cache), dtype)
+
+
+def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) -> nn.Module:
+    """Build the run's network with the weights of a finished artefact, in evaluation mode."""
+    name = WEIGHTS if weights.has(WEIGHTS) else f"step-{config.weights.step:08d}/weights.safetensors"
+    return load_weights(build_network(config, data), weights.path(name)).eval()
+
+
+def train(build: Build) -> dict[str, Any]:
+    """Train one network; where snapshots are asked for and absent, take them in the same pass."""
+    config = build.config
+    if config.numerics.engine == "ensemble":
+        return take_member(build)
+    data = open_data(config, build.inputs["data"])
+    model = _start(build, data)
+    with ExitStack() as stack:
+        writer = None
+        if config.snapshots.record:
+            node = build.graph.resolve("snapshots", config, build.node.overrides)
+            sibling = stack.enter_context(
+                construction(node, build.graph, build.store, inputs={"data": build.inputs["data"]})
+            )
+            if sibling is not None:
+                writer = _writer(sibling, data, build)
+        outcome = train_classifier(
+            model,
+            data,
+            config,
+            build.folder,
+            scratch=build.scratch,
+            snapshots=writer,
+            on_epoch=lambda row: _track_row(build, row),
+            progress=config.hardware.progress,
+            label=build.node.slug,
+        )
+        if writer is not None and sibling is not None:
+            _publish(sibling, writer)
+    return outcome.metrics
+
+
+def initial(build: Build) -> dict[str, Any]:
+    """Write the weights and outputs of the network before any training (random or pre-trained)."""
+    config = build.config
+    data = open_data(config, build.inputs["data"])
+    with arithmetic(config.numerics) as device:
+        module = make_module(_start(build, data), data, config, steps_per_epoch=1).to(device)
+        arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)
+        save_weights(module.model, build.folder / WEIGHTS)
+    build.write_tensors(LOGITS, arrays)
+    return scores(module, arrays)
+
+
+def snapshots(build: Build) -> dict[str, Any]:
+    """Train again to record snapshots, and insist on the stored weights."""
+    config = build.config
+    data = open_data(config, build.inputs["data"])
+    writer = _writer(build, data, build)
+    stored = build.inputs["weights"]
+    stored.path(WEIGHTS)
+    replay(
+        _start(build, data),
+        data,
+        config,
+        build.scratch,
+        writer,
+        stored.manifest["files"][WEIGHTS]["sha256"],
+        progress=config.hardware.progress,
+        label=f"replay {build.node.slug}",
+    )
+    writer.publish(build.folder)
+    return {"snapshots": len(writer.steps), "record": sorted(config.snapshots.record)}
+
+
+def _start(build: Build, data: TrainingData) -> nn.Module:
+    return starting_network(build.config, data, build.inputs.get("pretrained"))
+
+
+def _writer(build: Build, data: TrainingData, tracked: Build) -> SnapshotWriter:
+    config = build.config
+    return SnapshotWriter(
+        build.scratch / STEPS,
+        config.snapshots,
+        data,
+        config.numerics.memory_format,
+        on_snapshot=lambda step, files: track_snapshot(tracked.tracker, build.scratch / STEPS, step, files),
+    )
+
+
+def _publish(sibling: Build, writer: SnapshotWriter) -> None:
+    writer.publish(sibling.folder)
+    if not leads():
+        return
+    metrics = {"snapshots": len(writer.steps), "record": sorted(sibling.config.snapshots.record)}
+    write_json(sibling.folder / "metrics.json", metrics)
+
+
+def _track_row(build: Build, row: Row) -> None:
+    build.tracker.log({f"train/{name}": value for name, value in row.items()}, step=int(row["step"]))

@@ -1,0 +1,120 @@
+"""Stage ``retraining``: what it trains again, what it takes from the store, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.attribution.retraining import linear_datamodeling_score
+from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import Gathered
+from pipeline.engine.cells import compose_run
+from pipeline.entry import execute
+from pipeline.errors import UserError
+from pipeline.reporting.blocks import Table
+from pipeline.stages.retraining.report import section
+
+pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
+SMALL = (
+    "data=fashion_mnist",
+    "data.source=path",
+    "data.path.format=npz",
+    "data.class_names=[a,b,c]",
+    "data.split.val=0",
+    "data.image.mean=null",
+    "data.image.std=null",
+    "model=mlp",
+    "model.widths=[8]",
+    "training.epochs=3",
+    "training.batch_size=8",
+    "numerics.engine=ensemble",
+    "ensemble.block=2",
+    "kernel=conjugate",
+    "kernel.n_train=null",
+    "kernel.n_test=null",
+    "surrogate.draws=20",
+    "attribution.methods=[embedding,random]",
+    "retraining.seeds=2",
+    "retraining.k=2",
+    "retraining.points=2",
+    "retraining.draws=20",
+    "retraining.subsets=3",
+)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Overrides that read 3 classes of noisy 6x6 images."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    means = rng.integers(40, 160, (3, 6, 6))
+    for split, n in (("train", 30), ("test", 12)):
+        label = np.arange(n) % 3
+        image = np.clip(means[label] + rng.normal(0, 60, (n, 6, 6)), 0, 255).astype(np.uint8)
+        np.savez(folder / f"{split}.npz", image=image, label=label)
+    return (*SMALL, f"data.path.train={folder}/train.npz", f"data.path.test={folder}/test.npz")
+
+
+def pull(store: Path, *overrides: str) -> Artifact:
+    given = (*overrides, "stage=retraining", f"paths.store={store}", f"paths.cache={store}")
+    artifact = execute(compose_run(given), given)
+    assert artifact is not None
+    return artifact
+
+
+def trained(store: Path) -> set[str]:
+    return {folder.name for folder in (store / "train").iterdir()}
+
+
+def test_scores_follow_from_stored_trainings_and_more_parts_reuse_them(words, tmp_path):
+    made = pull(tmp_path, *words)
+    arrays = made.arrays("retraining.safetensors")
+    masks = arrays["subsets"].astype(bool)
+    assert masks.shape == (3, 30) and set(masks.sum(1)) == {15}
+    assert arrays["subset_margins"].shape == (3, 2, 12)
+    assert set(made.metrics["lds"]) == {"kernel", "embedding", "random", "ceiling"}
+    assert set(made.metrics["leave_out"]) == {"top", "bottom", "random", "random_same_class", "embedding"}
+    before = trained(tmp_path)
+    # 3 parts; 2 points of 5 sets, some of which coincide; all rows: each under 2 seeds
+    assert 2 * (3 + 1) < len(before) <= 2 * (3 + 2 * 5 + 1)
+    kept = {frozenset(arrays["train.ids"][mask].tolist()) for mask in masks}
+    more = pull(tmp_path, *words, "retraining.subsets=4")
+    again = more.arrays("retraining.safetensors")
+    assert kept <= {frozenset(again["train.ids"][mask].tolist()) for mask in again["subsets"].astype(bool)}
+    assert len(trained(tmp_path) - before) == 2, "only the fourth part is trained, under two seeds"
+    np.testing.assert_array_equal(again["subset_margins"][:3], arrays["subset_margins"])
+
+
+def test_margins_are_paired_and_scores_are_those_of_the_statistic(words, tmp_path):
+    made = pull(tmp_path, *words, "retraining.points=0")
+    arrays = made.arrays("retraining.safetensors")
+    assert not made.has("leave_out.parquet") and "leave_out" not in made.metrics
+    # A score that is the margin itself, spread over one point: the statistic on these arrays must see it.
+    flat = arrays["subset_margins"].mean(1)
+    masks = arrays["subsets"].astype(bool)
+    effect = np.linalg.lstsq(masks.astype(float), flat, rcond=None)[0].T
+    found = linear_datamodeling_score(effect, masks, flat, rng=np.random.default_rng(0), draws=20)
+    assert float(found.mean.estimate) == pytest.approx(1.0)
+    table = section([Gathered({"seed": "0"}, compose_run(()), made, "python run.py")], compose_run(())).blocks[0]
+    assert isinstance(table, Table) and len(table.rows) == 4 and len(table.columns) == len(table.rows[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("retraining.subsets=2", "needs at least 3"),
+        ("retraining.fraction=1", "retraining.fraction=1"),
+        ("retraining.k=0", "retraining.k=0 is below 1"),
+        ("data.keep=[1,2]", "chooses data.drop and data.keep itself"),
+        ("weights.source=init", "compares with finished trainings"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_runs(override, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        pull(tmp_path, "kernel.n_train=null", override)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_smaller_than_what_is_dropped_is_named(words, tmp_path):
+    with pytest.raises(UserError, match="retraining.k=12.*one class is impossible"):
+        pull(tmp_path, *words, "retraining.k=12", "retraining.subsets=0")
