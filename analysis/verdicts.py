@@ -6,7 +6,39 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
+import numpy as np
+
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float, float]:
+    """Mean, standard deviation and Student-t interval of independent runs.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One value per run.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    mean, sd, low, high : float
+        NaN where fewer than two runs leave a quantity undefined.
+    """
+    from scipy import stats
+
+    array = np.asarray(values, dtype=np.float64)
+    mean = float(array.mean()) if array.size else float("nan")
+    if array.size < 2:
+        return mean, float("nan"), float("nan"), float("nan")
+    sd = float(array.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + level / 2, array.size - 1)) * sd / array.size**0.5
+    return mean, sd, mean - half, mean + half
+
+
+MIN_RUNS = 5
+"""Seeds below which no published number is called reproduced."""
 
 
 @dataclass(frozen=True)

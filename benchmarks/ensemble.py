@@ -21,7 +21,9 @@ from pathlib import Path
 import torch
 
 from models.configs import CNNConfig, MLPConfig, ModelConfig, ResNet18Config
-from pipeline.config.run import NumericsConfig, RunConfig, SeedsConfig, TrainingConfig
+from pipeline.config.numerics import NumericsConfig
+from pipeline.config.run import RunConfig
+from pipeline.config.training import SeedsConfig, TrainingConfig
 from pipeline.stages.train.block_files import write_member
 from pipeline.training.ensemble import train_ensemble
 from pipeline.training.fit import train_classifier

@@ -22,9 +22,9 @@ from analysis.spectra.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra.weights import ks_between, weight_spectrum
 from models import build_model
 from models.two_layer import TwoLayerNet
+from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.cells import compose_run
-from pipeline.schema_analysis import SnapshotsConfig
 from pipeline.stages.toy.train import make_ensemble, train_ensemble
 from pipeline.training.fit import train_classifier
 from pipeline.training.snapshot_schedule import snapshot_steps

@@ -1,10 +1,12 @@
-"""Hydra callback: refuse an impossible sweep before any of its jobs is submitted."""
+"""Hydra callbacks: refuse an impossible sweep before it starts; keep the traceback of each failing job in its log."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 
 
@@ -39,3 +41,16 @@ class SweepChecks(Callback):
         if problem is not None:
             print(f"\nerror: {problem}", file=sys.stderr)
             raise SystemExit(2)
+
+
+class FailureLog(Callback):
+    """Log the exception of a failed job; Hydra itself prints only the first failure of a sweep."""
+
+    def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
+        """Write the failure with its frames to the job's log."""
+        if job_return.status != JobStatus.FAILED:
+            return
+        error = job_return._return_value
+        if isinstance(error, SystemExit):
+            return
+        logging.getLogger("seedscope").error("%s", error, exc_info=error)

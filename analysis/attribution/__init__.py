@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Which training points speak for a decision: decompositions, gradients along training, retraining scores."""

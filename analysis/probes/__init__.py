@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Classifiers on principal components of layer features, and neural collapse."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Kernel regression and kernel logistic regression in the place of a network's head."""

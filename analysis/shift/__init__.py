@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Two-sample tests between embeddings, and what tells the samples apart."""

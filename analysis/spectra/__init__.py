@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Spectra of weights and kernels against random-matrix laws."""

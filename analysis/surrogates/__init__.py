@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Kernel machines in a network's place, and how faithfully they stand in."""

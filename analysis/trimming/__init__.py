@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""The trimming level of a sample against a reference, exact and by bootstrap."""

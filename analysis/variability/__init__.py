@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""What trimming levels say about seeds: claims, seed counts, rankings, contrasts."""

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from analysis.plateau_fit import fit_plateau
 from analysis.resampling import (
     Interval,
     bootstrap_interval,
@@ -23,9 +22,8 @@ from analysis.resampling import (
 )
 from analysis.trimming.distributions import Real
 from analysis.variability.contrasts import Spread, contrast
-from analysis.variability.seed_count import EnsembleCurve
-
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
+from analysis.variability.seed_count import EnsembleCurve, fit_plateau
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 
 @dataclass(frozen=True)

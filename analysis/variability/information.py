@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from analysis.resampling import Interval, bootstrap_interval, correlation
-from analysis.variability.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED, ClaimVerdict
+from analysis.variability.claims import ClaimVerdict
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 COMPANIONS = ("accuracy", "churn", "ece")
 

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""One forward and one batched backward pass that record every factor."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""From factors to Gram tiles: operands, forms, plan, assembly, tile store."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Kronecker-factored curvature: EK-FAC and Kronecker blocks."""

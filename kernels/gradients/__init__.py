@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Per-sample gradients in factored form, and the generic per-sample fallback."""

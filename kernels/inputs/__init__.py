@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""What a kernel is computed from: samples, model outputs and cotangents, checks of both."""

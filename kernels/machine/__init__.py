@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Precision, memory, process ranks and counter-based hashing."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""How each family of operations turns its input and output gradient into a parameter gradient."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Random feature maps whose inner products estimate the kernel."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Impossible combinations of settings, each refused in one sentence."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from pipeline.checks.training import (
+    pretrain_problems,
+)
 from pipeline.config.run import RunConfig
 
 RIVALS = ("fine_tuned", "head_only", "random_features", "random_weights")
@@ -16,21 +19,7 @@ def study_problems(config: RunConfig) -> Iterator[str]:
     yield from _probe_problems(config)
     yield from _shift_problems(config)
     yield from _regression_problems(config)
-    yield from _pretrain_problems(config)
-
-
-def _pretrain_problems(config: RunConfig) -> Iterator[str]:
-    task = config.pretrain
-    if task.classes is None:
-        if config.stage == "pretrain":
-            yield "stage=pretrain needs pretrain.classes, the classes of the earlier task."
-        return
-    if config.data.kind == "text":
-        yield "pretrain.classes is for images; text models bring their pre-trained weights (model.weights)."
-    if len(set(task.classes)) < 2:
-        yield f"pretrain.classes={task.classes}; an earlier task needs at least two different classes."
-    if task.epochs < 1 or not task.lr > 0:
-        yield f"pretrain.epochs={task.epochs} and pretrain.lr={task.lr} must be positive."
+    yield from pretrain_problems(config)
 
 
 def _probe_problems(config: RunConfig) -> Iterator[str]:
@@ -95,3 +84,25 @@ def _regression_problems(config: RunConfig) -> Iterator[str]:
         yield "regression.centres belongs to protocol=corrected; the published fit has no penalty and no centres."
     if not 0 < regression.floor < 0.5:
         yield f"regression.floor={regression.floor} must lie in (0, 0.5)."
+
+
+_CLAIMS = {"A1", "A2", "B1", "B2", "B3", "B4"}
+
+
+def statistics_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: seed statistics."""
+    statistics = config.statistics
+    if not 0 < statistics.eps < 1:
+        yield f"statistics.eps={statistics.eps} must lie in (0, 1); it is the false-alarm rate, for example 0.01."
+    for delta in statistics.deltas:
+        if not 0 < delta < 1:
+            yield f"statistics.deltas holds {delta}; a tolerance lies in (0, 1), and at 1 nothing can be rejected."
+    if statistics.draws < 2:
+        yield f"statistics.draws={statistics.draws}; a bootstrap needs at least 2 (20 for an interval)."
+    unknown = set(statistics.claims) - _CLAIMS
+    if unknown:
+        yield f"statistics.claims holds {sorted(unknown)}; it takes {sorted(_CLAIMS)}."
+    if statistics.history and ("logits" not in config.snapshots.record or config.snapshots.schedule == "log"):
+        yield "statistics.history needs snapshots.record=[logits] and snapshots.schedule=epochs (or steps)."
+    if "B4" in statistics.claims and len(statistics.arms) != 2:
+        yield "statistics.claims holds B4; name two groups of cells in statistics.arms, from scratch first."

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""The schema of every setting: one dataclass module per group of ``conf/``."""

@@ -6,146 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS, ModelConfig
+from pipeline.config.adversarial import AdversarialConfig
+from pipeline.config.attribution import AttributionConfig
 from pipeline.config.data import DataConfig
+from pipeline.config.features import FeaturesConfig
+from pipeline.config.kernel import KernelConfig, LayerKernelsConfig
+from pipeline.config.logging import LoggingConfig
+from pipeline.config.numerics import HardwareConfig, NumericsConfig
+from pipeline.config.probes import ProbesConfig
+from pipeline.config.regression import RegressionConfig
+from pipeline.config.retraining import RetrainingConfig
+from pipeline.config.shift import ShiftConfig
+from pipeline.config.snapshots import SnapshotsConfig
+from pipeline.config.spectra import SpectraConfig
+from pipeline.config.statistics import StatisticsConfig
+from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.toy import ToyConfig
-from pipeline.schema_analysis import (
-    AdversarialConfig,
-    AttributionConfig,
-    FeaturesConfig,
-    KernelConfig,
-    LayerKernelsConfig,
-    ProbesConfig,
-    RegressionConfig,
-    RetrainingConfig,
-    ShiftConfig,
-    SnapshotsConfig,
-    SpectraConfig,
-    StatisticsConfig,
-    SurrogateConfig,
-)
-
-
-@dataclass
-class TrainingAttackConfig:
-    """Adversarial training: batches attacked by projected gradient ascent before they are learnt from."""
-
-    radius: float = 0.0
-    """L∞ radius in pixels of [0, 1]; 0 trains on clean images."""
-    steps: int = 7
-    seed: int = 0
-    """Seed of the attacks' random starts."""
-
-
-@dataclass
-class TrainingConfig:
-    """Loss, optimiser, schedule and length of training."""
-
-    loss: str = "cross_entropy"
-    """cross_entropy | bce | mse | mse_01 | sigmoid_mse | softmax_mse | regression."""
-    optimizer: str = "sgd"
-    """sgd | nesterov | adam | adamw."""
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    """constant | cosine | step."""
-    warmup: float = 0.0
-    """Share of all steps spent on a linear warm-up."""
-    milestones: list[float] = field(default_factory=list)
-    """Shares of all steps at which a step schedule multiplies the rate by ``gamma``."""
-    gamma: float = 0.1
-    epochs: int = 10
-    batch_size: int = 128
-    shuffle: bool = True
-    gradient_clip: float | None = None
-    attack: TrainingAttackConfig = field(default_factory=TrainingAttackConfig)
-
-
-@dataclass
-class PretrainConfig:
-    """An earlier task on other classes of the same data set, whose weights a training starts from."""
-
-    classes: list[int] | None = None
-    """Classes of the earlier task; null: training starts from random weights."""
-    per_class: int | None = None
-    epochs: int = 10
-    lr: float = 0.1
-    seed: int = 0
-    """Every stream of the earlier training; all runs start from the one network that it gives."""
-
-
-@dataclass
-class SeedsConfig:
-    """Named random streams of one run; each follows ``seed`` unless set."""
-
-    init: int = 0
-    order: int = 0
-    augment: int = 0
-    dropout: int = 0
-
-
-@dataclass
-class NumericsConfig:
-    """Everything about the machine's arithmetic that can change a bit of the result."""
-
-    device: str = "cpu"
-    threads: int = 1
-    memory_format: str = "contiguous"
-    precision: str = "32-true"
-    deterministic: bool = True
-    engine: str = "lightning"
-    """lightning | ensemble."""
-    world_size: int = 1
-    """Ranks that share the training of one network (and its kernel): they change its bits."""
-    batchnorm: str = "per_rank"
-    """per_rank | sync: statistics of batch normalisation with several ranks; sync needs GPUs."""
-
-
-@dataclass
-class EnsembleConfig:
-    """Which seeds train together under ``numerics.engine=ensemble``."""
-
-    block: int = 20
-    """Seeds of one block: 0 to 19, 20 to 39, ..., whichever of them is asked for."""
-    varying: list[str] | None = None
-    """Streams in which members differ; null: those that equal ``seed``."""
-
-
-@dataclass
-class WeightsConfig:
-    """Which weights the stages after training look at."""
-
-    source: str = "train"
-    """train | init | pretrained."""
-    step: int | None = None
-    """A snapshot's step; null is the end of training."""
-
-
-@dataclass
-class HardwareConfig:
-    """Where jobs run. Never part of an artefact's address."""
-
-    devices: int = 1
-    """Devices of one job; equals ``numerics.world_size``."""
-    tasks_per_node: int = 1
-    """Ranks that a job starts on its node, one per device."""
-    progress: bool = True
-
-
-@dataclass
-class LoggingConfig:
-    """Trackers besides the CSV files, which are always written."""
-
-    tracker: str = "csv"
-    """csv | wandb | tensorboard | mlflow."""
-    mode: str = "offline"
-    """wandb: online | offline."""
-    uri: str | None = None
-    """mlflow: tracking server; null: the environment's MLFLOW_TRACKING_URI."""
-    project: str = "seedscope"
-    entity: str | None = None
-    folder: str = "wandb"
-    tags: list[str] = field(default_factory=list)
+from pipeline.config.training import EnsembleConfig, PretrainConfig, SeedsConfig, TrainingConfig, WeightsConfig
 
 
 @dataclass

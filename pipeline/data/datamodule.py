@@ -13,9 +13,12 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from pipeline.config.data import DataConfig
+from pipeline.config.run import RunConfig
 from pipeline.data.errors import DataError
 from pipeline.data.images import crop_and_flip, normalise_images
 from pipeline.data.view import DataView, Split, load_view
+from pipeline.engine.artifacts import Artifact
+from pipeline.machine.arithmetic import network_dtype
 
 Batch = dict[str, Tensor]
 AUGMENTATIONS = ("none", "crop_flip")
@@ -232,3 +235,10 @@ class DataModule:
 
             self._tokens[name] = encode_texts(self.tokenizer, texts, self.config.text.max_length)
         return self._tokens[name]
+
+
+def open_data(config: RunConfig, prepared: Artifact) -> DataModule:
+    """Open the prepared rows under the view and precision of a run, after checking their bytes."""
+    prepared.verify()
+    dtype = network_dtype(config.numerics.precision)
+    return DataModule.load(prepared.folder, config.data, Path(config.paths.cache), dtype)

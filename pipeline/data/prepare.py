@@ -20,6 +20,23 @@ from pipeline.data.records import (
     save_records,
     take,
 )
+from pipeline.engine.build import Build
+
+
+def prepare(build: Build) -> dict[str, Any]:
+    """Run stage ``prepare``: rows of a data set in one canonical form.
+
+    Parameters
+    ----------
+    build : Build
+        The artefact under construction.
+
+    Returns
+    -------
+    dict
+        Counts, label histogram, drops per rule and the content fingerprint.
+    """
+    return prepare_dataset(build.config.data, build.folder, Path(build.config.paths.cache))
 
 
 def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Graph, store, keys, executor and the table of all stages. It knows no stage."""

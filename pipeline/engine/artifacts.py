@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.errors import CorruptArtifact, UserError
 from pipeline.machine.owner_lock import current_owner
 
@@ -282,3 +284,8 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
     partial.rename(folder)
     _flush(folder.parent)
     return Artifact(folder)
+
+
+def finite_or_none(value: Any) -> Any:
+    """Replace NaN by None, which JSON knows."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import (
@@ -189,3 +193,12 @@ def _record_failure(partial: Path, error: Exception, command: str) -> None:
                 "command": command,
             },
         )
+
+
+Rows = list[dict[str, Any]]
+
+
+def columns(rows: Rows) -> dict[str, list[Any]]:
+    """Turn rows with the same keys into columns; absent numbers become NaN."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}

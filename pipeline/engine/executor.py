@@ -15,7 +15,7 @@ from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.machine.progress import say
-from pipeline.tracking.base import stage_tracker
+from pipeline.tracking.opening import stage_tracker
 
 _KEY = re.compile(r"[0-9a-f]{12}")
 

@@ -135,7 +135,7 @@ def main(path: Path) -> None:
     import torch
 
     from pipeline.machine.ranks import leads, leave
-    from pipeline.tracking.base import stage_tracker
+    from pipeline.tracking.opening import stage_tracker
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     job = json.loads(path.read_text())

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.run import PretrainConfig, RunConfig, SeedsConfig, SnapshotsConfig
+from pipeline.config.run import RunConfig, SnapshotsConfig
+from pipeline.config.training import PretrainConfig, SeedsConfig
 from pipeline.engine.cells import with_seed
 from pipeline.engine.seed_blocks import block_of
 
@@ -185,7 +186,7 @@ def _merge(*parts: Needs) -> Needs:
 
 
 _TABLE = (
-    Stage("prepare", "pipeline.run_prepare:run", SOURCE, identity="pipeline.data:source_identity"),
+    Stage("prepare", "pipeline.data.prepare:prepare", SOURCE, identity="pipeline.data:source_identity"),
     Stage(
         "ensemble",
         "pipeline.stages.train.ensemble:ensemble",
@@ -216,7 +217,9 @@ _TABLE = (
         version=5,
         needs=_merge(_data, _pretrained, _on(weights="train")),
     ),
-    Stage("features", "pipeline.stages.kernel.run:features", ("features", "weights.step", "numerics"), needs=_weights),
+    Stage(
+        "features", "pipeline.stages.features.run:features", ("features", "weights.step", "numerics"), needs=_weights
+    ),
     Stage(
         "kernel", "pipeline.stages.kernel.run:kernel", ("kernel", "weights.step", "numerics"), version=5, needs=_weights
     ),

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""The machine under a run: arithmetic, ranks, progress, owner lock, provenance."""

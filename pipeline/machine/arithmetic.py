@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from pipeline.config.run import NumericsConfig
+from pipeline.config.numerics import NumericsConfig
 from pipeline.errors import UserError
 
 _DTYPES = {"64-true": torch.float64}

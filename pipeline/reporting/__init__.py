@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Blocks, groups and the page that reports are made of."""

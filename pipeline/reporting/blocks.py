@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from analysis.verdicts import mean_interval
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
 
 
 @dataclass(frozen=True)
@@ -87,33 +87,6 @@ class Section:
     title: str
     blocks: Sequence[Text | Table | Picture | Verdict]
     findings: Sequence[str] = field(default_factory=tuple)
-
-
-def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float, float]:
-    """Mean, standard deviation and Student-t interval of independent runs.
-
-    Parameters
-    ----------
-    values : sequence of float
-        One value per run.
-    level : float
-        Confidence level.
-
-    Returns
-    -------
-    mean, sd, low, high : float
-        NaN where fewer than two runs leave a quantity undefined.
-    """
-    import numpy as np
-    from scipy import stats
-
-    array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean()) if array.size else float("nan")
-    if array.size < 2:
-        return mean, float("nan"), float("nan"), float("nan")
-    sd = float(array.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, array.size - 1)) * sd / array.size**0.5
-    return mean, sd, mean - half, mean + half
 
 
 def summary_cells(values: Sequence[float]) -> list[Any]:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, Picture, Section, Table, Text, Verdict
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
 
 SECTIONS: dict[str, str] = {
     "train": "pipeline.stages.train.report:section",

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""One folder per stage: run, read, report, claims."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Outside trackers: W&B, MLflow, TensorBoard."""

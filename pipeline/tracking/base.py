@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.artifacts import SCRATCH
@@ -112,33 +111,3 @@ def needed(package: str, extra: str) -> Any:
             f"logging={extra} needs the package {package.partition('.')[0]} ({error}): install the extra with "
             f"`pip install '.[{extra}]'`, or use logging=csv."
         ) from error
-
-
-def open_tracker(build: Build) -> Tracker:
-    """Start the tracker that ``logging.tracker`` names."""
-    name = build.config.logging.tracker
-    if name == "wandb":
-        from pipeline.tracking.wandb_tracker import WandbTracker
-
-        return WandbTracker(build)
-    if name == "tensorboard":
-        from pipeline.tracking.tensorboard_tracker import TensorBoardTracker
-
-        return TensorBoardTracker(build)
-    if name == "mlflow":
-        from pipeline.tracking.mlflow_tracker import MlflowTracker
-
-        return MlflowTracker(build)
-    return build.tracker
-
-
-@contextlib.contextmanager
-def stage_tracker(build: Build) -> Iterator[Tracker]:
-    """Keep the tracker open for the length of one stage."""
-    tracker = build.tracker = open_tracker(build)
-    try:
-        yield tracker
-    except BaseException:
-        tracker.finish(exit_code=1)
-        raise
-    tracker.finish(exit_code=0)

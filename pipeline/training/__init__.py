@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Networks, their training and what is recorded on the way."""

@@ -30,12 +30,11 @@ from pipeline.machine.progress import say
 from pipeline.machine.ranks import from_leader, leads, meet, several
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import History, Row, write_history
-from pipeline.training.networks import WEIGHTS, save_weights
+from pipeline.training.networks import LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
 from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
 from pipeline.training.snapshots import SnapshotWriter
 
-LOGITS = "logits.safetensors"
 HISTORY = "history.csv"
 INITIAL = "initial.safetensors"
 

@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
 
 WEIGHTS = "weights.safetensors"
+LOGITS = "logits.safetensors"
 
 
 def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
@@ -106,3 +107,9 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the configured network: {error}") from error
     return model
+
+
+def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) -> nn.Module:
+    """Build the run's network with the weights of a finished artefact, in evaluation mode."""
+    name = WEIGHTS if weights.has(WEIGHTS) else f"step-{config.weights.step:08d}/weights.safetensors"
+    return load_weights(build_network(config, data), weights.path(name)).eval()

@@ -72,3 +72,8 @@ def snapshot_steps(
             power += 1
         return sorted(chosen_log)
     raise UserError(f"snapshots.schedule={schedule!r} is not known; choose log, epochs or steps.")
+
+
+def step_folder(step: int) -> str:
+    """Name of one snapshot's folder; names sort as steps do."""
+    return f"step-{step:08d}"

@@ -33,7 +33,7 @@ from pipeline.errors import UserError
 from pipeline.machine.ranks import from_leader, leads, share_buffers
 from pipeline.training.evaluation import split_outputs
 from pipeline.training.networks import cpu_weights
-from pipeline.training.snapshot_schedule import STEPS, snapshot_steps
+from pipeline.training.snapshot_schedule import STEPS, snapshot_steps, step_folder
 
 RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2
@@ -43,11 +43,6 @@ None is skipped: what a finished artefact holds must not depend on how fast the 
 """
 
 Files = dict[str, dict[str, Tensor]]
-
-
-def step_folder(step: int) -> str:
-    """Name of one snapshot's folder; names sort as steps do."""
-    return f"step-{step:08d}"
 
 
 def probe_rows(n: int, count: int) -> Tensor:

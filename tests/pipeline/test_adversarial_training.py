@@ -5,7 +5,7 @@ import torch
 
 from models.adversarial_training import BatchAttack
 from models.gradient_attack import PixelBall
-from pipeline.config.run import TrainingAttackConfig
+from pipeline.config.training import TrainingAttackConfig
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError

@@ -13,7 +13,8 @@ from PIL import Image
 from pipeline.engine.build import construction
 from pipeline.errors import UserError
 from pipeline.tracking import base as tracking
-from pipeline.tracking.base import plain, stage_tracker
+from pipeline.tracking.base import plain
+from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
 

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.engine.build import construction
 from pipeline.engine.executor import Puller
-from pipeline.tracking.base import nonce, stage_tracker
+from pipeline.tracking.base import nonce
+from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
 
@@ -114,7 +115,7 @@ def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
 
 def tracked_training(maker, node, snapshots, fail_at=None):
     """Train with spectra at log-spaced steps, as the stage does, and tell W&B of each."""
-    from pipeline.schema_analysis import SnapshotsConfig
+    from pipeline.config.snapshots import SnapshotsConfig
     from pipeline.stages.train.tracked_spectra import track_snapshot
     from pipeline.training.snapshots import SnapshotWriter
     from tests.pipeline.training_cases import Blobs, train

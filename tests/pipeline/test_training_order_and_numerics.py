@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.configs import MLPConfig, ResNet18Config, TextClassifierConfig
-from pipeline.config.run import NumericsConfig
+from pipeline.config.numerics import NumericsConfig
 from pipeline.data.batch_order import BatchOrder, augment_seed, dropout_seed
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic

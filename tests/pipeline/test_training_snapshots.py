@@ -12,11 +12,11 @@ from torch import nn
 from analysis.spectra.weight_matrices import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models import build_model
+from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.errors import UserError
-from pipeline.schema_analysis import SnapshotsConfig
 from pipeline.training.fit import replay
-from pipeline.training.snapshot_schedule import snapshot_steps
-from pipeline.training.snapshots import SnapshotWriter, probe_rows, step_folder
+from pipeline.training.snapshot_schedule import snapshot_steps, step_folder
+from pipeline.training.snapshots import SnapshotWriter, probe_rows
 from tests.pipeline.training_cases import Blobs, digests, noisy_net, run_config, train
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table, Verdict
+from pipeline.reporting.blocks import Table, Verdict
 from pipeline.stages.adversarial.report import _verdicts, section
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed

@@ -9,10 +9,10 @@ from scipy.special import softmax
 from torch import nn
 
 from pipeline.checks.general import check
+from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import KernelInputs
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
-from pipeline.schema_analysis import AttributionConfig
 from pipeline.stages.attribution.methods import Attributor
 from pipeline.stages.kernel.read import KernelSide
 from tests.stages.test_surrogate import POISON, images, pull  # noqa: F401 (a fixture)

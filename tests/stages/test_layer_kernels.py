@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, Picture, Table, Verdict
+from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.layer_kernels.report import section
 from pipeline.stages.layer_kernels.run import WHOLE
 

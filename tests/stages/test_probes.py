@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.verdicts import at_least, at_most, share_of_runs
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least, at_most, share_of_runs
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Picture, Table, Verdict
+from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.probes.report import section
 from pipeline.stages.probes.run import probes
 from tests.stages.stage_cases import made_up_artifact, run_on

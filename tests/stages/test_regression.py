@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipeline.config.regression import RegressionConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
@@ -14,7 +15,6 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
-from pipeline.schema_analysis import RegressionConfig
 from pipeline.stages.regression.report import section
 from pipeline.stages.regression.run import Grams, _logistic, regression
 from tests.stages.stage_cases import made_up_artifact, run_on

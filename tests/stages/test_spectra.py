@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.artifacts import Artifact
+from pipeline.engine.build import columns
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
-from pipeline.stages.spectra.run import choose_layers, columns
+from pipeline.reporting.blocks import Verdict
+from pipeline.stages.spectra.run import choose_layers
 from pipeline.stages.toy.claims import toy_verdicts
 from pipeline.stages.toy.read import ToyMember, setting_label
 from pipeline.stages.toy.run import best_ridge_error

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
+from pipeline.config.statistics import StatisticsConfig
 from pipeline.engine.artifacts import Store, complete, open_partial, write_json
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.cells import axis_entries, compose_run
@@ -18,7 +19,6 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Text, Verdict
-from pipeline.schema_analysis import StatisticsConfig
 from pipeline.stages.statistics.history import level_history
 from pipeline.stages.statistics.read import seed_runs
 from pipeline.stages.statistics.report import _cautions, section

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Table
+from pipeline.reporting.blocks import Table
 from pipeline.stages.kernel.read import mapped_arrays
 from pipeline.stages.surrogate.report import _in_band, section
 

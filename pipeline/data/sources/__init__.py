@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Where rows come from: files, archives, packages, hub, generators."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``adversarial``: attacks through a network, its kernel machine and another seed's network."""

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from analysis.attribution.figures import attack_curves
-from analysis.verdicts import at_least
+from analysis.verdicts import MIN_RUNS, UNDECIDED, at_least
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import UNDECIDED, Picture, Section, Table, Verdict, summary_cells
-from pipeline.stages.surrogate.report import MIN_RUNS
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.reporting.groups import grouped
 
 MEASURES = {
     "network_accuracy": ("network accuracy %", 100.0),

@@ -16,13 +16,14 @@ from torch import Tensor
 from analysis.surrogates.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
 from analysis.surrogates.tangent_machine import TangentMachine
 from models.gradient_attack import PixelBall, projected_gradient_attack
-from pipeline.data.datamodule import DataModule, KernelInputs
+from pipeline.data.datamodule import DataModule, KernelInputs, open_data
+from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.attribution.run import coefficients
-from pipeline.stages.kernel.read import finite_or_none, kernel_sides
-from pipeline.stages.train.run import open_data, trained_network
+from pipeline.stages.kernel.read import kernel_sides
+from pipeline.stages.surrogate.read import coefficients
+from pipeline.training.networks import trained_network
 
 SOURCES = ("network", "machine", "other network")
 TOLERANCE = 1e-5

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``attribution``: which training points speak for a decision."""

@@ -22,9 +22,14 @@ from analysis.attribution.trak import TrakNetwork, trak_scores
 from kernels import kernel_features
 from kernels.fisher.ekfac import EKFAC
 from kernels.influence import fit_ekfac, influence_scores
-from pipeline.data.datamodule import KernelInputs
-from pipeline.schema_analysis import AttributionConfig
+from pipeline.config.attribution import AttributionConfig
+from pipeline.data.datamodule import DataModule, KernelInputs
+from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide
+from pipeline.stages.surrogate.read import coefficients
+from pipeline.stages.train.read import network_outputs, outputs_at
+from pipeline.training.networks import WEIGHTS, build_network, load_weights, trained_network
+from pipeline.training.snapshot_schedule import recorded_steps, step_folder
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
 """Methods that look into the network; the others read stored arrays only."""
@@ -199,3 +204,24 @@ class Attributor:
         return refit_representer_head(
             np.column_stack([hidden, np.ones(len(hidden))]), self.train.labels, self.config.penalty
         )
+
+
+def open_attributor(
+    build: Build, data: DataModule, train: KernelSide, methods: list[str], device: torch.device
+) -> Attributor:
+    """Load the networks that the methods look into: the run's, its checkpoints and those of other seeds."""
+    config, network = build.config, None
+    if set(methods) & set(GRADIENT_METHODS):
+        network = trained_network(config, data, build.inputs["weights"]).to(device)
+    checkpoints, others = [], []
+    if "checkpoints" in build.inputs:
+        recorded = build.inputs["checkpoints"]
+        for row in recorded_steps(recorded):
+            path = recorded.path(f"{step_folder(row['step'])}/{WEIGHTS}")
+            checkpoints.append((row["lr"], load_weights(build_network(config, data), path).eval().to(device)))
+    for role, other in build.inputs.items():
+        if role.startswith("seed "):
+            outputs = outputs_at(network_outputs(config, other), "train", train.ids)
+            others.append((outputs, trained_network(config, data, other).to(device)))
+    inputs = data.kernel_inputs("train", config.kernel.n_train)
+    return Attributor(config.attribution, train, *coefficients(build), network, inputs, checkpoints, others)

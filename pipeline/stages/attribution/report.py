@@ -11,7 +11,7 @@ from analysis.attribution.figures import image_gallery, precision_recall_curves,
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.groups import grouped
 
 MEASURES = ("precision", "recall", "auprc", "roc_auc")
 

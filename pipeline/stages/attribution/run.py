@@ -11,17 +11,15 @@ from torch import Tensor
 
 from analysis.attribution.decomposition import TopScores, cumulative_share, sparsity, top_scores
 from analysis.attribution.masks import flag_quality, flag_tests, rank_mask
-from pipeline.data.datamodule import DataModule, KernelInputs
+from pipeline.data.datamodule import DataModule, KernelInputs, open_data
 from pipeline.data.poison import TRIGGERED
+from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.attribution.methods import GRADIENT_METHODS, SELF_METHODS, Attributor
-from pipeline.stages.kernel.read import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
-from pipeline.stages.train.run import open_data, trained_network
-from pipeline.training.networks import WEIGHTS, build_network, load_weights
-from pipeline.training.snapshot_schedule import recorded_steps
-from pipeline.training.snapshots import step_folder
+from pipeline.stages.attribution.methods import SELF_METHODS, open_attributor
+from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.surrogate.read import coefficients
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""
@@ -85,36 +83,6 @@ def attribution(build: Build) -> dict[str, Any]:
         build.write_table("masks.parquet", {name: [row[name] for row in rows] for name in rows[0]})
         build.write_arrays("masks.safetensors", arrays)
     return metrics | {"methods": methods, "injected": int(injected.sum()), "masks": [row["mask"] for row in rows][:1]}
-
-
-def coefficients(build: Build) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Read the surrogate's weights (C, n) and offsets (C,); None for k-NN, which has none."""
-    surrogate = build.inputs["surrogate"]
-    if not surrogate.has("coefficients.safetensors"):
-        return None, None
-    arrays = surrogate.arrays("coefficients.safetensors")
-    return arrays["weights"], arrays["offsets"]
-
-
-def open_attributor(
-    build: Build, data: DataModule, train: KernelSide, methods: list[str], device: torch.device
-) -> Attributor:
-    """Load the networks that the methods look into: the run's, its checkpoints and those of other seeds."""
-    config, network = build.config, None
-    if set(methods) & set(GRADIENT_METHODS):
-        network = trained_network(config, data, build.inputs["weights"]).to(device)
-    checkpoints, others = [], []
-    if "checkpoints" in build.inputs:
-        recorded = build.inputs["checkpoints"]
-        for row in recorded_steps(recorded):
-            path = recorded.path(f"{step_folder(row['step'])}/{WEIGHTS}")
-            checkpoints.append((row["lr"], load_weights(build_network(config, data), path).eval().to(device)))
-    for role, other in build.inputs.items():
-        if role.startswith("seed "):
-            outputs = outputs_at(network_outputs(config, other), "train", train.ids)
-            others.append((outputs, trained_network(config, data, other).to(device)))
-    inputs = data.kernel_inputs("train", config.kernel.n_train)
-    return Attributor(config.attribution, train, *coefficients(build), network, inputs, checkpoints, others)
 
 
 def _places(ids: Tensor, wanted: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``kernel``: Gram matrices of a network."""

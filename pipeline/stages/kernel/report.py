@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.groups import grouped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``layer_kernels``: a kernel machine on each layer's part of the kernel."""

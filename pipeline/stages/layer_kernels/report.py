@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.verdicts import at_most
+from analysis.verdicts import at_most, mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Verdict, mean_interval, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.reporting.groups import grouped
 from pipeline.stages.layer_kernels.run import WHOLE
-from pipeline.stages.train.report import grouped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

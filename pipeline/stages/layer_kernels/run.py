@@ -12,14 +12,13 @@ from analysis.classifier_metrics import accuracy, decisions
 from kernels import kernel_matrix
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.jacobians import autograd_kernel, layer_jacobians
-from pipeline.data.datamodule import KernelInputs
-from pipeline.engine.build import Build
+from pipeline.data.datamodule import KernelInputs, open_data
+from pipeline.engine.build import Build, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.kernel.run import input_rows, split_features
-from pipeline.stages.spectra.run import columns
-from pipeline.stages.surrogate.run import make_surrogate
-from pipeline.stages.train.run import open_data, trained_network
+from pipeline.stages.features.run import input_rows, split_features
+from pipeline.stages.surrogate.machine import make_surrogate
+from pipeline.training.networks import trained_network
 
 COTANGENTS = {"pntk": "sum", "trntk": "class"}
 """Kernels that decompose over layers, and what is pulled back for each."""

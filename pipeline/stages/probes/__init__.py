@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``probes``: classifiers on principal components of layer features."""

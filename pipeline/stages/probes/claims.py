@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 
 from analysis.probes.layer import ALL_COMPONENTS
-from analysis.verdicts import Decided, at_least, at_most, share_of_runs
+from analysis.verdicts import NOT_REPRODUCED, UNDECIDED, Decided, at_least, at_most, share_of_runs
 from pipeline.config.run import RunConfig
-from pipeline.reporting.blocks import NOT_REPRODUCED, UNDECIDED, Verdict
+from pipeline.reporting.blocks import Verdict
 
 Rows = list[dict[str, Any]]
 SETTLED = 100

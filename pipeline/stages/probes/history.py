@@ -11,10 +11,11 @@ from torch import Tensor
 from analysis.probes.layer import Split
 from analysis.probes.onset import bootstrap_onset
 from analysis.probes.raw import probe_raw_features
+from pipeline.config.probes import ProbesConfig
+from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.schema_analysis import ProbesConfig
-from pipeline.stages.kernel.run import NOISY, split_features
+from pipeline.stages.features.run import NOISY, split_features
 from pipeline.stages.probes.layers import (
     SURROGATES,
     collapse_row,
@@ -24,7 +25,6 @@ from pipeline.stages.probes.layers import (
     quick_settings,
     right_answers,
 )
-from pipeline.stages.train.run import open_data
 from pipeline.training.networks import WEIGHTS, build_network, load_weights
 from pipeline.training.snapshot_schedule import recorded_steps
 

@@ -17,7 +17,7 @@ from analysis.probes.layer import ProbeSettings, Split
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
-from pipeline.schema_analysis import ProbesConfig
+from pipeline.config.probes import ProbesConfig
 
 SURROGATES = ("knn", "ncc", "svm")
 """Whose agreement marks the onset of collapse."""

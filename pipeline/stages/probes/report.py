@@ -18,8 +18,8 @@ from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.reporting.groups import grouped
 from pipeline.stages.probes.claims import curve_of, nearest, verdicts
-from pipeline.stages.train.report import grouped
 
 Rows = list[dict[str, Any]]
 SETTLED = 100

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``regression``: kernel regression in the place of a network's head."""

@@ -15,8 +15,8 @@ from analysis.regression.regularity import eigenvalue_decay
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.reporting.groups import grouped
 from pipeline.stages.regression.claims import function_verdicts, head_verdict, last_step, logistic_verdicts
-from pipeline.stages.train.report import grouped
 
 _TRUNCATED = "ck_loo"
 

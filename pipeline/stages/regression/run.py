@@ -18,12 +18,12 @@ from analysis.regression.loss_ratio import loss_ratio
 from analysis.regression.nystrom import NystromFit, choose_centres, fit_nystrom_logistic
 from analysis.regression.regularity import eigenvalue_decay
 from kernels import kernel_matrix
+from pipeline.config.regression import RegressionConfig
+from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.schema_analysis import RegressionConfig
 from pipeline.stages.regression.heads import refitted_heads
-from pipeline.stages.train.run import open_data
 from pipeline.training.networks import WEIGHTS, build_network, load_weights
 
 EDGE = 2

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``retraining``: scores held against training without chosen points."""

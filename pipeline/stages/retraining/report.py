@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from analysis.attribution.figures import interval_bars
+from analysis.verdicts import mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, mean_interval, summary_cells
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.groups import grouped
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

@@ -20,15 +20,17 @@ from analysis.attribution.retraining import (
     random_subsets,
 )
 from analysis.surrogates.faithfulness import log_odds
-from pipeline.data.datamodule import DataModule
+from pipeline.data.datamodule import DataModule, open_data
+from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.engine.cells import with_seed
 from pipeline.engine.executor import Puller
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.attribution.run import coefficients, open_attributor
-from pipeline.stages.kernel.read import KernelSide, finite_or_none, kernel_sides, network_outputs, outputs_at
-from pipeline.stages.train.run import open_data
+from pipeline.stages.attribution.methods import open_attributor
+from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.surrogate.read import coefficients
+from pipeline.stages.train.read import network_outputs, outputs_at
 
 
 def retraining(build: Build) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``shift``: two-sample tests between embeddings."""

@@ -9,9 +9,9 @@ from scipy import stats
 
 from analysis.shift.permutation import holm
 from analysis.shift.probes import paired_difference
-from analysis.verdicts import at_least
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least
 from pipeline.engine.artifacts import Artifact
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
+from pipeline.reporting.blocks import Verdict
 
 ALPHA = 0.05
 POWER = ((20, 0.7, "MMD ≥ 0.7 at 20 rows a side"), (40, 0.9, "about 1 at 40 rows a side, read as 0.9"))

@@ -25,8 +25,8 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text
+from pipeline.reporting.groups import group_label
 from pipeline.stages.shift.claims import ALPHA, select, verdicts
-from pipeline.stages.train.report import group_label
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

@@ -9,7 +9,7 @@ from analysis.shift.probes import probe_log_odds, random_fourier_features
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.stages.shift.sides import Sides
-from pipeline.training.fit import LOGITS
+from pipeline.training.networks import LOGITS
 
 WIDTH = 1024
 """Random Fourier features."""

@@ -18,12 +18,12 @@ from analysis.shift.permutation import TestResult, crowding_note
 from analysis.shift.power import Test, null_calibration, planted_mean_shift, power_curve
 from analysis.shift.probes import probe_matrix
 from pipeline.config.run import RunConfig
+from pipeline.config.shift import ShiftConfig
+from pipeline.data.datamodule import open_data
 from pipeline.data.text_rules import normalise_texts
 from pipeline.engine.build import Build
-from pipeline.schema_analysis import ShiftConfig
 from pipeline.stages.shift.rivals import rival_guesses
 from pipeline.stages.shift.sides import Side, Sides, open_sides
-from pipeline.stages.train.run import open_data
 
 CALIBRATED = 100
 """Rows a side of the null draws, as far as the reference has them."""

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``spectra``: weights read by random-matrix theory."""

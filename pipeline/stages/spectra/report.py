@@ -12,21 +12,11 @@ import numpy as np
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalised_eigenvalues
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import (
-    NOT_REPRODUCED,
-    REPRODUCED,
-    UNDECIDED,
-    Picture,
-    Section,
-    Table,
-    Text,
-    Verdict,
-    mean_interval,
-    summary_cells,
-)
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
+from pipeline.reporting.groups import grouped
 
 PANELS = 4
 MIN_PAIRS = 3

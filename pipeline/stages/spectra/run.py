@@ -31,16 +31,14 @@ from models.initialization import seeded
 from models.logits import targets_of
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData, cast
+from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact
-from pipeline.engine.build import Build
+from pipeline.engine.build import Build, Rows, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
-from pipeline.stages.train.run import open_data, trained_network
 from pipeline.training.fit import make_module
-from pipeline.training.networks import starting_network
+from pipeline.training.networks import starting_network, trained_network
 from pipeline.training.snapshot_schedule import recorded_steps
-
-Rows = list[dict[str, Any]]
 
 
 def spectra(build: Build) -> dict[str, Any]:
@@ -127,12 +125,6 @@ def choose_layers(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         if not any(fnmatch(name, pattern) for name in names):
             raise UserError(f"spectra.layers={pattern!r} matches no weight. Weights: {', '.join(names)}.")
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-
-
-def columns(rows: Rows) -> dict[str, list[Any]]:
-    """Turn rows with the same keys into columns; absent numbers become NaN."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name, math.nan) for row in rows] for name in names}
 
 
 def _last_row(first: Tensor, last: Tensor, start: np.ndarray) -> tuple[np.ndarray | None, SpectrumRow]:

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``statistics``: seed statistics over all runs of an experiment."""

@@ -10,11 +10,11 @@ from analysis.classifier_metrics import accuracy, churn_matrix, decisions, mean_
 from analysis.trimming.references import consensus_levels
 from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.figures import group_levels
+from pipeline.config.statistics import StatisticsConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, summary_cells
-from pipeline.schema_analysis import StatisticsConfig
 from pipeline.stages.statistics.read import LOGITS, seed_runs
 from pipeline.training.snapshot_schedule import recorded_steps
 

@@ -21,10 +21,10 @@ from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.reporting.groups import grouped
 from pipeline.stages.statistics.claims import GroupLevels, decide_claims, released_rows
 from pipeline.stages.statistics.history import level_history
 from pipeline.stages.statistics.read import SeedRuns, seed_runs
-from pipeline.stages.train.report import grouped
 
 FAN = 401
 """Quantiles of each run that are kept for the figures."""

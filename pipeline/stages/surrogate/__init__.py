@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``surrogate``: a kernel machine in the network's place."""

@@ -12,7 +12,8 @@ from analysis.surrogates.glm import KernelGLM
 from analysis.surrogates.linear import LinearKernelClassifier
 from analysis.surrogates.published import one_hot_index_tau, positive_class_tau, test_axis_r2
 from pipeline.config.run import RunConfig
-from pipeline.stages.kernel.read import KernelSide, finite_or_none
+from pipeline.engine.artifacts import finite_or_none
+from pipeline.stages.kernel.read import KernelSide
 
 REFITS = 5
 """Seeds of the published stochastic solver; unseeded refits differ by as much as these do."""

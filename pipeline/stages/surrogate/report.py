@@ -9,22 +9,11 @@ import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.surrogates.faithfulness import confidences, log_odds
-from analysis.verdicts import Decided, at_least, at_most
+from analysis.verdicts import MIN_RUNS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Decided, at_least, at_most, mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import (
-    NOT_REPRODUCED,
-    REPRODUCED,
-    UNDECIDED,
-    Picture,
-    Section,
-    Table,
-    Text,
-    Verdict,
-    mean_interval,
-    summary_cells,
-)
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
+from pipeline.reporting.groups import grouped
 
 COLUMNS = {
     "network_accuracy": ("network accuracy %", 100.0),
@@ -35,8 +24,6 @@ COLUMNS = {
     "r_miss": ("R_miss", 1.0),
     "agreement": ("agreement %", 100.0),
 }
-MIN_RUNS = 5
-"""Seeds below which no published number is called reproduced."""
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

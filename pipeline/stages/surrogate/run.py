@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.exceptions import ConvergenceWarning
 
 from analysis.checks import shared_points
 from analysis.surrogates.faithfulness import Measure, faithfulness
 from analysis.surrogates.glm import KernelGLM, KernelGLMCV
 from analysis.surrogates.neighbours import KernelNeighbours
-from analysis.surrogates.ridge import KernelRidgeSurrogate
-from analysis.surrogates.svm import KernelSVM
 from pipeline.config.run import RunConfig
+from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
-from pipeline.stages.kernel.read import KernelSide, finite_or_none, kernel_sides
+from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.surrogate.machine import Surrogate, fit_surrogate, make_surrogate
 from pipeline.stages.surrogate.published import published_rows
-
-Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbours
 
 HEADLINE = {
     "network_accuracy": ("accuracy", "network"),
@@ -34,24 +29,6 @@ HEADLINE = {
     "agreement": ("agreement", ""),
 }
 """Metric names of the stage and the rows of the faithfulness table that they repeat."""
-
-
-def make_surrogate(config: RunConfig) -> Surrogate:
-    """Build the configured estimator, unfitted."""
-    choice = config.surrogate
-    if choice.kind == "svm":
-        return KernelSVM(choice.cost, random_state=choice.seed)
-    if choice.kind == "ridge":
-        return KernelRidgeSurrogate(choice.alpha)
-    if choice.kind == "knn":
-        return KernelNeighbours(choice.neighbours)
-    options: dict[str, Any] = {
-        "formulation": choice.link,
-        "penalty": choice.penalty,
-        "device": config.numerics.device,
-        "random_state": choice.seed,
-    }
-    return KernelGLMCV(**options) if choice.alpha is None else KernelGLM(choice.alpha, **options)
 
 
 def surrogate(build: Build) -> dict[str, Any]:
@@ -93,18 +70,6 @@ def surrogate(build: Build) -> dict[str, Any]:
         found = published_rows(config, train, next(iter(tests.values())), model)
         build.write_table("published.parquet", _columns(found))
     return _metrics(config, model, warned, train, tests, rows)
-
-
-def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tuple[Surrogate, list[str]]:
-    """Fit on true labels or on the network's outputs; returns the solver's warnings beside the model."""
-    given: dict[str, Any] = {}
-    if config.surrogate.targets == "network":
-        glm = isinstance(model, KernelGLM)
-        given = {"probabilities": softmax(train.network, axis=1)} if glm else {"logits": train.network}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(train.kernel, train.labels, **given)
-    return model, [str(entry.message) for entry in caught if issubclass(entry.category, ConvergenceWarning)]
 
 
 def _metrics(

@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stage ``toy``: the two-layer model at linear width."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
-from pipeline.reporting.blocks import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Text, Verdict, mean_interval
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
+from pipeline.reporting.blocks import Text, Verdict
 from pipeline.stages.toy.read import ToyMember
 
 MIN_SAMPLES = 500

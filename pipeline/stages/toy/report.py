@@ -7,9 +7,10 @@ from collections import Counter
 
 import numpy as np
 
+from analysis.verdicts import mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, mean_interval, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
 from pipeline.stages.toy.claims import toy_verdicts
 from pipeline.stages.toy.figures import toy_pictures
 from pipeline.stages.toy.read import ToyMember, read_member

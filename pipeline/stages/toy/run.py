@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.spectra.heavy_tails import MIN_TAIL, gaussian_null, tail_report
-from pipeline.engine.build import Build
+from pipeline.engine.build import Build, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.spectra.run import columns
 from pipeline.stages.toy.spectra import ToyResult, run_toy_study
 from pipeline.stages.toy.train import make_ensemble
 

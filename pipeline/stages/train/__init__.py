@@ -1,1 +1,1 @@
-"""To be said in one sentence."""
+"""Stages ``train``, ``ensemble``, ``pretrain``, ``initial`` and ``snapshots``: the weights that all others look at."""

@@ -14,9 +14,9 @@ from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import member_seed
 from pipeline.training.ensemble import Member
 from pipeline.training.evaluation import scores, split_outputs
-from pipeline.training.fit import HISTORY, INITIAL, LOGITS
+from pipeline.training.fit import HISTORY, INITIAL
 from pipeline.training.history import TrainingDiverged, write_history
-from pipeline.training.networks import WEIGHTS, save_weights
+from pipeline.training.networks import LOGITS, WEIGHTS, save_weights
 
 
 def member_folder(seed: int) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import members_of
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.train.block_files import member_folder, write_member
-from pipeline.stages.train.run import open_data
 from pipeline.training.ensemble import Member, train_ensemble
 
 _SAY_SECONDS = 5.0

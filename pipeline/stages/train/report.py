@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.groups import grouped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def group_label(labels: dict[str, str]) -> str:
-    """Name a group of cells by every axis but the seed."""
-    return ", ".join(value for axis, value in labels.items() if axis != "seed") or "all cells"
-
-
-def grouped(members: Iterable[Gathered]) -> dict[str, list[Gathered]]:
-    """Collect cells that differ in nothing but the seed, in the order of the axes."""
-    groups: dict[str, list[Gathered]] = {}
-    for member in members:
-        groups.setdefault(group_label(member.labels), []).append(member)
-    return groups
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

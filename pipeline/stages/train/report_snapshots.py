@@ -12,7 +12,7 @@ from analysis.spectra.weights import ks_between
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text
-from pipeline.stages.train.report import grouped
+from pipeline.reporting.groups import grouped
 from pipeline.training.snapshot_schedule import recorded_steps
 
 if TYPE_CHECKING:

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData
-from pipeline.data.datamodule import DataModule
-from pipeline.engine.artifacts import Artifact, write_json
+from pipeline.data.datamodule import open_data
+from pipeline.engine.artifacts import write_json
 from pipeline.engine.build import Build, construction
-from pipeline.machine.arithmetic import arithmetic, network_dtype
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.ranks import leads
 from pipeline.stages.train.block_files import take_member
 from pipeline.stages.train.tracked_spectra import track_snapshot
 from pipeline.training.evaluation import scores, split_outputs
-from pipeline.training.fit import LOGITS, make_module, replay, train_classifier
+from pipeline.training.fit import make_module, replay, train_classifier
 from pipeline.training.history import Row
-from pipeline.training.networks import WEIGHTS, build_network, load_weights, save_weights, starting_network
+from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
 from pipeline.training.snapshots import SnapshotWriter
 
 STEPS = "steps"
-
-
-def open_data(config: RunConfig, prepared: Artifact) -> DataModule:
-    """Open the prepared rows under the view and precision of a run, after checking their bytes."""
-    prepared.verify()
-    dtype = network_dtype(config.numerics.precision)
-    return DataModule.load(prepared.folder, config.data, Path(config.paths.cache), dtype)
-
-
-def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) -> nn.Module:
-    """Build the run's network with the weights of a finished artefact, in evaluation mode."""
-    name = WEIGHTS if weights.has(WEIGHTS) else f"step-{config.weights.step:08d}/weights.safetensors"
-    return load_weights(build_network(config, data), weights.path(name)).eval()
 
 
 def train(build: Build) -> dict[str, Any]:

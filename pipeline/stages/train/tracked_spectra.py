@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.tracking.base import Tracker
-from pipeline.training.snapshots import step_folder
+from pipeline.training.snapshot_schedule import step_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

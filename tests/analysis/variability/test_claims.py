@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from analysis.plateau_fit import fit_plateau
 from analysis.variability.claims import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -16,7 +15,7 @@ from analysis.variability.claims import (
     typical_accuracy,
 )
 from analysis.variability.information import claim_b2, look_alikes, split_half_noise
-from analysis.variability.seed_count import EnsembleCurve
+from analysis.variability.seed_count import EnsembleCurve, fit_plateau
 
 
 def rng(seed=0):

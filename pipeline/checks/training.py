@@ -1,0 +1,99 @@
+"""What a model reads, how it is trained, attacked and shared between ranks: impossible combinations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pipeline.config.run import RunConfig
+from pipeline.engine.seed_blocks import STREAMS
+
+_IMAGE_MODELS = {"cnn", "resnet18", "vit"}
+
+
+def rank_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: work shared between ranks."""
+    numerics, devices = config.numerics, config.hardware.devices
+    if devices != numerics.world_size:
+        yield (
+            f"hardware.devices={devices} but numerics.world_size={numerics.world_size}; leave devices alone and set "
+            "numerics.world_size: it changes the bits of a training, so it belongs to its address."
+        )
+    if config.hardware.tasks_per_node != devices:
+        yield (
+            f"hardware.tasks_per_node={config.hardware.tasks_per_node} but hardware.devices={devices}; a job starts "
+            "one rank per device, so leave both alone and set numerics.world_size."
+        )
+    if numerics.batchnorm == "sync" and numerics.device == "cpu":
+        yield "numerics.batchnorm=sync works on GPUs only; use per_rank, or model.norm=frozen where the model has it."
+    if numerics.world_size > config.training.batch_size:
+        yield (
+            f"training.batch_size={config.training.batch_size} is the batch over all ranks and cannot be shared by "
+            f"numerics.world_size={numerics.world_size}."
+        )
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        yield (
+            "This process is one of several started by srun or torchrun. Start one (hydra.launcher.tasks_per_node=1) "
+            "and set numerics.world_size; it starts its own ranks while it trains."
+        )
+
+
+def model_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: networks and the rows that they read."""
+    model, kind = config.model.name, config.data.kind
+    if model == "text_classifier" and kind != "text":
+        yield f"model={model} reads texts, but data={config.data.name} holds {kind} rows; choose model=mlp or resnet18."
+    if model in _IMAGE_MODELS and kind != "image":
+        yield f"model={model} reads images, but data={config.data.name} holds {kind} rows; choose another model."
+    if model == "mlp" and kind == "text":
+        yield f"model=mlp reads vectors, but data={config.data.name} holds texts; choose model=gpt2 or bert."
+    generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
+    if generated and config.training.loss != "regression":
+        yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def ensemble_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: seeds trained together."""
+    unknown = set(config.ensemble.varying or []) - set(STREAMS)
+    if unknown:
+        yield f"ensemble.varying holds {sorted(unknown)}; it takes {', '.join(STREAMS)}."
+    for stream in config.ensemble.varying or []:
+        if stream in STREAMS and getattr(config.seeds, stream) != config.seed:
+            yield f"ensemble.varying holds {stream}, but seeds.{stream} is fixed at {getattr(config.seeds, stream)}."
+    if config.numerics.engine != "ensemble":
+        if config.stage == "ensemble":
+            yield "stage=ensemble needs numerics.engine=ensemble; under lightning each seed trains by itself."
+        return
+    if config.snapshots.record or (config.weights.source == "train" and config.weights.step is not None):
+        yield "numerics.engine=ensemble takes no snapshots while it trains; use numerics.engine=lightning."
+
+
+def training_attack_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: adversarial training."""
+    chosen = config.training.attack
+    if not 0 <= chosen.radius <= 1:
+        yield f"training.attack.radius={chosen.radius} must lie in [0, 1], in pixels of [0, 1]; 0 is clean training."
+    if chosen.steps < 1:
+        yield f"training.attack.steps={chosen.steps} is below 1."
+    if chosen.radius == 0:
+        return
+    if config.data.kind != "image" or config.training.loss == "regression":
+        yield "training.attack moves the pixels of labelled images; set training.attack.radius=0 for other data."
+    if config.numerics.engine == "ensemble":
+        yield "training.attack needs numerics.engine=lightning; the ensemble trains on clean images only."
+
+
+def pretrain_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: training that starts from an earlier task."""
+    task = config.pretrain
+    if task.classes is None:
+        if config.stage == "pretrain":
+            yield "stage=pretrain needs pretrain.classes, the classes of the earlier task."
+        return
+    if config.data.kind == "text":
+        yield "pretrain.classes is for images; text models bring their pre-trained weights (model.weights)."
+    if len(set(task.classes)) < 2:
+        yield f"pretrain.classes={task.classes}; an earlier task needs at least two different classes."
+    if task.epochs < 1 or not task.lr > 0:
+        yield f"pretrain.epochs={task.epochs} and pretrain.lr={task.lr} must be positive."

@@ -1,0 +1,24 @@
+"""Runs of a report grouped by everything but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipeline.engine.build import Gathered
+
+if TYPE_CHECKING:
+    pass
+
+
+def group_label(labels: dict[str, str]) -> str:
+    """Name a group of cells by every axis but the seed."""
+    return ", ".join(value for axis, value in labels.items() if axis != "seed") or "all cells"
+
+
+def grouped(members: Iterable[Gathered]) -> dict[str, list[Gathered]]:
+    """Collect cells that differ in nothing but the seed, in the order of the axes."""
+    groups: dict[str, list[Gathered]] = {}
+    for member in members:
+        groups.setdefault(group_label(member.labels), []).append(member)
+    return groups

@@ -1,0 +1,48 @@
+"""The kernel machine that a configuration asks for."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+
+from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.ridge import KernelRidgeSurrogate
+from analysis.surrogates.svm import KernelSVM
+from pipeline.config.run import RunConfig
+from pipeline.stages.kernel.read import KernelSide
+
+Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbours
+
+
+def make_surrogate(config: RunConfig) -> Surrogate:
+    """Build the configured estimator, unfitted."""
+    choice = config.surrogate
+    if choice.kind == "svm":
+        return KernelSVM(choice.cost, random_state=choice.seed)
+    if choice.kind == "ridge":
+        return KernelRidgeSurrogate(choice.alpha)
+    if choice.kind == "knn":
+        return KernelNeighbours(choice.neighbours)
+    options: dict[str, Any] = {
+        "formulation": choice.link,
+        "penalty": choice.penalty,
+        "device": config.numerics.device,
+        "random_state": choice.seed,
+    }
+    return KernelGLMCV(**options) if choice.alpha is None else KernelGLM(choice.alpha, **options)
+
+
+def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tuple[Surrogate, list[str]]:
+    """Fit on true labels or on the network's outputs; returns the solver's warnings beside the model."""
+    given: dict[str, Any] = {}
+    if config.surrogate.targets == "network":
+        glm = isinstance(model, KernelGLM)
+        given = {"probabilities": softmax(train.network, axis=1)} if glm else {"logits": train.network}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(train.kernel, train.labels, **given)
+    return model, [str(entry.message) for entry in caught if issubclass(entry.category, ConvergenceWarning)]
