@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,8 +17,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipeline.errors import CorruptArtifact, UserError
 from pipeline.machine.owner_lock import current_owner
@@ -288,4 +287,4 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
 
 def finite_or_none(value: Any) -> Any:
     """Replace NaN by None, which JSON knows."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

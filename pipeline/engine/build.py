@@ -8,12 +8,9 @@ import math
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from torch import Tensor
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import (
@@ -31,13 +28,20 @@ from pipeline.errors import UserError, storage_error
 from pipeline.machine.owner_lock import owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
-from pipeline.machine.ranks import from_leader, leads, meet
+from pipeline.machine.ranks import barrier, broadcast_object, is_main_process
 from pipeline.tracking.base import Tracker
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from torch import Tensor
+
+
+def columns(rows: Sequence[Any], absent: float | None = math.nan) -> dict[str, list[Any]]:
+    """Turn rows (mappings or dataclass instances) into columns; see :meth:`Build.write_rows`."""
+    plain = [asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows]
+    names = list(dict.fromkeys(name for row in plain for name in row))
+    return {name: [row.get(name, absent) for row in plain] for name in names}
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Build:
 
     def write_table(self, name: str, table: pa.Table | Mapping[str, Sequence[Any]]) -> None:
         """Write a Parquet table; a mapping is taken as columns."""
-        if not leads():
+        if not is_main_process():
             return
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -111,9 +115,23 @@ class Build:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, compression="zstd", store_schema=False)
 
+    def write_rows(self, name: str, rows: Sequence[Any], absent: float | None = math.nan) -> None:
+        """Write a Parquet table from rows; the columns are all names that occur, in order of appearance.
+
+        Parameters
+        ----------
+        name : str
+            File name inside the construction folder, such as ``probes.parquet``.
+        rows : sequence of mapping or dataclass instance
+            One per line of the table.
+        absent : float or None
+            Stands where a row lacks a name that another row has.
+        """
+        self.write_table(name, columns(rows, absent))
+
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write numpy arrays as one safetensors file."""
-        if not leads():
+        if not is_main_process():
             return
         from numpy import ascontiguousarray
         from safetensors.numpy import save_file
@@ -124,7 +142,7 @@ class Build:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write torch tensors as one safetensors file."""
-        if not leads():
+        if not is_main_process():
             return
         from safetensors.torch import save_file
 
@@ -142,27 +160,27 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
     ranks the leader owns the folder; the others get a build that reads the same folder and writes nothing.
     """
     folder = store.folder(node.stage.name, node.slug, node.key)
-    if not leads():
-        wanted = from_leader(True)
+    if not is_main_process():
+        wanted = broadcast_object(True)
         yield Build(node, graph, store, partial_of(folder), **upstream) if wanted else None
-        meet()
+        barrier()
         return
     try:
         with owner_lock(lock_of(folder), say):
             if folder.is_dir():
-                from_leader(False)
+                broadcast_object(False)
                 yield None
-                meet()
+                barrier()
                 return
             scratch = node.config.paths.scratch
             partial = open_partial(folder, None if scratch is None else Path(scratch))
-            from_leader(True)
+            broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node))
             started = time.monotonic()
             build = Build(node, graph, store, partial, **upstream)
             try:
                 yield build
-                meet()
+                barrier()
             except Exception as error:
                 _record_failure(partial, error, node.command)
                 raise
@@ -193,12 +211,3 @@ def _record_failure(partial: Path, error: Exception, command: str) -> None:
                 "command": command,
             },
         )
-
-
-Rows = list[dict[str, Any]]
-
-
-def columns(rows: Rows) -> dict[str, list[Any]]:
-    """Turn rows with the same keys into columns; absent numbers become NaN."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name, math.nan) for row in rows] for name in names}

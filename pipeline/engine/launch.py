@@ -134,7 +134,7 @@ def main(path: Path) -> None:
     """Be one rank: join the group, run the stage, leave together."""
     import torch
 
-    from pipeline.machine.ranks import leads, leave
+    from pipeline.machine.ranks import is_main_process, shutdown
     from pipeline.tracking.opening import stage_tracker
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -147,14 +147,14 @@ def main(path: Path) -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
         function = load_function(build.node.stage.function)
-        if leads():
+        if is_main_process():
             with stage_tracker(build) as tracker:
                 metrics = function(build)
                 tracker.log(metrics)
             write_json(path.with_name(_RESULT), metrics)
         else:
             function(build)
-        leave()
+        shutdown()
     except Exception as error:
         record = {
             "rank": f"rank {rank}",

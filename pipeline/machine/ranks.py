@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether this process is one of several ranks."""
     # Ranks initialise their group before anything else; a process without torch cannot be in one.
     if "torch" not in sys.modules:
@@ -26,18 +26,18 @@ def several() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes: rank 0, or the only process there is."""
-    if not several():
+    if not is_distributed():
         return True
     from torch import distributed
 
     return distributed.get_rank() == 0
 
 
-def from_leader(value: Value) -> Value:
+def broadcast_object(value: Value) -> Value:
     """Give every rank the leader's value; the other ranks' own are ignored."""
-    if not several():
+    if not is_distributed():
         return value
     from torch import distributed
 
@@ -46,15 +46,15 @@ def from_leader(value: Value) -> Value:
     return box[0]
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait for all ranks, if there are several."""
-    if several():
+    if is_distributed():
         from torch import distributed
 
         distributed.barrier()
 
 
-def leave() -> NoReturn:
+def shutdown() -> NoReturn:
     """Wait for all ranks, leave the group and end the process with status 0, without tearing Python down.
 
     What waits for Python's exit, as some trackers do, must be finished before. A reducer keeps gloo's threads alive
@@ -73,7 +73,7 @@ def leave() -> NoReturn:
 
 def share_buffers(network: nn.Module) -> None:
     """Give every rank the leader's buffers, such as the running statistics of batch normalisation."""
-    if several():
+    if is_distributed():
         from torch import distributed
 
         for buffer in network.buffers():

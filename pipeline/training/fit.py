@@ -27,7 +27,7 @@ from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingDa
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.progress import say
-from pipeline.machine.ranks import from_leader, leads, meet, several
+from pipeline.machine.ranks import barrier, broadcast_object, is_distributed, is_main_process
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import History, Row, write_history
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights
@@ -152,7 +152,7 @@ def train_classifier(
         batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)
         module = make_module(model, data, config, len(order))
         _check_padding(model, data)
-        if module.initial is not None and leads():
+        if module.initial is not None and is_main_process():
             save_weights(module.initial, work / INITIAL)
 
         checkpoint = ResumeCheckpoint(scratch / "checkpoints")
@@ -167,7 +167,7 @@ def train_classifier(
         resumed_from = _fit(module, batches, _validation(data, dtype, config), config, callbacks, checkpoint.path, work)
 
         digest, metrics = "", {}
-        if leads():
+        if is_main_process():
             module.to(device)
             arrays = split_outputs(module, data, data.splits, memory_format=numerics.memory_format)
             save_file(arrays, work / LOGITS)
@@ -180,7 +180,7 @@ def train_classifier(
                 "epochs": config.training.epochs,
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
             }
-        metrics, digest = from_leader((metrics, digest))
+        metrics, digest = broadcast_object((metrics, digest))
         return TrainingOutcome(metrics, history.rows, digest, resumed_from)
 
 
@@ -222,7 +222,7 @@ def replay(
             f"stored ones ({expected_sha256[:12]}): this machine's arithmetic differs from the one that trained "
             "them. Take snapshots where the weights were trained, or rebuild the training here."
         )
-    if leads():
+    if is_main_process():
         shutil.rmtree(work)
     return outcome
 
@@ -246,12 +246,12 @@ def _fit(
     precision: Any = "32-true" if config.numerics.precision == "tf32" else config.numerics.precision
     trainer = pl.Trainer(
         accelerator="gpu" if config.numerics.device == "cuda" else "cpu",
-        devices=config.numerics.world_size if several() else 1,
-        strategy="ddp" if several() else "auto",
+        devices=config.numerics.world_size if is_distributed() else 1,
+        strategy="ddp" if is_distributed() else "auto",
         # Ranks are ours to start (pipeline/engine/launch.py), and a requeue is submitit's: without this, Lightning
         # would take a SLURM job for a rank of its own and requeue it on a signal of its own.
-        plugins=TorchElasticEnvironment() if several() else LightningEnvironment(),
-        sync_batchnorm=several() and config.numerics.batchnorm == "sync",
+        plugins=TorchElasticEnvironment() if is_distributed() else LightningEnvironment(),
+        sync_batchnorm=is_distributed() and config.numerics.batchnorm == "sync",
         precision=precision,
         max_epochs=config.training.epochs,
         gradient_clip_val=config.training.gradient_clip,
@@ -288,10 +288,10 @@ def _read(checkpoint: Path) -> dict[str, Any]:
 
 def _start_over_if_snapshots_are_lost(checkpoint: Path, snapshots: SnapshotWriter) -> None:
     """Drop a checkpoint that lies beyond snapshots that were never taken, such as ones asked for after a kill."""
-    if leads() and checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
+    if is_main_process() and checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
         say("  training starts over: the interrupted run did not record all snapshots that are now asked for")
         checkpoint.unlink()
-    meet()
+    barrier()
 
 
 def _check_padding(model: nn.Module, data: TrainingData) -> None:

@@ -30,7 +30,7 @@ from models.logits import model_inputs
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.errors import UserError
-from pipeline.machine.ranks import from_leader, leads, share_buffers
+from pipeline.machine.ranks import broadcast_object, is_main_process, share_buffers
 from pipeline.training.evaluation import split_outputs
 from pipeline.training.networks import cpu_weights
 from pipeline.training.snapshot_schedule import STEPS, snapshot_steps, step_folder
@@ -156,7 +156,7 @@ class SnapshotWriter(pl.Callback):
 
     def publish(self, folder: Path) -> None:
         """Move all snapshots into a finished artefact's folder and list them in ``steps.json``; the leader's work."""
-        if not leads():
+        if not is_main_process():
             return
         rows = []
         for entry in sorted(self.folder.iterdir()):
@@ -169,8 +169,8 @@ class SnapshotWriter(pl.Callback):
         final = self.folder / step_folder(step)
         if step not in self.steps:
             return
-        if from_leader(final.exists()):
-            if leads() and self._on_snapshot is not None and step not in self._told():
+        if broadcast_object(final.exists()):
+            if is_main_process() and self._on_snapshot is not None and step not in self._told():
                 self._tell(step, {file.stem: load_file(file) for file in sorted(final.glob("*.safetensors"))})
             return
         if not isinstance(module, ClassifierModule):
@@ -181,7 +181,7 @@ class SnapshotWriter(pl.Callback):
             network = copy.deepcopy(module.model).eval()
             share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
             files = self._measure(module, network)
-        if not leads():
+        if not is_main_process():
             return
         matrices = {label: matrix.cpu() for label, matrix in sorted(weight_matrices(network).items())}
         if "spectra" not in self.config.record:
@@ -225,7 +225,7 @@ class SnapshotWriter(pl.Callback):
         rows = probe_rows(self.data.size("train"), self.config.probe)
         batch = self.data.batch("train", rows)
         path = self.folder / "probe.safetensors"
-        if leads() and not path.exists():
+        if is_main_process() and not path.exists():
             kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
             save_file(kept, written)

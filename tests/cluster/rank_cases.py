@@ -15,7 +15,7 @@ from torch import nn
 from models import build_model
 from models.configs import MLPConfig
 from pipeline.config.run import RunConfig
-from pipeline.machine.ranks import leave
+from pipeline.machine.ranks import shutdown
 from pipeline.training.fit import train_classifier
 
 CASES = ("mlp", "gpt2", "resnet18")
@@ -94,4 +94,4 @@ if __name__ == "__main__":
     torch.distributed.init_process_group("gloo")
     for item in CASES:
         train(item, Path(sys.argv[1]), int(os.environ["WORLD_SIZE"]))
-    leave()
+    shutdown()

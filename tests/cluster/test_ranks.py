@@ -50,7 +50,7 @@ def test_a_rank_leaves_without_tearing_python_down(tmp_path):
         "atexit.register(print, 'torn down')\n"
         "torch.distributed.init_process_group('gloo')\n"
         "print('worked')\n"
-        "leave()\n"
+        "shutdown()\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

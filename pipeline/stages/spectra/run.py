@@ -33,7 +33,7 @@ from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact
-from pipeline.engine.build import Build, Rows, columns
+from pipeline.engine.build import Build, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
 from pipeline.training.fit import make_module
@@ -60,8 +60,8 @@ def spectra(build: Build) -> dict[str, Any]:
     steps = [] if snapshots is None else [int(row["step"]) for row in recorded_steps(snapshots)]
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
     build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
-    history: Rows = []
-    layers: Rows = []
+    history: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     for label in kept:
         shape = (first[label].shape[0], first[label].shape[1])
@@ -174,11 +174,11 @@ def _tail(
     return tail_report(end**2, null)
 
 
-def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> Rows:
+def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[dict[str, Any]]:
     """Alignment, movement and spectrum of the probe kernel at each step, against its own start."""
     probe = snapshots.arrays("probe.safetensors")
     targets = probe["y"].astype(np.float64) if "y" in probe else np.eye(int(probe["label"].max()) + 1)[probe["label"]]
-    rows: Rows = []
+    rows: list[dict[str, Any]] = []
     start = torch.empty(0, 0)
     for step in steps:
         kernel = snapshots.arrays(f"step-{step:08d}/kernel.safetensors")["kernel"].astype(np.float64)
@@ -202,7 +202,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _summary(layers: Rows, skipped: dict[str, str | None]) -> dict[str, Any]:
+def _summary(layers: list[dict[str, Any]], skipped: dict[str, str | None]) -> dict[str, Any]:
     """Numbers of the run as a whole."""
     distances = [row["ks_start"] for row in layers if math.isfinite(row["ks_start"])]
     classes = sorted({row["class"] for row in layers})

@@ -12,7 +12,7 @@ from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import write_json
 from pipeline.engine.build import Build, construction
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.machine.ranks import leads
+from pipeline.machine.ranks import is_main_process
 from pipeline.stages.train.block_files import take_member
 from pipeline.stages.train.tracked_spectra import track_snapshot
 from pipeline.training.evaluation import scores, split_outputs
@@ -106,7 +106,7 @@ def _writer(build: Build, data: TrainingData, tracked: Build) -> SnapshotWriter:
 
 def _publish(sibling: Build, writer: SnapshotWriter) -> None:
     writer.publish(sibling.folder)
-    if not leads():
+    if not is_main_process():
         return
     metrics = {"snapshots": len(writer.steps), "record": sorted(sibling.config.snapshots.record)}
     write_json(sibling.folder / "metrics.json", metrics)
