@@ -124,7 +124,7 @@ class LayerProbes:
 
 
 @dataclass(frozen=True)
-class Split:
+class LabeledFeatures:
     """Rows of one layer with their labels and the network's own predictions, row by row.
 
     Labels and predictions may be integers 0..C-1, whole-numbered floats or one-hot rows; gapped labels are
@@ -169,12 +169,14 @@ class _Layer:
     raw_queries: Tensor
 
 
-def probe_layer(train: Split, test: Split, *, settings: ProbeSettings, ks: Sequence[int] | None = None) -> LayerProbes:
+def probe_layer(
+    train: LabeledFeatures, test: LabeledFeatures, *, settings: ProbeSettings, ks: Sequence[int] | None = None
+) -> LayerProbes:
     """Fit PCA and every probe on one layer.
 
     Parameters
     ----------
-    train, test : Split
+    train, test : LabeledFeatures
         Test rows only ever enter through predictions.
     settings : ProbeSettings
     ks : sequence of int, optional
@@ -296,7 +298,7 @@ def _svm(data: _Layer, pca: PrincipalComponents, settings: ProbeSettings) -> _Cu
     return _Curve("svm", cost, grid, test, train, flags, time.perf_counter() - clock)
 
 
-def _rows(curve: _Curve, train: Split, test: Split, pca: PrincipalComponents) -> list[ProbeRow]:
+def _rows(curve: _Curve, train: LabeledFeatures, test: LabeledFeatures, pca: PrincipalComponents) -> list[ProbeRow]:
     share = pca.explained_variance
     rows = []
     for i, k in enumerate(curve.ks):
@@ -325,7 +327,7 @@ def _rows(curve: _Curve, train: Split, test: Split, pca: PrincipalComponents) ->
     return rows
 
 
-def check_splits(train: Split, test: Split) -> None:
+def check_splits(train: LabeledFeatures, test: LabeledFeatures) -> None:
     """Refuse splits of different widths, one class only, or training rows that lack a class."""
     layer = train.features.layer
     if train.features.width != test.features.width:

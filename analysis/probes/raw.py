@@ -11,19 +11,19 @@ import torch
 from jaxtyping import Int
 
 from analysis.probes.curves import knn_curve, ncc_curve
-from analysis.probes.layer import ProbeSettings, Split, check_splits
+from analysis.probes.layer import LabeledFeatures, ProbeSettings, check_splits
 from analysis.probes.linear_svm import fit_linear_svm
 from analysis.probes.moments import checked_blocks
 
 
 def probe_raw_features(
-    train: Split, test: Split, *, settings: ProbeSettings
+    train: LabeledFeatures, test: LabeledFeatures, *, settings: ProbeSettings
 ) -> dict[str, Int[np.ndarray, " m"]] | None:
     """Predict the test rows of one layer by each surrogate on its centred raw features.
 
     Parameters
     ----------
-    train, test : Split
+    train, test : LabeledFeatures
         Test rows only ever enter through predictions.
     settings : ProbeSettings
         Read: the first κ, the first cost, the scaling (whitening has no raw form: global stands in), the tolerance.

@@ -25,7 +25,6 @@ from analysis.shift.permutation import (
     permutation_p,
     sample_notes,
 )
-from analysis.shift_protocol import ShiftProtocol
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 
@@ -38,7 +37,6 @@ def split_classifier_test(
     test_share: float = 0.5,
     penalties: Sequence[float] = PENALTIES,
     standardise: bool = True,
-    protocol: ShiftProtocol | None = None,
 ) -> TestResult:
     """Fit on one half, score the other, exact binomial p-value for better than the larger side's share.
 
@@ -53,15 +51,12 @@ def split_classifier_test(
         Candidates λ of Σ loss + (λ/2)‖w‖², decided by cross-validation inside the training half.
     standardise : bool
         Scale columns by the training half's standard deviations.
-    protocol : ShiftProtocol, optional
-        Refuses invalid classifier tests when it is built.
 
     Returns
     -------
     TestResult
         Statistic: accuracy. ``detail``: AUC and its interval, penalty, test rows.
     """
-    protocol = protocol or ShiftProtocol()
     pooled, sizes = check_samples(a, b)
     held = _stratified_mask(sizes, test_share, generator)
     signs = np.where(np.arange(len(pooled)) < sizes[0], -1.0, 1.0)

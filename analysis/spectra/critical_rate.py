@@ -70,7 +70,7 @@ def gauss_newton_top(
     return value
 
 
-def critical_rate(
+def gauss_newton_critical_rate(
     outputs: Tensor, loss: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], generator: torch.Generator
 ) -> float:
     """Learning rate ``2 / lambda_max`` at which plain gradient descent on this batch stops being stable.

@@ -11,9 +11,9 @@ from models.two_layer import TwoLayerNet
 from pipeline.config.toy import ToyConfig
 from pipeline.stages.toy.spectra import ToyResult, run_toy_study
 from pipeline.stages.toy.train import (
-    critical_rate,
     make_ensemble,
     tangent_kernel,
+    tangent_kernel_critical_rate,
     train_ensemble,
 )
 from tests.references import random_matrix
@@ -107,9 +107,11 @@ def test_critical_rate_parts_convergence_from_divergence() -> None:
     config = ToyConfig(samples=120, test_samples=50, optimizer="gd", steps=60, seeds=[0, 1], per_decade=1)
     ensemble = make_ensemble(config)
     top = torch.linalg.eigvalsh(tangent_kernel(ensemble, ensemble.inputs, ensemble.hidden, ensemble.readout))
-    torch.testing.assert_close(critical_rate(config, ensemble), 2 * 120 / top[:, -1], rtol=1e-4, atol=1e-4)
-    halved = critical_rate(replace(config, half_loss=False), ensemble)
-    torch.testing.assert_close(2 * halved, critical_rate(config, ensemble))
+    torch.testing.assert_close(
+        tangent_kernel_critical_rate(config, ensemble), 2 * 120 / top[:, -1], rtol=1e-4, atol=1e-4
+    )
+    halved = tangent_kernel_critical_rate(replace(config, half_loss=False), ensemble)
+    torch.testing.assert_close(2 * halved, tangent_kernel_critical_rate(config, ensemble))
     stable = run_toy_study(replace(config, rate=0.9))
     assert all(row["status"] == "ok" for row in stable.rows)
     assert max(float(str(row["train_error"])) for row in stable.rows[-2:]) < 0.5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from analysis.probes.layer import Split
+from analysis.probes.layer import LabeledFeatures
 from analysis.probes.onset import bootstrap_onset
 from analysis.probes.raw import probe_raw_features
 from pipeline.config.probes import ProbesConfig
@@ -101,7 +101,7 @@ def control_rows(config: ProbesConfig, arrays: Mapping[str, Tensor], splits: lis
     rows: Rows = []
     for layer in layers:
         train, test = (layer_split(arrays, split, layer) for split in splits[:2])
-        shuffled = Split(train.features, generator.permutation(train.labels), train.network)
+        shuffled = LabeledFeatures(train.features, generator.permutation(train.labels), train.network)
         pairs = [("permuted labels", shuffled, test)]
         noisy = f"{splits[1]}{NOISY}"
         if f"{noisy}.{layer}" in arrays:

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analysis.probes.curves import class_means
-from analysis.probes.layer import ProbeSettings, Split
+from analysis.probes.layer import LabeledFeatures, ProbeSettings
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
@@ -43,10 +43,10 @@ def quick_settings(config: ProbesConfig) -> ProbeSettings:
     return dataclasses.replace(probe_settings(config), neighbours=(config.neighbors[0],), costs=(middle,))
 
 
-def layer_split(arrays: Mapping[str, Tensor], split: str, layer: str) -> Split:
+def layer_split(arrays: Mapping[str, Tensor], split: str, layer: str) -> LabeledFeatures:
     """Rows of one layer under ``SPLIT.LAYER`` with ``SPLIT.labels`` and the network's own predictions."""
     features = FeatureBlocks.from_array(arrays[f"{split}.{layer}"], layer=layer)
-    return Split(features, arrays[f"{split}.labels"].numpy(), arrays[f"{split}.logits"].argmax(1).numpy())
+    return LabeledFeatures(features, arrays[f"{split}.labels"].numpy(), arrays[f"{split}.logits"].argmax(1).numpy())
 
 
 def output_weights(weights: Mapping[str, Tensor], classes: int) -> Tensor | None:
@@ -56,7 +56,7 @@ def output_weights(weights: Mapping[str, Tensor], classes: int) -> Tensor | None
 
 
 def collapse_row(
-    train: Split, predictions: Predictions | None, test: Split, classes: int, head: Tensor | None
+    train: LabeledFeatures, predictions: Predictions | None, test: LabeledFeatures, classes: int, head: Tensor | None
 ) -> dict[str, Any]:
     """NC1 and NC2 on training rows, NC3 at the penultimate layer (else NaN), NC4 on test rows."""
     layer = train.features.layer

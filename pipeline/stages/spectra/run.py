@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from analysis.spectra.alignment import kernel_target_alignment
 from analysis.spectra.classes import classify_spectrum
-from analysis.spectra.critical_rate import critical_rate
+from analysis.spectra.critical_rate import gauss_newton_critical_rate
 from analysis.spectra.heavy_tails import MIN_TAIL, TailReport, gaussian_null, shuffled_null, tail_report
 from analysis.spectra.matrix_views import skip_reason
 from analysis.spectra.weight_matrices import weight_matrices
@@ -110,7 +110,7 @@ def starting_rate(config: RunConfig, data: TrainingData, network: nn.Module) -> 
         parameters = [p for p in module.model.parameters() if p.requires_grad]
         targets = targets_of(batch)
         generator = torch.Generator().manual_seed(0)
-        return critical_rate(outputs, lambda f: module.loss(f, targets), parameters, generator)
+        return gauss_newton_critical_rate(outputs, lambda f: module.loss(f, targets), parameters, generator)
 
 
 def choose_layers(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -109,7 +109,7 @@ def tangent_kernel(
     return kernel * scales.output_scale**2
 
 
-def critical_rate(config: ToyConfig, ensemble: ToyEnsemble, batches: int = 5) -> Float[Tensor, " s"]:
+def tangent_kernel_critical_rate(config: ToyConfig, ensemble: ToyEnsemble, batches: int = 5) -> Float[Tensor, " s"]:
     """Measured critical rate of each seed, ``2 B / lambda_max`` of the batch's tangent kernel.
 
     Mean over ``batches`` disjoint batches at the start. Without the factor one half in the loss it is half
@@ -155,7 +155,7 @@ def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -
     """
     hidden, readout = ensemble.hidden.clone(), ensemble.readout.clone()
     both = config.trained == "both"
-    critical = critical_rate(config, ensemble)
+    critical = tangent_kernel_critical_rate(config, ensemble)
     rate = critical * config.rate if config.rate_unit == "critical" else torch.full_like(critical, config.rate)
     moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in (("w", hidden), ("v", readout))}
     seeds = torch.arange(len(config.seeds), device=hidden.device)[:, None]

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
 
-from analysis.probes.layer import ALL_COMPONENTS, ProbeSettings, Split, probe_layer
+from analysis.probes.layer import ALL_COMPONENTS, LabeledFeatures, ProbeSettings, probe_layer
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.onset import NO_ONSET, onset_layer
 from analysis.probes.raw import probe_raw_features
@@ -21,7 +21,7 @@ SETTINGS = ProbeSettings(rank=16, neighbours=(5, 1), costs=(0.1,), scaling="none
 
 def _split(features, labels, layer="layer1", network=None):
     blocks = FeatureBlocks.from_array(torch.as_tensor(features, dtype=torch.float32), block=200, layer=layer)
-    return Split(blocks, labels, labels if network is None else network)
+    return LabeledFeatures(blocks, labels, labels if network is None else network)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.spectra.critical_rate import critical_rate, gauss_newton_top
+from analysis.spectra.critical_rate import gauss_newton_critical_rate, gauss_newton_top
 from models.losses import loss_named
 
 
@@ -42,7 +42,7 @@ def test_a_linear_model_diverges_just_above_it() -> None:
     _, x = network(1)
     y = torch.arange(6.0).double()
     parameters = list(net.parameters())
-    rate = critical_rate(
+    rate = gauss_newton_critical_rate(
         net(x), lambda f: 0.5 * ((f[:, 0] - y) ** 2).mean(), parameters, torch.Generator().manual_seed(0)
     )
     top = float(torch.linalg.eigvalsh(x @ x.T)[-1])
