@@ -219,7 +219,7 @@ def _row_correlations(left: Float[np.ndarray, "b n"], right: Float[np.ndarray, "
     return np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
 
 
-def mean_interval(
+def bootstrap_mean_interval(
     values: Float[np.ndarray, " n"],
     *,
     draws: int = 1000,

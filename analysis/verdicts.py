@@ -11,7 +11,7 @@ import numpy as np
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float, float]:
+def student_mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float, float]:
     """Mean, standard deviation and Student-t interval of independent runs.
 
     Parameters
@@ -63,7 +63,7 @@ def at_least(values: Sequence[float], bound: float, what: str, *, level: float =
         Of the interval.
     """
     finite = [value for value in values if math.isfinite(value)]
-    mean, _, low, high = mean_interval(finite, level)
+    mean, _, low, high = student_mean_interval(finite, level)
     if len(finite) < 2 or len(finite) < len(values):
         shown = f"{mean:.4g}" if finite else "not measured"
         return Decided(UNDECIDED, f"{what}: {shown}, n = {len(finite)} of {len(values)} runs; no interval.")
@@ -77,7 +77,7 @@ def at_least(values: Sequence[float], bound: float, what: str, *, level: float =
 def at_most(values: Sequence[float], bound: float, what: str, *, level: float = 0.95) -> Decided:
     """Claim: the mean over runs is at most `bound`."""
     finite = [value for value in values if math.isfinite(value)]
-    mean, _, low, high = mean_interval(finite, level)
+    mean, _, low, high = student_mean_interval(finite, level)
     if len(finite) < 2 or len(finite) < len(values):
         return at_least(values, bound, what, level=level)
     verdict = REPRODUCED if high <= bound else NOT_REPRODUCED if low > bound else UNDECIDED

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
-from analysis.resampling import Interval, bootstrap_interval
+from analysis.resampling import Interval, bootstrap_mean_interval
 
 
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:
@@ -69,7 +69,7 @@ def linear_datamodeling_score(
         raise ValueError(f"A rank correlation over {len(subsets)} subsets says nothing; retrain on more.")
     predicted = scores @ subsets.T
     per_point = np.nan_to_num(stability(predicted, margins.T.astype(np.float64)))
-    return DatamodelingScore(per_point, _mean_interval(per_point, rng, draws))
+    return DatamodelingScore(per_point, bootstrap_mean_interval(per_point, draws=draws, rng=rng, kind="percentile"))
 
 
 def noise_ceiling(
@@ -88,13 +88,7 @@ def noise_ceiling(
     order = rng.permutation(seeds)
     first, second = margins[:, order[: seeds // 2]].mean(1), margins[:, order[seeds // 2 :]].mean(1)
     per_point = np.nan_to_num(stability(first.T, second.T))
-    return DatamodelingScore(per_point, _mean_interval(per_point, rng, draws))
-
-
-def _mean_interval(values: np.ndarray, rng: np.random.Generator, draws: int) -> Interval:
-    return bootstrap_interval(
-        lambda counts: float(values @ counts / counts.sum()), len(values), draws=draws, rng=rng, kind="percentile"
-    )
+    return DatamodelingScore(per_point, bootstrap_mean_interval(per_point, draws=draws, rng=rng, kind="percentile"))
 
 
 def leave_out_sets(
@@ -180,5 +174,7 @@ def leave_out_effects(
         change = (margins - before).mean(0)
         held = before > 0
         flips = float((held & (margins <= 0)).sum() / held.sum()) if held.any() else float("nan")
-        effects[name] = LeaveOutEffect(_mean_interval(change, rng, draws), change, flips, before.shape[1])
+        effects[name] = LeaveOutEffect(
+            bootstrap_mean_interval(change, draws=draws, rng=rng, kind="percentile"), change, flips, before.shape[1]
+        )
     return effects

@@ -16,8 +16,8 @@ from scipy import stats
 from analysis.resampling import (
     Interval,
     bootstrap_interval,
+    bootstrap_mean_interval,
     correlation,
-    mean_interval,
     rank_correlation,
 )
 from analysis.trimming.distributions import Real
@@ -196,7 +196,7 @@ def claim_b1(
     with M; not reproduced where the lower end of the fitted plateau exceeds delta.
     """
     runs = int(min(curve.sizes.max(), reference_runs))
-    largest = mean_interval(curve.level[-1], rng=rng, kind="percentile")
+    largest = bootstrap_mean_interval(curve.level[-1], rng=rng, kind="percentile")
     details = {"ks_smallest_m": float(curve.ks[0].mean()), "ks_largest_m": float(curve.ks[-1].mean())}
     test = "level at the largest M below 0.05 and falling distance, or a plateau above delta"
     verdict = UNDECIDED
@@ -261,8 +261,8 @@ def claim_b3(
     if groups < 3:
         return ClaimVerdict("B3", UNDECIDED, np.nan, np.nan, np.nan, groups, f"{test}; needs {need} groups")
     level = 1 - 0.05 / len(gains)
-    intervals = {name: mean_interval(values, rng=rng, level=level) for name, values in gains.items()}
-    guard = mean_interval(accuracy_gain, rng=rng)
+    intervals = {name: bootstrap_mean_interval(values, rng=rng, level=level) for name, values in gains.items()}
+    guard = bootstrap_mean_interval(accuracy_gain, rng=rng)
     best = max(intervals, key=lambda name: float(intervals[name].low) / (float(gains[name].std()) + 1e-300))
     verdict = UNDECIDED
     if groups >= need:

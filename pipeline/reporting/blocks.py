@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.verdicts import mean_interval
+from analysis.verdicts import student_mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,6 +91,6 @@ class Section:
 
 def summary_cells(values: Sequence[float]) -> list[Any]:
     """Cells n, mean, sd and 95 % interval for one row of a table."""
-    mean, sd, low, high = mean_interval(values)
+    mean, sd, low, high = student_mean_interval(values)
     interval = "–" if low != low else f"[{low:.4g}, {high:.4g}]"
     return [len(values), mean, "–" if sd != sd else sd, interval]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.verdicts import at_most, mean_interval
+from analysis.verdicts import at_most, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
@@ -117,7 +117,7 @@ def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups
     names = list(dict.fromkeys(layer for found in layers.values() for layer in found))
     for (group, found), colour in zip(layers.items(), PALETTE, strict=False):
         here = [i for i, layer in enumerate(names) if layer in found]
-        summary = [mean_interval(found[names[i]]["accuracy"]) for i in here]
+        summary = [student_mean_interval(found[names[i]]["accuracy"]) for i in here]
         mean = np.array([entry[0] for entry in summary])
         low, high = (np.array([entry[k] for entry in summary]) for k in (2, 3))
         spread = np.nan_to_num(np.stack([mean - low, high - mean]))

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from analysis.attribution.figures import interval_bars
-from analysis.verdicts import mean_interval
+from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
@@ -48,7 +48,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 
 def _mean(group: list[Gathered], method: str) -> float:
-    return mean_interval([member.artifact.metrics["lds"][method] for member in group])[0]
+    return student_mean_interval([member.artifact.metrics["lds"][method] for member in group])[0]
 
 
 def _blocks(name: str, group: list[Gathered], source: tuple[str, str, str], caption: str, label: str) -> list[Any]:
@@ -65,9 +65,9 @@ def _blocks(name: str, group: list[Gathered], source: tuple[str, str, str], capt
         cells = [entry.replace("_", " "), *summary_cells(values), f"[{first['low']:.3g}, {first['high']:.3g}]"]
         if "flips" in first:
             flips = [float(row["flips"]) for row in found if row["flips"] is not None]
-            cells.append(100 * mean_interval(flips)[0] if flips else None)
+            cells.append(100 * student_mean_interval(flips)[0] if flips else None)
         rows.append([*cells, first["points"]])
-        mean, _, low, high = mean_interval(values)
+        mean, _, low, high = student_mean_interval(values)
         spread = (first["low"], first["high"]) if math.isnan(low) else (low, high)
         bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
     columns = [key, "runs", "mean", "sd", "95 % interval", "first run, over test points"]

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalised_eigenvalues
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
@@ -201,7 +201,7 @@ def _optimisers(members: Sequence[Gathered]) -> list[Verdict]:
     }
     if len(gaps) < 2:
         return []
-    told = {name: mean_interval(values) for name, values in gaps.items()}
+    told = {name: student_mean_interval(values) for name, values in gaps.items()}
     enough = len(shared) >= MIN_PAIRS
     good = all(low > 0 for _, _, low, _ in told.values())
     bad = any(high < 0 for _, _, _, high in told.values())

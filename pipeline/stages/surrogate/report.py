@@ -9,7 +9,16 @@ import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.surrogates.faithfulness import confidences, log_odds
-from analysis.verdicts import MIN_RUNS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Decided, at_least, at_most, mean_interval
+from analysis.verdicts import (
+    MIN_RUNS,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Decided,
+    at_least,
+    at_most,
+    student_mean_interval,
+)
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
@@ -48,7 +57,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     findings = []
     for label, group in groups.items():
         values = _values(group, "tau")
-        mean, _, low, high = mean_interval(values)
+        mean, _, low, high = student_mean_interval(values)
         interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
         findings.append(f"{label}: Kendall τ to the network {mean:.3f}{interval} over {len(values)} run(s).")
     return Section("Surrogates", blocks, findings)
@@ -97,7 +106,7 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
 def _bars(groups: dict[str, list[Gathered]]) -> Picture:
     bars = {}
     for name, group in groups.items():
-        mean, _, low, high = mean_interval(_values(group, "tau"))
+        mean, _, low, high = student_mean_interval(_values(group, "tau"))
         bars[name] = (mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
     return Picture(
         interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, mean_interval
+from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
 from pipeline.reporting.blocks import Text, Verdict
 from pipeline.stages.toy.read import ToyMember
 
@@ -206,7 +206,7 @@ def _gap(base: ToyMember, other: ToyMember, name: str) -> tuple[float, float, fl
     gaps = [
         float(row[name]) - values[row["seed"]] for row in other.final if row["status"] == "ok" and row["seed"] in values
     ]
-    mean, _, low, high = mean_interval(gaps)
+    mean, _, low, high = student_mean_interval(gaps)
     return mean, low, high, len(gaps)
 
 

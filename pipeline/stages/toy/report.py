@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from analysis.verdicts import mean_interval
+from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
@@ -35,7 +35,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks += toy_pictures(read)
     findings = []
     for member in read:
-        mean = mean_interval(member.values("test_error"))[0]
+        mean = student_mean_interval(member.values("test_error"))[0]
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
         findings.append(f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}.")
     return Section("Spectra of the toy model", blocks, findings)

@@ -1,7 +1,7 @@
-"""Influence functions g(x)ᵀ(H + λI)⁻¹g_i with a Gauss-Newton or Fisher curvature H (arXiv:1703.04730).
+"""Influence functions g(x)ᵀ(H + λI)⁻¹g_i with an explicit Gauss-Newton or Fisher curvature H (arXiv:1703.04730).
 
-EK-FAC enters as whitened features: rows (F + λ)^(-1/2) g, whose dot products are the scores. An explicit
-curvature enters through its root R with H = RᵀR / n.
+The curvature is given by its root R with H = RᵀR / n. The approximation for networks whose root does not fit in
+memory, EK-FAC, is in `kernels.influence`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Solver = Literal["dense", "dual", "cg"]
 
 
 @dataclass(frozen=True)
-class InfluenceScores:
+class ExactInfluence:
     """Scores (m, n), the damping used, and the largest relative residual of the linear solves."""
 
     scores: Float[np.ndarray, "m n"]
@@ -26,16 +26,7 @@ class InfluenceScores:
     residual: float
 
 
-def influence_from_whitened(
-    test: Float[np.ndarray, "m _"], train: Float[np.ndarray, "n _"]
-) -> Float[np.ndarray, "m n"]:
-    """Score from features that already carry (F + λ)^(-1/2), such as EK-FAC's, in the same eigenbasis."""
-    if test.shape[1] != train.shape[1]:
-        raise ValueError(f"Test features have {test.shape[1]} columns, training features {train.shape[1]}.")
-    return test @ train.T
-
-
-def influence_scores(
+def exact_influence(
     test: Float[np.ndarray, "m p"],
     train: Float[np.ndarray, "n p"],
     root: Float[np.ndarray, "q p"],
@@ -43,8 +34,8 @@ def influence_scores(
     damping: float,
     solver: Solver = "dual",
     tol: float = 1e-10,
-) -> InfluenceScores:
-    """Score with an explicit curvature H = RᵀR / n.
+) -> ExactInfluence:
+    """Score training points with the curvature H = RᵀR / n, solved without approximation.
 
     Parameters
     ----------
@@ -56,13 +47,13 @@ def influence_scores(
     damping : float
         λ > 0, absolute.
     solver : {"dense", "dual", "cg"}
-        Factorise p x p, factorise q x q (Woodbury), or conjugate gradients per test point.
+        Factorize p x p, factorize q x q (Woodbury), or conjugate gradients per test point.
     tol : float
         Relative residual of "cg".
 
     Returns
     -------
-    InfluenceScores
+    ExactInfluence
         Positive supports: up-weighting x_i by ε in a mean-loss objective changes the loss of x by -ε times the
         score, to first order and at λ = 0 at the minimiser.
 
@@ -95,4 +86,4 @@ def influence_scores(
         raise ValueError(f"solver must be 'dense', 'dual' or 'cg', got {solver!r}.")
     left_over = r.T @ (r @ solved) / n + damping * solved - right
     size = np.maximum(np.linalg.norm(right, axis=0), np.finfo(np.float64).tiny)
-    return InfluenceScores(solved.T @ train.T, damping, float((np.linalg.norm(left_over, axis=0) / size).max()))
+    return ExactInfluence(solved.T @ train.T, damping, float((np.linalg.norm(left_over, axis=0) / size).max()))
