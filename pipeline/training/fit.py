@@ -30,13 +30,10 @@ from pipeline.machine.progress import say
 from pipeline.machine.ranks import barrier, broadcast_object, is_distributed, is_main_process
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import History, Row, write_history
-from pipeline.training.networks import LOGITS, WEIGHTS, save_weights
+from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
 from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
 from pipeline.training.snapshots import SnapshotWriter
-
-HISTORY = "history.csv"
-INITIAL = "initial.safetensors"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ from pipeline.data.batches import TrainingData
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.training.snapshot_schedule import step_folder
 
 WEIGHTS = "weights.safetensors"
+INITIAL = "initial.safetensors"
+"""Weights before training, kept where the loss refers to them."""
 LOGITS = "logits.safetensors"
+HISTORY = "history.csv"
 
 
 def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
@@ -111,5 +115,6 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
 
 def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) -> nn.Module:
     """Build the run's network with the weights of a finished artefact, in evaluation mode."""
-    name = WEIGHTS if weights.has(WEIGHTS) else f"step-{config.weights.step:08d}/weights.safetensors"
+    step = config.weights.step
+    name = WEIGHTS if step is None or weights.has(WEIGHTS) else f"{step_folder(step)}/{WEIGHTS}"
     return load_weights(build_network(config, data), weights.path(name)).eval()

@@ -1,21 +1,26 @@
-"""When snapshots are taken: optimiser steps, counted from 0 at initialisation."""
+"""When snapshots are taken (optimiser steps, counted from 0 at initialisation) and what their files are called."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
-from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 
 STEPS = "steps.json"
-"""Lists a finished artefact's snapshots."""
+"""Lists all snapshots of a finished artifact."""
+MOMENT = "step.json"
+"""In each snapshot's folder: its own entry of the list."""
+PROBE = "probe.safetensors"
+"""Ids and labels of the probe batch, once for all snapshots."""
 
 
-def recorded_steps(snapshots: Artifact) -> list[dict[str, Any]]:
-    """Step, epoch and learning rate of each snapshot of a finished artefact, in order."""
-    return json.loads(snapshots.path(STEPS).read_text())
+class SnapshotMoment(TypedDict):
+    """When one snapshot was taken."""
+
+    step: int
+    epoch: float
+    lr: float
 
 
 def snapshot_steps(
@@ -77,3 +82,8 @@ def snapshot_steps(
 def step_folder(step: int) -> str:
     """Name of one snapshot's folder; names sort as steps do."""
     return f"step-{step:08d}"
+
+
+def record_file(record: str) -> str:
+    """Name of the file of one record (weights, logits, spectra, kernel) in a snapshot's folder."""
+    return f"{record}.safetensors"

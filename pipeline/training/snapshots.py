@@ -33,7 +33,15 @@ from pipeline.errors import UserError
 from pipeline.machine.ranks import broadcast_object, is_main_process, share_buffers
 from pipeline.training.evaluation import split_outputs
 from pipeline.training.networks import cpu_weights
-from pipeline.training.snapshot_schedule import STEPS, snapshot_steps, step_folder
+from pipeline.training.snapshot_schedule import (
+    MOMENT,
+    PROBE,
+    STEPS,
+    SnapshotMoment,
+    record_file,
+    snapshot_steps,
+    step_folder,
+)
 
 RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2
@@ -161,7 +169,7 @@ class SnapshotWriter(pl.Callback):
         rows = []
         for entry in sorted(self.folder.iterdir()):
             if entry.is_dir():
-                rows.append(json.loads((entry / "step.json").read_text()))
+                rows.append(json.loads((entry / MOMENT).read_text()))
             shutil.move(entry, folder / entry.name)
         _write_json(folder / STEPS, rows)
 
@@ -176,7 +184,7 @@ class SnapshotWriter(pl.Callback):
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
         rate = self._rate if step == self._total else float(trainer.optimizers[0].param_groups[0]["lr"])
-        entry = {"step": step, "epoch": step / self._per_epoch, "lr": rate}
+        entry: SnapshotMoment = {"step": step, "epoch": step / self._per_epoch, "lr": rate}
         with undisturbed():
             network = copy.deepcopy(module.model).eval()
             share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
@@ -224,7 +232,7 @@ class SnapshotWriter(pl.Callback):
 
         rows = probe_rows(self.data.size("train"), self.config.probe)
         batch = self.data.batch("train", rows)
-        path = self.folder / "probe.safetensors"
+        path = self.folder / PROBE
         if is_main_process() and not path.exists():
             kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
@@ -244,7 +252,7 @@ class SnapshotWriter(pl.Callback):
         return result.matrix.cpu()
 
 
-def _write(final: Path, entry: dict[str, Any], files: Files, matrices: dict[str, Tensor]) -> Files:
+def _write(final: Path, entry: SnapshotMoment, files: Files, matrices: dict[str, Tensor]) -> Files:
     """Add the spectra, and write one snapshot so that its folder appears when it is complete."""
     if matrices:
         files["spectra"] = {label: torch.from_numpy(_spectrum(matrix)) for label, matrix in matrices.items()}
@@ -252,8 +260,8 @@ def _write(final: Path, entry: dict[str, Any], files: Files, matrices: dict[str,
     shutil.rmtree(written, ignore_errors=True)
     written.mkdir()
     for name, tensors in files.items():
-        save_file(tensors, written / f"{name}.safetensors")
-    _write_json(written / "step.json", entry)
+        save_file(tensors, written / record_file(name))
+    _write_json(written / MOMENT, entry)
     written.rename(final)
     return files
 

@@ -6,7 +6,7 @@ import torch
 from models import build_model
 from pipeline.data.datamodule import KernelInputs
 from pipeline.errors import UserError
-from pipeline.stages.features.run import layer_choice, split_features
+from pipeline.stages.features.layers import layer_choice, split_features
 
 LENGTHS = (3, 9, 5, 1)
 

@@ -27,9 +27,8 @@ from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.surrogate.read import coefficients
-from pipeline.stages.train.read import network_outputs, outputs_at
-from pipeline.training.networks import WEIGHTS, build_network, load_weights, trained_network
-from pipeline.training.snapshot_schedule import recorded_steps, step_folder
+from pipeline.stages.train.read import load_snapshot, network_outputs, outputs_at, recorded_steps
+from pipeline.training.networks import build_network, trained_network
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
 """Methods that look into the network; the others read stored arrays only."""
@@ -217,8 +216,8 @@ def open_attributor(
     if "checkpoints" in build.inputs:
         recorded = build.inputs["checkpoints"]
         for row in recorded_steps(recorded):
-            path = recorded.path(f"{step_folder(row['step'])}/{WEIGHTS}")
-            checkpoints.append((row["lr"], load_weights(build_network(config, data), path).eval().to(device)))
+            network_then = load_snapshot(build_network(config, data), recorded, row["step"])
+            checkpoints.append((row["lr"], network_then.to(device)))
     for role, other in build.inputs.items():
         if role.startswith("seed "):
             outputs = outputs_at(network_outputs(config, other), "train", train.ids)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kernels import layer_features
-from kernels.capture.layer_outputs import conjugate_source, module_names
 from pipeline.config.run import RunConfig
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.features.layers import split_features
+from pipeline.stages.features.read import FEATURES, NOISY
 from pipeline.training.networks import trained_network
-
-NOISY = "_noisy"
-"""Ending of the name of a split whose inputs carry ``features.noise``."""
-
-
-BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
-"""Names of residual and transformer blocks in the networks of ``models/`` and in transformers."""
 
 
 def features(build: Build) -> dict[str, Any]:
@@ -46,7 +37,7 @@ def features(build: Build) -> dict[str, Any]:
             layers = [name for name in found if name != "logits"]
             arrays |= {f"{split}.{name}": values for name, values in found.items()}
             arrays |= {f"{split}.ids": points.ids, f"{split}.labels": points.labels}
-    build.write_tensors("features.safetensors", arrays)
+    build.write_tensors(FEATURES, arrays)
     widths = {name: arrays[f"{config.features.splits[0]}.{name}"].shape[1] for name in layers}
     return {"layers": layers, "widths": widths, "pool": config.features.pool, "classes": data.n_classes}
 
@@ -59,92 +50,3 @@ def _noisy(points: KernelInputs, config: RunConfig) -> KernelInputs:
     noise = torch.randn(points.inputs.shape, generator=generator, dtype=points.inputs.dtype)
     # copies, because no two entries of one safetensors file may share memory
     return KernelInputs(points.inputs + config.features.noise * noise, points.ids.clone(), points.labels.clone())
-
-
-def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
-    """Resolve ``blocks``, globs and names to module names, in the network's order.
-
-    Raises
-    ------
-    UserError
-        If a pattern matches no module; some names are listed.
-    """
-    names = [name for name, _ in network.named_modules() if name]
-    chosen: set[str] = set()
-    for pattern in wanted:
-        if pattern == "penultimate":
-            continue
-        matched = [n for n in names if (BLOCKS.match(n) if pattern == "blocks" else fnmatch.fnmatchcase(n, pattern))]
-        if not matched:
-            raise UserError(f"features.layers: {pattern!r} matches no module. Modules: {', '.join(names[:30])}.")
-        chosen.update(matched)
-    return module_names(network, [name for name in names if name in chosen]) if chosen else []
-
-
-def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], pool: str) -> dict[str, Tensor]:
-    """Features of one split by layer, and the logits.
-
-    Parameters
-    ----------
-    network : nn.Module
-        In evaluation mode.
-    points : KernelInputs
-        Rows of the split.
-    wanted : list of str
-        Layers as configured.
-    pool : str
-        flatten | mean | last | first; for texts mean and last count real tokens only.
-
-    Raises
-    ------
-    UserError
-        For an unknown pooling or layer.
-    ValueError
-        If the network is in training mode, where dropout and batch statistics would enter the features.
-    """
-    if network.training:
-        raise ValueError("features are read in evaluation mode: call network.eval() first.")
-    if pool not in ("flatten", "mean", "last", "first"):
-        raise UserError(f"features.pool={pool} is not one of flatten, mean, last, first.")
-    names = layer_choice(network, wanted)
-    mask = points.inputs["attention_mask"] if isinstance(points.inputs, dict) else None
-    collected: dict[str, list[Tensor]] = {}
-    if names:
-        for batch in layer_features(network, points.inputs, names):
-            here = None if mask is None else mask[batch.rows].to(batch.logits.device)
-            for name, values in batch.features.items():
-                collected.setdefault(name, []).append(pooled(values, pool, here).float().cpu())
-            collected.setdefault("logits", []).append(batch.logits.float().cpu())
-    if "penultimate" in wanted:
-        device = next(network.parameters()).device
-        rows = torch.arange(len(points.ids)).split(256)
-        source = conjugate_source(network, input_rows(points.inputs, rows[0][:4], device), None, False, None)
-        logits: list[Tensor] = []
-        with torch.no_grad():
-            for chunk in rows:
-                outputs, hidden = source.extract(input_rows(points.inputs, chunk, device))
-                collected.setdefault("penultimate", []).append(next(iter(hidden.values())).float().cpu())
-                logits.append(outputs.float().cpu())
-        collected["logits"] = logits
-    return {name: torch.cat(parts) for name, parts in collected.items()}
-
-
-def input_rows(inputs: Tensor | dict[str, Tensor], rows: Tensor | slice, device: torch.device) -> Any:
-    """Take some rows of a network's inputs to a device."""
-    if isinstance(inputs, Tensor):
-        return inputs[rows].to(device)
-    return {name: values[rows].to(device) for name, values in inputs.items()}
-
-
-def pooled(values: Tensor, pool: str, mask: Tensor | None) -> Tensor:
-    """One vector per example from a layer's output (n, ...); sequences are (n, positions, width)."""
-    if values.ndim == 2 or pool == "flatten":
-        return values.flatten(1)
-    if values.ndim > 3:
-        return values.flatten(2).mean(2)
-    weights = torch.ones(values.shape[:2], device=values.device) if mask is None else mask.to(values.dtype)
-    if pool == "mean":
-        return (values * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
-    last = weights.shape[1] - 1 - weights.flip(1).argmax(1)
-    position = torch.zeros_like(last) if pool == "first" else last
-    return values[torch.arange(len(values)), position]

@@ -16,7 +16,7 @@ from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.features.run import input_rows, split_features
+from pipeline.stages.features.layers import input_rows, split_features
 from pipeline.stages.surrogate.machine import make_surrogate
 from pipeline.training.networks import trained_network
 

@@ -15,7 +15,8 @@ from pipeline.config.probes import ProbesConfig
 from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.features.run import NOISY, split_features
+from pipeline.stages.features.layers import split_features
+from pipeline.stages.features.read import NOISY
 from pipeline.stages.probes.layers import (
     SURROGATES,
     collapse_row,
@@ -25,8 +26,8 @@ from pipeline.stages.probes.layers import (
     quick_settings,
     right_answers,
 )
-from pipeline.training.networks import WEIGHTS, build_network, load_weights
-from pipeline.training.snapshot_schedule import recorded_steps
+from pipeline.stages.train.read import load_snapshot, recorded_steps, snapshot_weights
+from pipeline.training.networks import build_network
 
 Rows = list[dict[str, Any]]
 
@@ -57,15 +58,14 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[Row
     by_layer: Rows = []
     by_step: Rows = []
     for moment in recorded_steps(upstream):
-        name = f"step-{moment['step']:08d}/{WEIGHTS}"
         arrays: dict[str, Tensor] = {}
         with arithmetic(config.numerics) as device:
-            load_weights(network, upstream.path(name)).eval().to(device)
+            load_snapshot(network, upstream, moment["step"]).to(device)
             for split, rows in points.items():
                 found = split_features(network, rows, config.features.layers, config.features.pool)
                 arrays |= {f"{split}.{layer}": values for layer, values in found.items()}
                 arrays[f"{split}.labels"] = rows.labels
-        head = output_weights(upstream.tensors(name), classes)
+        head = output_weights(snapshot_weights(upstream, moment["step"]), classes)
         when = {"step": moment["step"], "epoch": moment["epoch"]}
         correct = []
         for layer in layers:

@@ -11,6 +11,7 @@ from analysis.probes.layer import LayerProbes, probe_layer
 from analysis.probes.onset import bootstrap_onset
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.stages.features.read import feature_tensors
 from pipeline.stages.probes.history import collapse_history, control_rows
 from pipeline.stages.probes.layers import (
     SURROGATES,
@@ -21,7 +22,7 @@ from pipeline.stages.probes.layers import (
     probe_settings,
     right_answers,
 )
-from pipeline.training.networks import WEIGHTS
+from pipeline.stages.train.read import final_weights
 
 
 def probes(build: Build) -> dict[str, Any]:
@@ -46,9 +47,9 @@ def probes(build: Build) -> dict[str, Any]:
     classes = int(upstream.metrics["classes"])
     if classes < 2:
         raise UserError("probes classify; these features come from a regression task.")
-    arrays = upstream.tensors("features.safetensors")
-    weights = build.inputs["weights"]
-    head = output_weights(weights.tensors(WEIGHTS), classes) if weights.has(WEIGHTS) else None
+    arrays = feature_tensors(upstream)
+    weights = final_weights(build.inputs["weights"])
+    head = None if weights is None else output_weights(weights, classes)
     rows, collapse, curves, correct = [], [], {}, []
     for layer in layers:
         train, test = (layer_split(arrays, split, layer) for split in (splits[0], splits[1]))

@@ -10,6 +10,7 @@ from scipy import special
 from analysis.regression.logistic import fit_feature_logistic
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.stages.features.read import feature_tensors
 
 PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1)
 FOLDS = 5
@@ -39,7 +40,7 @@ def refitted_heads(build: Build) -> tuple[dict[str, list[Any]], dict[str, Any]]:
         raise UserError(
             f"refitted heads are for two classes; data={config.data.name} has {upstream.metrics['classes']}."
         )
-    arrays = upstream.tensors("features.safetensors")
+    arrays = feature_tensors(upstream)
     x, t = (arrays[f"{split}.penultimate"].double().numpy() for split in splits[:2])
     y, s = (arrays[f"{split}.labels"].numpy() for split in splits[:2])
     logits = arrays[f"{splits[1]}.logits"].double().numpy()

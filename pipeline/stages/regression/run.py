@@ -24,7 +24,8 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.regression.heads import refitted_heads
-from pipeline.training.networks import WEIGHTS, build_network, load_weights
+from pipeline.stages.train.read import has_weights, load_snapshot, recorded_steps
+from pipeline.training.networks import build_network
 
 EDGE = 2
 """Last test points of the published grid, which lie beyond the last training point."""
@@ -97,13 +98,12 @@ def regression(build: Build) -> dict[str, Any]:
 
 def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Module]]:
     upstream = build.inputs["snapshots"]
-    names = sorted(name for name in upstream.manifest["files"] if name.endswith(f"/{WEIGHTS}"))
-    if not names:
+    steps = [moment["step"] for moment in recorded_steps(upstream) if has_weights(upstream, moment["step"])]
+    if not steps:
         raise UserError("regression needs weights at snapshots: set snapshots.record=[weights].")
-    for name in names:
-        step = int(name.split("/")[0].rsplit("-", 1)[-1])
+    for step in steps:
         if step > 0:
-            yield step, load_weights(network, upstream.path(name)).eval()
+            yield step, load_snapshot(network, upstream, step)
 
 
 def _grams(

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Int
 
 from analysis.shift.probes import probe_log_odds, random_fourier_features
-from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
+from pipeline.stages.features.read import feature_arrays
 from pipeline.stages.shift.sides import Sides
-from pipeline.training.networks import LOGITS
+from pipeline.stages.train.read import final_outputs
 
 WIDTH = 1024
 """Random Fourier features."""
@@ -44,13 +44,12 @@ def rival_guesses(build: Build, sides: Sides, *, size: int) -> dict[str, Int[np.
             )
         elif name == "random_weights":
             layer = build.inputs["features"].metrics["layers"][0] if config.shift.layer is None else config.shift.layer
-            fresh = build.inputs[name]
+            fresh = feature_arrays(build.inputs[name])
             train = _by_id(fresh, f"{config.shift.reference}.{layer}", config.shift.reference, reference.ids[rows])
             queries = _by_id(fresh, f"{config.shift.sample}.{layer}", config.shift.sample, sample.ids)
         else:
-            logits = _by_id(
-                build.inputs[name], f"{config.shift.sample}.logits", config.shift.sample, sample.ids, LOGITS
-            )
+            outputs = final_outputs(build.inputs[name])
+            logits = _by_id(outputs, f"{config.shift.sample}.logits", config.shift.sample, sample.ids)
             found[name] = logits.argmax(axis=1)
             continue
         odds = probe_log_odds((train, labels), queries, generator=generator)
@@ -58,9 +57,6 @@ def rival_guesses(build: Build, sides: Sides, *, size: int) -> dict[str, Int[np.
     return found
 
 
-def _by_id(
-    artifact: Artifact, key: str, split: str, wanted: np.ndarray, file: str = "features.safetensors"
-) -> np.ndarray:
-    arrays = artifact.arrays(file)
+def _by_id(arrays: dict[str, np.ndarray], key: str, split: str, wanted: np.ndarray) -> np.ndarray:
     place = {int(value): row for row, value in enumerate(arrays[f"{split}.ids"])}
     return arrays[key][[place[int(value)] for value in wanted]].astype(np.float64)

@@ -11,6 +11,7 @@ from analysis.shift.samples import clean_pair, matched_draws
 from pipeline.data.datamodule import DataModule
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.stages.features.read import feature_tensors
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def open_sides(build: Build, data: DataModule) -> Sides:
     layer = layers[0] if config.layer is None else config.layer
     if layer not in layers:
         raise UserError(f"shift.layer={layer} is not among the features' layers: {', '.join(layers)}.")
-    arrays = upstream.tensors("features.safetensors")
+    arrays = feature_tensors(upstream)
     raw = []
     for split in (config.reference, config.sample):
         if f"{split}.{layer}" not in arrays:

@@ -36,9 +36,9 @@ from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build, columns
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
 from pipeline.training.fit import make_module
 from pipeline.training.networks import starting_network, trained_network
-from pipeline.training.snapshot_schedule import recorded_steps
 
 
 def spectra(build: Build) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def spectra(build: Build) -> dict[str, Any]:
         start = weight_spectrum(first[label])
         end, row = _last_row(first[label], last[label], start)
         for step in recorded[:-1]:
-            now = snapshots.arrays(f"step-{step:08d}/spectra.safetensors")[label]  # type: ignore[union-attr]
+            now = snapshot_arrays(snapshots, step, "spectra")[label]  # type: ignore[arg-type]
             if step == 0 and not np.allclose(now, start, rtol=1e-5, atol=1e-5 * start[0]):
                 raise ArithmeticError(f"{label}: the rebuilt initial weights differ from the recorded ones")
             history.append(
@@ -176,12 +176,12 @@ def _tail(
 
 def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[dict[str, Any]]:
     """Alignment, movement and spectrum of the probe kernel at each step, against its own start."""
-    probe = snapshots.arrays("probe.safetensors")
+    probe = probe_batch(snapshots)
     targets = probe["y"].astype(np.float64) if "y" in probe else np.eye(int(probe["label"].max()) + 1)[probe["label"]]
     rows: list[dict[str, Any]] = []
     start = torch.empty(0, 0)
     for step in steps:
-        kernel = snapshots.arrays(f"step-{step:08d}/kernel.safetensors")["kernel"].astype(np.float64)
+        kernel = snapshot_arrays(snapshots, step, "kernel")["kernel"].astype(np.float64)
         kernel = (kernel + kernel.T) / 2
         now = torch.from_numpy(kernel)
         start = now if step == steps[0] else start

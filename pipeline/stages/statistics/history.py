@@ -15,8 +15,8 @@ from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, summary_cells
-from pipeline.stages.statistics.read import LOGITS, seed_runs
-from pipeline.training.snapshot_schedule import recorded_steps
+from pipeline.stages.statistics.read import seed_runs
+from pipeline.stages.train.read import recorded_steps
 
 Rows = list[dict[str, Any]]
 SHOWN = 10
@@ -58,8 +58,7 @@ def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) 
             )
     rows = []
     for moment in moments:
-        file = f"step-{moment['step']:08d}/{LOGITS}"
-        runs = seed_runs(name, members, chosen.split, chosen.on_bad_run, file=file)
+        runs = seed_runs(name, members, chosen.split, chosen.on_bad_run, step=moment["step"])
         if len(runs.seeds) < 2:
             continue
         gaps, decided = runs.gaps(chosen.quantity), decisions(runs.outputs())

@@ -10,8 +10,7 @@ import numpy as np
 from analysis.variability.gaps import Quantity, compared_quantity, usable_runs
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
-
-LOGITS = "logits.safetensors"
+from pipeline.stages.train.read import final_outputs, snapshot_arrays
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,10 @@ class SeedRuns:
         return self.gaps("gap") if self.logits.shape[-1] <= 2 else self.logits.astype(np.float64)
 
 
-def seed_runs(name: str, members: Sequence[Gathered], split: str, on_bad_run: str, *, file: str = LOGITS) -> SeedRuns:
-    """Collect the outputs of a group's runs from one file of each artefact.
+def seed_runs(
+    name: str, members: Sequence[Gathered], split: str, on_bad_run: str, *, step: int | None = None
+) -> SeedRuns:
+    """Collect the outputs of a group's runs, after training or in their snapshots at a step.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def seed_runs(name: str, members: Sequence[Gathered], split: str, on_bad_run: st
     """
     stacks: dict[str, list[np.ndarray]] = {}
     for member in members:
-        arrays = member.artifact.arrays(file)
+        artifact = member.artifact
+        arrays = final_outputs(artifact) if step is None else snapshot_arrays(artifact, step, "logits")
         if f"{split}.logits" not in arrays:
             have = sorted({key.split(".")[0] for key in arrays})
             raise UserError(f"Run {member.artifact.key} of {name} has no split {split!r} (it has {', '.join(have)}).")

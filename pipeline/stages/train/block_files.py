@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from safetensors.torch import save_file
 from pipeline.data.batches import TrainingData
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import member_seed
+from pipeline.stages.train.read import history_rows
 from pipeline.training.ensemble import Member
 from pipeline.training.evaluation import scores, split_outputs
-from pipeline.training.fit import HISTORY, INITIAL
 from pipeline.training.history import TrainingDiverged, write_history
-from pipeline.training.networks import LOGITS, WEIGHTS, save_weights
+from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 
 
 def member_folder(seed: int) -> str:
@@ -57,7 +56,6 @@ def take_member(build: Build) -> dict[str, Any]:
     for name in (WEIGHTS, LOGITS, HISTORY, INITIAL):
         if block.has(f"{folder}/{name}"):
             shutil.copyfile(block.path(f"{folder}/{name}"), build.folder / name)
-    with (build.folder / HISTORY).open() as stream:
-        for row in csv.DictReader(stream):
-            build.tracker.log({f"train/{name}": float(value) for name, value in row.items()}, step=int(row["step"]))
+    for row in history_rows(build.folder / HISTORY):
+        build.tracker.log({f"train/{name}": value for name, value in row.items()}, step=int(row["step"]))
     return block.metrics["members"][str(seed)]

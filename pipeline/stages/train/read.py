@@ -1,25 +1,36 @@
-"""What other stages read of a trained network: its outputs."""
+"""What other stages read of trained networks: outputs, weights, learning curves and snapshots."""
 
 from __future__ import annotations
 
+import csv
+import json
+from pathlib import Path
+
 import numpy as np
+from torch import Tensor, nn
 
 from analysis.surrogates.faithfulness import binary_log_scores
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
-from pipeline.training.networks import LOGITS
+from pipeline.training.networks import HISTORY, LOGITS, WEIGHTS, load_weights
+from pipeline.training.snapshot_schedule import PROBE, STEPS, SnapshotMoment, record_file, step_folder
 
 
 def network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarray]:
     """Read the stored outputs of the run's network on whole splits."""
-    name = LOGITS if weights.has(LOGITS) else f"step-{config.weights.step:08d}/{LOGITS}"
+    step = config.weights.step
+    name = LOGITS if step is None or weights.has(LOGITS) else f"{step_folder(step)}/{LOGITS}"
     if not weights.has(name):
         raise UserError(
-            f"The weights at step {config.weights.step} come without outputs; record them with "
-            "snapshots.record=[weights,logits]."
+            f"The weights at step {step} come without outputs; record them with snapshots.record=[weights,logits]."
         )
     return weights.arrays(name)
+
+
+def final_outputs(trained: Artifact) -> dict[str, np.ndarray]:
+    """Read the outputs after training: ``SPLIT.logits``, ``SPLIT.ids`` and ``SPLIT.labels`` or ``SPLIT.targets``."""
+    return trained.arrays(LOGITS)
 
 
 def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> np.ndarray:
@@ -35,3 +46,49 @@ def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> n
         raise UserError(f"The kernel's {split} points are not those of the network's outputs; rebuild the kernel.")
     logits = outputs[f"{split}.logits"][found].astype(np.float64)
     return binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
+
+
+def final_weights(trained: Artifact) -> dict[str, Tensor] | None:
+    """Read the weights after training; None for an artifact that holds snapshots only."""
+    return trained.tensors(WEIGHTS) if trained.has(WEIGHTS) else None
+
+
+def learning_curve(trained: Artifact) -> list[dict[str, float]]:
+    """Read one row of losses and scores per epoch; a score that an epoch lacks is left out of its row."""
+    return history_rows(trained.path(HISTORY))
+
+
+def history_rows(path: Path) -> list[dict[str, float]]:
+    """Read a file of losses and scores per epoch."""
+    with path.open() as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:
+    """Step, epoch and learning rate of each snapshot, in order."""
+    return json.loads(snapshots.path(STEPS).read_text())
+
+
+def snapshot_arrays(snapshots: Artifact, step: int, record: str) -> dict[str, np.ndarray]:
+    """Read one record (logits, spectra, kernel) of the snapshot at a step."""
+    return snapshots.arrays(f"{step_folder(step)}/{record_file(record)}")
+
+
+def snapshot_weights(snapshots: Artifact, step: int) -> dict[str, Tensor]:
+    """Read the weights of the snapshot at a step."""
+    return snapshots.tensors(f"{step_folder(step)}/{WEIGHTS}")
+
+
+def has_weights(snapshots: Artifact, step: int) -> bool:
+    """Whether the snapshot at a step holds weights."""
+    return snapshots.has(f"{step_folder(step)}/{WEIGHTS}")
+
+
+def load_snapshot(network: nn.Module, snapshots: Artifact, step: int) -> nn.Module:
+    """Load the weights of the snapshot at a step into a network, in place; the network is put in evaluation mode."""
+    return load_weights(network, snapshots.path(f"{step_folder(step)}/{WEIGHTS}")).eval()
+
+
+def probe_batch(snapshots: Artifact) -> dict[str, np.ndarray]:
+    """Read the ids (``id``) and labels (``label`` or ``y``) of the fixed probe batch."""
+    return snapshots.arrays(PROBE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
+from pipeline.stages.train.read import learning_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,12 +49,11 @@ def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
         for member in group:
-            with member.artifact.path("history.csv").open() as stream:
-                rows = list(csv.DictReader(stream))
+            rows = learning_curve(member.artifact)
             epochs = [int(row["epoch"]) for row in rows]
-            axis.plot(epochs, [float(row["train_loss"]) for row in rows], color=PALETTE[0], alpha=0.45, linewidth=0.9)
+            axis.plot(epochs, [row["train_loss"] for row in rows], color=PALETTE[0], alpha=0.45, linewidth=0.9)
             if "val_loss" in rows[0]:
-                axis.plot(epochs, [float(row["val_loss"]) for row in rows], color=PALETTE[1], alpha=0.85)
+                axis.plot(epochs, [row["val_loss"] for row in rows], color=PALETTE[1], alpha=0.85)
         axis.set(title=name, xlabel="epoch", ylabel="loss")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.plot([], [], color=PALETTE[0], alpha=0.6, linewidth=0.9, label="training")

@@ -13,7 +13,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text
 from pipeline.reporting.groups import grouped
-from pipeline.training.snapshot_schedule import recorded_steps
+from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,23 +22,18 @@ BULK = 50
 """Singular values from which on a spectrum has a bulk to draw; with none so large, the largest matrix is drawn."""
 
 
-def snapshot_arrays(member: Gathered, step: int, record: str) -> dict[str, np.ndarray]:
-    """Arrays of one record at one step."""
-    return member.artifact.arrays(f"step-{step:08d}/{record}.safetensors")
-
-
 def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
     """Relative Frobenius distance of the probe kernel to the one before training, per step."""
     steps = [row["step"] for row in recorded_steps(member.artifact)]
-    kernels = [snapshot_arrays(member, step, "kernel")["kernel"].astype(np.float64) for step in steps]
+    kernels = [snapshot_arrays(member.artifact, step, "kernel")["kernel"].astype(np.float64) for step in steps]
     scale = np.linalg.norm(kernels[0])
     return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
 
 
 def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
     steps = [row["step"] for row in recorded_steps(member.artifact)]
-    labels = member.artifact.arrays("probe.safetensors").get("label")
-    kernels = [snapshot_arrays(member, step, "kernel")["kernel"] for step in steps]
+    labels = probe_batch(member.artifact).get("label")
+    kernels = [snapshot_arrays(member.artifact, step, "kernel")["kernel"] for step in steps]
     return steps, evolution(steps, kernels, labels)
 
 
@@ -100,7 +95,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
     steps = [row["step"] for row in recorded_steps(member.artifact)]
-    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    spectra = [snapshot_arrays(member.artifact, step, "spectra") for step in steps]
     first = {name: values.max() for name, values in spectra[0].items()}
     return steps, [max(float(values.max() / first[name]) for name, values in step.items()) for step in spectra]
 
@@ -108,7 +103,7 @@ def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
 def _waterfall(name: str, member: Gathered) -> Picture:
     """Every recorded spectrum of the matrix that moved most."""
     steps = [row["step"] for row in recorded_steps(member.artifact)]
-    spectra = [snapshot_arrays(member, step, "spectra") for step in steps]
+    spectra = [snapshot_arrays(member.artifact, step, "spectra") for step in steps]
     first, last = spectra[0], spectra[-1]
     size = max(values.size for values in first.values())
     wide = [label for label, values in first.items() if values.size >= min(size, BULK)]

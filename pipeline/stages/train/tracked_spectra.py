@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.tracking.base import Tracker
-from pipeline.training.snapshot_schedule import step_folder
+from pipeline.training.snapshot_schedule import record_file, step_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def track_snapshot(tracker: Tracker, folder: Path, step: int, files: Mapping[str
     ----------
     tracker : Tracker
     folder : Path
-        Where the run's snapshots lie; the one of step 0 is what the picture compares with.
+        Where the run's snapshots are; the one of step 0 is what the picture compares with.
     step : int
     files : mapping
         Arrays by record, as :class:`pipeline.training.snapshots.SnapshotWriter` hands them on. Spectra that are not
@@ -42,7 +42,7 @@ def track_snapshot(tracker: Tracker, folder: Path, step: int, files: Mapping[str
     if found and tracker.shows_images:
         from analysis.style import png_bytes
 
-        first = folder / step_folder(0) / "spectra.safetensors"
+        first = folder / step_folder(0) / record_file("spectra")
         start = {label: values.numpy() for label, values in load_file(first).items()} if first.exists() else found
         tracker.image("spectra", png_bytes(spectra_figure(start, found)), step)
 
