@@ -80,7 +80,7 @@ def _problems(config: RunConfig) -> Iterator[str]:
     if config.stage != "status" and config.stage not in STAGES:
         yield f"There is no stage {config.stage!r}. Stages: {', '.join(STAGES)}, status."
     for name in config.wants:
-        if name not in STAGES or name == "report":
+        if name not in STAGES or STAGES[name].report is None:
             yield f"wants holds {name!r}, which is no stage that a report can gather."
     if "seed" in config.cells:
         seed_list(config.cells["seed"])

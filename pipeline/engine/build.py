@@ -102,6 +102,20 @@ class Build:
         """Show one line of progress."""
         say(f"  {message}")
 
+    def own_node(self, stage: str, config: RunConfig, overrides: Sequence[str]) -> Node:
+        """Resolve an artefact that this stage's function makes itself.
+
+        Raises
+        ------
+        ValueError
+            If the stage's row in the table does not list it under ``makes``.
+        """
+        if stage not in self.node.stage.makes:
+            raise ValueError(
+                f"Stage {self.node.stage.name!r} makes {stage!r}, but its row in the table does not say so."
+            )
+        return self.graph.resolve(stage, config, overrides)
+
     def write_table(self, name: str, table: pa.Table | Mapping[str, Sequence[Any]]) -> None:
         """Write a Parquet table; a mapping is taken as columns."""
         if not is_main_process():

@@ -26,8 +26,6 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
 
-ON_RANKS = ("train", "snapshots", "kernel")
-"""Stages that share their work between ``numerics.world_size`` ranks."""
 _INHERITED = (
     "RANK",
     "LOCAL_RANK",
@@ -45,7 +43,7 @@ _PATIENCE = datetime.timedelta(days=2)
 
 def wants_ranks(build: Build) -> bool:
     """Whether the stage runs on several ranks."""
-    return build.config.numerics.world_size > 1 and build.node.stage.name in ON_RANKS
+    return build.config.numerics.world_size > 1 and build.node.stage.on_ranks
 
 
 def run_on_ranks(build: Build) -> dict[str, Any]:

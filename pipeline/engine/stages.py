@@ -1,21 +1,32 @@
-"""The stage table: what each stage depends on, its VERSION and the function that runs it.
+"""The stage table: for each stage its function, VERSION, address, upstream, section of the report, and ranks.
 
 Raise a stage's version when its code changes the bytes that it makes, then run ``python -m pipeline.engine.freeze``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.run import RunConfig, SnapshotsConfig
-from pipeline.config.training import PretrainConfig, SeedsConfig
-from pipeline.engine.cells import with_seed
+from pipeline.config.run import RunConfig
+from pipeline.engine.needs import (
+    Needs,
+    attributed,
+    merge,
+    on,
+    other_training,
+    pretrained,
+    pretraining_of,
+    probes,
+    regression,
+    rows,
+    shift,
+    spectra,
+    training,
+    weights,
+)
 from pipeline.engine.seed_blocks import block_of
-
-Needs = Callable[[RunConfig], dict[str, tuple[str, RunConfig]]]
 
 SOURCE = ("data.name", "data.kind", "data.source")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
@@ -56,6 +67,13 @@ class Stage:
         For a stage over all cells: from the configuration to the stages gathered.
     shared : callable
         From a run's configuration to the one that is common to all runs with the same artefact.
+    report : str or None
+        ``module:function`` that turns the stage's gathered artefacts into a section of the report; None for a
+        stage that no report can show.
+    on_ranks : bool
+        Whether it shares its work between ``numerics.world_size`` ranks.
+    makes : tuple of str
+        Stages of which its function makes artefacts itself, beside its own and what it needs.
     """
 
     name: str
@@ -66,123 +84,9 @@ class Stage:
     identity: str | None = None
     gathers: Callable[[RunConfig], list[str]] | None = None
     shared: Callable[[RunConfig], RunConfig] = lambda config: config
-
-
-def _data(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    return {"data": ("prepare", config)}
-
-
-def _pretrained(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    return {} if config.pretrain.classes is None else {"pretrained": ("pretrain", config)}
-
-
-def pretraining_of(config: RunConfig) -> RunConfig:
-    """Give the run of the earlier task that ``pretrain`` describes, one for all runs that start from it."""
-    task = config.pretrain
-    subset = dataclasses.replace(config.data.subset, classes=task.classes, per_class=task.per_class)
-    return dataclasses.replace(
-        config,
-        seed=task.seed,
-        seeds=SeedsConfig(task.seed, task.seed, task.seed, task.seed),
-        data=dataclasses.replace(config.data, subset=subset),
-        training=dataclasses.replace(config.training, epochs=task.epochs, lr=task.lr),
-        numerics=dataclasses.replace(config.numerics, engine="lightning"),
-        snapshots=SnapshotsConfig(),
-        pretrain=PretrainConfig(),
-    )
-
-
-def _training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    together = {"ensemble": ("ensemble", config)} if config.numerics.engine == "ensemble" else {}
-    return {**_data(config), **_pretrained(config), **together}
-
-
-def weights_stage(config: RunConfig) -> str:
-    """Name the stage whose artefact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
-    if config.weights.source == "train":
-        return "train" if config.weights.step is None else "snapshots"
-    return "initial"
-
-
-def _weights(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    if config.weights.source == "train" and config.weights.step is not None:
-        snapshots = dataclasses.replace(
-            config.snapshots, record=["weights"], schedule="steps", steps=[config.weights.step]
-        )
-        config = dataclasses.replace(config, snapshots=snapshots)
-    return {"data": ("prepare", config), "weights": (weights_stage(config), config)}
-
-
-def _regression(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    if config.regression.task == "head":
-        return {**_weights(config), "features": ("features", config)}
-    return {**_data(config), "snapshots": ("snapshots", config)}
-
-
-def _probes(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    needs = {**_weights(config), "features": ("features", config)}
-    if config.probes.history and config.weights.source == "train":
-        needs["snapshots"] = ("snapshots", config)
-    return needs
-
-
-def _shift(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    needs = {"data": ("prepare", config), "features": ("features", config)}
-    trained = dataclasses.replace(config, weights=dataclasses.replace(config.weights, source="train", step=None))
-    if "fine_tuned" in config.shift.rivals:
-        needs["fine_tuned"] = ("train", trained)
-    if "head_only" in config.shift.rivals:
-        needs["head_only"] = (
-            "train",
-            dataclasses.replace(
-                trained,
-                model=dataclasses.replace(config.model, trainable="head"),  # type: ignore[call-arg]
-                training=dataclasses.replace(config.training, lr=config.shift.head_lr),
-            ),
-        )
-    if "random_weights" in config.shift.rivals:
-        fresh = dataclasses.replace(config.model, reset=True)  # type: ignore[call-arg]
-        weights = dataclasses.replace(config.weights, source="init", step=None)
-        needs["random_weights"] = ("features", dataclasses.replace(config, model=fresh, weights=weights))
-    return needs
-
-
-def _on(**roles: str) -> Needs:
-    return lambda config: {role: (stage, config) for role, stage in roles.items()}
-
-
-def _spectra(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    needs = {**_data(config), **_pretrained(config), "weights": ("train", config)}
-    if {"spectra", "kernel"} & set(config.snapshots.record):
-        needs["snapshots"] = ("snapshots", config)
-    return needs
-
-
-def _other_training(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    return {"other": ("train", with_seed(config, config.adversarial.other))}
-
-
-def _attributed(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-    """Weights along training for tracin, and the networks of other seeds for trak."""
-    choice = config.attribution
-    used = {choice.method, *choice.methods}
-    needs = {}
-    if "tracin" in used:
-        schedule = dataclasses.replace(config.snapshots, record=["weights"], schedule="steps", steps=choice.checkpoints)
-        needs["checkpoints"] = ("snapshots", dataclasses.replace(config, snapshots=schedule))
-    if "trak" in used:
-        needs |= {f"seed {seed}": ("train", with_seed(config, seed)) for seed in choice.other_seeds}
-    return needs
-
-
-def _merge(*parts: Needs) -> Needs:
-    def needs(config: RunConfig) -> dict[str, tuple[str, RunConfig]]:
-        merged: dict[str, tuple[str, RunConfig]] = {}
-        for part in parts:
-            merged.update(part(config))
-        return merged
-
-    return needs
+    report: str | None = None
+    on_ranks: bool = False
+    makes: tuple[str, ...] = ()
 
 
 _TABLE = (
@@ -191,88 +95,131 @@ _TABLE = (
         "ensemble",
         "pipeline.stages.train.ensemble:ensemble",
         (*VIEW, "model", "training", "seed", "seeds", "numerics", "ensemble"),
-        needs=_merge(_data, _pretrained),
+        needs=merge(rows, pretrained),
         shared=block_of,
     ),
     Stage(
         "pretrain",
         "pipeline.stages.train.run:train",
         (*VIEW, "model", "training", "seeds", "numerics"),
-        needs=_data,
+        needs=rows,
         shared=pretraining_of,
     ),
     Stage(
-        "train", "pipeline.stages.train.run:train", (*VIEW, "model", "training", "seeds", "numerics"), needs=_training
+        "train",
+        "pipeline.stages.train.run:train",
+        (*VIEW, "model", "training", "seeds", "numerics"),
+        needs=training,
+        report="pipeline.stages.train.report:section",
+        on_ranks=True,
+        makes=("snapshots",),
     ),
     Stage(
         "initial",
         "pipeline.stages.train.run:initial",
         (*VIEW, "model", "seeds.init", "numerics", "weights.source"),
-        needs=_merge(_data, _pretrained),
+        needs=merge(rows, pretrained),
     ),
     Stage(
         "snapshots",
         "pipeline.stages.train.run:snapshots",
         ("snapshots",),
         version=5,
-        needs=_merge(_data, _pretrained, _on(weights="train")),
+        needs=merge(rows, pretrained, on(weights="train")),
+        report="pipeline.stages.train.report_snapshots:section",
+        on_ranks=True,
     ),
+    Stage("features", "pipeline.stages.features.run:features", ("features", "weights.step", "numerics"), needs=weights),
     Stage(
-        "features", "pipeline.stages.features.run:features", ("features", "weights.step", "numerics"), needs=_weights
-    ),
-    Stage(
-        "kernel", "pipeline.stages.kernel.run:kernel", ("kernel", "weights.step", "numerics"), version=5, needs=_weights
+        "kernel",
+        "pipeline.stages.kernel.run:kernel",
+        ("kernel", "weights.step", "numerics"),
+        version=5,
+        needs=weights,
+        report="pipeline.stages.kernel.report:section",
+        on_ranks=True,
     ),
     Stage(
         "layer_kernels",
         "pipeline.stages.layer_kernels.run:layer_kernels",
         ("kernel", "surrogate", "layer_kernels", "weights.step", "numerics"),
         version=4,
-        needs=_weights,
+        needs=weights,
+        report="pipeline.stages.layer_kernels.report:section",
     ),
     Stage(
         "surrogate",
         "pipeline.stages.surrogate.run:surrogate",
         ("surrogate",),
-        needs=_merge(_weights, _on(kernel="kernel")),
+        needs=merge(weights, on(kernel="kernel")),
+        report="pipeline.stages.surrogate.report:section",
     ),
     Stage(
         "attribution",
         "pipeline.stages.attribution.run:attribution",
         ("attribution",),
         version=4,
-        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _attributed),
+        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
+        report="pipeline.stages.attribution.report:section",
     ),
     Stage(
         "retraining",
         "pipeline.stages.retraining.run:retraining",
         ("retraining", "attribution"),
-        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _attributed),
+        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
+        report="pipeline.stages.retraining.report:section",
+        makes=("train",),
     ),
     Stage(
         "adversarial",
         "pipeline.stages.adversarial.run:adversarial",
         ("adversarial",),
         version=4,
-        needs=_merge(_weights, _on(kernel="kernel", surrogate="surrogate"), _other_training),
+        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), other_training),
+        report="pipeline.stages.adversarial.report:section",
     ),
-    Stage("probes", "pipeline.stages.probes.run:probes", ("probes",), needs=_probes),
-    Stage("regression", "pipeline.stages.regression.run:regression", ("regression", "numerics"), needs=_regression),
-    Stage("shift", "pipeline.stages.shift.run:shift", ("shift",), needs=_shift),
+    Stage(
+        "probes",
+        "pipeline.stages.probes.run:probes",
+        ("probes",),
+        needs=probes,
+        report="pipeline.stages.probes.report:section",
+    ),
+    Stage(
+        "regression",
+        "pipeline.stages.regression.run:regression",
+        ("regression", "numerics"),
+        needs=regression,
+        report="pipeline.stages.regression.report:section",
+    ),
+    Stage(
+        "shift",
+        "pipeline.stages.shift.run:shift",
+        ("shift",),
+        needs=shift,
+        report="pipeline.stages.shift.report:section",
+    ),
     Stage(
         "spectra",
         "pipeline.stages.spectra.run:spectra",
         ("spectra",),
         version=2,
-        needs=_spectra,
+        needs=spectra,
+        report="pipeline.stages.spectra.report:section",
     ),
-    Stage("toy", "pipeline.stages.toy.run:toy", ("toy", "numerics")),
+    Stage(
+        "toy",
+        "pipeline.stages.toy.run:toy",
+        ("toy", "numerics"),
+        report="pipeline.stages.toy.report:section",
+    ),
     Stage(
         "statistics",
         "pipeline.stages.statistics.run:statistics",
         ("statistics", "experiment_name"),
         version=3,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
+        report="pipeline.stages.statistics.report:section",
     ),
     Stage(
         "report",

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.verdicts import NOT_REPRODUCED, REPRODUCED
+from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
-from pipeline.engine.stages import load_function
+from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
 
-SECTIONS: dict[str, str] = {
-    "train": "pipeline.stages.train.report:section",
-    "snapshots": "pipeline.stages.train.report_snapshots:section",
-    "spectra": "pipeline.stages.spectra.report:section",
-    "toy": "pipeline.stages.toy.report:section",
-    "kernel": "pipeline.stages.kernel.report:section",
-    "layer_kernels": "pipeline.stages.layer_kernels.report:section",
-    "surrogate": "pipeline.stages.surrogate.report:section",
-    "attribution": "pipeline.stages.attribution.report:section",
-    "retraining": "pipeline.stages.retraining.report:section",
-    "adversarial": "pipeline.stages.adversarial.report:section",
-    "probes": "pipeline.stages.probes.report:section",
-    "regression": "pipeline.stages.regression.report:section",
-    "shift": "pipeline.stages.shift.report:section",
-    "statistics": "pipeline.stages.statistics.report:section",
-}
-"""Stage to the function that turns its gathered artefacts into a section."""
 TEMPLATES = Path(__file__).with_name("templates")
 _TONES = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}
 
@@ -52,7 +36,7 @@ def report(build: Build) -> dict[str, Any]:
     sections = []
     for name in order:
         build.say(f"section {name}")
-        sections.append(load_function(SECTIONS[name])(build.members[name], config))
+        sections.append(_section(name)(build.members[name], config))
     page = _render(build, sections)
     (build.folder / "report.html").write_text(page, encoding="utf-8")
     verdicts = [block for section in sections for block in section.blocks if isinstance(block, Verdict)]
@@ -61,6 +45,13 @@ def report(build: Build) -> dict[str, Any]:
         "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
         "findings": [line for section in sections for line in section.findings],
     }
+
+
+def _section(stage: str) -> Callable[[list[Gathered], RunConfig], Section]:
+    spec = STAGES[stage].report
+    if spec is None:
+        raise UserError(f"A report cannot show stage {stage!r}: its row in pipeline/engine/stages.py names no section.")
+    return load_function(spec)
 
 
 def _render(build: Build, sections: Sequence[Section]) -> str:

@@ -9,6 +9,9 @@ from analysis.attribution.retraining import linear_datamodeling_score
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
+from pipeline.engine.executor import every_node
+from pipeline.engine.graph import Graph
+from pipeline.engine.stages import STAGES
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table
@@ -74,6 +77,9 @@ def test_scores_follow_from_stored_trainings_and_more_parts_reuse_them(words, tm
     assert arrays["subset_margins"].shape == (3, 2, 12)
     assert set(made.metrics["lds"]) == {"kernel", "embedding", "random", "ceiling"}
     assert set(made.metrics["leave_out"]) == {"top", "bottom", "random", "random_same_class", "embedding"}
+    node = Graph(words).resolve("retraining", compose_run(words))
+    stages = {folder.name for folder in tmp_path.iterdir() if list(folder.glob("*/manifest.json"))}
+    assert stages == {one.stage.name for one in every_node(node)} | set(STAGES["retraining"].makes)
     before = trained(tmp_path)
     # 3 parts; 2 points of 5 sets, some of which coincide; all rows: each under 2 seeds
     assert 2 * (3 + 1) < len(before) <= 2 * (3 + 2 * 5 + 1)

@@ -75,7 +75,7 @@ class _Margins:
             rows = sorted(ids.tolist())
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, **{field: rows}))  # type: ignore[arg-type]
             words = (*words, f"data.{field}=[{','.join(map(str, rows))}]")
-        made = self.puller.make(self.build.graph.resolve("train", config, words))
+        made = self.puller.make(self.build.own_node("train", config, words))
         logits = outputs_at(network_outputs(config, made), self.split, self.side.ids)
         return log_odds(logits)[np.arange(len(logits)), self.side.labels]
 

@@ -34,7 +34,7 @@ def train(build: Build) -> dict[str, Any]:
     with ExitStack() as stack:
         writer = None
         if config.snapshots.record:
-            node = build.graph.resolve("snapshots", config, build.node.overrides)
+            node = build.own_node("snapshots", config, build.node.overrides)
             sibling = stack.enter_context(
                 construction(node, build.graph, build.store, inputs={"data": build.inputs["data"]})
             )

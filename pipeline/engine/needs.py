@@ -1,0 +1,142 @@
+"""What each stage needs upstream, as a function of a run's configuration: role to (stage, configuration)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from pipeline.config.run import RunConfig, SnapshotsConfig
+from pipeline.config.training import PretrainConfig, SeedsConfig
+from pipeline.engine.cells import with_seed
+
+Upstream = dict[str, tuple[str, RunConfig]]
+Needs = Callable[[RunConfig], Upstream]
+
+
+def rows(config: RunConfig) -> Upstream:
+    """Need the prepared rows."""
+    return {"data": ("prepare", config)}
+
+
+def pretrained(config: RunConfig) -> Upstream:
+    """Need the weights of the earlier task that ``pretrain`` describes, if any."""
+    return {} if config.pretrain.classes is None else {"pretrained": ("pretrain", config)}
+
+
+def pretraining_of(config: RunConfig) -> RunConfig:
+    """Give the run of the earlier task that ``pretrain`` describes, one for all runs that start from it."""
+    task = config.pretrain
+    subset = dataclasses.replace(config.data.subset, classes=task.classes, per_class=task.per_class)
+    return dataclasses.replace(
+        config,
+        seed=task.seed,
+        seeds=SeedsConfig(task.seed, task.seed, task.seed, task.seed),
+        data=dataclasses.replace(config.data, subset=subset),
+        training=dataclasses.replace(config.training, epochs=task.epochs, lr=task.lr),
+        numerics=dataclasses.replace(config.numerics, engine="lightning"),
+        snapshots=SnapshotsConfig(),
+        pretrain=PretrainConfig(),
+    )
+
+
+def training(config: RunConfig) -> Upstream:
+    """Need rows and pretrained weights, and the block of seeds under ``numerics.engine=ensemble``."""
+    together = {"ensemble": ("ensemble", config)} if config.numerics.engine == "ensemble" else {}
+    return {**rows(config), **pretrained(config), **together}
+
+
+def weights_stage(config: RunConfig) -> str:
+    """Name the stage whose artefact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
+    if config.weights.source == "train":
+        return "train" if config.weights.step is None else "snapshots"
+    return "initial"
+
+
+def weights(config: RunConfig) -> Upstream:
+    """Need rows, and the network at ``weights.source`` and ``weights.step``."""
+    if config.weights.source == "train" and config.weights.step is not None:
+        snapshots = dataclasses.replace(
+            config.snapshots, record=["weights"], schedule="steps", steps=[config.weights.step]
+        )
+        config = dataclasses.replace(config, snapshots=snapshots)
+    return {"data": ("prepare", config), "weights": (weights_stage(config), config)}
+
+
+def regression(config: RunConfig) -> Upstream:
+    """Need the features of one network for the task ``head``, the snapshots for the others."""
+    if config.regression.task == "head":
+        return {**weights(config), "features": ("features", config)}
+    return {**rows(config), "snapshots": ("snapshots", config)}
+
+
+def probes(config: RunConfig) -> Upstream:
+    """Need the features of one network, and its snapshots for the history of collapse."""
+    needs = {**weights(config), "features": ("features", config)}
+    if config.probes.history and config.weights.source == "train":
+        needs["snapshots"] = ("snapshots", config)
+    return needs
+
+
+def shift(config: RunConfig) -> Upstream:
+    """Need the features of one network, and of each rival that has another network."""
+    needs = {"data": ("prepare", config), "features": ("features", config)}
+    trained = dataclasses.replace(config, weights=dataclasses.replace(config.weights, source="train", step=None))
+    if "fine_tuned" in config.shift.rivals:
+        needs["fine_tuned"] = ("train", trained)
+    if "head_only" in config.shift.rivals:
+        needs["head_only"] = (
+            "train",
+            dataclasses.replace(
+                trained,
+                model=dataclasses.replace(config.model, trainable="head"),  # type: ignore[call-arg]
+                training=dataclasses.replace(config.training, lr=config.shift.head_lr),
+            ),
+        )
+    if "random_weights" in config.shift.rivals:
+        fresh = dataclasses.replace(config.model, reset=True)  # type: ignore[call-arg]
+        untrained = dataclasses.replace(config.weights, source="init", step=None)
+        needs["random_weights"] = ("features", dataclasses.replace(config, model=fresh, weights=untrained))
+    return needs
+
+
+def on(**roles: str) -> Needs:
+    """Need one stage per role, under the run's own configuration."""
+    return lambda config: {role: (stage, config) for role, stage in roles.items()}
+
+
+def spectra(config: RunConfig) -> Upstream:
+    """Need trained weights, and the snapshots where they hold spectra or kernels."""
+    needs = {**rows(config), **pretrained(config), "weights": ("train", config)}
+    if {"spectra", "kernel"} & set(config.snapshots.record):
+        needs["snapshots"] = ("snapshots", config)
+    return needs
+
+
+def other_training(config: RunConfig) -> Upstream:
+    """Need the network of another seed, to which adversarial examples are transferred."""
+    return {"other": ("train", with_seed(config, config.adversarial.other))}
+
+
+def attributed(config: RunConfig) -> Upstream:
+    """Need weights along training for tracin, and the networks of other seeds for trak."""
+    choice = config.attribution
+    used = {choice.method, *choice.methods}
+    needs = {}
+    if "tracin" in used:
+        schedule = dataclasses.replace(config.snapshots, record=["weights"], schedule="steps", steps=choice.checkpoints)
+        needs["checkpoints"] = ("snapshots", dataclasses.replace(config, snapshots=schedule))
+    if "trak" in used:
+        needs |= {f"seed {seed}": ("train", with_seed(config, seed)) for seed in choice.other_seeds}
+    return needs
+
+
+def merge(*parts: Needs) -> Needs:
+    """Join several needs; of equal roles the last counts."""
+
+    def needs(config: RunConfig) -> Upstream:
+        merged: Upstream = {}
+        for part in parts:
+            merged.update(part(config))
+        return merged
+
+    return needs
