@@ -17,14 +17,14 @@ _PLACES = {
     "bootstrap_levels": "analysis.trimming.bootstrap",
     # how much runs differ, how many of them to train, and which one to keep
     "compared_quantity": "analysis.variability.gaps",
-    "seed_count": "analysis.variability.seed_count",
+    "recommend_seed_count": "analysis.variability.seed_count",
     "rank_seeds": "analysis.variability.seed_ranking",
     "run_metrics": "analysis.classifier_metrics",
     # a kernel machine in the place of a network
     "KernelGLM": "analysis.surrogates.glm",
     "KernelGLMCV": "analysis.surrogates.glm",
     "KernelSVM": "analysis.surrogates.svm",
-    "faithfulness": "analysis.surrogates.faithfulness",
+    "measure_faithfulness": "analysis.surrogates.faithfulness",
     # which training points support a decision
     "attribute": "analysis.attribution.decomposition",
     "tracin_scores": "analysis.attribution.tracin",

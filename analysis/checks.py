@@ -113,22 +113,6 @@ def check_every_class(labels: Int[np.ndarray, " n"], n_classes: int, where: str)
         )
 
 
-def check_aligned(
-    expected: Sequence[str] | Shaped[np.ndarray, " n"], actual: Sequence[str] | Shaped[np.ndarray, " m"], where: str
-) -> None:
-    """Raise ValueError unless two lists of sample ids are equal, element by element."""
-    left, right = np.asarray(expected), np.asarray(actual)
-    if left.shape != right.shape:
-        raise ValueError(f"{where}: {right.size} ids for {left.size} points.")
-    wrong = np.flatnonzero(left != right)
-    if wrong.size:
-        same = "same ids in another order" if np.array_equal(np.sort(left), np.sort(right)) else "other ids"
-        raise ValueError(
-            f"{where} does not match the data: {wrong.size} of {left.size} ids differ ({same}; first at "
-            f"{wrong[0]}: {right[wrong[0]]!r} instead of {left[wrong[0]]!r}). Recompute it or reorder the data."
-        )
-
-
 def shared_points(
     train_ids: Sequence[str] | Shaped[np.ndarray, " n"], test_ids: Sequence[str] | Shaped[np.ndarray, " m"]
 ) -> tuple[Int[np.ndarray, " k"], int]:

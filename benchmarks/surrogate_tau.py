@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.surrogates.faithfulness import faithfulness
+from analysis.surrogates.faithfulness import measure_faithfulness
 from analysis.surrogates.glm import KernelGLM
 
 TRAINING_SHARE = 5 / 6
@@ -37,7 +37,7 @@ def surrogate_tau(model: nn.Module, images: Tensor, labels: np.ndarray, gram: Te
     scores = machine.log_scores(cosine[cut:, :cut])
     with torch.no_grad():
         batches = [model(batch.to(device)).double().cpu() for batch in images[cut:].split(500)]
-    rows = faithfulness(torch.cat(batches).numpy(), scores, labels[cut:], n_resamples=0)
+    rows = measure_faithfulness(torch.cat(batches).numpy(), scores, labels[cut:], n_resamples=0)
     found = {(row.metric, row.variant): row.value for row in rows}
     return {
         "tau": found["kendall", "correct"],

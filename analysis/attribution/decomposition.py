@@ -108,26 +108,6 @@ def top_scores(
     return TopScores(order, np.take_along_axis(scores, order, axis=1))
 
 
-def stream_top_scores(
-    weights: Float[np.ndarray, "C n"],
-    offsets: Float[np.ndarray, " C"],
-    kernel: Float[np.ndarray, "m n"],
-    classes: Int[np.ndarray, " m"],
-    k: int,
-    *,
-    direction: Literal["support", "oppose"] = "support",
-    memory: int = 2**28,
-) -> TopScores:
-    """Top-k attributions in row blocks of a kernel that may be a memory map; the full matrix is never made."""
-    rows = max(1, memory // (kernel.shape[1] * 24))
-    found = []
-    for start in range(0, len(kernel), rows):
-        part = slice(start, start + rows)
-        block = attribute(weights, offsets, np.asarray(kernel[part], np.float64), classes[part])
-        found.append(top_scores(block, k, direction=direction))
-    return TopScores(np.concatenate([f.indices for f in found]), np.concatenate([f.scores for f in found]))
-
-
 @dataclass(frozen=True)
 class Sparsity:
     """How concentrated the attributions of each test point are.

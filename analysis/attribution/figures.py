@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from analysis.attribution.decomposition import TopScores, cumulative_share
+from analysis.attribution.decomposition import TopScores
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
 
 _AGREE, _DIFFER = PALETTE[0], PALETTE[1]
@@ -79,31 +79,6 @@ def _show(axis: Axes, image: np.ndarray, colour: str) -> None:
         spine.set_linewidth(2)
 
 
-def text_gallery(
-    test_texts: Sequence[str],
-    train_texts: Sequence[str],
-    top: TopScores,
-    test_labels: Int[np.ndarray, " m"],
-    classes: Int[np.ndarray, " m"],
-    train_labels: Int[np.ndarray, " n"],
-    class_names: Sequence[str],
-) -> list[dict[str, str | int | float]]:
-    """Return the text gallery as table rows: one row per test text and training text, strongest first."""
-    return [
-        {
-            "test": test_texts[row],
-            "true": class_names[test_labels[row]],
-            "attributed": class_names[classes[row]],
-            "rank": rank,
-            "score": float(top.scores[row, rank - 1]),
-            "training text": train_texts[index],
-            "training label": class_names[train_labels[index]],
-        }
-        for row in range(len(top.indices))
-        for rank, index in enumerate(top.indices[row], start=1)
-    ]
-
-
 def confidence_scatter(
     network: Float[np.ndarray, " n"],
     surrogate: Float[np.ndarray, " n"],
@@ -130,22 +105,6 @@ def confidence_scatter(
     axis.set_title(f"{title}   τ = {tau:.3f}")
     axis.legend(loc="upper left", fontsize=8)
     return figure
-
-
-def sparsity_curves(scores: Mapping[str, Float[np.ndarray, "m n"]]) -> Figure:
-    """Plot the share of Σ|A| carried by the strongest training points: median and quartiles over test points.
-
-    Parameters
-    ----------
-    scores : mapping of str to ndarray, shape (m, n)
-        Attributions of each method.
-    """
-    return share_curves(
-        {
-            name: (np.arange(1, values.shape[1] + 1), np.quantile(cumulative_share(values), [0.25, 0.5, 0.75], axis=0))
-            for name, values in scores.items()
-        }
-    )
 
 
 def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:

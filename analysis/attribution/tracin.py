@@ -45,32 +45,3 @@ def tracin_self_influence(
 ) -> Float[np.ndarray, " n"]:
     """Sum η_t ‖g_t(x_i)‖² over checkpoints: large for mislabelled and untypical training points."""
     return tracin_scores((diagonal[None] for diagonal in diagonals), learning_rates)[0]
-
-
-def gradient_cosine(
-    gram: Float[np.ndarray, "m n"],
-    test_diagonal: Float[np.ndarray, " m"],
-    train_diagonal: Float[np.ndarray, " n"],
-    *,
-    guard: bool = True,
-) -> Float[np.ndarray, "m n"]:
-    """Normalise a kernel by both diagonals (Grad-Cos on loss gradients).
-
-    Parameters
-    ----------
-    gram : ndarray, shape (m, n)
-        Unnormalised kernel.
-    test_diagonal, train_diagonal : ndarray, shapes (m,), (n,)
-        Squared norms from the same arithmetic.
-    guard : bool
-        Give points whose gradient is zero the similarity 0. False repeats the published code, which divides.
-
-    Returns
-    -------
-    ndarray, shape (m, n)
-    """
-    scale = np.sqrt(np.outer(test_diagonal, train_diagonal))
-    if guard:
-        return np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return gram / scale

@@ -172,7 +172,7 @@ def shared_errors_p_value(network_wrong: Bool[np.ndarray, " n"], surrogate_wrong
     return float(binom.sf(both - 1, len(network_wrong), chance))
 
 
-def faithfulness(
+def measure_faithfulness(
     network: Float[np.ndarray, "n C"],
     surrogate: Float[np.ndarray, "_ _"],
     labels: Int[np.ndarray, " _"],

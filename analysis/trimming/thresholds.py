@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from analysis.trimming.distributions import Real, Reference, Rows, Sample, SortedRuns, as_float_tensor
 from analysis.trimming.level import as_reference, check_delta
@@ -160,17 +159,3 @@ def ks_p_values(
     if method == "exact":
         return np.array([ks_tail(distance, n, m) for distance in distances])
     return np.minimum(1.0, 2 * np.exp(-2 * n * m / (n + m) * distances**2))
-
-
-def adjust_p_values(
-    p_values: Float[np.ndarray, " m"], *, method: Literal["holm", "bh"] = "holm"
-) -> Float[np.ndarray, " m"]:
-    """Adjust for many candidates or epochs: Holm (any false alarm) or Benjamini-Hochberg (share of false ones)."""
-    if method == "bh":
-        return stats.false_discovery_control(p_values, method="bh")
-    order = np.argsort(p_values)
-    count = len(p_values)
-    stepped = np.maximum.accumulate(p_values[order] * (count - np.arange(count)))
-    adjusted = np.empty(count)
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted

@@ -112,7 +112,7 @@ def split_half_distances(
     return found
 
 
-def seed_count(
+def recommend_seed_count(
     gaps: Rows,
     *,
     delta: Real,

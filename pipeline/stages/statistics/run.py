@@ -16,7 +16,7 @@ from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_
 from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
 from analysis.variability.contrasts import all_contrasts, group_interval
 from analysis.variability.gaps import fit_temperatures
-from analysis.variability.seed_count import ensemble_curve, seed_count
+from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build
@@ -306,7 +306,7 @@ def _seed_count_rows(
             row |= {"level_low": float(np.quantile(level, 0.025)), "level_high": float(np.quantile(level, 0.975))}
             rows.append(row)
     if len(gaps) >= 10:
-        count = seed_count(gaps, delta=delta, rng=rng, splits=max(2, subsets))
+        count = recommend_seed_count(gaps, delta=delta, rng=rng, splits=max(2, subsets))
         for rung, ks, sd in zip(count.rungs, count.distance, count.distance_sd, strict=True):
             half = {"ks": float(ks), "ks_low": float(ks - 2 * sd), "ks_high": float(ks + 2 * sd)}
             rows.append({**blank, "kind": "half_to_half", "runs": int(rung), **half})

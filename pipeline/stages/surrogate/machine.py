@@ -9,13 +9,13 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from analysis.surrogates.glm import KernelGLM, KernelGLMCV
-from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from pipeline.config.run import RunConfig
 from pipeline.stages.kernel.read import KernelSide
 
-Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbours
+Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbors
 
 
 def make_surrogate(config: RunConfig) -> Surrogate:
@@ -26,7 +26,7 @@ def make_surrogate(config: RunConfig) -> Surrogate:
     if choice.kind == "ridge":
         return KernelRidgeSurrogate(choice.alpha)
     if choice.kind == "knn":
-        return KernelNeighbours(choice.neighbours)
+        return KernelNeighbors(choice.neighbours)
     options: dict[str, Any] = {
         "formulation": choice.link,
         "penalty": choice.penalty,

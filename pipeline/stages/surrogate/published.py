@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from analysis.surrogates.faithfulness import confidences, explained_variance, kendall_tau, log_odds
 from analysis.surrogates.glm import KernelGLM
 from analysis.surrogates.linear import LinearKernelClassifier
-from analysis.surrogates.published import one_hot_index_tau, positive_class_tau, test_axis_r2
+from analysis.surrogates.published_defects import one_hot_index_tau, positive_class_tau, r2_over_test_points
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.stages.kernel.read import KernelSide
@@ -45,7 +45,7 @@ def published_rows(config: RunConfig, train: KernelSide, test: KernelSide, model
             "test_axis_r2",
             "r2",
             explained_variance(*correct),
-            test_axis_r2(test.network, scores),
+            r2_over_test_points(test.network, scores),
             "softmax over test points, arguments exchanged",
         )
     )

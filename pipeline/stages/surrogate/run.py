@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from analysis.checks import shared_points
-from analysis.surrogates.faithfulness import Measure, faithfulness
+from analysis.surrogates.faithfulness import Measure, measure_faithfulness
 from analysis.surrogates.glm import KernelGLM, KernelGLMCV
-from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.neighbors import KernelNeighbors
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
@@ -54,7 +54,7 @@ def surrogate(build: Build) -> dict[str, Any]:
             continue
         rng = np.random.default_rng([config.surrogate.seed, index])
         everything = {split: np.ones(len(side.labels), bool)}
-        rows += faithfulness(
+        rows += measure_faithfulness(
             side.network,
             scores,
             side.labels,
@@ -64,7 +64,7 @@ def surrogate(build: Build) -> dict[str, Any]:
         )
     build.write_table("faithfulness.parquet", _columns([row.as_row() for row in rows]))
     build.write_arrays("predictions.safetensors", arrays)
-    if not isinstance(model, KernelNeighbours):
+    if not isinstance(model, KernelNeighbors):
         build.write_arrays("coefficients.safetensors", {"weights": model.weights_, "offsets": model.offsets_})
     if config.surrogate.protocol == "published":
         found = published_rows(config, train, next(iter(tests.values())), model)

@@ -9,11 +9,10 @@ from analysis.attribution.decomposition import (
     attribute_layers,
     cumulative_share,
     sparsity,
-    stream_top_scores,
     top_scores,
 )
 from analysis.surrogates.glm import KernelGLM
-from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from tests.references import attribution_formulas as reference
@@ -78,23 +77,23 @@ def test_permuting_training_points_permutes_columns():
 
 def test_neighbour_votes_sum_to_the_probability():
     train, test, y, _, classes = data()
-    model = KernelNeighbours(k=7).fit(train, y)
+    model = KernelNeighbors(k=7).fit(train, y)
     np.testing.assert_allclose(
         model.attributions(test, classes).sum(1), model.predict_proba(test)[np.arange(20), classes]
     )
 
 
 @pytest.mark.parametrize("direction", ["support", "oppose"])
-def test_streamed_top_k_equals_the_full_sort(direction):
+def test_top_k_equals_the_full_sort(direction):
     rng = np.random.default_rng(0)
     weights, offsets = rng.integers(-2, 3, (3, 40)).astype(float), rng.normal(size=3)
     kernel, classes = np.ones((9, 40)), rng.integers(0, 3, 9)  # many ties
     full = attribute(weights, offsets, kernel, classes)
     sign = -1 if direction == "support" else 1
     expected = np.argsort(sign * full, axis=1, kind="stable")[:, :6]
-    streamed = stream_top_scores(weights, offsets, kernel, classes, 6, direction=direction, memory=40 * 24 * 2)
-    np.testing.assert_array_equal(streamed.indices, expected)
-    np.testing.assert_array_equal(streamed.scores, np.take_along_axis(full, expected, 1))
+    found = top_scores(full, 6, direction=direction)
+    np.testing.assert_array_equal(found.indices, expected)
+    np.testing.assert_array_equal(found.scores, np.take_along_axis(full, expected, 1))
     np.testing.assert_array_equal(top_scores(full, 40, direction=direction).indices[:, :6], expected)
 
 

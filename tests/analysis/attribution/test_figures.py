@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from analysis.attribution.decomposition import TopScores, top_scores
+from analysis.attribution.decomposition import top_scores
 from analysis.attribution.figures import (
     confidence_scatter,
     image_gallery,
     interval_bars,
     precision_recall_curves,
-    sparsity_curves,
-    text_gallery,
+    share_curves,
 )
 from analysis.style import svg_bytes
 
@@ -39,22 +38,13 @@ def test_gallery_has_a_panel_for_every_image_and_names_its_labels(channels):
     assert ("●" in titles[1]) == (labels[top.indices[0, 0]] == 0)
 
 
-def test_text_gallery_is_a_flat_table():
-    top = TopScores(np.array([[2, 0], [1, 2]]), np.array([[0.5, 0.2], [0.9, 0.1]]))
-    rows = text_gallery(
-        ["a", "b"], ["x", "y", "z"], top, np.array([0, 1]), np.array([1, 1]), np.array([0, 1, 1]), NAMES
-    )
-    assert len(rows) == 4 and rows[0]["training text"] == "z" and rows[0]["attributed"] == "dog"
-    assert [row["rank"] for row in rows] == [1, 2, 1, 2] and rows[2]["score"] == 0.9
-
-
 def test_curves_render_the_same_bytes():
     rng = np.random.default_rng(0)
     network = rng.normal(size=60)
     mask = np.arange(60) % 6 == 0
     makers = [
         lambda: confidence_scatter(network, network + 0.1, network > 0, tau=1.0),
-        lambda: sparsity_curves({"trntk": network[None] ** 3, "pntk": network[None]}),
+        lambda: share_curves({"trntk": (np.arange(1, 61), np.linspace([0.1, 0.2, 0.3], 1, 60).T)}),
         lambda: precision_recall_curves({"trntk": network + mask}, mask, title="Poisoned"),
         lambda: interval_bars({"trntk": (0.7, 0.6, 0.8)}, label="τ", title="Rank agreement", reference=0.0),
     ]

@@ -8,9 +8,9 @@ from analysis.surrogates.faithfulness import (
     binary_log_scores,
     confidences,
     explained_variance,
-    faithfulness,
     kendall_tau,
     log_odds,
+    measure_faithfulness,
     miss_jaccard,
     miss_rate,
     shared_errors_p_value,
@@ -55,10 +55,10 @@ def test_tau_equals_all_pairs_with_ties_and_ignores_monotone_maps(seed):
 
 def test_a_perfect_copy_is_perfectly_faithful():
     network, _, labels = scores()
-    found = values(faithfulness(network, 3 * network + 5, labels, n_resamples=0))
+    found = values(measure_faithfulness(network, 3 * network + 5, labels, n_resamples=0))
     assert found["tad", ""] == 0 and found["agreement", ""] == 1
     assert found["r_miss", "nn"] == found["r_miss", "jaccard"] == 1
-    copy = values(faithfulness(network, network + 5, labels, n_resamples=0))
+    copy = values(measure_faithfulness(network, network + 5, labels, n_resamples=0))
     for kind in ("correct", "predicted", "every", "wrong", "margin"):
         assert copy["kendall", kind] == pytest.approx(1) and copy["spearman", kind] == pytest.approx(1)
     assert copy["r2", "correct"] == pytest.approx(1)
@@ -68,7 +68,7 @@ def test_a_perfect_copy_is_perfectly_faithful():
 def test_a_shuffled_surrogate_is_not():
     network, _, labels = scores(n=2000)
     shuffled = network[np.random.default_rng(1).permutation(2000)]
-    found = values(faithfulness(network, shuffled, labels, n_resamples=0))
+    found = values(measure_faithfulness(network, shuffled, labels, n_resamples=0))
     assert abs(found["kendall", "correct"]) < 0.05 and abs(found["kendall", "every"]) < 0.05
     assert found["r2", "correct"] < 0.02
     assert 0 <= found["r_miss", "nn"] <= 1 and 0 <= found["r_miss", "jaccard"] <= 1
@@ -100,7 +100,7 @@ def test_miss_rates_and_their_null():
 def test_intervals_cover_and_subsets_are_apart():
     network, surrogate, labels = scores(n=400)
     clean = np.arange(400) < 300
-    rows = faithfulness(
+    rows = measure_faithfulness(
         network,
         surrogate,
         labels,
@@ -108,7 +108,7 @@ def test_intervals_cover_and_subsets_are_apart():
         n_resamples=60,
         rng=np.random.default_rng(0),
     )
-    again = faithfulness(network[clean], surrogate[clean], labels[clean], n_resamples=0)
+    again = measure_faithfulness(network[clean], surrogate[clean], labels[clean], n_resamples=0)
     assert values(rows, "clean") == values(again)
     tau = next(r for r in rows if (r.metric, r.variant, r.subset) == ("kendall", "correct", "shifted"))
     assert tau.low < tau.value < tau.high and tau.n == 100
@@ -117,11 +117,11 @@ def test_intervals_cover_and_subsets_are_apart():
 
 def test_undefined_is_not_zero():
     network, surrogate, _ = scores(n=50)
-    rows = faithfulness(network, surrogate, network.argmax(1), n_resamples=0)
+    rows = measure_faithfulness(network, surrogate, network.argmax(1), n_resamples=0)
     miss = next(r for r in rows if (r.metric, r.variant) == ("r_miss", "nn"))
     assert np.isnan(miss.value) and "no error" in miss.note
     constant = np.tile([0.0, 1.0, 2.0, 3.0], (50, 1))
-    flat = faithfulness(constant, surrogate, np.zeros(50, int), n_resamples=0)
+    flat = measure_faithfulness(constant, surrogate, np.zeros(50, int), n_resamples=0)
     tau = next(r for r in flat if (r.metric, r.variant) == ("kendall", "correct"))
     assert np.isnan(tau.value) and tau.ties == 50 and "constant" in tau.note
     assert np.isnan(spearman(np.ones((5, 1)), np.arange(5.0)[:, None]))
@@ -130,7 +130,7 @@ def test_undefined_is_not_zero():
 
 def test_one_class_subset_still_has_a_rank_correlation():
     network, surrogate, labels = scores(n=200)
-    rows = faithfulness(network, surrogate, labels, subsets={"class 1": labels == 1}, n_resamples=0)
+    rows = measure_faithfulness(network, surrogate, labels, subsets={"class 1": labels == 1}, n_resamples=0)
     assert np.isfinite(values(rows, "class 1")["kendall", "correct"])
 
 
@@ -146,15 +146,15 @@ def test_one_class_subset_still_has_a_rank_correlation():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_bad_scores_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        faithfulness(*change(*scores(n=20)), n_resamples=0)
+        measure_faithfulness(*change(*scores(n=20)), n_resamples=0)
 
 
 def test_bad_requests_are_refused():
     network, surrogate, labels = scores(n=20)
     with pytest.raises(ValueError, match="need rng"):
-        faithfulness(network, surrogate, labels)
+        measure_faithfulness(network, surrogate, labels)
     with pytest.raises(ValueError, match="selects 0 of 20"):
-        faithfulness(network, surrogate, labels, subsets={"none": np.zeros(20, bool)}, n_resamples=0)
+        measure_faithfulness(network, surrogate, labels, subsets={"none": np.zeros(20, bool)}, n_resamples=0)
     with pytest.raises(ValueError, match="single output"):
         log_odds(np.ones((3, 1)))
 
@@ -168,5 +168,7 @@ def test_glm_on_a_linear_softmax_networks_kernel_recovers_its_ranking():
     kernel = x @ x.T + 1  # NTK of a linear layer with bias, up to the class count
     model = KernelGLM(1e-6, formulation="softmax", class_weight=None, tol=1e-8)
     model.fit(kernel[:250, :250], p[:250].argmax(1), probabilities=p[:250])
-    found = values(faithfulness(logits[250:], model.log_scores(kernel[250:, :250]), p[250:].argmax(1), n_resamples=0))
+    found = values(
+        measure_faithfulness(logits[250:], model.log_scores(kernel[250:, :250]), p[250:].argmax(1), n_resamples=0)
+    )
     assert found["kendall", "correct"] > 0.99 and found["kendall", "every"] > 0.99

@@ -8,7 +8,6 @@ from scipy import stats
 from analysis.trimming.distributions import StepReference
 from analysis.trimming.level import trimming_levels
 from analysis.trimming.thresholds import (
-    adjust_p_values,
     contamination_tolerance,
     dkw_threshold,
     exact_ks_threshold,
@@ -87,15 +86,12 @@ def test_contamination_tolerance_constants():
     assert slack.slope == pytest.approx(np.sqrt(np.log(400) / 800))
 
 
-def test_p_values_and_adjustments():
+def test_p_values():
     distances = np.array([0.02, 0.1, 0.2])
     p = ks_p_values(distances, 300, 200)
     np.testing.assert_allclose(p, np.minimum(1, 2 * np.exp(-2 * 120 * distances**2)))
     exact = ks_p_values(distances[1:], 30, 20, method="exact")
     assert (exact <= ks_p_values(distances[1:], 30, 20)).all()
-    raw = np.array([0.01, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(adjust_p_values(raw), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(adjust_p_values(raw, method="bh"), [0.02, 0.04, 0.04, 0.02])
 
 
 def test_bad_input_says_what_is_needed():

@@ -16,7 +16,7 @@ from analysis.variability.figures import (
     pairwise_heat_map,
     ranking_figure,
 )
-from analysis.variability.seed_count import ensemble_curve, seed_count
+from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import rank_seeds
 
 RNG = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def figures():
         kind: ensemble_curve(GAPS[:20], GAPS[20:], sizes=[1, 2, 4, 8, 16], delta=0.05, rng=rng, kind=kind, subsets=6)
         for kind in REFERENCES
     }
-    count = seed_count(GAPS, delta=0.4, rng=rng, splits=5)
+    count = recommend_seed_count(GAPS, delta=0.4, rng=rng, splits=5)
     assert count.recommended == 20
     yield "ensemble", ensemble_figure(ensembles, count=count, delta=0.05)
     draws = np.maximum(0, LEVELS + rng.normal(0, 0.03, size=(60, 40)))

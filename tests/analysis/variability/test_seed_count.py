@@ -1,13 +1,9 @@
-"""How many seeds and which seed: the plan, the stopping rule, the curve, and rankings with uncertainty."""
+"""How many seeds: the plan, the stopping rule, and the curve."""
 
 import numpy as np
 import pytest
 
-from analysis.trimming.bootstrap import bootstrap_levels
-from analysis.trimming.level import robust_ks_distance, trimming_level
-from analysis.trimming.references import consensus_levels
-from analysis.variability.seed_count import distribution_spread, ensemble_curve, planned_runs, seed_count
-from analysis.variability.seed_ranking import medoid, pairwise_ks, rank_seeds, select_seed
+from analysis.variability.seed_count import distribution_spread, ensemble_curve, planned_runs, recommend_seed_count
 
 RNG = np.random.default_rng(0)
 SIGNAL = RNG.normal(size=400)
@@ -28,8 +24,8 @@ def test_plan_from_the_pilot():
 
 
 def test_stopping_rule_stops_earlier_for_quieter_runs():
-    quiet = seed_count(runs(160, 0.05), delta=0.1, rng=np.random.default_rng(2))
-    loud = seed_count(runs(160, 0.8), delta=0.1, rng=np.random.default_rng(2))
+    quiet = recommend_seed_count(runs(160, 0.05), delta=0.1, rng=np.random.default_rng(2))
+    loud = recommend_seed_count(runs(160, 0.8), delta=0.1, rng=np.random.default_rng(2))
     assert quiet.rungs.tolist() == [10, 20, 40, 80, 160]
     assert quiet.recommended is not None
     assert "recommended M =" in quiet.describe()
@@ -53,35 +49,6 @@ def test_curve_falls_like_one_over_root_m_for_mixtures():
 
 def test_too_few_runs_for_the_rule():
     with pytest.raises(ValueError, match="starts at 10 runs, got 6"):
-        seed_count(runs(6, 0.1), delta=0.1, rng=np.random.default_rng(0))
+        recommend_seed_count(runs(6, 0.1), delta=0.1, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="delta > 0"):
         planned_runs(0.1, delta=0)
-
-
-def test_ranking_separates_a_clear_winner_and_ties_equals():
-    gaps = np.concatenate([runs(3, 0.01), runs(3, 0.01, seed=5) + 1.0])
-    reference = runs(20, 0.01, seed=6)
-    levels = consensus_levels(gaps, reference, deltas=[0.05], kinds=["mixture"]).level("mixture", 0.05)
-    draws = bootstrap_levels(gaps, reference, delta=0.05, draws=60, rng=np.random.default_rng(7))
-    ranking = rank_seeds(levels, draws)
-    assert set(ranking.order[:3]) == {0, 1, 2}
-    assert ranking.ties_with_best.tolist() == [True] * 3 + [False] * 3
-    assert ranking.share_best.sum() == pytest.approx(1)
-    assert (ranking.rank_low[3:] > 3).all()
-    assert (ranking.level_low <= levels).all()
-
-
-def test_selection_guards_accuracy():
-    levels = np.array([0.1, 0.0, 0.0, 0.3])
-    accuracy = np.array([0.9, 0.5, 0.8, 0.9])
-    assert select_seed(levels, accuracy) == 0
-    assert select_seed(levels, accuracy, guard=0.1) == 2
-
-
-def test_pairwise_distances_and_medoid():
-    gaps = np.concatenate([runs(4, 0.05), runs(1, 0.05) + 2])
-    distances = pairwise_ks(gaps)
-    np.testing.assert_allclose(distances, distances.T)
-    assert distances[0, 4] == pytest.approx(robust_ks_distance(gaps[0], gaps[4], alpha=0.0))
-    assert medoid(distances) != 4
-    assert trimming_level(gaps[medoid(distances)], gaps[4], delta=0.05) > 0.5

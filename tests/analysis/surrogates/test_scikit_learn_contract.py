@@ -4,12 +4,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from analysis.surrogates.glm import KernelGLM, KernelGLMCV
-from analysis.surrogates.neighbours import KernelNeighbours
+from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 
 # The checks also feed kernels that are not positive semi-definite (truncated to integers, shifted by their mean),
-# which our default refuses (tests/analysis/surrogates/test_input.py).
+# which our default refuses (test_bad_input_is_refused.py).
 ESTIMATORS = [
     KernelGLM(psd_tolerance=None),
     KernelGLM(formulation="softmax", penalty="rkhs", psd_tolerance=None),
@@ -17,7 +17,7 @@ ESTIMATORS = [
     KernelGLMCV(alphas=(1e-3, 1e-2), cv=2, psd_tolerance=None),
     KernelSVM(psd_tolerance=None),
     KernelRidgeSurrogate(psd_tolerance=None),
-    KernelNeighbours(psd_tolerance=None),
+    KernelNeighbors(psd_tolerance=None),
 ]
 
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from analysis.checks import check_training_kernel
 
 
-class KernelNeighbours(ClassifierMixin, BaseEstimator):
+class KernelNeighbors(ClassifierMixin, BaseEstimator):
     """k-nearest-neighbour vote in the kernel's own metric on precomputed kernels.
 
     Parameters
@@ -56,7 +56,7 @@ class KernelNeighbours(ClassifierMixin, BaseEstimator):
         tags.input_tags.pairwise = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> KernelNeighbours:
+    def fit(self, X: Any, y: Any) -> KernelNeighbors:
         """Store labels and the diagonal of a training kernel (n, n)."""
         if self.k < 1:
             raise ValueError(f"k must be at least 1, got {self.k}.")

@@ -1,0 +1,45 @@
+"""Which seed: rankings with their uncertainty, selection, and the most central run."""
+
+import numpy as np
+import pytest
+
+from analysis.trimming.bootstrap import bootstrap_levels
+from analysis.trimming.level import robust_ks_distance, trimming_level
+from analysis.trimming.references import consensus_levels
+from analysis.variability.seed_ranking import medoid, pairwise_ks, rank_seeds, select_seed
+
+SIGNAL = np.random.default_rng(0).normal(size=400)
+
+
+def runs(count, spread, seed=1):
+    rng = np.random.default_rng(seed)
+    return SIGNAL + rng.normal(0, spread, size=(count, 1)) + 0.3 * rng.normal(size=(count, 400))
+
+
+def test_ranking_separates_a_clear_winner_and_ties_equals():
+    gaps = np.concatenate([runs(3, 0.01), runs(3, 0.01, seed=5) + 1.0])
+    reference = runs(20, 0.01, seed=6)
+    levels = consensus_levels(gaps, reference, deltas=[0.05], kinds=["mixture"]).level("mixture", 0.05)
+    draws = bootstrap_levels(gaps, reference, delta=0.05, draws=60, rng=np.random.default_rng(7))
+    ranking = rank_seeds(levels, draws)
+    assert set(ranking.order[:3]) == {0, 1, 2}
+    assert ranking.ties_with_best.tolist() == [True] * 3 + [False] * 3
+    assert ranking.share_best.sum() == pytest.approx(1)
+    assert (ranking.rank_low[3:] > 3).all()
+    assert (ranking.level_low <= levels).all()
+
+
+def test_selection_guards_accuracy():
+    levels = np.array([0.1, 0.0, 0.0, 0.3])
+    accuracy = np.array([0.9, 0.5, 0.8, 0.9])
+    assert select_seed(levels, accuracy) == 0
+    assert select_seed(levels, accuracy, guard=0.1) == 2
+
+
+def test_pairwise_distances_and_medoid():
+    gaps = np.concatenate([runs(4, 0.05), runs(1, 0.05) + 2])
+    distances = pairwise_ks(gaps)
+    np.testing.assert_allclose(distances, distances.T)
+    assert distances[0, 4] == pytest.approx(robust_ks_distance(gaps[0], gaps[4], alpha=0.0))
+    assert medoid(distances) != 4
+    assert trimming_level(gaps[medoid(distances)], gaps[4], delta=0.05) > 0.5
