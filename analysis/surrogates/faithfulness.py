@@ -7,7 +7,7 @@ confidence saturates: the log-odds log(p/(1-p)) of class c is s_c - logsumexp of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -51,10 +51,6 @@ class Measure:
     ties: int = 0
     dropped: int = 0
     note: str = ""
-
-    def as_row(self) -> dict[str, str | int | float]:
-        """Return a flat dictionary for a table."""
-        return asdict(self)
 
 
 def binary_log_scores(output: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:

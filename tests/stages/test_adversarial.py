@@ -12,7 +12,8 @@ from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table, Verdict
-from pipeline.stages.adversarial.report import _verdicts, section
+from pipeline.stages.adversarial.claims import study_verdicts
+from pipeline.stages.adversarial.report import section
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 
@@ -88,7 +89,7 @@ def test_equal_losses_support_no_finding_even_where_nothing_is_right(machine, mo
     for i, radius in enumerate((0.1, 0.6)):
         run["network", radius] = {"network_accuracy": (0.5, 0.0)[i], "tau": tau[i]}
         run["machine", radius] = {"network_accuracy": moved[i], "machine_accuracy": machine[i]}
-    assert [one.verdict for one in _verdicts("all", [run] * 5)] == verdicts
+    assert [one.verdict for one in study_verdicts("all", [run] * 5)] == verdicts
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
+from pipeline.stages.layer_kernels.read import WHOLE
 from pipeline.stages.layer_kernels.report import section
-from pipeline.stages.layer_kernels.run import WHOLE
 
 TINY = (
     "data=parabola",

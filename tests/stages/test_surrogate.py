@@ -11,8 +11,9 @@ from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table
-from pipeline.stages.kernel.read import mapped_arrays
-from pipeline.stages.surrogate.report import _in_band, section
+from pipeline.stages.kernel.read import gram
+from pipeline.stages.surrogate.claims import mean_in_band
+from pipeline.stages.surrogate.report import section
 from pipeline.stages.train.read import outputs_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
@@ -81,9 +82,9 @@ def test_every_surrogate_is_compared_with_its_network(kind, images, tmp_path_fac
     assert made.has("coefficients.safetensors") == (kind != "knn")
     if kind != "knn":
         kernel = pull("kernel", store, *images, "kernel=conjugate")
-        gram = mapped_arrays(kernel.path("gram.safetensors"))
+        stored = gram(kernel)
         found = made.arrays("coefficients.safetensors")
-        scores = gram["test"] @ found["weights"].T + found["offsets"]
+        scores = stored["test"] @ found["weights"].T + found["offsets"]
         assert (scores.argmax(1) == predictions["test.surrogate"].argmax(1)).mean() > 0.95
 
 
@@ -143,17 +144,14 @@ def test_no_feature_kernel_reads_test_labels(kind, images, tmp_path):
     rows = dict(np.load(given["data.path.test"]))
     np.savez(tmp_path / "test.npz", image=rows["image"], label=(rows["label"] + 1) % 3)
     relabelled = (f"data.path.test={tmp_path}/test.npz",)
-    first, second = (
-        mapped_arrays(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra).path("gram.safetensors"))
-        for extra in ((), relabelled)
-    )
+    first, second = (gram(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra)) for extra in ((), relabelled))
     assert (first["test_labels"] != second["test_labels"]).all()
     np.testing.assert_array_equal(first["test"], second["test"])
 
 
 def test_sketched_kernel_stays_close_to_the_exact_one(images, tmp_path):
     exact, sketched = (
-        mapped_arrays(pull("kernel", tmp_path, *images, "kernel=pntk", *extra).path("gram.safetensors"))
+        gram(pull("kernel", tmp_path, *images, "kernel=pntk", *extra))
         for extra in ((), ("kernel.sketch=tensorsketch", "kernel.dim=512"))
     )
     assert np.abs(exact["train"] - sketched["train"]).mean() < 0.1
@@ -172,10 +170,10 @@ def test_only_iterative_fits_count_as_converged_or_not(images, tmp_path_factory)
 
 def test_bands_are_decided_by_the_interval_on_both_sides():
     values = [0.70, 0.71, 0.72, 0.71, 0.70]
-    assert _in_band(values, 0.6, 0.8, "τ").verdict == REPRODUCED
-    assert _in_band(values, 0.75, 0.8, "τ").verdict == NOT_REPRODUCED
-    assert _in_band(values, 0.705, 0.8, "τ").verdict == UNDECIDED
-    assert _in_band(values[:3], 0.6, 0.8, "τ").verdict == UNDECIDED
+    assert mean_in_band(values, 0.6, 0.8, "τ").verdict == REPRODUCED
+    assert mean_in_band(values, 0.75, 0.8, "τ").verdict == NOT_REPRODUCED
+    assert mean_in_band(values, 0.705, 0.8, "τ").verdict == UNDECIDED
+    assert mean_in_band(values[:3], 0.6, 0.8, "τ").verdict == UNDECIDED
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.adversarial.read import ATTACKS, AttackRow
 from pipeline.stages.kernel.read import kernel_sides
 from pipeline.stages.surrogate.read import coefficients
 from pipeline.training.networks import trained_network
@@ -40,7 +41,7 @@ def adversarial(build: Build) -> dict[str, Any]:
     config, choice = build.config, build.config.adversarial
     train, tests = kernel_sides(build)
     split, side = next(iter(tests.items()))
-    weights, offsets = coefficients(build)
+    weights, offsets = coefficients(build.inputs["surrogate"])
     assert weights is not None and offsets is not None
     data = open_data(config, build.inputs["data"])
     # In float64: a kernel of almost equal entries leaves large weights that cancel.
@@ -63,15 +64,15 @@ def adversarial(build: Build) -> dict[str, Any]:
         expected = np.asarray(side.kernel, np.float64) @ weights.T + offsets
         error = _check_rebuilt(machine, points, expected, float(np.abs(weights).sum(1).max()))
         attackers: tuple[Callable[[Tensor], Tensor], ...] = (network, machine, other)
-        table: list[dict[str, Any]] = []
+        table: list[AttackRow] = []
         for source, scores in zip(SOURCES, attackers, strict=True):
             for radius in (0.0, *choice.radii):
                 moved = points
                 if radius:
                     build.say(f"attack through the {source}, radius {radius:g}")
                     moved = _attacked(scores, points, labels, radius, build)
-                table.append({"source": source, "radius": radius, **_judged(network, machine, moved, side.labels)})
-    build.write_table("adversarial.parquet", {name: [row[name] for row in table] for name in table[0]})
+                table.append(_judged(source, radius, network, machine, moved, side.labels))
+    build.write_rows(ATTACKS, table)
     return {"n_test": len(side.labels), "rebuilt_error": error, "radii": list(choice.radii)}
 
 
@@ -115,13 +116,20 @@ def _attacked(
 
 @torch.no_grad()
 def _judged(
-    network: torch.nn.Module, machine: TangentMachine, points: Tensor, labels: np.ndarray
-) -> dict[str, float | None]:
+    source: str,
+    radius: float,
+    network: torch.nn.Module,
+    machine: TangentMachine,
+    points: Tensor,
+    labels: np.ndarray,
+) -> AttackRow:
     logits = network(points).double().cpu().numpy()
     own = binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
     copied = machine(points).double().cpu().numpy()
     pair = confidences(log_odds(own), log_odds(copied), labels, "correct")
     return {
+        "source": source,
+        "radius": radius,
         "network_accuracy": float((own.argmax(1) == labels).mean()),
         "machine_accuracy": float((copied.argmax(1) == labels).mean()),
         "agreement": float((own.argmax(1) == copied.argmax(1)).mean()),

@@ -223,4 +223,5 @@ def open_attributor(
             outputs = outputs_at(network_outputs(config, other), "train", train.ids)
             others.append((outputs, trained_network(config, data, other).to(device)))
     inputs = data.kernel_inputs("train", config.kernel.n_train)
-    return Attributor(config.attribution, train, *coefficients(build), network, inputs, checkpoints, others)
+    machine = coefficients(build.inputs["surrogate"])
+    return Attributor(config.attribution, train, *machine, network, inputs, checkpoints, others)

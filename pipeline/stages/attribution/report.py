@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,8 +12,16 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
+from pipeline.stages.attribution.read import (
+    MaskRow,
+    gallery_images,
+    gallery_texts,
+    mask_arrays,
+    mask_rows,
+    sparsity_arrays,
+)
 
-MEASURES = ("precision", "recall", "auprc", "roc_auc")
+MEASURES: tuple[Literal["precision", "recall", "auprc", "roc_auc"], ...] = ("precision", "recall", "auprc", "roc_auc")
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -58,7 +66,7 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) 
 def _sparsity_picture(groups: dict[str, list[Gathered]]) -> Picture:
     curves = {}
     for name, group in groups.items():
-        arrays = group[0].artifact.arrays("sparsity.safetensors")
+        arrays = sparsity_arrays(group[0].artifact)
         split = _first_split(arrays, ".curve")
         curves[name] = (arrays[f"{split}.curve_points"], arrays[f"{split}.curve"])
     return Picture(
@@ -76,8 +84,7 @@ def _first_split(arrays: dict[str, np.ndarray], suffix: str) -> str:
 def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Any]:
     artifact = member.artifact
     names = _class_names(member)
-    if artifact.has("gallery.safetensors"):
-        arrays = artifact.arrays("gallery.safetensors")
+    if (arrays := gallery_images(artifact)) is not None:
         m, k = arrays["scores"].shape
         places = np.arange(m * k).reshape(m, k)
         channels_last = np.moveaxis(arrays["train"].reshape(m * k, *arrays["train"].shape[2:]), 1, -1)
@@ -93,14 +100,14 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Any]:
         )
         caption = f"{name}, first run: test images (the network's errors first), most supporting training images."
         return [Picture(figure, caption, "Gallery of the most supporting training images", raster=True)]
-    if not artifact.has("gallery.parquet"):
+    if (texts := gallery_texts(artifact)) is None:
         return []
     if not config.report.show_text:
         return [Text(f"{name}: texts are hidden; report.show_text=true shows the most supporting training texts.")]
     rows = [
         [row["test"], names[row["label"]], names[row["attributed"]], row["rank"], row["score"], row["training text"]]
         + [names[row["training label"]]]
-        for row in artifact.table("gallery.parquet").to_pylist()
+        for row in texts
     ]
     columns = ["test text", "true", "attributed", "rank", "score", "training text", "training label"]
     caption = f"{name}, first run: test texts and the training texts that support the attributed class most."
@@ -115,17 +122,17 @@ def _class_names(member: Gathered) -> list[str]:
 
 def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Any]:
     """Tabulate every mask and method over seeds and draw the curves of the first run."""
-    found = [member for member in group if member.artifact.has("masks.parquet")]
+    found = [member for member in group if mask_rows(member.artifact)]
     if not found:
         return []
-    values: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    values: dict[tuple[str, str], list[MaskRow]] = {}
     for member in found:
-        for row in member.artifact.table("masks.parquet").to_pylist():
+        for row in mask_rows(member.artifact):
             values.setdefault((row["mask"], row["method"]), []).append(row)
     rows: list[list[Any]] = []
     for (mask, method), runs in values.items():
         for measure in MEASURES:
-            numbers = [float(run[measure]) for run in runs if run[measure] is not None]
+            numbers = [float(value) for run in runs if (value := run[measure]) is not None]
             if numbers:
                 base = runs[0]["prevalence"]
                 rows.append([mask, method, measure, *summary_cells(numbers), base])
@@ -142,7 +149,7 @@ def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[
     order = sorted(best, key=lambda method: -best[method])
     ranking = ", ".join(f"{method} {best[method]:.3f}" for method in order)
     findings.append(f"{name}: AUPRC for {first} (n = {len(found)}): {ranking}.")
-    arrays = found[0].artifact.arrays("masks.safetensors")
+    arrays = mask_arrays(found[0].artifact)
     scores = {method: arrays[f"score.{method}"] for method in order}
     picture = Picture(
         precision_recall_curves(scores, arrays["injected"].astype(bool), title=first[0].upper() + first[1:]),

@@ -18,6 +18,15 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.attribution.methods import SELF_METHODS, open_attributor
+from pipeline.stages.attribution.read import (
+    GALLERY_IMAGES,
+    GALLERY_TEXTS,
+    MASK_ARRAYS,
+    MASKS,
+    SPARSITY,
+    TOP,
+    MaskRow,
+)
 from pipeline.stages.kernel.read import KernelSide, kernel_sides
 from pipeline.stages.surrogate.read import coefficients
 
@@ -51,9 +60,9 @@ def attribution(build: Build) -> dict[str, Any]:
     points = data.kernel_inputs("train", config.kernel.n_train)
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
-    if coefficients(build)[0] is None and "kernel" in methods:
+    if coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
         raise UserError(
-            "attribution.method=kernel splits a linear surrogate's logit and surrogate=knn has none; use "
+            "attribution.method=kernel splits a linear surrogate's logit, and surrogate=knn has no weights; use "
             "attribution.method=similarity."
         )
     with arithmetic(config.numerics) as device:
@@ -66,7 +75,7 @@ def attribution(build: Build) -> dict[str, Any]:
             for split, side in tests.items():
                 classes = side.labels if choice.target == "true" else side.network.argmax(1)
                 found.append(Scored(method, split, classes, attributor.scores(method, side, sides[split], classes)))
-        rows: list[dict[str, Any]] = []
+        rows: list[MaskRow] = []
         arrays = {"injected": injected.astype(np.uint8)}
         if planted and TRIGGERED in tests:
             rows, suspicion = _triggered_rows(found, tests, injected, train.labels)
@@ -80,8 +89,8 @@ def attribution(build: Build) -> dict[str, Any]:
     metrics = _describe(build, main, tests)
     _gallery(build, data, main[0], sides[main[0].split], points, train, next(iter(tests.values())))
     if rows:
-        build.write_table("masks.parquet", {name: [row[name] for row in rows] for name in rows[0]})
-        build.write_arrays("masks.safetensors", arrays)
+        build.write_rows(MASKS, rows)
+        build.write_arrays(MASK_ARRAYS, arrays)
     return metrics | {"methods": methods, "injected": int(injected.sum()), "masks": [row["mask"] for row in rows][:1]}
 
 
@@ -92,9 +101,10 @@ def _places(ids: Tensor, wanted: Tensor) -> Tensor:
 
 def _triggered_rows(
     found: list[Scored], tests: dict[str, KernelSide], injected: np.ndarray, train_labels: np.ndarray
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+) -> tuple[list[MaskRow], dict[str, np.ndarray]]:
     """Rank training points by their mean attribution over triggered tests, and flag tests by their top points."""
-    rows, suspicion = [], {}
+    rows: list[MaskRow] = []
+    suspicion: dict[str, np.ndarray] = {}
     target = int(tests[TRIGGERED].labels[0])
     within = train_labels == target
     for one in found:
@@ -114,27 +124,35 @@ def _triggered_rows(
                 truth.append(np.full(len(one.classes), one.split == TRIGGERED))
         quality = flag_quality(np.concatenate(flags), np.concatenate(truth))
         rows.append(
-            _row(method, f"triggered test points (majority of top {k})", quality.precision, quality.recall)
-            | {"prevalence": quality.n_true / quality.n, "n": quality.n, "marked": quality.n_true}
+            {
+                "method": method,
+                "mask": f"triggered test points (majority of top {k})",
+                "precision": finite_or_none(quality.precision),
+                "recall": quality.recall,
+                "auprc": None,
+                "roc_auc": None,
+                "prevalence": quality.n_true / quality.n,
+                "n": quality.n,
+                "marked": quality.n_true,
+            }
         )
     return rows, suspicion
 
 
-def _mask_row(method: str, mask: str, scores: np.ndarray, marked: np.ndarray) -> dict[str, Any]:
+def _mask_row(method: str, mask: str, scores: np.ndarray, marked: np.ndarray) -> MaskRow:
     found = rank_mask(scores, marked)
     k = found.n_marked
-    return _row(method, mask, found.precision[k], found.recall[k]) | {
+    return {
+        "method": method,
+        "mask": mask,
+        "precision": finite_or_none(found.precision[k]),
+        "recall": found.recall[k],
         "auprc": found.auprc,
         "roc_auc": found.roc_auc,
         "prevalence": found.prevalence,
         "n": found.n,
         "marked": k,
     }
-
-
-def _row(method: str, mask: str, precision: float, recall: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"method": method, "mask": mask, "precision": finite_or_none(precision), "recall": recall}
-    return row | {"auprc": None, "roc_auc": None, "prevalence": None, "n": 0, "marked": 0}
 
 
 def _describe(build: Build, main: list[Scored], tests: dict[str, KernelSide]) -> dict[str, Any]:
@@ -166,8 +184,8 @@ def _describe(build: Build, main: list[Scored], tests: dict[str, KernelSide]) ->
                 "n_train": one.scores.shape[1],
                 "n_test": len(one.scores),
             }
-    build.write_arrays("top.safetensors", strongest)
-    build.write_arrays("sparsity.safetensors", sparse)
+    build.write_arrays(TOP, strongest)
+    build.write_arrays(SPARSITY, sparse)
     return metrics
 
 
@@ -198,10 +216,10 @@ def _gallery(
     test_rows = _inputs(data, one.split, points.ids[torch.from_numpy(shown)])
     train_rows = _inputs(data, "train", train_points.ids[torch.from_numpy(top.indices.ravel())])
     if isinstance(test_rows, list):
-        build.write_table("gallery.parquet", _text_columns(test_rows, train_rows, top, common))
+        build.write_table(GALLERY_TEXTS, _text_columns(test_rows, train_rows, top, common))
     elif test_rows.ndim == 4:
         images = {"test": test_rows, "train": train_rows.reshape(*top.indices.shape, *test_rows.shape[1:])}
-        build.write_arrays("gallery.safetensors", common | images)
+        build.write_arrays(GALLERY_IMAGES, common | images)
 
 
 def _inputs(data: DataModule, split: str, ids: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""Join a stored kernel with its labels and with what the network itself says about the same points."""
+"""What other stages read of a kernel: its Gram matrices, joined with labels and the network's own outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from analysis.checks import check_every_class
+from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.stages.train.read import network_outputs, outputs_at
 
 GRAM = "gram.safetensors"
+SPECTRUM = "spectrum.safetensors"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class KernelSide:
     Attributes
     ----------
     kernel : ndarray, shape (m, n)
-        Mapped from the artefact, not read.
+        Mapped from the artifact's file, not read into memory.
     ids, labels : ndarray of int64, shape (m,)
     network : ndarray, shape (m, C)
         The network's unnormalised log-probabilities.
@@ -36,16 +38,26 @@ class KernelSide:
     network: Float[np.ndarray, "m C"]
 
 
+def gram(kernel: Artifact) -> dict[str, np.ndarray]:
+    """Map the matrices (``train`` n x n, further splits m x n), ids and labels of a kernel without reading them."""
+    return mapped_arrays(kernel.path(GRAM))
+
+
+def spectrum(kernel: Artifact) -> Float[np.ndarray, " n"]:
+    """Read the eigenvalues of the training square, descending."""
+    return kernel.arrays(SPECTRUM)["eigenvalues"]
+
+
 def kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
     """Read the training side and every test split of the run's kernel, in the order of ``kernel.test_splits``.
 
     Raises
     ------
     UserError
-        If the task is no classification, or the weights come without outputs for these points.
+        If the task is not classification, or the weights come without outputs for these points.
     """
     config = build.config
-    arrays = mapped_arrays(build.inputs["kernel"].path(GRAM))
+    arrays = gram(build.inputs["kernel"])
     if not np.issubdtype(arrays["train_labels"].dtype, np.integer):
         raise UserError("A surrogate classifies; this kernel comes from a regression task.")
     outputs = network_outputs(config, build.inputs["weights"])

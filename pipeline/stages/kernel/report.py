@@ -10,6 +10,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
+from pipeline.stages.kernel.read import spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def spectra(groups: dict[str, list[Gathered]]) -> Figure:
     axis = axes[0, 0]
     for (name, group), colour in zip(groups.items(), PALETTE, strict=False):
         for i, member in enumerate(group):
-            values = member.artifact.arrays("spectrum.safetensors")["eigenvalues"]
+            values = spectrum(member.artifact)
             share = values / values.sum()
             kept = share > 1e-9
             axis.plot(

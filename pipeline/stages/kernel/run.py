@@ -1,4 +1,4 @@
-"""Stages ``kernel`` and ``features``: what the network's gradients and layers say about pairs of examples."""
+"""Stage ``kernel``: Gram matrices of a network on training points and test splits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignmen
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.kernel.read import GRAM, SPECTRUM
 from pipeline.training.networks import trained_network
 
 
@@ -34,8 +35,8 @@ def kernel(build: Build) -> dict[str, Any]:
         spectrum = kernel_spectrum(gram)
     for name, points in (("train", train), *sides.items()):
         arrays |= {f"{name}_ids": points.ids, f"{name}_labels": points.labels}
-    build.write_tensors("gram.safetensors", arrays)
-    build.write_tensors("spectrum.safetensors", {"eigenvalues": spectrum})
+    build.write_tensors(GRAM, arrays)
+    build.write_tensors(SPECTRUM, {"eigenvalues": spectrum})
     metrics: dict[str, Any] = {
         "kind": choice.kind,
         "n_train": len(gram),
@@ -66,7 +67,7 @@ def _exact_kernels(
     arrays: dict[str, Tensor] = {}
     for name, points in (("train", None), *sides.items()):
         rows = () if points is None else (points.inputs,)
-        # Each lands beside its tiles in scratch, so that a killed stage continues from its finished tiles.
+        # Written beside its tiles in scratch, so that a killed stage resumes from its finished tiles.
         found = kernel_matrix(network, train.inputs, *rows, out=build.scratch / f"{name}.safetensors", **options)
         arrays[name] = found.matrix.cpu()
         if found.diagonal is not None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.verdicts import at_most, student_mean_interval
+from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.layer_kernels.run import WHOLE
+from pipeline.stages.layer_kernels.claims import routes_agree
+from pipeline.stages.layer_kernels.read import WHOLE, layer_rows, route_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OTHERS = ("alignment", "effective_rank", "trace_share")
-TOLERANCE = 1e-10
-"""Largest entry difference, in units of sqrt(K_ii K_jj), below which two float64 routes agree."""
+Column = Literal["accuracy", "alignment", "effective_rank", "trace_share"]
+OTHERS: tuple[Column, ...] = ("alignment", "effective_rank", "trace_share")
+"""Columns beside the accuracy that the table shows as means."""
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Tabulate and draw the layers of each group of cells; decide whether the routes agree."""
+    """Tabulate and draw the layers of each group of cells, and whether the routes agree."""
     groups = grouped(members)
     layers = {name: _by_layer(group) for name, group in groups.items()}
     keys = [member.artifact.key for member in members]
@@ -53,27 +54,18 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "interval. Dashed: the networks themselves.",
         "Accuracy of each layer's kernel",
     )
-    differences = [float(member.artifact.metrics["largest_difference"]) for member in members]
-    decided = at_most(differences, TOLERANCE, "largest entry difference to the float64 loop")
-    verdict = Verdict(
-        "All routes to the kernel (loop, vmap, Jacobian, layer rules, sum of parts) agree in float64",
-        decided.verdict,
-        decided.evidence,
-        target="numerical identity",
-        standing="derived",
-    )
     findings = [_finding(name, found) for name, found in layers.items()]
-    return Section("Layer kernels", [table, picture, _agreement(members, keys), verdict], findings)
+    return Section("Layer kernels", [table, picture, _agreement(members, keys), routes_agree(members)], findings)
 
 
 def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for member in group:
-        table = member.artifact.table("layers.parquet").to_pydict()
-        for i, layer in enumerate(table["layer"]):
-            values = found.setdefault(layer, defaultdict(list))
-            for name in ("accuracy", *OTHERS):
-                values[name].append(table[name][i])
+        for row in layer_rows(member.artifact):
+            values = found.setdefault(row["layer"], defaultdict(list))
+            values["accuracy"].append(row["accuracy"])
+            for name in OTHERS:
+                values[name].append(row[name])
     return found
 
 
@@ -93,9 +85,9 @@ def _finding(name: str, found: dict[str, dict[str, list[float]]]) -> str:
 def _agreement(members: list[Gathered], keys: list[str]) -> Table:
     worst: dict[tuple[str, str], float] = {}
     for member in members:
-        table = member.artifact.table("agreement.parquet").to_pydict()
-        for method, precision, difference in zip(*table.values(), strict=True):
-            worst[method, precision] = max(difference, worst.get((method, precision), 0.0))
+        for row in route_rows(member.artifact):
+            route = row["method"], row["precision"]
+            worst[route] = max(row["difference"], worst.get(route, 0.0))
     rows: list[list[Any]] = [[*route, f"{difference:.1e}"] for route, difference in worst.items()]
     return Table(
         ["route", "precision", "largest difference"],

@@ -13,16 +13,16 @@ from kernels import kernel_matrix
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from kernels.jacobians import autograd_kernel, layer_jacobians
 from pipeline.data.datamodule import KernelInputs, open_data
-from pipeline.engine.build import Build, columns
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.features.layers import input_rows, split_features
+from pipeline.stages.layer_kernels.read import AGREEMENT, LAYERS, WHOLE, LayerRow, RouteRow
 from pipeline.stages.surrogate.machine import make_surrogate
 from pipeline.training.networks import trained_network
 
 COTANGENTS = {"pntk": "sum", "trntk": "class"}
 """Kernels that decompose over layers, and what is pulled back for each."""
-WHOLE = "all layers"
 
 
 def layer_kernels(build: Build) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def layer_kernels(build: Build) -> dict[str, Any]:
     kind = config.kernel.kind
     if kind not in COTANGENTS:
         raise UserError(
-            f"stage=layer_kernels splits kernels of gradients; kernel.kind={kind} is none. "
+            f"stage=layer_kernels splits kernels of gradients, which kernel.kind={kind} is not. "
             f"Choose kernel={' or kernel='.join(COTANGENTS)}."
         )
     data = open_data(config, build.inputs["data"])
@@ -57,8 +57,8 @@ def layer_kernels(build: Build) -> dict[str, Any]:
         methods = _agreement(network, few, kind)
         logits = split_features(network, test, ["penultimate"], "flatten")["logits"].numpy()
         decided = decisions(logits[None, :, 0] if logits.shape[1] == 1 else logits[None])
-    build.write_table("layers.parquet", columns(rows))
-    build.write_table("agreement.parquet", columns(methods))
+    build.write_rows(LAYERS, rows)
+    build.write_rows(AGREEMENT, methods)
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     return {
         "kind": kind,
@@ -71,7 +71,7 @@ def layer_kernels(build: Build) -> dict[str, Any]:
     }
 
 
-def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelInputs) -> list[dict[str, Any]]:
+def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelInputs) -> list[LayerRow]:
     config = build.config
     options: dict[str, Any] = {
         "kind": config.kernel.kind,
@@ -86,7 +86,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
     cross = kernel_matrix(network, train.inputs, test.inputs, out=build.scratch / "test.safetensors", **options)
     shares = _trace_shares(network, train, config.kernel.kind)
     labels, truth = train.labels.numpy(), test.labels.numpy()
-    rows = []
+    rows: list[LayerRow] = []
     in_order = [name for name, _ in network.named_modules() if name in square.parts]
     for name in (WHOLE, *in_order):
         gram = (square.matrix if name == WHOLE else square.parts[name]).cpu()
@@ -116,12 +116,12 @@ def _trace_shares(network: nn.Module, train: KernelInputs, kind: str) -> dict[st
     return {name: value / total for name, value in sums.items()}
 
 
-def _agreement(network: nn.Module, few: Any, kind: str) -> list[dict[str, Any]]:
+def _agreement(network: nn.Module, few: Any, kind: str) -> list[RouteRow]:
     cotangent = COTANGENTS[kind]
     reference = autograd_kernel(network, few, method="loop", cotangent=cotangent, precision="float64")
     assert isinstance(reference, Tensor)
     norms = reference.diagonal().clamp_min(torch.finfo(torch.float64).tiny).sqrt()
-    rows = []
+    rows: list[RouteRow] = []
     for precision in ("float64", "float32"):
         exact = precision == "float64"
         found = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.attribution.figures import interval_bars
 from analysis.verdicts import student_mean_interval
@@ -11,6 +11,18 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
+from pipeline.stages.retraining.read import datamodeling_rows, leave_out_rows
+
+
+class Line(NamedTuple):
+    """What one run says about a method or a dropped set, with the interval over test points."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    points: int
+    flips: float | None = None
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -20,11 +32,17 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for name, group in grouped(members).items():
         first = group[0].artifact
         shape = f"{first.metrics['seeds']} seed(s) of every retraining, {first.metrics['n_train']} training rows"
-        if first.has("lds.parquet"):
+        if datamodeling_rows(first):
+            scores = [
+                Line(row["method"], row["mean"], row["low"], row["high"], row["points"])
+                for member in group
+                for row in datamodeling_rows(member.artifact)
+            ]
             blocks += _blocks(
                 name,
                 group,
-                ("lds.parquet", "method", "mean"),
+                scores,
+                ["method"],
                 f"{name}: linear datamodeling score, Spearman's ρ between the sum of the scores of a random part of "
                 f"the training rows and the retrained log-odds of the true class; {first.metrics['subsets']} parts, "
                 f"{shape}. The ceiling is the correlation of two halves of the retraining seeds.",
@@ -35,11 +53,17 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 (method for method in found if method not in ("ceiling", "random")), key=lambda m: _mean(group, m)
             )
             findings.append(f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)}).")
-        if first.has("leave_out.parquet"):
+        if leave_out_rows(first):
+            changes = [
+                Line(row["set"], row["change"], row["low"], row["high"], row["points"], row["flips"])
+                for member in group
+                for row in leave_out_rows(member.artifact)
+            ]
             blocks += _blocks(
                 name,
                 group,
-                ("leave_out.parquet", "set", "change"),
+                changes,
+                ["set", "flipped %"],
                 f"{name}: change of a test point's log-odds of its true class after {first.metrics['k']} training "
                 f"points are dropped: the strongest or weakest by {first.metrics['method']}, or controls; {shape}.",
                 "Change of the log-odds",
@@ -51,30 +75,29 @@ def _mean(group: list[Gathered], method: str) -> float:
     return student_mean_interval([member.artifact.metrics["lds"][method] for member in group])[0]
 
 
-def _blocks(name: str, group: list[Gathered], source: tuple[str, str, str], caption: str, label: str) -> list[Any]:
-    """Table and bars of one column of a stored table, over the runs of a group."""
-    file, key, column = source
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for member in group:
-        for row in member.artifact.table(file).to_pylist():
-            runs.setdefault(row[key], []).append(row)
+def _blocks(
+    name: str, group: list[Gathered], lines: list[Line], headings: list[str], caption: str, label: str
+) -> list[Any]:
+    """Table and bars of one quantity over the runs of a group; a second heading asks for the share of flips."""
+    runs: dict[str, list[Line]] = {}
+    for line in lines:
+        runs.setdefault(line.name, []).append(line)
     rows, bars = [], {}
     for entry, found in runs.items():
-        values = [float(row[column]) for row in found]
+        values = [float(line.value) for line in found]
         first = found[0]
-        cells = [entry.replace("_", " "), *summary_cells(values), f"[{first['low']:.3g}, {first['high']:.3g}]"]
-        if "flips" in first:
-            flips = [float(row["flips"]) for row in found if row["flips"] is not None]
+        cells = [entry.replace("_", " "), *summary_cells(values), f"[{first.low:.3g}, {first.high:.3g}]"]
+        if len(headings) > 1:
+            flips = [float(line.flips) for line in found if line.flips is not None]
             cells.append(100 * student_mean_interval(flips)[0] if flips else None)
-        rows.append([*cells, first["points"]])
+        rows.append([*cells, first.points])
         mean, _, low, high = student_mean_interval(values)
-        spread = (first["low"], first["high"]) if math.isnan(low) else (low, high)
+        spread = (first.low, first.high) if math.isnan(low) else (low, high)
         bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
-    columns = [key, "runs", "mean", "sd", "95 % interval", "first run, over test points"]
-    columns += ["flipped %"] * ("flips" in next(iter(runs.values()))[0]) + ["test points"]
+    columns = [headings[0], "runs", "mean", "sd", "95 % interval", "first run, over test points", *headings[1:]]
     return [
         Table(
-            columns,
+            [*columns, "test points"],
             rows,
             caption,
             keys=[member.artifact.key for member in group],

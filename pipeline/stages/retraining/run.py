@@ -1,7 +1,7 @@
 """Stage ``retraining``: what training without some points does, against what attributions said it would do.
 
-Every retraining is a ``train`` artefact whose ``data.keep`` or ``data.drop`` names its rows: cells that ask for the
-same rows share it, and a killed stage takes up where it was.
+Every retraining is a ``train`` artifact whose ``data.keep`` or ``data.drop`` names its rows: cells that ask for the
+same rows share it, and a killed stage resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.attribution.methods import open_attributor
 from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.retraining.read import ARRAYS, DATAMODELING, LEAVE_OUT, DatamodelingRow, LeaveOutRow
 from pipeline.stages.surrogate.read import coefficients
 from pipeline.stages.train.read import network_outputs, outputs_at
 
@@ -53,7 +54,7 @@ def retraining(build: Build) -> dict[str, Any]:
         metrics |= _datamodeling(build, scores, train, others, margins, arrays)
     if choice.points:
         metrics |= _leave_out(build, scores, train, side, margins, arrays)
-    build.write_arrays("retraining.safetensors", arrays)
+    build.write_arrays(ARRAYS, arrays)
     return metrics | {"method": config.attribution.method, "methods": list(scores)}
 
 
@@ -84,7 +85,7 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
     """Attribute the true class of every test point to the kernel's training points by every method."""
     config = build.config
     methods = list(dict.fromkeys([config.attribution.method, *config.attribution.methods]))
-    if coefficients(build)[0] is None and "kernel" in methods:
+    if coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
         raise UserError("surrogate=knn has no weights to attribute; use attribution.method=similarity.")
     with arithmetic(config.numerics) as device:
         attributor = open_attributor(build, data, train, methods, device)
@@ -120,16 +121,17 @@ def _datamodeling(
     if choice.seeds > 1:
         found["ceiling"] = noise_ceiling(retrained, rng=np.random.default_rng([choice.seed, 2]), draws=choice.draws)
     arrays |= {f"lds.{name}": one.per_point for name, one in found.items()}
-    build.write_table(
-        "lds.parquet",
+    rows: list[DatamodelingRow] = [
         {
-            "method": list(found),
-            "mean": [float(one.mean.estimate) for one in found.values()],
-            "low": [float(one.mean.low) for one in found.values()],
-            "high": [float(one.mean.high) for one in found.values()],
-            "points": [len(one.per_point) for one in found.values()],
-        },
-    )
+            "method": method,
+            "mean": float(one.mean.estimate),
+            "low": float(one.mean.low),
+            "high": float(one.mean.high),
+            "points": len(one.per_point),
+        }
+        for method, one in found.items()
+    ]
+    build.write_rows(DATAMODELING, rows)
     return {"lds": {name: float(one.mean.estimate) for name, one in found.items()}, "subsets": choice.subsets}
 
 
@@ -160,15 +162,16 @@ def _leave_out(
     effects = leave_out_effects(before, after, rng=np.random.default_rng([choice.seed, 4]), draws=choice.draws)
     arrays |= {"leave_out.points": side.ids[shown], "leave_out.before": before}
     arrays |= {f"leave_out.{name}": values for name, values in after.items()}
-    build.write_table(
-        "leave_out.parquet",
+    rows: list[LeaveOutRow] = [
         {
-            "set": list(effects),
-            "change": [float(one.change.estimate) for one in effects.values()],
-            "low": [float(one.change.low) for one in effects.values()],
-            "high": [float(one.change.high) for one in effects.values()],
-            "flips": [finite_or_none(one.flips) for one in effects.values()],
-            "points": [one.n for one in effects.values()],
-        },
-    )
+            "set": name,
+            "change": float(one.change.estimate),
+            "low": float(one.change.low),
+            "high": float(one.change.high),
+            "flips": finite_or_none(one.flips),
+            "points": one.n,
+        }
+        for name, one in effects.items()
+    ]
+    build.write_rows(LEAVE_OUT, rows)
     return {"k": choice.k, "leave_out": {name: float(one.change.estimate) for name, one in effects.items()}}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.special import expit, softmax
 
@@ -14,19 +12,17 @@ from analysis.surrogates.published_defects import one_hot_index_tau, positive_cl
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.stages.kernel.read import KernelSide
+from pipeline.stages.surrogate.machine import Surrogate
+from pipeline.stages.surrogate.read import PublishedRow
 
 REFITS = 5
 """Seeds of the published stochastic solver; unseeded refits differ by as much as these do."""
 
 
-def published_rows(config: RunConfig, train: KernelSide, test: KernelSide, model: Any) -> list[dict[str, Any]]:
-    """Repeat each defect that this kernel and task can show.
-
-    Returns
-    -------
-    list of dict
-        ``defect``, ``quantity``, ``corrected``, ``published``, ``note``.
-    """
+def compare_with_published(
+    config: RunConfig, train: KernelSide, test: KernelSide, model: Surrogate
+) -> list[PublishedRow]:
+    """Repeat each defect that this kernel and task can show."""
     scores = model.log_scores(test.kernel)
     correct = confidences(log_odds(test.network), log_odds(scores), test.labels, "correct")
     tau = kendall_tau(*correct)
@@ -58,7 +54,7 @@ def published_rows(config: RunConfig, train: KernelSide, test: KernelSide, model
 
 def _solver_rows(
     config: RunConfig, train: KernelSide, test: KernelSide, tau: float, scores: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[PublishedRow]:
     alpha = config.surrogate.alpha or 1e-4
     rows = []
     for seed in range(REFITS):
@@ -71,7 +67,7 @@ def _solver_rows(
     return rows
 
 
-def _squared_row(train: KernelSide, test: KernelSide, model: LinearKernelClassifier, tau: float) -> dict[str, Any]:
+def _squared_row(train: KernelSide, test: KernelSide, model: LinearKernelClassifier, tau: float) -> PublishedRow:
     """Square the kernel over its training points; the published one runs over the test points too."""
     squared, across = (np.asarray(side.kernel, np.float64) @ train.kernel.T for side in (train, test))
     scale = np.sqrt(np.diagonal(squared).mean())
@@ -81,7 +77,7 @@ def _squared_row(train: KernelSide, test: KernelSide, model: LinearKernelClassif
     return _row("squared_conjugate", "tau", tau, kendall_tau(*pair), "kernel times its transpose, training points")
 
 
-def _row(defect: str, quantity: str, corrected: float, published: float, note: str) -> dict[str, Any]:
+def _row(defect: str, quantity: str, corrected: float, published: float, note: str) -> PublishedRow:
     return {
         "defect": defect,
         "quantity": quantity,

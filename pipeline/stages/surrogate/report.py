@@ -9,30 +9,14 @@ import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.surrogates.faithfulness import confidences, log_odds
-from analysis.verdicts import (
-    MIN_RUNS,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    UNDECIDED,
-    Decided,
-    at_least,
-    at_most,
-    student_mean_interval,
-)
+from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-
-COLUMNS = {
-    "network_accuracy": ("network accuracy %", 100.0),
-    "surrogate_accuracy": ("surrogate accuracy %", 100.0),
-    "tad": ("TAD %", 100.0),
-    "tau": ("Kendall τ", 1.0),
-    "r2": ("R²", 1.0),
-    "r_miss": ("R_miss", 1.0),
-    "agreement": ("agreement %", 100.0),
-}
+from pipeline.stages.surrogate.claims import order_verdicts, target_verdicts
+from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
+from pipeline.stages.surrogate.read import predictions, published_rows
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -49,30 +33,25 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks.append(_scatter(name, group[0]))
     options = config.report.options
     for target in options.get("targets", []):
-        blocks += _target_verdicts(target, groups)
+        blocks += target_verdicts(target, groups)
     order = options.get("order", [])
     if order:
-        blocks += _order_verdicts([str(label) for label in order], groups)
+        blocks += order_verdicts([str(label) for label in order], groups)
     blocks += _published(groups)
     findings = []
     for label, group in groups.items():
-        values = _values(group, "tau")
+        values = values_over_runs(group, "tau")
         mean, _, low, high = student_mean_interval(values)
         interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
         findings.append(f"{label}: Kendall τ to the network {mean:.3f}{interval} over {len(values)} run(s).")
     return Section("Surrogates", blocks, findings)
 
 
-def _values(group: list[Gathered], measure: str, scale: float = 1.0) -> list[float]:
-    found = [member.artifact.metrics.get(measure) for member in group]
-    return [scale * float(value) for value in found if value is not None]
-
-
 def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
     rows = []
     for name, group in groups.items():
-        for measure, (heading, scale) in COLUMNS.items():
-            rows.append([name, heading, *summary_cells(_values(group, measure, scale))])
+        for measure, (heading, scale) in MEASURES.items():
+            rows.append([name, heading, *summary_cells(values_over_runs(group, measure, scale))])
     fits = [member.artifact.metrics["fit"] for member in members if member.artifact.metrics.get("fit")]
     converged = sum(bool(fit["converged"]) for fit in fits)
     note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
@@ -94,8 +73,9 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
     for name, group in groups.items():
         for split in list(group[0].artifact.metrics["n_test"])[1:]:
             for measure in ("network_accuracy", "surrogate_accuracy", "tad", "tau"):
-                heading, scale = COLUMNS[measure]
-                rows.append([name, split, heading, *summary_cells(_values(group, f"{split}_{measure}", scale))])
+                heading, scale = MEASURES[measure]
+                values = values_over_runs(group, f"{split}_{measure}", scale)
+                rows.append([name, split, heading, *summary_cells(values)])
             keys += [member.artifact.key for member in group]
     if not rows:
         return []
@@ -106,7 +86,7 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
 def _bars(groups: dict[str, list[Gathered]]) -> Picture:
     bars = {}
     for name, group in groups.items():
-        mean, _, low, high = student_mean_interval(_values(group, "tau"))
+        mean, _, low, high = student_mean_interval(values_over_runs(group, "tau"))
         bars[name] = (mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
     return Picture(
         interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),
@@ -116,7 +96,7 @@ def _bars(groups: dict[str, list[Gathered]]) -> Picture:
 
 
 def _scatter(name: str, member: Gathered) -> Picture:
-    arrays = member.artifact.arrays("predictions.safetensors")
+    arrays = predictions(member.artifact)
     split = next(iter(member.artifact.metrics["n_test"]))
     labels = arrays[f"{split}.labels"]
     odds = [log_odds(arrays[f"{split}.{side}"].astype(np.float64)) for side in ("network", "surrogate")]
@@ -131,80 +111,21 @@ def _scatter(name: str, member: Gathered) -> Picture:
     )
 
 
-def _target_verdicts(target: dict[str, Any], groups: dict[str, list[Gathered]]) -> list[Verdict]:
-    measure = str(target["measure"])
-    heading, scale = COLUMNS.get(measure.split("triggered_")[-1], (measure, 1.0))
-    verdicts = []
-    for name, group in groups.items():
-        if str(target.get("cells", "")) not in name:
-            continue
-        decided = _in_band(_values(group, measure, scale), float(target["low"]), float(target["high"]), heading)
-        verdicts.append(
-            Verdict(
-                f"{name}: {heading} lies in [{target['low']:g}, {target['high']:g}]",
-                decided.verdict,
-                decided.evidence,
-                str(target.get("published", "")),
-                str(target.get("standing", "")),
-            )
-        )
-    return verdicts
-
-
-def _in_band(values: list[float], low: float, high: float, what: str) -> Decided:
-    """Decide whether a mean over seeds lies in a band, by its 95 % interval on either side."""
-    if len(values) < MIN_RUNS:
-        return Decided(UNDECIDED, f"{what}: n = {len(values)} runs, {MIN_RUNS} are needed.")
-    above, below = at_least(values, low, what), at_most(values, high, what)
-    verdicts = {above.verdict, below.verdict}
-    if NOT_REPRODUCED in verdicts:
-        return Decided(NOT_REPRODUCED, above.evidence)
-    return Decided(REPRODUCED if verdicts == {REPRODUCED} else UNDECIDED, above.evidence)
-
-
-def _order_verdicts(order: list[str], groups: dict[str, list[Gathered]]) -> list[Verdict]:
-    """Decide each step of a published order of kernels by τ, seeds paired."""
-    by_label = {label: next((group for name, group in groups.items() if _holds(label, name)), None) for label in order}
-    verdicts = []
-    present = [label for label in order if by_label[label] is not None]
-    for upper, lower in zip(present[:-1], present[1:], strict=True):
-        a, b = (_by_seed(by_label[label] or []) for label in (upper, lower))
-        difference = [a[seed] - b[seed] for seed in a if seed in b]
-        claim = f"τ of {upper} is above that of {lower}"
-        if len(difference) < MIN_RUNS:
-            verdicts.append(Verdict(claim, UNDECIDED, f"n = {len(difference)} paired runs, {MIN_RUNS} are needed."))
-            continue
-        decided = at_least(difference, 0.0, f"τ of {upper} minus that of {lower}, seeds paired")
-        verdicts.append(Verdict(claim, decided.verdict, decided.evidence, " > ".join(order), "authors' code"))
-    return verdicts
-
-
-def _holds(label: str, name: str) -> bool:
-    return label in [part.strip() for part in name.split(",")]
-
-
-def _by_seed(group: list[Gathered]) -> dict[str, float]:
-    return {
-        member.labels.get("seed", "0"): float(member.artifact.metrics["tau"])
-        for member in group
-        if member.artifact.metrics["tau"] is not None
-    }
-
-
-def _published(groups: dict[str, list[Gathered]]) -> list[Table | Text]:
+def _published(groups: dict[str, list[Gathered]]) -> list[Table]:
     """Show the published code's numbers beside the corrected ones, averaged over seeds."""
     rows: list[list[Any]] = []
     keys: list[str] = []
     command = ""
     for name, group in groups.items():
-        found = [member for member in group if member.artifact.has("published.parquet")]
+        found = {member.artifact.key: published_rows(member.artifact) for member in group}
+        found = {key: numbers for key, numbers in found.items() if numbers}
         if not found:
             continue
-        keys += [member.artifact.key for member in found]
-        command = command or found[0].command
+        keys += found
+        command = command or next(member.command for member in group if member.artifact.key in found)
         pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for member in found:
-            for row in member.artifact.table("published.parquet").to_pylist():
+        for numbers in found.values():
+            for row in numbers:
                 if row["corrected"] is not None and row["published"] is not None:
                     pairs.setdefault((row["defect"], row["quantity"]), []).append((row["corrected"], row["published"]))
         for (defect, quantity), values in pairs.items():

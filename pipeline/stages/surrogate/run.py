@@ -15,7 +15,8 @@ from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide, kernel_sides
 from pipeline.stages.surrogate.machine import Surrogate, fit_surrogate, make_surrogate
-from pipeline.stages.surrogate.published import published_rows
+from pipeline.stages.surrogate.published import compare_with_published
+from pipeline.stages.surrogate.read import COEFFICIENTS, FAITHFULNESS, PREDICTIONS, PUBLISHED
 
 HEADLINE = {
     "network_accuracy": ("accuracy", "network"),
@@ -62,13 +63,12 @@ def surrogate(build: Build) -> dict[str, Any]:
             n_resamples=config.surrogate.draws,
             rng=rng,
         )
-    build.write_table("faithfulness.parquet", _columns([row.as_row() for row in rows]))
-    build.write_arrays("predictions.safetensors", arrays)
+    build.write_rows(FAITHFULNESS, rows)
+    build.write_arrays(PREDICTIONS, arrays)
     if not isinstance(model, KernelNeighbors):
-        build.write_arrays("coefficients.safetensors", {"weights": model.weights_, "offsets": model.offsets_})
+        build.write_arrays(COEFFICIENTS, {"weights": model.weights_, "offsets": model.offsets_})
     if config.surrogate.protocol == "published":
-        found = published_rows(config, train, next(iter(tests.values())), model)
-        build.write_table("published.parquet", _columns(found))
+        build.write_rows(PUBLISHED, compare_with_published(config, train, next(iter(tests.values())), model))
     return _metrics(config, model, warned, train, tests, rows)
 
 
@@ -104,7 +104,3 @@ def _metrics(
         for name, (metric, variant) in HEADLINE.items():
             metrics[prefix + name] = finite_or_none(table[split, metric, variant].value)
     return metrics
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -1,0 +1,71 @@
+"""What the report reads of attributions: sparsity, the gallery, and how planted points are ranked."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+
+from pipeline.engine.artifacts import Artifact
+
+TOP = "top.safetensors"
+SPARSITY = "sparsity.safetensors"
+GALLERY_IMAGES = "gallery.safetensors"
+GALLERY_TEXTS = "gallery.parquet"
+MASKS = "masks.parquet"
+MASK_ARRAYS = "masks.safetensors"
+
+
+class MaskRow(TypedDict):
+    """How one method ranks the marked points of one mask; None where a measure does not apply."""
+
+    method: str
+    mask: str
+    precision: float | None
+    recall: float
+    auprc: float | None
+    roc_auc: float | None
+    prevalence: float | None
+    n: int
+    marked: int
+
+
+GalleryText = TypedDict(
+    "GalleryText",
+    {
+        "test": str,
+        "label": int,
+        "attributed": int,
+        "rank": int,
+        "score": float,
+        "training text": str,
+        "training label": int,
+        "injected": bool,
+    },
+)
+"""One test text with one of its most supporting training texts."""
+
+
+def sparsity_arrays(attribution: Artifact) -> dict[str, np.ndarray]:
+    """Read, by split, the sparsity of each test point and the curves over all of them."""
+    return attribution.arrays(SPARSITY)
+
+
+def gallery_images(attribution: Artifact) -> dict[str, np.ndarray] | None:
+    """Read test images and their most supporting training images; None where the data are not images."""
+    return attribution.arrays(GALLERY_IMAGES) if attribution.has(GALLERY_IMAGES) else None
+
+
+def gallery_texts(attribution: Artifact) -> list[GalleryText] | None:
+    """Read test texts and their most supporting training texts; None where the data are not texts."""
+    return attribution.table(GALLERY_TEXTS).to_pylist() if attribution.has(GALLERY_TEXTS) else None
+
+
+def mask_rows(attribution: Artifact) -> list[MaskRow]:
+    """Read one row per method and mask; empty where no points were planted."""
+    return attribution.table(MASKS).to_pylist() if attribution.has(MASKS) else []
+
+
+def mask_arrays(attribution: Artifact) -> dict[str, np.ndarray]:
+    """Read ``injected`` (n,) and ``score.METHOD`` (n,) of the training points, where points were planted."""
+    return attribution.arrays(MASK_ARRAYS)
