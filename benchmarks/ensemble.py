@@ -25,7 +25,7 @@ from pipeline.config.numerics import NumericsConfig
 from pipeline.config.run import RunConfig
 from pipeline.config.training import SeedsConfig, TrainingConfig
 from pipeline.stages.train.block_files import write_member
-from pipeline.training.ensemble import train_ensemble
+from pipeline.training.ensemble import train_block
 from pipeline.training.fit import train_classifier
 from pipeline.training.networks import build_network
 
@@ -96,7 +96,7 @@ def one_by_one(workload: Workload, data: Images, seeds: range, threads: int, fol
 
 
 def together(workload: Workload, data: Images, seeds: range, threads: int, folder: Path) -> None:
-    members = train_ensemble([config_of(workload, seed, threads) for seed in seeds], data, folder)
+    members = train_block([config_of(workload, seed, threads) for seed in seeds], data, folder)
     for member in members:
         write_member(member, data, folder / str(member.config.seed))
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from models.gradient_attack import PixelBall, projected_gradient_attack
+from models.logits import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TENSOR_INPUTS = ("image", "x")
 
+Batch = dict[str, Tensor]
+"""A batch by column: ``id``, ``label`` or ``y``, and what the network reads."""
+
 
 def logits_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "n c"]:
     """Run a network on a batch and unwrap its outputs.

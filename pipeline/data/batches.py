@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from models.logits import Batch
 from pipeline.data.batch_order import BatchOrder, augment_seed
 
-Batch = dict[str, Tensor]
 EVALUATION_ROWS = 500
 """Rows of an evaluation batch: fixed, because the size of a matrix product can change its last bit."""
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from models.logits import Batch
 from pipeline.config.data import DataConfig
 from pipeline.config.run import RunConfig
 from pipeline.data.errors import DataError
@@ -20,7 +21,6 @@ from pipeline.data.view import DataView, Split, load_view
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.arithmetic import network_dtype
 
-Batch = dict[str, Tensor]
 AUGMENTATIONS = ("none", "crop_flip")
 
 

@@ -286,5 +286,5 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
 
 
 def finite_or_none(value: Any) -> Any:
-    """Replace NaN by None, which JSON knows."""
+    """Replace a NaN or an infinity, which JSON does not have, by None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

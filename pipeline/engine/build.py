@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def columns(rows: Sequence[Any], absent: float | None = math.nan) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[Any], absent: float | None = math.nan) -> dict[str, list[Any]]:
     """Turn rows (mappings or dataclass instances) into columns; see :meth:`Build.write_rows`."""
     plain = [asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows]
     names = list(dict.fromkeys(name for row in plain for name in row))
@@ -141,7 +141,7 @@ class Build:
         absent : float or None
             Stands where a row lacks a name that another row has.
         """
-        self.write_table(name, columns(rows, absent))
+        self.write_table(name, _columns(rows, absent))
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write numpy arrays as one safetensors file."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.engine.artifacts import Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
-from pipeline.engine.graph import Graph, Member, Node
+from pipeline.engine.graph import GatheredNode, Graph, Node
 from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
@@ -144,8 +144,8 @@ class Puller:
         return self.make(node)
 
     def _make_gather(self, node: Node) -> Artifact:
-        done: dict[str, list[tuple[Member, Artifact]]] = {}
-        missing: dict[str, list[tuple[Member, Exception]]] = {}
+        done: dict[str, list[tuple[GatheredNode, Artifact]]] = {}
+        missing: dict[str, list[tuple[GatheredNode, Exception]]] = {}
         for name, group in node.members.items():
             for member in group:
                 try:
@@ -194,12 +194,12 @@ class Puller:
         write_json(build.folder / "metrics.json", metrics)
 
 
-def _cell(member: Member) -> str:
+def _cell(member: GatheredNode) -> str:
     labels = ", ".join(f"{axis} {label}" for axis, label in member.labels.items())
     return labels or member.node.slug
 
 
-def _by_error(missing: dict[str, list[tuple[Member, Exception]]]) -> str:
+def _by_error(missing: dict[str, list[tuple[GatheredNode, Exception]]]) -> str:
     """List what is missing under each distinct error, so that one cause is said once."""
     causes: dict[str, list[str]] = {}
     for name, group in missing.items():

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
-class Member:
+class GatheredNode:
     """One upstream artefact of a gather, with the labels that all of its cells share."""
 
     labels: dict[str, str]
@@ -39,7 +39,7 @@ class Node:
         Readable part of the folder's name, a function of hashed content only.
     inputs : dict of str to Node
         Upstream artefacts by role.
-    members : dict of str to list of Member
+    members : dict of str to list of GatheredNode
         Upstream artefacts of a gather by stage.
     overrides : tuple of str
         Overrides that make this node's configuration.
@@ -52,7 +52,7 @@ class Node:
     key: str
     slug: str
     inputs: dict[str, Node] = field(repr=False)
-    members: dict[str, list[Member]] = field(repr=False)
+    members: dict[str, list[GatheredNode]] = field(repr=False)
     overrides: tuple[str, ...] = field(repr=False)
     sections: dict[str, Any] = field(repr=False)
 
@@ -151,25 +151,25 @@ class Graph:
             self._resolved[known] = (config, self._node(stage, config, chosen, inputs, {}))
         return self._resolved[known][1]
 
-    def members(self, stage: Stage, config: RunConfig) -> dict[str, list[Member]]:
+    def members(self, stage: Stage, config: RunConfig) -> dict[str, list[GatheredNode]]:
         """Members of a gather: the wanted stages over all cells, equal artefacts once."""
         assert stage.gathers is not None
-        members: dict[str, list[Member]] = {}
+        members: dict[str, list[GatheredNode]] = {}
         for wanted in stage.gathers(config):
             if STAGES.get(wanted) is not None and STAGES[wanted].gathers is not None:
-                members[wanted] = [Member({}, self.resolve(wanted, config))]
+                members[wanted] = [GatheredNode({}, self.resolve(wanted, config))]
                 continue
             by_key: dict[str, list[tuple[Cell, Node]]] = {}
             for cell in self.cells(config):
                 node = self.resolve(wanted, cell.config, cell.overrides)
                 by_key.setdefault(node.key, []).append((cell, node))
             members[wanted] = [
-                Member(_shared_labels([cell for cell, _ in group]), group[0][1]) for group in by_key.values()
+                GatheredNode(_shared_labels([cell for cell, _ in group]), group[0][1]) for group in by_key.values()
             ]
         return members
 
     def gather(
-        self, stage: Stage, config: RunConfig, members: dict[str, list[Member]], overrides: tuple[str, ...]
+        self, stage: Stage, config: RunConfig, members: dict[str, list[GatheredNode]], overrides: tuple[str, ...]
     ) -> Node:
         """Give the node of a gather over the members that are there."""
         return self._node(stage, config, overrides, {}, members)
@@ -180,7 +180,7 @@ class Graph:
         config: RunConfig,
         overrides: tuple[str, ...],
         inputs: dict[str, Node],
-        members: dict[str, list[Member]],
+        members: dict[str, list[GatheredNode]],
     ) -> Node:
         sections = hashed_sections(stage.name, stage.version, config, stage.sections)
         material: dict[str, Any] = {

@@ -5,14 +5,83 @@ from __future__ import annotations
 import importlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
-from pipeline.engine.artifacts import SCRATCH
+from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
 
-if TYPE_CHECKING:
-    from pipeline.engine.build import Build
+
+@runtime_checkable
+class TrackedStage(Protocol):
+    """What a tracker reads of a row of the stage table."""
+
+    @property
+    def name(self) -> str:
+        """What users type after ``stage=``."""
+        ...
+
+
+@runtime_checkable
+class TrackedNode(Protocol):
+    """What a tracker reads of an artifact's place in the graph."""
+
+    @property
+    def stage(self) -> TrackedStage:
+        """The stage that makes it."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def slug(self) -> str:
+        """Readable part of its folder's name."""
+        ...
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """The hashed fields of its configuration."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """Shell command that makes it."""
+        ...
+
+    def upstream(self) -> Sequence[TrackedNode]:
+        """List what it needs."""
+        ...
+
+
+@runtime_checkable
+class TrackedBuild(Protocol):
+    """What a tracker reads of an artifact under construction, so that trackers need nothing of the engine."""
+
+    tracker: Tracker
+
+    @property
+    def node(self) -> TrackedNode:
+        """What is being made."""
+        ...
+
+    @property
+    def config(self) -> RunConfig:
+        """Configuration of the run."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Construction folder."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """Folder that survives a kill and is deleted on completion."""
+        ...
 
 
 class Tracker:
@@ -43,10 +112,10 @@ class Tracker:
 
 
 class RemoteTracker(Tracker):
-    """A tracker that may be lost on the way; the stage goes on without it, for no result depends on it.
+    """A tracker whose service may fail; the stage then continues without it, because no result depends on it.
 
-    Its service is a process of its own, which the signal that announces a requeue ends as well: its error must not
-    take the place of the requeue.
+    The service is a separate process, which the signal that announces a requeue also ends. Its error must not hide
+    the requeue.
     """
 
     service: str
@@ -62,7 +131,7 @@ class RemoteTracker(Tracker):
             call(*args, **options)
         except Exception as error:
             self._lost = True
-            say(f"  {self.service} is lost ({type(error).__name__}: {error}); the files of the artefact do not need it")
+            say(f"  {self.service} has failed ({type(error).__name__}: {error}); the artifact is complete without it")
 
 
 def plain(values: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
@@ -81,16 +150,16 @@ def numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
     return {name: value for name, value in plain(values).items() if isinstance(value, (int, float))}
 
 
-def note(build: Build) -> dict[str, Any]:
-    """Everything a run of a tracker is told of its artefact: the configuration that its key covers, and its origin."""
+def note(build: TrackedBuild) -> dict[str, Any]:
+    """Collect the metadata logged with every tracker run: hashed configuration, keys and command."""
     node = build.node
     upstream = [other.key for other in node.upstream()]
     return {**node.sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
 
 
-def nonce(build: Build) -> str:
-    """Draw this construction's own mark: the same over a requeue, new when the artefact is made again."""
-    path = build.folder / SCRATCH / "tracker-nonce"
+def nonce(build: TrackedBuild) -> str:
+    """Draw a random mark of this construction: the same after a requeue, a new one when the artifact is rebuilt."""
+    path = build.scratch / "tracker-nonce"
     if not path.exists():
         path.write_text(secrets.token_hex(4))
     return path.read_text()

@@ -1,4 +1,4 @@
-"""MLflow: one run per artefact on the tracking server that ``logging.uri`` or MLFLOW_TRACKING_URI names."""
+"""MLflow: one run per artifact on the tracking server that ``logging.uri`` or MLFLOW_TRACKING_URI names."""
 
 from __future__ import annotations
 
@@ -7,30 +7,26 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from pipeline.engine.artifacts import SCRATCH
 from pipeline.errors import UserError
-from pipeline.tracking.base import RemoteTracker, needed, note, numbers, plain
-
-if TYPE_CHECKING:
-    from pipeline.engine.build import Build
+from pipeline.tracking.base import RemoteTracker, TrackedBuild, needed, note, numbers, plain
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BATCH = 100  # MLflow's limit on parameters in one call
 
 
 class MlflowTracker(RemoteTracker):
-    """One MLflow run per artefact: experiment = experiment, tags = stage, key and ``logging.tags``.
+    """One MLflow run per artifact: experiment = experiment, tags = stage, key and ``logging.tags``.
 
     MLflow has no histograms: distributions become their quartiles and extremes, ``NAME/q0`` to ``NAME/q100``.
 
     Parameters
     ----------
-    build : Build
-        The artefact under construction. The run's id lies in its scratch folder, so that a requeued job continues it.
+    build : TrackedBuild
+        The artifact under construction. The run's id is kept in its scratch folder, so that a requeued job resumes it.
 
     Raises
     ------
@@ -40,7 +36,7 @@ class MlflowTracker(RemoteTracker):
 
     service = "MLflow"
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: TrackedBuild) -> None:
         super().__init__()
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow = needed("mlflow", "mlflow")
@@ -62,9 +58,9 @@ class MlflowTracker(RemoteTracker):
             ]
             self._send(self._client.log_batch, self._run, params=parameters)
 
-    def _start(self, build: Build) -> str:
+    def _start(self, build: TrackedBuild) -> str:
         """Begin the run of this construction, or take it up again."""
-        kept = build.folder / SCRATCH / "mlflow-run"
+        kept = build.scratch / "mlflow-run"
         if kept.exists():
             run = kept.read_text()
             self._client.update_run(run, status="RUNNING")
@@ -92,7 +88,7 @@ class MlflowTracker(RemoteTracker):
         from PIL import Image
 
         picture = Image.open(io.BytesIO(png))
-        now = {"synchronous": True}  # whatever the environment says: no picture may wait for an exit that ranks skip
+        now = {"synchronous": True}  # overrides the environment: no picture may wait for an exit that ranks skip
         if step is None:
             self._send(self._client.log_image, self._run, picture, artifact_file=f"figures/{_name(name)}.png", **now)
         else:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from pipeline.tracking.base import Tracker
-
-if TYPE_CHECKING:
-    from pipeline.engine.build import Build
+from pipeline.tracking.base import TrackedBuild, Tracker
 
 
-def open_tracker(build: Build) -> Tracker:
+def open_tracker(build: TrackedBuild) -> Tracker:
     """Start the tracker that ``logging.tracker`` names."""
     name = build.config.logging.tracker
     if name == "wandb":
@@ -31,7 +27,7 @@ def open_tracker(build: Build) -> Tracker:
 
 
 @contextlib.contextmanager
-def stage_tracker(build: Build) -> Iterator[Tracker]:
+def stage_tracker(build: TrackedBuild) -> Iterator[Tracker]:
     """Keep the tracker open for the length of one stage."""
     tracker = build.tracker = open_tracker(build)
     try:

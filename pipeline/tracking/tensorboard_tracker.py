@@ -1,4 +1,4 @@
-"""TensorBoard: one folder of event files per artefact, below ``logging.folder``/experiment."""
+"""TensorBoard: one folder of event files per artifact, below ``logging.folder``/experiment."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from pipeline.tracking.base import RemoteTracker, needed, nonce, note, numbers, plain
-
-if TYPE_CHECKING:
-    from pipeline.engine.build import Build
+from pipeline.tracking.base import RemoteTracker, TrackedBuild, needed, nonce, note, numbers, plain
 
 
 class TensorBoardTracker(RemoteTracker):
-    """Event files of one artefact; ``tensorboard --logdir FOLDER`` shows them.
+    """Event files of one artifact; ``tensorboard --logdir FOLDER`` shows them.
 
     Parameters
     ----------
-    build : Build
-        The artefact under construction. A requeued job writes into the same folder, and what an earlier one had
+    build : TrackedBuild
+        The artifact under construction. A requeued job writes into the same folder, and what an earlier one had
         written from its first step on is marked as void, so that every step is shown once.
     """
 
     service = "TensorBoard"
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: TrackedBuild) -> None:
         super().__init__()
         self._writers = needed("torch.utils.tensorboard", "tensorboard")
         node, config = build.node, build.config

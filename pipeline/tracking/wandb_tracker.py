@@ -1,4 +1,4 @@
-"""Weights & Biases: one run per artefact, sent while running or kept in files until ``wandb sync``."""
+"""Weights & Biases: one run per artifact, sent while running or kept in files until ``wandb sync``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.tracking.base import RemoteTracker, needed, nonce, note, numbers, plain
-
-if TYPE_CHECKING:
-    from pipeline.engine.build import Build
+from pipeline.tracking.base import RemoteTracker, TrackedBuild, needed, nonce, note, numbers, plain
 
 
 class WandbTracker(RemoteTracker):
-    """One W&B run per artefact: group = experiment, job type = stage, id = key and nonce.
+    """One W&B run per artifact: group = experiment, job type = stage, id = key and nonce.
 
     Parameters
     ----------
-    build : Build
-        The artefact under construction. Its nonce makes a requeued job continue its run.
+    build : TrackedBuild
+        The artifact under construction. Its nonce makes a requeued job continue its run.
     """
 
     service = "W&B"
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: TrackedBuild) -> None:
         super().__init__()
         self._wandb = needed("wandb", "wandb")
         node, config = build.node, build.config

@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.classifier_module import ClassifierModule
-from models.logits import model_inputs, predicted_class, targets_of
+from models.logits import Batch, model_inputs, predicted_class, targets_of
 from models.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder
-from pipeline.data.batches import Batch, EvaluationBatches, TrainingBatches, TrainingData, cast
+from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
@@ -62,7 +62,7 @@ class Member:
         return not math.isfinite(self.history[-1]["train_loss"])
 
 
-def train_ensemble(
+def train_block(
     configs: Sequence[RunConfig],
     data: TrainingData,
     scratch: Path,

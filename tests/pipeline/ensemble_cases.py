@@ -9,7 +9,7 @@ import torch
 
 from models.configs import CNNConfig, MLPConfig, ResNet18Config, TwoLayerConfig
 from pipeline.config.run import RunConfig
-from pipeline.training.ensemble import Member, train_ensemble
+from pipeline.training.ensemble import Member, train_block
 from pipeline.training.fit import TrainingOutcome, train_classifier
 from pipeline.training.networks import build_network
 from tests.pipeline.training_cases import Blobs, run_config
@@ -87,7 +87,7 @@ def at(config: RunConfig, seed: int, varying: tuple[str, ...] = ALL) -> RunConfi
 
 def together(folder: Path, configs: list[RunConfig], data: object) -> list[Member]:
     folder.mkdir(parents=True, exist_ok=True)
-    return train_ensemble(configs, data, folder)
+    return train_block(configs, data, folder)
 
 
 def alone(folder: Path, config: RunConfig, data: object) -> tuple[TrainingOutcome, dict[str, torch.Tensor]]:

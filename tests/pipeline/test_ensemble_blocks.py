@@ -23,7 +23,7 @@ from pipeline.engine.executor import Puller, every_node
 from pipeline.engine.graph import Graph
 from pipeline.engine.seed_blocks import block_of, members_of
 from pipeline.errors import UserError
-from pipeline.training.ensemble import CHECKPOINT, train_ensemble
+from pipeline.training.ensemble import CHECKPOINT, train_block
 from pipeline.training.history import TrainingDiverged
 from tests.pipeline.ensemble_cases import Images, alone, at, case, together
 
@@ -268,7 +268,7 @@ def test_what_cannot_be_vectorised_is_refused_in_one_sentence(tmp_path, model, n
     config = case(model)
     config = dataclasses.replace(config, numerics=dataclasses.replace(config.numerics, **numerics))
     with pytest.raises(UserError, match=words) as caught:
-        train_ensemble([config], Images(), tmp_path)
+        train_block([config], Images(), tmp_path)
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import every_node
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.training.ensemble import train_ensemble
+from pipeline.training.ensemble import train_block
 from pipeline.training.networks import WEIGHTS, build_network, starting_network
 from tests.pipeline.ensemble_cases import Images, at, case
 from tests.stages.stage_cases import made_up_artifact
@@ -42,7 +42,7 @@ def test_the_body_is_taken_over_and_the_output_layer_is_new(tmp_path, classes):
 def test_members_of_a_block_share_the_body_and_differ_in_the_output_layer(tmp_path):
     artifact, weights = earlier_network(tmp_path, 5)
     config = case(RESNET, epochs=1, lr=1e-12)
-    members = train_ensemble([at(config, 0), at(config, 1)], Images(), tmp_path, pretrained=artifact)
+    members = train_block([at(config, 0), at(config, 1)], Images(), tmp_path, pretrained=artifact)
     first, second = (member.module.model.state_dict() for member in members)
     assert torch.allclose(first["conv1.weight"], weights["conv1.weight"], atol=1e-9)
     assert torch.allclose(second["conv1.weight"], weights["conv1.weight"], atol=1e-9)

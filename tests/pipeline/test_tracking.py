@@ -109,7 +109,7 @@ def test_a_lost_tracker_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
             patch.setattr(tracker._run, "log", gone)
             tracker.log({"train/loss": 0.5}, step=1)
         raise SystemExit(-1)
-    assert capsys.readouterr().err.count("W&B is lost (ConnectionResetError") == 1
+    assert capsys.readouterr().err.count("W&B has failed (ConnectionResetError") == 1
     wandb.run.finish()
 
 

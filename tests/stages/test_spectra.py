@@ -1,6 +1,5 @@
 """Stages ``spectra`` and ``toy``: what they write, what their sections decide, and what they refuse."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.artifacts import Artifact
-from pipeline.engine.build import columns
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.spectra.run import choose_layers
@@ -125,11 +123,6 @@ def test_unknown_layers_are_answered_with_the_names() -> None:
     assert choose_layers(names, ["fc*"]) == ["fc.weight", "fc.weight[q]"]
     with pytest.raises(UserError, match="'head' matches no weight. Weights: conv1.weight, fc.weight"):
         choose_layers(names, ["*", "head"])
-
-
-def test_rows_with_gaps_become_columns() -> None:
-    table = columns([{"a": 1, "b": 2.0}, {"a": 3}])
-    assert table["a"] == [1, 3] and math.isnan(table["b"][1])
 
 
 def pull(stage: str, store: Path, *overrides: str) -> Artifact:

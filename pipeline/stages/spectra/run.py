@@ -32,8 +32,8 @@ from models.logits import targets_of
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.data.datamodule import open_data
-from pipeline.engine.artifacts import Artifact
-from pipeline.engine.build import Build, columns
+from pipeline.engine.artifacts import Artifact, finite_or_none
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
 from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
@@ -86,16 +86,18 @@ def spectra(build: Build) -> dict[str, Any]:
             + ", ".join(f"{label} ({reason})" for label, reason in skipped.items())
             + ". Lower spectra.min_side or take a wider network."
         )
-    build.write_table("spectra.parquet", columns(history))
-    build.write_table("layers.parquet", columns(layers))
+    build.write_rows("spectra.parquet", history)
+    build.write_rows("layers.parquet", layers)
     build.write_arrays("spectra.safetensors", arrays)
     metrics = _summary(layers, {label: reason for label, reason in skipped.items() if reason})
     metrics["critical_rate"] = starting_rate(config, data, start_network)
     if snapshots is not None and "kernel" in config.snapshots.record:
         kernels = _kernel_rows(snapshots, steps)
-        build.write_table("kernel.parquet", columns(kernels))
-        metrics |= {f"kernel_{name}": _finite(value) for name, value in kernels[-1].items() if name != "step"}
-        metrics["kernel_kta_start"] = _finite(kernels[0]["kta"])
+        build.write_rows("kernel.parquet", kernels)
+        metrics |= {
+            f"kernel_{name}": finite_or_none(float(value)) for name, value in kernels[-1].items() if name != "step"
+        }
+        metrics["kernel_kta_start"] = finite_or_none(float(kernels[0]["kta"]))
     return metrics
 
 
@@ -196,10 +198,6 @@ def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[dict[str, An
             }
         )
     return rows
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _summary(layers: list[dict[str, Any]], skipped: dict[str, str | None]) -> dict[str, Any]:

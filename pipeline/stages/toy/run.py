@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.spectra.heavy_tails import MIN_TAIL, gaussian_null, tail_report
-from pipeline.engine.build import Build, columns
+from pipeline.engine.artifacts import finite_or_none
+from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.toy.spectra import ToyResult, run_toy_study
@@ -39,8 +40,8 @@ def toy(build: Build) -> dict[str, Any]:
         best_ridge_error(*(getattr(ensemble, name)[i].double().numpy() for name in _RIDGE))
         for i in range(len(config.seeds))
     ]
-    build.write_table("rows.parquet", columns(found.rows))
-    build.write_table("tails.parquet", columns(_tails(found, config.null_draws)))
+    build.write_rows("rows.parquet", found.rows)
+    build.write_rows("tails.parquet", _tails(found, config.null_draws))
     build.write_arrays("spectra.safetensors", found.spectra)
     final = [row for row in found.rows if row["step"] == found.steps[-1]]
     return {
@@ -53,7 +54,7 @@ def toy(build: Build) -> dict[str, Any]:
         "rate_multiple": [row["rate_multiple"] for row in final],
         "diverged": [row["seed"] for row in final if row["status"] != "ok"],
         "classes": [row["label"] for row in final],
-        "test_error": [_finite(row["test_error"]) for row in final],
+        "test_error": [finite_or_none(row["test_error"]) for row in final],
         "ridge_error": ridge,
     }
 
@@ -73,11 +74,6 @@ def best_ridge_error(
     penalties = np.geomspace(1e-3, 1e3, 40) * x.shape[1]
     fits = [directions @ (s / (s**2 + penalty) * loading) for penalty in penalties]
     return min(float(np.mean((fit - y_test) ** 2)) for fit in fits)
-
-
-def _finite(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def _tails(found: ToyResult, draws: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import members_of
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.train.block_files import member_folder, write_member
-from pipeline.training.ensemble import Member, train_ensemble
+from pipeline.training.ensemble import Member, train_block
 
 _SAY_SECONDS = 5.0
 
@@ -27,7 +27,7 @@ def ensemble(build: Build) -> dict[str, Any]:
     configs = members_of(config)
     data = open_data(config, build.inputs["data"])
     build.say(f"seeds {configs[0].seed} to {configs[-1].seed} together")
-    members = train_ensemble(
+    members = train_block(
         configs, data, build.scratch, pretrained=build.inputs.get("pretrained"), on_epoch=_Lines(build)
     )
     metrics: dict[str, Any] = {"members": {}, "diverged": {}}
