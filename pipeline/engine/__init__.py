@@ -1,1 +1,1 @@
-"""Graph, store, keys, executor and the table of all stages. It knows no stage."""
+"""Graph, store, addresses, executor and the table of all stages, none of which the engine imports."""
