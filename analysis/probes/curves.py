@@ -1,4 +1,4 @@
-"""k-NN, nearest class-centre and ridge predictions at every number of components, each from one pass.
+"""k-NN, nearest class-center and ridge predictions at every number of components, each from one pass.
 
 Squared distances add up over components, so a classifier on the first k scores differs from the one on the
 first k-1 by one more term: the whole curve costs what its last point costs.
@@ -29,11 +29,11 @@ def knn_curve(
     labels: Int[Tensor, " n"],
     test: Float[Tensor, "m r"],
     ks: Sequence[int],
-    neighbours: Sequence[int],
+    neighbors: Sequence[int],
     *,
     exclude_self: bool = False,
     tile: int = 1024,
-) -> Int[np.ndarray, "neighbours ks m"]:
+) -> Int[np.ndarray, "neighbors ks m"]:
     """Majority votes of the κ nearest training scores, for every k and every κ.
 
     Test rows are tiled; each grid step adds one GEMM over the new components, and the κ_max nearest rows
@@ -47,35 +47,35 @@ def knn_curve(
         Class codes of the training rows.
     ks : sequence of int
         Numbers of components, ascending, the last at most r.
-    neighbours : sequence of int
-        Numbers of neighbours κ.
+    neighbors : sequence of int
+        Numbers of neighbors κ.
     exclude_self : bool
-        `test` is `train`: row i is not its own neighbour (leave-one-out votes).
+        `test` is `train`: row i is not its own neighbor (leave-one-out votes).
     tile : int
         Test rows held at a time; memory is tile x n.
 
     Returns
     -------
-    predictions : int16 ndarray, shape (len(neighbours), len(ks), m)
+    predictions : int16 ndarray, shape (len(neighbors), len(ks), m)
     """
     _check_ks(ks, train.shape[1])
     available = train.shape[0] - int(exclude_self)
-    if min(neighbours) < 1 or max(neighbours) > available:
-        raise ValueError(f"k-NN wants {max(neighbours)} neighbours of {available} training rows.")
-    most, classes = max(neighbours), int(labels.max()) + 1
-    out = np.empty((len(neighbours), len(ks), test.shape[0]), dtype=np.int16)
+    if min(neighbors) < 1 or max(neighbors) > available:
+        raise ValueError(f"k-NN wants {max(neighbors)} neighbors of {available} training rows.")
+    most, classes = max(neighbors), int(labels.max()) + 1
+    out = np.empty((len(neighbors), len(ks), test.shape[0]), dtype=np.int16)
     for start in range(0, test.shape[0], tile):
         rows = test[start : start + tile]
         distance = torch.zeros(rows.shape[0], train.shape[0], dtype=train.dtype, device=train.device)
         own = torch.arange(rows.shape[0], device=train.device)
         for step, (low, high) in enumerate(_segments(ks)):
             part, query = train[:, low:high], rows[:, low:high]
-            # the test row's own norm is the same for every neighbour and is left out
+            # the test row's own norm is the same for every neighbor and is left out
             distance += part.square().sum(dim=1) - 2.0 * query @ part.T
             if exclude_self:
                 distance[own, start + own] = torch.inf
             nearest = labels[distance.topk(most, largest=False).indices]
-            for which, count in enumerate(neighbours):
+            for which, count in enumerate(neighbors):
                 out[which, step, start : start + rows.shape[0]] = _vote(nearest[:, :count], classes)
     return out
 
@@ -83,7 +83,7 @@ def knn_curve(
 def ncc_curve(
     train: Float[Tensor, "n r"], labels: Int[Tensor, " n"], test: Float[Tensor, "m r"], ks: Sequence[int]
 ) -> Int[np.ndarray, "ks m"]:
-    """Nearest class-centre predictions for every k: running sums of (z_j - m_cj)².
+    """Nearest class-center predictions for every k: running sums of (z_j - m_cj)².
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def ncc_curve(
     predictions : int16 ndarray, shape (len(ks), m)
     """
     _check_ks(ks, train.shape[1])
-    centres = class_means(train, labels)
-    distance = torch.zeros(test.shape[0], centres.shape[0], dtype=test.dtype, device=test.device)
+    centers = class_means(train, labels)
+    distance = torch.zeros(test.shape[0], centers.shape[0], dtype=test.dtype, device=test.device)
     out = np.empty((len(ks), test.shape[0]), dtype=np.int16)
     for step, (low, high) in enumerate(_segments(ks)):
         for j in range(low, high):
-            distance += (test[:, j : j + 1] - centres[:, j]).square_()
+            distance += (test[:, j : j + 1] - centers[:, j]).square_()
         out[step] = distance.argmin(dim=1).cpu().numpy()
     return out
 
@@ -116,7 +116,7 @@ def ridge_curve(
     *,
     penalty: float,
 ) -> Int[np.ndarray, "ks m"]:
-    """One-hot least squares for every k: minimise ‖Y - b - zᵀw‖²/n + α‖w‖².
+    """One-hot least squares for every k: minimize ‖Y - b - zᵀw‖²/n + α‖w‖².
 
     Principal scores are uncorrelated on the rows that they were fitted on, so w_j = z_jᵀY / (n(λ_j + α)) does
     not depend on k and predictions are running sums added to the class shares.
@@ -173,7 +173,7 @@ def _vote(nearest: Tensor, classes: int) -> np.ndarray:
     counts = torch.zeros(nearest.shape[0], classes, dtype=torch.int32, device=nearest.device)
     counts.scatter_add_(1, nearest.long(), torch.ones_like(nearest, dtype=torch.int32))
     votes = counts.gather(1, nearest.long())
-    # neighbours come nearest first: the first one whose class has the most votes decides
+    # neighbors come nearest first: the first one whose class has the most votes decides
     first = (votes == votes.amax(dim=1, keepdim=True)).to(torch.int8).argmax(dim=1, keepdim=True)
     winners: np.ndarray = nearest.gather(1, first).squeeze(1).cpu().numpy()
     return winners

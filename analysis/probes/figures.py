@@ -15,7 +15,7 @@ from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
 
-NAMES = {"knn": "k-NN", "ncc": "nearest centre", "svm": "linear SVM", "ridge": "ridge"}
+NAMES = {"knn": "k-NN", "ncc": "nearest center", "svm": "linear SVM", "ridge": "ridge"}
 Row = Mapping[str, Any]
 
 
@@ -33,11 +33,11 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
     """
     figure, axes = new_figure(width=5.6, height=3.6)
     axis = axes[0, 0]
-    for colour, (layer, curve) in zip(_depth_colours(len(curves)), curves.items(), strict=True):
+    for color, (layer, curve) in zip(_depth_colors(len(curves)), curves.items(), strict=True):
         if curve.size:
-            axis.plot(np.arange(1, curve.size + 1), curve, color=colour, label=layer)
+            axis.plot(np.arange(1, curve.size + 1), curve, color=color, label=layer)
         else:
-            axis.plot([], [], color=colour, linestyle=":", label=f"{layer} (degenerate)")
+            axis.plot([], [], color=color, linestyle=":", label=f"{layer} (degenerate)")
     axis.axhline(0.2, color=REFERENCE, linewidth=0.8, linestyle="--")
     axis.annotate("20 %", (1, 0.2), (2, 3), textcoords="offset points", fontsize=8)
     axis.set(xscale="log", xlabel="components k", ylabel="explained-variance ratio", ylim=(0, 1.02))
@@ -47,7 +47,7 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
 
 
 def component_curves_figure(
-    rows: Sequence[Row], layers: Sequence[str], *, network_accuracy: float, neighbours: float = 10.0
+    rows: Sequence[Row], layers: Sequence[str], *, network_accuracy: float, neighbors: float = 10.0
 ) -> Figure:
     """Accuracy of each surrogate against components (top) and explained variance (bottom), a line per layer.
 
@@ -59,7 +59,7 @@ def component_curves_figure(
         Layers to draw, in order of depth.
     network_accuracy : float
         Test accuracy of the network itself (0..1).
-    neighbours : float
+    neighbors : float
         κ of the k-NN curve.
 
     Returns
@@ -70,8 +70,8 @@ def component_curves_figure(
     names = [name for name in NAMES if any(row["classifier"] == name for row in rows)]
     figure, axes = new_figure(2, len(names), width=3.2, height=2.9, sharey=True)
     for column, name in enumerate(names):
-        for colour, layer in zip(_depth_colours(len(layers)), layers, strict=True):
-            chosen = [row for row in _select(rows, name, neighbours) if row["layer"] == layer]
+        for color, layer in zip(_depth_colors(len(layers)), layers, strict=True):
+            chosen = [row for row in _select(rows, name, neighbors) if row["layer"] == layer]
             ks = sorted({row["k"] for row in chosen} - {ALL_COMPONENTS})
             if not ks:
                 continue
@@ -80,8 +80,8 @@ def component_curves_figure(
             share = [np.mean([row["evr"] for row in at]) for at in points]
             failed = [not all(row["converged"] for row in at) for at in points]
             for axis, x in ((axes[0, column], ks), (axes[1, column], share)):
-                axis.plot(x, accuracy, color=colour, label=layer)
-                _hollow(axis, x, accuracy, failed, colour)
+                axis.plot(x, accuracy, color=color, label=layer)
+                _hollow(axis, x, accuracy, failed, color)
         for axis in axes[:, column]:
             axis.axhline(100 * network_accuracy, color=REFERENCE, linewidth=0.9, linestyle="--")
         axes[0, column].set(xscale="log", xlabel="components k")
@@ -103,7 +103,7 @@ def depth_figure(
     nc1: Float[np.ndarray, " L"],
     network_accuracy: float,
     components: int = 100,
-    neighbours: float = 10.0,
+    neighbors: float = 10.0,
 ) -> Figure:
     """Accuracy and fidelity against depth for all components and for k = 100, with onset and NC1.
 
@@ -120,7 +120,7 @@ def depth_figure(
     network_accuracy : float
     components : int
         The smaller number of components; the nearest of the grid is drawn.
-    neighbours : float
+    neighbors : float
         κ of k-NN.
 
     Returns
@@ -130,13 +130,13 @@ def depth_figure(
     figure, axes = new_figure(1, 2, width=4.9, height=3.7)
     depth = np.arange(len(layers))
     for axis, score in zip(axes[0], ("accuracy", "fidelity"), strict=True):
-        for colour, name in zip(PALETTE, ("knn", "ncc", "svm"), strict=False):
+        for color, name in zip(PALETTE, ("knn", "ncc", "svm"), strict=False):
             for style, k in (("-", ALL_COMPONENTS), (":", components)):
-                mean, deviation, failed = _by_depth(_select(rows, name, neighbours), layers, score, k)
+                mean, deviation, failed = _by_depth(_select(rows, name, neighbors), layers, score, k)
                 label = NAMES[name] if k == ALL_COMPONENTS else f"{NAMES[name]}, k ≈ {components}"
-                axis.errorbar(depth, mean, deviation, color=colour, linestyle=style, capsize=2, label=label)
-                axis.plot(depth, mean, "o", color=colour, markersize=3.5)
-                _hollow(axis, depth, mean, failed, colour)
+                axis.errorbar(depth, mean, deviation, color=color, linestyle=style, capsize=2, label=label)
+                axis.plot(depth, mean, "o", color=color, markersize=3.5)
+                _hollow(axis, depth, mean, failed, color)
         if onset.index != NO_ONSET:
             axis.axvline(onset.index, color=REFERENCE, linewidth=1.0)
             high = len(layers) - 1 if onset.high == NO_ONSET else onset.high
@@ -178,19 +178,19 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = 
     panels = (
         ("nc1", "NC1: tr(Σ_W Σ_B⁺)/C", "log"),
         ("nc2_angles", "NC2: mean |cos + 1/(C-1)|", "linear"),
-        ("nc4", "NC4: centre ≠ network", "linear"),
+        ("nc4", "NC4: center ≠ network", "linear"),
     )
     figure, axes = new_figure(1, len(panels), width=3.4, height=3.1)
     epochs = sorted({row["epoch"] for row in rows})
     depth = np.arange(len(layers))
     for axis, (key, title, scale) in zip(axes[0], panels, strict=True):
-        for colour, epoch in zip(_depth_colours(len(epochs)), epochs, strict=True):
+        for color, epoch in zip(_depth_colors(len(epochs)), epochs, strict=True):
             found = [[r[key] for r in rows if r["epoch"] == epoch and r["layer"] == layer] for layer in layers]
             axis.plot(
                 depth,
                 [np.mean(v) if v else np.nan for v in found],
                 "o-",
-                color=colour,
+                color=color,
                 markersize=3,
                 label=f"{epoch:g}",
             )
@@ -219,13 +219,13 @@ def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -
     axis = axes[0, 0]
     names = [*layers, "no onset"]
     place = {name: i for i, name in enumerate(names)}
-    for i, (colour, run) in enumerate(zip(_depth_colours(len(runs)), runs, strict=True)):
+    for i, (color, run) in enumerate(zip(_depth_colors(len(runs)), runs, strict=True)):
         # runs side by side, so that equal onsets do not hide each other
         at = np.arange(len(run)) + 0.12 * (i - (len(runs) - 1) / 2)
         middle, low, high = (np.array([place[row[key]] for row in run]) for key in ("onset", "onset_low", "onset_high"))
         error = np.abs(np.stack([middle - low, high - middle]))
         axis.errorbar(
-            at, middle, error, fmt="o-", color=colour, markersize=3.5, capsize=2, linewidth=1, label=f"run {i}"
+            at, middle, error, fmt="o-", color=color, markersize=3.5, capsize=2, linewidth=1, label=f"run {i}"
         )
     axis.set_xticks(range(len(runs[0])), [f"{row['epoch']:g}" for row in runs[0]])
     axis.set_yticks(range(len(names)), names, fontsize=8)
@@ -235,13 +235,13 @@ def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -
     return figure
 
 
-def _depth_colours(count: int) -> Float[np.ndarray, "count 4"]:
-    colours: np.ndarray = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, max(count, 1)))
-    return colours[:count]
+def _depth_colors(count: int) -> Float[np.ndarray, "count 4"]:
+    colors: np.ndarray = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, max(count, 1)))
+    return colors[:count]
 
 
-def _select(rows: Sequence[Row], name: str, neighbours: float) -> list[Row]:
-    return [r for r in rows if r["classifier"] == name and (name != "knn" or r["setting"] == neighbours)]
+def _select(rows: Sequence[Row], name: str, neighbors: float) -> list[Row]:
+    return [r for r in rows if r["classifier"] == name and (name != "knn" or r["setting"] == neighbors)]
 
 
 def _by_depth(
@@ -263,7 +263,7 @@ def _by_depth(
     return mean, deviation, failed
 
 
-def _hollow(axis: Axes, x: Any, y: Any, failed: Sequence[bool], colour: Any) -> None:
+def _hollow(axis: Axes, x: Any, y: Any, failed: Sequence[bool], color: Any) -> None:
     marked = np.flatnonzero(failed)
     if marked.size:
-        axis.plot(np.asarray(x)[marked], np.asarray(y)[marked], "o", mfc="white", mec=colour, markersize=4.5, zorder=3)
+        axis.plot(np.asarray(x)[marked], np.asarray(y)[marked], "o", mfc="white", mec=color, markersize=4.5, zorder=3)

@@ -1,7 +1,7 @@
 """Surrogate classifiers on the principal components of one layer: one tidy table of accuracy and fidelity.
 
 The features come from a frozen network in evaluation mode without augmentation. Mean, components, class
-centres and every fitted weight come from training rows alone.
+centers and every fitted weight come from training rows alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from analysis.probes.streaming_pca import PrincipalComponents, fit_pca
 _log = logging.getLogger(__name__)
 
 ALL_COMPONENTS = 0
-"""Value of `k` in the table for the centred raw feature, that is, every component."""
+"""Value of `k` in the table for the centered raw feature, that is, every component."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ProbeSettings:
     ----------
     rank : int
         Components kept (1,024 covers every published claim).
-    neighbours : tuple of int
+    neighbors : tuple of int
         κ of the k-NN probes; the first is the one that summaries use.
     costs : tuple of float
         Candidates for the SVM's C; more than one are decided on a held-out part of the training rows.
@@ -49,11 +49,11 @@ class ProbeSettings:
     knn_on_train : bool
         Also give leave-one-out k-NN accuracy on the training rows (costs as much as n test rows).
     seed : int
-        Starts the randomised PCA and the held-out split.
+        Starts the randomized PCA and the held-out split.
     """
 
     rank: int = 1024
-    neighbours: tuple[int, ...] = (10, 1, 5, 20, 50)
+    neighbors: tuple[int, ...] = (10, 1, 5, 20, 50)
     costs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
     scaling: Scaling = "global"
     ridge_penalty: float = 1e-4
@@ -75,7 +75,7 @@ class ProbeRow:
     setting : float
         κ, C or α; NaN for ncc.
     k : int
-        Components used; 0 is the centred raw feature.
+        Components used; 0 is the centered raw feature.
     evr : float
         Explained-variance ratio of those components.
     accuracy, fidelity : float
@@ -159,7 +159,7 @@ class _Curve:
 
 @dataclass(frozen=True)
 class _Layer:
-    """Scores and centred raw features of both splits, ready for every probe."""
+    """Scores and centered raw features of both splits, ready for every probe."""
 
     labels: Tensor
     ks: list[int]
@@ -206,8 +206,8 @@ def probe_layer(
         ks=component_grid(rank) if ks is None else _clipped(ks, rank, layer),
         scores=scores,
         queries=pca.scores(test.features),
-        raw=pca.centred(train.features),
-        raw_queries=pca.centred(test.features),
+        raw=pca.centered(train.features),
+        raw_queries=pca.centered(test.features),
     )
     curves = [
         *_knn(data, settings),
@@ -225,15 +225,15 @@ def _knn(data: _Layer, settings: ProbeSettings) -> list[_Curve]:
     width = [data.raw.shape[1]]
     test = np.concatenate(
         [
-            knn_curve(data.scores, data.labels, data.queries, data.ks, settings.neighbours),
-            knn_curve(data.raw, data.labels, data.raw_queries, width, settings.neighbours),
+            knn_curve(data.scores, data.labels, data.queries, data.ks, settings.neighbors),
+            knn_curve(data.raw, data.labels, data.raw_queries, width, settings.neighbors),
         ],
         axis=1,
     )
     train = None
     if settings.knn_on_train:
         votes = [
-            knn_curve(side, data.labels, side, ks, settings.neighbours, exclude_self=True)
+            knn_curve(side, data.labels, side, ks, settings.neighbors, exclude_self=True)
             for side, ks in ((data.scores, data.ks), (data.raw, width))
         ]
         train = np.concatenate(votes, axis=1)
@@ -242,7 +242,7 @@ def _knn(data: _Layer, settings: ProbeSettings) -> list[_Curve]:
     solved = [True] * len(grid)
     return [
         _Curve("knn", float(count), grid, list(test[i]), None if train is None else list(train[i]), solved, seconds)
-        for i, count in enumerate(settings.neighbours)
+        for i, count in enumerate(settings.neighbors)
     ]
 
 

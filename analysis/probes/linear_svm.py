@@ -1,7 +1,7 @@
 """One-vs-rest linear SVMs (squared hinge, L2) over growing numbers of principal components.
 
 Spaces of k components are nested, so each fit starts from the previous weights padded with zeros. All classes
-are solved together by Newton's method: the squared hinge is piecewise quadratic, its generalised Hessian acts
+are solved together by Newton's method: the squared hinge is piecewise quadratic, its generalized Hessian acts
 through two products with the data, and the step length is found exactly.
 """
 
@@ -55,15 +55,15 @@ def fit_linear_svm(
     start: LinearSvm | None = None,
     tolerance: float = 1e-4,
 ) -> LinearSvm:
-    """Minimise ½‖w_c‖² + C Σ_i max(0, 1 - y_ic f_c(x_i))² for every class at once.
+    """Minimize ½‖w_c‖² + C Σ_i max(0, 1 - y_ic f_c(x_i))² for every class at once.
 
-    The bias is not penalised (liblinear penalises it unless its scaling is large). Newton directions come
+    The bias is not penalized (liblinear penalizes it unless its scaling is large). Newton directions come
     from conjugate gradients with the diagonal preconditioner 1/(1 + 2C Σ_active x²).
 
     Parameters
     ----------
     features : Tensor, shape (n, k)
-        Scores or centred features.
+        Scores or centered features.
     labels : int Tensor, shape (n,)
         Class codes 0..C-1.
     cost : float

@@ -42,7 +42,7 @@ class FeatureBlocks:
 class StreamedMoments:
     """Mean and scatter matrix of rows that arrive in batches; partial results merge in any order.
 
-    Every batch is centred on its own mean before the product, so a large common offset costs no digits
+    Every batch is centered on its own mean before the product, so a large common offset costs no digits
     (pairwise update of Chan, Golub and LeVeque, 1983).
 
     Parameters
@@ -81,8 +81,8 @@ class StreamedMoments:
             return self
         wide = batch.to(self.mean.device, torch.float64)
         mean = wide.mean(dim=0)
-        centred = (wide - mean).to(batch.dtype)
-        return self._combine(batch.shape[0], mean, (centred.T @ centred).to(torch.float64))
+        centered = (wide - mean).to(batch.dtype)
+        return self._combine(batch.shape[0], mean, (centered.T @ centered).to(torch.float64))
 
     def merge(self, other: StreamedMoments) -> StreamedMoments:
         """Add the rows that another accumulator saw (another shard or rank)."""
@@ -117,7 +117,7 @@ def checked_blocks(features: FeatureBlocks) -> Iterator[Tensor]:
         raise ValueError(f"{features.layer}: {start} rows were read, {features.rows} announced.")
 
 
-def centred_rows(block: Tensor, mean: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def centered_rows(block: Tensor, mean: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Rows minus a mean; the difference is taken in float64 and returned in `dtype`, or the block's own."""
     return (block.to(torch.float64) - mean.to(block.device)).to(dtype or block.dtype)
 

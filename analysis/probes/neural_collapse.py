@@ -3,7 +3,7 @@
 References
 ----------
 Papyan, Han and Donoho, arXiv 2008.08186 (NC1-NC4); Galanti, György and Hutter, arXiv 2112.15121
-(class-distance-normalised variance).
+(class-distance-normalized variance).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class NeuralCollapse:
     nc2_norms : float
         Standard deviation of ‖μ_c - μ_G‖ over its mean.
     nc2_cosines : float
-        Standard deviation of the cosines between centred class means.
+        Standard deviation of the cosines between centered class means.
     nc2_angles : float
         Mean |cos + 1/(C-1)|.
     directions : int
         Between-class directions kept (at most C-1).
     cutoff : float
-        Relative cut-off on the singular values of the centred means.
+        Relative cut-off on the singular values of the centered means.
     """
 
     nc1: float
@@ -91,8 +91,8 @@ def neural_collapse(
     means, codes = _class_sums(features, labels, classes)
     weights = torch.bincount(codes, minlength=classes).to(torch.float64)
     means = means / weights[:, None]
-    centred = means - means.mean(dim=0)
-    left, spread, _ = torch.linalg.svd(centred.T / classes**0.5, full_matrices=False)
+    centered = means - means.mean(dim=0)
+    left, spread, _ = torch.linalg.svd(centered.T / classes**0.5, full_matrices=False)
     # equal means leave only the rounding of their subtraction
     floor = max(cutoff * float(spread[0]), 1e-12 * float(means.abs().amax()))
     kept = int((spread[: classes - 1] > floor).sum())
@@ -101,9 +101,9 @@ def neural_collapse(
         return NeuralCollapse(nan, nan, nan, nan, nan, nan, 0, cutoff)
     inside, variance = _within_class(features, codes, means, weights, left[:, :kept])
     nc1 = float((inside.mean(dim=0) / spread[:kept].square()).sum()) / classes
-    norms = centred.norm(dim=1)
+    norms = centered.norm(dim=1)
     pair = ~torch.eye(classes, dtype=torch.bool, device=means.device)
-    cosines = ((centred @ centred.T) / (norms[:, None] * norms))[pair]
+    cosines = ((centered @ centered.T) / (norms[:, None] * norms))[pair]
     gaps = torch.cdist(means, means).square()
     cdnv = ((variance[:, None] + variance) / 2.0)[pair] / gaps[pair]
     return NeuralCollapse(
@@ -119,32 +119,32 @@ def neural_collapse(
 
 
 def self_duality_gap(weight: Float[Tensor, "C d"], means: Float[Tensor, "C d"]) -> float:
-    """NC3, ‖W/‖W‖_F - M/‖M‖_F‖_F², between the last layer's weights and the centred class means of its input.
+    """NC3, ‖W/‖W‖_F - M/‖M‖_F‖_F², between the last layer's weights and the centered class means of its input.
 
     Parameters
     ----------
     weight : Tensor, shape (C, D)
         Weights of the output layer.
     means : Tensor, shape (C, D)
-        Class means of that layer's input, centred here.
+        Class means of that layer's input, centered here.
 
     Returns
     -------
     float
         0 for self-dual classifiers, 2 for unrelated ones, 4 for opposite ones.
     """
-    centred = means.to(torch.float64) - means.to(torch.float64).mean(dim=0)
+    centered = means.to(torch.float64) - means.to(torch.float64).mean(dim=0)
     wide = weight.to(torch.float64)
-    if float(wide.norm()) == 0.0 or float(centred.norm()) == 0.0:
-        raise ValueError("NC3 is undefined: the output weights or the centred class means are all zero.")
-    return float((wide / wide.norm() - centred / centred.norm()).square().sum())
+    if float(wide.norm()) == 0.0 or float(centered.norm()) == 0.0:
+        raise ValueError("NC3 is undefined: the output weights or the centered class means are all zero.")
+    return float((wide / wide.norm() - centered / centered.norm()).square().sum())
 
 
-def centre_mismatch(nearest_centre: Int[np.ndarray, " n"], network: Int[np.ndarray, " m"]) -> float:
-    """NC4, the share of samples where the nearest class-centre and the network disagree."""
-    if nearest_centre.shape != network.shape or network.size == 0:
-        raise ValueError(f"NC4 compares equally many predictions, got {nearest_centre.shape} and {network.shape}.")
-    return float(np.mean(nearest_centre != network))
+def center_mismatch(nearest_center: Int[np.ndarray, " n"], network: Int[np.ndarray, " m"]) -> float:
+    """NC4, the share of samples where the nearest class-center and the network disagree."""
+    if nearest_center.shape != network.shape or network.size == 0:
+        raise ValueError(f"NC4 compares equally many predictions, got {nearest_center.shape} and {network.shape}.")
+    return float(np.mean(nearest_center != network))
 
 
 def _class_sums(features: FeatureBlocks, labels: np.ndarray, classes: int) -> tuple[Tensor, Tensor]:

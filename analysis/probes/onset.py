@@ -1,4 +1,4 @@
-"""Where collapse begins: the first layer from which k-NN, nearest class-centre and SVM agree, with its bootstrap.
+"""Where collapse begins: the first layer from which k-NN, nearest class-center and SVM agree, with its bootstrap.
 
 Only compact, linearly separated classes make all three surrogates agree, so agreement that lasts to the last
 layer locates the onset of (intermediate) collapse. arXiv 2309.15328; the one-point tolerance is a proposal.

@@ -1,6 +1,6 @@
-"""k-NN, nearest class-centre and linear SVM on all components of a layer, without any principal component.
+"""k-NN, nearest class-center and linear SVM on all components of a layer, without any principal component.
 
-"All components" is the centred raw feature, so where only that is asked for (collapse by epoch, controls) the
+"All components" is the centered raw feature, so where only that is asked for (collapse by epoch, controls) the
 decomposition can be left out: the same predictions at a fraction of the cost.
 """
 
@@ -19,7 +19,7 @@ from analysis.probes.moments import checked_blocks
 def probe_raw_features(
     train: LabeledFeatures, test: LabeledFeatures, *, settings: ProbeSettings
 ) -> dict[str, Int[np.ndarray, " m"]] | None:
-    """Predict the test rows of one layer by each surrogate on its centred raw features.
+    """Predict the test rows of one layer by each surrogate on its centered raw features.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def probe_raw_features(
         return None
     scaled, points = (rows - mean).to(torch.float32), (queries - mean).to(torch.float32)
     labels, width = torch.as_tensor(train.labels, device=scaled.device), [scaled.shape[1]]
-    knn = knn_curve(scaled, labels, points, width, settings.neighbours[:1])[0, 0]
+    knn = knn_curve(scaled, labels, points, width, settings.neighbors[:1])[0, 0]
     ncc = ncc_curve(scaled, labels, points, width)[0]
     factor = 1.0 if settings.scaling == "none" else total**-0.5
     svm = fit_linear_svm(scaled * factor, labels, cost=settings.costs[0], tolerance=settings.tolerance)

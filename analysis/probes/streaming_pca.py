@@ -1,4 +1,4 @@
-"""Principal components of features that are read in blocks: covariance, Gram or randomised.
+"""Principal components of features that are read in blocks: covariance, Gram or randomized.
 
 Only three things are ever needed from a layer: its mean, its leading components and its total variance. The
 total variance is a trace and costs one pass, so explained-variance ratios are exact even where only the
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.probes.moments import FeatureBlocks, StreamedMoments, centred_rows, checked_blocks, mean_and_total
+from analysis.probes.moments import FeatureBlocks, StreamedMoments, centered_rows, checked_blocks, mean_and_total
 
-Route = Literal["covariance", "gram", "randomised"]
+Route = Literal["covariance", "gram", "randomized"]
 _log = logging.getLogger(__name__)
 
 POWER_PASSES = 4
@@ -39,7 +39,7 @@ class PrincipalComponents:
     total_variance : float
         Trace of the population covariance over all D directions.
     route : str
-        How they were computed: covariance, gram or randomised.
+        How they were computed: covariance, gram or randomized.
     """
 
     mean: Float[Tensor, " d"]
@@ -66,17 +66,17 @@ class PrincipalComponents:
         features : FeatureBlocks
             Rows of the same width, from any split.
         dtype : torch.dtype
-            Precision of the result; centring is done in float64.
+            Precision of the result; centering is done in float64.
         """
         self._check_width(features)
         basis = self.components.T.to(dtype)
-        parts = [centred_rows(block, self.mean, dtype) @ basis for block in checked_blocks(features)]
+        parts = [centered_rows(block, self.mean, dtype) @ basis for block in checked_blocks(features)]
         return torch.cat(parts)
 
-    def centred(self, features: FeatureBlocks, *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "n d"]:
+    def centered(self, features: FeatureBlocks, *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "n d"]:
         """Rows minus this (training) mean: what "all components" means for distances and affine probes."""
         self._check_width(features)
-        return torch.cat([centred_rows(block, self.mean, dtype) for block in checked_blocks(features)])
+        return torch.cat([centered_rows(block, self.mean, dtype) for block in checked_blocks(features)])
 
     def _check_width(self, features: FeatureBlocks) -> None:
         if features.width != self.mean.shape[0]:
@@ -86,8 +86,8 @@ class PrincipalComponents:
 def pca_plan(rows: int, width: int, rank: int, *, memory: int = 8 << 30) -> tuple[Route, int]:
     """Choose a route and say how many bytes it allocates beside the features.
 
-    Covariance up to a width of 4,096, Gram where there are fewer rows than features, else a randomised range
-    finder; a route whose workspace exceeds `memory` gives way to the randomised one.
+    Covariance up to a width of 4,096, Gram where there are fewer rows than features, else a randomized range
+    finder; a route whose workspace exceeds `memory` gives way to the randomized one.
 
     Parameters
     ----------
@@ -105,14 +105,14 @@ def pca_plan(rows: int, width: int, rank: int, *, memory: int = 8 << 30) -> tupl
     needs: dict[Route, int] = {
         "covariance": 3 * 8 * width * width,
         "gram": 3 * 8 * rows * rows + 8 * rank * width,
-        "randomised": 3 * 8 * width * (rank + OVERSAMPLING),
+        "randomized": 3 * 8 * width * (rank + OVERSAMPLING),
     }
-    preferred: Route = "covariance" if width <= COVARIANCE_WIDTH else "gram" if width > rows else "randomised"
+    preferred: Route = "covariance" if width <= COVARIANCE_WIDTH else "gram" if width > rows else "randomized"
     if preferred == "covariance" and rows < width // 2:
         preferred = "gram"
     if needs[preferred] > memory:
-        _log.warning("%s PCA needs %.2f GB, over budget: randomised instead", preferred, needs[preferred] / 1e9)
-        preferred = "randomised"
+        _log.warning("%s PCA needs %.2f GB, over budget: randomized instead", preferred, needs[preferred] / 1e9)
+        preferred = "randomized"
     return preferred, needs[preferred]
 
 
@@ -132,12 +132,12 @@ def fit_pca(
         Training rows; test rows must never be among them.
     rank : int
         Components wanted. Clipped to the numerical rank, with one warning.
-    route : {"covariance", "gram", "randomised"}, optional
+    route : {"covariance", "gram", "randomized"}, optional
         Forces a route; by default `pca_plan` decides.
     memory : int
         Workspace budget in bytes for the plan.
     generator : torch.Generator, optional
-        Starts the randomised route; needed by that route only.
+        Starts the randomized route; needed by that route only.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def fit_pca(
 
     References
     ----------
-    Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4 (randomised subspace iteration).
+    Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4 (randomized subspace iteration).
     """
     if rank < 1 or features.rows < 2:
         raise ValueError(f"{features.layer}: PCA needs rank ≥ 1 and two rows; got {rank} and {features.rows}.")
@@ -172,7 +172,7 @@ def fit_pca(
         mean, total, variances, components = _by_gram(features, wanted)
     else:
         if generator is None:
-            raise ValueError("the randomised route draws random directions: pass a torch.Generator.")
+            raise ValueError("the randomized route draws random directions: pass a torch.Generator.")
         mean, total, variances, components = _by_subspace_iteration(features, wanted, generator)
     # below this a direction is rounding noise: of the products (relative to λ_1), or of subtracting the mean
     dtype = next(features.read()).dtype
@@ -208,12 +208,12 @@ def _by_gram(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tenso
     gram = torch.zeros(features.rows, features.rows, dtype=torch.float64, device=mean.device)
     top = 0
     for block in checked_blocks(features):
-        rows = centred_rows(block, mean)
+        rows = centered_rows(block, mean)
         left = 0
         for other in features.read():
             if left > top:
                 break
-            part = (rows @ centred_rows(other, mean).T).to(torch.float64)
+            part = (rows @ centered_rows(other, mean).T).to(torch.float64)
             gram[top : top + part.shape[0], left : left + part.shape[1]] = part
             gram[left : left + part.shape[1], top : top + part.shape[0]] = part.T
             left += part.shape[1]
@@ -224,7 +224,7 @@ def _by_gram(features: FeatureBlocks, wanted: int) -> tuple[Tensor, float, Tenso
     top = 0
     for block in checked_blocks(features):
         part = vectors[top : top + block.shape[0]].T.to(block.dtype)
-        components += (part @ centred_rows(block, mean)).to(torch.float64)
+        components += (part @ centered_rows(block, mean)).to(torch.float64)
         top += block.shape[0]
     lengths = components.norm(dim=1, keepdim=True)
     components = components / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
@@ -241,12 +241,12 @@ def _by_subspace_iteration(
     for _ in range(POWER_PASSES):
         image = torch.zeros_like(basis)
         for block in checked_blocks(features):
-            rows = centred_rows(block, mean)
+            rows = centered_rows(block, mean)
             image += (rows.T @ (rows @ basis.to(rows.dtype))).to(torch.float64)
         basis = torch.linalg.qr(image).Q
     small = torch.zeros(size, size, dtype=torch.float64, device=mean.device)
     for block in checked_blocks(features):
-        part = centred_rows(block, mean) @ basis.to(block.dtype)
+        part = centered_rows(block, mean) @ basis.to(block.dtype)
         small += (part.T @ part).to(torch.float64)
     values, vectors = torch.linalg.eigh(small / features.rows)
     order = torch.arange(size - 1, size - 1 - wanted, -1, device=mean.device)

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from analysis.regression.path import RegressionPath
 from analysis.regression.regularity import EigenvalueDecay
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
 
@@ -108,50 +107,18 @@ def decay_figure(decays: Mapping[str, EigenvalueDecay]) -> Figure:
     """
     figure, axes = new_figure(width=5.4, height=3.6)
     axis = axes[0, 0]
-    for colour, (name, decay) in zip(PALETTE, decays.items(), strict=False):
+    for color, (name, decay) in zip(PALETTE, decays.items(), strict=False):
         values = decay.eigenvalues[: decay.numerical_rank]
         index = np.arange(1, values.size + 1)
         text = "below rounding in the window" if np.isnan(decay.slope) else f"slope {decay.slope:.1f}"
-        axis.plot(index, values / values[0], ".", color=colour, markersize=3, label=f"{name}: {text}")
+        axis.plot(index, values / values[0], ".", color=color, markersize=3, label=f"{name}: {text}")
         if not np.isnan(decay.slope):
             first, last = decay.window
             span = np.arange(first, last + 1)
             middle = np.exp(np.mean(np.log(values[first - 1 : last])) - decay.slope * np.mean(np.log(span)))
-            axis.plot(span, middle * span**decay.slope / values[0], color=colour, linewidth=1.2)
+            axis.plot(span, middle * span**decay.slope / values[0], color=color, linewidth=1.2)
     axis.set(xscale="log", yscale="log", xlabel="index i", ylabel="λ_i / λ_1")
     axis.set_title("Eigenvalue decay on a uniform grid")
-    axis.legend(fontsize=8)
-    return figure
-
-
-def path_figure(path: RegressionPath, *, parameter: str, test: Float[np.ndarray, " g"] | None = None) -> Figure:
-    """Training, leave-one-out and (where known) test error along a rank or penalty path, with both choices.
-
-    Parameters
-    ----------
-    path : RegressionPath
-    parameter : str
-        Name on the axis: "rank" or "λ".
-    test : ndarray, shape (g,), optional
-        Test RMSE for comparison.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = new_figure(width=5.0, height=3.4)
-    axis = axes[0, 0]
-    for colour, name, values in zip(
-        PALETTE, ("training", "leave-one-out", "test"), (path.train, path.loo, test), strict=False
-    ):
-        if values is not None:
-            axis.plot(path.parameter, np.where(np.isfinite(values), values, np.nan), color=colour, label=name)
-    for style, criterion in (("--", "loo"), (":", "gcv")):
-        best = path.best("loo" if criterion == "loo" else "gcv")
-        label = f"{criterion.upper()} choice: {best:.4g}"
-        axis.axvline(best, color=REFERENCE, linestyle=style, linewidth=1, label=label)
-    axis.set(xscale="log", yscale="log", xlabel=parameter, ylabel="RMSE")
-    axis.set_title(f"Error by {parameter}")
     axis.legend(fontsize=8)
     return figure
 

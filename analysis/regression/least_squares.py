@@ -1,6 +1,6 @@
-"""Kernel regression from one factorisation: pseudo-inverse with a stated cut-off, rank or ridge chosen by LOO/GCV.
+"""Kernel regression from one factorization: pseudo-inverse with a stated cut-off, rank or ridge chosen by LOO/GCV.
 
-A Gram matrix squares the condition number of its features, so where features exist they are factorised
+A Gram matrix squares the condition number of its features, so where features exist they are factorized
 directly: with Φ = U S Vᵀ every rank r and every penalty λ is a filter on U, and fitted values, leave-one-out
 residuals and GCV of the whole path cost one SVD. Everything is float64. Kernel machines of trained networks
 follow arXiv 2310.18612.
@@ -34,7 +34,7 @@ class KernelMachine:
         What `predict` expects: features of new points, or their kernel rows against the training points.
     weight : ndarray, shape (p, C) for features, (n, C) for a Gram
     offset : ndarray, shape (C,)
-        Mean of the targets where they were centred, else 0.
+        Mean of the targets where they were centered, else 0.
     fitted : ndarray, shape (n, C)
         Predictions at the training points.
     rank : int
@@ -68,7 +68,7 @@ class KernelMachine:
 
 
 @dataclass(frozen=True)
-class Factorisation:
+class Factorization:
     """Orthonormal directions of the training points and their singular values.
 
     Attributes
@@ -90,7 +90,7 @@ class Factorisation:
 
     @property
     def route(self) -> Route:
-        """Whether features or a Gram were factorised."""
+        """Whether features or a Gram were factorized."""
         return "gram" if self.right is None else "features"
 
     @property
@@ -113,7 +113,7 @@ class Factorisation:
         penalty: float = 0.0,
         rank: int | None = None,
         cutoff: float | None = None,
-        centre: bool = False,
+        center: bool = False,
     ) -> KernelMachine:
         """Fit K⁺y (λ = 0) or (K + λI)⁻¹y on the directions kept.
 
@@ -126,7 +126,7 @@ class Factorisation:
             Keep this many leading directions; by default the cut-off decides.
         cutoff : float, optional
             Relative cut-off; see `default_cutoff`.
-        centre : bool
+        center : bool
             Fit the targets minus their mean.
 
         Returns
@@ -152,7 +152,7 @@ class Factorisation:
             raise ValueError(f"rank {kept} asked, numerical rank is {available}; state a smaller cut-off to go on.")
         if penalty == 0.0:
             self._warn_conflicts(targets)
-        offset = targets.mean(axis=0) if centre else np.zeros(targets.shape[1])
+        offset = targets.mean(axis=0) if center else np.zeros(targets.shape[1])
         u, s = self.left[:, :kept], self.singular[:kept]
         along = u.T @ (targets - offset)
         gain = s**2 / (s**2 + penalty)
@@ -208,7 +208,7 @@ class Factorisation:
             )
 
 
-def factorise_features(features: Float[np.ndarray, "n p"], *, layer: str = "features") -> Factorisation:
+def factorize_features(features: Float[np.ndarray, "n p"], *, layer: str = "features") -> Factorization:
     """Singular value decomposition of the features, by QR first where they are tall.
 
     Parameters
@@ -220,22 +220,22 @@ def factorise_features(features: Float[np.ndarray, "n p"], *, layer: str = "feat
 
     Returns
     -------
-    Factorisation
+    Factorization
     """
     features = _finite(features, layer)
     n, p = features.shape
     if n > 2 * p:
         q, r = linalg.qr(features, mode="economic")
         u, s, vt = linalg.svd(r)
-        return Factorisation(q @ u, s, vt.T, _repeats(features))
+        return Factorization(q @ u, s, vt.T, _repeats(features))
     u, s, vt = linalg.svd(features, full_matrices=False)
-    return Factorisation(u, s, vt.T, _repeats(features))
+    return Factorization(u, s, vt.T, _repeats(features))
 
 
-def factorise_blocks(
+def factorize_blocks(
     read: Callable[[], Iterable[Float[np.ndarray, "b p"]]], *, layer: str = "features"
-) -> Factorisation:
-    """Factorise tall features that are read in blocks: R by tall-skinny QR, then U = Φ V / s in a second pass.
+) -> Factorization:
+    """Factorize tall features that are read in blocks: R by tall-skinny QR, then U = Φ V / s in a second pass.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def factorise_blocks(
 
     Returns
     -------
-    Factorisation
+    Factorization
         Directions below p·eps of the largest are dropped, because U cannot be formed there.
 
     References
@@ -266,10 +266,10 @@ def factorise_blocks(
     kept = s > max(start, vt.shape[1]) * EPS * s[0]
     s, right = s[kept], vt[kept].T
     left = np.concatenate([np.asarray(block, np.float64) @ right / s for block in read()])
-    return Factorisation(left, s, right, np.arange(start))
+    return Factorization(left, s, right, np.arange(start))
 
 
-def factorise_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-8) -> Factorisation:
+def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-8) -> Factorization:
     """Eigendecomposition of a training Gram matrix.
 
     Parameters
@@ -281,7 +281,7 @@ def factorise_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-
 
     Returns
     -------
-    Factorisation
+    Factorization
         Negative rounding eigenvalues are set to zero.
 
     Raises
@@ -293,7 +293,7 @@ def factorise_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-
     gram = _finite(gram, "Gram")
     check_training_kernel(gram, psd_tolerance)
     values, vectors = linalg.eigh(gram)
-    return Factorisation(vectors[:, ::-1], np.sqrt(np.clip(values[::-1], 0.0, None)), None, _repeats(gram))
+    return Factorization(vectors[:, ::-1], np.sqrt(np.clip(values[::-1], 0.0, None)), None, _repeats(gram))
 
 
 def _check_targets(targets: np.ndarray, n: int) -> None:

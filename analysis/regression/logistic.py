@@ -39,7 +39,7 @@ class LogisticFit:
     loss : float
         Mean logistic loss on the training points, without penalty, in nats.
     separable : bool
-        Whether the fit classifies every training point correctly: a certificate that the unpenalised optimum
+        Whether the fit classifies every training point correctly: a certificate that the unpenalized optimum
         lies at infinity. False at λ > 0 is no proof of the contrary.
     rank : int
         Rank of the last Hessian.
@@ -95,7 +95,7 @@ def fit_kernel_logistic(
     Warns
     -----
     UserWarning
-        If λ = 0 and the data are separable: a penalised fit is returned and its λ named.
+        If λ = 0 and the data are separable: a penalized fit is returned and its λ named.
     """
     gram = np.asarray(gram, np.float64)
     refuse_non_finite(gram, "Gram")
@@ -125,7 +125,7 @@ def fit_feature_logistic(
     penalty : float
         λ ≥ 0.
     free : bool ndarray, shape (p,), optional
-        Columns that are not penalised (the bias). None penalises all, as the Gram of the features does.
+        Columns that are not penalized (the bias). None penalizes all, as the Gram of the features does.
     start, max_iterations, tolerance
         As in `fit_kernel_logistic`.
 
@@ -141,18 +141,24 @@ def fit_feature_logistic(
 
 
 def logistic_path(
-    design: Float[np.ndarray, "n q"], labels: np.ndarray, penalties: Sequence[float], *, kernel: bool
+    features: Float[np.ndarray, "n p"],
+    labels: np.ndarray,
+    penalties: Sequence[float],
+    *,
+    free: Bool[np.ndarray, " p"] | None = None,
+    tolerance: float = 1e-10,
 ) -> list[LogisticFit]:
     """Fit a descending sequence of penalties, each started from the one before.
 
     Parameters
     ----------
-    design : ndarray, shape (n, n) or (n, p)
-        Gram where `kernel`, else features.
+    features : ndarray, shape (n, p)
     labels : ndarray, shape (n,)
+        ±1, or 0/1.
     penalties : sequence of float
         Positive; fitted from the largest down.
-    kernel : bool
+    free, tolerance
+        As in `fit_feature_logistic`.
 
     Returns
     -------
@@ -162,10 +168,9 @@ def logistic_path(
     fits: list[LogisticFit] = []
     for penalty in sorted(penalties, reverse=True):
         start = fits[-1].coefficients if fits else None
-        if kernel:
-            fits.append(fit_kernel_logistic(design, labels, penalty=penalty, start=start))
-        else:
-            fits.append(fit_feature_logistic(design, labels, penalty=penalty, start=start))
+        fits.append(
+            fit_feature_logistic(features, labels, penalty=penalty, free=free, start=start, tolerance=tolerance)
+        )
     return fits
 
 

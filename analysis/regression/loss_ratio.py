@@ -68,7 +68,7 @@ def loss_ratio(
     target, network : pair of ndarray, shapes (n, C) and (m, C)
         Values f and u at training and test points.
     extend : callable
-        Π: training values (n, C) to test values (m, C), linear (no centring).
+        Π: training values (n, C) to test values (m, C), linear (no centering).
 
     Returns
     -------

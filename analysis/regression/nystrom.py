@@ -1,12 +1,12 @@
-"""Kernel logistic regression on many points: Nyström centres, Newton's method, preconditioned conjugate gradients.
+"""Kernel logistic regression on many points: Nyström centers, Newton's method, preconditioned conjugate gradients.
 
-The machine is f(x) = Σ_j β_j k(x, c_j) over M centres; with K_MM = TᵀT and θ = Tβ it minimises
+The machine is f(x) = Σ_j β_j k(x, c_j) over M centers; with K_MM = TᵀT and θ = Tβ it minimizes
 
     Σ_i log(1 + exp(-y_i φ_iᵀθ)) + (λ/2) ‖θ‖²,   φ_i = T⁻ᵀ k(c, x_i),
 
 so no n x n matrix and no Hessian is ever formed. Each Newton system (ΦᵀDΦ + λI) p = g is solved by conjugate
 gradients; its preconditioner is the same matrix with the sum over n rows replaced by (n/M) times the one over the
-centres, which makes the number of steps nearly independent of n.
+centers, which makes the number of steps nearly independent of n.
 
 References
 ----------
@@ -37,7 +37,7 @@ class NystromFit:
     Attributes
     ----------
     coefficients : ndarray, shape (M,)
-        β, one for each centre.
+        β, one for each center.
     penalty : float
         λ.
     converged : bool
@@ -59,40 +59,40 @@ class NystromFit:
     loss: float
 
     def log_odds(self, points: Float[np.ndarray, "m M"]) -> Float[np.ndarray, " m"]:
-        """Log odds of label +1 from the kernel between new points and the centres."""
+        """Log odds of label +1 from the kernel between new points and the centers."""
         return points @ self.coefficients
 
 
-def choose_centres(n: int, count: int, generator: np.random.Generator) -> np.ndarray:
+def choose_centers(n: int, count: int, generator: np.random.Generator) -> np.ndarray:
     """Draw `count` of n training points without replacement, in ascending order.
 
     Raises
     ------
     ValueError
-        If more centres than points are asked for.
+        If more centers than points are asked for.
     """
     if not 1 <= count <= n:
-        raise ValueError(f"{count} Nyström centres asked of {n} training points; give 1 to {n}.")
+        raise ValueError(f"{count} Nyström centers asked of {n} training points; give 1 to {n}.")
     return np.sort(generator.permutation(n)[:count])
 
 
 def fit_nystrom_logistic(
     columns: Float[np.ndarray, "n M"],
-    centres: np.ndarray,
+    centers: np.ndarray,
     labels: np.ndarray,
     *,
     penalty: float,
     max_iterations: int = 60,
     tolerance: float = 1e-9,
 ) -> NystromFit:
-    """Fit on the kernel between all training points and the centres.
+    """Fit on the kernel between all training points and the centers.
 
     Parameters
     ----------
     columns : ndarray, shape (n, M)
         k(x_i, c_j), float64.
-    centres : int ndarray, shape (M,)
-        Which training points the centres are.
+    centers : int ndarray, shape (M,)
+        Which training points the centers are.
     labels : ndarray, shape (n,)
         ±1, or 0/1.
     penalty : float
@@ -109,15 +109,15 @@ def fit_nystrom_logistic(
     Raises
     ------
     ValueError
-        For λ ≤ 0, one class, non-finite columns, or a kernel of the centres that is not positive semi-definite.
+        For λ ≤ 0, one class, non-finite columns, or a kernel of the centers that is not positive semi-definite.
     """
     if not penalty > 0:
         raise ValueError(f"a Nyström fit needs a penalty λ > 0, got {penalty}: separable data have no optimum without.")
     refuse_non_finite(columns, "kernel columns")
     signs = binary_signs(labels, len(columns))
-    square = columns[centres]
+    square = columns[centers]
     check_training_kernel(square, 1e-8)
-    # the jitter lies at the rounding of the largest eigenvalue: equal centres leave a singular square
+    # the jitter lies at the rounding of the largest eigenvalue: equal centers leave a singular square
     jitter = len(square) * EPS * float(np.trace(square))
     root = linalg.cholesky((square + square.T) / 2.0 + jitter * np.eye(len(square)))
     phi = linalg.solve_triangular(root, columns.T, trans="T").T
@@ -130,7 +130,7 @@ def fit_nystrom_logistic(
             slope = float(np.abs(gradient).max())
             if slope <= goal * scale:
                 break
-            step, taken = _newton_direction(phi, curvature, gradient, stage, centres)
+            step, taken = _newton_direction(phi, curvature, gradient, stage, centers)
             newton, products = newton + 1, products + taken
             length = _line_search(phi, signs, theta, step, gradient, stage)
             if length == 0.0:
@@ -157,10 +157,10 @@ def _derivatives(
 
 
 def _newton_direction(
-    phi: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, penalty: float, centres: np.ndarray
+    phi: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, penalty: float, centers: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Solve (ΦᵀDΦ + λI) p = g by conjugate gradients, preconditioned by the centres' share of ΦᵀDΦ."""
-    near = phi[centres] * np.sqrt(curvature[centres] * len(phi) / len(centres))[:, None]
+    """Solve (ΦᵀDΦ + λI) p = g by conjugate gradients, preconditioned by the centers' share of ΦᵀDΦ."""
+    near = phi[centers] * np.sqrt(curvature[centers] * len(phi) / len(centers))[:, None]
     factor = linalg.cho_factor(near.T @ near + penalty * np.eye(phi.shape[1]))
     step, residual = np.zeros_like(gradient), gradient.copy()
     ready = linalg.cho_solve(factor, residual)

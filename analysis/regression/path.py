@@ -1,4 +1,4 @@
-"""Errors of linear smoothers along ranks or penalties, and the choice between them; primal or dual by cost."""
+"""Errors of linear smoothers along ranks or penalties, and the choice between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SmootherScores(NamedTuple):
 
 @dataclass(frozen=True)
 class RegressionPath:
-    """Errors along ranks or penalties, all from one factorisation.
+    """Errors along ranks or penalties, all from one factorization.
 
     Attributes
     ----------
@@ -74,46 +74,3 @@ def smoother_scores(residual: Float[np.ndarray, "n C"], leverage: Float[np.ndarr
     gcv = n * float(np.square(residual).sum()) / left**2 if left > 1e-9 * n else np.inf
     train = float(np.sqrt(np.mean(residual**2)))
     return SmootherScores(train, loo, gcv, float(leverage.sum()), int(n - np.count_nonzero(usable)))
-
-
-def regression_route(
-    n: int, p: int | None, *, memory: int = 8 << 30, force: bool = False
-) -> tuple[Literal["features", "gram"], int, float]:
-    """Choose primal or dual and say what it costs, before anything is allocated.
-
-    Parameters
-    ----------
-    n : int
-        Training points.
-    p : int or None
-        Feature width, None where only a kernel exists.
-    memory : int
-        Budget in bytes.
-    force : bool
-        Go on over budget.
-
-    Returns
-    -------
-    route : {"features", "gram"}
-    bytes : int
-        Workspace in float64.
-    flops : float
-        Of the factorisation.
-
-    Raises
-    ------
-    ValueError
-        If the route needs more than `memory` and is not forced.
-    """
-    route: Literal["features", "gram"] = "features" if p is not None else "gram"
-    size = 8 * (2 * n * p + 3 * p * p) if p is not None else 8 * 3 * n * n
-    flops = 6.0 * n * p * min(n, p) if p is not None else 9.0 * n**3
-    if size > memory and not force:
-        advice = (
-            "read the features in blocks (factorise_blocks)" if p is not None else "fit on features or fewer points"
-        )
-        raise ValueError(
-            f"{route} route for n = {n} needs {size / 1e9:.1f} GB and {flops:.1e} FLOP, over the budget of "
-            f"{memory / 1e9:.1f} GB: {advice}, or force it."
-        )
-    return route, size, flops

@@ -36,7 +36,7 @@ def split_classifier_test(
     generator: np.random.Generator,
     test_share: float = 0.5,
     penalties: Sequence[float] = PENALTIES,
-    standardise: bool = True,
+    standardize: bool = True,
 ) -> TestResult:
     """Fit on one half, score the other, exact binomial p-value for better than the larger side's share.
 
@@ -49,7 +49,7 @@ def split_classifier_test(
         Share of each side held out.
     penalties : sequence of float
         Candidates λ of Σ loss + (λ/2)‖w‖², decided by cross-validation inside the training half.
-    standardise : bool
+    standardize : bool
         Scale columns by the training half's standard deviations.
 
     Returns
@@ -60,7 +60,7 @@ def split_classifier_test(
     pooled, sizes = check_samples(a, b)
     held = _stratified_mask(sizes, test_share, generator)
     signs = np.where(np.arange(len(pooled)) < sizes[0], -1.0, 1.0)
-    train, queries = standardised(pooled[~held], pooled[held], standardise)
+    train, queries = standardized(pooled[~held], pooled[held], standardize)
     folds = generator.integers(0, 5, (~held).sum())
     scores, chosen = fit_and_score(train, signs[~held][:, None], queries, penalties, folds)
     truth = signs[held]
@@ -89,7 +89,7 @@ def cross_validated_classifier_test(
     draws: int = 199,
     folds: int = 5,
     penalties: Sequence[float] = PENALTIES,
-    standardise: bool = True,
+    standardize: bool = True,
     groups: np.ndarray | None = None,
     strata: np.ndarray | None = None,
 ) -> TestResult:
@@ -105,7 +105,7 @@ def cross_validated_classifier_test(
     folds : int
     penalties : sequence of float
         Candidates λ, decided for each permutation and fold inside the training part.
-    standardise : bool
+    standardize : bool
     groups, strata : ndarray, optional
         See `domain_permutations`.
 
@@ -123,7 +123,7 @@ def cross_validated_classifier_test(
     own = np.empty(len(pooled))
     for fold in range(folds):
         held = deck == fold
-        train, queries = standardised(pooled[~held], pooled[held], standardise)
+        train, queries = standardized(pooled[~held], pooled[held], standardize)
         inner = generator.permutation(np.arange(cluster.max() + 1) % folds)[cluster[~held]]
         scores, _ = fit_and_score(train, signs[~held], queries, penalties, inner)
         own[held] = scores[:, 0]
@@ -155,7 +155,7 @@ def batched_logistic(
 ) -> Float[np.ndarray, "d_plus_1 r"]:
     """Fit r label vectors on the same rows: min Σ log(1 + exp(-y f)) + (λ/2)‖w‖², bias free (last row).
 
-    Majorises the Hessian by XᵀX/4 + λI, one Cholesky factor for all columns, with Nesterov's acceleration and
+    Majorizes the Hessian by XᵀX/4 + λI, one Cholesky factor for all columns, with Nesterov's acceleration and
     restarts.
 
     Parameters
@@ -176,7 +176,7 @@ def batched_logistic(
     n, d = features.shape
     design = np.column_stack([features, np.ones(n)])
     shrink = np.append(np.full(d, penalty), 0.0)[:, None]
-    # the tiny ridge keeps the bias row factorisable and only shortens its steps
+    # the tiny ridge keeps the bias row factorizable and only shortens its steps
     factor = linalg.cho_factor(design.T @ design / 4.0 + np.diag(shrink[:, 0] + 1e-9 * n), check_finite=False)
     theta = np.zeros((d + 1, signs.shape[1]))
     ahead, momentum = theta, np.ones(signs.shape[1])
@@ -240,10 +240,10 @@ def fit_and_score(
     return scores, np.asarray(penalties)[best]
 
 
-def standardised(
+def standardized(
     train: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "m d"], scale_columns: bool = True
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:
-    """Centre (and scale) both by the training rows' mean (and standard deviation); constant columns stay."""
+    """Center (and scale) both by the training rows' mean (and standard deviation); constant columns stay."""
     mean = train.mean(axis=0)
     scale = train.std(axis=0) if scale_columns else np.ones(train.shape[1])
     scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300), scale, 1.0)

@@ -1,7 +1,7 @@
 """Nine surface counts of a text, character n-grams, and the planted blank: controls beside every shift result.
 
 Automatic labels come from emoticons that were then removed, and the removal left scars. A classifier on these
-counts tells how much of a shift is such an artefact.
+counts tells how much of a shift is such an artifact.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cue_features(texts: Sequence[str]) -> Float[np.ndarray, "n 9"]:
     Parameters
     ----------
     texts : sequence of str
-        As delivered: any normalisation beforehand removes what is measured here.
+        As delivered: any normalization beforehand removes what is measured here.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def character_ngrams(
     -------
     a, b : ndarray, shape (n, k) and (m, k)
     """
-    vectoriser = TfidfVectorizer(
+    vectorizer = TfidfVectorizer(
         analyzer="char", ngram_range=(1, longest), max_features=most, lowercase=False, sublinear_tf=True
     )
-    table = vectoriser.fit_transform([*a, *b])
+    table = vectorizer.fit_transform([*a, *b])
     values, vectors = linalg.eigh((table @ table.T).toarray())
     kept = values > len(values) * 2.0**-52 * values[-1]
     dense = vectors[:, kept] * np.sqrt(values[kept])
@@ -105,7 +105,7 @@ def character_ngrams(
 
 
 def plant_trailing_blank(texts: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
-    """Append one blank to a share of the texts, as removed emoticons do: a shift that normalising undoes."""
+    """Append one blank to a share of the texts, as removed emoticons do: a shift that normalizing undoes."""
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share lies in 0..1, got {share}.")
     marked = generator.random(len(texts)) < share

@@ -50,13 +50,13 @@ def pooled_pca_figure(
     count = min(distance.size, scores.a.shape[1])
     strongest = np.sort(np.argsort(-distance[:count])[:2])
     for axis, pair in zip(axes[0], ((0, min(1, count - 1)), tuple(strongest[[0, -1]])), strict=True):
-        for colour, name, side, rows in zip(_SIDES, names, (0, 1), (scores.a, scores.b), strict=True):
+        for color, name, side, rows in zip(_SIDES, names, (0, 1), (scores.a, scores.b), strict=True):
             classes = np.zeros(len(rows), int) if labels is None else np.asarray(labels[side])
             for marker, value in zip(_MARKERS, np.unique(classes), strict=False):
                 chosen = rows[classes == value]
                 text = name if labels is None else f"{name}, class {value}"
                 axis.scatter(
-                    chosen[:, pair[0]], chosen[:, pair[1]], s=12, marker=marker, color=colour, alpha=0.45, label=text,
+                    chosen[:, pair[0]], chosen[:, pair[1]], s=12, marker=marker, color=color, alpha=0.45, label=text,
                     linewidths=0,
                 )  # fmt: skip
         for setter, component in ((axis.set_xlabel, pair[0]), (axis.set_ylabel, pair[1])):
@@ -88,8 +88,8 @@ def map_figure(
     """
     figure, axes = new_figure(width=5.2, height=4.0)
     axis = axes[0, 0]
-    for colour, name, rows in zip(_SIDES, names, (reference, sample), strict=True):
-        axis.scatter(rows[:, 0], rows[:, 1], s=12, color=colour, alpha=0.5, label=name, linewidths=0)
+    for color, name, rows in zip(_SIDES, names, (reference, sample), strict=True):
+        axis.scatter(rows[:, 0], rows[:, 1], s=12, color=color, alpha=0.5, label=name, linewidths=0)
     axis.set(xticks=[], yticks=[], title="Map of the pooled embeddings")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -115,12 +115,12 @@ def ks_figure(
     """
     figure, axes = new_figure(1, 2, width=4.3, height=3.2)
     left, right = axes[0]
-    for colour, name, result in zip(_SIDES[::-1], names, (ks, null), strict=True):
+    for color, name, result in zip(_SIDES[::-1], names, (ks, null), strict=True):
         if result is None:
             continue
         index = np.arange(1, len(result.detail["distance"]) + 1)
-        left.plot(index, np.cumsum(result.detail["explained_variance"]), "o-", markersize=3, color=colour, label=name)
-        right.plot(index, result.detail["distance"], "o-", markersize=3, color=colour, label=name)
+        left.plot(index, np.cumsum(result.detail["explained_variance"]), "o-", markersize=3, color=color, label=name)
+        right.plot(index, result.detail["distance"], "o-", markersize=3, color=color, label=name)
     line = ks_threshold(ks.sizes, len(ks.detail["distance"]), alpha)
     right.axhline(line, color=REFERENCE, linestyle="--", linewidth=1, label=f"Bonferroni, {100 * alpha:g} %")
     left.set(xlabel="component", ylabel="cumulative explained variance", ylim=(0, 1.02), title="Pooled PCA")
@@ -144,12 +144,12 @@ def power_figure(rows: Sequence[Row], *, alpha: float = 0.05) -> Figure:
     """
     figure, axes = new_figure(width=5.2, height=3.5)
     axis = axes[0, 0]
-    for colour, name in zip(PALETTE, dict.fromkeys(row["test"] for row in rows), strict=False):
+    for color, name in zip(PALETTE, dict.fromkeys(row["test"] for row in rows), strict=False):
         found = sorted((row for row in rows if row["test"] == name), key=lambda row: row["size"])
         size = np.array([row["size"] for row in found])
         rate, low, high = (np.array([row[key] for row in found]) for key in ("rate", "low", "high"))
         axis.errorbar(
-            size, rate, [rate - low, high - rate], fmt="o-", markersize=3.5, capsize=2, color=colour, label=name
+            size, rate, [rate - low, high - rate], fmt="o-", markersize=3.5, capsize=2, color=color, label=name
         )
     axis.axhline(alpha, color=REFERENCE, linestyle="--", linewidth=1, label="nominal level")
     axis.set(xscale="log", xlabel="rows a side", ylabel="rejection rate", ylim=(-0.03, 1.03))
@@ -178,12 +178,12 @@ def calibration_figure(calibrations: Mapping[str, Calibration]) -> Figure:
     repeats = first.rate.repeats
     left.axhspan(100 * first.band[0] / repeats, 100 * first.band[1] / repeats, color=CONTEXT, alpha=0.25, linewidth=0)
     left.axhline(100 * first.rate.alpha, color=REFERENCE, linestyle="--", linewidth=1)
-    for i, (colour, (name, found)) in enumerate(zip(PALETTE, calibrations.items(), strict=False)):
+    for i, (color, (name, found)) in enumerate(zip(PALETTE, calibrations.items(), strict=False)):
         rate = found.rate
         error = 100 * np.array([[rate.rate - rate.low], [rate.high - rate.rate]])
-        left.errorbar([i], [100 * rate.rate], error, fmt="o", capsize=3, color=colour)
+        left.errorbar([i], [100 * rate.rate], error, fmt="o", capsize=3, color=color)
         p = np.sort(found.p_values)
-        right.step(p, np.arange(1, p.size + 1) / p.size, where="post", color=colour, label=name, linewidth=1.1)
+        right.step(p, np.arange(1, p.size + 1) / p.size, where="post", color=color, label=name, linewidth=1.1)
     left.set_xticks(range(len(calibrations)), list(calibrations), rotation=30, ha="right", fontsize=8)
     left.set(ylabel="null rejections (%)", ylim=(0, None), title=f"Level over {repeats} null draws")
     right.plot([0, 1], [0, 1], color=REFERENCE, linestyle="--", linewidth=1)
@@ -208,14 +208,14 @@ def probe_matrix_figure(rows: Sequence[Row], *, score: str = "balanced_accuracy"
     figure, axes = new_figure(1, 2, width=4.3, height=3.4, sharey=True)
     trains = list(dict.fromkeys(row["train"] for row in rows))
     for axis, test, title in zip(axes[0], ("P", "M held out"), ("Scored on P", "Scored on held-out M"), strict=True):
-        for colour, train in zip(PALETTE, trains, strict=False):
+        for color, train in zip(PALETTE, trains, strict=False):
             found = [row for row in rows if row["train"] == train and row["test"] == test]
             sizes = sorted({row["size"] for row in found})
             values = [np.array([row[score] for row in found if row["size"] == size]) for size in sizes]
             if sizes == [0]:
-                axis.axhline(np.median(values[0]), color=colour, linestyle="-.", linewidth=1.2, label=train)
+                axis.axhline(np.median(values[0]), color=color, linestyle="-.", linewidth=1.2, label=train)
             elif sizes:
-                _spread(axis, sizes, values, colour, f"probe trained on {train}")
+                _spread(axis, sizes, values, color, f"probe trained on {train}")
         axis.set(xscale="log", xlabel="training rows", title=title)
     axes[0, 0].set_ylabel(score.replace("_", " "))
     handles, texts = axes[0, 1].get_legend_handles_labels()
@@ -239,9 +239,9 @@ def cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
     figure, axes = new_figure(width=6.4, height=3.2)
     axis = axes[0, 0]
     width = 0.8 / len(rates)
-    for i, (colour, (source, values)) in enumerate(zip(PALETTE, rates.items(), strict=False)):
+    for i, (color, (source, values)) in enumerate(zip(PALETTE, rates.items(), strict=False)):
         place = np.arange(len(marks)) + (i - (len(rates) - 1) / 2) * width
-        axis.bar(place, [100 * values[cue] for cue in marks], width, color=colour, label=source)
+        axis.bar(place, [100 * values[cue] for cue in marks], width, color=color, label=source)
     axis.set_xticks(range(len(marks)), [cue.replace("_", "\n") for cue in marks], fontsize=8)
     axis.set(ylabel="texts with the mark (%)")
     axis.set_title("Surface cues (capitals: share of letters)")
@@ -249,34 +249,7 @@ def cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
-def null_distribution_figure(
-    observed: Mapping[str, float], draws: Mapping[str, Float[np.ndarray, " r"]], *, label: str
-) -> Figure:
-    """One statistic over redraws of P and P' (histogram) and its values on the samples of interest (lines).
-
-    Parameters
-    ----------
-    observed : dict of name to value
-    draws : dict of name to ndarray
-    label : str
-        Name and unit of the statistic.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = new_figure(width=5.0, height=3.2)
-    axis = axes[0, 0]
-    for colour, (name, values) in zip((CONTEXT, PALETTE[4], PALETTE[5]), draws.items(), strict=False):
-        axis.hist(values, bins=20, color=colour, alpha=0.7, label=f"{name} ({values.size} draws)")
-    for colour, (name, value) in zip(PALETTE, observed.items(), strict=False):
-        axis.axvline(value, color=colour, linewidth=1.8, label=f"{name}: {value:.3g}")
-    axis.set(xlabel=label, ylabel="draws")
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-def _spread(axis: Axes, x: Sequence[float], values: Sequence[np.ndarray], colour: str, label: str) -> None:
+def _spread(axis: Axes, x: Sequence[float], values: Sequence[np.ndarray], color: str, label: str) -> None:
     middle = np.array([np.median(v) for v in values])
     error = np.array([[m - v.min(), v.max() - m] for m, v in zip(middle, values, strict=True)]).T
-    axis.errorbar(x, middle, error, fmt="o-", markersize=3.5, capsize=2, color=colour, label=label)
+    axis.errorbar(x, middle, error, fmt="o-", markersize=3.5, capsize=2, color=color, label=label)

@@ -58,12 +58,12 @@ def frechet_test(
         If `shrinkage=0` is asked with fewer rows than dimensions on one side.
     """
     pooled, sizes = check_samples(a, b)
-    centred = pooled - pooled.mean(axis=0)
-    width = centred.shape[1]
-    gamma = float(ledoit_wolf_shrinkage(centred, assume_centered=True)) if shrinkage is None else shrinkage
+    centered = pooled - pooled.mean(axis=0)
+    width = centered.shape[1]
+    gamma = float(ledoit_wolf_shrinkage(centered, assume_centered=True)) if shrinkage is None else shrinkage
     if not 0.0 <= gamma <= 1.0:
         raise ValueError(f"shrinkage lies in 0..1, got {gamma}.")
-    _, s, vt = linalg.svd(centred, full_matrices=False)
+    _, s, vt = linalg.svd(centered, full_matrices=False)
     kept = int(np.count_nonzero(s > len(pooled) * 2.0**-52 * s[0])) if components is None else components
     if not 1 <= kept <= s.size:
         raise ValueError(f"components must lie in 1..{s.size}, got {components}.")
@@ -72,7 +72,7 @@ def frechet_test(
             f"{min(sizes)} rows for {width if components is None else kept} dimensions: the unshrunk Fréchet "
             "distance is dominated by its bias. Leave shrinkage to its default or lower components."
         )
-    scores = centred @ vt[:kept].T
+    scores = centered @ vt[:kept].T
     member = domain_permutations(sizes, draws, generator, groups=groups, strata=strata)
     total = width if components is None else kept
     values = np.array([_distance(scores[side], scores[~side], gamma, total) for side in member])
@@ -116,7 +116,7 @@ def _distance(a: np.ndarray, b: np.ndarray, gamma: float, width: int) -> float:
 
 
 def _shrunk(rows: np.ndarray, gamma: float, width: int) -> tuple[np.ndarray, float]:
-    centred = rows - rows.mean(axis=0)
-    covariance = centred.T @ centred / (len(rows) - 1)
+    centered = rows - rows.mean(axis=0)
+    covariance = centered.T @ centered / (len(rows) - 1)
     floor = gamma * float(np.trace(covariance)) / width
     return (1.0 - gamma) * covariance + floor * np.eye(rows.shape[1]), floor

@@ -212,7 +212,7 @@ def class_conditional(
 
 
 def _squared_distances(pooled: np.ndarray, block: int) -> np.ndarray:
-    # centring first: distances do not change, cancellation in large offsets does
-    centred = pooled - pooled.mean(axis=0)
-    rows = [cdist(centred[start : start + block], centred, "sqeuclidean") for start in range(0, len(centred), block)]
+    # centering first: distances do not change, cancellation in large offsets does
+    centered = pooled - pooled.mean(axis=0)
+    rows = [cdist(centered[start : start + block], centered, "sqeuclidean") for start in range(0, len(centered), block)]
     return np.concatenate(rows)

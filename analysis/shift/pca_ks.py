@@ -49,13 +49,13 @@ def pooled_scores(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], comp
     if components < 1:
         raise ValueError(f"at least one component is needed, got {components}.")
     pooled, sizes = check_samples(a, b)
-    centred = pooled - pooled.mean(axis=0)
-    _, s, vt = linalg.svd(centred, full_matrices=False)
+    centered = pooled - pooled.mean(axis=0)
+    _, s, vt = linalg.svd(centered, full_matrices=False)
     if s[0] == 0.0:
         raise ValueError("all pooled rows are equal: there is no component to test.")
     kept = min(components, int(np.count_nonzero(s > len(pooled) * 2.0**-52 * s[0])))
     vt = vt[:kept] * np.sign(np.take_along_axis(vt[:kept], np.abs(vt[:kept]).argmax(1)[:, None], 1))
-    scores = centred @ vt.T
+    scores = centered @ vt.T
     return PooledScores(scores[: sizes[0]], scores[sizes[0] :], (s**2 / np.square(s).sum())[:kept])
 
 

@@ -42,7 +42,7 @@ class RejectionRate:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Null behaviour of one test.
+    """Null behavior of one test.
 
     Attributes
     ----------

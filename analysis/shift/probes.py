@@ -1,6 +1,6 @@
 """Four-way probe matrix P→P, P→M, M→P, M→M over training sizes and redraws, with paired intervals.
 
-An L2 logistic probe on train-standardised embeddings, its penalty chosen by cross-validation inside the training
+An L2 logistic probe on train-standardized embeddings, its penalty chosen by cross-validation inside the training
 part. Rivals are scored on the same held-out rows of M, so that differences are paired.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from analysis.shift.classifier_test import PENALTIES, auc_interval, fit_and_score, standardised
+from analysis.shift.classifier_test import PENALTIES, auc_interval, fit_and_score, standardized
 
 Source = tuple[np.ndarray, np.ndarray]
 """Embeddings (n, d) and labels (n,) of one source."""
@@ -194,7 +194,7 @@ def paired_difference(
 def probe_log_odds(
     train: Source, queries: np.ndarray, *, generator: np.random.Generator, penalties: Sequence[float] = PENALTIES
 ) -> Float[np.ndarray, " m"]:
-    """Fit the probe on rows standardised by themselves, penalty chosen inside them, and score other rows.
+    """Fit the probe on rows standardized by themselves, penalty chosen inside them, and score other rows.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def probe_log_odds(
         Log odds of class 1.
     """
     x, y = train
-    scaled, points = standardised(x.astype(np.float64), queries.astype(np.float64))
+    scaled, points = standardized(x.astype(np.float64), queries.astype(np.float64))
     folds = generator.permutation(np.arange(len(y)) % 5)
     scores, _ = fit_and_score(scaled, np.where(y == 1, 1.0, -1.0)[:, None], points, penalties, folds)
     return scores[:, 0]

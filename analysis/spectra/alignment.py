@@ -21,7 +21,7 @@ class Alignment:
 
 
 def _as_targets(targets: np.ndarray, centered: bool) -> tuple[np.ndarray, str]:
-    """Targets as columns, centred where asked for, and the reason why they carry no information."""
+    """Targets as columns, centered where asked for, and the reason why they carry no information."""
     columns = targets[:, None] if targets.ndim == 1 else targets
     if np.allclose(columns, columns[:1], rtol=0, atol=0):
         return columns, "constant labels: every kernel fits them alike"
@@ -41,7 +41,7 @@ def kernel_target_alignment(
     targets : ndarray (n,) or (n, c)
         Regression targets, or one-hot classes (then ``centered`` is the meaningful choice).
     centered : bool
-        Centre kernel and targets first.
+        Center kernel and targets first.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def feature_target_alignment(
 
     References
     ----------
-    Cristianini et al. (2001); centred form: Cortes, Mohri and Rostamizadeh (2012), JMLR 13.
+    Cristianini et al. (2001); centered form: Cortes, Mohri and Rostamizadeh (2012), JMLR 13.
     """
     y, reason = _as_targets(targets, centered)
     if reason:

@@ -72,7 +72,7 @@ class DeformedMarchenkoPastur:
         return -1 / m + self.ratio * float(np.sum(self.weights * self.population / (1 + self.population * m)))
 
     def edge(self, dimension: int) -> TracyWidomEdge:
-        """Centre and Tracy-Widom scale of the largest eigenvalue at a finite dimension.
+        """Center and Tracy-Widom scale of the largest eigenvalue at a finite dimension.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class DeformedMarchenkoPastur:
 def conjugate_kernel_law(
     samples: int, features: int, width: int, slope: float, atoms: int = 400
 ) -> DeformedMarchenkoPastur:
-    """Limit law of ``Phi Phi^T / h`` for Gaussian inputs and a normalised activation.
+    """Limit law of ``Phi Phi^T / h`` for Gaussian inputs and a normalized activation.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def conjugate_kernel_law(
     if not 0 <= abs(slope) <= 1 + 1e-9:
         raise ValueError(
             f"slope is {slope:.4f} but an activation with E s = 0 and E s^2 = 1 has |E s'| <= 1: "
-            "normalise the activation first"
+            "normalize the activation first"
         )
     inputs = MarchenkoPastur(samples / features)
     spectrum = inputs.quantile((np.arange(atoms) + 0.5) / atoms)
@@ -183,57 +183,3 @@ def deformed_law_of_inputs(inputs: Float[np.ndarray, "n d"], width: int, slope: 
     gram = np.linalg.eigvalsh(inputs @ inputs.T / features)
     population = np.maximum(1 - slope**2 + slope**2 * np.maximum(gram, 0.0), 1e-12).astype(np.float64)
     return DeformedMarchenkoPastur(population, np.full(samples, 1.0 / samples), samples / width)
-
-
-def gaussian_equivalent_kernels(
-    inputs: Float[np.ndarray, "n d"],
-    width: int,
-    slope: float,
-    slope_square: float,
-    generator: np.random.Generator,
-) -> dict[str, Float[np.ndarray, "n n"]]:
-    """One draw of the kernels of the Gaussian-equivalent network.
-
-    Features ``s(X W^T / sqrt(d))`` are replaced by ``b X W^T / sqrt(d) + sqrt(1 - b^2) Z``, which has
-    the same limiting spectrum; the first layer's tangent kernel by ``b^2 X X^T / d + (a - b^2) I``.
-
-    Returns
-    -------
-    dict
-        ``ck``, ``first_layer`` and their sum ``ntk``, each (n, n).
-
-    References
-    ----------
-    arXiv:2005.11879 (theorems 3.4 and 3.7); used in arXiv:2211.06506.
-    """
-    samples, features = inputs.shape
-    gram = inputs @ inputs.T / features
-    weight = generator.standard_normal((width, features))
-    noise = generator.standard_normal((samples, width))
-    phi = slope * inputs @ weight.T / math.sqrt(features) + math.sqrt(max(0.0, 1 - slope**2)) * noise
-    conjugate = phi @ phi.T / width
-    first = slope**2 * gram + (slope_square - slope**2) * np.eye(samples)
-    return {"ck": conjugate, "first_layer": first, "ntk": conjugate + first}
-
-
-def deep_tangent_equivalent(
-    conjugate: list[Float[np.ndarray, "n n"]], slope: float, slope_square: float
-) -> Float[np.ndarray, "n n"]:
-    """Bulk of a depth-``L`` tangent kernel from its conjugate kernels.
-
-    ``r_plus I + sum_l q_l K_l`` with ``q_l = b^(2(L-l))``, ``r_l = a^(L-l)``, ``r_plus = sum_l (r_l - q_l)``.
-
-    Parameters
-    ----------
-    conjugate : list of ndarray (n, n)
-        ``K_0 = X X^T / d`` first, ``K_L`` (last hidden layer) last.
-    slope, slope_square : float
-        ``b`` and ``a`` of the normalised activation.
-    """
-    depth = len(conjugate) - 1
-    power = depth - np.arange(depth + 1)
-    q, r = slope ** (2.0 * power), slope_square ** power.astype(np.float64)
-    out = float(np.sum(r - q)) * np.eye(conjugate[0].shape[0])
-    for weight, kernel in zip(q, conjugate, strict=True):
-        out += weight * kernel
-    return out

@@ -26,7 +26,7 @@ class SpectrumPanel:
     Attributes
     ----------
     title : str
-        Such as the optimiser and its rate.
+        Such as the optimizer and its rate.
     before, after : ndarray (k,)
         Eigenvalues at the start and at the end.
     law : MarchenkoPastur or DeformedMarchenkoPastur, optional
@@ -63,15 +63,15 @@ def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue") 
         else:
             grid = np.linspace(0.0, max(top, bulk) * 1.05, bins + 1)
         scale = np.diff(np.log(grid)) if far else np.diff(grid)
-        for values, colour, label in (
+        for values, color, label in (
             (panel.before, CONTEXT, "before"),
             (panel.after, PALETTE[0], "after"),
         ):
             height = np.histogram(values, grid)[0] / (values.size * scale)
             if label == "before":
-                axis.stairs(height, grid, fill=True, color=colour, alpha=0.55, label=label)
+                axis.stairs(height, grid, fill=True, color=color, alpha=0.55, label=label)
             else:
-                axis.stairs(height, grid, color=colour, linewidth=1.6, label=label)
+                axis.stairs(height, grid, color=color, linewidth=1.6, label=label)
         if panel.law is not None:
             x = grid[0] + (grid[-1] - grid[0]) * np.linspace(1e-4, 1, 600)
             x = np.geomspace(grid[0], grid[-1], 600) if far else x
@@ -137,10 +137,10 @@ def figure_waterfall(
     curves = [gaussian_kde(row[row <= bulk * 1.15], bw_method=0.06)(grid) for _, row in kept]
     unit = 1.6 / max(float(np.quantile(c, 0.98)) for c in curves)
     for level, ((_, row), curve) in enumerate(zip(kept, curves, strict=True)):
-        colour = PALETTE[0]
+        color = PALETTE[0]
         height = level + curve * unit
         axis.fill_between(grid, level, height, color="white", zorder=2 * (len(kept) - level), alpha=0.85)
-        axis.plot(grid, height, color=colour, linewidth=1.0, zorder=2 * (len(kept) - level) + 1)
+        axis.plot(grid, height, color=color, linewidth=1.0, zorder=2 * (len(kept) - level) + 1)
         out = row[row > bulk] if threshold else row[:0]
         axis.plot(out, np.full(out.size, level), "o", color=PALETTE[1], markersize=3.2, zorder=100)
     if threshold:
@@ -181,10 +181,10 @@ def figure_over_steps(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
         for index, (name, curve) in enumerate(curves.items()):
             seen = np.any(np.isfinite(curve.values), axis=0)
             x, y = curve.steps[seen], curve.values[:, seen]
-            colour = PALETTE[index % len(PALETTE)]
-            axis.plot(x, np.nanmean(y, axis=0), color=colour, label=name, marker="o", markersize=2.5)
+            color = PALETTE[index % len(PALETTE)]
+            axis.plot(x, np.nanmean(y, axis=0), color=color, label=name, marker="o", markersize=2.5)
             if len(y) > 1:
-                axis.fill_between(x, np.nanmin(y, axis=0), np.nanmax(y, axis=0), color=colour, alpha=0.18, lw=0)
+                axis.fill_between(x, np.nanmin(y, axis=0), np.nanmax(y, axis=0), color=color, alpha=0.18, lw=0)
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlim(left=0)
         axis.set_xlabel("step")
@@ -203,7 +203,7 @@ def figure_loss_by_class(
     settings: Sequence[str],
     reference: tuple[str, float] | None = None,
 ) -> Figure:
-    """Draw the test error of every run over the class of its spectrum, coloured by run setting.
+    """Draw the test error of every run over the class of its spectrum, colored by run setting.
 
     Parameters
     ----------

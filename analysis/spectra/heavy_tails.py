@@ -105,7 +105,7 @@ class LikelihoodRatio:
     alternative : str
         ``exponential``, ``lognormal`` or ``truncated``.
     log_ratio : float
-        Log likelihood of the power law minus that of the alternative: negative favours the alternative.
+        Log likelihood of the power law minus that of the alternative: negative favors the alternative.
     p_value : float
         Two-sided Vuong p-value that the sign is due to chance; for ``truncated``, which contains the
         power law, the likelihood-ratio test with one degree of freedom.

@@ -24,7 +24,7 @@ def evolution(steps: list[int], kernels: list[np.ndarray], labels: np.ndarray | 
     steps : list of int
         Training steps, increasing.
     kernels : list of array, shape (n, n)
-        Unnormalised kernels of the same probe points.
+        Unnormalized kernels of the same probe points.
     labels : array of int, shape (n,), optional
         Classes of the probe points; without them there is no alignment.
 
@@ -69,9 +69,9 @@ def evolution_figure(groups: dict[str, list[tuple[list[int], dict[str, np.ndarra
             for run, (steps, found) in enumerate(runs):
                 values = found[measure].reshape(len(steps), -1)[:, :SHOWN]
                 for k in range(values.shape[1]):
-                    colour = PALETTE[(k if measure == "eigenvalues" else run) % len(PALETTE)]
+                    color = PALETTE[(k if measure == "eigenvalues" else run) % len(PALETTE)]
                     positive = values[:, k] > 0
-                    axis.plot(np.array(steps)[positive], values[positive, k], color=colour, alpha=0.7, linewidth=1)
+                    axis.plot(np.array(steps)[positive], values[positive, k], color=color, alpha=0.7, linewidth=1)
             axis.set_xscale("symlog", linthresh=1)
             axis.set_yscale(scale)
             axis.set(title=name if row == 0 else "", ylabel=label if column == 0 else "")

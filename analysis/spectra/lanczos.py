@@ -1,4 +1,4 @@
-"""Spectral density of kernels too large to diagonalise: Lanczos with stochastic quadrature."""
+"""Spectral density of kernels too large to diagonalize: Lanczos with stochastic quadrature."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def spectral_density(
     generator : numpy.random.Generator
         Draws the Rademacher probes.
     steps : int
-        Lanczos steps per probe, fully reorthogonalised; extreme eigenvalues converge first.
+        Lanczos steps per probe, fully reorthogonalized; extreme eigenvalues converge first.
     probes : int
         Independent probes; the error of the weights falls with their square root.
 

@@ -26,7 +26,7 @@ class MarchenkoPastur:
 
     References
     ----------
-    Marchenko and Pastur (1967); ratio and normalisation as in arXiv:2211.06506.
+    Marchenko and Pastur (1967); ratio and normalization as in arXiv:2211.06506.
     """
 
     ratio: float
@@ -99,25 +99,25 @@ class TracyWidomEdge:
 
     Attributes
     ----------
-    centre, scale : float
-        ``(largest - centre) / scale`` tends to the Tracy-Widom law of order one.
+    center, scale : float
+        ``(largest - center) / scale`` tends to the Tracy-Widom law of order one.
     """
 
-    centre: float
+    center: float
     scale: float
 
     def threshold(self, margin: float = 4.0) -> float:
         """Eigenvalue above which noise is no longer a reasonable explanation."""
-        return self.centre + margin * self.scale
+        return self.center + margin * self.scale
 
 
 def tracy_widom_edge(rows: int, columns: int, variance: float = 1.0) -> TracyWidomEdge:
-    """Centre and scale of the largest eigenvalue of ``W.T @ W / rows`` for iid Gaussian ``W``.
+    """Center and scale of the largest eigenvalue of ``W.T @ W / rows`` for iid Gaussian ``W``.
 
     Parameters
     ----------
     rows, columns : int
-        Shape of ``W``; symmetric up to the normalisation by ``rows``.
+        Shape of ``W``; symmetric up to the normalization by ``rows``.
     variance : float
         Variance of the entries.
 
@@ -129,7 +129,7 @@ def tracy_widom_edge(rows: int, columns: int, variance: float = 1.0) -> TracyWid
         raise ValueError(f"the edge law needs at least 2 rows and 1 column, got {rows} x {columns}")
     a, b = math.sqrt(rows - 1), math.sqrt(columns)
     return TracyWidomEdge(
-        centre=variance * (a + b) ** 2 / rows,
+        center=variance * (a + b) ** 2 / rows,
         scale=variance * (a + b) * (1 / a + 1 / b) ** (1 / 3) / rows,
     )
 

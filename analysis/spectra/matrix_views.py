@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float
 from torch import Tensor
 
 MIN_SIDE = 50
@@ -26,18 +25,15 @@ class WeightLayout:
     parts : tuple of str
         Names of equal blocks fused along the output, such as ``("q", "k", "v")``; each is added as a
         view beside the whole.
-    per_offset : bool
-        Also one (out, in) matrix per kernel offset of a convolution.
     """
 
     kind: Literal["linear", "conv", "transposed", "embedding"] = "linear"
     groups: int = 1
     parts: tuple[str, ...] = ()
-    per_offset: bool = False
 
 
 def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
-    """List the matrices (out, in) that a stored weight holds, labelled.
+    """List the matrices (out, in) that a stored weight holds, labeled.
 
     Parameters
     ----------
@@ -55,13 +51,13 @@ def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[
     Raises
     ------
     TypeError
-        For quantised storage.
+        For quantized storage.
     ValueError
         When the shape does not fit the layout.
     """
     if not weight.is_floating_point():
         raise TypeError(
-            f"{name} is stored as {weight.dtype}: a quantised weight has no meaningful spectrum, "
+            f"{name} is stored as {weight.dtype}: a quantized weight has no meaningful spectrum, "
             "load the model in floating point"
         )
     if layout.kind == "conv":
@@ -82,16 +78,13 @@ def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[
 
 
 def _convolution_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
-    """View a convolution by group and, where asked for, by kernel offset."""
+    """View a convolution by group."""
     if weight.ndim < 3 or weight.shape[0] % layout.groups:
         raise ValueError(f"{name} has shape {tuple(weight.shape)}, which is no convolution in {layout.groups} groups")
     views = []
     for group, block in enumerate(weight.chunk(layout.groups, dim=0)):
         label = f"{name}[group {group}]" if layout.groups > 1 else name
         views.append((label, block.flatten(1)))
-        if layout.per_offset:
-            offsets = block.flatten(2)
-            views += [(f"{label}[offset {i}]", offsets[..., i]) for i in range(offsets.shape[-1])]
     return views
 
 
@@ -102,13 +95,3 @@ def skip_reason(matrix: Tensor, min_side: int = MIN_SIDE) -> str | None:
     if min(matrix.shape) < min_side:
         return f"short side {min(matrix.shape)} < {min_side}"
     return None
-
-
-def lora_effective_weight(
-    base: Float[Tensor, "out in"],
-    down: Float[Tensor, "rank in"],
-    up: Float[Tensor, "out rank"],
-    scaling: float,
-) -> Float[Tensor, "out in"]:
-    """Weight that a low-rank adapter makes the layer use: ``base + scaling * up @ down``."""
-    return base + scaling * up @ down

@@ -20,11 +20,11 @@ class OutlierCount:
     count : int
         Eigenvalues above ``threshold``.
     threshold : float
-        Edge centre plus ``margin`` Tracy-Widom scales.
+        Edge center plus ``margin`` Tracy-Widom scales.
     largest : float
         Largest eigenvalue.
     deviation : float
-        ``(largest - centre) / scale``, in Tracy-Widom scales.
+        ``(largest - center) / scale``, in Tracy-Widom scales.
     """
 
     count: int
@@ -51,7 +51,7 @@ def count_outliers(
     variance : float
         Entry variance of the bulk.
     margin : float
-        Scales above the centre. At four the chance of a false outlier is below 1e-5 for Gaussian noise.
+        Scales above the center. At four the chance of a false outlier is below 1e-5 for Gaussian noise.
     """
     edge = tracy_widom_edge(rows, columns, variance)
     largest = float(np.max(eigenvalues))
@@ -60,7 +60,7 @@ def count_outliers(
         count=int(np.sum(eigenvalues > threshold)),
         threshold=threshold,
         largest=largest,
-        deviation=(largest - edge.centre) / edge.scale,
+        deviation=(largest - edge.center) / edge.scale,
     )
 
 

@@ -21,7 +21,7 @@ def _as_matrix(weight: Tensor | np.ndarray) -> np.ndarray:
     """Float64 array of a floating-point, finite matrix."""
     if isinstance(weight, Tensor):
         if not weight.is_floating_point():
-            raise TypeError(f"cannot take the spectrum of quantised storage ({weight.dtype})")
+            raise TypeError(f"cannot take the spectrum of quantized storage ({weight.dtype})")
         weight = weight.detach().to("cpu", torch.float64).numpy()
     matrix = np.asarray(weight, dtype=np.float64)
     if matrix.ndim != 2:
@@ -48,7 +48,7 @@ def weight_spectrum(weight: Float[Tensor, "m n"] | Float[np.ndarray, "m n"]) -> 
     ValueError
         For entries that are not finite, with their count.
     TypeError
-        For quantised storage.
+        For quantized storage.
     """
     squares = np.linalg.eigvalsh(_small_gram(_as_matrix(weight)))
     return np.sqrt(np.maximum(squares, 0.0))[::-1].copy()
@@ -90,7 +90,7 @@ def alignment(vector: Float[np.ndarray, " n"], direction: Float[np.ndarray, " n"
     return float(abs(vector @ direction)) / norms
 
 
-def normalised_eigenvalues(
+def normalized_eigenvalues(
     singular: Float[np.ndarray, " k"], shape: tuple[int, int], variance: float
 ) -> Float[np.ndarray, " k"]:
     """Eigenvalues ``s**2 / (long side * variance)``: Marchenko-Pastur of ratio short / long for noise."""
@@ -144,11 +144,11 @@ class SpectrumRow:
     variance : float
         Entry variance that scales the eigenvalues.
     largest, threshold, deviation : float
-        Largest normalised eigenvalue, outlier threshold, distance to the edge in Tracy-Widom scales.
+        Largest normalized eigenvalue, outlier threshold, distance to the edge in Tracy-Widom scales.
     outliers : int
         Eigenvalues above the threshold; -1 where there is no law.
     ks_law, wasserstein_law : float
-        Distances of the normalised spectrum to Marchenko-Pastur.
+        Distances of the normalized spectrum to Marchenko-Pastur.
     ks_start, wasserstein_start : float
         Distances to the run's own spectrum at the start.
     stable_rank : float
@@ -192,7 +192,7 @@ def reference_law(start: Float[np.ndarray, " k"], shape: tuple[int, int]) -> tup
     Returns
     -------
     law : MarchenkoPastur or None
-        Unit-variance law of the normalised eigenvalues, None where the start is not iid.
+        Unit-variance law of the normalized eigenvalues, None where the start is not iid.
     variance : float
         Mean square of the entries at step 0 (1 for a zero start, so that nothing is rescaled).
     note : str
@@ -202,7 +202,7 @@ def reference_law(start: Float[np.ndarray, " k"], shape: tuple[int, int]) -> tup
     if variance == 0:
         return None, 1.0, "zero at step 0: compared with step 0, not with Marchenko-Pastur"
     law = MarchenkoPastur(min(shape) / max(shape))
-    distance = ks_to_law(normalised_eigenvalues(start, shape, variance), law.cdf)
+    distance = ks_to_law(normalized_eigenvalues(start, shape, variance), law.cdf)
     if distance > max(6.0 / start.size, 0.03):
         note = f"not iid at step 0 (KS {distance:.3f} to Marchenko-Pastur): compared with step 0"
         return None, variance, note
@@ -217,7 +217,7 @@ def describe_spectrum(
     change: Float[np.ndarray, " k"] | None = None,
     variance: float | None = None,
 ) -> SpectrumRow:
-    """Summarise one spectrum against the Marchenko-Pastur law and against the start of its own run.
+    """Summarize one spectrum against the Marchenko-Pastur law and against the start of its own run.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def describe_spectrum(
     else:
         measured = variance
     scale = measured if variance is None else variance
-    eigenvalues = normalised_eigenvalues(singular, shape, scale)
+    eigenvalues = normalized_eigenvalues(singular, shape, scale)
     values: dict[str, float] = {"variance": scale, "largest": float(eigenvalues.max())}
     values["stable_rank"] = stable_rank(singular)
     outliers = -1
@@ -262,7 +262,7 @@ def describe_spectrum(
         values["ks_law"] = ks_to_law(eigenvalues, law.cdf)
         values["wasserstein_law"] = wasserstein_to_law(eigenvalues, law.quantile)
     if start is not None:
-        first = normalised_eigenvalues(start, shape, scale)
+        first = normalized_eigenvalues(start, shape, scale)
         values["ks_start"] = ks_between(eigenvalues, first)
         values["wasserstein_start"] = wasserstein_between(eigenvalues, first)
         if change is not None:

@@ -74,3 +74,34 @@ def kernel_target_alignment(kernel: np.ndarray, targets: np.ndarray) -> float:
     y = targets.reshape(len(targets), -1)
     ideal = y @ y.T
     return float(np.trace(kernel @ ideal) / math.sqrt(np.trace(kernel @ kernel) * np.trace(ideal @ ideal)))
+
+
+def gaussian_equivalent_kernels(
+    inputs: np.ndarray,
+    width: int,
+    slope: float,
+    slope_square: float,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """One draw of the kernels of the Gaussian-equivalent network.
+
+    Features ``s(X W^T / sqrt(d))`` are replaced by ``b X W^T / sqrt(d) + sqrt(1 - b^2) Z``, which has
+    the same limiting spectrum; the first layer's tangent kernel by ``b^2 X X^T / d + (a - b^2) I``.
+
+    Returns
+    -------
+    dict
+        ``ck``, ``first_layer`` and their sum ``ntk``, each (n, n).
+
+    References
+    ----------
+    arXiv:2005.11879 (theorems 3.4 and 3.7); used in arXiv:2211.06506.
+    """
+    samples, features = inputs.shape
+    gram = inputs @ inputs.T / features
+    weight = generator.standard_normal((width, features))
+    noise = generator.standard_normal((samples, width))
+    phi = slope * inputs @ weight.T / math.sqrt(features) + math.sqrt(max(0.0, 1 - slope**2)) * noise
+    conjugate = phi @ phi.T / width
+    first = slope**2 * gram + (slope_square - slope**2) * np.eye(samples)
+    return {"ck": conjugate, "first_layer": first, "ntk": conjugate + first}

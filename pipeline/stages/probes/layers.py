@@ -15,7 +15,7 @@ from torch import Tensor
 from analysis.probes.curves import class_means
 from analysis.probes.layer import LabeledFeatures, ProbeSettings
 from analysis.probes.moments import FeatureBlocks
-from analysis.probes.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
+from analysis.probes.neural_collapse import center_mismatch, neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
 from pipeline.config.probes import ProbesConfig
 
@@ -29,7 +29,7 @@ def probe_settings(config: ProbesConfig) -> ProbeSettings:
     """Read the settings of the full probes."""
     return ProbeSettings(
         rank=config.components,
-        neighbours=tuple(config.neighbors),
+        neighbors=tuple(config.neighbors),
         costs=tuple(config.costs),
         scaling=config.scaling,  # type: ignore[arg-type]
         tolerance=config.solver_tolerance,
@@ -40,7 +40,7 @@ def probe_settings(config: ProbesConfig) -> ProbeSettings:
 def quick_settings(config: ProbesConfig) -> ProbeSettings:
     """Settle for what a reading of raw features needs: the first κ and the middle cost."""
     middle = sorted(config.costs)[len(config.costs) // 2]
-    return dataclasses.replace(probe_settings(config), neighbours=(config.neighbors[0],), costs=(middle,))
+    return dataclasses.replace(probe_settings(config), neighbors=(config.neighbors[0],), costs=(middle,))
 
 
 def layer_split(arrays: Mapping[str, Tensor], split: str, layer: str) -> LabeledFeatures:
@@ -65,7 +65,7 @@ def collapse_row(
     if layer == "penultimate" and head is not None and head.shape[1] == train.features.width:
         rows = torch.cat(list(train.features.read()))
         nc3 = self_duality_gap(head, class_means(rows, torch.as_tensor(train.labels)))
-    nc4 = math.nan if predictions is None else centre_mismatch(predictions["ncc"], test.network)
+    nc4 = math.nan if predictions is None else center_mismatch(predictions["ncc"], test.network)
     row = {"layer": layer, "width": train.features.width, **dataclasses.asdict(measures), "nc3": nc3, "nc4": nc4}
     return row | {"degenerate": predictions is None}
 

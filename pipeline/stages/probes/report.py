@@ -115,7 +115,7 @@ def _pictures(
             "Explained variance by number of components and layer",
         ),
         Picture(
-            component_curves_figure(pooled, layers, network_accuracy=accuracy, neighbours=kappa),
+            component_curves_figure(pooled, layers, network_accuracy=accuracy, neighbors=kappa),
             f"{name}: accuracy of each surrogate by components and by explained variance, mean over runs; the dashed "
             "line is the network. Hollow markers: the solver stopped before its tolerance.",
             "Probe accuracy by number of components",
@@ -128,7 +128,7 @@ def _pictures(
                 nc1=nc1,
                 network_accuracy=accuracy,
                 components=SETTLED,
-                neighbours=kappa,
+                neighbors=kappa,
             ),
             f"{name}: accuracy and fidelity by depth, mean and sd over runs. Vertical line and band: onset of the "
             "first run and its bootstrap interval over test rows.",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis.regression.logistic import fit_feature_logistic
+from analysis.regression.logistic import fit_feature_logistic, logistic_path
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.stages.features.read import feature_tensors
@@ -78,10 +78,8 @@ def _fit(
         out = folds == fold
         if np.unique(y[~out]).size < 2:
             continue
-        start = None
-        for i, penalty in enumerate(PENALTIES):
-            fit = fit_feature_logistic(design[~out], y[~out], penalty=penalty, free=free, start=start, tolerance=1e-6)
-            start = fit.coefficients
+        path = logistic_path(design[~out], y[~out], PENALTIES, free=free, tolerance=1e-6)
+        for i, fit in enumerate(path):
             signs = np.where(y[out] > 0, 1.0, -1.0)
             loss[i] += np.logaddexp(0.0, -signs * fit.log_odds(design[out])).sum()
     penalty = PENALTIES[int(loss.argmin())]

@@ -12,10 +12,10 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
-from analysis.regression.least_squares import Factorisation, KernelMachine, factorise_features, factorise_gram
+from analysis.regression.least_squares import Factorization, KernelMachine, factorize_features, factorize_gram
 from analysis.regression.logistic import LogisticFit, fit_kernel_logistic, fit_published_logistic
 from analysis.regression.loss_ratio import loss_ratio
-from analysis.regression.nystrom import NystromFit, choose_centres, fit_nystrom_logistic
+from analysis.regression.nystrom import NystromFit, choose_centers, fit_nystrom_logistic
 from analysis.regression.regularity import eigenvalue_decay
 from kernels import kernel_matrix
 from pipeline.config.regression import RegressionConfig
@@ -69,7 +69,7 @@ def regression(build: Build) -> dict[str, Any]:
     centres = None
     if task == "logistic" and config.regression.centres is not None:
         count, generator = config.regression.centres, np.random.default_rng([config.regression.seed, 2])
-        centres = choose_centres(len(train.ids), min(count, len(train.ids)), generator)
+        centres = choose_centers(len(train.ids), min(count, len(train.ids)), generator)
     rows: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     with arithmetic(config.numerics):
@@ -146,11 +146,11 @@ def _function(
     found: dict[str, dict[str, Any]] = {"nn": _errors(outputs[1], targets[1])}
     arrays = {"target": targets[1], "nn": outputs[1]}
     phi, phi_test = grams.features
-    svd = factorise_features(phi)
+    svd = factorize_features(phi)
     rank = int(svd.rank_path(targets[0]).best())
-    machines: list[tuple[str, Factorisation, np.ndarray, dict[str, Any]]] = [
-        ("ck", factorise_gram(grams.square["ck"]), grams.cross["ck"], {"cutoff": config.cutoff}),
-        ("ntk", factorise_gram(grams.square["ntk"]), grams.cross["ntk"], {"cutoff": config.cutoff}),
+    machines: list[tuple[str, Factorization, np.ndarray, dict[str, Any]]] = [
+        ("ck", factorize_gram(grams.square["ck"]), grams.cross["ck"], {"cutoff": config.cutoff}),
+        ("ntk", factorize_gram(grams.square["ntk"]), grams.cross["ntk"], {"cutoff": config.cutoff}),
         ("ck_svd", svd, phi_test, {}),
         ("ck_loo", svd, phi_test, {"rank": rank}),
     ]
@@ -169,7 +169,7 @@ def _function(
 
 
 def _against(
-    factors: Factorisation,
+    factors: Factorization,
     points: np.ndarray,
     options: dict[str, Any],
     targets: tuple[np.ndarray, np.ndarray],

@@ -110,7 +110,7 @@ def _battery(
             "character n-grams",
             "",
             split_classifier_test(
-                *character_ngrams(a.texts, b.texts), generator=generator, standardise=False, penalties=(0.01, 0.1, 1.0)
+                *character_ngrams(a.texts, b.texts), generator=generator, standardize=False, penalties=(0.01, 0.1, 1.0)
             ),
         ),
     ]

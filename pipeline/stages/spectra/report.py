@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
-from analysis.spectra.weights import normalised_eigenvalues
+from analysis.spectra.weights import normalized_eigenvalues
 from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -154,7 +154,7 @@ def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
 def _panel(name: str, row: dict[str, Any], start: np.ndarray, end: np.ndarray) -> SpectrumPanel:
     shape = (int(row["rows"]), int(row["columns"]))
     variance = float(np.sum(start**2)) / (shape[0] * shape[1]) or 1.0
-    before, after = (normalised_eigenvalues(values, shape, variance) for values in (start, end))
+    before, after = (normalized_eigenvalues(values, shape, variance) for values in (start, end))
     if row["outliers"] < 0:
         return SpectrumPanel(name, before, after)
     law = MarchenkoPastur(min(shape) / max(shape))

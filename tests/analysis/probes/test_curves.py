@@ -16,10 +16,10 @@ KS = [1, 2, 3, 5, 8, 12]
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(1)
-    centres = rng.standard_normal((4, 12))
+    centers = rng.standard_normal((4, 12))
     labels, test_labels = rng.integers(0, 4, 160), rng.integers(0, 4, 50)
-    train = centres[labels] + 1.2 * rng.standard_normal((160, 12))
-    test = centres[test_labels] + 1.2 * rng.standard_normal((50, 12))
+    train = centers[labels] + 1.2 * rng.standard_normal((160, 12))
+    test = centers[test_labels] + 1.2 * rng.standard_normal((50, 12))
     blocks = [FeatureBlocks.from_array(torch.from_numpy(x)) for x in (train, test)]
     pca = fit_pca(blocks[0], 12)
     z, q = (pca.scores(b, dtype=torch.float64) for b in blocks)
@@ -35,7 +35,7 @@ def test_grid_grows_by_a_quarter_and_ends_at_the_limit():
 
 
 @pytest.mark.parametrize("tile", [7, 1000])
-def test_knn_at_every_k_and_every_neighbourhood(data, tile):
+def test_knn_at_every_k_and_every_neighborhood(data, tile):
     _, _, labels, z, q = data
     out = knn_curve(z, torch.as_tensor(labels), q, KS, [1, 4, 10], tile=tile)
     for i, count in enumerate([1, 4, 10]):
@@ -87,10 +87,10 @@ def test_ridge_refuses_columns_that_are_not_principal_scores(data):
         ridge_curve(torch.from_numpy(train), torch.as_tensor(labels), torch.from_numpy(test), [3], penalty=0.1)
 
 
-def test_bad_neighbourhoods_and_grids_are_refused(data):
+def test_bad_neighborhoods_and_grids_are_refused(data):
     _, _, labels, z, q = data
     codes = torch.as_tensor(labels)
-    with pytest.raises(ValueError, match="161 neighbours of 160"):
+    with pytest.raises(ValueError, match="161 neighbors of 160"):
         knn_curve(z, codes, q, [1], [161])
     with pytest.raises(ValueError, match="ascend within 1..12"):
         ncc_curve(z, codes, q, [3, 2])

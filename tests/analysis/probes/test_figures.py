@@ -84,4 +84,4 @@ def test_unconverged_fits_have_hollow_markers(figures):
 
 def test_every_surrogate_has_a_panel(figures):
     titles = [axis.get_title(loc="left") or axis.get_title() for axis in figures["components"].axes]
-    assert titles[:3] == ["k-NN", "nearest centre", "linear SVM"]
+    assert titles[:3] == ["k-NN", "nearest center", "linear SVM"]

@@ -16,7 +16,7 @@ from analysis.probes.onset import NO_ONSET, onset_layer
 from analysis.probes.raw import probe_raw_features
 from tests.references.layer_probes import simplex_etf
 
-SETTINGS = ProbeSettings(rank=16, neighbours=(5, 1), costs=(0.1,), scaling="none", tolerance=1e-5)
+SETTINGS = ProbeSettings(rank=16, neighbors=(5, 1), costs=(0.1,), scaling="none", tolerance=1e-5)
 
 
 def _split(features, labels, layer="layer1", network=None):
@@ -27,10 +27,10 @@ def _split(features, labels, layer="layer1", network=None):
 @pytest.fixture(scope="module")
 def gaussian():
     rng = np.random.default_rng(0)
-    centres = 1.1 * rng.standard_normal((5, 16))
+    centers = 1.1 * rng.standard_normal((5, 16))
     labels, test_labels = np.arange(600) % 5, np.arange(500) % 5
-    train = centres[labels] + rng.standard_normal((600, 16)) * np.linspace(2, 0.5, 16)
-    test = centres[test_labels] + rng.standard_normal((500, 16)) * np.linspace(2, 0.5, 16)
+    train = centers[labels] + rng.standard_normal((600, 16)) * np.linspace(2, 0.5, 16)
+    test = centers[test_labels] + rng.standard_normal((500, 16)) * np.linspace(2, 0.5, 16)
     return train, labels, test, test_labels
 
 
@@ -91,7 +91,7 @@ def test_poisoned_test_rows_leave_the_fit_unchanged(gaussian, probed):
     train, labels, test, test_labels = gaussian
     poisoned = test.copy()
     poisoned[:10] = 1e4
-    settings = ProbeSettings(rank=16, neighbours=(5,), costs=(0.01, 0.1), scaling="none")
+    settings = ProbeSettings(rank=16, neighbors=(5,), costs=(0.01, 0.1), scaling="none")
     clean, other = (
         probe_layer(_split(train, labels), _split(rows, test_labels), settings=settings, ks=[6])
         for rows in (test, poisoned)
@@ -117,15 +117,15 @@ def test_simplex_features_are_solved_by_every_probe():
 
 def test_two_blobs_per_class_do_not_fire_the_onset():
     rng = np.random.default_rng(0)
-    centres = 3.0 * rng.standard_normal((10, 60))
+    centers = 3.0 * rng.standard_normal((10, 60))
 
     def draw(n):
         labels = np.arange(n) % 10
         side = rng.choice([-1.0, 1.0], (n, 1))
-        return side * centres[labels] + 0.5 * rng.standard_normal((n, 60)), labels
+        return side * centers[labels] + 0.5 * rng.standard_normal((n, 60)), labels
 
     train, test = draw(1500), draw(800)
-    settings = ProbeSettings(rank=59, neighbours=(10,), costs=(0.1,), scaling="none")
+    settings = ProbeSettings(rank=59, neighbors=(10,), costs=(0.1,), scaling="none")
     out = probe_layer(_split(*train), _split(*test), settings=settings, ks=[59])
     accuracy = {name: float(np.mean(guess == test[1])) for name, guess in out.predictions.items()}
     assert accuracy["knn"] == 1.0
@@ -137,7 +137,7 @@ def test_two_blobs_per_class_do_not_fire_the_onset():
 @pytest.mark.parametrize("scaling", ["none", "global", "whitening"])
 def test_every_scaling_reaches_all_components(gaussian, scaling):
     train, labels, test, test_labels = gaussian
-    settings = ProbeSettings(rank=10, neighbours=(5,), costs=(1.0,), scaling=scaling, knn_on_train=True)
+    settings = ProbeSettings(rank=10, neighbors=(5,), costs=(1.0,), scaling=scaling, knn_on_train=True)
     out = probe_layer(_split(train, labels), _split(test, test_labels), settings=settings, ks=[2, 5])
     everything = [r for r in out.rows if r["classifier"] == "svm" and r["k"] == ALL_COMPONENTS]
     assert len(everything) == 1 and everything[0]["accuracy"] > 0.8
@@ -147,7 +147,7 @@ def test_every_scaling_reaches_all_components(gaussian, scaling):
 @pytest.mark.slow
 def test_unconverged_svm_is_flagged(gaussian):
     train, labels, test, test_labels = gaussian
-    settings = ProbeSettings(rank=4, neighbours=(5,), costs=(1.0,), tolerance=1e-14)
+    settings = ProbeSettings(rank=4, neighbors=(5,), costs=(1.0,), tolerance=1e-14)
     out = probe_layer(_split(train, labels), _split(test, test_labels), settings=settings, ks=[4])
     assert not all(r["converged"] for r in out.rows if r["classifier"] == "svm")
 
@@ -195,8 +195,8 @@ def test_bad_splits_are_refused(gaussian):
         _split(train, labels + 0.5)
     one_hot = _split(train, np.eye(5)[labels])
     np.testing.assert_array_equal(one_hot.labels, labels)
-    with pytest.raises(ValueError, match="neighbours of 600"):
-        probe_layer(_split(train, labels), good, settings=ProbeSettings(neighbours=(601,), costs=(0.1,)))
+    with pytest.raises(ValueError, match="neighbors of 600"):
+        probe_layer(_split(train, labels), good, settings=ProbeSettings(neighbors=(601,), costs=(0.1,)))
     broken = train.copy()
     broken[17, 3] = np.inf
     with pytest.raises(ValueError, match="layer1: non-finite features, first in row 17"):

@@ -18,7 +18,7 @@ def data():
 
 
 @pytest.mark.parametrize("cost", [1e-3, 0.1, 10.0])
-def test_weights_equal_a_general_purpose_optimiser(data, cost):
+def test_weights_equal_a_general_purpose_optimizer(data, cost):
     features, labels = data
     fit = fit_linear_svm(torch.from_numpy(features), torch.as_tensor(labels), cost=cost, tolerance=1e-9)
     assert fit.converged

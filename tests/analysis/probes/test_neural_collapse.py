@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.probes.moments import FeatureBlocks
-from analysis.probes.neural_collapse import centre_mismatch, neural_collapse, self_duality_gap
+from analysis.probes.neural_collapse import center_mismatch, neural_collapse, self_duality_gap
 from tests.references import layer_probes as reference
 
 
@@ -61,16 +61,16 @@ def test_nc1_is_invariant_to_rotation_scale_and_shift():
 def test_self_duality_gap_spans_zero_to_four():
     rng = np.random.default_rng(0)
     means = torch.from_numpy(rng.standard_normal((4, 6)))
-    centred = means - means.mean(0)
-    assert self_duality_gap(-centred, means) == pytest.approx(4.0)
+    centered = means - means.mean(0)
+    assert self_duality_gap(-centered, means) == pytest.approx(4.0)
     with pytest.raises(ValueError, match="NC3 is undefined"):
         self_duality_gap(torch.zeros(4, 6), means)
 
 
-def test_centre_mismatch_counts_disagreement():
-    assert centre_mismatch(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])) == 0.25
+def test_center_mismatch_counts_disagreement():
+    assert center_mismatch(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])) == 0.25
     with pytest.raises(ValueError, match="equally many"):
-        centre_mismatch(np.array([0]), np.array([0, 1]))
+        center_mismatch(np.array([0]), np.array([0, 1]))
 
 
 def test_missing_and_single_classes_are_named():

@@ -45,7 +45,7 @@ def test_float32_batches_at_a_large_offset_keep_six_digits():
 
 
 @pytest.mark.parametrize(("n", "d"), [(300, 24), (20, 60)])
-@pytest.mark.parametrize("route", ["covariance", "gram", "randomised"])
+@pytest.mark.parametrize("route", ["covariance", "gram", "randomized"])
 @pytest.mark.parametrize("block", [7, 1000])
 def test_every_route_gives_the_svd(n, d, route, block):
     features = _features(n, d)
@@ -78,10 +78,10 @@ def test_sign_rule_makes_the_largest_loading_positive():
 def test_plan_follows_the_shape_and_the_budget(caplog):
     assert pca_plan(50_000, 512, 512)[0] == "covariance"
     assert pca_plan(5_000, 16_384, 1024)[0] == "gram"
-    assert pca_plan(50_000, 16_384, 1024)[0] == "randomised"
+    assert pca_plan(50_000, 16_384, 1024)[0] == "randomized"
     with caplog.at_level(logging.WARNING):
         route, _ = pca_plan(50_000, 4096, 100, memory=1 << 28)
-    assert route == "randomised" and "GB, over budget" in caplog.text
+    assert route == "randomized" and "GB, over budget" in caplog.text
 
 
 def test_components_beyond_the_rank_are_clipped_with_one_warning(caplog):
@@ -113,4 +113,4 @@ def test_mismatched_widths_and_row_counts_are_refused():
     with pytest.raises(ValueError, match="3 rows were read, 5 announced"):
         fit_pca(FeatureBlocks(5, 2, lambda: iter([torch.eye(3)[:, :2]])), 1)
     with pytest.raises(ValueError, match="torch.Generator"):
-        fit_pca(FeatureBlocks.from_array(torch.from_numpy(_features(30, 5))), 2, route="randomised")
+        fit_pca(FeatureBlocks.from_array(torch.from_numpy(_features(30, 5))), 2, route="randomized")

@@ -7,10 +7,8 @@ from analysis.regression.figures import (
     decay_figure,
     error_by_epoch_figure,
     logistic_figure,
-    path_figure,
     residual_figure,
 )
-from analysis.regression.least_squares import factorise_features
 from analysis.regression.regularity import eigenvalue_decay
 from analysis.style import svg_bytes
 
@@ -43,8 +41,6 @@ def build():
         "Matérn 3/2": eigenvalue_decay((1 + np.abs(grid - grid.T)) * np.exp(-np.abs(grid - grid.T))),
         "Gauss": eigenvalue_decay(np.exp(-((grid - grid.T) ** 2))),
     }
-    phi = rng.standard_normal((60, 40)) * np.geomspace(1, 1e-6, 40)
-    path = factorise_features(phi).rank_path(phi[:, :1] + 0.01 * rng.standard_normal((60, 1)))
     logistic = [
         {
             "machine": m,
@@ -61,7 +57,6 @@ def build():
         "epochs": error_by_epoch_figure(rows, PANELS),
         "residual": residual_figure(x, target, fits, np.linspace(-1, 0.95, 60)),
         "decay": decay_figure(kernels),
-        "path": path_figure(path, parameter="rank", test=path.loo * 1.1),
         "logistic": logistic_figure(logistic),
     }
 
@@ -71,6 +66,6 @@ def figures():
     return build(), build()
 
 
-@pytest.mark.parametrize("name", ["epochs", "residual", "decay", "path", "logistic"])
+@pytest.mark.parametrize("name", ["epochs", "residual", "decay", "logistic"])
 def test_figures_render_to_the_same_bytes(figures, name):
     assert svg_bytes(figures[0][name]) == svg_bytes(figures[1][name])

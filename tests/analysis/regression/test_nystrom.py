@@ -1,11 +1,11 @@
-"""Kernel logistic regression on Nyström centres against dense Newton on the same objective."""
+"""Kernel logistic regression on Nyström centers against dense Newton on the same objective."""
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
 from analysis.regression.logistic import fit_feature_logistic, fit_kernel_logistic
-from analysis.regression.nystrom import choose_centres, fit_nystrom_logistic
+from analysis.regression.nystrom import choose_centers, fit_nystrom_logistic
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def problem():
 
 
 @pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
-def test_all_points_as_centres_give_the_exact_machine(problem, penalty):
+def test_all_points_as_centers_give_the_exact_machine(problem, penalty):
     gram, labels = problem
     exact = fit_kernel_logistic(gram, labels, penalty=penalty)
     found = fit_nystrom_logistic(gram, np.arange(300), labels, penalty=penalty)
@@ -27,27 +27,27 @@ def test_all_points_as_centres_give_the_exact_machine(problem, penalty):
 
 
 @pytest.mark.parametrize("penalty", [1e-3, 1.0])
-def test_few_centres_minimise_the_same_objective_as_dense_newton(problem, penalty):
+def test_few_centers_minimize_the_same_objective_as_dense_newton(problem, penalty):
     gram, labels = problem
-    centres = choose_centres(300, 40, np.random.default_rng(1))
-    found = fit_nystrom_logistic(gram[:, centres], centres, labels, penalty=penalty)
-    values, vectors = np.linalg.eigh(gram[np.ix_(centres, centres)])
+    centers = choose_centers(300, 40, np.random.default_rng(1))
+    found = fit_nystrom_logistic(gram[:, centers], centers, labels, penalty=penalty)
+    values, vectors = np.linalg.eigh(gram[np.ix_(centers, centers)])
     kept = values > 1e-11 * values[-1]
-    features = gram[:, centres] @ (vectors[:, kept] / np.sqrt(values[kept]))
+    features = gram[:, centers] @ (vectors[:, kept] / np.sqrt(values[kept]))
     dense = fit_feature_logistic(features, labels, penalty=penalty)
-    np.testing.assert_allclose(found.log_odds(gram[:, centres]), dense.log_odds(features), atol=1e-3)
+    np.testing.assert_allclose(found.log_odds(gram[:, centers]), dense.log_odds(features), atol=1e-3)
     assert found.converged and found.loss == pytest.approx(dense.loss, abs=1e-6)
 
 
 def test_the_preconditioner_keeps_the_steps_few(problem):
     gram, labels = problem
-    centres = choose_centres(300, 60, np.random.default_rng(2))
-    found = fit_nystrom_logistic(gram[:, centres], centres, labels, penalty=1e-3)
+    centers = choose_centers(300, 60, np.random.default_rng(2))
+    found = fit_nystrom_logistic(gram[:, centers], centers, labels, penalty=1e-3)
     # without it the condition number asks for hundreds of steps each
     assert found.products <= 40 * found.iterations
 
 
-def test_equal_centres_and_swapped_labels(problem):
+def test_equal_centers_and_swapped_labels(problem):
     gram, labels = problem
     twice = np.array([5, 5, 9, 40, 77])
     found = fit_nystrom_logistic(gram[:, twice], twice, labels, penalty=0.1)
@@ -59,8 +59,8 @@ def test_bad_input_is_named(problem):
     gram, labels = problem
     with pytest.raises(ValueError, match="penalty λ > 0"):
         fit_nystrom_logistic(gram, np.arange(300), labels, penalty=0.0)
-    with pytest.raises(ValueError, match="301 Nyström centres asked of 300"):
-        choose_centres(300, 301, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="301 Nyström centers asked of 300"):
+        choose_centers(300, 301, np.random.default_rng(0))
     with pytest.raises(ValueError, match="only one class"):
         fit_nystrom_logistic(gram, np.arange(300), np.ones(300), penalty=1.0)
     broken = gram.copy()

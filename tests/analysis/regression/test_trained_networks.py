@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.regression.least_squares import factorise_features, factorise_gram
+from analysis.regression.least_squares import factorize_features, factorize_gram
 from analysis.regression.loss_ratio import loss_ratio
 from analysis.regression.regularity import effective_dimension, eigenvalue_decay
 from tests.references.fully_connected_kernels import (
@@ -42,7 +42,7 @@ def test_kernel_machines_beat_the_network(run, name):
     f, u, grams, _ = run[name]
     network = _rms(u[1] - f[1])
     for train, test in ((grams[0][-1], grams[1][-1]), (sum(grams[0]), sum(grams[1]))):
-        machine = factorise_gram(train).solve(f[0])
+        machine = factorize_gram(train).solve(f[0])
         assert _rms(machine.predict(test) - f[1]) < network
 
 
@@ -51,7 +51,7 @@ def test_kernel_machines_beat_the_network(run, name):
 def test_three_term_identity_and_bounds_hold(run, name, kernel):
     f, u, grams, _ = run[name]
     train, test = (g[-1] if kernel == "ck" else sum(g) for g in grams)
-    found = factorise_gram(train)
+    found = factorize_gram(train)
     terms = loss_ratio(f, (u[0], u[1]), lambda values: found.solve(values).predict(test))
     # rounding, amplified by a condition number of 1e13
     assert terms.gap < 1e-3 and terms.holds
@@ -61,11 +61,11 @@ def test_three_term_identity_and_bounds_hold(run, name, kernel):
 
 def test_ck_fitted_to_the_network_returns_it(run):
     _, u, grams, phi = run["exp(sin 2πx)"]
-    machine = factorise_gram(grams[0][-1]).solve(u[0])
+    machine = factorize_gram(grams[0][-1]).solve(u[0])
     # a unit that is dead on every node may live between them
     assert _rms(machine.predict(grams[1][-1]) - u[1]) < 5e-3
     assert _rms(machine.fitted - u[0]) < 1e-4
-    head = factorise_features(phi[0]).solve(u[0])
+    head = factorize_features(phi[0]).solve(u[0])
     assert _rms(head.fitted - u[0]) < 1e-9
 
 

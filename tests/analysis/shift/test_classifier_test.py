@@ -10,7 +10,7 @@ from analysis.shift.classifier_test import (
     cross_validated_classifier_test,
     fit_and_score,
     split_classifier_test,
-    standardised,
+    standardized,
 )
 from tests.references import two_sample as reference
 
@@ -78,7 +78,7 @@ def test_whole_groups_share_a_fold_and_constant_columns_pass():
     x = np.column_stack([rng.standard_normal((80, 2)), np.full(80, 3.3)])
     found = cross_validated_classifier_test(x[:40], x[40:], generator=rng, draws=19, groups=groups)
     assert 0 < found.p_value <= 1 and "groups" in found.notes[-1]
-    scaled, _ = standardised(x, x)
+    scaled, _ = standardized(x, x)
     assert np.abs(scaled[:, 2]).max() < 1e-9
 
 

@@ -39,7 +39,7 @@ def test_ngrams_keep_inner_products_and_rank():
     np.testing.assert_allclose(np.square(a).sum(1), 1.0, atol=1e-8)
 
 
-def test_a_planted_blank_is_found_raw_and_not_normalised():
+def test_a_planted_blank_is_found_raw_and_not_normalized():
     rng = np.random.default_rng(0)
     a, b = _texts(60, 2), _texts(60, 3)
     planted = plant_trailing_blank(b, 0.9, rng)

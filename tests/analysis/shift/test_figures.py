@@ -9,7 +9,6 @@ from analysis.shift.figures import (
     cue_figure,
     ks_figure,
     map_figure,
-    null_distribution_figure,
     pooled_pca_figure,
     power_figure,
     probe_matrix_figure,
@@ -18,7 +17,7 @@ from analysis.shift.pca_ks import pooled_pca_ks, pooled_scores
 from analysis.shift.power import Calibration, RejectionRate
 from analysis.style import svg_bytes
 
-NAMES = ["pca", "ks", "power", "calibration", "probes", "cues", "null", "map"]
+NAMES = ["pca", "ks", "power", "calibration", "probes", "cues", "map"]
 
 
 def _rate(name, size, rate, n=60):
@@ -78,7 +77,6 @@ def build():
         "calibration": calibration_figure(calibrations),
         "probes": probe_matrix_figure(probes),
         "cues": cue_figure(cues),
-        "null": null_distribution_figure({"P-M": 0.018}, {"P-P'": rng.standard_normal(40) * 1e-3}, label="MMD²"),
     }
 
 

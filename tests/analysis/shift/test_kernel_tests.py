@@ -149,9 +149,9 @@ def test_ignoring_groups_is_anticonservative_and_permuting_them_is_not():
     rng = _rng(5)
     plain, grouped = [], []
     for _ in range(60):
-        centres = rng.standard_normal((12, 3)) * 2
+        centers = rng.standard_normal((12, 3)) * 2
         groups = np.repeat(np.arange(12), 6)
-        rows = centres[groups] + 0.3 * rng.standard_normal((72, 3))
+        rows = centers[groups] + 0.3 * rng.standard_normal((72, 3))
         a, b = rows[:36], rows[36:]
         plain.append(mmd_test(a, b, generator=rng, draws=39).p_value)
         grouped.append(mmd_test(a, b, generator=rng, draws=39, groups=groups).p_value)

@@ -1,4 +1,4 @@
-"""Kernels too large to diagonalise: the size is said first, and Lanczos gives the spectrum."""
+"""Kernels too large to diagonalize: the size is said first, and Lanczos gives the spectrum."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_noise_is_about_three_over_d_from_the_law_and_never_four_scales_out() ->
     for _ in range(27):
         spectrum = simulate_wishart_spectrum(750, 500, generator)
         distances.append(ks_to_law(spectrum, law.cdf))
-        deviations.append((spectrum.max() - edge.centre) / edge.scale)
+        deviations.append((spectrum.max() - edge.center) / edge.scale)
     assert 2 / 500 < np.mean(distances) < 4 / 500
     assert max(distances) < 6 / 500
     assert max(deviations) < 4
