@@ -1,4 +1,4 @@
-"""Report section of the attacks: accuracy of network and machine by radius and source, and what became of τ."""
+"""Report section of the attacks: accuracy of network and machine by radius and source, and how τ changes."""
 
 from __future__ import annotations
 

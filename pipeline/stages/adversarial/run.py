@@ -1,7 +1,7 @@
-"""Stage ``adversarial``: whether a kernel machine still follows its network on attacked test points.
+"""Stage ``adversarial``: whether a kernel machine still agrees with its network on attacked test points.
 
 The limitation study of arXiv:2305.14585: L∞ attacks through the network, through the machine itself (rebuilt so that
-it can be differentiated) and through another training of the same network, each judged on network and machine.
+it can be differentiated) and through another training of the same network, each evaluated on network and machine.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def _images(data: DataModule, split: str, limit: int | None) -> Tensor:
 
 
 def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray, scale: float) -> float:
-    """Compare with the scores that the stored kernel gives; refuse another machine."""
+    """Compare with the scores of the stored kernel; refuse a machine that differs."""
     with torch.no_grad():
         found = machine(points).double().cpu().numpy()
     error = float(np.abs(found - expected).max() / scale)
     if not error <= TOLERANCE:
         raise UserError(
             f"The machine rebuilt for attacks differs from the stored kernel's by {error:.2g} per unit of weight; use "
-            "an exact normalised kernel (kernel.sketch=null) in kernel.precision=float32."
+            "an exact normalized kernel (kernel.sketch=null) in kernel.precision=float32."
         )
     return error
 
@@ -99,7 +99,7 @@ def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray
 def _attacked(
     scores: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, radius: float, build: Build
 ) -> Tensor:
-    """Attack at a radius given in pixels of [0, 1], in the units of the normalised inputs."""
+    """Attack at a radius given in pixels of [0, 1], in the units of the normalized inputs."""
     image, choice = build.config.data.image, build.config.adversarial
     ball = PixelBall.of(radius, points.shape[1], image.mean, image.std)
     return projected_gradient_attack(

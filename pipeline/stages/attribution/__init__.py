@@ -1,1 +1,1 @@
-"""Stage ``attribution``: which training points speak for a decision."""
+"""Stage ``attribution``: which training points support a decision."""

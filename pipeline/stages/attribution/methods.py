@@ -31,9 +31,9 @@ from pipeline.stages.train.read import load_snapshot, network_outputs, outputs_a
 from pipeline.training.networks import build_network, trained_network
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
-"""Methods that look into the network; the others read stored arrays only."""
+"""Methods that need the network; the others read stored arrays only."""
 SELF_METHODS = ("kernel", "grad_dot", "tracin", "trak", "influence", "representer", "random")
-"""Methods whose score of a training point for itself says how hard it is to learn from the others."""
+"""Methods whose score of a training point for itself measures how hard it is to learn from the others."""
 
 
 class Attributor:
@@ -119,7 +119,7 @@ class Attributor:
     def _gradients(
         self, kind: str, points: KernelInputs, labels: np.ndarray, network: nn.Module | None = None
     ) -> np.ndarray:
-        """Sketched gradients; those of the run's network at training points under their own labels are kept."""
+        """Sketched gradients; those of the run's network at training points under their own labels are cached."""
         own = network is None and points is self.inputs and np.array_equal(labels, self.train.labels)
         if own and kind in self._features:
             return self._features[kind].numpy()
@@ -208,7 +208,7 @@ class Attributor:
 def open_attributor(
     build: Build, data: DataModule, train: KernelSide, methods: list[str], device: torch.device
 ) -> Attributor:
-    """Load the networks that the methods look into: the run's, its checkpoints and those of other seeds."""
+    """Load the networks that the methods need: the run's, its checkpoints and those of other seeds."""
     config, network = build.config, None
     if set(methods) & set(GRADIENT_METHODS):
         network = trained_network(config, data, build.inputs["weights"]).to(device)

@@ -1,4 +1,4 @@
-"""Report section of the attributions: galleries, sparsity, and what planted masks say about each method."""
+"""Report section of the attributions: galleries, sparsity, and how each method ranks planted points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``attribution``: which training points speak for a decision, and whether planted ones come out on top."""
+"""Stage ``attribution``: which training points support a decision, and whether planted ones rank first."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Scored:
 
 
 def attribution(build: Build) -> dict[str, Any]:
-    """Attribute every test point's class, keep the strongest points, and judge the methods on planted masks.
+    """Attribute every test point's class, store the strongest points, and evaluate the methods on planted masks.
 
     Writes ``top.safetensors`` (``SPLIT.support`` and ``SPLIT.oppose`` positions among the kernel's training points,
-    their scores, attributed classes, ids), ``sparsity.safetensors`` (per test point: Gini, points for 50, 80 and
+    with scores, attributed classes and ids), ``sparsity.safetensors`` (per test point: Gini, points for 50, 80 and
     95 %, mean, quartiles; sparsity curves), ``gallery.safetensors`` or ``gallery.parquet`` (images or texts), and,
     where the training rows carry a planted mask, ``masks.parquet`` and ``masks.safetensors``.
     """
@@ -198,7 +198,7 @@ def _gallery(
     train: KernelSide,
     side: KernelSide,
 ) -> None:
-    """Keep the images or texts of a few test points (the network's errors first) and their strongest points."""
+    """Store the images or texts of a few test points (the network's errors first) and their strongest points."""
     choice = build.config.attribution
     wrong = side.network.argmax(1) != side.labels
     errors, right = np.flatnonzero(wrong), np.flatnonzero(~wrong)

@@ -1,1 +1,1 @@
-"""Stage ``features``: layer outputs of a network, made once for all that read them."""
+"""Stage ``features``: layer outputs of a network, computed once and shared by the stages that read them."""

@@ -29,7 +29,7 @@ class KernelSide:
         Mapped from the artifact's file, not read into memory.
     ids, labels : ndarray of int64, shape (m,)
     network : ndarray, shape (m, C)
-        The network's unnormalised log-probabilities.
+        The network's unnormalized log-probabilities.
     """
 
     kernel: Float[np.ndarray, "m n"]

@@ -26,12 +26,12 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
         rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *summary_cells(alignment), rank])
         findings.append(
-            f"{name}: centred alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
+            f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
         )
     table = Table(
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
-        "Kernels of the trained networks on training points. Alignment is centred, with the one-hot label kernel; the "
+        "Kernels of the trained networks on training points. Alignment is centered, with the one-hot label kernel; the "
         "effective rank is the exponential of the spectrum's entropy.",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
@@ -50,13 +50,13 @@ def spectra(groups: dict[str, list[Gathered]]) -> Figure:
 
     figure, axes = new_figure(width=7.0, height=3.6)
     axis = axes[0, 0]
-    for (name, group), colour in zip(groups.items(), PALETTE, strict=False):
+    for (name, group), color in zip(groups.items(), PALETTE, strict=False):
         for i, member in enumerate(group):
             values = spectrum(member.artifact)
             share = values / values.sum()
             kept = share > 1e-9
             axis.plot(
-                np.arange(1, len(share) + 1)[kept], share[kept], color=colour, alpha=0.7, label=name if i == 0 else None
+                np.arange(1, len(share) + 1)[kept], share[kept], color=color, alpha=0.7, label=name if i == 0 else None
             )
     axis.set(
         xscale="log",

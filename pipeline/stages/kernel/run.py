@@ -19,7 +19,7 @@ def kernel(build: Build) -> dict[str, Any]:
     """Compute one kernel of the run's network on training points, and every test split x train.
 
     Writes ``gram.safetensors``: ``train`` (n, n), ``test`` (m, n) and any further split of ``kernel.test_splits``,
-    their unnormalised diagonals, sample ids and labels; ``spectrum.safetensors``: eigenvalues of the training square,
+    their unnormalized diagonals, sample ids and labels; ``spectrum.safetensors``: eigenvalues of the training square,
     float64, descending.
     """
     config = build.config

@@ -42,9 +42,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     table = Table(
         ["cells", "layer", "runs", "accuracy %", "sd", "95 % interval", "alignment", "effective rank", "trace share"],
         rows,
-        f"Kernel machine ({config.surrogate.kind}) on the {first['kind']} part of each layer, cosine-normalised by "
+        f"Kernel machine ({config.surrogate.kind}) on the {first['kind']} part of each layer, cosine-normalized by "
         f"itself: fitted on {first['n_train']} training points, accuracy on {first['n_test']} test points. The share "
-        "is that of the unnormalised trace. A frozen layer has no part.",
+        "is that of the unnormalized trace. A frozen layer has no part.",
         keys=keys,
         command=members[0].command,
     )
@@ -93,8 +93,8 @@ def _agreement(members: list[Gathered], keys: list[str]) -> Table:
         ["route", "precision", "largest difference"],
         rows,
         f"Entry differences to a float64 loop over samples, in units of sqrt(K_ii K_jj); the worst of {len(members)} "
-        "networks. In float32 a unit at the edge of its kink may take the other side, which every route sees alike "
-        "only where the forward pass is the same.",
+        "networks. In float32 a unit at its kink may fall on either side; routes agree on it only where they share "
+        "the forward pass.",
         keys=keys,
         command=members[0].command,
     )
@@ -107,15 +107,15 @@ def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups
     figure, axes = new_figure(width=7.0, height=3.8)
     axis = axes[0, 0]
     names = list(dict.fromkeys(layer for found in layers.values() for layer in found))
-    for (group, found), colour in zip(layers.items(), PALETTE, strict=False):
+    for (group, found), color in zip(layers.items(), PALETTE, strict=False):
         here = [i for i, layer in enumerate(names) if layer in found]
         summary = [student_mean_interval(found[names[i]]["accuracy"]) for i in here]
         mean = np.array([entry[0] for entry in summary])
         low, high = (np.array([entry[k] for entry in summary]) for k in (2, 3))
         spread = np.nan_to_num(np.stack([mean - low, high - mean]))
-        axis.errorbar(here, mean, yerr=spread, color=colour, marker="o", capsize=3, label=group)
+        axis.errorbar(here, mean, yerr=spread, color=color, marker="o", capsize=3, label=group)
         network = np.mean([member.artifact.metrics["network_accuracy"] for member in groups[group]])
-        axis.axhline(float(network), color=colour, linestyle="--", linewidth=1)
+        axis.axhline(float(network), color=color, linestyle="--", linewidth=1)
     axis.set_xticks(
         range(len(names)), names, rotation=30 if len(names) > 5 else 0, ha="right" if len(names) > 5 else "center"
     )

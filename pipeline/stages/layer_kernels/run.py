@@ -1,4 +1,4 @@
-"""Stage ``layer_kernels``: the tangent kernel of one network layer by layer, and the same kernel by every route."""
+"""Stage ``layer_kernels``: the tangent kernel of a network layer by layer, and the same kernel by every route."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COTANGENTS = {"pntk": "sum", "trntk": "class"}
 def layer_kernels(build: Build) -> dict[str, Any]:
     """Split the network's kernel by module, fit the configured kernel machine on each part, and compare routes.
 
-    Writes ``layers.parquet``: for every module and for all together the share of the trace, effective rank, centred
+    Writes ``layers.parquet``: for every module and for all together the share of the trace, effective rank, centered
     alignment with the labels and test accuracy of the machine on the part's own cosine kernel (torchNTK,
     arXiv 2205.12372, section 4); ``agreement.parquet``: for each route and precision the largest entry difference to
     the float64 loop, in units of sqrt(K_ii K_jj), on ``layer_kernels.points`` training points.
@@ -79,7 +79,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
         "layerwise": "module",
         "precision": config.kernel.precision,
         "memory": config.kernel.memory,
-        # a layer behind dead units has no gradient for some points; a row of zeros says so, and is not an error here
+        # a layer behind dead units has no gradient for some points; its row of zeros is not an error here
         "zero_gradient": "zero",
     }
     square = kernel_matrix(network, train.inputs, out=build.scratch / "train.safetensors", **options)
@@ -108,7 +108,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
 
 
 def _trace_shares(network: nn.Module, train: KernelInputs, kind: str) -> dict[str, float]:
-    """Mean over points of each module's share of the unnormalised diagonal."""
+    """Mean over points of each module's share of the unnormalized diagonal."""
     few = input_rows(train.inputs, slice(128), next(network.parameters()).device)
     parts = kernel_matrix(network, few, kind=kind, normalize=False, layerwise="module").parts
     sums = {name: float(part.diagonal().double().sum()) for name, part in parts.items()}

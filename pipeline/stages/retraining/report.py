@@ -15,7 +15,7 @@ from pipeline.stages.retraining.read import datamodeling_rows, leave_out_rows
 
 
 class Line(NamedTuple):
-    """What one run says about a method or a dropped set, with the interval over test points."""
+    """One run's value for a method or a dropped set, with its interval over test points."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Tabulate and draw, group by group, what retraining says about each attribution method."""
+    """Tabulate and draw, group by group, how well each attribution method predicts retraining."""
     blocks: list[Any] = []
     findings: list[str] = []
     for name, group in grouped(members).items():

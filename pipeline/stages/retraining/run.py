@@ -1,4 +1,4 @@
-"""Stage ``retraining``: what training without some points does, against what attributions said it would do.
+"""Stage ``retraining``: the effect of training without some points, compared with what attributions predict.
 
 Every retraining is a ``train`` artifact whose ``data.keep`` or ``data.drop`` names its rows: cells that ask for the
 same rows share it, and a killed stage resumes where it stopped.
@@ -105,7 +105,7 @@ def _datamodeling(
     margins: _Margins,
     arrays: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Retrain on random parts of the kernel's training points; rows outside the kernel (``others``) always stay."""
+    """Retrain on random parts of the kernel's training points; rows outside the kernel (``others``) are always kept."""
     choice = build.config.retraining
     masks = random_subsets(
         len(train.ids), choice.subsets, np.random.default_rng([choice.seed, 0]), fraction=choice.fraction
@@ -143,7 +143,7 @@ def _leave_out(
     margins: _Margins,
     arrays: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Drop the main method's strongest points of a few test points, one after the other, beside its controls."""
+    """Drop the main method's strongest points of a few test points, one test point at a time, and controls."""
     choice = build.config.retraining
     rng = np.random.default_rng([choice.seed, 3])
     shown = np.sort(rng.choice(len(side.ids), min(choice.points, len(side.ids)), replace=False))

@@ -37,7 +37,7 @@ def make_surrogate(config: RunConfig) -> Surrogate:
 
 
 def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tuple[Surrogate, list[str]]:
-    """Fit on true labels or on the network's outputs; returns the solver's warnings beside the model."""
+    """Fit on true labels or on the network's outputs; return the model and the solver's warnings."""
     given: dict[str, Any] = {}
     if config.surrogate.targets == "network":
         glm = isinstance(model, KernelGLM)

@@ -22,7 +22,7 @@ REFITS = 5
 def compare_with_published(
     config: RunConfig, train: KernelSide, test: KernelSide, model: Surrogate
 ) -> list[PublishedRow]:
-    """Repeat each defect that this kernel and task can show."""
+    """Reproduce each defect that this kernel and task can show."""
     scores = model.log_scores(test.kernel)
     correct = confidences(log_odds(test.network), log_odds(scores), test.labels, "correct")
     tau = kendall_tau(*correct)
@@ -68,7 +68,7 @@ def _solver_rows(
 
 
 def _squared_row(train: KernelSide, test: KernelSide, model: LinearKernelClassifier, tau: float) -> PublishedRow:
-    """Square the kernel over its training points; the published one runs over the test points too."""
+    """Square the kernel over its training points; the published code also sums over the test points."""
     squared, across = (np.asarray(side.kernel, np.float64) @ train.kernel.T for side in (train, test))
     scale = np.sqrt(np.diagonal(squared).mean())
     refit = type(model)(**model.get_params()).fit((squared + squared.T) / (2 * scale**2), train.labels)

@@ -1,4 +1,4 @@
-"""Stage ``surrogate``: fit a kernel machine in the network's place and measure how faithful it is."""
+"""Stage ``surrogate``: fit a kernel machine that imitates the network and measure how faithful it is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEADLINE = {
     "r_miss_jaccard": ("r_miss", "jaccard"),
     "agreement": ("agreement", ""),
 }
-"""Metric names of the stage and the rows of the faithfulness table that they repeat."""
+"""Metric names of the stage, each with the row (metric, variant) of the faithfulness table that it repeats."""
 
 
 def surrogate(build: Build) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Stages ``train``, ``ensemble``, ``pretrain``, ``initial`` and ``snapshots``: the weights that all others look at."""
+"""Stages ``train``, ``ensemble``, ``pretrain``, ``initial``, ``snapshots``: the networks that other stages study."""

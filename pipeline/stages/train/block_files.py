@@ -1,4 +1,4 @@
-"""Files of one member in a block's artefact: written by ``ensemble``, taken over by ``train``."""
+"""Files of one member in a block's artifact: written by ``ensemble``, copied by ``train``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_w
 
 
 def member_folder(seed: int) -> str:
-    """Name of one member's folder in the block's artefact."""
+    """Name of one member's folder in the block's artifact."""
     return f"seed-{seed:05d}"
 
 
@@ -42,12 +42,12 @@ def write_member(member: Member, data: TrainingData, folder: Path) -> dict[str, 
 
 
 def take_member(build: Build) -> dict[str, Any]:
-    """Make a ``train`` artefact from its block.
+    """Copy one seed's files from its block into a ``train`` artifact.
 
     Raises
     ------
     TrainingDiverged
-        If this seed's loss ceased to be finite; the other seeds of the block are not touched by that.
+        If this seed's loss became infinite or NaN; the other seeds of the block are unaffected.
     """
     block, seed = build.inputs["ensemble"], member_seed(build.config)
     if (message := block.metrics["diverged"].get(str(seed))) is not None:

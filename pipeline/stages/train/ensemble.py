@@ -1,4 +1,4 @@
-"""Stage ``ensemble``: one block of seeds trained together; ``train`` under this engine takes its run from it."""
+"""Stage ``ensemble``: one block of seeds trained together, from which the stage ``train`` copies single runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SAY_SECONDS = 5.0
 
 
 def ensemble(build: Build) -> dict[str, Any]:
-    """Train a block; each member's folder holds the files of a ``train`` artefact.
+    """Train a block; each member's folder holds the files of a ``train`` artifact.
 
     Returns
     -------
     dict
-        ``members``: metrics by seed; ``diverged``: by seed, what happened to members that have no files.
+        ``members``: metrics by seed; ``diverged``: by seed, the reason why a member has no files.
     """
     config = build.config
     configs = members_of(config)
@@ -50,7 +50,7 @@ def _divergence(member: Member) -> str:
 
 
 class _Lines:
-    """One line per epoch, but not more than one in some seconds; the last epoch always gets its line."""
+    """Print one line per epoch, at most one every few seconds; the last epoch is always printed."""
 
     def __init__(self, build: Build) -> None:
         self._build = build

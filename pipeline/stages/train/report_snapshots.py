@@ -1,4 +1,4 @@
-"""Report section of what was recorded while training: spectra of weights and the movement of the kernel."""
+"""Report section of the snapshots: spectra of weights and the movement of the probe kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BULK = 50
-"""Singular values from which on a spectrum has a bulk to draw; with none so large, the largest matrix is drawn."""
+"""Fewest singular values that make a bulk worth drawing; if no matrix has so many, the largest is drawn."""
 
 
 def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
@@ -58,7 +58,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 ["network", "runs", "mean movement", "least", "most", "alignment at start", "at the end"],
                 rows,
                 f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
-                f"probe batch of {config.snapshots.probe} training examples, not normalised; its mean centred "
+                f"probe batch of {config.snapshots.probe} training examples, not normalized; its mean centered "
                 "alignment with the labels before and after.",
                 keys=[member.artifact.key for member in members],
                 command=members[0].command,
@@ -67,15 +67,15 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Picture(
                 _lines(groups, kernel_movement, "‖K − K₀‖ / ‖K₀‖"),
-                "Movement of the probe kernel since initialisation, one line per seed.",
+                "Movement of the probe kernel since initialization, one line per seed.",
                 "Kernel movement against training step",
             )
         )
         blocks.append(
             Picture(
                 evolution_figure(evolutions),
-                "The probe kernel while training, one line per seed (eigenvalues: one colour per rank): leading "
-                "eigenvalues, effective rank, centred alignment with the labels and how fast the kernel turns.",
+                "The probe kernel while training, one line per seed (eigenvalues: one color per rank): leading "
+                "eigenvalues, effective rank, centered alignment with the labels and how fast the kernel turns.",
                 "Evolution of the probe kernel's spectrum",
             )
         )
@@ -114,7 +114,7 @@ def _waterfall(name: str, member: Gathered) -> Picture:
     return Picture(
         figure_waterfall(eigenvalues, steps, edge, f"{matrix}, {name}", "eigenvalue / mean at the start"),
         f"{name}, first seed: spectrum over training of the matrix that moved most (KS distance to its start). Dashed: "
-        "5 % above its largest eigenvalue before training; dots lie beyond it.",
+        "5 % above its largest eigenvalue before training; dots are beyond it.",
         f"Spectrum of {matrix} over training steps, {name}",
     )
 
@@ -124,9 +124,9 @@ def _lines(groups: dict[str, list[Gathered]], curve: Any, label: str) -> Figure:
 
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
-        for member, colour in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):
+        for member, color in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):
             steps, values = curve(member)
-            axis.plot(steps, values, marker="o", markersize=3, color=colour, alpha=0.8)
+            axis.plot(steps, values, marker="o", markersize=3, color=color, alpha=0.8)
         axis.set_xscale("symlog", linthresh=1)
         axis.set(title=name, xlabel="training step", ylabel=label)
     return figure

@@ -1,4 +1,4 @@
-"""Stages ``pretrain``, ``train``, ``initial`` and ``snapshots``: weights, outputs, and what happened on the way."""
+"""Stages ``pretrain``, ``train``, ``initial`` and ``snapshots``: weights, outputs and snapshots of training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = "steps"
 
 
 def train(build: Build) -> dict[str, Any]:
-    """Train one network; where snapshots are asked for and absent, take them in the same pass."""
+    """Train one network; if snapshots are configured but missing, record them in the same pass."""
     config = build.config
     if config.numerics.engine == "ensemble":
         return take_member(build)
@@ -69,7 +69,7 @@ def initial(build: Build) -> dict[str, Any]:
 
 
 def snapshots(build: Build) -> dict[str, Any]:
-    """Train again to record snapshots, and insist on the stored weights."""
+    """Train again to record snapshots; refuse to finish unless the stored weights are reproduced."""
     config = build.config
     data = open_data(config, build.inputs["data"])
     writer = _writer(build, data, build)

@@ -1,4 +1,4 @@
-"""Spectra of a run while it trains, for a tracker: histograms and a picture at every snapshot."""
+"""Send a run's spectra to a tracker while it trains: histograms and a picture at every snapshot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def track_snapshot(tracker: Tracker, folder: Path, step: int, files: Mapping[str
         Where the run's snapshots are; the one of step 0 is what the picture compares with.
     step : int
     files : mapping
-        Arrays by record, as :class:`pipeline.training.snapshots.SnapshotWriter` hands them on. Spectra that are not
+        Arrays by record, as :class:`pipeline.training.snapshots.SnapshotWriter` passes them. Spectra that are not
         finite are left out.
     """
     found = {label: values.numpy() for label, values in files.get("spectra", {}).items() if values.isfinite().all()}
