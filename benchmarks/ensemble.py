@@ -1,7 +1,7 @@
 """Seeds per minute: a block of seeds trained together against Lightning, one seed after another.
 
-    python -m benchmarks.ensemble mlp          # 784-64-2 on 2,000 grey images, 8 epochs
-    python -m benchmarks.ensemble cnn          # the published CIFAR2 CNN on 256 colour images, 1 epoch
+    python -m benchmarks.ensemble mlp          # 784-64-2 on 2,000 gray images, 8 epochs
+    python -m benchmarks.ensemble cnn          # the published CIFAR2 CNN on 256 color images, 1 epoch
     python -m benchmarks.ensemble resnet18     # width 8, likewise
 
 Each engine does all of its work: data, training, final outputs of every split, files. The engines take turns, so that

@@ -1,4 +1,4 @@
-"""One function per engine: (model, inputs, kind) -> unnormalised (N, N) kernel, as its documentation suggests.
+"""One function per engine: (model, inputs, kind) -> unnormalized (N, N) kernel, as its documentation suggests.
 
 Engines that give the per-sample gradient of one scalar go class by class for the trace kernel, which needs C times
 less memory than all classes at once.

@@ -3,7 +3,7 @@
     python benchmarks/probes.py --rows 5000 --queries 1000 --width 512
 
 Both sides get the same principal scores and the same grid of k. The loop fits one estimator per k; ours adds up
-distances over components (k-NN, nearest centre) and starts each SVM from the one before. Agreement is printed
+distances over components (k-NN, nearest center) and starts each SVM from the one before. Agreement is printed
 beside the seconds: equal accuracy is the condition for comparing time.
 """
 
@@ -76,12 +76,12 @@ def main() -> None:
 
     pairs: list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]] = [
         (
-            f"k-NN, {len(options.neighbours)} neighbourhoods",
+            f"k-NN, {len(options.neighbours)} neighborhoods",
             lambda: knn_curve(scores, codes, queries, ks, options.neighbours),
             knn_loop,
         ),
         (
-            "nearest centre",
+            "nearest center",
             lambda: ncc_curve(scores, codes, queries, ks),
             lambda: np.stack([NearestCentroid().fit(z[:, :k], labels).predict(q[:, :k]) for k in ks]),
         ),

@@ -1,8 +1,8 @@
-"""Load test of the artefact store: thousands of artefacts, many processes, every artefact wanted by every process.
+"""Load test of the artifact store: thousands of artifacts, many processes, every artifact wanted by every process.
 
     python -m benchmarks.store --artifacts 5000 --processes 8
 
-Each process goes through all artefacts in an order of its own, so that at any time several want the same ones. The
+Each process goes through all artifacts in an order of its own, so that at any time several want the same ones. The
 stages do next to no work: what is measured is the store.
 """
 
@@ -66,7 +66,7 @@ def node_of(graph: Graph, seed: int) -> Node:
 
 
 def work(root: Path, n: int, worker: int) -> None:
-    """Make every artefact that is still absent; write down which ones this process made."""
+    """Make every artifact that is still absent; write down which ones this process made."""
     install()
     import pipeline.engine.build
     import pipeline.engine.executor
@@ -88,7 +88,7 @@ def work(root: Path, n: int, worker: int) -> None:
 def check(root: Path, n: int, processes: int) -> None:
     """Nothing is lost, doubled or damaged."""
     made = [seed for worker in range(processes) for seed in json.loads((root / f"made-{worker}.json").read_text())]
-    assert sorted(made) == list(range(n)), f"{len(made)} builds of {n} artefacts"
+    assert sorted(made) == list(range(n)), f"{len(made)} builds of {n} artifacts"
     entries = list((root / "draw").iterdir())
     assert len(entries) == n and all(entry.suffix == "" for entry in entries), "no lock and nothing half-made"
     for entry in entries:
@@ -122,7 +122,7 @@ def main() -> None:
                 worker.join()
             assert not any(worker.exitcode for worker in workers)
 
-        timed(f"{n} artefacts by {processes} processes", make_all)
+        timed(f"{n} artifacts by {processes} processes", make_all)
         timed("every byte checked, each made once", lambda: check(root, n, processes))
         config = dataclasses.replace(study(n), wants=["collect"])
         nodes = timed("status: addresses", lambda: nodes_of(Graph(), config))

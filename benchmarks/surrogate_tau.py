@@ -22,7 +22,7 @@ def surrogate_tau(model: nn.Module, images: Tensor, labels: np.ndarray, gram: Te
     images : Tensor, shape (n, 3, 32, 32)
     labels : ndarray of int, shape (n,)
     gram : Tensor, shape (n, n)
-        Unnormalised kernel of all of them.
+        Unnormalized kernel of all of them.
 
     Returns
     -------

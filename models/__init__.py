@@ -21,7 +21,7 @@ BUILDERS = {
 
 
 def build_model(name: str, *, input_shape: Sequence[int], n_classes: int, seed: int, **options: Any) -> nn.Module:
-    """Build and initialise a network on the CPU, in evaluation-independent (training) mode.
+    """Build and initialize a network on the CPU, in evaluation-independent (training) mode.
 
     Parameters
     ----------

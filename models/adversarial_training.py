@@ -1,4 +1,4 @@
-"""Adversarial training: every batch of images is attacked before it is learnt from (arXiv:1706.06083, section 2.1)."""
+"""Adversarial training: every batch of images is attacked before it is learned from (arXiv:1706.06083, section 2.1)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BatchAttack:
         batch : dict
             With ``image`` and ``label``.
         step : int
-            Optimiser steps so far.
+            Optimizer steps so far.
 
         Returns
         -------

@@ -35,7 +35,7 @@ class ClassifierModule(pl.LightningModule):
     n_classes : int
         Number of classes (ignored for regression).
     total_steps : int
-        Optimiser steps of the whole training, for the schedule.
+        Optimizer steps of the whole training, for the schedule.
     loss : str
         One of :data:`models.losses.LOSSES`.
     optimizer, lr, momentum, weight_decay
@@ -45,7 +45,7 @@ class ClassifierModule(pl.LightningModule):
     center_output : bool
         Train f(theta) - f(theta_0), the output minus that of a frozen copy taken now (arXiv 1812.07956).
     attack : BatchAttack, optional
-        Moves the images of every training batch before it is learnt from; validation stays clean.
+        Moves the images of every training batch before it is learned from; validation stays clean.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ClassifierModule(pl.LightningModule):
                 )
 
     def forward(self, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
-        """Return the outputs for a batch, centred where asked for."""
+        """Return the outputs for a batch, centered where asked for."""
         return self.outputs_of(self.model, batch)
 
     def outputs_of(self, model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
@@ -119,7 +119,7 @@ class ClassifierModule(pl.LightningModule):
 
     @property
     def initial(self) -> nn.Module | None:
-        """The frozen copy that centres the output, or None."""
+        """The frozen copy that centers the output, or None."""
         return self._initial[0] if self._initial else None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -159,7 +159,7 @@ class ClassifierModule(pl.LightningModule):
         return {name: float(metric.compute()) for name, metric in self._metrics_of(part) if metric.update_called}
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser over the trained parameters, with the schedule applied at every step."""
+        """Build the optimizer over the trained parameters, with the schedule applied at every step."""
         options = dict(self._optimizer)
         optimizer = make_optimizer(self.model.parameters(), str(options.pop("name")), **options)  # type: ignore[arg-type]
         factor = functools.partial(learning_rate_factor, **self._schedule)

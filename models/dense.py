@@ -1,4 +1,4 @@
-"""One fully connected layer with its activation, in three parameterisations."""
+"""One fully connected layer with its activation, in three parameterizations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_activation(name: str) -> nn.Module:
 class Dense(nn.Module):
     """Fully connected layer ``activation(s_out (W (s_in x) + b))``.
 
-    The factors depend on the parameterisation and are applied outside ``linear``, an ordinary
+    The factors depend on the parameterization and are applied outside ``linear``, an ordinary
     :class:`torch.nn.Linear`, so that everything that hooks linear layers sees this one.
 
     Parameters

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class PixelBall:
-    """An L∞ ball given in pixels of [0, 1], in the units of normalised images.
+    """An L∞ ball given in pixels of [0, 1], in the units of normalized images.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class PixelBall:
 
     @classmethod
     def of(cls, radius: float, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None) -> PixelBall:
-        """Scale a radius by the normalisation of images; without one (None), they are pixels themselves."""
+        """Scale a radius by the normalization of images; without one (None), they are pixels themselves."""
         center = torch.tensor(list(mean or [0.0] * channels), dtype=torch.float64)[:, None, None]
         scale = torch.tensor(list(std or [1.0] * channels), dtype=torch.float64)[:, None, None]
         return cls(radius / scale, -center / scale, (1 - center) / scale)

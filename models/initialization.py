@@ -15,7 +15,7 @@ INITS = ("default", "normal", "glorot")
 def seeded(seed: int) -> Iterator[None]:
     """Draw from torch's CPU generator as if freshly seeded, and put its state back afterwards.
 
-    PyTorch and transformers initialise layers from the default generator and take no generator argument;
+    PyTorch and transformers initialize layers from the default generator and take no generator argument;
     inside this block their draws depend on ``seed`` alone and the caller's random state is left untouched.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Fully connected networks of any widths, in standard or NTK parameterisation."""
+"""Fully connected networks of any widths, in standard or NTK parameterization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimisers by name and learning-rate schedules as a factor per optimiser step."""
+"""Optimizers by name and learning-rate schedules as a factor per optimizer step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def learning_rate_factor(
     milestones: Sequence[float] = (),
     gamma: float = 0.1,
 ) -> float:
-    """Multiple of the base rate that optimiser step ``step`` uses.
+    """Multiple of the base rate that optimizer step ``step`` uses.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def learning_rate_factor(
 def make_optimizer(
     parameters: Iterable[nn.Parameter], name: str, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Build an optimiser over the parameters that are trained.
+    """Build an optimizer over the parameters that are trained.
 
     Parameters
     ----------

@@ -14,10 +14,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class StackedNetworks:
-    """Members of one architecture, evaluated together in one vectorised pass.
+    """Members of one architecture, evaluated together in one vectorized pass.
 
     Members never see each other: a member's loss depends on its own slice of every tensor, so the gradient of the
-    sum of losses is each member's own gradient, and an optimiser that acts entry by entry trains them all.
+    sum of losses is each member's own gradient, and an optimizer that acts entry by entry trains them all.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class StackedNetworks:
     device : torch.device
         Where the stacked tensors live.
     center_output : bool
-        Subtract each member's output at initialisation (arXiv 1812.07956), computed in evaluation mode.
+        Subtract each member's output at initialization (arXiv 1812.07956), computed in evaluation mode.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class StackedNetworks:
     Raises
     ------
     ValueError
-        If the architecture has dropout: random masks inside a vectorised pass cannot follow a member's own stream.
+        If the architecture has dropout: random masks inside a vectorized pass cannot follow a member's own stream.
     """
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device, center_output: bool = False) -> None:

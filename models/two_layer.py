@@ -29,7 +29,7 @@ class ActivationMoments:
     mean, deviation : float
         ``E s`` and the standard deviation of ``s``.
     slope, slope_square : float
-        ``b = E s'`` and ``a = E s'^2`` of the normalised activation ``(s - mean) / deviation``.
+        ``b = E s'`` and ``a = E s'^2`` of the normalized activation ``(s - mean) / deviation``.
     """
 
     mean: float
@@ -60,7 +60,7 @@ def activation_moments(name: str) -> ActivationMoments:
 class GaussianActivation(nn.Module):
     """Activation shifted and scaled to zero mean and unit variance under a standard Gaussian.
 
-    An odd un-normalised student cannot express the mean of a teacher such as softplus.
+    An odd un-normalized student cannot express the mean of a teacher such as softplus.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class TwoLayerNet(nn.Module):
     trained : {"both", "first"}
         ``first`` freezes the readout, the setting of the theorem in arXiv:2211.06506.
     normalized : bool
-        Normalise the activation under a standard Gaussian.
+        Normalize the activation under a standard Gaussian.
     center_output : bool
         Return f - f_0, f_0 being the net as constructed; its weights travel as buffers.
     """

@@ -2,7 +2,7 @@
 """Stand in for ``sacct`` where there is no accounting database: job states as ``scontrol show job`` knows them.
 
 submitit asks ``sacct -o JobID,State,NodeList --parsable2 -j ID [-j ID]`` whether a job still lives; without an answer a
-cancelled job makes a sweep wait for ever. ``scontrol`` forgets a job after ``MinJobAge``.
+canceled job makes a sweep wait for ever. ``scontrol`` forgets a job after ``MinJobAge``.
 """
 
 import argparse

@@ -8,7 +8,7 @@
 #
 # Needs root and Debian's packages: apt-get install --no-install-recommends slurm-wlm munge
 # Everything lies in LOOPBACK_DIR (default /tmp/seedscope-slurm); nothing under /etc is touched, and only processes
-# whose pid this script wrote down, and which still carry that folder in their command line, are ever signalled.
+# whose pid this script wrote down, and which still carry that folder in their command line, are ever signaled.
 # LOOPBACK_CPUS (4) may exceed the real cores; LOOPBACK_GPUS (2) are character devices that nobody computes on.
 set -euo pipefail
 
