@@ -1,4 +1,4 @@
-"""Adversarial training: every batch of images is attacked before it is learned from (arXiv:1706.06083, section 2.1)."""
+"""Adversarial training: every batch of images is attacked before the step on it (arXiv:1706.06083, section 2.1)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,23 @@ class BatchAttack:
     Attributes
     ----------
     ball : PixelBall
-        Where attacked images may lie.
+        The region that attacked images stay in.
     steps : int
         Steps of projected gradient ascent.
     seed : int
-        Of the random starts, apart from those of model and data. Every step of training has its own, so that a
-        resumed run draws the same ones.
+        Seed of the random starts, independent of the seeds of model and data. Every training step derives its own,
+        so that a resumed run draws the same starts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import BatchAttack, PixelBall
+    >>> attack = BatchAttack(PixelBall.of(0.1, channels=1, mean=None, std=None), steps=3, seed=0)
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    >>> batch = {"image": torch.full((1, 1, 2, 2), 0.5), "label": torch.tensor([0])}
+    >>> moved = attack(network, lambda batch: network(batch["image"]), batch, step=0)
+    >>> float((moved["image"] - batch["image"]).abs().max())  # in a corner of the ball
+    0.1...
     """
 
     ball: PixelBall
@@ -43,7 +54,8 @@ class BatchAttack:
         Parameters
         ----------
         network : nn.Module
-            In evaluation mode while it is attacked: dropout and batch statistics are training's own.
+            The network under attack; it is in evaluation mode meanwhile, so that the attack draws no dropout masks
+            and leaves running statistics alone.
         scores : callable
             From a batch to the network's outputs, (m, C) or (m, 1).
         batch : dict
@@ -75,7 +87,7 @@ class BatchAttack:
 
 @contextmanager
 def evaluation(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every module of it back into its own."""
+    """Put a network into evaluation mode, and every module back into its previous mode afterwards."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

@@ -45,7 +45,16 @@ class ClassifierModule(pl.LightningModule):
     center_output : bool
         Train f(theta) - f(theta_0), the output minus that of a frozen copy taken now (arXiv 1812.07956).
     attack : BatchAttack, optional
-        Moves the images of every training batch before it is learned from; validation stays clean.
+        Attacks the images of every training batch before the step on it; validation images stay clean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import ClassifierModule, build_model
+    >>> network = build_model("mlp", input_shape=(4,), n_classes=3, seed=0, widths=[8])
+    >>> module = ClassifierModule(network, n_classes=3, total_steps=100, lr=0.05, schedule="cosine")
+    >>> module({"x": torch.zeros(2, 4)}).shape
+    torch.Size([2, 3])
     """
 
     def __init__(
@@ -95,7 +104,7 @@ class ClassifierModule(pl.LightningModule):
                 )
 
     def forward(self, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
-        """Return the outputs for a batch, centered where asked for."""
+        """Return the outputs for a batch, centered if ``center_output`` is set."""
         return self.outputs_of(self.model, batch)
 
     def outputs_of(self, model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, "n c"]:
@@ -108,11 +117,11 @@ class ClassifierModule(pl.LightningModule):
         return outputs
 
     def on_fit_start(self) -> None:
-        """Move the frozen initial copy to where the network is."""
+        """Move the frozen initial copy to the network's device."""
         self.align_initial()
 
     def align_initial(self) -> None:
-        """Give the frozen initial copy the device and precision of the network."""
+        """Move the frozen initial copy to the device and precision of the network."""
         parameter = next(self.model.parameters())
         for initial in self._initial:
             initial.to(device=parameter.device, dtype=parameter.dtype)
@@ -123,7 +132,7 @@ class ClassifierModule(pl.LightningModule):
         return self._initial[0] if self._initial else None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of one training batch, attacked first where asked for."""
+        """Return the loss of one training batch, attacked first if there is an attack."""
         if self.attack is not None:
             batch = self.attack(self.model, self, batch, self.global_step)
         return self._step(batch, "train")
@@ -133,11 +142,11 @@ class ClassifierModule(pl.LightningModule):
         self._step(batch, "val")
 
     def on_train_epoch_start(self) -> None:
-        """Forget the training metrics of the epoch before."""
+        """Reset the training metrics of the previous epoch."""
         self._reset("train")
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the validation metrics of the epoch before."""
+        """Reset the validation metrics of the previous epoch."""
         self._reset("val")
 
     def on_validation_epoch_end(self) -> None:
@@ -154,7 +163,7 @@ class ClassifierModule(pl.LightningModule):
         Parameters
         ----------
         part : {"train", "val"}
-            Empty for ``val`` where no validation batch came.
+            Without a validation batch the result for ``val`` is empty.
         """
         return {name: float(metric.compute()) for name, metric in self._metrics_of(part) if metric.update_called}
 

@@ -18,7 +18,14 @@ class PixelBall:
     Attributes
     ----------
     radius, low, high : Tensor, shape (C, 1, 1)
-        Of each channel: radius, and the values of black and white.
+        For each channel: the radius, and the values of black and white.
+
+    Examples
+    --------
+    >>> from models import PixelBall
+    >>> ball = PixelBall.of(8 / 255, channels=1, mean=[0.5], std=[0.25])
+    >>> round(float(ball.radius), 4), float(ball.low), float(ball.high)
+    (0.1255, -2.0, 2.0)
     """
 
     radius: Float[Tensor, "c 1 1"]
@@ -27,7 +34,7 @@ class PixelBall:
 
     @classmethod
     def of(cls, radius: float, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None) -> PixelBall:
-        """Scale a radius by the normalization of images; without one (None), they are pixels themselves."""
+        """Scale a radius by the normalization of the images; None where the images are raw pixels."""
         center = torch.tensor(list(mean or [0.0] * channels), dtype=torch.float64)[:, None, None]
         scale = torch.tensor(list(std or [1.0] * channels), dtype=torch.float64)[:, None, None]
         return cls(radius / scale, -center / scale, (1 - center) / scale)
@@ -61,7 +68,7 @@ def projected_gradient_attack(
         Ascent steps of 2.5 radius / steps each, from a uniform random start; one step ends in a corner of the
         ball, as FGSM does.
     generator : torch.Generator
-        Of the start: the seed of the attack.
+        Draws the random start.
 
     Returns
     -------
@@ -72,6 +79,17 @@ def projected_gradient_attack(
     ------
     ValueError
         If the radius is negative or not finite, or there is no step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import projected_gradient_attack
+    >>> pixels, radius = torch.tensor([[0.5, 0.5]]), torch.tensor(0.1)
+    >>> def difference(x):  # a single logit: class 1 where the first pixel is the brighter one
+    ...     return x[:, :1] - x[:, 1:]
+    >>> projected_gradient_attack(difference, pixels, torch.tensor([1]), radius=radius, low=torch.tensor(0.0),
+    ...                           high=torch.tensor(1.0), steps=5, generator=torch.Generator().manual_seed(0))
+    tensor([[0.4000, 0.6000]])
     """
     if steps < 1:
         raise ValueError(f"An attack needs at least one step, got {steps}.")

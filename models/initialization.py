@@ -22,6 +22,17 @@ def seeded(seed: int) -> Iterator[None]:
     ----------
     seed : int
         Any non-negative integer; 0 is a seed like any other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import seeded
+    >>> with seeded(7):
+    ...     first = torch.nn.Linear(3, 3)
+    >>> with seeded(7):
+    ...     second = torch.nn.Linear(3, 3)
+    >>> torch.equal(first.weight, second.weight)
+    True
     """
     if seed < 0:
         raise ValueError(f"seed must be non-negative, got {seed}")

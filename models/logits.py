@@ -1,4 +1,4 @@
-"""One way to ask any network of the project for its outputs on a batch."""
+"""Call any network of the project on a batch, for any kind of input and output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ def logits_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "n
     Raises
     ------
     KeyError
-        If the batch holds no input that is known here.
+        If the batch has none of these inputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import logits_of
+    >>> logits_of(torch.nn.Flatten(), {"image": torch.ones(2, 1, 1, 3), "label": torch.tensor([0, 1])})
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
     """
     inputs = model_inputs(batch)
     outputs = model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
@@ -47,11 +55,11 @@ def model_inputs(batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
     Raises
     ------
     KeyError
-        If the batch holds no input that is known here, or a text comes without a mask.
+        If the batch has no image, vector or text, or a text without a mask.
     """
     if "input_ids" in batch:
         if "attention_mask" not in batch:
-            raise KeyError("a text batch needs an explicit attention_mask beside input_ids")
+            raise KeyError("a text batch needs an explicit attention_mask along with input_ids")
         return {name: batch[name] for name in TEXT_INPUTS if name in batch}
     name = next((name for name in TENSOR_INPUTS if name in batch), None)
     if name is None:
@@ -60,11 +68,20 @@ def model_inputs(batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
 
 
 def predicted_class(logits: Float[Tensor, "n c"]) -> Tensor:
-    """Decide: the largest logit, or for a single logit class 1 where it is positive (0 counts as class 0).
+    """Class of the largest logit; with a single logit class 1 where it is positive, else class 0.
 
     Returns
     -------
     Tensor of int64, shape (n,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import predicted_class
+    >>> predicted_class(torch.tensor([[0.2, 1.5, -3.0], [4.0, 1.0, 2.0]]))
+    tensor([1, 0])
+    >>> predicted_class(torch.tensor([[-0.3], [0.0], [2.0]]))
+    tensor([0, 0, 1])
     """
     if logits.shape[1] == 1:
         return (logits[:, 0] > 0).to(torch.int64)

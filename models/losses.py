@@ -1,6 +1,6 @@
 """Losses of the studies, by name. Every one takes (outputs, targets) and returns a mean over the batch.
 
-With one output per sample all classification losses put the decision at output 0 (see
+With one output per sample all classification losses decide at output 0 (see
 :func:`models.logits.predicted_class`).
 """
 
@@ -71,7 +71,16 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def loss_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Look a loss up; a ValueError lists the names that exist."""
+    """Look up a loss; an unknown name raises a ValueError that lists the known ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import loss_named
+    >>> loss = loss_named("mse")  # a single output is trained towards -1 and +1
+    >>> loss(torch.tensor([[0.5], [1.0]]), torch.tensor([0, 1]))
+    tensor(1.1250)
+    """
     if name not in LOSSES:
         raise ValueError(f"unknown training.loss {name!r}; choose one of {', '.join(LOSSES)}")
     return LOSSES[name]

@@ -49,17 +49,17 @@ def build_hugging_face(
         Configuration fields, such as ``n_layer``; with stored weights only those that change no shape, such as
         dropout rates, make sense.
     reset : bool
-        Keep the stored configuration and draw all weights anew from the default generator.
+        Keep the stored configuration and redraw all weights from the default generator.
 
     Returns
     -------
     nn.Module
-        In float32; weights that the source lacks (the classification head) are drawn from the default generator.
+        In float32; weights missing from the source (the classification head) are drawn from the default generator.
 
     Raises
     ------
     ValueError
-        Unknown source or family, missing ``id`` or ``path``, or a body that the stored weights do not fill.
+        Unknown source or family, missing ``id`` or ``path``, or stored weights that do not fill the model's body.
     FileNotFoundError
         The weights are not on this machine, or not as safetensors.
     """
@@ -130,7 +130,7 @@ def _locate(weights: str, id: str | None, path: str | None) -> tuple[str, str]:
 
 @contextmanager
 def _quiet_loading(transformers: Any) -> Iterator[None]:
-    """Silence transformers' loading bar and its report of a newly drawn head, which is what we asked for."""
+    """Silence transformers' loading bar and its report of a newly initialized head, which is intended here."""
     logging = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

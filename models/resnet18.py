@@ -53,8 +53,8 @@ class ResNet18(nn.Module):
         A 3x3, stride-2 max-pool after the stem, as in the public CIFAR-10 weights that the trNTK study used
         (arXiv 2305.14585); a quarter of the arithmetic.
     norm : {"batch", "frozen"}
-        ``frozen`` keeps batch norm on its stored statistics (mean 0 and variance 1 unless loaded) also while
-        training, scale and shift still being trained: samples then do not see each other.
+        ``frozen`` keeps batch norm on its stored statistics (mean 0 and variance 1 unless loaded) also in training,
+        where scale and shift are still trained: a sample's output then does not depend on the others in its batch.
     """
 
     def __init__(

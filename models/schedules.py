@@ -48,6 +48,12 @@ def learning_rate_factor(
     ------
     ValueError
         On an unknown schedule or shares outside [0, 1].
+
+    Examples
+    --------
+    >>> from models import learning_rate_factor
+    >>> [round(learning_rate_factor(step, 100, schedule="cosine", warmup=0.1), 2) for step in (0, 9, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown training.schedule {schedule!r}; choose one of {', '.join(SCHEDULES)}")
@@ -80,7 +86,17 @@ def make_optimizer(
     Raises
     ------
     ValueError
-        On an unknown name, or when nothing is left to train.
+        On an unknown name, or when every parameter is frozen.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import make_optimizer
+    >>> network = torch.nn.Linear(3, 2)
+    >>> network.bias.requires_grad = False
+    >>> optimizer = make_optimizer(network.parameters(), "adamw", lr=1e-3)
+    >>> [len(group["params"]) for group in optimizer.param_groups]  # the frozen bias is left out
+    [1]
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:

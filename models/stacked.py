@@ -16,7 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class StackedNetworks:
     """Members of one architecture, evaluated together in one vectorized pass.
 
-    Members never see each other: a member's loss depends on its own slice of every tensor, so the gradient of the
+    Members do not interact: a member's loss depends only on its own slice of every tensor, so the gradient of the
     sum of losses is each member's own gradient, and an optimizer that acts entry by entry trains them all.
 
     Parameters
@@ -38,20 +38,32 @@ class StackedNetworks:
     Raises
     ------
     ValueError
-        If the architecture has dropout: random masks inside a vectorized pass cannot follow a member's own stream.
+        If the architecture has dropout: random masks in a vectorized pass cannot be drawn from each member's own
+        random stream.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import StackedNetworks, build_model, loss_named
+    >>> members = [build_model("mlp", input_shape=(4,), n_classes=2, seed=seed, widths=[8]) for seed in range(3)]
+    >>> stack = StackedNetworks(members, torch.device("cpu"))
+    >>> inputs, labels = torch.zeros(3, 5, 4), torch.zeros(3, 5, dtype=torch.int64)  # one batch a member
+    >>> losses, outputs = stack.training_pass(inputs, labels, loss_named("cross_entropy"))
+    >>> losses.shape, outputs.shape
+    (torch.Size([3]), torch.Size([3, 5, 2]))
     """
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device, center_output: bool = False) -> None:
         first = networks[0]
         if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in first.modules()):
-            raise ValueError("the network has dropout, whose masks cannot follow each member's own random stream")
+            raise ValueError("the network has dropout, whose masks cannot be drawn from each member's random stream")
         trained = {name: parameter.requires_grad for name, parameter in first.named_parameters()}
         parameters, buffers = stack_module_state(list(networks))
         self.weights: dict[str, nn.Parameter] = {
             name: nn.Parameter(value.detach().to(device), trained[name]) for name, value in parameters.items()
         }
         self.buffers: dict[str, Tensor] = {name: value.detach().to(device) for name, value in buffers.items()}
-        # The skeletons hold structure and modes only; every tensor comes from outside.
+        # The two copies on the meta device hold structure and mode only; every call passes the tensors in.
         self._training = copy.deepcopy(first).to("meta").train()
         self._evaluation = copy.deepcopy(self._training).eval()
         self._initial: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
@@ -61,7 +73,7 @@ class StackedNetworks:
             )
 
     def __len__(self) -> int:
-        """Members."""
+        """Return the number of members."""
         return len(next(iter(self.weights.values())))
 
     def training_pass(

@@ -38,7 +38,7 @@ def build_text_classifier(
     trainable : {"all", "head"}
         ``head`` freezes everything but the classification head (a linear probe by gradient descent).
     reset : bool
-        Draw every weight anew in the architecture of the stored model.
+        Redraw every weight in the architecture of the stored model.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def build_text_classifier(
         )
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise ValueError(
-            f"padding token {config.pad_token_id} lies outside the vocabulary of {config.vocab_size}; "
+            f"padding token {config.pad_token_id} is outside the vocabulary of {config.vocab_size}; "
             "set model.architecture.pad_token_id"
         )
     positions = getattr(config, "max_position_embeddings", None)

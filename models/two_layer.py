@@ -232,12 +232,21 @@ def sample_teacher(
     References
     ----------
     Teacher of arXiv:2211.06506, section 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from models import sample_teacher
+    >>> train = sample_teacher(50, 20, torch.Generator().manual_seed(0))
+    >>> test = sample_teacher(10, 20, torch.Generator().manual_seed(1), directions=train.directions)
+    >>> train.inputs.shape, test.targets.shape, torch.equal(train.directions, test.directions)
+    (torch.Size([50, 20]), torch.Size([10]), True)
     """
     if samples < 1 or noise < 0:
         raise ValueError(f"samples must be positive and noise non-negative, got {samples} and {noise}")
     if directions is None:
         if not 1 <= indices <= features:
-            raise ValueError(f"indices must lie between 1 and the {features} features, got {indices}")
+            raise ValueError(f"indices must be between 1 and the {features} features, got {indices}")
         raw = torch.randn(features, indices, generator=generator, dtype=torch.float64)
         directions = torch.linalg.qr(raw).Q.T
     beta = directions.to(torch.float64)

@@ -46,7 +46,7 @@ def build_vit(
     Raises
     ------
     ValueError
-        Samples that are not square images of whole patches, or that stored weights were not made for.
+        Samples that are not square images of whole patches, or that do not fit the stored weights.
     """
     if len(input_shape) != 3 or input_shape[1] != input_shape[2]:
         raise ValueError(f"a ViT needs square images (channels, side, side), got shape {tuple(input_shape)}")
