@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SCRATCH = "scratch"
+METRICS = "metrics.json"
 OUTSIDE = {"manifest.json", "provenance.json"}
 OUTSIDE_FOLDERS = {"logs", SCRATCH}
 
@@ -135,7 +136,7 @@ class Artifact:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The scalars that the stage returned."""
-        return json.loads(self.path("metrics.json").read_text())
+        return json.loads(self.path(METRICS).read_text())
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.engine.artifacts import Artifact, Store, write_json
+from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
 from pipeline.engine.launch import run_on_ranks, wants_ranks
@@ -184,14 +184,14 @@ class Puller:
 
     def _call(self, build: Build) -> None:
         if wants_ranks(build):
-            write_json(build.folder / "metrics.json", run_on_ranks(build))
+            write_json(build.folder / METRICS, run_on_ranks(build))
             return
         with stage_tracker(build) as tracker:
             metrics = load_function(build.node.stage.function)(build)
             if build.missing:
                 metrics = {**metrics, "missing_cells": build.missing}
             tracker.log(metrics)
-        write_json(build.folder / "metrics.json", metrics)
+        write_json(build.folder / METRICS, metrics)
 
 
 def _cell(member: GatheredNode) -> str:

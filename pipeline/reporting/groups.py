@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pipeline.engine.build import Gathered
-
-if TYPE_CHECKING:
-    pass
 
 
 def group_label(labels: dict[str, str]) -> str:

@@ -69,5 +69,5 @@ def test_section_shows_layers_and_decides_over_runs(tmp_path):
 
 
 def test_kernels_that_are_no_sum_over_layers_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"kernel\.kind=conjugate is none\. Choose kernel=pntk or kernel=trntk"):
+    with pytest.raises(UserError, match=r"kernel\.kind=conjugate is not one\. Choose kernel=pntk or kernel=trntk"):
         make(tmp_path, "kernel=conjugate")

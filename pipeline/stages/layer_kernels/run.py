@@ -42,7 +42,7 @@ def layer_kernels(build: Build) -> dict[str, Any]:
     kind = config.kernel.kind
     if kind not in COTANGENTS:
         raise UserError(
-            f"stage=layer_kernels splits kernels of gradients, which kernel.kind={kind} is not. "
+            f"stage=layer_kernels splits a sum over layers, and kernel.kind={kind} is not one. "
             f"Choose kernel={' or kernel='.join(COTANGENTS)}."
         )
     data = open_data(config, build.inputs["data"])

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.data.batches import TrainingData
 from pipeline.data.datamodule import open_data
-from pipeline.engine.artifacts import write_json
+from pipeline.engine.artifacts import METRICS, write_json
 from pipeline.engine.build import Build, construction
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.ranks import is_main_process
@@ -109,7 +109,7 @@ def _publish(sibling: Build, writer: SnapshotWriter) -> None:
     if not is_main_process():
         return
     metrics = {"snapshots": len(writer.steps), "record": sorted(sibling.config.snapshots.record)}
-    write_json(sibling.folder / "metrics.json", metrics)
+    write_json(sibling.folder / METRICS, metrics)
 
 
 def _track_row(build: Build, row: Row) -> None:
