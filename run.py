@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     try:
         execute(OmegaConf.to_object(config), list(hydra_config.overrides.task))
     except UserError as error:
-        if multirun:  # the launcher reports it for this job, and the other jobs go on
+        if multirun:  # the launcher reports it for this job, and the other jobs continue
             raise
         print(f"\nerror: {error}", file=sys.stderr)
         sys.exit(2)

@@ -25,12 +25,12 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     Returns
     -------
     Artifact or None
-        The finished artefact; None for ``stage=status``.
+        The finished artifact; None for ``stage=status``.
 
     Raises
     ------
     UserError
-        When the input is at fault.
+        When the input is wrong.
     """
     check(config)
     store, graph = Store(Path(config.paths.store)), Graph(overrides)

@@ -12,11 +12,11 @@ class UserError(Exception):
 
 
 class MissingUpstream(UserError):
-    """An upstream artefact is absent and ``upstream=require`` forbids making it here."""
+    """An upstream artifact is absent and ``upstream=require`` forbids making it here."""
 
 
 class CorruptArtifact(UserError):
-    """A file of a finished artefact does not match its manifest."""
+    """A file of a finished artifact does not match its manifest."""
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -43,7 +43,7 @@ def storage_error(error: Exception, folder: Path) -> UserError | None:
     number = error.errno if isinstance(error, OSError) else None
     if number in _FULL or (number is None and _free_bytes(folder) < _NO_ROOM):
         return UserError(
-            f"No space left while writing {folder} ({error}). Finished artefacts are untouched; free some space or "
+            f"No space left while writing {folder} ({error}). Finished artifacts are untouched; free some space or "
             "set paths.store to another disk, then run the same command again."
         )
     if number in _READ_ONLY:

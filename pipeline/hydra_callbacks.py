@@ -13,7 +13,7 @@ from hydra.experimental.callback import Callback
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
     """Say what is wrong with a cluster launcher's tasks, in one sentence.
 
-    A job is one task: it owns its artefact and starts the ranks on the devices itself. Further tasks would
+    A job is one task: it owns its artifact and starts the ranks on the devices itself. Further tasks would
     each train the same run and wait for the first one's lock.
 
     Parameters

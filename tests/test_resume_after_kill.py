@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("prepare", "train", "snapshots", "spectra", "kernel", "surrogate", "attribution", "statistics", "report")
 COMMAND = ["experiment=quickstart", "debug=tiny", "cells.seed='0:1'"]
 
-# Kills the process itself at the worst moment: just before the rename that completes a stage's first artefact.
+# Kills the process itself at the worst moment: just before the rename that completes a stage's first artifact.
 KILLER = """
 import os, runpy, signal, sys
 stage = sys.argv.pop(1)

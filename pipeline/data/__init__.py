@@ -1,7 +1,7 @@
 """Real and generated data behind one schema: prepared once, checked, and seen through reproducible views.
 
 ``source_identity`` (what the rows are, without reading them), ``prepare_dataset`` (write the canonical
-rows into an artefact folder) and ``load_view`` (subset, split, poison) are the whole interface. Importing
+rows into an artifact folder) and ``load_view`` (subset, split, poison) are the whole interface. Importing
 this package imports neither torch nor datasets.
 """
 

@@ -1,7 +1,7 @@
 """Order of training rows and seeds of single steps: functions of (seed, epoch or step) alone.
 
 A run that is killed and resumed therefore sees the same rows and draws the same random numbers as one that was
-never disturbed, whatever happened to any generator's state in between.
+never disturbed, independent of the state of any generator in between.
 """
 
 from __future__ import annotations

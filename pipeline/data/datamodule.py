@@ -31,7 +31,7 @@ class KernelInputs:
     Attributes
     ----------
     inputs : Tensor or dict of str to Tensor
-        Normalised images (n, c, h, w) or vectors (n, d); for texts ``input_ids`` and ``attention_mask`` (n, t).
+        Normalized images (n, c, h, w) or vectors (n, d); for texts ``input_ids`` and ``attention_mask`` (n, t).
     ids : Tensor of int64, shape (n,)
         Sample ids.
     labels : Tensor
@@ -51,9 +51,9 @@ class DataModule:
     view : DataView
         The rows.
     config : DataConfig
-        Normalisation, augmentation and tokenisation.
+        Normalization, augmentation and tokenization.
     cache : Path
-        Where tokenizer archives lie (``paths.cache``).
+        Folder of tokenizer archives (``paths.cache``).
     dtype : torch.dtype
         Of images, vectors and regression targets.
 
@@ -75,7 +75,7 @@ class DataModule:
 
     @classmethod
     def load(cls, folder: Path, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> DataModule:
-        """Open a finished prepare artefact under the view of a configuration."""
+        """Open a finished prepare artifact under the view of a configuration."""
         return cls(load_view(folder, config), config, cache, dtype)
 
     @property
@@ -221,7 +221,7 @@ class DataModule:
     def _inputs(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
         inputs = self.split(name).inputs
         if not isinstance(inputs, Tensor):
-            return {key: values[rows] for key, values in self._tokenised(name, inputs).items()}
+            return {key: values[rows] for key, values in self._tokenized(name, inputs).items()}
         if self.kind == "vector":
             return {"x": inputs[rows].to(self.dtype)}
         images, image = inputs[rows], self.config.image
@@ -229,7 +229,7 @@ class DataModule:
             images = crop_and_flip(images, image.crop_pad, generator)
         return {"image": normalise_images(images, image.mean, image.std, self.dtype)}
 
-    def _tokenised(self, name: str, texts: list[str]) -> dict[str, Tensor]:
+    def _tokenized(self, name: str, texts: list[str]) -> dict[str, Tensor]:
         if name not in self._tokens:
             from pipeline.data.tokenize import encode_texts
 

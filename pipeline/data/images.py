@@ -1,4 +1,4 @@
-"""Whole-batch image operations on tensors: shape, normalisation and augmentation, without torchvision."""
+"""Whole-batch image operations on tensors: shape, normalization and augmentation, without torchvision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fit_images(images: UInt8[np.ndarray, "n c h w"], pad: int, channels: int | N
     Raises
     ------
     DataError
-        If colour would have to be thrown away, or ``pad`` is negative.
+        If color would have to be thrown away, or ``pad`` is negative.
     """
     if pad < 0:
         raise DataError(f"data.image.pad={pad} must not be negative.")

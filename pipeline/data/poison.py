@@ -1,7 +1,7 @@
 """Planted changes of training rows with a recorded mask: what attribution is asked to find again.
 
 A recipe is a pure function of rows, seed and options. It works on ``uint8`` images or raw texts, after
-subset and split and before normalisation and augmentation.
+subset and split and before normalization and augmentation.
 """
 
 from __future__ import annotations
@@ -90,18 +90,18 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
 
 
 def stamp(images: UInt8[np.ndarray, "n c h w"], size: int = 4, margin: int = 3) -> UInt8[np.ndarray, "n c h w"]:
-    """Return copies with a square near the bottom right corner: yellow on colour images, white on grey ones.
+    """Return copies with a square near the bottom right corner: yellow on color images, white on grey ones.
 
     On 32×32 images the default covers rows and columns 25 to 28 (arXiv:2305.14585's generator).
     """
     channels, height, width = images.shape[1:]
     if size + margin > min(height, width):
         raise DataError(f"a trigger of {size} pixels with margin {margin} does not fit {height}x{width} images")
-    colour = np.array([255, 255, 0] if channels == 3 else [255] * channels, dtype=np.uint8)
+    color = np.array([255, 255, 0] if channels == 3 else [255] * channels, dtype=np.uint8)
     stamped = images.copy()
     rows = slice(height - margin - size, height - margin)
     columns = slice(width - margin - size, width - margin)
-    stamped[:, :, rows, columns] = colour[:, None, None]
+    stamped[:, :, rows, columns] = color[:, None, None]
     return stamped
 
 

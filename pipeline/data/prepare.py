@@ -1,4 +1,4 @@
-"""Load a data set from its source, check every row, and write the canonical artefact payload."""
+"""Load a data set from its source, check every row, and write the canonical artifact payload."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prepare(build: Build) -> dict[str, Any]:
     Parameters
     ----------
     build : Build
-        The artefact under construction.
+        The artifact under construction.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
     config : DataConfig
         Only ``name``, ``kind`` and the locating sections count; the view comes later.
     folder : Path
-        The artefact folder under construction; it receives the rows and ``dataset.json``.
+        The artifact folder under construction; it receives the rows and ``dataset.json``.
     cache : Path
         Archives and hub files land here.
 

@@ -1,7 +1,7 @@
 """The canonical form of a data set: named splits of images, texts or vectors, with a content fingerprint.
 
 Stored as safetensors (images ``uint8`` N×C×H×W with ``int64`` labels; vectors ``float64``) or Parquet
-(``text``, ``label``, ``domain`` and optionally ``group``), beside one ``dataset.json`` that describes them.
+(``text``, ``label``, ``domain`` and optionally ``group``), next to one ``dataset.json`` that describes them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Records:
     licence, source : str
         Terms of use, and where the rows come from.
     constants : dict of str to ndarray
-        What belongs to no row, such as the directions of a teacher; stored with vectors only.
+        Arrays that belong to no row, such as the directions of a teacher; stored with vectors only.
     """
 
     kind: str
@@ -85,7 +85,7 @@ def label_histogram(columns: Columns) -> dict[str, int]:
 
 
 def fingerprint(records: Records) -> str:
-    """SHA-256 of schema, names and rows: equal content gives equal fingerprints wherever its files lie.
+    """SHA-256 of schema, names and rows: equal content gives equal fingerprints, independent of where its files are.
 
     Splits and columns enter in sorted order; an array by dtype, shape and bytes, a list of strings by the
     lengths and the UTF-8 bytes of its items.

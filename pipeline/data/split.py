@@ -16,7 +16,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.records import Columns, n_rows
 
 STREAMS = {"subset": 1, "val": 2, "test": 3}
-"""Each purpose draws from a stream of its own, so that one choice does not shift another."""
+"""Each purpose draws from its own stream, so that one choice does not shift another."""
 
 
 def stream(data_seed: int, purpose: str) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Text normalisation and masking, applied to a view; stored rows keep their text as delivered.
+"""Text normalization and masking, applied to a view; stored rows keep their text as delivered.
 
 ``raw`` matters: a trailing blank is the scar of a removed emoticon in Sentiment140, and a tokenizer keeps it.
 """
@@ -22,7 +22,7 @@ MASKS = {
 
 
 def normalise_texts(texts: Sequence[str], normalise: str, mask: Sequence[str] = ()) -> list[str]:
-    """Apply one normalisation, then the masks in the order of ``MASKS``.
+    """Apply one normalization, then the masks in the order of ``MASKS``.
 
     Parameters
     ----------

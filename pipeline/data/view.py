@@ -80,7 +80,7 @@ class DataView:
     report : dict
         ``rows`` and ``labels`` per split, ``drops`` per rule, ``licence`` and ``source``.
     constants : dict of str to Tensor
-        What belongs to no row, such as a teacher's ``directions`` (k, d).
+        Arrays that belong to no row, such as a teacher's ``directions`` (k, d).
     """
 
     kind: str
@@ -98,7 +98,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     Parameters
     ----------
     folder : Path
-        Finished artefact of the prepare stage.
+        Finished artifact of the prepare stage.
     config : DataConfig
         Everything but the locating sections.
 
@@ -249,7 +249,7 @@ def _select_ids(split: Split, drop: list[int], keep: list[int] | None) -> Split:
     if missing:
         raise DataError(
             f"data.drop and data.keep hold {len(missing)} ids that are no training rows of this view, the first being "
-            f"{missing[:5]}; ids come from an artefact with the same data section."
+            f"{missing[:5]}; ids come from an artifact with the same data section."
         )
     wanted = (known if keep is None else set(keep)) - set(drop)
     if not wanted:

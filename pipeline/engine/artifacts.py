@@ -1,8 +1,9 @@
-"""Artefact store: a folder per artefact, complete the moment it carries its final name.
+"""Artifact store: a folder per artifact, complete the moment it carries its final name.
 
-``<store>/<stage>/<slug>-<key>/`` holds the payload (listed with sha256 in ``manifest.json``) and, outside
-the byte promises, ``provenance.json`` and ``logs/``. Work happens in ``<folder>.partial`` under an owner
-lock; what may survive a kill lies in ``<folder>.partial/scratch`` and is deleted before the atomic rename.
+``<store>/<stage>/<slug>-<key>/`` holds the payload (listed with sha256 in ``manifest.json``). It also holds
+``provenance.json`` and ``logs/``, which are not covered by the reproducibility guarantee. Work happens in
+``<folder>.partial`` under an owner lock; what may survive a kill is in ``<folder>.partial/scratch`` and is deleted
+before the atomic rename.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ def write_json(path: Path, value: Any) -> None:
 
 @dataclass
 class Artifact:
-    """A finished artefact, read-only. Every file is checked against the manifest when first opened.
+    """A finished artifact, read-only. Every file is checked against the manifest when first opened.
 
     Attributes
     ----------
     folder : Path
-        Where it lies.
+        Its folder in the store.
     rebuild_hint : str
         What to tell the user when a file is corrupt.
     """
@@ -104,7 +105,7 @@ class Artifact:
         CorruptArtifact
             If the file is missing, truncated or altered.
         KeyError
-            If the artefact never had such a file.
+            If the artifact never had such a file.
         """
         expected = self.manifest["files"][name]
         path = self.folder / name
@@ -140,13 +141,13 @@ class Artifact:
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Record of the making; empty where the file is gone."""
+        """Record of how it was made; empty if the file is gone."""
         path = self.folder / "provenance.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
     @property
     def command(self) -> str:
-        """The command that makes this artefact."""
+        """The command that makes this artifact."""
         return str(self.provenance.get("command", ""))
 
     def table(self, name: str) -> pa.Table:
@@ -169,7 +170,7 @@ class Artifact:
 
 
 class Store:
-    """All artefacts below one folder.
+    """All artifacts below one folder.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ class Store:
         self.root = root
 
     def folder(self, stage: str, slug: str, key: str) -> Path:
-        """Name the final folder of an artefact."""
+        """Name the final folder of an artifact."""
         return self.root / stage / f"{slug}-{key}"
 
     def state(self, folder: Path) -> str:
@@ -200,7 +201,7 @@ class Store:
         return json.loads((partial_of(folder) / "logs" / "failed.json").read_text())
 
     def discard(self, folder: Path) -> None:
-        """Delete an artefact on request; the folder loses its complete name before its files go."""
+        """Delete an artifact on request; the folder loses its complete name before its files go."""
         if folder.exists():
             doomed = folder.with_name(f"{folder.name}.deleted-{os.getpid()}")
             folder.rename(doomed)
@@ -208,25 +209,25 @@ class Store:
 
 
 def partial_of(folder: Path) -> Path:
-    """Folder in which an artefact is under construction."""
+    """Folder in which an artifact is under construction."""
     return folder.with_name(folder.name + ".partial")
 
 
 def lock_of(folder: Path) -> Path:
-    """Lock file of an artefact under construction."""
+    """Lock file of an artifact under construction."""
     return folder.with_name(folder.name + ".lock")
 
 
 def open_partial(folder: Path, scratch: Path | None = None) -> Path:
-    """Make the construction folder ready: keep ``scratch``, drop what an earlier try half wrote.
+    """Make the construction folder ready: keep ``scratch``, delete what an earlier attempt left half-written.
 
     Parameters
     ----------
     folder : Path
         The final folder.
     scratch : Path, optional
-        Where checkpoints and tiles shall lie, such as a faster file system than the store's; the construction
-        folder then links to them. Payload is always written beside its final name, so the last rename stays atomic.
+        Where to keep checkpoints and tiles, such as a faster file system than the store's; the construction
+        folder then links to them. Payload is always written next to its final name, so the last rename stays atomic.
     """
     partial = partial_of(folder)
     partial.mkdir(parents=True, exist_ok=True)
@@ -261,7 +262,7 @@ def _flush(path: Path) -> None:
 
 
 def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any]) -> Artifact:
-    """Turn a construction folder into a finished artefact; the rename is the last act.
+    """Turn a construction folder into a finished artifact; the rename comes last.
 
     Parameters
     ----------
@@ -287,5 +288,5 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
 
 
 def finite_or_none(value: Any) -> Any:
-    """Replace a NaN or an infinity, which JSON does not have, by None."""
+    """Replace NaN and infinity, which JSON cannot express, by None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""One artefact under construction: what a stage function receives and writes through."""
+"""One artifact under construction: what a stage function receives and writes through."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _columns(rows: Sequence[Any], absent: float | None = math.nan) -> dict[str, 
 
 @dataclass(frozen=True)
 class Gathered:
-    """A finished upstream artefact of a gather stage, with the labels of its cell."""
+    """A finished upstream artifact of a gather stage, with the labels of its cell."""
 
     labels: dict[str, str]
     config: RunConfig
@@ -63,15 +63,15 @@ class Build:
     node : Node
         What is being made.
     folder : Path
-        Construction folder; every file in it becomes payload, but for ``scratch/`` and ``logs/``.
+        Construction folder; every file in it becomes payload, except ``scratch/`` and ``logs/``.
     inputs : dict of str to Artifact
-        Finished upstream artefacts by role.
+        Finished upstream artifacts by role.
     members : dict of str to list of Gathered
-        Finished upstream artefacts of a gather by stage.
+        Finished upstream artifacts of a gather by stage.
     missing : list of str
-        Labels of cells that are absent by ``allow_missing``.
+        Labels of cells that are absent, as ``allow_missing`` permits.
     tracker : Tracker
-        Outside tracker of this build; the base class where only files are wanted.
+        External tracker of this build; the base class, which does nothing, under ``logging=csv``.
     """
 
     node: Node
@@ -95,7 +95,7 @@ class Build:
 
     @property
     def logs(self) -> Path:
-        """Folder for logs, kept outside the byte promises."""
+        """Folder for logs, which are not covered by the reproducibility guarantee."""
         return self.folder / "logs"
 
     def say(self, message: str) -> None:
@@ -103,7 +103,7 @@ class Build:
         say(f"  {message}")
 
     def own_node(self, stage: str, config: RunConfig, overrides: Sequence[str]) -> Node:
-        """Resolve an artefact that this stage's function makes itself.
+        """Resolve an artifact that this stage's function makes itself.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class Build:
         rows : sequence of mapping or dataclass instance
             One per line of the table.
         absent : float or None
-            Stands where a row lacks a name that another row has.
+            Value of a name that this row lacks and another row has.
         """
         self.write_table(name, _columns(rows, absent))
 
@@ -167,11 +167,11 @@ class Build:
 
 @contextlib.contextmanager
 def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Iterator[Build | None]:
-    """Own an artefact's construction folder for the length of a ``with`` block.
+    """Own an artifact's construction folder for the length of a ``with`` block.
 
-    Yields None if another process finished it meanwhile. On leaving without an error the artefact is
+    Yields None if another process finished it meanwhile. On leaving without an error the artifact is
     complete; on an error its traceback stays in ``logs/failed.json`` of the construction folder. Of several
-    ranks the leader owns the folder; the others get a build that reads the same folder and writes nothing.
+    ranks the main process owns the folder; the others get a build that reads the same folder and writes nothing.
     """
     folder = store.folder(node.stage.name, node.slug, node.key)
     if not is_main_process():
@@ -215,7 +215,7 @@ def _config_text(node: Node) -> str:
 
 
 def _record_failure(partial: Path, error: Exception, command: str) -> None:
-    # A full disk may be the very failure: then the record cannot be written either, and the error itself is shown.
+    # If the disk is full, the record cannot be written either; the error itself is still shown.
     with contextlib.suppress(OSError):
         write_json(
             partial / "logs" / "failed.json",

@@ -1,4 +1,4 @@
-"""Make a node: upstream first, each artefact once, a gather only over the cells that its user agreed to."""
+"""Make a node: upstream first, each artifact once; a gather may lack no more cells than ``allow_missing``."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Puller:
     Attributes
     ----------
     store : Store
-        Where artefacts live.
+        Where artifacts live.
     graph : Graph
         Resolves the nodes.
     require : bool
-        Stop instead of making upstream artefacts, but for prepared rows.
+        Stop instead of making upstream artifacts, except prepared rows.
     allow_missing : int
         How many cells a gather may lack.
     rebuild : set of str
-        Keys, or names of stages, whose artefacts are deleted once and made again.
+        Keys, or names of stages, whose artifacts are deleted and rebuilt once.
     """
 
     store: Store
@@ -63,24 +63,24 @@ class Puller:
         return self.store.folder(node.stage.name, node.slug, node.key)
 
     def pull(self, node: Node) -> Artifact:
-        """Make a node and what it needs, after saying what that is.
+        """Make a node and what it needs, after announcing it.
 
         Raises
         ------
         MissingUpstream
-            With ``require``, when an upstream artefact is absent.
+            With ``require``, when an upstream artifact is absent.
         UserError
-            When the input is at fault; nothing is half-written under a complete name.
+            When the input is wrong; no half-written artifact has a final name.
         """
         self._discard(every_node(node))
         self._announce(node)
         return self.make(node)
 
     def _discard(self, nodes: Iterable[Node]) -> None:
-        """Delete what is to be made again; a key of another run is said, since a sweep shares one command."""
-        strange = {word for word in self.rebuild if word not in STAGES and not _KEY.fullmatch(word)}
-        if strange:
-            raise UserError(f"rebuild={sorted(strange)}: neither keys (12 hexadecimal digits) nor stages.")
+        """Delete what is to be rebuilt; keys that match nothing are reported, since a sweep shares one command."""
+        unknown = {word for word in self.rebuild if word not in STAGES and not _KEY.fullmatch(word)}
+        if unknown:
+            raise UserError(f"rebuild={sorted(unknown)}: neither keys (12 hexadecimal digits) nor stages.")
         found = set()
         for candidate in nodes:
             for word in self.rebuild & {candidate.key, candidate.stage.name}:
@@ -101,7 +101,7 @@ class Puller:
         text = ", ".join(f"{count} {name}" for name, count in stages.items())
         unknown = [name for name, value in seconds.items() if value is None]
         estimate = (
-            f"about {known:.0f} s judging by earlier artefacts" if known else "no earlier artefact to judge the time by"
+            f"about {known:.0f} s judging by earlier artifacts" if known else "no earlier artifact to judge the time by"
         )
         if known and unknown:
             estimate += f", without {', '.join(unknown)}"
@@ -119,7 +119,7 @@ class Puller:
         return sorted(found)[len(found) // 2] if found else None
 
     def make(self, node: Node) -> Artifact:
-        """Return the finished artefact of a node, making it if needed."""
+        """Return the finished artifact of a node, making it if needed."""
         if node.key in self._failures:
             raise self._failures[node.key]
         folder = self.folder(node)
@@ -135,7 +135,7 @@ class Puller:
             raise
 
     def _upstream(self, node: Node) -> Artifact:
-        # Rows are cheap and made once under the owner lock, however many jobs of a sweep ask for them at once.
+        # Rows are cheap and made once under the owner lock, even if many jobs of a sweep need them at once.
         if self.require and node.stage.name != "prepare" and not self.folder(node).is_dir():
             raise MissingUpstream(
                 f"Upstream {node.stage.name} {node.slug}-{node.key} is missing and upstream=require. Make it with:\n"
@@ -200,7 +200,7 @@ def _cell(member: GatheredNode) -> str:
 
 
 def _by_error(missing: dict[str, list[tuple[GatheredNode, Exception]]]) -> str:
-    """List what is missing under each distinct error, so that one cause is said once."""
+    """List what is missing under each distinct error, so that each cause appears once."""
     causes: dict[str, list[str]] = {}
     for name, group in missing.items():
         for member, error in group:

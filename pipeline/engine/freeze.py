@@ -1,7 +1,7 @@
-"""Maintain ``key_defaults.json``: ``python -m pipeline.engine.freeze`` after adding a field or bumping a VERSION.
+"""Maintain ``key_defaults.json``: ``python -m pipeline.engine.freeze`` after adding a field or raising a VERSION.
 
-A new field is entered as *added*, so existing artefacts keep their addresses. A changed default of a known
-field is refused: bump the stage's VERSION instead, because stored results were made under the old value.
+A new field is entered as *added*, so existing artifacts keep their addresses. A changed default of a known
+field is refused: raise the stage's VERSION instead, because stored results were made under the old value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a configuration to the artefacts that it needs: nodes with addresses, before anything is made."""
+"""From a configuration to the artifacts that it needs: nodes with addresses, before anything is made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True)
 class GatheredNode:
-    """One upstream artefact of a gather, with the labels that all of its cells share."""
+    """One upstream artifact of a gather, with the labels that all of its cells share."""
 
     labels: dict[str, str]
     node: Node
@@ -25,7 +25,7 @@ class GatheredNode:
 
 @dataclass(frozen=True)
 class Node:
-    """One artefact: what it depends on and its address.
+    """One artifact: what it depends on and its address.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Node:
     slug : str
         Readable part of the folder's name, a function of hashed content only.
     inputs : dict of str to Node
-        Upstream artefacts by role.
+        Upstream artifacts by role.
     members : dict of str to list of GatheredNode
-        Upstream artefacts of a gather by stage.
+        Upstream artifacts of a gather by stage.
     overrides : tuple of str
         Overrides that make this node's configuration.
     sections : dict
@@ -58,13 +58,13 @@ class Node:
 
     @property
     def command(self) -> str:
-        """Shell command that makes this artefact."""
+        """Shell command that makes this artifact."""
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
         return " ".join(shell_word(word) for word in words)
 
     @property
     def portable_command(self) -> str:
-        """The command without this machine's folders and trackers, for payloads: equal runs, equal bytes."""
+        """The command without this machine's folders and trackers, so that payloads of equal runs are equal."""
         local = tuple(word for word in self.overrides if not word.startswith(("paths.", "logging")))
         return replace(self, overrides=local).command
 
@@ -75,7 +75,7 @@ class Node:
 
 
 def shell_word(word: str) -> str:
-    """Quote one override for a shell: single quotes, or double ones around a value that has quotes of its own."""
+    """Quote one override for a shell: single quotes, or double quotes around a value that contains single ones."""
     if "'" in word and not set(word) & set('"$`\\!'):
         return f'"{word}"'
     if any(mark in word for mark in "[]{}(),: ") and "'" not in word:
@@ -118,7 +118,7 @@ class Graph:
         self._compose = compose
         self._cells: list[Cell] | None = None
         self._identities: dict[str, Any] = {}
-        # The configuration is kept beside its node: while it lives, no other object can have its id.
+        # The configuration is kept with its node: as long as it exists, no other object can have its id.
         self._resolved: dict[tuple[str, int, tuple[str, ...]], tuple[RunConfig, Node]] = {}
 
     def cells(self, config: RunConfig) -> list[Cell]:
@@ -152,7 +152,7 @@ class Graph:
         return self._resolved[known][1]
 
     def members(self, stage: Stage, config: RunConfig) -> dict[str, list[GatheredNode]]:
-        """Members of a gather: the wanted stages over all cells, equal artefacts once."""
+        """Members of a gather: the wanted stages over all cells, equal artifacts once."""
         assert stage.gathers is not None
         members: dict[str, list[GatheredNode]] = {}
         for wanted in stage.gathers(config):
@@ -171,7 +171,7 @@ class Graph:
     def gather(
         self, stage: Stage, config: RunConfig, members: dict[str, list[GatheredNode]], overrides: tuple[str, ...]
     ) -> Node:
-        """Give the node of a gather over the members that are there."""
+        """Give the node of a gather over the members that exist."""
         return self._node(stage, config, overrides, {}, members)
 
     def _node(

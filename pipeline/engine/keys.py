@@ -1,6 +1,6 @@
-"""Addresses of artefacts: a hash of the resolved configuration sections and the upstream keys.
+"""Addresses of artifacts: a hash of the resolved configuration sections and the upstream keys.
 
-The hash is taken against a committed table of defaults (``key_defaults.json``), so that adding a knob to
+The hash is taken against a committed table of defaults (``key_defaults.json``), so that adding a setting to
 the schema changes no existing address: a field that was added after a stage's VERSION was frozen is left
 out of the hash while it holds the value that it had when it was added.
 """
@@ -25,17 +25,17 @@ DISCRIMINATORS = {"name", "kind", "source"}
 
 
 def canonical_json(value: Any) -> str:
-    """Serialise plain values to one spelling: sorted keys, no spaces, no NaN.
+    """Serialize plain values in one unique way: sorted keys, no spaces, no NaN.
 
     Raises
     ------
     UserError
-        If a value is not JSON (NaN, infinity, an object): such a value has no stable address.
+        If a value is not JSON (NaN, infinity, an object): it has no stable address.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise UserError(f"The configuration holds a value that has no stable spelling: {error}.") from error
+        raise UserError(f"The configuration holds a value that has no unique JSON form: {error}.") from error
 
 
 def digest(value: Any) -> str:
@@ -59,7 +59,7 @@ def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _plain(path: str, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{path} is {value}; an artefact's address needs a finite number.")
+        raise UserError(f"{path} is {value}; an artifact's address needs a finite number.")
     if isinstance(value, Mapping):
         return {str(key): _plain(f"{path}.{key}", item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Run one stage on several ranks: ``torch.distributed.run`` starts them, for this artefact and no longer.
+"""Run one stage on several ranks: ``torch.distributed.run`` starts them, for one artifact at a time.
 
-The process that owns the artefact waits and is no rank itself. So a single run, a job of a sweep and a task of SLURM
-all start their ranks in the same way, no rank variable outlives a job, and no rank re-runs the command line.
+The process that owns the artifact waits and is not a rank. So a single run, a job of a sweep and a task of SLURM
+all start their ranks in the same way, no rank variable outlives a job, and no rank reruns the command line.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def wants_ranks(build: Build) -> bool:
 
 
 def run_on_ranks(build: Build) -> dict[str, Any]:
-    """Run the stage's function on every rank and return the leader's metrics.
+    """Run the stage's function on every rank and return the main process's metrics.
 
     Raises
     ------
     UserError
-        What the first failing rank raised, where its user is at fault.
+        The error of the first failing rank, if the user can act on it.
     RuntimeError
         Any other failure, with the traceback of the first failing rank.
     """
@@ -74,8 +74,8 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     environment.setdefault("OMP_NUM_THREADS", str(build.config.numerics.threads))
     build.say(f"{size} ranks")
-    # Its own session: a signal that SLURM sends to all processes of a task must reach this one alone, which then ends
-    # the ranks in good order.
+    # A session of its own: a signal that SLURM sends to all processes of a task must reach only this process, which
+    # then ends the ranks in an orderly way.
     ranks = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_follow_parent)
     try:
         code = ranks.wait()
@@ -89,7 +89,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
 
 
 def _follow_parent() -> None:
-    """Have the kernel end this process when its parent dies: a killed job must leave no rank that still writes."""
+    """Have the operating system end this process when its parent dies: no rank may write after its job is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -129,7 +129,7 @@ def rank_build(job: dict[str, Any]) -> Build:
 
 
 def main(path: Path) -> None:
-    """Be one rank: join the group, run the stage, leave together."""
+    """Run as one rank: join the process group, run the stage, leave the group together."""
     import torch
 
     from pipeline.machine.ranks import is_main_process, shutdown
@@ -161,7 +161,7 @@ def main(path: Path) -> None:
             "traceback": traceback.format_exc(),
         }
         write_json(path.with_name(_FAILURE.format(rank)), record)
-        # At once: the other ranks wait in a collective that this one will never join.
+        # Exit at once: the other ranks wait in a collective operation that this one will never join.
         sys.stdout.flush()
         os._exit(1)
 

@@ -46,7 +46,7 @@ def training(config: RunConfig) -> Upstream:
 
 
 def weights_stage(config: RunConfig) -> str:
-    """Name the stage whose artefact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
+    """Name the stage whose artifact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
     if config.weights.source == "train":
         return "train" if config.weights.step is None else "snapshots"
     return "initial"

@@ -1,7 +1,8 @@
-"""Which runs an ensemble trains together: fixed blocks of seeds, so that a run's bytes ask for no company.
+"""Which runs an ensemble trains together: fixed blocks of seeds.
 
-A block is a function of the configuration alone. Seeds 0 to 19 are one block, 20 to 39 the next; whichever of them
-is asked for first, the same block is trained and every one of its runs can be taken from it.
+A run's bytes therefore do not depend on which other seeds were requested. A block is a function of the configuration
+alone. Seeds 0 to 19 are one block, 20 to 39 the next; whichever of them is requested first, the same block is trained,
+and every run of the block can be taken from it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ STREAMS = ("init", "order", "augment", "dropout")
 def varying_streams(config: RunConfig) -> list[str]:
     """Name the random streams in which the members of a run's block differ.
 
-    They are the streams that equal ``seed``; ``ensemble.varying`` says otherwise where a stream is held fixed at
-    a number that is also one of the seeds.
+    They are the streams that equal ``seed``. ``ensemble.varying`` overrides this, for a stream that is held fixed at
+    a number which is also one of the seeds.
     """
     if config.ensemble.varying is not None:
         return [stream for stream in STREAMS if stream in config.ensemble.varying]
@@ -25,9 +26,9 @@ def varying_streams(config: RunConfig) -> list[str]:
 
 
 def block_of(config: RunConfig) -> RunConfig:
-    """Give the configuration that all runs of a block share: that of its first member, the variation spelled out.
+    """Give the configuration that all runs of a block share: that of its first member, varying streams listed.
 
-    A run of which no stream follows ``seed`` is a block of its own.
+    A run in which no stream follows ``seed`` is its own block.
 
     Examples
     --------

@@ -60,20 +60,20 @@ class Stage:
     version : int
         Part of the address.
     needs : callable
-        From a run's configuration to its upstream artefacts: role to (stage, configuration).
+        From a run's configuration to its upstream artifacts: role to (stage, configuration).
     identity : str or None
         ``module:function`` of further key material that the configuration does not hold.
     gathers : callable or None
         For a stage over all cells: from the configuration to the stages gathered.
     shared : callable
-        From a run's configuration to the one that is common to all runs with the same artefact.
+        From a run's configuration to the one that is common to all runs with the same artifact.
     report : str or None
-        ``module:function`` that turns the stage's gathered artefacts into a section of the report; None for a
+        ``module:function`` that turns the stage's gathered artifacts into a section of the report; None for a
         stage that no report can show.
     on_ranks : bool
         Whether it shares its work between ``numerics.world_size`` ranks.
     makes : tuple of str
-        Stages of which its function makes artefacts itself, beside its own and what it needs.
+        Stages of which its function makes artifacts itself, beside its own and what it needs.
     """
 
     name: str

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
+_COLORS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
 _LIVE_ROWS = 30
 
 
 @dataclass(frozen=True)
 class Row:
-    """State of one artefact."""
+    """State of one artifact."""
 
     node: Node
     state: str
@@ -36,14 +36,14 @@ class Row:
 
 
 def nodes_of(graph: Graph, config: RunConfig) -> list[Node]:
-    """Every artefact that the experiment's report (or single run) rests on, upstream first."""
+    """Every artifact that the experiment's report (or single run) rests on, upstream first."""
     target = graph.resolve("report" if config.wants else "train", config)
     order = {name: i for i, name in enumerate(STAGES)}
     return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
 
 
 def rows_of(nodes: Sequence[Node], store: Store) -> list[Row]:
-    """Look up the state of every artefact."""
+    """Look up the state of every artifact."""
     rows = []
     for node in nodes:
         state = store.state(store.folder(node.stage.name, node.slug, node.key))
@@ -106,7 +106,7 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
 
 def _counts(rows: Sequence[Row]) -> str:
     counts = Counter(row.state for row in rows)
-    return ", ".join(f"{counts[state]} {state}" for state in _COLOURS if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in _COLORS if counts[state])
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
@@ -114,11 +114,11 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for column in ("stage", "artefact", "state"):
+    for column in ("stage", "artifact", "state"):
         table.add_column(column, no_wrap=True)
     table.add_column("note or command", overflow="fold")
     for row in rows:
-        state = Text(row.state, style=_COLOURS[row.state])
+        state = Text(row.state, style=_COLORS[row.state])
         table.add_row(row.node.stage.name, f"{row.node.slug}-{row.node.key}", state, Text(row.note))
     return table
 
@@ -147,11 +147,11 @@ def _overview(title: str, rows: Sequence[Row]) -> Group:
 
     totals = Table(title=title, title_justify="left")
     totals.add_column("stage")
-    for state, colour in _COLOURS.items():
-        totals.add_column(state, justify="right", style=colour)
+    for state, color in _COLORS.items():
+        totals.add_column(state, justify="right", style=color)
     for stage in dict.fromkeys(row.node.stage.name for row in rows):
         counts = Counter(row.state for row in rows if row.node.stage.name == stage)
-        totals.add_row(stage, *(str(counts[state] or "") for state in _COLOURS))
+        totals.add_row(stage, *(str(counts[state] or "") for state in _COLORS))
     moving = [row for row in rows if row.state == "failed"] + [row for row in rows if row.state == "running"]
     parts: list[Any] = [totals]
     if moving:

@@ -1,1 +1,1 @@
-"""The machine under a run: arithmetic, ranks, progress, owner lock, provenance."""
+"""What a run needs of its machine: arithmetic, process ranks, progress, file locks and provenance."""

@@ -1,4 +1,4 @@
-"""The machine's arithmetic during a stage: set from the configuration, put back afterwards."""
+"""The machine's arithmetic during a stage: set from the configuration, restored afterwards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def network_dtype(precision: str) -> torch.dtype:
 def arithmetic(numerics: NumericsConfig) -> Iterator[torch.device]:
     """Fix threads, determinism and TF32 for the length of a ``with`` block.
 
-    Jobs of one process must not leak settings into each other, so everything is put back on leaving.
+    Jobs of one process must not leak settings into each other, so everything is restored on leaving.
 
     Parameters
     ----------
     numerics : NumericsConfig
-        ``threads`` holds on the CPU. TF32 is off but for ``precision="tf32"``, a name of ours for float32 with
+        ``threads`` applies to the CPU. TF32 is off except under ``precision="tf32"``, our name for float32 with
         TF32 matrix products and convolutions.
 
     Yields

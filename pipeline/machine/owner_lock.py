@@ -1,4 +1,4 @@
-"""One owner per artefact under construction, held by the operating system and gone with the process."""
+"""One owner per artifact under construction, held by the operating system and released when the process ends."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _try_lock(path: Path) -> int | None:
         if error.errno not in _NO_LOCKS:
             raise
         raise UserError(
-            f"The file system of {path.parent} has no file locks ({error}), so two jobs could make the same artefact "
+            f"The file system of {path.parent} has no file locks ({error}), so two jobs could make the same artifact "
             "at once. Mount it with locks (NFS: without nolock; Lustre: -o flock), or set paths.store elsewhere."
         ) from error
-    # The former owner unlinks its lock file: a lock on an unlinked file guards nothing.
+    # The former owner deletes its lock file: a lock on a deleted file protects nothing.
     if not _same_file(descriptor, path):
         os.close(descriptor)
         return None
@@ -58,16 +58,16 @@ def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2
     path : Path
         Lock file; created, and removed on release.
     say : callable
-        Told once who is being waited for.
+        Called once with a message that names the process being waited for.
     poll_seconds : float
         Time between two attempts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    announced = False
     while (descriptor := _try_lock(path)) is None:
-        if not told and (owner := current_owner(path)) is not None:
+        if not announced and (owner := current_owner(path)) is not None:
             say(f"waiting for process {owner.get('pid')} on {owner.get('host')}, which is making {path.stem}")
-            told = True
+            announced = True
         time.sleep(poll_seconds)
     try:
         record = {

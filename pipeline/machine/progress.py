@@ -1,4 +1,4 @@
-"""Progress for people: a live line on a terminal, plain lines in a log."""
+"""Progress reporting: a live line on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NOTE = "progress.json"
 
 
 def say(message: str) -> None:
-    """Print one line to the error stream at once, leaving the standard output to results."""
+    """Print one line to the error stream at once, and keep the standard output for results."""
     print(message, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-    """Iterate and show how far it is and how long it may take.
+    """Iterate, and show progress and the estimated time left.
 
     Parameters
     ----------
     items : iterable
-        What to go through.
+        What to iterate over.
     label : str
         What is being done.
     total : int
@@ -55,7 +55,7 @@ def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left:
     Parameters
     ----------
     scratch : Path
-        Deleted when the artefact is complete, and the note with it.
+        Deleted when the artifact is complete, and the note with it.
     done, total : int
         Units of work.
     text : str
@@ -71,7 +71,7 @@ def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left:
 
 
 def read_progress(scratch: Path) -> dict[str, Any] | None:
-    """Read the note of a stage under construction; None where there is none."""
+    """Read the note of a stage under construction; None if there is no note."""
     try:
         return json.loads((scratch / _NOTE).read_text())
     except FileNotFoundError:

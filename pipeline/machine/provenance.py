@@ -1,4 +1,4 @@
-"""Who made an artefact, with which code, on which machine. Outside the byte promises."""
+"""With which code and on which machine an artifact was made; not covered by the reproducibility guarantee."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def current_commit() -> str | None:
 
 @cache
 def code_state() -> dict[str, str | None]:
-    """Commit, hash of uncommitted changes and hash of the lock file; None where they cannot be had."""
+    """Commit, hash of uncommitted changes and hash of the lock file; None where they are not available."""
     diff = _git("diff", "HEAD")
     lock = ROOT / "requirements.lock"
     return {
@@ -60,7 +60,7 @@ def _versions() -> dict[str, str]:
 
 
 def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
-    """Describe the making of an artefact.
+    """Describe how an artifact was made.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Which of several processes this one is, while a stage runs on ranks of ``torch.distributed``.
 
-Outside a process group every process leads. Only the leader writes; imports torch only where it is loaded already.
+Outside a process group every process is the main process. Only the main process writes. Nothing here imports torch
+unless it is loaded already.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Value = TypeVar("Value")
 
 def is_distributed() -> bool:
     """Whether this process is one of several ranks."""
-    # Ranks initialise their group before anything else; a process without torch cannot be in one.
+    # Ranks initialize their group before anything else; a process without torch cannot be in one.
     if "torch" not in sys.modules:
         return False
     from torch import distributed
@@ -36,7 +37,7 @@ def is_main_process() -> bool:
 
 
 def broadcast_object(value: Value) -> Value:
-    """Give every rank the leader's value; the other ranks' own are ignored."""
+    """Give every rank the main process's value; those of the other ranks are ignored."""
     if not is_distributed():
         return value
     from torch import distributed
@@ -57,9 +58,9 @@ def barrier() -> None:
 def shutdown() -> NoReturn:
     """Wait for all ranks, leave the group and end the process with status 0, without tearing Python down.
 
-    What waits for Python's exit, as some trackers do, must be finished before. A reducer keeps gloo's threads alive
-    after ``destroy_process_group``. One that drops a tensor while the interpreter is being torn down ends the process
-    with SIGABRT: one of ten runs on a busy machine.
+    What waits for Python's exit, such as some trackers, must be finished before. A gradient reducer keeps gloo's
+    threads alive after ``destroy_process_group``. If such a thread frees a tensor while the interpreter shuts down,
+    the process ends with SIGABRT, in one of ten runs on a busy machine.
     """
     from torch import distributed
 
@@ -72,7 +73,7 @@ def shutdown() -> NoReturn:
 
 
 def share_buffers(network: nn.Module) -> None:
-    """Give every rank the leader's buffers, such as the running statistics of batch normalisation."""
+    """Give every rank the main process's buffers, such as the running statistics of batch normalization."""
     if is_distributed():
         from torch import distributed
 

@@ -32,7 +32,7 @@ class Table:
     caption : str
         What the table shows and over how many runs.
     keys : sequence of str
-        Keys of the artefacts behind the numbers.
+        Keys of the artifacts behind the numbers.
     command : str
         The command that makes them.
     """

@@ -85,7 +85,7 @@ class TrackedBuild(Protocol):
 
 
 class Tracker:
-    """Tracks nothing: the CSV and JSON files of the artefact are enough.
+    """Tracks nothing: the CSV and JSON files of the artifact are enough.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
-"""Train many seeds of a small network at once: one vectorised pass serves a whole block of them.
+"""Train many seeds of a small network at once: one vectorized pass serves a whole block of them.
 
 A small network leaves a processor waiting between small operations; twenty of them together do not. Each member has
 its own initial weights, batch order and augmentation, drawn from the same named streams as one-by-one training.
-Weights agree with one-by-one training to rounding, not bit by bit, so the engine is part of an artefact's address.
+Weights agree with one-by-one training to rounding, not bit by bit, so the engine is part of an artifact's address.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Member:
 
     @property
     def diverged(self) -> bool:
-        """Whether the training loss ceased to be finite."""
+        """Whether the training loss stopped being finite."""
         return not math.isfinite(self.history[-1]["train_loss"])
 
 
@@ -79,9 +79,9 @@ def train_block(
     data : TrainingData
         Splits in memory.
     scratch : Path
-        Survives a kill; a checkpoint after each epoch lies there.
+        Survives a kill; it holds a checkpoint after each epoch.
     pretrained : Artifact, optional
-        Weights that every member starts from, but for its output layer.
+        Weights that every member starts from, except its output layer.
     on_epoch : callable, optional
         Called with (epoch, mean training loss of the members).
 
@@ -133,12 +133,12 @@ def train_block(
 
 
 def refuse_unfit(config: RunConfig) -> None:
-    """Refuse what a vectorised pass over members cannot do.
+    """Refuse what a vectorized pass over members cannot do.
 
     Raises
     ------
     UserError
-        With the reasons and the way out.
+        With the reasons, and what to do instead.
     """
     numerics, reasons = config.numerics, []
     if config.model.name not in SUPPORTED:
@@ -268,7 +268,7 @@ def _validation_scores(module: ClassifierModule, data: TrainingData, config: Run
 def _save(
     path: Path, epoch: int, stack: StackedNetworks, optimizer: torch.optim.Optimizer, members: list[Member]
 ) -> None:
-    """Replace the checkpoint in one step: weights, buffers, optimiser state and histories after an epoch."""
+    """Replace the checkpoint in one step: weights, buffers, optimizer state and histories after an epoch."""
     tensors = {**_named("weights", stack.weights), **_named("buffers", stack.buffers)}
     for name, value in stack.weights.items():
         tensors |= {f"optimizer/{name}/{key}": state for key, state in _state(optimizer, value).items()}
@@ -287,13 +287,13 @@ def _state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Any
 
 @torch.no_grad()
 def _resume(path: Path, stack: StackedNetworks, optimizer: torch.optim.Optimizer, members: list[Member]) -> int:
-    """Take up the checkpoint if there is one; return the epochs that it holds."""
+    """Resume from the checkpoint if there is one; return the epochs that it holds."""
     if not path.exists():
         return 0
     with safe_open(path, framework="pt") as file:
         for name, value in {**_named("weights", stack.weights), **_named("buffers", stack.buffers)}.items():
             value.copy_(file.get_tensor(name))
-        for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
+        for key in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
             part, _, rest = key.partition("/")
             if part == "optimizer":
                 name, _, entry = rest.rpartition("/")

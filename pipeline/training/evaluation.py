@@ -27,7 +27,7 @@ def split_outputs(
     Parameters
     ----------
     module : ClassifierModule
-        Knows whether outputs are centred.
+        Knows whether outputs are centered.
     data : TrainingData
         Rows, in stored order.
     splits : sequence of str

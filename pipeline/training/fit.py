@@ -50,7 +50,7 @@ class TrainingOutcome:
     weights_sha256 : str
         Of ``weights.safetensors``: equal runs have equal ones.
     resumed_from : int
-        Epochs that a checkpoint already held; outside the byte promises.
+        Epochs that a checkpoint already held; not covered by the reproducibility guarantee.
     """
 
     metrics: dict[str, Any]
@@ -60,7 +60,7 @@ class TrainingOutcome:
 
 
 def make_module(model: nn.Module, data: TrainingData, config: RunConfig, steps_per_epoch: int) -> ClassifierModule:
-    """Wrap a network with the configured loss, optimiser and schedule.
+    """Wrap a network with the configured loss, optimizer and schedule.
 
     Raises
     ------
@@ -121,9 +121,9 @@ def train_classifier(
         Sections ``training``, ``seeds``, ``numerics``, ``hardware`` and ``model.center_output`` are read.
     work : Path
         Gets ``weights.safetensors``, ``logits.safetensors`` (see :func:`pipeline.training.evaluation.split_outputs`),
-        ``history.csv`` and, with centred outputs, ``initial.safetensors``.
+        ``history.csv`` and, with centered outputs, ``initial.safetensors``.
     scratch : Path
-        Survives a kill; resume checkpoints lie in ``scratch/checkpoints`` until training is done.
+        Survives a kill; resume checkpoints are in ``scratch/checkpoints`` until training is done.
     snapshots : SnapshotWriter, optional
         Recorder; the weights are the same with and without.
     on_epoch : callable, optional
@@ -190,7 +190,7 @@ def replay(
     expected_sha256: str,
     **options: Any,
 ) -> TrainingOutcome:
-    """Train again to take snapshots, and insist on the stored weights.
+    """Train again to take snapshots, and refuse unless the stored weights come out.
 
     Parameters
     ----------
@@ -284,9 +284,9 @@ def _read(checkpoint: Path) -> dict[str, Any]:
 
 
 def _start_over_if_snapshots_are_lost(checkpoint: Path, snapshots: SnapshotWriter) -> None:
-    """Drop a checkpoint that lies beyond snapshots that were never taken, such as ones asked for after a kill."""
+    """Delete a checkpoint that is later than snapshots that were never taken, such as ones requested after a kill."""
     if is_main_process() and checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
-        say("  training starts over: the interrupted run did not record all snapshots that are now asked for")
+        say("  training starts over: the interrupted run did not record all snapshots that are now requested")
         checkpoint.unlink()
     barrier()
 
@@ -316,9 +316,9 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
             warnings.filterwarnings("ignore", "You defined a `validation_step` but have no `val_dataloader`")
-            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # frozen batch normalisation
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # frozen batch normalization
             warnings.filterwarnings("ignore", "The `srun` command is available")  # ranks are ours to start
-            warnings.filterwarnings("ignore", ".*`self.log.*sync_dist=True`")  # torchmetrics has synchronised already
+            warnings.filterwarnings("ignore", ".*`self.log.*sync_dist=True`")  # torchmetrics has synchronized already
             yield
     finally:
         logger.setLevel(level)

@@ -31,7 +31,7 @@ class History(pl.Callback):
     Attributes
     ----------
     rows : list of dict
-        ``epoch`` counts from 1; ``step`` is the number of optimiser steps taken; ``lr`` is the rate of the
+        ``epoch`` counts from 1; ``step`` is the number of optimizer steps taken; ``lr`` is the rate of the
         epoch's last step; then ``train_loss``, ``train_accuracy`` (or ``train_rmse``) and the same for ``val``.
 
     Raises
@@ -69,7 +69,7 @@ class History(pl.Callback):
         return {"rows": [dict(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of a checkpoint."""
+        """Restore the rows of a checkpoint."""
         self.rows = [dict(row) for row in state_dict["rows"]]
 
 

@@ -28,7 +28,7 @@ HISTORY = "history.csv"
 
 
 def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
-    """Build the configured network for a data set, initialised from ``seeds.init``.
+    """Build the configured network for a data set, initialized from ``seeds.init``.
 
     Raises
     ------
@@ -107,14 +107,14 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     try:
         model.load_state_dict(load_file(path))
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); rebuild its artefact.") from error
+        raise UserError(f"{path} is damaged ({error}); rebuild its artifact.") from error
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the configured network: {error}") from error
     return model
 
 
 def trained_network(config: RunConfig, data: TrainingData, weights: Artifact) -> nn.Module:
-    """Build the run's network with the weights of a finished artefact, in evaluation mode."""
+    """Build the run's network with the weights of a finished artifact, in evaluation mode."""
     step = config.weights.step
     name = WEIGHTS if step is None or weights.has(WEIGHTS) else f"{step_folder(step)}/{WEIGHTS}"
     return load_weights(build_network(config, data), weights.path(name)).eval()

@@ -1,4 +1,4 @@
-"""Training progress for people: a live bar on a terminal, one line per epoch in a log."""
+"""Progress reporting of training: a live bar on a terminal, one line per epoch in a log."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ProgressNote(pl.Callback):
     Parameters
     ----------
     scratch : Path
-        Of the artefact under construction.
+        Of the artifact under construction.
     """
 
     def __init__(self, scratch: Path) -> None:
@@ -90,7 +90,7 @@ class ProgressNote(pl.Callback):
         self._noted = -_NOTE_SECONDS
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock; a resumed run has done steps that cost it no time."""
+        """Start the clock; a resumed run has steps that took it no time."""
         self._started, self._first = time.monotonic(), trainer.global_step
         self._note(trainer)
 

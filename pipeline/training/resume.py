@@ -22,7 +22,7 @@ class ResumeCheckpoint(Checkpoint):
     Parameters
     ----------
     folder : Path
-        Inside the artefact's scratch folder: the file is a pickle and must not outlive the run.
+        Inside the artifact's scratch folder: the file is a pickle and must not outlive the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class ResumeCheckpoint(Checkpoint):
 class ReseedEachStep(pl.Callback):
     """Seed torch's generators from (seed, step, rank) before every training batch.
 
-    Dropout then depends on the step alone: Lightning restores weights and optimisers but no random state.
+    Dropout then depends on the step alone: Lightning restores weights and optimizers but no random state.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""When snapshots are taken (optimiser steps, counted from 0 at initialisation) and what their files are called."""
+"""When snapshots are taken (optimizer steps, counted from 0 at initialization) and what their files are called."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def snapshot_steps(
     total_steps, steps_per_epoch : int
         Length of training and of an epoch.
     steps : sequence of int
-        For ``steps``; -1 stands for the last step.
+        For ``steps``; -1 is the last step.
     per_decade : int
         For ``log``.
 

@@ -1,7 +1,7 @@
 """Snapshots of a run on a schedule, taken from a copy of the network so that the run does not notice.
 
 What needs the network (outputs, the probe kernel) is computed at the step itself; spectra, which need only its weights,
-and all writing are done by one worker thread while training goes on.
+and all writing are done by one worker thread while training continues.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2
 """Snapshots that may wait for the worker, each with a copy of the weights; the next one waits for room.
 
-None is skipped: what a finished artefact holds must not depend on how fast the machine was.
+None is skipped: what a finished artifact holds must not depend on how fast the machine was.
 """
 
 Files = dict[str, dict[str, Tensor]]
@@ -72,9 +72,9 @@ class SnapshotWriter(pl.Callback):
     Each step has one folder, ``step-NNNNNNNN/``, with ``step.json`` (step, epoch, learning rate) and, as asked
     for: ``weights.safetensors``; ``logits.safetensors`` (every split but the training rows, see
     :func:`pipeline.training.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight
-    matrix, float64, descending); ``kernel.safetensors`` (the un-normalised kernel of the probe batch, n x n, under
+    matrix, float64, descending); ``kernel.safetensors`` (the unnormalized kernel of the probe batch, n x n, under
     ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Spectra and kernels of weights that are not
-    finite are NaN throughout: training, not its recorder, decides what follows from them. Writing is idempotent by
+    finite are NaN throughout: the trainer, not this callback, handles non-finite weights. Writing is idempotent by
     step: a resumed run finds what is there and would write the same bytes. Every epoch ends with all of its
     snapshots on disk, before its row of the history and its checkpoint. The learning rate of a step is the one that
     its next update uses; after the last step, the last one used.
@@ -91,7 +91,8 @@ class SnapshotWriter(pl.Callback):
         Of images.
     on_snapshot : callable, optional
         Called with (step, arrays by record) once each snapshot is on disk, in order and from the training thread:
-        such as a tracker's histograms. Once for each step, also over a kill: the file ``FOLDER.told`` keeps account.
+        such as a tracker's histograms. Once for each step, also after a kill: the file ``FOLDER.told`` lists the
+        steps that were announced.
 
     Raises
     ------
@@ -151,19 +152,19 @@ class SnapshotWriter(pl.Callback):
         self._record(trainer, pl_module, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait until all snapshots so far are written: the checkpoint that follows must not lie beyond them."""
-        self._settle(0)
+        """Wait until all snapshots so far are written: the checkpoint that follows must not be ahead of them."""
+        self._finish(0)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Let the worker write what it was given; the exception is what the caller hears of."""
+        """Let the worker finish writing; the caller gets the exception of the training."""
         wait([written for _, written in self._waiting])
         for step, written in self._waiting:
             if written.exception() is None:
-                self._tell(step, written.result())
+                self._announce(step, written.result())
         self._waiting.clear()
 
     def publish(self, folder: Path) -> None:
-        """Move all snapshots into a finished artefact's folder and list them in ``steps.json``; the leader's work."""
+        """Move all snapshots into a finished artifact's folder and list them in ``steps.json``, as main process."""
         if not is_main_process():
             return
         rows = []
@@ -178,8 +179,8 @@ class SnapshotWriter(pl.Callback):
         if step not in self.steps:
             return
         if broadcast_object(final.exists()):
-            if is_main_process() and self._on_snapshot is not None and step not in self._told():
-                self._tell(step, {file.stem: load_file(file) for file in sorted(final.glob("*.safetensors"))})
+            if is_main_process() and self._on_snapshot is not None and step not in self._announced():
+                self._announce(step, {file.stem: load_file(file) for file in sorted(final.glob("*.safetensors"))})
             return
         if not isinstance(module, ClassifierModule):
             raise TypeError(f"snapshots need a ClassifierModule, got {type(module).__name__}")
@@ -187,30 +188,30 @@ class SnapshotWriter(pl.Callback):
         entry: SnapshotMoment = {"step": step, "epoch": step / self._per_epoch, "lr": rate}
         with undisturbed():
             network = copy.deepcopy(module.model).eval()
-            share_buffers(network)  # ranks share the probe kernel's rows, and each has batch statistics of its own
+            share_buffers(network)  # ranks share the rows of the probe kernel, but each has its own batch statistics
             files = self._measure(module, network)
         if not is_main_process():
             return
         matrices = {label: matrix.cpu() for label, matrix in sorted(weight_matrices(network).items())}
         if "spectra" not in self.config.record:
             matrices = {}
-        self._settle(QUEUED - 1)
+        self._finish(QUEUED - 1)
         self._waiting.append((step, self._worker.submit(_write, final, entry, files, matrices)))
 
-    def _settle(self, left: int) -> None:
+    def _finish(self, left: int) -> None:
         """Wait until at most ``left`` snapshots are unfinished, and announce the finished ones."""
         while len(self._waiting) > left or (self._waiting and self._waiting[0][1].done()):
             step, written = self._waiting.popleft()
-            self._tell(step, written.result())
+            self._announce(step, written.result())
 
-    def _tell(self, step: int, files: Files) -> None:
+    def _announce(self, step: int, files: Files) -> None:
         if self._on_snapshot is None:
             return
         self._on_snapshot(step, files)
         with self._account.open("a") as stream:
             stream.write(f"{step}\n")
 
-    def _told(self) -> set[int]:
+    def _announced(self) -> set[int]:
         return set(map(int, self._account.read_text().split())) if self._account.exists() else set()
 
     def _measure(self, module: ClassifierModule, network: nn.Module) -> Files:

@@ -35,13 +35,13 @@ class Cluster:
         return pipeline(store, "-m", *SMALL_JOBS, f"hydra.sweep.dir={store}/{sweep}", *overrides, **self.environment)
 
     def job_of(self, store: Path, folder: str) -> str:
-        """SLURM id of the job that owns an artefact under construction."""
+        """SLURM id of the job that owns an artifact under construction."""
         (lock,) = (store / "store").glob(folder + "*.lock")
         return re.search(r'"job": "(\d+)"', lock.read_text())[1]
 
 
 def pipeline(store: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    """Start ``run.py`` on an artefact store below ``store``."""
+    """Start ``run.py`` on an artifact store below ``store``."""
     command = [sys.executable, "run.py", *arguments, f"paths.store={store}/store"]
     if "-m" not in arguments:
         command.append(f"hydra.run.dir={store}/hydra")

@@ -37,7 +37,7 @@ def scratched(scratch: Path, seed: int = 0):
     return dataclasses.replace(config, paths=dataclasses.replace(config.paths, scratch=str(scratch)))
 
 
-def test_scratch_elsewhere_gives_the_same_artefact_and_leaves_nothing(tmp_path, elsewhere):
+def test_scratch_elsewhere_gives_the_same_artifact_and_leaves_nothing(tmp_path, elsewhere):
     here = pull(tmp_path / "one", "draw", run_config())
     there = pull(tmp_path / "two", "draw", scratched(elsewhere))
     assert payload(here) == payload(there)

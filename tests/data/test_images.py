@@ -1,4 +1,4 @@
-"""Augmentation equals a pixel-by-pixel reference; normalisation and shaping do what their names say."""
+"""Augmentation equals a pixel-by-pixel reference; normalization and shaping do what their names say."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_about_half_of_the_images_are_mirrored():
     assert 0.46 < mirrored.float().mean() < 0.54
 
 
-def test_normalisation_is_per_channel():
+def test_normalization_is_per_channel():
     images = torch.full((2, 3, 2, 2), 255, dtype=torch.uint8)
     result = normalise_images(images, [0.0, 0.5, 1.0], [1.0, 0.5, 2.0], torch.float64)
     assert result.dtype == torch.float64

@@ -126,7 +126,7 @@ def test_the_same_seed_plants_the_same_rows():
         (PoisonConfig(kind="badnets", rate=1.5), "data.poison.rate=1.5"),
         (PoisonConfig(kind="badnets", target=4), "data.poison.target=4 is no class; there are 4"),
         (PoisonConfig(kind="badnets", target=None), "needs data.poison.target"),
-        (PoisonConfig(kind="badnets", target=1, options={"colour": "red"}), "data.poison.options holds"),
+        (PoisonConfig(kind="badnets", target=1, options={"color": "red"}), "data.poison.options holds"),
         (PoisonConfig(kind="badnets", target=1, options={"size": 40}), "does not fit 8x8"),
         (PoisonConfig(kind="token_trigger", target=1), "needs text rows"),
         (PoisonConfig(kind="trailing_blank", options={"splits": ["dev"]}, target=1), "holds 'dev'"),

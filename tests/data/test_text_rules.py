@@ -1,4 +1,4 @@
-"""Normalisation keeps, squeezes or decodes; masks apply one by one."""
+"""Normalization keeps, squeezes or decodes; masks apply one by one."""
 
 import pytest
 
@@ -16,7 +16,7 @@ TEXT = "  Tom &amp; @jo  saw\u00a0#birds :) at http://a.b/c "
         ("full", "Tom & @jo saw #birds :) at http://a.b/c"),
     ],
 )
-def test_normalisations(how, expected):
+def test_normalizations(how, expected):
     assert normalise_texts([TEXT], how) == [expected]
 
 

@@ -60,7 +60,7 @@ MODELS = {
     "mlp_ntk_tanh": MLPConfig(widths=[12], parameterization="ntk", activation="tanh", init="normal", bias=False),
     "mlp_torchntk": MLPConfig(widths=[12, 12], parameterization="torchntk", init="normal"),
     "mlp_linear": MLPConfig(widths=[], init="glorot"),
-    "mlp_centred": MLPConfig(widths=[12], center_output=True),
+    "mlp_centered": MLPConfig(widths=[12], center_output=True),
     "cnn_mnist2": CNNConfig(variant="mnist2"),
     "cnn_cifar2": CNNConfig(variant="cifar2"),
     "resnet18": ResNet18Config(width=4),
@@ -69,7 +69,7 @@ MODELS = {
 TWO_LAYER = {
     "two_layer": TwoLayerConfig(width=16),
     "two_layer_first": TwoLayerConfig(width=16, trained="first", parameterization="standard", normalized=False),
-    "two_layer_centred": TwoLayerConfig(width=16, parameterization="mean_field", center_output=True),
+    "two_layer_centered": TwoLayerConfig(width=16, parameterization="mean_field", center_output=True),
 }
 
 

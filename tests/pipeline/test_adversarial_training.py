@@ -52,7 +52,7 @@ def test_an_attacked_batch_is_harder_and_stays_in_its_ball():
     assert not torch.equal(moved["image"], attack(network, scores, batch, step=8)["image"])
 
 
-def test_a_ball_is_scaled_by_the_normalisation_of_each_channel():
+def test_a_ball_is_scaled_by_the_normalization_of_each_channel():
     ball = PixelBall.of(0.1, 2, [0.5, 0.25], [0.5, 0.2])
     torch.testing.assert_close(ball.radius.flatten(), torch.tensor([0.2, 0.5], dtype=torch.float64))
     torch.testing.assert_close(ball.low.flatten(), torch.tensor([-1.0, -1.25], dtype=torch.float64))

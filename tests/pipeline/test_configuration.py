@@ -124,7 +124,7 @@ def test_cells_cross_their_axes_and_share_what_does_not_depend_on_them():
 
 
 def test_addresses_do_not_drift():
-    """Literal keys: they change only with a stage's VERSION, or every stored artefact is lost."""
+    """Literal keys: they change only with a stage's VERSION, or every stored artifact is lost."""
     frozen = json.loads((Path(__file__).with_name("frozen_keys.json")).read_text())
     graph = Graph()
     for name, (stage, overrides, key) in frozen.items():

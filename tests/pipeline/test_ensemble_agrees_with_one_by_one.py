@@ -48,7 +48,7 @@ def test_every_regression_network_after_one_step(tmp_path, name):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-def test_every_optimiser_after_one_step(tmp_path, optimizer):
+def test_every_optimizer_after_one_step(tmp_path, optimizer):
     agree(tmp_path, case(MLPConfig(widths=[12]), **ONE_STEP, optimizer=optimizer, weight_decay=0.05), Images)
 
 

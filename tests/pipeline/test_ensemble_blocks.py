@@ -1,4 +1,4 @@
-"""Blocks in the store: fixed by the configuration, resumable to the byte, one train artefact per seed."""
+"""Blocks in the store: fixed by the configuration, resumable to the byte, one train artifact per seed."""
 
 import dataclasses
 import functools
@@ -183,7 +183,7 @@ def test_a_gather_trains_only_the_blocks_that_it_touches():
     assert tiny.ensemble.block == 2
 
 
-# --- artefacts ---------------------------------------------------------------------------------------------------
+# --- artifacts ---------------------------------------------------------------------------------------------------
 
 TINY = ("debug=tiny", "model.widths=[8]", "training.batch_size=64", "training.epochs=2")
 
@@ -203,7 +203,7 @@ def payload(artifact) -> dict[str, str]:
     return {name: entry["sha256"] for name, entry in artifact.manifest["files"].items()}
 
 
-def test_each_seed_is_an_ordinary_train_artefact_whoever_is_asked_first(tmp_path, monkeypatch, cached):
+def test_each_seed_is_an_ordinary_train_artifact_whoever_is_asked_first(tmp_path, monkeypatch, cached):
     monkeypatch.chdir(ROOT)
     forth = [payload(pull(tmp_path / "a", *TINY, f"seed={seed}")) for seed in (0, 1)]
     back = [payload(pull(tmp_path / "b", *TINY, f"seed={seed}")) for seed in (1, 0)]
@@ -264,7 +264,7 @@ def test_the_stage_without_its_engine_is_refused():
         (MLPConfig(), {"world_size": 2}, "world_size=2"),
     ],
 )
-def test_what_cannot_be_vectorised_is_refused_in_one_sentence(tmp_path, model, numerics, words):
+def test_what_cannot_be_vectorized_is_refused_in_one_sentence(tmp_path, model, numerics, words):
     config = case(model)
     config = dataclasses.replace(config, numerics=dataclasses.replace(config.numerics, **numerics))
     with pytest.raises(UserError, match=words) as caught:

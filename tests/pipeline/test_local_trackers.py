@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow: one run per artefact that can be read back, continued over a requeue."""
+"""TensorBoard and MLflow: one run per artifact that can be read back, continued over a requeue."""
 
 import dataclasses
 import io

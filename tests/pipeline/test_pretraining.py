@@ -20,7 +20,7 @@ FROM_OTHERS = ("model=resnet18", "data.subset.classes=[3,5]", "pretrain.classes=
 
 
 def earlier_network(tmp_path, classes, model=RESNET):
-    """Finish an artefact with the weights of a network for other classes; also give the weights."""
+    """Finish an artifact with the weights of a network for other classes; also give the weights."""
     weights = build_network(at(case(model), 9), Images(classes)).state_dict()
     for name, value in weights.items():
         if name.endswith("running_mean"):

@@ -1,4 +1,4 @@
-"""Artefacts are addressed by content, complete by name, made once, and checked when read."""
+"""Artifacts are addressed by content, complete by name, made once, and checked when read."""
 
 import dataclasses
 import json
@@ -201,7 +201,7 @@ def test_kill_and_repeat_gives_the_bytes_of_an_undisturbed_run(tmp_path, toy, mo
     assert payload_files(resumed.folder) == sorted(payload(resumed))
 
 
-def test_two_processes_make_an_artefact_once(tmp_path, toy):
+def test_two_processes_make_an_artifact_once(tmp_path, toy):
     both = [child(tmp_path, TOY_SLEEP="0.1") for _ in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors

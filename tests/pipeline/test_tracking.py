@@ -1,4 +1,4 @@
-"""W&B offline: one run per artefact that can be read back with its metrics, configuration and images."""
+"""W&B offline: one run per artifact that can be read back with its metrics, configuration and images."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def records(folder, *options: str) -> str:
     return done.stdout
 
 
-def test_a_sweep_makes_one_run_per_artefact_and_finishes_each(tmp_path):
+def test_a_sweep_makes_one_run_per_artifact_and_finishes_each(tmp_path):
     maker: Puller = puller(tmp_path)
     for seed in (0, 1):
         maker.pull(maker.graph.resolve("draw", tracked(tmp_path, seed)))

@@ -146,7 +146,7 @@ def test_impossible_training_is_refused_in_one_sentence(tmp_path, training, mess
         train(tmp_path, config=run_config(**training))
 
 
-def test_float64_training_and_centred_outputs(tmp_path):
+def test_float64_training_and_centered_outputs(tmp_path):
     config = run_config(epochs=1)
     config.numerics.precision = "64-true"
     config.model.center_output = True
@@ -160,5 +160,5 @@ def test_float64_training_and_centred_outputs(tmp_path):
     end.load_state_dict(weights)
     x = Blobs().rows["test"]["image"].double()
     with torch.no_grad():
-        centred = (end(x) - start(x)).float()
-    torch.testing.assert_close(load_file(tmp_path / "work" / "logits.safetensors")["test.logits"], centred)
+        centered = (end(x) - start(x)).float()
+    torch.testing.assert_close(load_file(tmp_path / "work" / "logits.safetensors")["test.logits"], centered)

@@ -1,4 +1,4 @@
-"""Run one stage function on made-up upstream artefacts."""
+"""Run one stage function on made-up upstream artifacts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.engine.graph import Graph
 def made_up_artifact(
     folder: Path, files: Mapping[str, Mapping[str, np.ndarray]], metrics: Mapping[str, Any]
 ) -> Artifact:
-    """Finish an artefact that holds safetensors files and metrics."""
+    """Finish an artifact that holds safetensors files and metrics."""
     partial = open_partial(folder)
     for name, arrays in files.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def run_on(
     inputs: Mapping[str, Artifact],
     name: str = "made-up",
 ) -> Gathered:
-    """Run a stage function and finish its artefact, as the pipeline does."""
+    """Run a stage function and finish its artifact, as the pipeline does."""
     graph = Graph()
     node = dataclasses.replace(graph.resolve("prepare", compose_run(("data=parabola",))), config=config)
     folder = tmp_path / stage.__name__ / f"{name}-000000000000"

