@@ -53,7 +53,7 @@ class NeuralCollapse:
     cutoff: float
 
 
-def neural_collapse(
+def measure_neural_collapse(
     features: FeatureBlocks, labels: Int[np.ndarray, " n"], classes: int, *, cutoff: float = 1e-8
 ) -> NeuralCollapse:
     """Measure NC1 and NC2 of a layer in two passes over its rows.

@@ -56,7 +56,7 @@ class LossRatio:
     holds: bool
 
 
-def loss_ratio(
+def kernel_loss_ratio(
     target: tuple[Float[np.ndarray, "n C"], Float[np.ndarray, "m C"]],
     network: tuple[Float[np.ndarray, "n C"], Float[np.ndarray, "m C"]],
     extend: Callable[[Float[np.ndarray, "n C"]], Float[np.ndarray, "m C"]],

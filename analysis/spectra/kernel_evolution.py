@@ -16,7 +16,7 @@ SHOWN = 5
 """Leading eigenvalues drawn."""
 
 
-def evolution(steps: list[int], kernels: list[np.ndarray], labels: np.ndarray | None) -> dict[str, np.ndarray]:
+def spectral_evolution(steps: list[int], kernels: list[np.ndarray], labels: np.ndarray | None) -> dict[str, np.ndarray]:
     """Spectrum and summary of each snapshot's kernel of one run.
 
     Parameters

@@ -1,14 +1,16 @@
-"""The matrices that a stored weight holds: dense, transposed, fused, grouped and convolutional layouts."""
+"""The matrices that a network multiplies by: from a live model, or from a stored weight and its layout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 MIN_SIDE = 50
 """Smallest side for which a spectrum is compared with a limit law."""
+_FUSED = {"c_attn": ("q", "k", "v")}
+"""Attribute names of transformers layers whose outputs are several equal projections."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,30 @@ class WeightLayout:
     kind: Literal["linear", "conv", "transposed", "embedding"] = "linear"
     groups: int = 1
     parts: tuple[str, ...] = ()
+
+
+def weight_matrices(model: nn.Module) -> dict[str, Tensor]:
+    """Collect every weight that multiplies an input, as matrices (out, in), shared ones once.
+
+    Linear layers, convolutions (by group, kernel flattened into the input side), embeddings and transformers'
+    transposed ``Conv1D``, whose fused query-key-value weight also appears in parts.
+
+    Returns
+    -------
+    dict
+        Parameter name (with ``[...]`` for a part) to a matrix that shares the parameter's memory.
+    """
+    matrices: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        layout = _layout(name, module)
+        weight = getattr(module, "weight", None)
+        if layout is None or not isinstance(weight, nn.Parameter) or id(weight) in seen:
+            continue
+        seen.add(id(weight))
+        label = f"{name}.weight" if name else "weight"
+        matrices.update(matrix_views(label, weight.detach(), layout))
+    return matrices
 
 
 def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
@@ -94,4 +120,16 @@ def skip_reason(matrix: Tensor, min_side: int = MIN_SIDE) -> str | None:
         return f"{matrix.ndim}-D weight"
     if min(matrix.shape) < min_side:
         return f"short side {min(matrix.shape)} < {min_side}"
+    return None
+
+
+def _layout(name: str, module: nn.Module) -> WeightLayout | None:
+    if isinstance(module, nn.Linear):
+        return WeightLayout("linear")
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return WeightLayout("conv", groups=module.groups)
+    if isinstance(module, nn.Embedding):
+        return WeightLayout("embedding")
+    if type(module).__module__ == "transformers.pytorch_utils" and type(module).__name__ == "Conv1D":
+        return WeightLayout("transposed", parts=_FUSED.get(name.rsplit(".", 1)[-1], ()))
     return None

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from analysis.spectra.weight_matrices import weight_matrices
+from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models.classifier_module import ClassifierModule
 from models.logits import model_inputs

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from analysis.spectra.weight_matrices import weight_matrices
+from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models import build_model
 from pipeline.config.snapshots import SnapshotsConfig

@@ -15,7 +15,7 @@ from torch import Tensor
 from analysis.probes.curves import class_means
 from analysis.probes.layer import LabeledFeatures, ProbeSettings
 from analysis.probes.moments import FeatureBlocks
-from analysis.probes.neural_collapse import center_mismatch, neural_collapse, self_duality_gap
+from analysis.probes.neural_collapse import center_mismatch, measure_neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
 from pipeline.config.probes import ProbesConfig
 
@@ -60,7 +60,7 @@ def collapse_row(
 ) -> dict[str, Any]:
     """NC1 and NC2 on training rows, NC3 at the penultimate layer (else NaN), NC4 on test rows."""
     layer = train.features.layer
-    measures = neural_collapse(train.features, train.labels, classes)
+    measures = measure_neural_collapse(train.features, train.labels, classes)
     nc3 = math.nan
     if layer == "penultimate" and head is not None and head.shape[1] == train.features.width:
         rows = torch.cat(list(train.features.read()))

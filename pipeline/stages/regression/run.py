@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from analysis.regression.least_squares import Factorization, KernelMachine, factorize_features, factorize_gram
 from analysis.regression.logistic import LogisticFit, fit_kernel_logistic, fit_published_logistic
-from analysis.regression.loss_ratio import loss_ratio
+from analysis.regression.loss_ratio import kernel_loss_ratio
 from analysis.regression.nystrom import NystromFit, choose_centers, fit_nystrom_logistic
 from analysis.regression.regularity import eigenvalue_decay
 from kernels import kernel_matrix
@@ -179,7 +179,7 @@ def _against(
     def extend(values: np.ndarray) -> np.ndarray:
         return factors.solve(values, **options).predict(points)
 
-    terms = loss_ratio(targets, outputs, extend)
+    terms = kernel_loss_ratio(targets, outputs, extend)
     return {
         "rank": machine.rank,
         "cutoff": machine.cutoff,

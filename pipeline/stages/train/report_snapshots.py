@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.spectra.figures import figure_waterfall
-from analysis.spectra.kernel_evolution import evolution, evolution_figure
+from analysis.spectra.kernel_evolution import evolution_figure, spectral_evolution
 from analysis.spectra.weights import ks_between
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -34,7 +34,7 @@ def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
     steps = [row["step"] for row in recorded_steps(member.artifact)]
     labels = probe_batch(member.artifact).get("label")
     kernels = [snapshot_arrays(member.artifact, step, "kernel")["kernel"] for step in steps]
-    return steps, evolution(steps, kernels, labels)
+    return steps, spectral_evolution(steps, kernels, labels)
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:

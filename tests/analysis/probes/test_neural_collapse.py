@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.probes.moments import FeatureBlocks
-from analysis.probes.neural_collapse import center_mismatch, neural_collapse, self_duality_gap
+from analysis.probes.neural_collapse import center_mismatch, measure_neural_collapse, self_duality_gap
 from tests.references import layer_probes as reference
 
 
@@ -18,7 +18,7 @@ def _etf(noise, seed=0, per_class=200, classes=10, width=30):
 
 def _measure(features, labels, **keywords):
     blocks = FeatureBlocks.from_array(torch.from_numpy(features), block=333, layer="pool")
-    return neural_collapse(blocks, labels, int(labels.max()) + 1, **keywords)
+    return measure_neural_collapse(blocks, labels, int(labels.max()) + 1, **keywords)
 
 
 def test_simplex_features_are_collapsed():
@@ -77,11 +77,11 @@ def test_missing_and_single_classes_are_named():
     features = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     blocks = FeatureBlocks.from_array(features, layer="layer1")
     with pytest.raises(ValueError, match=r"\[1\] are missing from layer1"):
-        neural_collapse(blocks, np.array([0, 0, 2, 2, 0, 2]), 3)
+        measure_neural_collapse(blocks, np.array([0, 0, 2, 2, 0, 2]), 3)
     with pytest.raises(ValueError, match="layer1: NC1 is undefined for a single class"):
-        neural_collapse(blocks, np.zeros(6, int), 1)
+        measure_neural_collapse(blocks, np.zeros(6, int), 1)
 
 
 def test_a_constant_layer_has_no_direction():
-    found = neural_collapse(FeatureBlocks.from_array(torch.full((6, 3), 2.5)), np.array([0, 1] * 3), 2)
+    found = measure_neural_collapse(FeatureBlocks.from_array(torch.full((6, 3), 2.5)), np.array([0, 1] * 3), 2)
     assert found.directions == 0 and np.isnan(found.nc1)
