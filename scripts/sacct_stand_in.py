@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Stand in for ``sacct`` where there is no accounting database: job states as ``scontrol show job`` knows them.
 
-submitit asks ``sacct -o JobID,State,NodeList --parsable2 -j ID [-j ID]`` whether a job still lives; without an answer a
-canceled job makes a sweep wait for ever. ``scontrol`` forgets a job after ``MinJobAge``.
+submitit asks ``sacct -o JobID,State,NodeList --parsable2 -j ID [-j ID]`` whether a job is still alive; without an
+answer a canceled job makes a sweep wait for ever. ``scontrol`` forgets a job after ``MinJobAge``.
 """
 
 import argparse

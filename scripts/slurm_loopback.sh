@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A SLURM cluster of one node on 127.0.0.1, for the tests (`pytest -m slurm`) and for trying sweeps out.
 #
-#   scripts/slurm_loopback.sh start        start munged, slurmctld and slurmd; what runs already is kept
+#   scripts/slurm_loopback.sh start        start munged, slurmctld and slurmd; daemons that already run are kept
 #   eval "$(scripts/slurm_loopback.sh env)"     point this shell at it
 #   scripts/slurm_loopback.sh status       one line per daemon; fails unless all of them run
 #   scripts/slurm_loopback.sh stop         cancel its jobs, end its daemons, delete its folder
 #
 # Needs root and Debian's packages: apt-get install --no-install-recommends slurm-wlm munge
-# Everything lies in LOOPBACK_DIR (default /tmp/seedscope-slurm); nothing under /etc is touched, and only processes
+# Everything is in LOOPBACK_DIR (default /tmp/seedscope-slurm); nothing under /etc is touched, and only processes
 # whose pid this script wrote down, and which still carry that folder in their command line, are ever signaled.
 # LOOPBACK_CPUS (4) may exceed the real cores; LOOPBACK_GPUS (2) are character devices that nobody computes on.
 set -euo pipefail
