@@ -1,6 +1,7 @@
 """The stage table: every function that it names exists, and what a stage makes itself is what its row says."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import pipeline.stages
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Build
-from pipeline.engine.cells import compose_run
+from pipeline.engine.cells import CONF, compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import STAGES, load_function
 
@@ -30,6 +31,14 @@ def test_every_report_section_of_a_stage_folder_is_in_the_table():
         )
     }
     assert written == {stage.report for stage in STAGES.values()} - {None}
+
+
+def test_the_first_page_of_the_configuration_lists_every_stage_and_tracker():
+    text = (CONF / "config.yaml").read_text()
+    comment = text.partition("one of:")[2].partition("\nseed:")[0]
+    assert comment.replace("#", "").split() == list(STAGES)
+    loggers = re.search(r"- logging: csv +# (.*)", text)[1].split(" | ")
+    assert loggers == sorted(path.stem for path in (CONF / "logging").iterdir())
 
 
 def test_the_table_lists_what_stages_make_themselves():
