@@ -10,6 +10,7 @@ import ast
 import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,7 @@ class Import:
         return f"{self.path}:{self.line}: {self.source} imports {self.target}"
 
 
+@cache
 def module_files() -> dict[str, Path]:
     """Every module of the four packages by its dotted name."""
     found = {}
@@ -54,8 +56,10 @@ def module_files() -> dict[str, Path]:
     return found
 
 
-def read_imports(files: Mapping[str, Path]) -> list[Import]:
+@cache
+def read_imports() -> list[Import]:
     """List all imports among the modules, also those in functions and under ``TYPE_CHECKING``."""
+    files = module_files()
     found = set()
     for source, path in files.items():
         package = source if path.name == "__init__.py" else source.rpartition(".")[0]
@@ -145,10 +149,8 @@ def _necessary(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def draw() -> str:
     """Draw the house as SVG text; equal imports give equal text."""
-    files = module_files()
-    imports = read_imports(files)
-    found = {room_of(name) for name, path in files.items() if "." in name and path.name != "__init__.py"}
-    arrows = room_arrows(imports)
+    found = {room_of(name) for name, path in module_files().items() if "." in name and path.name != "__init__.py"}
+    arrows = room_arrows(read_imports())
     panels, left, tallest = [], _MARGIN, 0
     for package in PACKAGES:
         rooms = sorted(room for room in found if room.startswith(f"{package}."))
