@@ -80,12 +80,15 @@ class Verdict:
     standing: str = ""
 
 
+Block = Text | Table | Picture | Verdict
+
+
 @dataclass(frozen=True)
 class Section:
     """One part of a report; ``findings`` are lifted to the summary at its top."""
 
     title: str
-    blocks: Sequence[Text | Table | Picture | Verdict]
+    blocks: Sequence[Block]
     findings: Sequence[str] = field(default_factory=tuple)
 
 

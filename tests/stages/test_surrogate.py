@@ -14,7 +14,6 @@ from pipeline.reporting.blocks import Table
 from pipeline.stages.kernel.read import gram
 from pipeline.stages.surrogate.claims import mean_in_band
 from pipeline.stages.surrogate.report import section
-from pipeline.stages.train.read import outputs_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = ("model=mlp", "model.widths=[12]", "training.epochs=2", "training.batch_size=8", "surrogate.draws=20")
@@ -204,12 +203,3 @@ def test_neighbours_have_no_logit_to_split(images, tmp_path):
 def test_a_split_without_outputs_is_named(images, tmp_path):
     with pytest.raises(Exception, match="no split 'test_ood'"):
         pull("surrogate", tmp_path, *images, "kernel=conjugate", "kernel.test_splits=[test_ood]")
-
-
-def test_outputs_of_other_points_than_the_kernels_are_refused():
-    outputs = {"test.ids": np.array([4, 2, 7]), "test.logits": np.eye(3)}
-    np.testing.assert_array_equal(outputs_at(outputs, "test", np.array([7, 4])), np.eye(3)[[2, 0]])
-    with pytest.raises(UserError, match="not those of the network's outputs"):
-        outputs_at(outputs, "test", np.array([7, 5]))
-    with pytest.raises(UserError, match="they hold test"):
-        outputs_at(outputs, "train", np.array([7]))

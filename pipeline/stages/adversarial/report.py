@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from analysis.attribution.figures import attack_curves
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.adversarial.claims import study_verdicts
 from pipeline.stages.adversarial.read import Attacks, Measure, attacks, radii
@@ -22,7 +22,7 @@ MEASURES: dict[Measure, tuple[str, float]] = {
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate, draw and decide, group by group."""
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     findings: list[str] = []
     for name, group in grouped(members).items():
         runs = [attacks(member.artifact) for member in group]

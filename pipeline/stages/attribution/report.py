@@ -10,7 +10,7 @@ from analysis.attribution.decomposition import TopScores
 from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.attribution.read import (
     MaskRow,
@@ -27,7 +27,7 @@ MEASURES: tuple[Literal["precision", "recall", "auprc", "roc_auc"], ...] = ("pre
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show a gallery, sparsity curves and, where points were planted, how each method ranks them."""
     groups = grouped(members)
-    blocks: list[Any] = [_sparsity_table(groups, members), _sparsity_picture(groups)]
+    blocks: list[Block] = [_sparsity_table(groups, members), _sparsity_picture(groups)]
     for name, group in groups.items():
         blocks += _gallery(name, group[0], config)
     findings = []
@@ -81,7 +81,7 @@ def _first_split(arrays: dict[str, np.ndarray], suffix: str) -> str:
     return "test" if "test" in splits else splits[0]
 
 
-def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Any]:
+def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
     artifact = member.artifact
     names = _class_names(member)
     if (arrays := gallery_images(artifact)) is not None:
@@ -120,7 +120,7 @@ def _class_names(member: Gathered) -> list[str]:
     return names + [str(c) for c in range(len(names), 1000)]
 
 
-def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Any]:
+def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Block]:
     """Tabulate every mask and method over seeds and draw the curves of the first run."""
     found = [member for member in group if mask_rows(member.artifact)]
     if not found:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.attribution.figures import interval_bars
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.retraining.read import datamodeling_rows, leave_out_rows
 
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate and draw, group by group, how well each attribution method predicts retraining."""
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     findings: list[str] = []
     for name, group in grouped(members).items():
         first = group[0].artifact
@@ -77,7 +77,7 @@ def _mean(group: list[Gathered], method: str) -> float:
 
 def _blocks(
     name: str, group: list[Gathered], lines: list[Line], headings: list[str], caption: str, label: str
-) -> list[Any]:
+) -> list[Block]:
     """Table and bars of one quantity over the runs of a group; a second heading asks for the share of flips."""
     runs: dict[str, list[Line]] = {}
     for line in lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from analysis.verdicts import MIN_RUNS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Decided, at_least, at_most
 from pipeline.engine.build import Gathered
@@ -10,13 +10,24 @@ from pipeline.reporting.blocks import Verdict
 from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
 
 
-def target_verdicts(target: dict[str, Any], groups: dict[str, list[Gathered]]) -> list[Verdict]:
+class Target(TypedDict, total=False):
+    """A published band: cells whose label contains ``cells``, the measure, its bounds and where they come from."""
+
+    cells: str
+    measure: str
+    low: float
+    high: float
+    published: str
+    standing: str
+
+
+def target_verdicts(target: Target, groups: dict[str, list[Gathered]]) -> list[Verdict]:
     """Compare the mean over seeds with a published band, for the groups whose label contains ``cells``.
 
     Parameters
     ----------
-    target : dict
-        ``{cells, measure, low, high, published, standing}``, one of ``report.options.targets``.
+    target : Target
+        One entry of ``report.options.targets``.
     groups : dict of str to list of Gathered
         Runs by label.
     """

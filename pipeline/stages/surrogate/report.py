@@ -12,7 +12,7 @@ from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.surrogate.claims import order_verdicts, target_verdicts
 from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
@@ -27,7 +27,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     ``report.options.order`` lists labels of groups from the most to the least faithful by τ.
     """
     groups = grouped(members)
-    blocks: list[Any] = [_table(groups, members), *_split_tables(groups)]
+    blocks: list[Block] = [_table(groups, members), *_split_tables(groups)]
     blocks.append(_bars(groups))
     name, group = next(iter(groups.items()))
     blocks.append(_scatter(name, group[0]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +12,15 @@ from analysis.spectra.kernel_evolution import evolution_figure, spectral_evoluti
 from analysis.spectra.weights import ks_between
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text
+from pipeline.reporting.blocks import Block, Picture, Section, Table, Text
 from pipeline.reporting.groups import grouped
 from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Curve = Callable[[Gathered], tuple[list[int], list[float]]]
+"""From a run to steps and values."""
 BULK = 50
 """Fewest singular values that make a bulk worth drawing; if no matrix has so many, the largest is drawn."""
 
@@ -40,7 +43,7 @@ def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show how far the probe kernel moved and how the largest singular values grew."""
     record = config.snapshots.record
-    blocks: list[Text | Table | Picture] = []
+    blocks: list[Block] = []
     findings = []
     groups = grouped(members)
     if "kernel" in record:
@@ -119,7 +122,7 @@ def _waterfall(name: str, member: Gathered) -> Picture:
     )
 
 
-def _lines(groups: dict[str, list[Gathered]], curve: Any, label: str) -> Figure:
+def _lines(groups: dict[str, list[Gathered]], curve: Curve, label: str) -> Figure:
     from analysis.style import PALETTE, new_figure
 
     figure, axes = new_figure(1, len(groups), sharey=True)
