@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from kernels.capture.pullback import OpenPass, Roles, pull
 from kernels.capture.quiet import quiet
-from kernels.capture.trace import ForwardTrace, Use, layout_options
+from kernels.capture.trace import ForwardTrace, layout_options
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.derived import tensors_in
 from kernels.gradients.fallback import doubled, looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.gradients.merge import merge_roles
 from kernels.gradients.one_sample import Gradients, distances, norms, plain_gradients
 from kernels.inputs.outputs import Inputs, batch_size, call_logits
+from kernels.rules.base import Use
 from kernels.rules.table import RULES
 
 # Against a wrong layout, whose error is of order one; models compute norms in float32 whatever their own type.

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.capture.trace import Use
 from kernels.gradients.blocks import Block, Role
 from kernels.inputs.outputs import Inputs
+from kernels.rules.base import Use
 
 Roles = dict[str, list[Role]]
 

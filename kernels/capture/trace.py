@@ -9,104 +9,20 @@ without a rule is known by name, never silently lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Set
 from typing import Any
 from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from kernels.capture.row_picking import RowPicks
-from kernels.gradients.blocks import Role
 from kernels.gradients.derived import Tape, tensors_in
+from kernels.rules.base import ParameterView, Rule, Use
 from kernels.rules.rewrites import REWRITES
-
-
-@dataclass(frozen=True)
-class ParameterView:
-    """A parameter, or a slice of its first axis, reshaped, transposed or scaled by a constant.
-
-    ``shape`` is the view's own shape; ``rows`` the slice ``[start, stop)`` of the parameter's first axis, None for
-    all of it; ``scale`` the constant in front.
-    """
-
-    name: str
-    parameter_shape: torch.Size
-    shape: torch.Size
-    rows: tuple[int, int] | None = None
-    transposed: bool = False
-    scale: float = 1.0
-
-
-@dataclass
-class Use:
-    """One operation that read parameters.
-
-    Attributes
-    ----------
-    rule : Rule
-        How to turn output gradients into blocks.
-    arguments : dict
-        The call's arguments by name, parameters taken out.
-    views : dict
-        Parameter views by argument name.
-    key : tuple
-        Names of the parameters and the how-many-eth use of them this is; stable between batches.
-    layout : str
-        Where the samples are: ``"batch"`` (first axis, positions folded behind the samples), ``"minor"`` (first axis,
-        positions folded before the samples), ``"second"`` (second axis) or ``"shared"`` (the operation saw no batch
-        axis; its output was expanded over the batch).
-    batch : int
-        Number of samples.
-    shape : torch.Size
-        Shape of the (expanded) output.
-    edge : GradientEdge or None
-        Where the output's gradient is found; None while there is no output.
-    tape : Tape or None
-        Of the pass, which knows the parameters behind derived tensors.
-    """
-
-    rule: Rule
-    arguments: dict[str, Any]
-    views: dict[str, ParameterView]
-    key: tuple[Any, ...]
-    layout: str
-    batch: int
-    shape: torch.Size
-    edge: GradientEdge | None
-    versions: list[tuple[Tensor, int]] = field(default_factory=list)
-    tape: Tape | None = None
-
-    def mutated(self) -> bool:
-        """Tell whether a saved input was overwritten after the operation read it."""
-        return any(tensor._version != version for tensor, version in self.versions)
-
-    def owners(self) -> set[str]:
-        """Names of the parameters that it read, also through derived tensors."""
-        names = {view.name for view in self.views.values()}
-        return names if self.tape is None else names.union(*map(self.tape.owners, names))
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one kind of operation's parameter gradients factorise.
-
-    ``bind(*args, **kwargs)`` names the call's arguments; ``parameters`` lists the arguments that may be parameters;
-    ``accepts(use)`` says whether the rule is exact for this call; ``reduce(use, delta)`` turns the output gradient of
-    one cotangent into what is kept of it, leading axis = samples; ``build(use, kept)`` makes the blocks from the
-    stack of these, (B, R, ...).
-    """
-
-    name: str
-    bind: Callable[..., dict[str, Any]]
-    parameters: tuple[str, ...]
-    accepts: Callable[[Use], bool]
-    reduce: Callable[[Use, Tensor], Tensor]
-    build: Callable[[Use, Tensor], list[Role]]
 
 
 class ForwardTrace(TorchFunctionMode):

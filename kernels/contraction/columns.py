@@ -5,23 +5,71 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product as combinations
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kernels.contraction.extents import Extents
 from kernels.contraction.operands import Dense, Operand
 
-if TYPE_CHECKING:
-    from kernels.contraction.factors import Factors
+
+@runtime_checkable
+class Factored(Protocol):
+    """What the feature form reads of a layer's factors, see :class:`kernels.contraction.factors.Factors`."""
+
+    delta: Tensor
+    extents: Extents
+    bias: float | None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        ...
+
+    @property
+    def cotangents(self) -> int:
+        """Number of cotangents."""
+        ...
+
+    @property
+    def band_count(self) -> int:
+        """Bands in which the inputs come."""
+        ...
+
+    @property
+    def band_fan(self) -> int:
+        """Inputs per position, group and band."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
+    def take(self, rows: slice) -> Any:
+        """Return the factors of a contiguous run of samples."""
+        ...
+
+    def bands(self) -> list[Tensor]:
+        """Return the inputs by band, padded to the longest sample."""
+        ...
+
+    def padded(self, packed: Tensor) -> Tensor:
+        """Unpack positions to (n, longest, ...), with zeros behind."""
+        ...
+
+    def squared_norms(self, scratch: float) -> Tensor:
+        """Squared norm of each cotangent's gradient."""
+        ...
 
 
 @dataclass
 class Batches(Operand):
     """Factors of consecutive batches. The feature form reads them sample by sample, so they need not be joined."""
 
-    parts: list[Factors]
+    parts: list[Factored]
 
     @property
     def samples(self) -> int:  # type: ignore[override]
@@ -79,21 +127,23 @@ def multiply_columns(left: Operand, right: Operand, out: Tensor, full: bool, sym
     """Add a layer's part to ``out``, a few columns of both sides at a time."""
     ours = _parts_of(left)
     if symmetric:
-        for made in columns(ours, scratch / 2):
+        for made in gradient_columns(ours, scratch / 2):
             Dense(made).accumulate(Dense(made), out, full, True, scratch)
         return
     theirs = _parts_of(right)
     step = min(_step(ours, scratch / 2), _step(theirs, scratch / 2))
-    for made, met in zip(columns(ours, scratch, step), columns(theirs, scratch, step), strict=True):
+    for made, met in zip(gradient_columns(ours, scratch, step), gradient_columns(theirs, scratch, step), strict=True):
         Dense(made).accumulate(Dense(met), out, full, False, scratch)
 
 
-def _parts_of(operand: Operand) -> list[Factors]:
+def _parts_of(operand: Operand) -> list[Factored]:
     """Batches of which an operand in the feature form consists."""
     return operand.parts if isinstance(operand, Batches) else [operand]  # type: ignore[list-item]
 
 
-def columns(parts: Sequence[Factors], scratch: float, step: int | None = None) -> Iterator[Float[Tensor, "n r d"]]:
+def gradient_columns(
+    parts: Sequence[Factored], scratch: float, step: int | None = None
+) -> Iterator[Float[Tensor, "n r d"]]:
     """Materialise the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
 
     Every yielded block lives in the same memory: use it before asking for the next.
@@ -124,7 +174,7 @@ def columns(parts: Sequence[Factors], scratch: float, step: int | None = None) -
         yield torch.cat([part.padded(part.delta.transpose(1, 2).flatten(2)).sum(1) for part in parts]) * first.bias
 
 
-def _step(parts: Sequence[Factors], scratch: float) -> int:
+def _step(parts: Sequence[Factored], scratch: float) -> int:
     """Output rows whose gradients fit; on a CPU a block that stays in its caches is contracted fastest."""
     first = parts[0]
     samples = sum(part.samples for part in parts)

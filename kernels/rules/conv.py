@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from kernels.capture.trace import Rule, Use
 from kernels.gradients.blocks import ConvBlock, OuterBlock, Role, VectorBlock
 from kernels.gradients.windows import Windows
+from kernels.rules.base import Rule, Use
 
 
 def _bind_conv(
@@ -126,10 +125,7 @@ def _build_transposed(use: Use, kept: Tensor) -> list[Role]:
     return [outer, *blocks]
 
 
-_CONVOLUTION = Rule("convolution", _bind_conv, ("weight", "bias"), _accept, _keep, _build_conv)
-_TRANSPOSED = Rule("transposed convolution", _bind_transposed, ("weight", "bias"), _accept, _keep, _build_transposed)
-
-CONVOLUTIONS: dict[Any, Rule] = {
-    **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _CONVOLUTION),
-    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _TRANSPOSED),
-}
+CONVOLUTION = Rule("convolution", _bind_conv, ("weight", "bias"), _accept, _keep, _build_conv)
+TRANSPOSED_CONVOLUTION = Rule(
+    "transposed convolution", _bind_transposed, ("weight", "bias"), _accept, _keep, _build_transposed
+)

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.capture.trace import Rule, Use
 from kernels.gradients.blocks import Role
+from kernels.rules.base import Rule, Use
 from kernels.rules.positions import read_whole, samples_first, vector_block
 
 
@@ -132,14 +132,12 @@ def _build_norm(use: Use, kept: Tensor) -> list[Role]:
     return blocks
 
 
-def _norm(name: str, bind: Callable[..., dict[str, Any]]) -> Rule:
+def _rule(name: str, bind: Callable[..., dict[str, Any]]) -> Rule:
     return Rule(name, bind, ("weight", "bias"), _accept_norm, _reduce_norm, _build_norm)
 
 
-NORMS: dict[Any, Rule] = {
-    F.layer_norm: _norm("layer_norm", _bind_layer_norm),
-    F.rms_norm: _norm("rms_norm", _bind_rms_norm),
-    F.group_norm: _norm("group_norm", _bind_group_norm),
-    F.batch_norm: _norm("batch_norm", _bind_batch_norm),
-    F.instance_norm: _norm("instance_norm", _bind_instance_norm),
-}
+LAYER_NORM = _rule("layer_norm", _bind_layer_norm)
+RMS_NORM = _rule("rms_norm", _bind_rms_norm)
+GROUP_NORM = _rule("group_norm", _bind_group_norm)
+BATCH_NORM = _rule("batch_norm", _bind_batch_norm)
+INSTANCE_NORM = _rule("instance_norm", _bind_instance_norm)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kernels.capture.trace import ParameterView, Use
 from kernels.gradients.blocks import VectorBlock
+from kernels.rules.base import ParameterView, Use
 
 
 def samples_first(tensor: Tensor, use: Use) -> Tensor:
