@@ -12,6 +12,7 @@ from typing import Any
 _PLACES = {
     "kernel_matrix": "kernels.gram",
     "plan_kernel": "kernels.gram",
+    "KernelOptions": "kernels.inputs.options",
     "KernelResult": "kernels.contraction.result",
     "Plan": "kernels.contraction.plan",
     "kernel_features": "kernels.features",

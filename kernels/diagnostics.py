@@ -70,7 +70,7 @@ def effective_rank(
 
 @dataclass(frozen=True)
 class _Products:
-    """Inner products of two Gram matrices, plain or between centred matrices HKH."""
+    """Inner products of two Gram matrices, plain or between centered matrices HKH."""
 
     cross: float
     left: float
@@ -79,11 +79,11 @@ class _Products:
     @property
     def cosine(self) -> float:
         if not self.left > 0 or not self.right > 0:
-            raise ValueError("alignment is undefined for a kernel that is zero (after centring, constant)")
+            raise ValueError("alignment is undefined for a kernel that is zero (after centering, constant)")
         return self.cross / sqrt(self.left * self.right)
 
 
-def _products(left: Tensor, right: Tensor, centred: bool) -> _Products:
+def _products(left: Tensor, right: Tensor, centered: bool) -> _Products:
     if left.shape != right.shape or left.shape[0] != left.shape[1]:
         raise ValueError(
             f"two square kernels over the same points are needed, got {tuple(left.shape)} and {tuple(right.shape)}"
@@ -95,28 +95,28 @@ def _products(left: Tensor, right: Tensor, centred: bool) -> _Products:
         blocks = []
         for k, mean in zip((left, right), means, strict=True):
             block = k[i : i + _ROWS].double()
-            blocks.append(block - mean[i : i + _ROWS, None] - mean + mean.mean() if centred else block)
+            blocks.append(block - mean[i : i + _ROWS, None] - mean + mean.mean() if centered else block)
         for at, (a, b) in enumerate(((0, 1), (0, 0), (1, 1))):
             sums[at] += float((blocks[a] * blocks[b]).sum())
     return _Products(*sums)
 
 
-def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *, centred: bool = True) -> float:
+def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *, centered: bool = True) -> float:
     """Cosine between two Gram matrices, ⟨K, L⟩_F / (‖K‖_F ‖L‖_F).
 
     Parameters
     ----------
     left, right
         Symmetric kernels over the same points in the same order.
-    centred
-        Centre both features first, HKH with H = I - 11ᵀ/n (Cortes, Mohri and Rostamizadeh, JMLR 2012). This is linear
+    centered
+        Center both features first, HKH with H = I - 11ᵀ/n (Cortes, Mohri and Rostamizadeh, JMLR 2012). This is linear
         CKA (arXiv 1905.00414); without it, the alignment of Cristianini et al. (NeurIPS 2001).
     """
-    return _products(left, right, centred).cosine
+    return _products(left, right, centered).cosine
 
 
 def target_alignment(
-    kernel: Float[Tensor, "n n"], labels: Int[Tensor, " n"] | Float[Tensor, "n c"], *, centred: bool = True
+    kernel: Float[Tensor, "n n"], labels: Int[Tensor, " n"] | Float[Tensor, "n c"], *, centered: bool = True
 ) -> float:
     """Alignment of a kernel with the labels' kernel YYᵀ.
 
@@ -126,16 +126,16 @@ def target_alignment(
         Symmetric kernel.
     labels
         Class indices, taken one-hot, or target vectors such as ±1 in one column.
-    centred
+    centered
         As in `kernel_alignment`.
     """
     targets = labels
     if labels.ndim == 1:
         targets = torch.nn.functional.one_hot(labels.long())
     targets = targets.to(kernel.device, torch.float64)
-    if centred:
+    if centered:
         targets = targets - targets.mean(0)
-    own = _products(kernel, kernel, centred).left
+    own = _products(kernel, kernel, centered).left
     cross = sum(
         float((kernel[i : i + _ROWS].double() @ targets * targets[i : i + _ROWS]).sum())
         for i in range(0, kernel.shape[0], _ROWS)
@@ -176,11 +176,11 @@ def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], i
     before, after
         Kernels of two checkpoints over the same points.
     interval
-        Time between them, in steps, epochs or what the velocity shall be per.
+        Time between them, in steps, epochs or any other unit of the velocity.
     """
     if not interval > 0:
         raise ValueError(f"the interval between two checkpoints must be positive, got {interval}")
-    return (1.0 - _products(before, after, centred=False).cosine) / interval
+    return (1.0 - _products(before, after, centered=False).cosine) / interval
 
 
 def relative_change(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -> float:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from kernels.capture.capture import Capture
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
-from kernels.contraction.result import normalise
+from kernels.contraction.result import divide_by_diagonals
 from kernels.contraction.tile_store import (
     FileTileStore,
     TileStore,
@@ -33,8 +33,9 @@ from kernels.contraction.tile_store import (
 from kernels.gradients.blocks import Block
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options
 from kernels.inputs.outputs import cotangent_rows
-from kernels.inputs.samples import Labels, Samples, first_not_finite
+from kernels.inputs.samples import Samples, first_not_finite
 from kernels.machine.precision import float32_products, precision_named
 from kernels.sketches.base import Sketch
 from kernels.sketches.countsketch import CountSketch
@@ -43,8 +44,9 @@ from kernels.sketches.tensorsketch import TensorSketch
 
 SKETCHES: dict[str, type[Sketch]] = {one.kind: one for one in (TensorSketch, CountSketch, Rademacher)}
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
-COTANGENTS = {"pntk": "sum", "trntk": "class", "entk": "class", "loss_gradient": "loss", "log_odds": "log_odds"}
-KINDS = (*COTANGENTS, "conjugate", "embedding")
+FEATURE_COTANGENTS = COTANGENT_OF_KIND | {"log_odds": "log_odds"}
+FEATURE_KINDS = (*FEATURE_COTANGENTS, "conjugate", "embedding")
+BATCH = 64
 NAME = "features"
 
 
@@ -96,7 +98,7 @@ class KernelFeatures:
         matrix = left @ self.values.T
         if normalize:
             norms = [torch.linalg.vector_norm(x, dim=1).square() for x in (left, self.values)]
-            normalise(matrix, *norms, exact_diagonal=rows is None)
+            divide_by_diagonals(matrix, *norms, exact_diagonal=rows is None)
         return matrix
 
 
@@ -110,6 +112,7 @@ def check_same_map(left: dict[str, str], right: dict[str, str]) -> None:
         )
 
 
+@documents(FeatureOptions)
 def kernel_features(
     model: nn.Module,
     data: Any,
@@ -119,16 +122,7 @@ def kernel_features(
     dim: int | None = None,
     seed: int = 0,
     layerwise: bool = False,
-    precision: str = "float32",
-    labels: Labels | None = None,
-    layers: Any = "all",
-    out: str | Path | None = None,
-    fallback: Sequence[str] = (),
-    output: Callable[[Any], Tensor] | None = None,
-    output_layer: str | None = None,
-    append_one: bool = False,
-    eval_mode: bool = False,
-    batch_size: int = 64,
+    **options: Unpack[FeatureOptions],
 ) -> KernelFeatures:
     """Features whose inner products are (estimates of) a kernel.
 
@@ -150,29 +144,38 @@ def kernel_features(
         Of the sketch. Features do not depend on batch size or order, and train and test need the same seed.
     layerwise : bool
         Also keep the features of each parameter apart.
-    precision, labels, layers, fallback, output, output_layer, append_one, eval_mode
-        As for :func:`kernels.kernel_matrix`.
-    out : path, optional
-        A ``.safetensors`` file, written as rows are finished; a killed run continues from its finished rows, bit for
-        bit.
-    batch_size : int
-        Samples per forward pass.
+    **options : FeatureOptions
+        Arithmetic, layers, file and more: see the section Options.
 
     Raises
     ------
     ValueError
         For an unknown kind or sketch, ``dim`` below 1 or above the number of parameters, or an ``out`` of other
         weights, data or settings.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(2, 3).eval()
+    >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> features = kernel_features(model, points, kind="pntk", sketch=None)
+    >>> features.values.shape  # six weights and three biases
+    torch.Size([3, 9])
+    >>> features.gram(normalize=False)
+    tensor([[6., 3., 6.],
+            [3., 6., 6.],
+            [6., 6., 9.]])
     """
-    if not callable(kind) and kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}, or a callable")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    if not callable(kind) and kind not in FEATURE_KINDS:
+        raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(FEATURE_KINDS)}, or a callable")
+    settings = feature_options(**options)
+    layers, output, output_layer = settings["layers"], settings["output"], settings["output_layer"]
+    precision, out, append_one = settings["precision"], settings["out"], settings["append_one"]
+    batch_size = settings["batch_size"] or BATCH
     sketcher = _sketch(kind, sketch, dim, seed)
     arithmetic = precision_named(precision)
-    with evaluation_mode(model, eval_mode):
+    with evaluation_mode(model, settings["eval_mode"]):
         device = check_model(model)
-        samples = Samples(data, labels)
+        samples = Samples(data, settings["labels"])
         own = arithmetic.model(model)
         probe = samples.first(3, device, arithmetic.passes)
         known = None if samples.labels is None else samples.labels[:3]
@@ -183,8 +186,8 @@ def kernel_features(
             elif kind == "embedding":
                 source = embedding_source(own, probe, layers, output)
             else:
-                capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
-                cotangent = kind if callable(kind) else COTANGENTS[kind]
+                capture = Capture(own, probe, layers=layers, fallback=settings["fallback"], output=output)
+                cotangent = kind if callable(kind) else FEATURE_COTANGENTS[kind]
                 source = GradientSource(capture, cotangent, split_bias=layerwise)
                 _check_dim(sketcher, sum(p.numel() for p in capture.parameters.values()))
             maker = _Maker(source, sketcher, layerwise)

@@ -1,4 +1,4 @@
-r"""Kernel matrices of trained networks: plan, compute by tiles, normalise.
+r"""Kernel matrices of trained networks: plan, compute by tiles, normalize.
 
 Kernels, with f the logits and :math:`g_c = \nabla_\theta f_c`: ``entk`` :math:`g_c \cdot g'_d`, ``trntk`` :math:`\sum_c
 g_c \cdot g'_c` and ``pntk`` :math:`(\sum_c g_c) \cdot (\sum_d g'_d)` (arXiv:2305.14585, final version),
@@ -9,50 +9,33 @@ the output layer, ``embedding`` :math:`\sum_\ell a_\ell \cdot a'_\ell` over modu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
 from kernels.contraction.assembly import Assembly
 from kernels.contraction.finish import finish_in_file, finish_in_memory, reopen
-from kernels.contraction.job import Grouping, Job, Options, array_shapes, prepared, revive_plan
+from kernels.contraction.job import Job, array_shapes, prepared, revive_plan
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import KernelResult
 from kernels.contraction.tile_store import FileTileStore, TileStore, load_finished, stored_plan
-from kernels.inputs.samples import Labels
+from kernels.inputs.options import KernelOptions, documents, kernel_options
 from kernels.machine.ranks import owners, world
 from kernels.sketched import sketched_kernel
 
 
+@documents(KernelOptions)
 def kernel_matrix(
     model: nn.Module,
     train: Any,
     test: Any = None,
     *,
-    kind: str = "trntk",
-    normalize: bool | str = True,
-    layerwise: Grouping = False,
-    precision: str = "float32",
-    labels: Labels | None = None,
-    test_labels: Labels | None = None,
-    layers: Any = "all",
-    memory: str | int | None = None,
-    out: str | Path | None = None,
-    forms: str | Mapping[str, str] | None = None,
-    fallback: Sequence[str] = (),
-    output: Callable[[Any], Tensor] | None = None,
-    output_layer: str | None = None,
-    append_one: bool = False,
-    eval_mode: bool = False,
-    zero_gradient: str = "error",
-    batch_size: int | None = None,
-    block_rows: int | None = None,
     sketch: str | None = None,
     dim: int | None = None,
     seed: int = 0,
+    **options: Unpack[KernelOptions],
 ) -> KernelResult:
     """Compute a kernel matrix of any classifier: exact, or estimated from sketches where one is named.
 
@@ -63,47 +46,13 @@ def kernel_matrix(
     train, test : Tensor, mapping of tensors, or DataLoader
         Inputs; a mapping is passed as keyword arguments. Loaders yield tensors, mappings or pairs (inputs, labels) in a
         fixed order. Without ``test`` the kernel is train x train, with it test x train.
-    kind : {"trntk", "pntk", "entk", "conjugate", "embedding", "loss_gradient"}
-        Which kernel.
-    normalize : bool or "part"
-        Divide by the root of both diagonals (cosine). Layer parts are divided by the total's diagonals, so that they
-        add up to the matrix; ``"part"`` divides each by its own.
-    layerwise : bool, "tensor", "module" or mapping
-        Keep one part per parameter tensor (True), per module, or per named group of parameters or modules.
-    precision : {"float32", "float64", "tf32", "bfloat16"}
-        Arithmetic; sums are never below float32. float64 runs a converted copy of the model.
-    labels, test_labels : Tensor, array or sequence of int, optional
-        Class indices for ``loss_gradient``; they win over labels in the data. Test points without labels use
-        predicted ones.
-    layers : "all", sequence of str, or callable
-        Parameters that take part (names or prefixes); for ``embedding`` the modules whose outputs do (default: every
-        leaf module save dropout).
-    memory : str, int, optional
-        Budget for operands, tiles and passes, such as ``"12GiB"``.
-    out : path, optional
-        A ``.safetensors`` file. Tiles land beside it and a killed run continues from them, bit for bit.
-    forms : str or mapping, optional
-        Force ``"position"``, ``"shift"``, ``"feature"`` or ``"tokens"`` everywhere it exists, or by parameter
-        or module.
-    fallback : sequence of str
-        Parameters or modules to send through the generic per-sample route in any case.
-    output : callable, optional
-        Turns what the model returns into logits.
-    output_layer, append_one
-        For ``conjugate``: the module whose input is h (default: the last linear map before the logits), and whether a
-        one is appended for its bias.
-    eval_mode : bool
-        Switch to evaluation mode for the duration instead of refusing training mode.
-    zero_gradient : {"error", "zero"}
-        Under a cosine, refuse samples whose features are all zero, or give them a row of zeros.
-    batch_size, block_rows : int, optional
-        Samples per forward pass and per tile side, in place of the planner's. Equal tiles give equal bits on any
-        number of processes.
     sketch : {None, "tensorsketch", "countsketch", "rademacher"}
         Estimate ``trntk``, ``pntk`` or ``loss_gradient`` from ``dim`` sketched features per sample and class; the map
         and its expected error are recorded in ``metadata["sketch"]``.
     dim, seed : int
         Of the sketch.
+    **options : KernelOptions
+        Kind, normalization, arithmetic, memory and more: see the section Options, or ``help(kernels.KernelOptions)``.
 
     Returns
     -------
@@ -117,41 +66,34 @@ def kernel_matrix(
 
     Notes
     -----
-    With an initialised ``torch.distributed`` group the row blocks are shared between ranks, and every rank returns the
+    With an initialized ``torch.distributed`` group the row blocks are shared between ranks, and every rank returns the
     whole kernel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 3).eval()
+    >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> kernel_matrix(model, points, kind="trntk", normalize=False).matrix  # 3 classes times (x @ x.T + 1)
+    tensor([[6., 3., 6.],
+            [3., 6., 6.],
+            [6., 6., 9.]])
     """
-    options = Options(
-        kind=kind,
-        normalize=normalize,
-        layerwise=layerwise,
-        precision=precision,
-        labels=labels,
-        test_labels=test_labels,
-        layers=layers,
-        memory=memory,
-        out=out,
-        forms=forms,
-        fallback=fallback,
-        output=output,
-        output_layer=output_layer,
-        append_one=append_one,
-        eval_mode=eval_mode,
-        zero_gradient=zero_gradient,
-        batch_size=batch_size,
-        block_rows=block_rows,
-    )
+    chosen = kernel_options(**options)
     if sketch is not None:
-        return sketched_kernel(model, train, test, options, sketch=sketch, dim=dim, seed=seed)
+        return sketched_kernel(model, train, test, chosen, sketch=sketch, dim=dim, seed=seed)
     if dim is not None:
         raise ValueError(f"dim={dim} has no meaning without sketch=: name a sketch, or leave it out")
     start = time.perf_counter()
-    with prepared(model, train, test, options) as job:
+    out = chosen["out"]
+    with prepared(model, train, test, chosen) as job:
         result = _in_memory(job) if out is None else _in_file(job, Path(out))
     result.metadata["seconds"] = time.perf_counter() - start
     return result
 
 
-def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Any) -> Plan:
+@documents(KernelOptions)
+def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Unpack[KernelOptions]) -> Plan:
     """Plan a kernel without computing it; ``print(plan)`` shows form, work, storage and time of each layer.
 
     Parameters
@@ -168,8 +110,16 @@ def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Any) 
     ------
     MemoryError
         When the kernel cannot fit, naming the option that would.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> plan = plan_kernel(model, torch.eye(2), kind="pntk")
+    >>> [(layer.names, layer.form) for layer in plan.layers]
+    [(('0.weight', '0.bias'), 'position'), (('2.weight', '2.bias'), 'position')]
     """
-    with prepared(model, train, test, Options(**options)) as job:
+    with prepared(model, train, test, kernel_options(**options)) as job:
         return job.plan
 
 

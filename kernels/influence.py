@@ -8,7 +8,7 @@ i lowers the loss at x.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kernels.capture.factor_stream import FactorBatch, layer_factors
 from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
 from kernels.fisher.kronecker_blocks import block_key
+from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent
 from kernels.inputs.samples import Samples
 from kernels.machine.memory import parse_memory
@@ -24,6 +25,7 @@ from kernels.machine.precision import float32_products
 Fisher = Literal["sampled", "exact", "empirical"]
 
 
+@documents(PassOptions)
 @float32_products()
 def fit_ekfac(
     model: nn.Module,
@@ -35,7 +37,7 @@ def fit_ekfac(
     seed: int = 0,
     damping: float = 0.1,
     relative: bool = True,
-    **options: Any,
+    **options: Unpack[PassOptions],
 ) -> EKFAC:
     """EK-FAC Fisher matrix of a classifier, in two passes over the data.
 
@@ -54,8 +56,8 @@ def fit_ekfac(
         Labels drawn per sample, and the seed; they do not depend on batch size.
     damping, relative
         See :class:`~kernels.fisher.ekfac.EKFAC`.
-    **options
-        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+    **options : PassOptions
+        Layers, arithmetic, samples per pass and more: see the section Options.
     """
     samples = Samples(data, labels)
     extra = samples.labels
@@ -70,6 +72,7 @@ def fit_ekfac(
     return accumulate_ekfac(batches, damping=damping, relative=relative)
 
 
+@documents(PassOptions)
 @float32_products()
 def influence_scores(
     model: nn.Module,
@@ -83,7 +86,7 @@ def influence_scores(
     test_cotangent: Cotangent = "loss",
     layerwise: bool = False,
     memory: str | int | None = None,
-    **options: Any,
+    **options: Unpack[PassOptions],
 ) -> Tensor | dict[str, Tensor]:
     """Test x train inverse-Fisher products of gradients.
 
@@ -103,8 +106,8 @@ def influence_scores(
         Return one matrix per block of parameters; they add up to the whole.
     memory : str or int, optional
         Budget for the whitened gradients of test points; training data is streamed once for as many as fit.
-    **options
-        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+    **options : PassOptions
+        Layers, arithmetic, samples per pass and more: see the section Options.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-r"""Per-layer Jacobians, and Fisher blocks :math:`J_\ell^T J_\ell` beside the kernel parts :math:`J_\ell J_\ell^T`.
+r"""Per-layer Jacobians, and Fisher blocks :math:`J_\ell^T J_\ell` and kernel parts :math:`J_\ell J_\ell^T`.
 
 Both blocks have the same non-zero eigenvalues; the smaller one is the cheaper way to a layer's spectrum.
 """
@@ -6,7 +6,7 @@ Both blocks have the same non-zero eigenvalues; the smaller one is the cheaper w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kernels.capture.factor_stream import layer_factors
 from kernels.gradients.fallback import looped_gradients, vmapped_gradients
 from kernels.inputs.model_checks import check_model
+from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows
 from kernels.inputs.samples import Samples
 from kernels.machine.memory import parse_memory
@@ -37,6 +38,7 @@ class LayerBlock:
     is_kernel: bool
 
 
+@documents(PassOptions)
 @float32_products()
 def layer_jacobians(
     model: nn.Module,
@@ -45,7 +47,7 @@ def layer_jacobians(
     cotangent: Cotangent = "class",
     labels: Tensor | None = None,
     memory: str | int | None = None,
-    **options: Any,
+    **options: Unpack[PassOptions],
 ) -> dict[str, Float[Tensor, "n r p"]]:
     """Gradients of every sample and cotangent by parameter name, flattened.
 
@@ -61,8 +63,8 @@ def layer_jacobians(
         Class indices, where the cotangent needs them.
     memory : str or int, optional
         Budget for the result.
-    **options
-        ``layers``, ``precision``, ``batch_size`` and others of :func:`kernels.layer_factors`.
+    **options : PassOptions
+        Layers, arithmetic, samples per pass and more: see the section Options.
 
     Raises
     ------
@@ -94,35 +96,38 @@ def _check_memory(blocks: Any, samples: int, memory: str | int | None, device: t
         )
 
 
+@documents(PassOptions)
 @float32_products()
 def fisher_blocks(
     model: nn.Module,
     data: Any,
     *,
     smaller: bool = False,
+    cotangent: Cotangent = "class",
+    labels: Tensor | None = None,
     memory: str | int | None = None,
-    **options: Any,
+    **options: Unpack[PassOptions],
 ) -> dict[str, LayerBlock]:
     r"""Fisher block :math:`\sum_{n r} g_{nr} g_{nr}^T` of every parameter.
 
     Parameters
     ----------
-    model, data
+    model, data, cotangent, labels
         As for :func:`layer_jacobians`.
     smaller : bool
         Give the kernel part instead where a parameter has more entries than there are gradients: the non-zero
         eigenvalues are the same.
     memory : str or int, optional
         Budget for the Jacobian, and again for the blocks.
-    **options
-        Of :func:`layer_jacobians`.
+    **options : PassOptions
+        Layers, arithmetic, samples per pass and more: see the section Options.
 
     Raises
     ------
     MemoryError
         If Jacobian or blocks exceed the budget.
     """
-    jacobians = layer_jacobians(model, data, memory=memory, **options)
+    jacobians = layer_jacobians(model, data, cotangent=cotangent, labels=labels, memory=memory, **options)
     budget = parse_memory(memory, next(model.parameters()).device)
     found: dict[str, LayerBlock] = {}
     used = 0
@@ -151,7 +156,7 @@ def autograd_kernel(
     precision: str = "float32",
     chunk: int = 16,
 ) -> Tensor | dict[str, Tensor]:
-    """Kernel by explicit per-sample gradients through autograd alone: plain methods to hold the engine against.
+    """Kernel by explicit per-sample gradients through autograd alone: plain methods with which to compare the engine.
 
     Parameters
     ----------
@@ -175,7 +180,7 @@ def autograd_kernel(
     Returns
     -------
     Tensor, shape (N, N), or dict of str to Tensor
-        Unnormalised; gradients of all samples are held at once.
+        Unnormalized; gradients of all samples are held at once.
     """
     if method not in ("loop", "vmap"):
         raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from kernels.contraction.finish import refuse_zero
-from kernels.contraction.job import Options
-from kernels.contraction.result import KernelResult, normalise
+from kernels.contraction.result import KernelResult, divide_by_diagonals
 from kernels.features import KernelFeatures, kernel_features
+from kernels.inputs.options import KernelOptions, PassOptions, entries
 
-KINDS = ("trntk", "pntk", "loss_gradient")
+SKETCHED_KINDS = ("trntk", "pntk", "loss_gradient")
 EXACT_ONLY = ("forms", "memory", "block_rows", "out")
 
 
 def sketched_kernel(
-    model: nn.Module, train: Any, test: Any, options: Options, *, sketch: str, dim: int | None, seed: int
+    model: nn.Module, train: Any, test: Any, options: KernelOptions, *, sketch: str, dim: int | None, seed: int
 ) -> KernelResult:
     r"""Estimate a kernel from sketched gradients, :math:`\sum_c (S g_c) \cdot (S g'_c)` (arXiv:2305.14585, proj-trNTK).
 
@@ -44,40 +44,30 @@ def sketched_kernel(
     ValueError
         For a kind without a sketch, or an option that only the exact kernel has.
     """
-    if options.kind not in KINDS:
-        raise ValueError(f"kind {options.kind!r} has no sketch: use one of {', '.join(KINDS)}, or sketch=None")
-    given = [name for name in EXACT_ONLY if getattr(options, name) is not None]
-    if options.layerwise is not False or given:
-        what = ", ".join([*given, *(["layerwise"] if options.layerwise is not False else [])])
+    kind = options["kind"]
+    if kind not in SKETCHED_KINDS:
+        raise ValueError(f"kind {kind!r} has no sketch: use one of {', '.join(SKETCHED_KINDS)}, or sketch=None")
+    given = [name for name in EXACT_ONLY if options[name] is not None]
+    if options["layerwise"] is not False or given:
+        what = ", ".join([*given, *(["layerwise"] if options["layerwise"] is not False else [])])
         raise ValueError(
             f"{what}: not for a sketched kernel; kernel_features(...) stores features and keeps those of each layer"
         )
     start = time.perf_counter()
-    common: dict[str, Any] = {
-        "kind": options.kind,
-        "sketch": sketch,
-        "dim": dim,
-        "seed": seed,
-        "precision": options.precision,
-        "layers": options.layers,
-        "fallback": options.fallback,
-        "output": options.output,
-        "eval_mode": options.eval_mode,
-    }
-    if options.batch_size is not None:
-        common["batch_size"] = options.batch_size
-    columns = kernel_features(model, train, labels=options.labels, **common)
-    rows = columns if test is None else kernel_features(model, test, labels=options.test_labels, **common)
+    common: dict[str, Any] = {name: options[name] for name in entries(PassOptions)}
+    common |= {"kind": options["kind"], "sketch": sketch, "dim": dim, "seed": seed}
+    columns = kernel_features(model, train, labels=options["labels"], **common)
+    rows = columns if test is None else kernel_features(model, test, labels=options["test_labels"], **common)
     matrix = columns.gram(None if test is None else rows, normalize=False)
     left, right = _squares(rows), _squares(columns)
-    if options.normalize:
-        refuse_zero(left, "train" if test is None else "test", options.zero_gradient)
-        refuse_zero(right, "train", options.zero_gradient)
-        normalise(matrix, left, right, exact_diagonal=test is None)
+    if options["normalize"]:
+        refuse_zero(left, "train" if test is None else "test", options["zero_gradient"])
+        refuse_zero(right, "train", options["zero_gradient"])
+        divide_by_diagonals(matrix, left, right, exact_diagonal=test is None)
     metadata = {
-        "kind": options.kind,
-        "precision": options.precision,
-        "normalize": options.normalize,
+        "kind": options["kind"],
+        "precision": options["precision"],
+        "normalize": options["normalize"],
         "sketch": columns.about,
         "seconds": time.perf_counter() - start,
     }

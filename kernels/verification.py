@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from kernels.capture.capture import Capture
 from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gram import kernel_matrix
 from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.options import ModelOptions, documents, model_options
 from kernels.inputs.outputs import Inputs, batch_size, bind_cotangent, call_logits
 from kernels.inputs.samples import Samples
 from kernels.machine.precision import float32_products
@@ -35,7 +37,7 @@ class Verification:
         Contraction in float32 against float64 on equal (float32) factors: what the engine itself adds.
     relu_flips : int
         Units whose sign differs between the float32 and the float64 forward pass: the usual cause of a large
-        ``float32_error`` beside a small ``contraction_error``.
+        ``float32_error`` with a small ``contraction_error``.
     ruled, fallback, unused, frozen : int
         Parameter counts by route; they add up to the model's.
     notes : tuple of str
@@ -65,7 +67,7 @@ class Verification:
             f"batch independence     {self.batch_error:.2e}",
             f"float32, all           {self.float32_error:.2e}",
             f"float32, contraction   {self.contraction_error:.2e}",
-            f"units that change side {self.relu_flips}",
+            f"units that change sign {self.relu_flips}",
             f"parameters: {self.ruled} by rule, {self.fallback} by fallback, {self.unused} unused, "
             f"{self.frozen} frozen",
             *self.notes,
@@ -73,16 +75,14 @@ class Verification:
         return "\n".join(lines)
 
 
+@documents(ModelOptions)
 @float32_products()
 def verify(
     model: nn.Module,
     batch: Any,
     *,
     kind: str = "trntk",
-    layers: Any = "all",
-    fallback: Sequence[str] = (),
-    output: Callable[[Any], Tensor] | None = None,
-    eval_mode: bool = False,
+    **options: Unpack[ModelOptions],
 ) -> Verification:
     """Compare the engine with plain autograd on a few samples.
 
@@ -94,18 +94,26 @@ def verify(
         A few samples (up to about 16); at least two.
     kind : {"trntk", "pntk"}
         Kernel to check.
-    layers, fallback, output, eval_mode
-        As for :func:`kernels.kernel_matrix`.
+    **options : ModelOptions
+        Layers, fallback and more: see the section Options.
 
     Returns
     -------
     Verification
         ``ok`` is the verdict; printing it shows the numbers.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> found = verify(model, torch.tensor([[1.0, 0.0], [0.5, 2.0]]))
+    >>> found.ok, found.ruled, found.fallback
+    (True, 27, 0)
     """
     if kind not in ("trntk", "pntk"):
         raise ValueError(f"verify knows kinds trntk and pntk, not {kind!r}")
-    options = {"kind": kind, "layers": layers, "fallback": fallback, "output": output, "normalize": False}
-    with evaluation_mode(model, eval_mode):
+    chosen = model_options(**options)
+    layers, fallback, output = chosen["layers"], chosen["fallback"], chosen["output"]
+    with evaluation_mode(model, chosen["eval_mode"]):
         device = check_model(model)
         samples = Samples(batch, name="batch")
         if samples.count < 2:
@@ -113,12 +121,13 @@ def verify(
         wide = copy.deepcopy(model).to(torch.float64)
         inputs = samples.first(samples.count, device, torch.float64)
         capture = Capture(wide, inputs, layers=layers, fallback=fallback, output=output)
-        exact = kernel_matrix(wide, inputs, precision="float64", **options).matrix
+        matrix = partial(kernel_matrix, kind=kind, normalize=False, **chosen)
+        exact = matrix(wide, inputs, precision="float64").matrix
         plain = _plain_kernel(wide, tuple(capture.parameters), inputs, kind, output)
         narrow = copy.deepcopy(model).to(torch.float32)
         inputs32 = samples.first(samples.count, device, torch.float32)
-        single = kernel_matrix(narrow, inputs32, batch_size=1, **options).matrix
-        together = kernel_matrix(narrow, inputs32, batch_size=samples.count, **options).matrix
+        single = matrix(narrow, inputs32, batch_size=1).matrix
+        together = matrix(narrow, inputs32, batch_size=samples.count).matrix
         sums = {name: p.numel() for name, p in model.named_parameters()}
         covered = capture.coverage
         return Verification(

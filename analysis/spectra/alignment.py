@@ -53,7 +53,7 @@ def kernel_target_alignment(
         reason = "zero kernel"
     if reason:
         return Alignment(math.nan, reason)
-    found = target_alignment(torch.from_numpy(kernel), torch.from_numpy(y), centred=centered)
+    found = target_alignment(torch.from_numpy(kernel), torch.from_numpy(y), centered=centered)
     return Alignment(found)
 
 

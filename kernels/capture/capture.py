@@ -27,13 +27,13 @@ from kernels.inputs.outputs import Inputs, batch_size, call_logits
 from kernels.rules.base import Use
 from kernels.rules.table import RULES
 
-# Against a wrong layout, whose error is of order one; models compute norms in float32 whatever their own type.
+# To detect a wrong layout, whose error is of order one; models compute norms in float32 in any precision.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Where each parameter of the model went.
+    """How each parameter of the model is handled.
 
     ``ruled``, ``fallback``, ``unused`` (no path to the output) and ``frozen`` (or not selected) are disjoint tuples of
     qualified names that together list every parameter. ``reasons`` says why a name fell back; ``route`` is ``"vmap"``
@@ -50,7 +50,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Probe:
-    """What settling the rules found out about a pass: logits, blocks of one generic cotangent, seconds forward."""
+    """Statistics of the probe pass: logits, blocks of one generic cotangent, seconds of the forward pass."""
 
     logits: Float[Tensor, "b k"]
     blocks: list[Block]
@@ -60,8 +60,8 @@ class Probe:
 class Capture:
     """One model prepared for factor capture.
 
-    A few probe samples decide, once, which rule serves which parameter and where its samples lie; the result is held
-    against plain autograd of one sample, so an operation that a rule misreads goes to the generic fallback instead.
+    A few probe samples decide, once, which rule serves which parameter and which axis holds its samples. The result is
+    compared with plain autograd of one sample, so an operation that a rule misreads goes to the generic fallback.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class Capture:
     Attributes
     ----------
     coverage : Coverage
-        Where each parameter went.
+        How each parameter is handled.
     probed : Probe or None
-        Of two or more probe samples, where rules cover everything; let go with the first batch.
+        Of two or more probe samples, where rules cover everything; freed with the first batch.
     """
 
     probed: Probe | None
@@ -110,7 +110,7 @@ class Capture:
         self._unused: set[str] = set()
         self._derived: set[str] = set()
         self.route = "vmap"
-        self._settle(probe)
+        self._choose_rules(probe)
         frozen = [name for name in everything if name not in self.parameters]
         self.coverage = Coverage(
             ruled=tuple(n for n in self.parameters if n not in self._reasons and n not in self._unused),
@@ -183,7 +183,7 @@ class Capture:
                 "did not behave as for the first samples; pass fallback=[...] with these names"
             )
 
-    def _settle(self, probe: Inputs) -> None:
+    def _choose_rules(self, probe: Inputs) -> None:
         """Decide rules, layouts and fallbacks on the probe samples."""
         alone = batch_size(probe) == 1
         if alone:  # one sample cannot show which axis holds the samples
@@ -211,7 +211,7 @@ class Capture:
             self._choose_route(probe, row, middle, truth)
 
     def _derive_rest(self, probe: Inputs, single: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
-        """Take parameters out of the fallback that meet the samples only through tensors computed from them alone."""
+        """Take parameters out of the fallback that act on samples only through tensors computed from them alone."""
         fallback = dict(self._reasons)
         names = {name for name, reason in fallback.items() if reason != "asked for" and truth[name] is not None}
         for _ in range(len(names) and 6):
@@ -231,7 +231,7 @@ class Capture:
         self._derived, self._reasons = set(), fallback
 
     def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
-        """Vectorise the fallback where torch can, and does so correctly, for this model."""
+        """Vectorize the fallback where torch can, and does so correctly, for this model."""
         names = tuple(self._reasons)
         if not names:
             return
@@ -261,7 +261,7 @@ class Capture:
         return set(self.parameters) - right - silent - set(self._reasons), reached, blocks
 
     def _revise(self, uses: list[Use], wrong: set[str], attempt: int) -> None:
-        """Try the next layout for the uses of misread parameters, then give up on them."""
+        """Try the next layout for the uses of misread parameters, then send them to the fallback."""
         hopeless = set(wrong)
         for use in uses:
             names = {view.name for view in use.views.values()} & wrong
@@ -273,7 +273,7 @@ class Capture:
             self._reasons[name] = "no rule reproduces autograd"
 
     def _retrace(self, probe: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
-        """Trace again; parameters whose guessed layout gives a shape that this model cannot take are given up."""
+        """Trace again; parameters whose guessed layout does not fit this model go to the fallback."""
         while True:
             try:
                 return self._forward(probe)
@@ -295,7 +295,7 @@ class Capture:
         if deviation > _TOLERANCE.get(alone.dtype, 0.2) * scale:
             raise ValueError(
                 f"a sample's output depends on the other samples of its batch (largest deviation {deviation:.3g}); "
-                "per-sample kernels need independent samples: check batch normalisation, dropout and padding masks"
+                "per-sample kernels need independent samples: check batch normalization, dropout and padding masks"
             )
 
 

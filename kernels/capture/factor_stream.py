@@ -29,9 +29,9 @@ gradients do not overlap. Every block has ``names`` (parameters covered), ``grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,11 +39,13 @@ from torch import Tensor, nn
 from kernels.capture.capture import Capture
 from kernels.gradients.blocks import Block
 from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.options import PassOptions, documents, pass_options
 from kernels.inputs.outputs import Cotangent, bind_cotangent, needs_labels
 from kernels.inputs.samples import Samples
 from kernels.machine.precision import precision_named
 
 PROBE = 3
+BATCH = 32
 
 
 @dataclass
@@ -56,30 +58,26 @@ class FactorBatch:
     blocks: tuple[Block, ...]
 
 
+@documents(PassOptions)
 def layer_factors(
     model: nn.Module,
     data: Any,
     *,
     cotangent: Cotangent = "class",
     labels: Tensor | None = None,
-    layers: Any = "all",
-    fallback: Sequence[str] = (),
-    precision: str = "float32",
-    batch_size: int = 32,
-    output: Callable[[Any], Tensor] | None = None,
-    eval_mode: bool = False,
+    **options: Unpack[PassOptions],
 ) -> Iterator[FactorBatch]:
     """Iterate over per-layer factors (a, delta) of per-sample gradients.
 
     Parameters
     ----------
-    model, data, labels, layers, fallback, precision, output, eval_mode
+    model, data, labels
         As for :func:`kernels.kernel_matrix`.
     cotangent : {"sum", "class", "loss", "log_odds"} or callable
         What is differentiated: the summed logits, every logit, the cross-entropy, the log odds of the label, or a
         callable of (logits, labels) that returns one scalar per sample, (n,), or several, (n, r).
-    batch_size : int
-        Samples per forward pass. Factors do not depend on it.
+    **options : PassOptions
+        Layers, arithmetic, samples per pass and more: see the section Options. Factors do not depend on ``batch_size``.
 
     Yields
     ------
@@ -91,8 +89,9 @@ def layer_factors(
     ValueError
         When the cotangent needs labels and there are none, and as :func:`kernels.kernel_matrix`.
     """
-    chosen = precision_named(precision)
-    with evaluation_mode(model, eval_mode):
+    settings = pass_options(**options)
+    chosen = precision_named(settings["precision"])
+    with evaluation_mode(model, settings["eval_mode"]):
         device = check_model(model)
         samples = Samples(data, labels, "data")
         if needs_labels(cotangent) and samples.labels is None:
@@ -100,8 +99,10 @@ def layer_factors(
         own = chosen.model(model)
         with chosen.strict_passes():
             probe = samples.first(PROBE, device, chosen.passes)
-            capture = Capture(own, probe, layers=layers, fallback=fallback, output=output)
-        for rows, inputs in samples.batches(0, samples.count, batch_size, device, chosen.passes):
+            capture = Capture(
+                own, probe, layers=settings["layers"], fallback=settings["fallback"], output=settings["output"]
+            )
+        for rows, inputs in samples.batches(0, samples.count, settings["batch_size"] or BATCH, device, chosen.passes):
             known = None if samples.labels is None else samples.labels[rows].to(device)
             with chosen.strict_passes():
                 logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))

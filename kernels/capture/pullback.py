@@ -19,7 +19,7 @@ Roles = dict[str, list[Role]]
 
 @runtime_checkable
 class Finisher(Protocol):
-    """Completes the roles that a backward pass found to one block per parameter."""
+    """Turns the roles that a backward pass found into one block per parameter."""
 
     def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str]) -> list[Block]:
         """Return the blocks."""

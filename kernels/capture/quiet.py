@@ -1,4 +1,4 @@
-"""The state in which a model is differentiated sample by sample: frozen, by plain operations, each run once."""
+"""Context manager that freezes parameters and disables fused paths and recomputation while a model is traced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _activations_kept() -> Iterator[None]:
-    """Let checkpointed layers keep their activations: recomputing them in the backward pass would escape the trace."""
+    """Make checkpointed layers keep their activations: recomputation in the backward pass would not be traced."""
     place = torch.utils.checkpoint
     with (
         mock.patch.object(place, "_checkpoint_without_reentrant_generator", _before_and_after),
@@ -45,9 +45,9 @@ def _activations_kept() -> Iterator[None]:
 
 @contextmanager
 def _activations_fused() -> Iterator[None]:
-    """Run GPT-2's activation, which Hugging Face writes out in eight operations, as the one that computes the same.
+    """Run GPT-2's activation, which Hugging Face composes of eight operations, as the equivalent single one.
 
-    Values agree to rounding; the eight are a fifth of a small GPT-2's kernel.
+    Values agree to rounding; the eight take a fifth of the time of a small GPT-2's kernel.
     """
     activation = getattr(sys.modules.get("transformers.activations"), "NewGELUActivation", None)
     with mock.patch.object(activation, "forward", _gelu_by_tanh) if activation else nullcontext():

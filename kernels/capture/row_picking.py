@@ -1,8 +1,8 @@
-"""Notice tensors whose rows were picked by the data, so that no rule takes them for equal shares of the samples.
+"""Detect tensors whose rows were picked by the data, so that no rule takes them for equal shares of the samples.
 
 A layer that runs on ``x[mask]`` (a mixture's expert, a gate, an early exit) sees any number of rows from any sample.
 On a few probe samples these can look like the same number from each, in order, and a later batch would then be
-contracted wrongly without a sign. Such layers belong to the generic fallback.
+contracted wrongly without any warning. Such layers belong to the generic fallback.
 """
 
 from __future__ import annotations

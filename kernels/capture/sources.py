@@ -1,4 +1,4 @@
-"""What feeds a Gram matrix: gradient blocks of a model, or its features, batch by batch."""
+"""Sources of a Gram matrix: gradient blocks of a model, or its features, batch by batch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class GradientSource:
         return self.capture.open(inputs, lambda logits: self.rows(logits, labels))
 
     def probe(self, labels: Tensor | None) -> Probe | None:
-        """Return what settling the rules found out about a pass, unless a pass of its own would tell more."""
+        """Return statistics of the probe pass, or None if a dedicated pass is needed."""
         probed = self.capture.probed
         if probed is None:
             return None

@@ -1,10 +1,10 @@
-"""Watch one forward pass: which operation reads which parameter, and where its output's gradient can be asked for.
+"""Watch one forward pass: which operation reads which parameter, and where its output's gradient can be obtained.
 
 A ``TorchFunctionMode`` sees every torch operation that the model calls, so a rule is keyed by the *operation* that
 reads the parameter (``F.linear``, ``conv2d``, ``embedding``, ...) rather than by the module's class. Subclasses,
 functional calls, weights shared between modules, Hugging Face ``Conv1D`` (``addmm``), packed attention projections (a
-``chunk`` of one parameter) and bare parameters are then all the same case, and a parameter that reaches an operation
-without a rule is known by name, never silently lost.
+``chunk`` of one parameter) and bare parameters then need no special treatment, and a parameter that reaches an
+operation without a rule is reported by name, never silently lost.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ForwardTrace(TorchFunctionMode):
         if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
             return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
-            # The composite asks for overrides once, at its start: answer no, and watch the projections inside.
+            # The composite checks for overrides once, at its start: report none, and watch the projections inside.
             with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
         if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
@@ -110,7 +110,7 @@ class ForwardTrace(TorchFunctionMode):
         return result
 
     def _spreads(self, func: Any, tensors: list[Tensor], read: list[ParameterView]) -> bool:
-        """Whether an element-wise operation, such as adding one mask per sample, is where the samples begin."""
+        """Whether an element-wise operation, such as adding one mask per sample, introduces the samples."""
         if func not in self.rules or self.rules[func].name not in ("add", "subtract", "multiply"):
             return False
         shape = torch.broadcast_shapes(*(x.shape for x in tensors))
@@ -186,7 +186,7 @@ class ForwardTrace(TorchFunctionMode):
         )
 
     def _derive(self, func: Any, args: tuple[Any, ...], result: Any, read: list[ParameterView]) -> None:
-        """Follow views of parameters and what the tape holds; all else that came out of a parameter has no rule."""
+        """Follow views of parameters and what the tape holds; anything else derived from a parameter has no rule."""
         label = _label(func)
         if label in ("detach", "data"):
             return

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.forms import make_operand
-from kernels.contraction.gathering import Gathered
+from kernels.contraction.gathering import OperandBuffer
 from kernels.contraction.operands import Operand, tensors_of
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import mirror, swapped
@@ -22,7 +22,7 @@ from kernels.machine.precision import Precision
 
 TOTAL = "matrix"
 PIECE = 2**24
-"""Numbers of a tile that travel to main memory at a time."""
+"""Numbers of a tile that are copied to main memory at a time."""
 
 
 class Assembly:
@@ -43,7 +43,7 @@ class Assembly:
     groups : sequence of str or None
         Part to which each layer of the plan adds, None where no parts are kept.
     norms : bool
-        Whether the diagonals of both sides are needed beside a rectangular kernel.
+        Whether the diagonals of both sides are needed besides a rectangular kernel.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Assembly:
             _require_finite(logits, "logits", here, samples.name)
             self._keep(blocks, gathered, here, samples.name)
         operands = [layer.joined() for layer in gathered]
-        if not self.plan.square:  # no tile holds a gradient's product with itself: it may not read every number
+        if not self.plan.square:  # no tile holds a gradient's product with itself, so NaN could go unread
             self._require_gradients(operands, rows, samples.name)
         return operands
 
@@ -117,15 +117,15 @@ class Assembly:
                 self._keep(blocks, gathered, here, self.rows.name)
             yield [layer.joined() for layer in gathered]
 
-    def _empty(self, rows: slice) -> list[Gathered]:
-        return [Gathered(rows.stop - rows.start) for _ in self.plan.layers]
+    def _empty(self, rows: slice) -> list[OperandBuffer]:
+        return [OperandBuffer(rows.stop - rows.start) for _ in self.plan.layers]
 
     def _batches(self, samples: Samples, rows: slice) -> Iterator[tuple[slice, Inputs, Tensor | None]]:
         batches = samples.batches(rows.start, rows.stop, self.plan.batch, self.device, self.precision.passes)
         for here, inputs in batches:
             yield here, inputs, None if samples.labels is None else samples.labels[here]
 
-    def _keep(self, blocks: list[Block], gathered: list[Gathered], here: slice, name: str) -> None:
+    def _keep(self, blocks: list[Block], gathered: list[OperandBuffer], here: slice, name: str) -> None:
         """Add one batch's operands, freeing its blocks one by one."""
         if [block.names for block in blocks] != [layer.names for layer in self.plan.layers]:
             raise RuntimeError(
@@ -177,7 +177,7 @@ class Assembly:
                 self._put_norms(store, "column_norms", right, columns, fresh)
 
     def _require_gradients(self, operands: list[Operand], rows: slice, name: str) -> None:
-        """Refuse NaN and infinity in what is kept; a device is asked once for all layers."""
+        """Refuse NaN and infinity in what is kept; the device is read once for all layers."""
         sums = [value.sum().double() for one in operands for value in tensors_of(one) if value.is_floating_point()]
         if not sums or bool(torch.stack(sums).isfinite().all()):
             return
@@ -187,7 +187,7 @@ class Assembly:
                 raise ValueError(f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {bad}")
 
     def _refuse_tile(self, *sides: tuple[list[Operand], slice, str]) -> NoReturn:
-        """Find the sample and layer to blame for a tile that is not finite."""
+        """Name the sample and layer that make a tile not finite."""
         for operands, rows, name in sides:
             self._require_gradients(operands, rows, name)
         kind = str(self.precision.passes).removeprefix("torch.")
@@ -220,7 +220,7 @@ class Assembly:
 
 
 def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
-    """Write, or add a further chunk of classes; from a card by way of page-locked memory, which it fills fastest."""
+    """Write, or add a further chunk of classes; from a GPU through page-locked memory, the fastest way."""
     step = max(1, PIECE * len(values) // max(1, values.numel()))
     for start in range(0, len(values), step):
         piece = values[start : start + step]

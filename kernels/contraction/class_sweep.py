@@ -1,4 +1,4 @@
-"""Spread the classes of a trace kernel over several contractions that share one forward pass."""
+"""Divide the classes of a trace kernel among several contractions that share one forward pass."""
 
 from __future__ import annotations
 

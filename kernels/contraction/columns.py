@@ -1,4 +1,4 @@
-r"""The feature form: columns of :math:`G = \sum_t \delta_t a_t^T`, made a few at a time and multiplied as features."""
+r"""The feature form: columns of :math:`G = \sum_t \delta_t a_t^T`, formed a few at a time and multiplied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kernels.contraction.extents import Extents
-from kernels.contraction.operands import Dense, Operand
+from kernels.contraction.operands import DenseGradients, Operand
 
 
 @runtime_checkable
@@ -103,7 +103,7 @@ class Batches(Operand):
         return sum(part.nbytes for part in self.parts)
 
     def pair_bytes(self, other: Operand, full: bool) -> float:
-        """Scratch bytes per pair of samples; the columns have a bound of their own."""
+        """Scratch bytes per pair of samples; the columns are bounded separately."""
         return 0.0
 
     def accumulate(self, other: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
@@ -128,12 +128,12 @@ def multiply_columns(left: Operand, right: Operand, out: Tensor, full: bool, sym
     ours = _parts_of(left)
     if symmetric:
         for made in gradient_columns(ours, scratch / 2):
-            Dense(made).accumulate(Dense(made), out, full, True, scratch)
+            DenseGradients(made).accumulate(DenseGradients(made), out, full, True, scratch)
         return
     theirs = _parts_of(right)
     step = min(_step(ours, scratch / 2), _step(theirs, scratch / 2))
-    for made, met in zip(gradient_columns(ours, scratch, step), gradient_columns(theirs, scratch, step), strict=True):
-        Dense(made).accumulate(Dense(met), out, full, False, scratch)
+    for made, other in zip(gradient_columns(ours, scratch, step), gradient_columns(theirs, scratch, step), strict=True):
+        DenseGradients(made).accumulate(DenseGradients(other), out, full, False, scratch)
 
 
 def _parts_of(operand: Operand) -> list[Factored]:
@@ -144,9 +144,9 @@ def _parts_of(operand: Operand) -> list[Factored]:
 def gradient_columns(
     parts: Sequence[Factored], scratch: float, step: int | None = None
 ) -> Iterator[Float[Tensor, "n r d"]]:
-    """Materialise the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
+    """Materialize the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
 
-    Every yielded block lives in the same memory: use it before asking for the next.
+    Every yielded block shares the same memory: use it before requesting the next.
     """
     first = parts[0]
     _, groups, cotangents, width = first.delta.shape

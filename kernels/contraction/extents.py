@@ -16,7 +16,7 @@ class Extents:
 
     @classmethod
     def of(cls, sizes: Sequence[int]) -> Extents:
-        """Recognise equal sizes."""
+        """Recognize equal sizes."""
         if len(set(sizes)) == 1:
             return cls(len(sizes), sizes[0])
         return cls(len(sizes), None, tuple(sizes))

@@ -3,8 +3,7 @@ r"""Contraction of :math:`G = \sum_t \delta_t a_t^T` without, or just before, fo
 Three exact forms of :math:`\sum_r \langle G_{ir}, G_{jr} \rangle`:
 
 * ``position``: :math:`\sum_{ts} (\delta_{it} \cdot \delta_{js}) (a_{it} \cdot a_{js})`; with one position the
-outer product
-  rule :math:`(\delta_i \cdot \delta_j)(a_i \cdot a_j)`;
+  outer-product rule :math:`(\delta_i \cdot \delta_j)(a_i \cdot a_j)`;
 * ``shift``: the same with the patch Gram of a convolution summed from a shifted pixel Gram;
 * ``feature``: columns of G are formed in blocks and multiplied as plain features.
 
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from kernels.contraction.columns import Batches, gradient_columns, multiply_columns
 from kernels.contraction.extents import Extents
-from kernels.contraction.operands import Dense, Operand
+from kernels.contraction.operands import DenseGradients, Operand
 from kernels.contraction.pixel_shift import patch_gram
 from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
@@ -214,7 +213,7 @@ class Factors(Operand):
             chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())
         if longest * (cotangents * width + fan) > cotangents * width * fan:
             return sum(
-                (Dense(part).squared_norms(scratch) for part in gradient_columns([chosen], scratch)),
+                (DenseGradients(part).squared_norms(scratch) for part in gradient_columns([chosen], scratch)),
                 torch.zeros((), device=self.delta.device, dtype=chosen.delta.dtype),
             )
         per_sample = 8.0 * longest**2 * (1 + cotangents) + 4.0 * longest * fan * groups
@@ -233,7 +232,7 @@ class Factors(Operand):
 
 def _reached(delta: Float[Tensor, "b t d"]) -> Bool[Tensor, "b t"] | None:
     """Positions whose gradient is not all zero; None where that is so for all of them."""
-    if not (delta[:, :, 0] == 0).any():  # as a rule one entry of each settles it
+    if not (delta[:, :, 0] == 0).any():  # usually one entry of each is enough to tell
         return None
     live = (delta.amax(2) != 0) | (delta.amin(2) != 0)
     return None if live.all() else live

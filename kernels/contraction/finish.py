@@ -1,4 +1,4 @@
-"""Turn finished tiles into a kernel: join ranks, mirror, take diagonals, normalise, write."""
+"""Turn finished tiles into a kernel: join ranks, mirror, take diagonals, normalize, write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kernels.contraction.assembly import TOTAL
 from kernels.contraction.job import Job, duplicates
-from kernels.contraction.result import KernelResult, normalise
+from kernels.contraction.result import KernelResult, divide_by_diagonals
 from kernels.contraction.tile_store import FileTileStore, TileStore, create_arrays, map_arrays
 from kernels.machine.ranks import barrier, gather_sum, world
 
@@ -62,7 +62,7 @@ def reopen(arrays: dict[str, Tensor], metadata: dict[str, str], job: Job) -> Ker
 
 
 def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
-    normalize = job.options.normalize
+    normalize = job.options["normalize"]
     names = [TOTAL, *(name for name in dict.fromkeys(job.groups) if name is not None)]
     by_name, _ = _diagonals(arrays, job)
     rows, columns = by_name.get(TOTAL, (None, None))
@@ -72,11 +72,11 @@ def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
     if normalize:
         assert rows is not None and columns is not None
         for side, values in (("test" if not job.square else "train", rows), ("train", columns)):
-            refuse_zero(values, side, job.options.zero_gradient)
+            refuse_zero(values, side, job.options["zero_gradient"])
         for name in names:
             own = by_name[name] if normalize == "part" else (rows, columns)
             exact = job.square and (name == TOTAL or normalize == "part")
-            normalise(arrays[name], *own, exact_diagonal=exact)
+            divide_by_diagonals(arrays[name], *own, exact_diagonal=exact)
     parts = {name: arrays[name] for name in names[1:]}
     return KernelResult(arrays[TOTAL], rows, columns, parts, _metadata(job))
 
@@ -124,9 +124,9 @@ def refuse_zero(squares: Tensor, side: str, response: str) -> None:
 
 def _metadata(job: Job) -> dict[str, Any]:
     return {
-        "kind": job.options.kind,
+        "kind": job.options["kind"],
         "precision": job.precision.name,
-        "normalize": job.options.normalize,
+        "normalize": job.options["normalize"],
         "plan": job.plan,
         "coverage": job.coverage,
         "fingerprint": job.fingerprint,

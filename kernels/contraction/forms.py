@@ -11,8 +11,8 @@ feature    R O I                                        T R O I
 tokens     about R O per shared token                   --
 =========  ===========================================  =================
 
-with R^2 for R where the blocks of an empirical NTK are kept apart. To these comes what an element of a T x T
-intermediate is charged for its traffic through memory, see :mod:`kernels.contraction.traffic`.
+with R^2 for R where the blocks of an empirical NTK are kept apart, plus the memory-traffic cost of every element of a
+T x T intermediate, see :mod:`kernels.contraction.traffic`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from dataclasses import dataclass
 import torch
 
 from kernels.contraction.factors import Factors
-from kernels.contraction.operands import Dense, Operand
+from kernels.contraction.operands import DenseGradients, Operand
 from kernels.contraction.tokens import TiedTokens, Tokens
-from kernels.contraction.traffic import HOST, Charge
+from kernels.contraction.traffic import HOST, TrafficCost
 from kernels.gradients.blocks import Block, ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
-
-FORMS = ("position", "shift", "feature", "tokens")
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class LayerForm:
     """How one block is contracted and what it costs.
 
     ``kept`` says what is stored per sample: ``"factors"`` or ``"gradient"``. ``pair_mac`` and ``sample_mac`` are
-    multiply-adds, ``sample_bytes`` the storage; ``pair_traffic`` is what intermediates are charged for passing through
-    memory, as multiply-adds that are made in the same time.
+    multiply-adds, ``sample_bytes`` the storage; ``pair_traffic`` is the memory-traffic cost of intermediates, in
+    equivalent multiply-adds.
     """
 
     names: tuple[str, ...]
@@ -60,7 +58,7 @@ def choose_form(
     samples: int,
     pairs: float,
     width: int,
-    charge: Charge,
+    traffic_cost: TrafficCost,
     forced: str | None = None,
 ) -> LayerForm:
     """Pick the cheapest exact form of a block.
@@ -79,17 +77,17 @@ def choose_form(
         Pairs of samples in the kernel.
     width : int
         Bytes per stored number.
-    charge : Charge
+    traffic_cost : TrafficCost
         Of the device, for intermediates.
     forced : str, optional
-        A form to use whatever it costs.
+        A form to use regardless of cost.
 
     Raises
     ------
     ValueError
         When the forced form does not exist for this block.
     """
-    options = {option.form: option for option in _options(block, cotangents, full, width, charge)}
+    options = {option.form: option for option in _options(block, cotangents, full, width, traffic_cost)}
     if forced is not None:
         if forced not in options:
             raise ValueError(f"{block.names[0]} has no form {forced!r}; it has {', '.join(sorted(options))}")
@@ -100,7 +98,7 @@ def choose_form(
 def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand:
     """Keep what the chosen form needs of one batch's block."""
     if chosen.kept == "gradient":
-        return Dense(_flat_gradient(block).to(dtype))
+        return DenseGradients(_flat_gradient(block).to(dtype))
     if isinstance(block, OuterBlock):
         return Factors.of(block, chosen.form, dtype)
     if isinstance(block, TokenBlock):
@@ -116,19 +114,19 @@ def _flat_gradient(block: Block) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def _options(block: Block, r: int, full: bool, width: int, charge: Charge) -> list[LayerForm]:
+def _options(block: Block, r: int, full: bool, width: int, traffic_cost: TrafficCost) -> list[LayerForm]:
     if isinstance(block, VectorBlock):
         d = block.values.shape[2]
         return [LayerForm(block.names, "feature", "gradient", (r * r if full else r) * d, 0.0, width * r * d)]
     if isinstance(block, OuterBlock):
-        return _outer_options(block, r, full, width, charge)
+        return _outer_options(block, r, full, width, traffic_cost)
     numel = float(block.shape.numel())
     dense = LayerForm(
         block.names,
         "feature",
         "gradient",
         numel * r * (r if full else 1),
-        numel * r * charge.shift,
+        numel * r * traffic_cost.shift,
         width * numel * r,
     )
     options = [dense]
@@ -144,7 +142,7 @@ def _options(block: Block, r: int, full: bool, width: int, charge: Charge) -> li
     return options
 
 
-def _outer_options(block: OuterBlock, r: int, full: bool, width: int, charge: Charge) -> list[LayerForm]:
+def _outer_options(block: OuterBlock, r: int, full: bool, width: int, traffic_cost: TrafficCost) -> list[LayerForm]:
     factors = Factors.of(block, "position", torch.float32)
     t, groups = max(factors.extents.mean, 1.0 / max(1, factors.samples)), block.groups
     outputs, inputs = block.delta.shape[3] // groups, block.width // groups + (block.bias is not None)
@@ -152,7 +150,7 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int, charge: Ch
     numbers = factors.inputs.numel() + r * factors.delta.numel() / block.delta.shape[1]
     stored = width * numbers / max(1, factors.samples)
     pairs = t * t
-    traffic = (charge.positions * pairs if t > 1 else charge.pairs) * (classes if full else 1)
+    traffic = (traffic_cost.positions * pairs if t > 1 else traffic_cost.pairs) * (classes if full else 1)
     position = groups * pairs * (classes * outputs + inputs)
     sample = t * inputs * groups if isinstance(block, ConvBlock) else 0.0
     gradient = groups * outputs * inputs * r
@@ -166,7 +164,7 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int, charge: Ch
         cells = block.inputs.shape[2:].numel()
         strides = torch.Size(block.windows.stride).numel()
         pixel = cells * cells / strides
-        sums = sum(block.windows.kernel) * charge.shift * (pixel / strides + pairs) / 2
+        sums = sum(block.windows.kernel) * traffic_cost.shift * (pixel / strides + pairs) / 2
         mac = pairs * classes * outputs + pixel * block.inputs.shape[1]
         options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored, sums + traffic))
     return options

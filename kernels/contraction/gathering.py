@@ -1,4 +1,4 @@
-"""Join the operands of consecutive batches in memory that is asked for once."""
+"""Join the operands of consecutive batches in memory that is allocated once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kernels.contraction.operands import Operand
 
 
 @dataclass
-class Gathered:
-    """One layer's operands of a row block of ``count`` samples, taken in batch by batch.
+class OperandBuffer:
+    """One layer's operands of a row block of ``count`` samples, filled batch by batch.
 
-    Where every sample has the same size, each batch is copied into its place and let go, so that the next one finds its
-    memory free; batches of unlike sizes are kept and joined at the end.
+    Where every sample has the same size, each batch is copied into its place and freed, so that the next one can reuse
+    its memory; batches of unequal sizes are kept and joined at the end.
     """
 
     count: int
@@ -24,12 +24,12 @@ class Gathered:
     _filled: int = 0
 
     def add(self, piece: Operand) -> None:
-        """Take in the operand of the next batch."""
+        """Add the operand of the next batch."""
         if not self._filled and piece.samples < self.count:
             self._place = piece.room(self.count)
         if self._place is not None and not self._copy(piece):
             filled = self._place.take(slice(0, self._filled))
-            self._parts, self._place = [type(filled).concatenate([filled])], None  # a copy: the rest is let go
+            self._parts, self._place = [type(filled).concatenate([filled])], None  # a copy: the rest is freed
         if self._place is None:
             self._parts.append(piece)
         self._filled += piece.samples

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,66 +17,20 @@ from kernels.capture.capture import Capture
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.assembly import TOTAL
-from kernels.contraction.forms import FORMS, LayerForm
+from kernels.contraction.forms import LayerForm
 from kernels.contraction.plan import Plan, lay_out
 from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions
 from kernels.inputs.outputs import Inputs, batch_size
-from kernels.inputs.samples import Labels, Samples
+from kernels.inputs.samples import Samples
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
 
 VERSION = 6  # of the arithmetic: raised whenever a bit of a result may change
-COTANGENTS = {"trntk": "class", "pntk": "sum", "entk": "class", "loss_gradient": "loss"}
-KINDS = (*COTANGENTS, "conjugate", "embedding")
 PROBE = 3
-
-Grouping = bool | str | Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of :func:`kernels.kernel_matrix`, which documents them."""
-
-    kind: str = "trntk"
-    normalize: bool | str = True
-    layerwise: Grouping = False
-    precision: str = "float32"
-    labels: Labels | None = None
-    test_labels: Labels | None = None
-    layers: Any = "all"
-    memory: str | int | None = None
-    out: str | Path | None = None
-    forms: str | Mapping[str, str] | None = None
-    fallback: Sequence[str] = ()
-    output: Callable[[Any], Tensor] | None = None
-    output_layer: str | None = None
-    append_one: bool = False
-    eval_mode: bool = False
-    zero_gradient: str = "error"
-    batch_size: int | None = None
-    block_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse values that no kernel knows."""
-        if self.kind not in KINDS:
-            hint = "; the v1 names pNTK0 and pNTK are trntk here" if self.kind.lower().startswith("pntk") else ""
-            raise ValueError(f"unknown kind {self.kind!r}: use one of {', '.join(KINDS)}{hint}")
-        if self.zero_gradient not in ("error", "zero"):
-            raise ValueError(f"zero_gradient={self.zero_gradient!r}: use 'error' or 'zero'")
-        if self.normalize not in (True, False, "part"):
-            raise ValueError(f"normalize={self.normalize!r}: use True, False or 'part'")
-        if not isinstance(self.layerwise, Mapping) and self.layerwise not in (True, False, "tensor", "module"):
-            raise ValueError(f"layerwise={self.layerwise!r}: use 'tensor', 'module' or a mapping of groups")
-        forms = [self.forms] if isinstance(self.forms, str) else list((self.forms or {}).values())
-        for form in forms:
-            if form not in FORMS:
-                raise ValueError(f"unknown form {form!r}: use one of {', '.join(FORMS)}")
-        for name in ("batch_size", "block_rows"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
 
 @dataclass
@@ -94,25 +47,25 @@ class Job:
     groups: list[str | None]
     fingerprint: dict[str, Any]
     coverage: dict[str, Any]
-    options: Options
+    options: KernelOptions
 
     @property
     def needs_norms(self) -> bool:
-        """Whether the diagonals of both sides are needed beside the matrix."""
-        return bool(self.options.normalize) and not self.square
+        """Whether the diagonals of both sides are needed besides the matrix."""
+        return bool(self.options["normalize"]) and not self.square
 
 
 @contextmanager
-def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Iterator[Job]:
-    """Check everything, probe the model on a few samples and lay the kernel out.
+def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) -> Iterator[Job]:
+    """Check everything, probe the model on a few samples and plan the kernel.
 
     The model is in its original modes, and its parameters keep their ``requires_grad``, when the block ends.
     """
-    precision = precision_named(options.precision)
-    with evaluation_mode(model if isinstance(model, nn.Module) else nn.Identity(), options.eval_mode):
+    precision = precision_named(options["precision"])
+    with evaluation_mode(model if isinstance(model, nn.Module) else nn.Identity(), options["eval_mode"]):
         device = check_model(model)
-        columns = Samples(train, options.labels, "train")
-        rows = columns if test is None else Samples(test, options.test_labels, "test")
+        columns = Samples(train, options["labels"], "train")
+        rows = columns if test is None else Samples(test, options["test_labels"], "test")
         own = precision.model(model)
         probe = columns.first(PROBE, device, precision.passes)
         with precision.strict_passes():
@@ -120,46 +73,48 @@ def prepared(model: nn.Module, train: Any, test: Any, options: Options) -> Itera
             labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
             logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
         _warn_softmax(logits)
-        cotangents = logits.shape[1] if COTANGENTS.get(options.kind) == "class" else 1
-        groups = _groups(blocks, options.layerwise)
+        cotangents = logits.shape[1] if COTANGENT_OF_KIND.get(options["kind"]) == "class" else 1
+        groups = _groups(blocks, options["layerwise"])
         plan = lay_out(
             blocks,
-            kind=options.kind,
+            kind=options["kind"],
             precision=precision,
             device=device,
             rows=rows.count,
             columns=None if test is None else columns.count,
-            full=options.kind == "entk",
+            full=options["kind"] == "entk",
             parts=1 + len({group for group in groups if group is not None}),
             cotangents=cotangents,
-            splittable=options.kind == "trntk",
+            splittable=options["kind"] == "trntk",
             pass_bytes=held,
             cotangent_bytes=each,
             forward_mac=sum(map(_forward_mac, blocks)),
             pass_seconds=seconds * (1 + cotangents) / 2,
-            memory=parse_memory(options.memory, device),
-            forms={"": options.forms} if isinstance(options.forms, str) else dict(options.forms or {}),
-            block_rows=options.block_rows,
-            batch_size=options.batch_size,
+            memory=parse_memory(options["memory"], device),
+            forms={"": options["forms"]} if isinstance(options["forms"], str) else dict(options["forms"] or {}),
+            block_rows=options["block_rows"],
+            batch_size=options["batch_size"],
             ranks=world()[1],
-            on_disk=options.out is not None,
+            on_disk=options["out"] is not None,
         )
         print_of = _fingerprint(own, rows, columns, options, groups, logits)
         yield Job(source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options)
 
 
-def _source(model: nn.Module, probe: Inputs, options: Options, rectangular: bool) -> tuple[Source, dict[str, Any]]:
-    if options.kind == "conjugate":
-        return conjugate_source(model, probe, options.output_layer, options.append_one, options.output), {}
-    if options.kind == "embedding":
-        return embedding_source(model, probe, options.layers, options.output), {}
-    capture = Capture(model, probe, layers=options.layers, fallback=options.fallback, output=options.output)
-    split = options.layerwise is not False and options.layerwise != "module"
+def _source(
+    model: nn.Module, probe: Inputs, options: KernelOptions, rectangular: bool
+) -> tuple[Source, dict[str, Any]]:
+    if options["kind"] == "conjugate":
+        return conjugate_source(model, probe, options["output_layer"], options["append_one"], options["output"]), {}
+    if options["kind"] == "embedding":
+        return embedding_source(model, probe, options["layers"], options["output"]), {}
+    capture = Capture(model, probe, layers=options["layers"], fallback=options["fallback"], output=options["output"])
+    split = options["layerwise"] is not False and options["layerwise"] != "module"
     source = GradientSource(
         capture,
-        COTANGENTS[options.kind],
+        COTANGENT_OF_KIND[options["kind"]],
         split_bias=split,
-        predicted=options.kind == "loss_gradient" and rectangular and options.test_labels is None,
+        predicted=options["kind"] == "loss_gradient" and rectangular and options["test_labels"] is None,
     )
     covered = capture.coverage
     return source, {
@@ -210,14 +165,14 @@ def _forward_mac(block: Block) -> float:
     return block.delta.numel() / samples / cotangents * block.width / block.groups
 
 
-def _groups(blocks: list[Block], layerwise: Grouping) -> list[str | None]:
+def _groups(blocks: list[Block], layerwise: bool | str | Mapping[str, Sequence[str]]) -> list[str | None]:
     """Part to which each block adds."""
     if layerwise is False:
         return [None] * len(blocks)
     if isinstance(layerwise, Mapping):
         for name in (one for names in layerwise.values() for one in names):
             if not any(_within(own, name) for block in blocks for own in block.names):
-                raise ValueError(f"layerwise= names {name!r}, which is no parameter or module of this kernel")
+                raise ValueError(f"layerwise= names {name!r}, which is not a parameter or module of this kernel")
         return [_member(block, layerwise) for block in blocks]
     if layerwise == "module":
         return [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
@@ -245,19 +200,18 @@ def _warn_softmax(logits: Tensor) -> None:
 
 
 def _fingerprint(
-    model: nn.Module, rows: Samples, columns: Samples, options: Options, groups: list[str | None], logits: Tensor
+    model: nn.Module, rows: Samples, columns: Samples, options: KernelOptions, groups: list[str | None], logits: Tensor
 ) -> dict[str, Any]:
     """Collect what a result depends on, as short digests, for messages as much as for comparison."""
     settings = {
-        key: getattr(options, key)
-        for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")
+        key: options[key] for key in ("kind", "normalize", "precision", "output_layer", "append_one", "zero_gradient")
     }
     return {
         "weights": weights_digest(model),
         "train": columns.digest(),
         "test": None if rows is columns else rows.digest(),
         "settings": settings,
-        "layers": chosen(options.layers, model),
+        "layers": chosen(options["layers"], model),
         "answers": answers(logits),
         "parts": sorted({group for group in groups if group is not None}),
         "version": VERSION,

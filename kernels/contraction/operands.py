@@ -1,8 +1,8 @@
 r"""What is kept of a row block, layer by layer, and how two of them contract to a Gram tile.
 
 Every operand adds its layer's part to a tile: the trace :math:`\sum_r \langle G_{ir}, G_{jr} \rangle` of shape (n, m),
-or with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`Dense` holds plain
-gradients, :class:`~kernels.contraction.factors.Factors` inputs and output gradients,
+or with ``full`` the blocks :math:`\langle G_{ir}, G_{js} \rangle` of shape (n, m, R, R). :class:`DenseGradients` holds
+plain gradients, :class:`~kernels.contraction.factors.Factors` inputs and output gradients, and
 :class:`~kernels.contraction.tokens.Tokens` embedding rows.
 """
 
@@ -69,19 +69,19 @@ class Operand(ABC):
             out[rows, columns] += self.take(rows).product(other.take(columns), full)
 
 
-class Dense(Operand):
+class DenseGradients(Operand):
     """Plain gradients, (n, R, D)."""
 
     def __init__(self, values: Float[Tensor, "n r d"]) -> None:
         self.values = values
         self.samples, self.cotangents = values.shape[0], values.shape[1]
 
-    def take(self, rows: slice) -> Dense:
+    def take(self, rows: slice) -> DenseGradients:
         """Return the operand of a contiguous run of samples."""
-        return Dense(self.values[rows])
+        return DenseGradients(self.values[rows])
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Dense]) -> Dense:
+    def concatenate(cls, parts: Sequence[DenseGradients]) -> DenseGradients:
         """Stack operands of consecutive batches."""
         widths = {part.values.shape[2] for part in parts}
         if len(widths) > 1:
@@ -90,27 +90,27 @@ class Dense(Operand):
             )
         return cls(torch.cat([part.values for part in parts]))
 
-    def room(self, samples: int) -> Dense:
+    def room(self, samples: int) -> DenseGradients:
         """Return memory for more samples of this length."""
-        return Dense(self.values.new_empty(samples, *self.values.shape[1:]))
+        return DenseGradients(self.values.new_empty(samples, *self.values.shape[1:]))
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self.values.numel() * self.values.element_size()
 
-    def pair_bytes(self, other: Dense, full: bool) -> float:
+    def pair_bytes(self, other: DenseGradients, full: bool) -> float:
         """Scratch bytes per pair of samples."""
         return 8.0 * (self.cotangents**2 if full else 1)
 
-    def product(self, other: Dense, full: bool) -> Tensor:
+    def product(self, other: DenseGradients, full: bool) -> Tensor:
         """Contribution to a tile."""
         if not full:
             return product(self.values.flatten(1), other.values.flatten(1))
         blocks = product(self.values.flatten(0, 1), other.values.flatten(0, 1))
         return blocks.unflatten(1, (-1, other.cotangents)).unflatten(0, (-1, self.cotangents)).transpose(1, 2)
 
-    def accumulate(self, other: Dense, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
+    def accumulate(self, other: DenseGradients, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
         """Add to ``out`` in place, without a temporary for the trace."""
         if full:
             super().accumulate(other, out, full, symmetric, scratch)

@@ -3,8 +3,8 @@ r"""Patch Gram of a convolution from a shifted pixel Gram.
 Two patches at output positions t and s share the sum :math:`a_t \cdot a_s = \sum_u \langle x_{rt+du-p}, x'_{rs+du-p}
 \rangle` over kernel offsets u, with stride r, dilation d and p zeros before the image: the pixel Gram is formed once
 and its diagonals are added, instead of multiplying unfolded patches that repeat every pixel |u| times. The zeros around
-the image never enter. Only pixels of equal residue modulo the stride ever meet, so a stride splits the Gram into
-prod(r) small ones. The sum over offsets is separable and runs one axis at a time.
+the image never enter. Only pixels of equal residue modulo the stride are ever multiplied, so a stride splits the Gram
+into prod(r) small ones. The sum over offsets is separable and runs one axis at a time.
 """
 
 from __future__ import annotations

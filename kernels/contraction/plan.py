@@ -11,7 +11,7 @@ import torch
 
 from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form
-from kernels.contraction.traffic import charge_on
+from kernels.contraction.traffic import traffic_cost_on
 from kernels.gradients.blocks import Block
 from kernels.machine.memory import available_memory, show_bytes
 from kernels.machine.precision import PRECISIONS, Precision, product
@@ -211,7 +211,7 @@ def lay_out(
     def layers_for(together: int) -> tuple[LayerForm, ...]:
         formed = rows + (0 if square else others)
         common: dict[str, Any] = {"full": full, "samples": formed, "pairs": pairs, "width": width}
-        common["charge"] = charge_on(device, precision)
+        common["traffic_cost"] = traffic_cost_on(device, precision)
         return tuple(
             choose_form(block, cotangents=together, forced=_forced(block, forms), **common) for block in blocks
         )
@@ -226,9 +226,9 @@ def lay_out(
         )
     stored = sum(one.sample_bytes for one in layers)
     scratch = int(min(memory / 4, 2**33 if on_card else 2**27))
-    # A card repeats passes for every pair of row blocks at less cost than products for every chunk of classes.
+    # On a GPU, repeating passes for every pair of row blocks costs less than products for every chunk of classes.
     splittable = splittable and not on_card
-    if on_card:  # a few samples say nothing about its passes: take the rate of products, half of it for their traffic
+    if on_card:  # a few samples do not show the speed of its passes: take half the rate of products
         strict = PRECISIONS["float64" if precision.passes == torch.float64 else "float32"]
         pass_seconds = 2 * forward_mac * (1 + cotangents) / measure_rate(device, strict)
     longest = max(rows, others)
@@ -290,7 +290,7 @@ def lay_out(
 def _passes(
     sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
 ) -> tuple[int, float]:
-    """Choose samples per pass, and give its bytes: efficient, yet small beside what is kept."""
+    """Choose samples per pass, and give its bytes: efficient, yet small compared with what is kept."""
     enough, floor = (2**33, 64) if device.type == "cuda" else (2**25, 32)
     sample_bytes = max(sample_bytes, 1.0)
     batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))

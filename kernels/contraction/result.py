@@ -19,12 +19,12 @@ class KernelResult:
     Attributes
     ----------
     matrix : Tensor, shape (N, N), or (M, N) for test x train; (N, N, C, C) for ``entk``
-        The kernel, normalised if that was asked for.
+        The kernel, normalized if requested.
     diagonal : Tensor, shape (rows,) or (rows, C)
-        Squared feature norms of the row samples before normalisation.
+        Squared feature norms of the row samples before normalization.
     column_diagonal : Tensor
         The same for the columns; the same object for a square kernel. None where no diagonal was needed (an
-        unnormalised rectangular kernel).
+        unnormalized rectangular kernel).
     parts : dict of str to Tensor
         Layer parts of a layerwise kernel, by parameter, module or group.
     metadata : dict
@@ -59,7 +59,9 @@ class KernelResult:
         return self.matrix.cpu().numpy()
 
 
-def normalise(matrix: Tensor, rows: Tensor, columns: Tensor, *, exact_diagonal: bool, block: int = 1024) -> None:
+def divide_by_diagonals(
+    matrix: Tensor, rows: Tensor, columns: Tensor, *, exact_diagonal: bool, block: int = 1024
+) -> None:
     """Divide in place by the root of both diagonals (cosine of the feature vectors).
 
     Parameters

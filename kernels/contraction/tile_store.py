@@ -1,4 +1,4 @@
-"""Where tiles land: in memory, or in a safetensors file with a ledger of finished tiles.
+"""Where tiles are stored: in memory, or in a safetensors file with a ledger of finished tiles.
 
 The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into memory)
 and ``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only after
@@ -68,9 +68,9 @@ class FileTileStore(TileStore):
     Raises
     ------
     ValueError
-        When a ledger of other weights, data or settings is in the way.
+        When there is already a ledger of other weights, data or settings.
     RuntimeError
-        When another process is at work on the same file.
+        When another process is writing the same file.
     OSError
         When the disk cannot hold the arrays.
     """
@@ -93,7 +93,7 @@ class FileTileStore(TileStore):
         try:
             if not self._data.exists() or self._data.stat().st_size != sum(sizes.values()):
                 self._finished = set()
-                self._log.truncate(0)  # lines about tiles that are gone must not outlive this run either
+                self._log.truncate(0)  # entries for tiles that no longer exist must not survive this run either
                 with open(self._data, "wb" if rank == 0 else "ab") as file:
                     _reserve(file, sum(sizes.values()))
             self.arrays = {}
@@ -139,13 +139,13 @@ class FileTileStore(TileStore):
 
 
 def _claim(ledger: Path) -> IO[str]:
-    """Open a ledger for this process alone; the claim ends with the process, however that ends."""
+    """Lock a ledger for this process; the lock ends with the process, however that ends."""
     file = open(ledger, "a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise RuntimeError(f"another process is at work on {ledger}: wait for it, or choose another out=") from None
+        raise RuntimeError(f"another process is writing {ledger}: wait for it, or choose another out=") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system that has no locks
             raise
@@ -153,7 +153,7 @@ def _claim(ledger: Path) -> IO[str]:
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Give a file its size and its place on disk: a full disk under a mapped file would kill the process later."""
+    """Reserve a file's size on disk now: a full disk under a mapped file would kill the process later."""
     file.truncate(size)
     if size and hasattr(os, "posix_fallocate"):
         try:
@@ -217,7 +217,7 @@ def _match(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
 
 
 def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Arrays (mapped) and metadata of a complete ``out`` with this fingerprint, or None where there is none.
+    """Arrays (mapped) and metadata of a complete ``out`` with this fingerprint, or None if it does not exist.
 
     Raises
     ------

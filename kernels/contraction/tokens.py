@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kernels.contraction.factors import Factors
-from kernels.contraction.operands import Dense, Operand
+from kernels.contraction.operands import DenseGradients, Operand
 from kernels.gradients.blocks import OuterBlock, TiedBlock, TokenBlock
 from kernels.machine.precision import product
 
@@ -100,7 +100,7 @@ class Tokens(Operand):
             chosen = frequent[start : start + step]
             left = self._columns(chosen)
             right = left if self is other else other._columns(chosen)
-            Dense(left).accumulate(Dense(right), out, full, symmetric, scratch)
+            DenseGradients(left).accumulate(DenseGradients(right), out, full, symmetric, scratch)
         self._add_rare(other, ~dense, out, full, symmetric, scratch)
 
     def product(self, other: Tokens, full: bool) -> Tensor:

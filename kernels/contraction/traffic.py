@@ -1,8 +1,8 @@
-r"""What intermediates cost on their way through memory, in the multiply-adds that are made in the same time.
+r"""Memory-traffic cost model: what writing and reading intermediates costs, in equivalent multiply-adds.
 
 The form of a layer decides the last bits of a kernel, so it may not depend on a timing: these are constants, by device
-type and precision. On a card a number moved costs its bytes, divided by the bandwidth, times the rate of
-multiply-adds, both as one card of the H100 or H200 class sustains them.
+type and precision. On a GPU a number moved costs its bytes, divided by the bandwidth, times the rate of
+multiply-adds, both as a GPU of the H100 or H200 class sustains them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RATES = {"tf32": 150e12, "bfloat16": 300e12, "float32": 22.5e12, "float64": 25e1
 
 
 @dataclass(frozen=True)
-class Charge:
-    """Multiply-adds charged for each element of an intermediate.
+class TrafficCost:
+    """Equivalent multiply-adds for each element of an intermediate.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Charge:
     shift: float
 
 
-HOST = Charge(positions=10.0, pairs=2.0, shift=10.0)
+HOST = TrafficCost(positions=10.0, pairs=2.0, shift=10.0)
 """Measured on CPUs, where caches hold part of the traffic."""
 
 
-def charge_on(device: torch.device, precision: Precision) -> Charge:
-    """Charges of a device in one precision."""
+def traffic_cost_on(device: torch.device, precision: Precision) -> TrafficCost:
+    """Traffic costs of a device in one precision."""
     if device.type != "cuda":
         return HOST
     number = torch.finfo(precision.passes).bits // 8 / BANDWIDTH * RATES[precision.name]
-    return Charge(positions=6 * number, pairs=8 * number, shift=20 / 3 * number)
+    return TrafficCost(positions=6 * number, pairs=8 * number, shift=20 / 3 * number)

@@ -162,7 +162,7 @@ def accumulate_ekfac(
                 blocks[key] = empty_fisher(block)
             blocks[key].gather_basis(block)
     for fisher in blocks.values():
-        fisher.settle_basis()
+        fisher.finish_basis()
     for part in batches():
         for block in part.blocks:
             for piece in small_pieces(block):

@@ -80,7 +80,7 @@ class KroneckerBlock:
         inputs = self._homogeneous(block)
         self.inputs += torch.einsum("btgi,btgj->gij", inputs, inputs).double()
 
-    def settle_basis(self) -> None:
+    def finish_basis(self) -> None:
         """Replace the moments by their eigenvectors."""
         self.outputs = torch.linalg.eigh(self.outputs).eigenvectors.contiguous()
         self.inputs = torch.linalg.eigh(self.inputs).eigenvectors.contiguous()
@@ -152,7 +152,7 @@ class DiagonalBlock:
     def gather_basis(self, block: Any) -> None:
         """Do nothing: the basis is the parameter's own."""
 
-    def settle_basis(self) -> None:
+    def finish_basis(self) -> None:
         """Do nothing: the basis is the parameter's own."""
 
     def gather_eigenvalues(self, block: Any) -> None:
@@ -178,5 +178,5 @@ FisherBlock = KroneckerBlock | DiagonalBlock
 
 
 def empty_fisher(block: Block) -> FisherBlock:
-    """Accumulator of the kind that suits a block's gradients."""
+    """Accumulator of the kind that fits a block's gradients."""
     return KroneckerBlock.like(block) if isinstance(block, OuterBlock) else DiagonalBlock.like(block)

@@ -1,4 +1,4 @@
-r"""Per-sample gradients in factored form: what the capture hands to every contraction.
+r"""Per-sample gradients in factored form: what the capture gives to every contraction.
 
 For one batch of :math:`B` samples and :math:`R` cotangents each trainable parameter tensor is covered by exactly one
 block. Four blocks suffice for every rule:
@@ -10,7 +10,7 @@ block. Four blocks suffice for every rule:
 * :class:`TiedBlock`: the sum of several of these, for one tensor that plays unlike roles.
 
 Here :math:`\delta = \partial (v^T f) / \partial(\text{output of the operation})` for cotangent :math:`v`. The
-factorisation is that of arXiv:1510.01799 (Goodfellow, per-example norms) and arXiv:2206.08720 (Novak et al.,
+factorization is that of arXiv:1510.01799 (Goodfellow, per-example norms) and arXiv:2206.08720 (Novak et al.,
 structured derivatives of the NTK).
 """
 
@@ -31,7 +31,7 @@ class OuterBlock:
     r"""Weight gradient as a sum of outer products over positions, with its bias when it has one.
 
     With ``groups`` :math:`g > 1` the trailing axes of ``a`` and ``delta`` hold the groups one after another and
-    only equal groups meet.
+    only equal groups are multiplied.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class OuterBlock:
     bias : str or None
         Qualified name of the bias covered by the same block; its gradient is ``bias_scale * delta.sum(T)``.
     bias_scale : float
-        Factor in front of the bias in the forward pass (NTK parameterisation).
+        Factor in front of the bias in the forward pass (NTK parameterization).
     bias_shape, bias_rows
         As ``shape`` and ``rows``, for the bias.
     """
@@ -89,7 +89,7 @@ class OuterBlock:
         return replace(self, delta=self.delta[index], inputs=self.inputs[index])
 
     def outer(self) -> Float[Tensor, "b r g o i"]:
-        """Materialise the weight gradient per group, shape (B, R, g, O, I)."""
+        """Materialize the weight gradient per group, shape (B, R, g, O, I)."""
         return self._outer(self.a)
 
     def _outer(self, inputs: Float[Tensor, "b t j"]) -> Float[Tensor, "b r g o i"]:
@@ -138,7 +138,7 @@ class ConvBlock(OuterBlock):
         return self.inputs.shape[1] * torch.Size(self.windows.kernel).numel()
 
     def outer(self) -> Float[Tensor, "b r g o i"]:
-        """Materialise the weight gradient per group, shape (B, R, g, O, I), without unfolding whole patches."""
+        """Materialize the weight gradient per group, shape (B, R, g, O, I), without unfolding whole patches."""
         channels = self.inputs.shape[1] // self.groups
         parts = [self._outer(band).unflatten(4, (channels, -1)) for band in self.windows.bands(self.inputs)]
         return torch.stack(parts, 5).flatten(4)
@@ -153,7 +153,7 @@ class TokenBlock:
     weight, shape
         Qualified parameter name and its shape (V, O).
     ids : Tensor, shape (B, T)
-        Row read at each position; -1 where nothing may flow (``padding_idx``).
+        Row read at each position; -1 where no gradient may flow (``padding_idx``).
     delta : Tensor, shape (B, R, T, O)
         Output gradients, zero where ``ids`` is -1.
     """

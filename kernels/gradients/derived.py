@@ -1,6 +1,6 @@
 r"""Tensors that a forward pass computes from parameters alone, and the chain rule from them to the parameters.
 
-Relative position tables, normed, standardised or merged weights and ``1 + gain`` reach the samples through such a
+Relative position tables, normed, standardized or merged weights and ``1 + gain`` reach the samples through such a
 tensor :math:`w = h(\theta)`. A rule gives the per-sample gradient of :math:`w` as it gives a parameter's;
 :math:`\partial h` is one small graph that no sample enters, so it is pulled back once for all samples and cotangents
 instead of differentiating the whole model per sample.
@@ -25,14 +25,14 @@ Roles = dict[str, list[Role]]
 
 
 class Tape:
-    """What one forward pass computed from some parameters before any sample met them.
+    """Record of what one forward pass computes from some parameters alone, before any sample enters.
 
     Parameters
     ----------
     parameters : dict of str to Tensor
         Those whose derived tensors are followed; with none of them the tape does nothing.
     inputs : iterable of Tensor
-        The batch; whatever is computed from it is no constant.
+        The batch; nothing computed from it is a constant.
     """
 
     def __init__(self, parameters: dict[str, Tensor], inputs: Iterable[Tensor]) -> None:
@@ -56,7 +56,7 @@ class Tape:
         if not self._parameters or label in _ELSEWHERE:
             return False
         if label.endswith("_") and (not label.endswith("__") or label in ("__setitem__", "__iadd__", "__imul__")):
-            return False  # written in place: the tape could not be played again
+            return False  # written in place: the tape could not be replayed
         return any(id(x) in self._owners for x in read) and not any(x.requires_grad or x in self._sampled for x in read)
 
     def record(self, func: Any, args: Any, kwargs: Any, read: Sequence[Tensor], made: Sequence[Tensor]) -> None:

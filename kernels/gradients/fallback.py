@@ -38,7 +38,7 @@ def sample(inputs: Inputs, index: slice) -> Inputs:
 def try_vmap(
     model: nn.Module, names: tuple[str, ...], inputs: Inputs, cotangents: Float[Tensor, "b r k"], output: Output
 ) -> dict[str, Tensor] | None:
-    """Gradients by the vectorised route, or None where torch cannot vectorise this model."""
+    """Gradients by the vectorized route, or None where torch cannot vectorize this model."""
     try:
         return vmapped_gradients(model, names, inputs, cotangents, output)
     except (RuntimeError, ValueError, TypeError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""Plain autograd of one sample, against which every rule is held before it is used."""
+"""Plain autograd of one sample, with which every rule is compared before it is used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plain_gradients(
     Parameters
     ----------
     model : nn.Module
-        With frozen parameters, which are thawed for the duration.
+        With frozen parameters, which require gradients for the duration.
     single : Tensor or mapping
         One sample on the model's device.
     parameters : mapping
@@ -68,7 +68,7 @@ def plain_gradients(
 
 
 def norms(truth: Gradients) -> dict[str, float]:
-    """Norm of each gradient that there is."""
+    """Norm of each gradient that exists."""
     return {name: float((g.values() if g.is_sparse else g).norm()) for name, g in truth.items() if g is not None}
 
 
@@ -99,10 +99,10 @@ def _rows_read(block: TokenBlock) -> Tensor:
 
 
 class _SparseTables(TorchFunctionMode):
-    """Ask for an embedding's gradient in the rows that were read, where the table has many more.
+    """Take an embedding's gradient in the rows that were read, where the table has many more.
 
-    A vocabulary of 50,257 would be filled with zeros, and measured, for the sake of some dozen rows. Only on a CPU: a
-    card fills memory in no time, but has no deterministic sum of a sparse and a dense gradient.
+    A vocabulary of 50,257 rows would be filled with zeros, and its norm taken, for a few dozen rows. Only on a CPU: a
+    GPU fills memory fast enough, but has no deterministic sum of a sparse and a dense gradient.
     """
 
     def __torch_function__(

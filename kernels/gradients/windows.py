@@ -42,7 +42,7 @@ class Windows:
     def patches(self, images: Float[Tensor, "n c *extent"]) -> Float[Tensor, "n t i"]:
         """Unfold whole patches, (n, T, C * prod(kernel)), ordered (channel, kernel offset) as a weight.
 
-        The result is a transposed view, since runs of neighbouring positions are copied several times faster than
+        The result is a transposed view, since runs of neighboring positions are copied several times faster than
         patches.
         """
         padded = self._padded(images)
@@ -61,14 +61,14 @@ class Windows:
     def bands(self, images: Float[Tensor, "n c *extent"]) -> list[Float[Tensor, "n t j"]]:
         """Patches cut by their offset along the first axis, each (n, T, C * prod(kernel[1:])).
 
-        Rows of equal residue modulo the stride lie one after another, so a step along the first axis is a shift within
+        Rows of equal residue modulo the stride are contiguous, so a step along the first axis is a shift within
         the same memory: only the other axes are unfolded, and a k x k patch costs k copies of its pixel, not k * k.
         """
         padded, stride = self._padded(images), self.stride[0]
         offsets = [self.dilation[0] * u for u in range(self.kernel[0])]
         rest = torch.Size(self.space[1:]).numel()
         unfolded: dict[int, Tensor] = {}
-        for offset in reversed(offsets):  # the last offset of a residue reaches farthest
+        for offset in reversed(offsets):  # the last offset of a residue reaches furthest
             residue = offset % stride
             if residue not in unfolded:
                 rows = replace(

@@ -21,7 +21,7 @@ _ROUNDING = 1e-3  # of the answers' size: far above another device's rounding, f
 def weights_digest(model: nn.Module) -> str:
     """Digest of all parameters (with their ``requires_grad``) and buffers.
 
-    It tells networks apart and guards against nothing else, so XXH3 does, at ten times the speed of SHA-256.
+    It only has to distinguish networks, for which XXH3 is enough, at ten times the speed of SHA-256.
     """
     weights = xxhash.xxh3_128()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -40,7 +40,7 @@ def answers(logits: Float[Tensor, "n k"]) -> list[list[float]]:
 
 
 def chosen(layers: Any, model: nn.Module) -> str:
-    """Name a selection of parameters or modules by what it selects, which no address in memory enters."""
+    """Name a selection of parameters or modules by what it selects, so that no memory address enters."""
     if isinstance(layers, str):
         return layers
     if callable(layers):

@@ -18,7 +18,7 @@ def check_model(model: nn.Module) -> torch.device:
     Raises
     ------
     ValueError, TypeError
-        For compiled, scripted, quantised, sharded or meta models, several devices, or training mode where it matters.
+        For compiled, scripted, quantized, sharded or meta models, several devices, or training mode where it matters.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is {type(model).__name__}, not torch.nn.Module")
@@ -38,17 +38,17 @@ def check_model(model: nn.Module) -> torch.device:
         if kind in ("DTensor", "FlatParameter", "ShardedTensor"):
             raise TypeError(f"{name} is sharded ({kind}): gather the full parameters on each rank first")
         if tensor.is_quantized or type(model).__module__.startswith("torch.ao.nn.quantized"):
-            raise TypeError(f"{name} is quantised: kernels need the floating-point model before conversion")
+            raise TypeError(f"{name} is quantized: kernels need the floating-point model before conversion")
         if isinstance(tensor, nn.Parameter) and tensor.is_complex():
             raise TypeError(f"{name} is complex: kernels need real parameters; store its real and imaginary parts")
         if tensor.device.type == "meta":
             raise ValueError(f"{name} is on the meta device: load the weights first")
     if any(type(m).__module__.startswith("torch.ao.nn.quantized") for m in model.modules()):
-        raise TypeError("the model has quantised layers: kernels need the floating-point model before conversion")
+        raise TypeError("the model has quantized layers: kernels need the floating-point model before conversion")
     devices = {tensor.device for _, tensor in tensors}
     if len(devices) > 1:
         names = ", ".join(sorted(map(str, devices)))
-        raise ValueError(f"the model is spread over several devices ({names}): move it to one with model.to(...)")
+        raise ValueError(f"the model is on several devices ({names}): move it to one with model.to(...)")
     if not devices:
         raise ValueError("the model has no parameters")
     _check_modes(model)
@@ -68,7 +68,7 @@ def _check_modes(model: nn.Module) -> None:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise ValueError(
             f"per-sample kernels are undefined with {', '.join(wrong[:5])}{more}: call model.eval(), or pass "
-            "eval_mode=True to switch for the duration and restore; batch normalisation needs running statistics"
+            "eval_mode=True to switch for the duration and restore; batch normalization needs running statistics"
         )
 
 

@@ -70,7 +70,7 @@ def call_logits(
 
 
 def _no_cache(model: nn.Module) -> dict[str, bool]:
-    """Ask Hugging Face's decoders not to keep keys and values for generating text, which are no part of the logits."""
+    """Ask Hugging Face's decoders not to keep keys and values for generating text, which do not affect the logits."""
     library = sys.modules.get("transformers.modeling_utils")
     if library is None or not isinstance(model, library.PreTrainedModel) or "forward" in vars(model):
         return {}

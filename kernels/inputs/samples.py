@@ -1,4 +1,4 @@
-"""Take in a tensor, a mapping of tensors or a loader, and hand out batches in a fixed order."""
+"""Read a tensor, a mapping of tensors or a loader, and give batches in a fixed order."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _refuse_shuffling(data: Any, name: str) -> None:
         data.sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
     ):
         raise ValueError(
-            f"the {name} loader shuffles ({type(data.sampler).__name__}): rows of the kernel could not be told apart; "
+            f"the {name} loader shuffles ({type(data.sampler).__name__}): rows of the kernel could not be identified; "
             "build it with shuffle=False"
         )
 

@@ -1,8 +1,8 @@
 """Counter-based random buckets and signs for sketches.
 
 A sketch must be one and the same linear map for every batch size, sample order, process and device. So nothing here
-has a state: the bucket and the sign of a coordinate are a hash of (seed, stream, counter), where the stream names a
-parameter and one of its axes, and the counter is the coordinate. The hash is splitmix64's finaliser (Steele, Lea and
+has state: the bucket and the sign of a coordinate are a hash of (seed, stream, counter), where the stream names a
+parameter and one of its axes, and the counter is the coordinate. The hash is splitmix64's finalizer (Steele, Lea and
 Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) in wrapping 64-bit integers.
 """
 

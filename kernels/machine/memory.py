@@ -1,4 +1,4 @@
-"""Memory budgets: what is free, what a caller asked for, and how it is written."""
+"""Memory budgets: how much is free, how a requested size is read, and how one is shown."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
     """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
 
-    The default is 70 % of the free GPU memory, where what torch keeps for reuse is free, or a quarter of the free main
-    memory and at most 4 GiB.
+    The default is 70 % of the free GPU memory, where memory that torch caches counts as free, or a quarter of the free
+    main memory and at most 4 GiB.
     """
     if memory is None:
         if device.type == "cuda":

@@ -55,13 +55,13 @@ class Precision:
 
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
-        """Forward and backward passes in their own type: with TF32, units near zero would change sides."""
+        """Forward and backward passes in their own type: with TF32, units near zero would change sign."""
         with float32_products(), fixed_algorithms():
             yield
 
     @contextmanager
     def contraction(self) -> Iterator[None]:
-        """TF32 in the contraction where it was asked for by name, and sums in float32 or better everywhere."""
+        """TF32 in the contraction where it was requested by name, and sums in float32 or better everywhere."""
         with float32_products(tf32=self.tf32), full_sums():
             yield
 
@@ -75,7 +75,7 @@ PRECISIONS = {
 
 
 def precision_named(name: str) -> Precision:
-    """Look an arithmetic up; ``"bf16"`` is accepted for ``"bfloat16"``."""
+    """Look up an arithmetic by name; ``"bf16"`` is accepted for ``"bfloat16"``."""
     chosen = PRECISIONS.get("bfloat16" if name == "bf16" else name)
     if chosen is None:
         raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")
@@ -116,7 +116,7 @@ def full_sums() -> Iterator[None]:
 
 @contextmanager
 def fixed_algorithms() -> Iterator[None]:
-    """Take no convolution algorithm that a timing chose, nor one that adds in changing order: resumed tiles agree."""
+    """Exclude convolution algorithms that are chosen by timing or add in varying order, so that resumed tiles agree."""
     cudnn: Any = torch.backends.cudnn
     before = (cudnn.benchmark, cudnn.deterministic)
     try:
@@ -128,7 +128,7 @@ def fixed_algorithms() -> Iterator[None]:
 
 @contextmanager
 def float32_products(*, tf32: bool = False) -> Iterator[None]:
-    """Multiply float32 numbers as float32, or as TF32, whatever the process asked for; its settings are restored.
+    """Multiply float32 numbers as float32, or as TF32, regardless of process settings, which are restored.
 
     ``torch.set_float32_matmul_precision("medium")``, which training frameworks recommend, turns float32 products into
     bfloat16 ones on CPUs that have them; autocast does so anywhere. The flags are those of single operations: reading

@@ -1,4 +1,4 @@
-"""Share row blocks between processes through plain ``torch.distributed``, if it was initialised."""
+"""Share row blocks between processes through plain ``torch.distributed``, if it was initialized."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def world() -> tuple[int, int]:
-    """(rank, number of processes); (0, 1) without an initialised process group."""
+    """(rank, number of processes); (0, 1) without an initialized process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1

@@ -81,7 +81,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one kind of operation's parameter gradients factorise.
+    """How one kind of operation's parameter gradients factorize.
 
     ``bind(*args, **kwargs)`` names the call's arguments; ``parameters`` lists the arguments that may be parameters;
     ``accepts(use)`` says whether the rule is exact for this call; ``reduce(use, delta)`` turns the output gradient of

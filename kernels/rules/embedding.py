@@ -28,7 +28,7 @@ def _bind_embedding(
         )
     if max_norm is not None:
         raise ValueError(
-            "embedding with max_norm rewrites its own weights in the forward pass; renormalise once and drop max_norm"
+            "embedding with max_norm rewrites its own weights in the forward pass; renormalize once and drop max_norm"
         )
     return {"ids": input, "weight": weight, "padding_idx": padding_idx}
 

@@ -1,8 +1,8 @@
-r"""Rules of normalisation layers.
+r"""Rules of normalization layers.
 
 With :math:`y = \gamma \hat x + \beta` the per-sample gradients are :math:`\sum_t \delta_t \hat x_t` and
 :math:`\sum_t \delta_t`, where :math:`\hat x` uses the sample's own statistics (layer, group, instance, RMS) or the
-running ones (batch normalisation in evaluation mode).
+running ones (batch normalization in evaluation mode).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def _bind_layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
+    def standardize(x: Tensor) -> Tensor:
         return F.layer_norm(x, normalized_shape, None, None, eps)
 
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": len(normalized_shape)}
+    return {"input": input, "weight": weight, "bias": bias, "hat": standardize, "axes": len(normalized_shape)}
 
 
 def _bind_rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
+    def standardize(x: Tensor) -> Tensor:
         return F.rms_norm(x, normalized_shape, None, eps)
 
-    return {"input": input, "weight": weight, "hat": standardise, "axes": len(normalized_shape)}
+    return {"input": input, "weight": weight, "hat": standardize, "axes": len(normalized_shape)}
 
 
 def _bind_group_norm(
@@ -48,10 +48,10 @@ def _bind_group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
+    def standardize(x: Tensor) -> Tensor:
         return F.group_norm(x, num_groups, None, None, eps)
 
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": 0}
+    return {"input": input, "weight": weight, "bias": bias, "hat": standardize, "axes": 0}
 
 
 def _bind_batch_norm(
@@ -66,7 +66,7 @@ def _bind_batch_norm(
 ) -> dict[str, Any]:
     if training or running_mean is None:
         raise ValueError(
-            "batch normalisation with batch statistics couples the samples of a batch, so per-sample gradients do not "
+            "batch normalization with batch statistics couples the samples of a batch, so per-sample gradients do not "
             "exist; call model.eval() (or pass eval_mode=True) and keep running statistics"
         )
 
@@ -86,12 +86,12 @@ def _bind_instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> dict[str, Any]:
-    def standardise(x: Tensor) -> Tensor:
+    def standardize(x: Tensor) -> Tensor:
         if use_input_stats:
             return F.instance_norm(x, eps=eps)
         return F.instance_norm(x, running_mean, running_var, use_input_stats=False, eps=eps)
 
-    return {"input": input, "weight": weight, "bias": bias, "hat": standardise, "axes": 0}
+    return {"input": input, "weight": weight, "bias": bias, "hat": standardize, "axes": 0}
 
 
 def _accept_norm(use: Use) -> bool:

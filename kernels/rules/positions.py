@@ -1,4 +1,4 @@
-"""What rules of several operations share: positions behind samples, and parameters that are read as they are."""
+"""Shared by several rules: positions behind samples, and parameters that are read unchanged."""
 
 from __future__ import annotations
 

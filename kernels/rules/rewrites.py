@@ -99,7 +99,7 @@ def _attention(
 
 
 def _matmul(input: Tensor, other: Tensor) -> Any:
-    """Take a matrix on the left as a linear map of columns, and spread one matrix per head over the samples."""
+    """Take a matrix on the left as a linear map of columns, and expand one matrix per head over the samples."""
     if input.ndim == 2 and other.ndim > 2:
         return F.linear(other.mT, input).mT
     if min(input.ndim, other.ndim) < 3 or input.requires_grad == other.requires_grad:

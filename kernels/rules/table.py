@@ -1,7 +1,7 @@
 r"""The table of rules: which torch function is covered by which rule.
 
 A rule gives the per-sample gradient of its parameters for the output gradient :math:`\delta` of one sample. Each family
-of operations has a module of its own beside this one. :data:`kernels.rules.rewrites.REWRITES` is consulted first; a
+of operations has a module of its own in this folder. :data:`kernels.rules.rewrites.REWRITES` is consulted first; a
 function that is in neither table sends its parameters to the generic per-sample fallback.
 """
 

@@ -1,4 +1,4 @@
-"""What every sketch of per-sample gradients shares: a linear map R^P -> R^dim fixed by (kind, dim, seed)."""
+"""Base of the sketches of per-sample gradients: a linear map R^P -> R^dim fixed by (kind, dim, seed)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ CHUNK_BYTES = 64 * 2**20
 class Sketch(ABC):
     """A random linear map S with E[SᵀS] = I (the scale is built in) that knows each parameter by its name.
 
-    A gradient is taken in the form in which a layer has it: factors, rows of a table or plain numbers give the same
-    features. Since the map depends on the parameter's name and not on the module, the roles of a tied weight add up,
-    and so do the features of different parameters.
+    A gradient is accepted in the form in which a layer has it: factors, rows of a table or plain numbers give the
+    same features. Since the map depends on the parameter's name and not on the module, the roles of a tied weight add
+    up, and so do the features of different parameters.
 
     Parameters
     ----------
-    dim
+    dim : int
         Number of features; at least 1.
-    seed
+    seed : int
         Any integer.
 
     Raises
     ------
     ValueError
-        If `dim` is below 1.
+        If ``dim`` is below 1.
     """
 
     kind: ClassVar[str]
@@ -48,7 +48,7 @@ class Sketch(ABC):
 
     @property
     def description(self) -> dict[str, str]:
-        """What fixes the map; features of two data sets may meet only where these agree."""
+        """What determines the map; features of two data sets are comparable only where these agree."""
         return {"sketch": self.kind, "dim": str(self.dim), "seed": str(self.seed), "version": str(VERSION)}
 
     def expected_error(self, classes: int = 1) -> float:
@@ -64,7 +64,7 @@ class Sketch(ABC):
 
         Parameters
         ----------
-        block
+        block : Block
             Factors or gradients of B samples and R cotangents.
         """
         if isinstance(block, TiedBlock):
@@ -89,31 +89,31 @@ class Sketch(ABC):
     def dense(
         self, name: str, gradient: Float[Tensor, "n p"], columns: int, first_row: int = 0
     ) -> Float[Tensor, "n k"]:
-        """Features of gradients that are at hand as numbers.
+        """Features of gradients that are given as plain numbers.
 
         Parameters
         ----------
-        name
+        name : str
             The parameter's name.
-        gradient
+        gradient : Tensor, shape (n, p)
             One row per sample, in the parameter's own order.
-        columns
+        columns : int
             Product of the parameter's axes after the first; 1 for vectors.
-        first_row
+        first_row : int
             Where along the parameter's first axis the gradient begins.
         """
 
     @abstractmethod
     def rows(self, name: str, index: Int[Tensor, "n t"], values: Float[Tensor, "n t c"]) -> Float[Tensor, "n k"]:
-        """Features of a table's gradient, whose row v is the sum of `values` where `index` is v.
+        """Features of a table's gradient, whose row v is the sum of ``values`` where ``index`` is v.
 
         Parameters
         ----------
-        name
+        name : str
             The parameter's name.
-        index
+        index : Tensor, shape (n, t)
             Row looked up at each position.
-        values
+        values : Tensor, shape (n, t, c)
             Output gradient there; zero for what the table does not receive, such as padding.
         """
 
@@ -122,7 +122,7 @@ class Sketch(ABC):
 
         Parameters
         ----------
-        block
+        block : OuterBlock
             Factors of the weight; its bias is left out.
         """
         cotangents = block.delta.shape[1]
@@ -144,7 +144,7 @@ def entries(block: OuterBlock) -> int:
 
 
 def in_pieces(block: OuterBlock, numbers_per_sample: int) -> Iterator[OuterBlock]:
-    """Slices of the batch whose intermediates stay within `CHUNK_BYTES`."""
+    """Slices of the batch whose intermediates stay within ``CHUNK_BYTES``."""
     step = max(1, CHUNK_BYTES // (numbers_per_sample * block.delta.element_size()))
     for i in range(0, len(block.delta), step):
         yield block.take(slice(i, i + step))

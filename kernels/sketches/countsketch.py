@@ -2,7 +2,7 @@
 
 For gradients u, v the variance of (Su)·(Sv) is about a dense sign matrix's, (‖u‖²‖v‖² + (u·v)²)/dim (Charikar, Chen
 and Farach-Colton 2002; Weinberger et al., arXiv 0902.2206). It costs one addition per coordinate, but the gradient
-has to be formed: `tensorsketch` does without.
+has to be formed, which :mod:`~kernels.sketches.tensorsketch` avoids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class CountSketch(Sketch):
     def dense(
         self, name: str, gradient: Float[Tensor, "n p"], columns: int, first_row: int = 0
     ) -> Float[Tensor, "n k"]:
-        """See `Sketch.dense`; hashes are made again for each batch, in chunks, rather than stored for all P."""
+        """See ``Sketch.dense``; hashes are recomputed for each batch, in chunks, rather than stored for all P."""
         n, size = gradient.shape
         out = gradient.new_zeros(n, self.dim)
         step = max(1, CHUNK_BYTES // (8 * max(n, 4)))
@@ -34,7 +34,7 @@ class CountSketch(Sketch):
         return out
 
     def rows(self, name: str, index: Int[Tensor, "n t"], values: Float[Tensor, "n t c"]) -> Float[Tensor, "n k"]:
-        """See `Sketch.rows`; only the coordinates that occur are hashed."""
+        """See ``Sketch.rows``; only the coordinates that occur are hashed."""
         columns = values.shape[2]
         place = index[:, :, None] * columns + torch.arange(columns, device=index.device)
         bucket, sign = buckets_and_signs(self.seed, name, place, self.dim, dtype=values.dtype)

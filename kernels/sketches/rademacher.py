@@ -23,12 +23,12 @@ class Rademacher(Sketch):
     def dense(
         self, name: str, gradient: Float[Tensor, "n p"], columns: int, first_row: int = 0
     ) -> Float[Tensor, "n k"]:
-        """See `Sketch.dense`."""
+        """See ``Sketch.dense``."""
         counters = torch.arange(gradient.shape[1], device=gradient.device) + first_row * columns
         return self._project(name, gradient, counters)
 
     def rows(self, name: str, index: Int[Tensor, "n t"], values: Float[Tensor, "n t c"]) -> Float[Tensor, "n k"]:
-        """See `Sketch.rows`; only table rows that occur in the batch are projected."""
+        """See ``Sketch.rows``; only table rows that occur in the batch are projected."""
         columns = values.shape[2]
         used, place = index.unique(return_inverse=True)
         table = values.new_zeros(len(values), len(used), columns)

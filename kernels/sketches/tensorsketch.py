@@ -1,9 +1,9 @@
 """TensorSketch of per-sample gradients, straight from the factors (a, δ) of each layer.
 
 For a weight with gradient Σ_t δ_t a_tᵀ: CountSketch δ over the rows and a over the columns, multiply in Fourier
-space, sum over the positions t, and go back once (Pham and Pagh, KDD 2013). The product of transforms is a circular
-convolution, so the entry (o, i) lands in bucket h₁(o) + h₂(i) mod dim with sign s₁(o)s₂(i), and the gradient is never
-formed.
+space, sum over the positions t, and transform back once (Pham and Pagh, KDD 2013). The product of transforms is a
+circular convolution, so the entry (o, i) goes to bucket h₁(o) + h₂(i) mod dim with sign s₁(o)s₂(i), and the gradient
+is never formed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Form = Literal["auto", "fourier", "gradient"]
 class TensorSketch(Sketch):
     """CountSketch whose hash of a matrix entry is the sum of a row hash and a column hash.
 
-    Two ways lead to the same numbers: through Fourier space, T(O + I + dim log dim) per sample, or by forming one
+    There are two ways to the same numbers: through Fourier space, T(O + I + dim log dim) per sample, or by forming one
     layer's gradient for a few samples and adding its entries into their buckets, T·O·I + O·I. Many positions over a
     small weight (the first convolutions of a network) are cheaper the second way.
 
     Parameters
     ----------
-    dim, seed
-        See `Sketch`.
-    form
-        `fourier` never forms a gradient; `gradient` always does; `auto` takes the cheaper per layer.
+    dim, seed : int
+        See :class:`~kernels.sketches.base.Sketch`.
+    form : {"auto", "fourier", "gradient"}
+        ``fourier`` never forms a gradient; ``gradient`` always does; ``auto`` takes the cheaper per layer.
 
     Notes
     -----
@@ -52,7 +52,7 @@ class TensorSketch(Sketch):
     def expected_error(self, classes: int = 1) -> float:
         """Mean absolute error of a cosine entry between orthogonal gradients, at most: sqrt(2) of a dense sketch's.
 
-        Orthogonal means ρ_δρ_a = 0, which leaves 1 + ρ_δ² + ρ_a² ≤ 2: the worst is to share one factor entirely.
+        Orthogonal means ρ_δρ_a = 0, which leaves 1 + ρ_δ² + ρ_a² ≤ 2: the worst case is one factor shared entirely.
         """
         return 2**0.5 * super().expected_error(classes)
 
@@ -67,7 +67,7 @@ class TensorSketch(Sketch):
     def dense(
         self, name: str, gradient: Float[Tensor, "n p"], columns: int, first_row: int = 0
     ) -> Float[Tensor, "n k"]:
-        """See `Sketch.dense`."""
+        """See ``Sketch.dense``."""
         n, size = gradient.shape
         bucket, sign = self._axis(f"{name}/rows", size // columns, gradient, first_row)
         if columns > 1:
@@ -78,7 +78,7 @@ class TensorSketch(Sketch):
         return out.scatter_add_(1, bucket.expand(n, -1), gradient * sign)
 
     def rows(self, name: str, index: Int[Tensor, "n t"], values: Float[Tensor, "n t c"]) -> Float[Tensor, "n k"]:
-        """See `Sketch.rows`; the transform of a one-hot row is a shift, so no transform is made."""
+        """See ``Sketch.rows``; the transform of a one-hot row is a shift, so no transform is made."""
         bucket, sign = buckets_and_signs(self.seed, f"{name}/rows", index, self.dim, dtype=values.dtype)
         column_bucket, column_sign = self._axis(f"{name}/columns", values.shape[2], values)
         bucket = (bucket[:, :, None] + column_bucket) % self.dim
@@ -87,7 +87,7 @@ class TensorSketch(Sketch):
         return out.scatter_add_(1, bucket.flatten(1), signed.flatten(1))
 
     def outer(self, block: OuterBlock) -> Float[Tensor, "b r k"]:
-        """See `Sketch.outer`; in Fourier space where that is cheaper."""
+        """See ``Sketch.outer``; in Fourier space where that is cheaper."""
         _, cotangents, positions, _ = block.delta.shape
         if self._cheaper(positions, block.groups, entries(block)) == "gradient":
             return super().outer(block)

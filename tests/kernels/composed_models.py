@@ -44,7 +44,7 @@ class ShiftedWindows(nn.Module):
 
 
 class DerivedWeights(nn.Module):
-    """A gain around one, a scaled and turned weight, a standardised one, merged factors, a scale through exp."""
+    """A gain around one, a scaled and turned weight, a standardized one, merged factors, a scale through exp."""
 
     def __init__(self) -> None:
         super().__init__()

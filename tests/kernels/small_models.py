@@ -98,7 +98,7 @@ class PositionIds(nn.Module):
 
 
 class LowRank(nn.Module):
-    """LoRA as a parametrisation: W + BA."""
+    """LoRA as a parametrization: W + BA."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
@@ -250,5 +250,5 @@ def mlp(*widths: int, bias: bool = True, activation: type[nn.Module] = nn.Tanh) 
     return nn.Sequential(*layers[:-1])
 
 
-def normalised(norm: nn.Module, channels: int, *, last: bool) -> nn.Module:
+def normalized(norm: nn.Module, channels: int, *, last: bool) -> nn.Module:
     return nn.Sequential(nn.Tanh(), norm, nn.Tanh(), Mean(last=last), nn.Linear(channels, 3))

@@ -1,4 +1,4 @@
-"""Blocks of one batched pass, materialised, equal plain autograd of one sample at a time."""
+"""Blocks of one batched pass, materialized, equal plain autograd of one sample at a time."""
 
 from collections import Counter
 from typing import Any

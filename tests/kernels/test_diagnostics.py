@@ -37,16 +37,16 @@ def test_effective_rank_counts_equal_directions(measure: str) -> None:
     assert 1 < effective_rank(torch.tensor([2.0, 1.0, 0.5]), measure) < 3
 
 
-@pytest.mark.parametrize("centred", [True, False])
-def test_alignment_is_its_definition_in_blocks_of_any_size(centred: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("centered", [True, False])
+def test_alignment_is_its_definition_in_blocks_of_any_size(centered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right, n = gram(11, 4), gram(11, 6, seed=1), 11
-    h = torch.eye(n, dtype=torch.float64) - 1 / n if centred else torch.eye(n, dtype=torch.float64)
+    h = torch.eye(n, dtype=torch.float64) - 1 / n if centered else torch.eye(n, dtype=torch.float64)
     a, b = h @ left @ h, h @ right @ h
     expected = float((a * b).sum() / (a.norm() * b.norm()))
     for rows in (3, 2048):
         monkeypatch.setattr(diagnostics, "_ROWS", rows)
-        assert kernel_alignment(left, right, centred=centred) == pytest.approx(expected, rel=1e-12)
-    assert kernel_alignment(left, 7 * left, centred=centred) == pytest.approx(1, rel=1e-12)
+        assert kernel_alignment(left, right, centered=centered) == pytest.approx(expected, rel=1e-12)
+    assert kernel_alignment(left, 7 * left, centered=centered) == pytest.approx(1, rel=1e-12)
 
 
 def test_target_alignment_of_the_labels_own_kernel_is_one() -> None:
@@ -54,11 +54,11 @@ def test_target_alignment_of_the_labels_own_kernel_is_one() -> None:
     onehot = torch.nn.functional.one_hot(labels).double()
     signs = torch.where(labels == 0, 1.0, -1.0).double()[:, None]
     assert target_alignment(onehot @ onehot.T, labels) == pytest.approx(1)
-    assert target_alignment(onehot @ onehot.T, labels, centred=False) == pytest.approx(1)
+    assert target_alignment(onehot @ onehot.T, labels, centered=False) == pytest.approx(1)
     assert target_alignment(signs @ signs.T, signs) == pytest.approx(1)
-    # A constant added to every entry is a feature that all points share: centring removes it.
+    # A constant added to every entry is a feature that all points share: centering removes it.
     assert target_alignment(onehot @ onehot.T + 5, labels) == pytest.approx(1)
-    assert target_alignment(onehot @ onehot.T + 5, labels, centred=False) < 0.8
+    assert target_alignment(onehot @ onehot.T + 5, labels, centered=False) < 0.8
 
 
 def test_unbiased_cka_vanishes_for_unrelated_kernels_where_the_plain_one_does_not() -> None:

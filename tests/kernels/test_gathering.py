@@ -6,8 +6,8 @@ from torch import Tensor
 
 from kernels.contraction.columns import Batches
 from kernels.contraction.factors import Factors
-from kernels.contraction.gathering import Gathered
-from kernels.contraction.operands import Dense, Operand
+from kernels.contraction.gathering import OperandBuffer
+from kernels.contraction.operands import DenseGradients, Operand
 from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
 
@@ -45,7 +45,7 @@ def test_batches_equal_one_pass(kind: str, form: str, sizes: tuple[int, ...]) ->
     torch.manual_seed(1)
     block = image(6) if kind == "image" else linear(6, kind == "dead")
     whole = Factors.of(block, form, WIDE)
-    gathered, first = Gathered(6), 0
+    gathered, first = OperandBuffer(6), 0
     for size in sizes:
         gathered.add(Factors.of(block.take(slice(first, first + size)), form, WIDE))
         first += size
@@ -59,14 +59,14 @@ def test_batches_equal_one_pass(kind: str, form: str, sizes: tuple[int, ...]) ->
 
 
 def test_a_batch_is_copied_into_its_place_and_let_go() -> None:
-    pieces = [Dense(torch.randn(2, 1, 5)) for _ in range(3)]
-    gathered = Gathered(6)
+    pieces = [DenseGradients(torch.randn(2, 1, 5)) for _ in range(3)]
+    gathered = OperandBuffer(6)
     for piece in pieces:
         gathered.add(piece)
     joined = gathered.joined()
     assert torch.equal(joined.values, torch.cat([piece.values for piece in pieces]))
     assert joined.values.data_ptr() not in {piece.values.data_ptr() for piece in pieces}
-    alone = Gathered(2)
+    alone = OperandBuffer(2)
     alone.add(pieces[0])
     assert alone.joined() is pieces[0], "a single batch is not copied"
 
@@ -76,7 +76,7 @@ def test_memory_for_long_samples_is_let_go_when_short_ones_follow() -> None:
         delta, inputs = torch.randn(n, 1, positions, 3), torch.randn(n, positions, 5)
         return Factors.of(OuterBlock("w", torch.Size((3, 5)), delta, inputs), "position", torch.float32)
 
-    gathered = Gathered(40)
+    gathered = OperandBuffer(40)
     gathered.add(block(2, 64))
     gathered.add(block(2, 4))
     (kept,) = (part for part in gathered._parts if part.extents.length == 64)

@@ -33,11 +33,11 @@ def test_training_mode_names_the_layers_and_can_be_switched() -> None:
 
 
 def test_samples_that_interact_are_refused() -> None:
-    class Centred(nn.Linear):
+    class Centered(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x - x.mean(0))
 
-    refused(ValueError, "depends on the other samples", Centred(4, 3))
+    refused(ValueError, "depends on the other samples", Centered(4, 3))
 
     class Noisy(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
@@ -289,8 +289,8 @@ def test_models_of_another_kind() -> None:
     refused(ValueError, "meta device", nn.Linear(4, 3, device="meta"))
     refused(ValueError, "float64.*precision='float64'", linear().double(), X.double())
     refused(TypeError, "TorchScript", torch.jit.trace(linear(), X))
-    quantised = type("Linear", (nn.Linear,), {"__module__": "torch.ao.nn.quantized.modules.linear"})
-    refused(TypeError, "quantised layers.*before conversion", nn.Sequential(quantised(4, 3)))
+    quantized = type("Linear", (nn.Linear,), {"__module__": "torch.ao.nn.quantized.modules.linear"})
+    refused(TypeError, "quantized layers.*before conversion", nn.Sequential(quantized(4, 3)))
     sharded = linear()
     sharded[0].weight = type("DTensor", (nn.Parameter,), {})(sharded[0].weight.detach())
     refused(TypeError, "0.weight is sharded.*gather", sharded)
@@ -299,12 +299,12 @@ def test_models_of_another_kind() -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"kind": "pNTK0"}, "unknown kind 'pNTK0'"),
+        ({"kind": "pNTK0"}, "kind='pNTK0': use one of trntk.*version 1"),
         ({"precision": "float8"}, "unknown precision"),
         ({"normalize": "yes"}, "normalize='yes'"),
         ({"zero_gradient": "nan"}, "zero_gradient='nan'"),
         ({"layerwise": "layer"}, "layerwise='layer'"),
-        ({"forms": "magic"}, "unknown form 'magic'"),
+        ({"forms": "magic"}, "forms='magic': use one of position"),
         ({"forms": {"0.weight": "shift"}}, "has no form 'shift'"),
         ({"block_rows": 0}, "block_rows=0"),
         ({"layerwise": {"a": ["0"], "b": ["0.weight"]}}, "several groups"),

@@ -73,7 +73,7 @@ def test_parts_add_up_and_every_parameter_has_one(case) -> None:
         close(part, expected) if expected.abs().max() > 1e-12 else close(part + 1, expected + 1)
 
 
-def test_groups_modules_and_own_normaliser() -> None:
+def test_groups_modules_and_own_normalizer() -> None:
     model, inputs, _ = make(BY_NAME["mlp"], 5)
     groups = {"first": ["0"], "rest": ["2", "4"]}
     total = kernel_matrix(model, inputs, layerwise=groups, precision="float64")

@@ -1,4 +1,4 @@
-"""The gradients of one sample, against which rules are held, and what is told apart by them."""
+"""The gradients of one sample, with which rules are compared, and what the comparison detects."""
 
 import functools
 from types import SimpleNamespace

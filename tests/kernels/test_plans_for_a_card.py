@@ -11,7 +11,7 @@ from kernels import kernel_matrix, plan_kernel
 from kernels.contraction import job
 from kernels.contraction import plan as planner
 from kernels.contraction.plan import Plan
-from kernels.contraction.traffic import HOST, RATES, charge_on
+from kernels.contraction.traffic import HOST, RATES, traffic_cost_on
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import PRECISIONS
 from tests.kernels.cases import BY_NAME, make
@@ -50,10 +50,10 @@ def test_the_published_network_is_planned_within_the_goals(card: None) -> None:
 
 
 def test_traffic_is_charged_by_device_and_precision() -> None:
-    charges = {name: charge_on(CARD, precision) for name, precision in PRECISIONS.items()}
+    charges = {name: traffic_cost_on(CARD, precision) for name, precision in PRECISIONS.items()}
     assert charges["bfloat16"].positions == 2 * charges["tf32"].positions > 10 * charges["float32"].positions
     assert charges["float64"].pairs > charges["float32"].pairs  # twice the bytes
-    assert all(charge_on(torch.device("cpu"), precision) == HOST for precision in PRECISIONS.values())
+    assert all(traffic_cost_on(torch.device("cpu"), precision) == HOST for precision in PRECISIONS.values())
 
 
 def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

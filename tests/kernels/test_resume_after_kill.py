@@ -154,7 +154,7 @@ def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def meanwhile(self, store, mine) -> None:
         if not tried:
             tried.append("another process")
-            with pytest.raises(RuntimeError, match="another process is at work"):
+            with pytest.raises(RuntimeError, match="another process is writing"):
                 kernel_matrix(model, inputs, **options)
         run(self, store, mine)
 

@@ -1,0 +1,287 @@
+"""Options of the public functions, each said once: type, default, accepted values and documentation in one entry.
+
+A function takes them as ``**options: Unpack[KernelOptions]``, or those of one of the smaller classes, and hands them to
+:func:`kernel_options` or its counterpart, which name misspelt options, check values and fill in defaults;
+:func:`documents` puts the sentences into the function's docstring. A new option is one new entry here, and its use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, TypeVar, Unpack, cast, get_args, get_type_hints
+
+from torch import Tensor
+
+from kernels.inputs.samples import Labels
+from kernels.machine.precision import PRECISIONS
+
+COTANGENT_OF_KIND = {"trntk": "class", "pntk": "sum", "entk": "class", "loss_gradient": "loss"}
+KINDS = (*COTANGENT_OF_KIND, "conjugate", "embedding")
+FORMS = ("position", "shift", "feature", "tokens")
+
+Documented = TypeVar("Documented", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Option:
+    """Default, documentation and accepted values of one option.
+
+    Attributes
+    ----------
+    default
+        Value where the caller gives none.
+    sentence : str
+        Documentation.
+    choices : tuple
+        Accepted values; empty for anything of the right type.
+    by_name : bool
+        Whether a mapping's values are checked against the choices too; a mapping is accepted as it is otherwise.
+    least : int or None
+        Smallest accepted number.
+    hint : str
+        Added to the message that refuses a value.
+    """
+
+    default: Any
+    sentence: str
+    choices: tuple[Any, ...] = ()
+    by_name: bool = False
+    least: int | None = None
+    hint: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that the option cannot have."""
+        given = [value]
+        if isinstance(value, Mapping):
+            given = list(value.values()) if self.by_name else []
+        for one in given:
+            if self.choices and one is not None and one not in self.choices:
+                raise ValueError(f"{name}={one!r}: use one of {', '.join(map(str, self.choices))}{self.hint}")
+        if self.least is not None and value is not None and value < self.least:
+            raise ValueError(f"{name}={value} must be at least {self.least}")
+
+
+class ModelOptions(TypedDict, total=False):
+    """How the gradients of a model are taken, wherever they are."""
+
+    layers: Annotated[
+        str | Sequence[str] | Callable[[str], bool],
+        Option(
+            "all",
+            "Parameters that take part: names or prefixes, or a predicate on names. For ``embedding`` the modules "
+            "whose outputs do (default: every leaf module except dropout).",
+        ),
+    ]
+    fallback: Annotated[
+        Sequence[str],
+        Option((), "Parameters or modules to send through the generic per-sample route in any case."),
+    ]
+    output: Annotated[
+        Callable[[Any], Tensor] | None,
+        Option(None, "Turns what the model returns into logits."),
+    ]
+    eval_mode: Annotated[
+        bool,
+        Option(False, "Switch to evaluation mode for the duration instead of refusing training mode."),
+    ]
+
+
+class PassOptions(ModelOptions, total=False):
+    """How a model is run over data."""
+
+    precision: Annotated[
+        str,
+        Option(
+            "float32",
+            f"Arithmetic, one of {', '.join(PRECISIONS)}; sums are never below float32. float64 runs a converted copy "
+            "of the model.",
+        ),
+    ]
+    batch_size: Annotated[
+        int | None,
+        Option(
+            None,
+            "Samples per forward pass. By default 64 for features, 32 for streams of gradients, and the planner's "
+            "choice for a kernel matrix.",
+            least=1,
+        ),
+    ]
+
+
+class FeatureOptions(PassOptions, total=False):
+    """Where features and kernels come from and go to."""
+
+    labels: Annotated[
+        Labels | None,
+        Option(None, "Class indices, for kinds that need them; they win over labels in the data."),
+    ]
+    out: Annotated[
+        str | Path | None,
+        Option(
+            None,
+            "A ``.safetensors`` file, written as tiles or rows are finished; a killed run continues from them, bit "
+            "for bit.",
+        ),
+    ]
+    output_layer: Annotated[
+        str | None,
+        Option(
+            None,
+            "For ``conjugate``: the module whose input is the last hidden layer h (default: the last linear map before "
+            "the logits).",
+        ),
+    ]
+    append_one: Annotated[
+        bool,
+        Option(False, "For ``conjugate``: append a one to h, the feature of the output layer's bias."),
+    ]
+
+
+class KernelOptions(FeatureOptions, total=False):
+    """Options of a kernel matrix."""
+
+    kind: Annotated[str, Option("trntk", "Which kernel.", KINDS, hint="; pNTK0 and pNTK of version 1 are trntk")]
+    normalize: Annotated[
+        bool | str,
+        Option(
+            True,
+            "Divide by the root of both diagonals (cosine). Layer parts are divided by the total's diagonals, so that "
+            "they add up to the matrix; ``part`` divides each by its own.",
+            (True, False, "part"),
+        ),
+    ]
+    layerwise: Annotated[
+        bool | str | Mapping[str, Sequence[str]],
+        Option(
+            False,
+            "Keep one part per parameter tensor (``True`` or ``tensor``), per module, or per named group of "
+            "parameters or modules.",
+            (True, False, "tensor", "module"),
+        ),
+    ]
+    test_labels: Annotated[
+        Labels | None,
+        Option(None, "Class indices of the test points, which use predicted classes without any."),
+    ]
+    memory: Annotated[
+        str | int | None,
+        Option(None, "Budget for operands, tiles and passes, such as ``12GiB``."),
+    ]
+    forms: Annotated[
+        str | Mapping[str, str] | None,
+        Option(
+            None,
+            "Force one form of the contraction wherever it exists, or one by parameter or module.",
+            FORMS,
+            by_name=True,
+        ),
+    ]
+    zero_gradient: Annotated[
+        str,
+        Option(
+            "error",
+            "Under a cosine, refuse samples whose features are all zero, or give them a row of zeros.",
+            ("error", "zero"),
+        ),
+    ]
+    block_rows: Annotated[
+        int | None,
+        Option(
+            None,
+            "Samples per tile side, in place of the planner's choice. Equal tiles give equal bits on any number of "
+            "processes.",
+            least=1,
+        ),
+    ]
+
+
+@lru_cache
+def entries(options: type) -> dict[str, Option]:
+    """Options of a class of options by name, inherited ones first.
+
+    Examples
+    --------
+    >>> entries(ModelOptions)["fallback"].default
+    ()
+    """
+    hints = get_type_hints(options, include_extras=True)
+    return {name: next(x for x in get_args(hint) if isinstance(x, Option)) for name, hint in hints.items()}
+
+
+def documents(options: type) -> Callable[[Documented], Documented]:
+    """Decorate a function that takes these options: its docstring lists them in a section of their own."""
+
+    def decorate(function: Documented) -> Documented:
+        function.__doc__ = _with_section(function.__doc__, options)
+        return function
+
+    return decorate
+
+
+def model_options(**given: Unpack[ModelOptions]) -> ModelOptions:
+    """Check these options and fill in the others."""
+    return cast(ModelOptions, _filled(ModelOptions, given))
+
+
+def pass_options(**given: Unpack[PassOptions]) -> PassOptions:
+    """Check these options and fill in the others."""
+    return cast(PassOptions, _filled(PassOptions, given))
+
+
+def feature_options(**given: Unpack[FeatureOptions]) -> FeatureOptions:
+    """Check these options and fill in the others."""
+    return cast(FeatureOptions, _filled(FeatureOptions, given))
+
+
+def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
+    """Check these options and fill in the others.
+
+    Examples
+    --------
+    >>> kernel_options(kind="pntk")["normalize"]
+    True
+    >>> kernel_options(normalize=True)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    TypeError: unknown option 'normalize', did you mean 'normalize'? The options are layers, fallback, ...
+    """
+    return cast(KernelOptions, _filled(KernelOptions, given))
+
+
+def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = entries(options)
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else ":"
+            raise TypeError(f"unknown option {name!r}{hint} The options are {', '.join(known)}")
+        known[name].check(name, value)
+    return {name: given.get(name, option.default) for name, option in known.items()}
+
+
+def _with_section(text: str | None, options: type) -> str:
+    hints = get_type_hints(options)
+    lines = ["", "", "Options", "-------"]
+    for name, option in entries(options).items():
+        kind = f"{{{', '.join(map(repr, option.choices))}}}" if option.choices else _shown(hints[name])
+        kind += " or mapping" if option.choices and "Mapping" in str(hints[name]) else ""
+        lines.append(f"{name} : {kind}, default {option.default!r}")
+        lines.append(textwrap.fill(option.sentence, 110, initial_indent="    ", subsequent_indent="    "))
+    return inspect.cleandoc(text or "") + "\n".join(lines)
+
+
+def _shown(hint: Any) -> str:
+    """Write a type without the modules that it comes from."""
+    name = hint.__name__ if isinstance(hint, type) else str(hint)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", name)
+
+
+for _options in (ModelOptions, PassOptions, FeatureOptions, KernelOptions):
+    _options.__doc__ = _with_section(_options.__doc__, _options)
