@@ -47,14 +47,14 @@ def sketched_kernel(
     kind = options["kind"]
     if kind not in SKETCHED_KINDS:
         raise ValueError(f"kind {kind!r} has no sketch: use one of {', '.join(SKETCHED_KINDS)}, or sketch=None")
-    given = [name for name in EXACT_ONLY if options[name] is not None]
+    given = [name for name, value in options.items() if name in EXACT_ONLY and value is not None]
     if options["layerwise"] is not False or given:
         what = ", ".join([*given, *(["layerwise"] if options["layerwise"] is not False else [])])
         raise ValueError(
             f"{what}: not for a sketched kernel; kernel_features(...) stores features and keeps those of each layer"
         )
     start = time.perf_counter()
-    common: dict[str, Any] = {name: options[name] for name in entries(PassOptions)}
+    common: dict[str, Any] = {name: value for name, value in options.items() if name in entries(PassOptions)}
     common |= {"kind": options["kind"], "sketch": sketch, "dim": dim, "seed": seed}
     columns = kernel_features(model, train, labels=options["labels"], **common)
     rows = columns if test is None else kernel_features(model, test, labels=options["test_labels"], **common)
