@@ -20,6 +20,7 @@ _PLACES = {
     "verify": "kernels.verification",
     "layer_factors": "kernels.capture.factor_stream",
     "layer_features": "kernels.capture.layer_outputs",
+    "find_output_layer": "kernels.capture.layer_outputs",
     "layer_jacobians": "kernels.jacobians",
     "fisher_blocks": "kernels.jacobians",
     "autograd_kernel": "kernels.jacobians",

@@ -28,6 +28,11 @@ def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     ------
     ValueError
         If an entry is not finite or the matrix is not symmetric to 1e-5 of its largest entry.
+
+    Examples
+    --------
+    >>> kernel_spectrum(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
+    tensor([3., 1.], dtype=torch.float64)
     """
     scale = float(kernel.abs().max())
     if not torch.isfinite(torch.tensor(scale)):
@@ -56,6 +61,11 @@ def effective_rank(
     ------
     ValueError
         If no eigenvalue is positive.
+
+    Examples
+    --------
+    >>> round(effective_rank(torch.tensor([3.0, 1.0])), 3), effective_rank(torch.tensor([3.0, 1.0]), "participation")
+    (1.755, 1.6)
     """
     weights = eigenvalues.double().clamp(min=0)
     if not float(weights.sum()) > 0:
@@ -111,6 +121,12 @@ def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *,
     centered
         Center both features first, HKH with H = I - 11ᵀ/n (Cortes, Mohri and Rostamizadeh, JMLR 2012). This is linear
         CKA (arXiv 1905.00414); without it, the alignment of Cristianini et al. (NeurIPS 2001).
+
+    Examples
+    --------
+    >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    >>> round(kernel_alignment(kernel, torch.eye(2), centered=False), 4)
+    0.8944
     """
     return _products(left, right, centered).cosine
 
@@ -128,6 +144,13 @@ def target_alignment(
         Class indices, taken one-hot, or target vectors such as ±1 in one column.
     centered
         As in `kernel_alignment`.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> same_class = (labels[:, None] == labels).double()
+    >>> round(target_alignment(same_class, labels), 4), round(target_alignment(torch.eye(4), labels), 4)
+    (1.0, 0.5774)
     """
     targets = labels
     if labels.ndim == 1:
@@ -152,6 +175,13 @@ def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> flo
     ----------
     left, right
         Symmetric kernels over the same points, at least 4.
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0], [1.0], [2.0], [3.0], [5.0]])
+    >>> kernel = points @ points.T
+    >>> round(unbiased_cka(kernel, 3 * kernel), 4)
+    1.0
     """
     n = left.shape[0]
     if n < 4:
@@ -177,6 +207,12 @@ def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], i
         Kernels of two checkpoints over the same points.
     interval
         Time between them, in steps, epochs or any other unit of the velocity.
+
+    Examples
+    --------
+    >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    >>> round(kernel_velocity(kernel, torch.eye(2), interval=2.0), 4)
+    0.0528
     """
     if not interval > 0:
         raise ValueError(f"the interval between two checkpoints must be positive, got {interval}")
@@ -190,6 +226,11 @@ def relative_change(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -
     ----------
     before, after
         Kernels of two checkpoints over the same points.
+
+    Examples
+    --------
+    >>> relative_change(torch.eye(3), 1.5 * torch.eye(3))
+    0.5
     """
     moved = before.new_zeros((), dtype=torch.float64)
     start = before.new_zeros((), dtype=torch.float64)

@@ -65,6 +65,13 @@ class KernelFeatures:
         mean absolute error that a sketch leaves in a cosine between orthogonal gradients, "0" without one.
     parts : dict of str to Tensor
         Features of each parameter, which add up to ``values`` where those are sketched.
+
+    Examples
+    --------
+    >>> features = KernelFeatures(torch.tensor([[3.0, 4.0], [4.0, 3.0]]), cotangents=1, about={"sketch": "none"})
+    >>> features.gram()
+    tensor([[1.0000, 0.9600],
+            [0.9600, 1.0000]])
     """
 
     values: Float[Tensor, "n rk"]

@@ -58,6 +58,12 @@ def fit_ekfac(
         See :class:`~kernels.fisher.ekfac.EKFAC`.
     **options : PassOptions
         Layers, arithmetic, samples per pass and more: see the section Options.
+
+    Examples
+    --------
+    >>> fisher = fit_ekfac(torch.nn.Linear(2, 3), torch.eye(2), fisher="exact")
+    >>> fisher.samples, list(fisher.blocks)
+    (2, ['weight+bias'])
     """
     samples = Samples(data, labels)
     extra = samples.labels
@@ -113,6 +119,14 @@ def influence_scores(
     -------
     Tensor, shape (M, N), or dict of str to Tensor
         Scores; positive supports.
+
+    Examples
+    --------
+    >>> model, points, labels = torch.nn.Linear(2, 3), torch.eye(2), torch.tensor([0, 1])
+    >>> fisher = fit_ekfac(model, points, fisher="exact")
+    >>> scores = influence_scores(model, fisher, points, points, labels=labels, test_labels=labels)
+    >>> scores.shape, bool((scores.diagonal() > 0).all())  # every point supports itself
+    (torch.Size([2, 2]), True)
     """
     rows, columns = Samples(test, test_labels, "test"), Samples(train, labels, "train")
     budget = parse_memory(memory, next(model.parameters()).device)

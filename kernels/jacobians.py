@@ -70,6 +70,12 @@ def layer_jacobians(
     ------
     MemoryError
         If the result exceeds the budget, with the sizes.
+
+    Examples
+    --------
+    >>> jacobians = layer_jacobians(torch.nn.Linear(2, 3), torch.eye(2))
+    >>> {name: tuple(values.shape) for name, values in jacobians.items()}  # samples, classes, parameters
+    {'weight': (2, 3, 6), 'bias': (2, 3, 3)}
     """
     samples = Samples(data, labels)
     found: dict[str, Tensor] = {}
@@ -126,6 +132,13 @@ def fisher_blocks(
     ------
     MemoryError
         If Jacobian or blocks exceed the budget.
+
+    Examples
+    --------
+    >>> blocks = fisher_blocks(torch.nn.Linear(2, 1), torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+    >>> blocks["weight"].matrix  # x.T @ x
+    tensor([[2., 2.],
+            [2., 4.]])
     """
     jacobians = layer_jacobians(model, data, cotangent=cotangent, labels=labels, memory=memory, **options)
     budget = parse_memory(memory, next(model.parameters()).device)
@@ -181,6 +194,12 @@ def autograd_kernel(
     -------
     Tensor, shape (N, N), or dict of str to Tensor
         Unnormalized; gradients of all samples are held at once.
+
+    Examples
+    --------
+    >>> autograd_kernel(torch.nn.Linear(2, 1), torch.eye(2))  # x @ x.T + 1
+    tensor([[2., 1.],
+            [1., 2.]])
     """
     if method not in ("loop", "vmap"):
         raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")

@@ -50,7 +50,15 @@ BATCH = 32
 
 @dataclass
 class FactorBatch:
-    """Factors of one batch: see the module's docstring."""
+    """Factors of one batch: see the module's docstring.
+
+    Examples
+    --------
+    >>> import torch
+    >>> batch = next(layer_factors(torch.nn.Linear(2, 3), torch.eye(2)))
+    >>> batch.rows, batch.blocks[0].gradients()["weight"].shape  # 2 samples, 3 classes, a 3 x 2 weight
+    (slice(0, 2, None), torch.Size([2, 3, 3, 2]))
+    """
 
     rows: slice
     logits: Float[Tensor, "b k"]
@@ -88,6 +96,14 @@ def layer_factors(
     ------
     ValueError
         When the cotangent needs labels and there are none, and as :func:`kernels.kernel_matrix`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> batch = next(layer_factors(model, torch.eye(2), cotangent="class"))
+    >>> [(block.names, tuple(block.delta.shape)) for block in batch.blocks]  # samples, classes, positions, outputs
+    [(('0.weight', '0.bias'), (2, 3, 1, 4)), (('2.weight', '2.bias'), (2, 3, 1, 3))]
     """
     settings = pass_options(**options)
     chosen = precision_named(settings["precision"])

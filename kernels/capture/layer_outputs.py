@@ -40,6 +40,14 @@ def conjugate_source(
         Name of the module whose input is h; None for the last linear map before the logits.
     append_one : bool
         Add a constant 1 to h, the feature of the output bias.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> source = conjugate_source(model, torch.eye(2), output_layer=None, append_one=True, output=None)
+    >>> logits, (hidden,) = source.blocks(torch.eye(2), None, None)
+    >>> hidden.names, hidden.values[:, 0, -1]  # four hidden units and the constant one
+    (('2',), tensor([1., 1.]))
     """
     name = output_layer if output_layer is not None else find_output_layer(model, probe, output)
     module = _module(model, name)
@@ -68,6 +76,12 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
     ------
     ValueError
         When no linear module produces them.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> find_output_layer(model, torch.eye(2))
+    '2'
     """
     found: list[tuple[str, Tensor]] = []
     handles = []
@@ -160,6 +174,12 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
     ------
     ValueError
         For names that are no module of the model, or an empty choice.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Dropout(), torch.nn.Linear(4, 3))
+    >>> module_names(model, "all")  # without dropout
+    ['0', '2']
     """
     known = dict(model.named_modules())
     if callable(layers):
@@ -217,7 +237,14 @@ def _module(model: nn.Module, name: str) -> nn.Module:
 
 @dataclass
 class FeatureBatch:
-    """Outputs of chosen layers for one batch: ``features[name]`` is (B, ...) after pooling, ``rows`` its samples."""
+    """Outputs of chosen layers for one batch: ``features[name]`` is (B, ...) after pooling, ``rows`` its samples.
+
+    Examples
+    --------
+    >>> batch = next(layer_features(torch.nn.Linear(2, 3), torch.eye(2), labels=torch.tensor([0, 1])))
+    >>> batch.rows, batch.logits.shape, batch.labels
+    (slice(0, 2, None), torch.Size([2, 3]), tensor([0, 1]))
+    """
 
     rows: slice
     features: dict[str, Tensor]
@@ -260,6 +287,13 @@ def layer_features(
     ------
     FeatureBatch
         On the model's device. A module that runs several times gives its last output.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    >>> batch = next(layer_features(model, torch.eye(2)))
+    >>> {name: tuple(values.shape) for name, values in batch.features.items()}
+    {'0': (2, 4), '1': (2, 4), '2': (2, 3)}
     """
     if isinstance(pool, str) and pool not in POOLS:
         raise ValueError(f"unknown pool {pool!r}: use one of {', '.join(POOLS)} or a callable")

@@ -49,6 +49,13 @@ class Plan:
         Size of the result.
     pass_seconds, mac_rate : float
         Seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product. Measured.
+
+    Examples
+    --------
+    >>> from kernels import plan_kernel
+    >>> plan = plan_kernel(torch.nn.Linear(2, 3), torch.eye(2))
+    >>> plan.rows, plan.square, plan.cotangents, plan.pairs
+    (2, True, 3, 3.0)
     """
 
     kind: str

@@ -29,6 +29,12 @@ class KernelResult:
         Layer parts of a layerwise kernel, by parameter, module or group.
     metadata : dict
         Plan, coverage, precision, fingerprints, duplicates, seconds.
+
+    Examples
+    --------
+    >>> result = KernelResult(torch.eye(2), diagonal=torch.ones(2), column_diagonal=torch.ones(2))
+    >>> result.shape, float(result[0, 1]), float(np.asarray(result).trace())
+    (torch.Size([2, 2]), 0.0, 2.0)
     """
 
     matrix: Tensor

@@ -42,6 +42,13 @@ class EKFAC:
         See ``damping``; 0.1 relative follows arXiv:2308.03296.
     samples : int
         Number of samples that the Fisher matrix is a mean over.
+
+    Examples
+    --------
+    >>> from kernels import fit_ekfac
+    >>> fisher = fit_ekfac(torch.nn.Linear(2, 3), torch.eye(2), fisher="exact")
+    >>> fisher.inverse_product({"weight": torch.ones(1, 3, 2), "bias": torch.zeros(1, 3)})["weight"].shape
+    torch.Size([1, 3, 2])
     """
 
     blocks: dict[str, FisherBlock]
@@ -149,6 +156,13 @@ def accumulate_ekfac(
         Gives a fresh iterator over the same factors each time; several cotangents of a sample add up.
     damping, relative
         See `EKFAC`.
+
+    Examples
+    --------
+    >>> from kernels import layer_factors
+    >>> fisher = accumulate_ekfac(lambda: layer_factors(torch.nn.Linear(2, 3), torch.eye(2), cotangent="sum"))
+    >>> fisher.samples
+    2
     """
     if damping < 0:
         raise ValueError(f"damping must not be negative, got {damping}")

@@ -55,6 +55,12 @@ class OuterBlock:
         Factor in front of the bias in the forward pass (NTK parameterization).
     bias_shape, bias_rows
         As ``shape`` and ``rows``, for the bias.
+
+    Examples
+    --------
+    >>> block = OuterBlock("weight", torch.Size([1, 2]), torch.ones(1, 1, 1, 1), torch.tensor([[[2.0, 3.0]]]))
+    >>> block.gradients()["weight"]  # sample, cotangent, and the parameter's two axes
+    tensor([[[[2., 3.]]]])
     """
 
     weight: str
@@ -119,6 +125,14 @@ class ConvBlock(OuterBlock):
     """Convolution weight: ``inputs`` is the image (B, g * I / |kernel|, *extent), without the zeros around it.
 
     ``windows`` says which pixels the ``T`` output positions read.
+
+    Examples
+    --------
+    >>> windows = Windows(kernel=(2,), stride=(1,), dilation=(1,), before=(0,), space=(2,))
+    >>> image = torch.tensor([[[1.0, 2.0, 3.0]]])
+    >>> ConvBlock("weight", torch.Size([1, 1, 2]), torch.ones(1, 1, 2, 1), image, windows=windows).a
+    tensor([[[1., 2.],
+             [2., 3.]]])
     """
 
     windows: Windows = field(kw_only=True)
@@ -156,6 +170,13 @@ class TokenBlock:
         Row read at each position; -1 where no gradient may flow (``padding_idx``).
     delta : Tensor, shape (B, R, T, O)
         Output gradients, zero where ``ids`` is -1.
+
+    Examples
+    --------
+    >>> delta = torch.tensor([[[[1.0], [5.0], [3.0]]]])
+    >>> block = TokenBlock("table", torch.Size([3, 1]), torch.tensor([[2, 0, 2]]), delta)
+    >>> block.gradients()["table"].flatten()  # row 2 was read twice
+    tensor([5., 0., 4.])
     """
 
     weight: str
@@ -182,7 +203,13 @@ class TokenBlock:
 
 @dataclass
 class VectorBlock:
-    """Plain gradient ``values`` of shape (B, R, D), D the flattened parameter (or its ``rows``)."""
+    """Plain gradient ``values`` of shape (B, R, D), D the flattened parameter (or its ``rows``).
+
+    Examples
+    --------
+    >>> VectorBlock("bias", torch.Size([2]), torch.tensor([[[1.0, 2.0]]])).gradients()
+    {'bias': tensor([[[1., 2.]]])}
+    """
 
     weight: str
     shape: torch.Size
@@ -209,7 +236,14 @@ Role = OuterBlock | ConvBlock | TokenBlock | VectorBlock
 
 @dataclass
 class TiedBlock:
-    """One tensor in several unlike roles: its gradient is the sum of theirs (``wte`` = ``lm_head``)."""
+    """One tensor in several unlike roles: its gradient is the sum of theirs (``wte`` = ``lm_head``).
+
+    Examples
+    --------
+    >>> first = VectorBlock("gain", torch.Size([2]), torch.tensor([[[1.0, 2.0]]]))
+    >>> TiedBlock("gain", torch.Size([2]), (first, first)).gradients()
+    {'gain': tensor([[[2., 4.]]])}
+    """
 
     weight: str
     shape: torch.Size

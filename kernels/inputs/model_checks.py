@@ -19,6 +19,11 @@ def check_model(model: nn.Module) -> torch.device:
     ------
     ValueError, TypeError
         For compiled, scripted, quantized, sharded or meta models, several devices, or training mode where it matters.
+
+    Examples
+    --------
+    >>> check_model(torch.nn.Linear(2, 3))
+    device(type='cpu')
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is {type(model).__name__}, not torch.nn.Module")

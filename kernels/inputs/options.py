@@ -145,7 +145,13 @@ class FeatureOptions(PassOptions, total=False):
 
 
 class KernelOptions(FeatureOptions, total=False):
-    """Options of a kernel matrix."""
+    """Options of a kernel matrix.
+
+    Examples
+    --------
+    >>> entries(KernelOptions)["precision"].default
+    'float32'
+    """
 
     kind: Annotated[str, Option("trntk", "Which kernel.", KINDS, hint="; pNTK0 and pNTK of version 1 are trntk")]
     normalize: Annotated[
@@ -247,10 +253,10 @@ def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
     --------
     >>> kernel_options(kind="pntk")["normalize"]
     True
-    >>> kernel_options(normalize=True)  # doctest: +ELLIPSIS
+    >>> kernel_options(layer="fc")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    TypeError: unknown option 'normalize', did you mean 'normalize'? The options are layers, fallback, ...
+    TypeError: unknown option 'layer', did you mean 'layers'? The options are layers, fallback, ...
     """
     return cast(KernelOptions, _filled(KernelOptions, given))
 

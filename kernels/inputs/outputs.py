@@ -40,6 +40,13 @@ def call_logits(
     ------
     TypeError, ValueError
         When no logits of shape (n, k) can be found.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> call_logits(model, torch.eye(2), output=torch.zeros_like)  # any function from what the model returns to logits
+    tensor([[0.],
+            [0.]])
     """
     if isinstance(inputs, Mapping):
         result = model(**{**(_no_cache(model) if output is None else {}), **inputs})
@@ -105,6 +112,12 @@ def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangen
     -------
     Tensor, shape (n, r, k)
         r is k for ``class``, 1 for the other names.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.0, 0.0]])
+    >>> cotangent_rows(logits, torch.tensor([1]), "loss")  # softmax minus the one-hot label
+    tensor([[[ 0.5000, -0.5000]]])
     """
     n, k = logits.shape
     if callable(cotangent):

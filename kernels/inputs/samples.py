@@ -36,6 +36,12 @@ class Samples:
     ------
     ValueError
         For a shuffling or augmenting loader, no samples, unequal lengths, or non-finite inputs.
+
+    Examples
+    --------
+    >>> samples = Samples({"x": torch.eye(3), "labels": torch.tensor([0, 1, 1])})
+    >>> samples.count, samples.labels
+    (3, tensor([0, 1, 1]))
     """
 
     def __init__(self, data: Any, labels: Labels | None = None, name: str = "train") -> None:

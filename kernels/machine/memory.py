@@ -17,6 +17,11 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
 
     The default is 70 % of the free GPU memory, where memory that torch caches counts as free, or a quarter of the free
     main memory and at most 4 GiB.
+
+    Examples
+    --------
+    >>> parse_memory("12GiB", torch.device("cpu"))
+    12884901888
     """
     if memory is None:
         if device.type == "cuda":
@@ -46,7 +51,13 @@ def available_memory() -> int:
 
 
 def show_bytes(amount: float) -> str:
-    """Write a number of bytes with its unit."""
+    """Write a number of bytes with its unit.
+
+    Examples
+    --------
+    >>> show_bytes(3 * 2**30)
+    '3 GiB'
+    """
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
             return f"{amount:.4g} {unit}"

@@ -23,6 +23,11 @@ class Precision:
     Forward and backward passes run in ``passes``; operands of the contraction are stored in ``operands``; sums are in
     ``passes`` (float32 or float64). ``tf32`` lets CUDA multiply float32 operands through TF32 in the contraction; on a
     CPU it changes nothing.
+
+    Examples
+    --------
+    >>> PRECISIONS["bfloat16"].operands, PRECISIONS["bfloat16"].passes
+    (torch.bfloat16, torch.float32)
     """
 
     name: str
@@ -75,7 +80,13 @@ PRECISIONS = {
 
 
 def precision_named(name: str) -> Precision:
-    """Look up an arithmetic by name; ``"bf16"`` is accepted for ``"bfloat16"``."""
+    """Look up an arithmetic by name; ``"bf16"`` is accepted for ``"bfloat16"``.
+
+    Examples
+    --------
+    >>> precision_named("float64").passes
+    torch.float64
+    """
     chosen = PRECISIONS.get("bfloat16" if name == "bf16" else name)
     if chosen is None:
         raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")

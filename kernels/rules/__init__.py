@@ -1,1 +1,7 @@
-"""How each family of operations turns its input and output gradient into a parameter gradient."""
+"""Rules by which an operation's input and output gradient give per-sample parameter gradients, one module a family."""
+
+from __future__ import annotations
+
+from kernels.rules.base import ParameterView, Rule
+
+__all__ = ["ParameterView", "Rule"]

@@ -20,6 +20,12 @@ class ParameterView:
 
     ``shape`` is the view's own shape; ``rows`` the slice ``[start, stop)`` of the parameter's first axis, None for
     all of it; ``scale`` the constant in front.
+
+    Examples
+    --------
+    >>> head = ParameterView("attention.in_proj_weight", torch.Size([12, 4]), torch.Size([4, 4]), rows=(0, 4))
+    >>> head.rows, head.scale
+    ((0, 4), 1.0)
     """
 
     name: str
@@ -87,6 +93,13 @@ class Rule:
     ``accepts(use)`` says whether the rule is exact for this call; ``reduce(use, delta)`` turns the output gradient of
     one cotangent into what is kept of it, leading axis = samples; ``build(use, kept)`` makes the blocks from the
     stack of these, (B, R, ...).
+
+    Examples
+    --------
+    >>> from kernels.rules.table import RULES
+    >>> rule = RULES[torch.nn.functional.linear]
+    >>> rule.name, rule.parameters
+    ('linear', ('weight', 'bias'))
     """
 
     name: str

@@ -36,6 +36,12 @@ class Sketch(ABC):
     ------
     ValueError
         If ``dim`` is below 1.
+
+    Examples
+    --------
+    >>> from kernels.sketches.countsketch import CountSketch
+    >>> CountSketch(dim=1024, seed=0).description
+    {'sketch': 'countsketch', 'dim': '1024', 'seed': '0', 'version': '1'}
     """
 
     kind: ClassVar[str]

@@ -16,7 +16,14 @@ from kernels.sketches.base import CHUNK_BYTES, Sketch
 
 
 class CountSketch(Sketch):
-    """One bucket and one sign per coordinate of each parameter."""
+    """One bucket and one sign per coordinate of each parameter.
+
+    Examples
+    --------
+    >>> gradient = torch.eye(1, 5)
+    >>> CountSketch(dim=3, seed=0).dense("weight", gradient, columns=5).abs().sum()  # one bucket a coordinate
+    tensor(1.)
+    """
 
     kind = "countsketch"
 

@@ -16,6 +16,12 @@ class Rademacher(Sketch):
     """Independent signs for every (coordinate, feature) pair, made when needed and never stored.
 
     With u, v the gradients, (Su)·(Sv) has variance (‖u‖²‖v‖² + (u·v)² - 2Σ_p u_p²v_p²)/dim.
+
+    Examples
+    --------
+    >>> gradient = torch.eye(1, 5)
+    >>> Rademacher(dim=4, seed=0).dense("weight", gradient, columns=5).abs()
+    tensor([[0.5000, 0.5000, 0.5000, 0.5000]])
     """
 
     kind = "rademacher"

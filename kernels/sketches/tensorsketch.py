@@ -40,6 +40,12 @@ class TensorSketch(Sketch):
     -----
     For rank-one u = δaᵀ and v = δ'a'ᵀ, (Su)·(Sv) has variance ‖u‖²‖v‖²(1 + ρ_δ² + ρ_a² + 3ρ_δ²ρ_a²)/dim to leading
     order, with ρ_δ and ρ_a the cosines of the factors.
+
+    Examples
+    --------
+    >>> block = OuterBlock("weight", torch.Size([3, 2]), torch.ones(1, 1, 4, 3), torch.ones(1, 4, 2))
+    >>> TensorSketch(dim=8, seed=0).block(block).shape  # sample, cotangent, features; no gradient was formed
+    torch.Size([1, 1, 8])
     """
 
     kind = "tensorsketch"

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kernels.capture.layer_outputs import find_output_layer
+from kernels import find_output_layer
 from models import build_model
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData

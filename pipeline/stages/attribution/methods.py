@@ -19,9 +19,8 @@ from analysis.attribution.representer import RepresenterHead, refit_representer_
 from analysis.attribution.similarity import embedding_scores, random_scores, same_label_scores
 from analysis.attribution.tracin import tracin_scores
 from analysis.attribution.trak import TrakNetwork, trak_scores
-from kernels import kernel_features
-from kernels.fisher.ekfac import EKFAC
-from kernels.influence import fit_ekfac, influence_scores
+from kernels import fit_ekfac, influence_scores, kernel_features
+from kernels.fisher import EKFAC
 from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build

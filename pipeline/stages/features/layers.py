@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels import layer_features
-from kernels.capture.layer_outputs import conjugate_source, module_names
+from kernels.capture import conjugate_source, module_names
 from pipeline.data.datamodule import KernelInputs
 from pipeline.errors import UserError
 
