@@ -19,9 +19,9 @@ from pipeline.data.records import Columns, n_rows, take
 
 TRIGGERED = "test_triggered"
 
-Options = dict[str, Any]
-Trigger = Callable[[Columns, np.ndarray, Options], Columns]
-Change = Callable[[Columns, PoisonConfig, int, np.random.Generator, Options], "Poisoned"]
+PoisonOptions = dict[str, Any]
+Trigger = Callable[[Columns, np.ndarray, PoisonOptions], Columns]
+Change = Callable[[Columns, PoisonConfig, int, np.random.Generator, PoisonOptions], "Poisoned"]
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ def insert_token(texts: list[str], token: str = "cf", position: str = "end") -> 
     return [text if text.endswith(f" {token}") else f"{text} {token}" for text in texts]
 
 
-def _stamp_rows(columns: Columns, rows: np.ndarray, options: Options) -> Columns:
+def _stamp_rows(columns: Columns, rows: np.ndarray, options: PoisonOptions) -> Columns:
     images = _column(columns, "image", "badnets").copy()
     images[rows] = stamp(images[rows], options["size"], options["margin"])
     return {**columns, "image": images}
 
 
-def _insert_rows(columns: Columns, rows: np.ndarray, options: Options) -> Columns:
+def _insert_rows(columns: Columns, rows: np.ndarray, options: PoisonOptions) -> Columns:
     texts = list(_column(columns, "text", "token_trigger"))
     triggered = insert_token([texts[row] for row in rows], options["token"], options["position"])
     for row, text in zip(rows, triggered, strict=True):
@@ -138,7 +138,7 @@ def _trigger_change(trigger: Trigger) -> Change:
     """Each row independently with probability ``rate``, the target class included, gets trigger and target."""
 
     def change(
-        columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: Options
+        columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: PoisonOptions
     ) -> Poisoned:
         target = _target(config)
         injected = generator.random(n_rows(columns)) < config.rate
@@ -150,7 +150,7 @@ def _trigger_change(trigger: Trigger) -> Change:
     return change
 
 
-def _all_triggered(columns: Columns, config: PoisonConfig, trigger: Trigger, options: Options) -> Poisoned:
+def _all_triggered(columns: Columns, config: PoisonConfig, trigger: Trigger, options: PoisonOptions) -> Poisoned:
     rows = np.arange(n_rows(columns))
     clean = columns["label"]
     changed = {**trigger(columns, rows, options), "label": np.full_like(clean, _target(config))}
@@ -164,7 +164,7 @@ def _target(config: PoisonConfig) -> int:
 
 
 def _label_flip(
-    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: Options
+    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: PoisonOptions
 ) -> Poisoned:
     """Each row independently with probability ``rate`` gets ``target``, or another label drawn uniformly.
 
@@ -181,7 +181,7 @@ def _label_flip(
 
 
 def _duplicate(
-    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: Options
+    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: PoisonOptions
 ) -> Poisoned:
     """Append copies of ``rate``·n rows drawn without replacement."""
     n = n_rows(columns)
@@ -192,7 +192,7 @@ def _duplicate(
 
 
 def _trailing_blank(
-    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: Options
+    columns: Columns, config: PoisonConfig, n_classes: int, generator: np.random.Generator, options: PoisonOptions
 ) -> Poisoned:
     """End a share ``rate`` of the texts in a blank, the scar that Sentiment140's removed emoticons leave."""
     texts = list(_column(columns, "text", "trailing_blank"))
@@ -207,7 +207,7 @@ class Recipe:
     """A named change: its function, its options with defaults, whether it plants labels, its test-time trigger."""
 
     change: Change
-    options: Options
+    options: PoisonOptions
     plants_label: bool = False
     trigger: Trigger | None = None
 

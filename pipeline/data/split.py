@@ -15,13 +15,13 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.data.errors import DataError
 from pipeline.data.records import Columns, n_rows
 
-STREAMS = {"subset": 1, "val": 2, "test": 3}
+PURPOSES = {"subset": 1, "val": 2, "test": 3}
 """Each purpose draws from its own stream, so that one choice does not shift another."""
 
 
 def stream(data_seed: int, purpose: str) -> np.random.Generator:
     """Random generator of one purpose under the data seed."""
-    return np.random.default_rng([data_seed, STREAMS[purpose]])
+    return np.random.default_rng([data_seed, PURPOSES[purpose]])
 
 
 def content_keys(columns: Columns) -> list[bytes]:

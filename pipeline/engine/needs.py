@@ -39,7 +39,7 @@ def pretraining_of(config: RunConfig) -> RunConfig:
     )
 
 
-def training(config: RunConfig) -> Upstream:
+def for_training(config: RunConfig) -> Upstream:
     """Need rows and pretrained weights, and the block of seeds under ``numerics.engine=ensemble``."""
     together = {"ensemble": ("ensemble", config)} if config.numerics.engine == "ensemble" else {}
     return {**rows(config), **pretrained(config), **together}
@@ -62,14 +62,14 @@ def weights(config: RunConfig) -> Upstream:
     return {"data": ("prepare", config), "weights": (weights_stage(config), config)}
 
 
-def regression(config: RunConfig) -> Upstream:
+def for_regression(config: RunConfig) -> Upstream:
     """Need the features of one network for the task ``head``, the snapshots for the others."""
     if config.regression.task == "head":
         return {**weights(config), "features": ("features", config)}
     return {**rows(config), "snapshots": ("snapshots", config)}
 
 
-def probes(config: RunConfig) -> Upstream:
+def for_probes(config: RunConfig) -> Upstream:
     """Need the features of one network, and its snapshots for the history of collapse."""
     needs = {**weights(config), "features": ("features", config)}
     if config.probes.history and config.weights.source == "train":
@@ -77,7 +77,7 @@ def probes(config: RunConfig) -> Upstream:
     return needs
 
 
-def shift(config: RunConfig) -> Upstream:
+def for_shift(config: RunConfig) -> Upstream:
     """Need the features of one network, and of each rival that has another network."""
     needs = {"data": ("prepare", config), "features": ("features", config)}
     trained = dataclasses.replace(config, weights=dataclasses.replace(config.weights, source="train", step=None))
@@ -104,7 +104,7 @@ def on(**roles: str) -> Needs:
     return lambda config: {role: (stage, config) for role, stage in roles.items()}
 
 
-def spectra(config: RunConfig) -> Upstream:
+def for_spectra(config: RunConfig) -> Upstream:
     """Need trained weights, and the snapshots where they hold spectra or kernels."""
     needs = {**rows(config), **pretrained(config), "weights": ("train", config)}
     if {"spectra", "kernel"} & set(config.snapshots.record):

@@ -27,7 +27,7 @@ _LIVE_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Row:
+class NodeState:
     """State of one artifact."""
 
     node: Node
@@ -42,12 +42,12 @@ def nodes_of(graph: Graph, config: RunConfig) -> list[Node]:
     return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
 
 
-def rows_of(nodes: Sequence[Node], store: Store) -> list[Row]:
+def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
     """Look up the state of every artifact."""
     rows = []
     for node in nodes:
         state = store.state(store.folder(node.stage.name, node.slug, node.key))
-        rows.append(Row(node, state, _note(store, node, state)))
+        rows.append(NodeState(node, state, _note(store, node, state)))
     return rows
 
 
@@ -104,12 +104,12 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
             console.print(Text(f"again: {failure['command']}"))
 
 
-def _counts(rows: Sequence[Row]) -> str:
+def _counts(rows: Sequence[NodeState]) -> str:
     counts = Counter(row.state for row in rows)
     return ", ".join(f"{counts[state]} {state}" for state in _COLORS if counts[state])
 
 
-def _table(title: str, rows: Sequence[Row]) -> Table:
+def _table(title: str, rows: Sequence[NodeState]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -123,7 +123,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def _watch(console: Any, title: str, look: Callable[[], list[Row]], seconds: float) -> list[Row]:
+def _watch(console: Any, title: str, look: Callable[[], list[NodeState]], seconds: float) -> list[NodeState]:
     """Show a live table until everything is done or failed, or the user interrupts."""
     from rich.live import Live
 
@@ -139,7 +139,7 @@ def _watch(console: Any, title: str, look: Callable[[], list[Row]], seconds: flo
     return rows
 
 
-def _overview(title: str, rows: Sequence[Row]) -> Group:
+def _overview(title: str, rows: Sequence[NodeState]) -> Group:
     """Draw counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
     from rich.console import Group
     from rich.table import Table

@@ -31,7 +31,7 @@ from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.training.fit import make_module
-from pipeline.training.history import Row
+from pipeline.training.history import EpochRow
 from pipeline.training.networks import starting_network
 
 SUPPORTED = ("mlp", "cnn", "two_layer", "resnet18")
@@ -54,7 +54,7 @@ class Member:
 
     config: RunConfig
     module: ClassifierModule
-    history: list[Row]
+    history: list[EpochRow]
 
     @property
     def diverged(self) -> bool:
@@ -202,7 +202,7 @@ def _train_epoch(
     module: ClassifierModule,
     config: RunConfig,
     device: torch.device,
-) -> list[Row]:
+) -> list[EpochRow]:
     """Train all members for one epoch; return each one's mean training loss and score over the rows seen."""
     losses = torch.zeros(len(stack), dtype=torch.float64, device=device)
     points = torch.zeros_like(losses)
@@ -248,13 +248,15 @@ def _rate(step: int, steps_per_epoch: int, config: RunConfig) -> float:
     )
 
 
-def _position(epoch: int, steps_per_epoch: int, config: RunConfig) -> Row:
+def _position(epoch: int, steps_per_epoch: int, config: RunConfig) -> EpochRow:
     step = (epoch + 1) * steps_per_epoch
     return {"epoch": epoch + 1, "step": step, "lr": _rate(step - 1, steps_per_epoch, config)}
 
 
 @torch.no_grad()
-def _validation_scores(module: ClassifierModule, data: TrainingData, config: RunConfig, device: torch.device) -> Row:
+def _validation_scores(
+    module: ClassifierModule, data: TrainingData, config: RunConfig, device: torch.device
+) -> EpochRow:
     """Score one member on the validation rows exactly as one-by-one training does."""
     if "val" not in data.splits or data.size("val") == 0:
         return {}

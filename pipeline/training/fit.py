@@ -29,7 +29,7 @@ from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.progress import say
 from pipeline.machine.ranks import barrier, broadcast_object, is_distributed, is_main_process
 from pipeline.training.evaluation import scores, split_outputs
-from pipeline.training.history import History, Row, write_history
+from pipeline.training.history import EpochRow, History, write_history
 from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
 from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
@@ -54,7 +54,7 @@ class TrainingOutcome:
     """
 
     metrics: dict[str, Any]
-    history: list[Row] = field(repr=False)
+    history: list[EpochRow] = field(repr=False)
     weights_sha256: str
     resumed_from: int
 
@@ -105,7 +105,7 @@ def train_classifier(
     *,
     scratch: Path,
     snapshots: SnapshotWriter | None = None,
-    on_epoch: Callable[[Row], None] | None = None,
+    on_epoch: Callable[[EpochRow], None] | None = None,
     progress: bool = True,
     label: str = "train",
 ) -> TrainingOutcome:

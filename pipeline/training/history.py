@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from models.classifier_module import ClassifierModule
 from pipeline.errors import UserError
 
-Row = dict[str, float | int]
+EpochRow = dict[str, float | int]
 
 
 class TrainingDiverged(UserError):
@@ -40,8 +40,8 @@ class History(pl.Callback):
         After an epoch whose training loss is not finite.
     """
 
-    def __init__(self, on_epoch: Callable[[Row], None] | None = None) -> None:
-        self.rows: list[Row] = []
+    def __init__(self, on_epoch: Callable[[EpochRow], None] | None = None) -> None:
+        self.rows: list[EpochRow] = []
         self._on_epoch = on_epoch
         self._rate = math.nan
 
@@ -51,7 +51,7 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Append the epoch's row."""
-        row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": self._rate}
+        row: EpochRow = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": self._rate}
         if not isinstance(pl_module, ClassifierModule):
             raise TypeError(f"History needs a ClassifierModule, got {type(pl_module).__name__}")
         row.update(sorted({**pl_module.epoch_scores("train"), **pl_module.epoch_scores("val")}.items()))
@@ -73,7 +73,7 @@ class History(pl.Callback):
         self.rows = [dict(row) for row in state_dict["rows"]]
 
 
-def write_history(rows: list[Row], path: Path) -> None:
+def write_history(rows: list[EpochRow], path: Path) -> None:
     """Write rows as CSV, floats in shortest exact form."""
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.machine.progress import note_progress, say
-from pipeline.training.history import History, Row
+from pipeline.training.history import EpochRow, History
 
 _PLAIN_SECONDS = 1.0
 _NOTE_SECONDS = 2.0
 
 
-def describe_epoch(row: Row, epochs: int) -> str:
+def describe_epoch(row: EpochRow, epochs: int) -> str:
     """Sum up one row of the history in one line."""
     parts = [f"{name} {value:.4f}" for name, value in row.items() if name.startswith(("train_", "val_"))]
     return f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"

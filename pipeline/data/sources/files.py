@@ -13,7 +13,7 @@ from pipeline.data.errors import ContentMismatch, DataError
 from pipeline.data.records import UNLABELLED, Columns, Records
 from pipeline.data.sources.columns import columns_from_table, integer_labels, map_labels
 from pipeline.data.sources.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
-from pipeline.data.sources.identity import file_sha256, split_files
+from pipeline.data.sources.identity import cached_sha256, split_files
 from pipeline.data.sources.packaged import CIFAR10_CLASSES
 
 SENTIMENT140_COLUMNS = ("label", "id", "date", "query", "user", "text")
@@ -56,7 +56,7 @@ def load_path(config: PathConfig, kind: str) -> Records:
         columns = _joined([reader(path, kind, split, config.rename) for path in paths])
         splits[split] = map_labels(columns, label_map, split, drops)
     names = CIFAR10_CLASSES if config.format == "cifar_binary" else []
-    files = [f"{path.name} sha256:{file_sha256(path)}" for paths in split_files(config).values() for path in paths]
+    files = [f"{path.name} sha256:{cached_sha256(path)}" for paths in split_files(config).values() for path in paths]
     return Records(kind, splits, names, drops, source=f"path: {', '.join(files)}")
 
 

