@@ -57,6 +57,15 @@ def knn_curve(
     Returns
     -------
     predictions : int16 ndarray, shape (len(neighbors), len(ks), m)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.probes import knn_curve
+    >>> train, labels = torch.tensor([[0.0, 0.0], [0.1, 5.0], [1.0, 0.0], [1.1, 5.0]]), torch.tensor([0, 1, 0, 1])
+    >>> test = torch.tensor([[0.9, 5.0]])
+    >>> knn_curve(train, labels, test, ks=[1, 2], neighbors=[1])[0].tolist()  # the second component decides
+    [[0], [1]]
     """
     _check_ks(ks, train.shape[1])
     available = train.shape[0] - int(exclude_self)

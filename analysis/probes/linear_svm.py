@@ -81,6 +81,15 @@ def fit_linear_svm(
     References
     ----------
     Keerthi and DeCoste, JMLR 6 (2005) 341-361: modified finite Newton for squared-hinge SVMs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.probes import fit_linear_svm
+    >>> features = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> svm = fit_linear_svm(features, torch.tensor([0, 0, 1, 1]), cost=10.0)
+    >>> svm.converged, svm.predict(torch.tensor([[-0.5], [0.5]])).tolist()
+    (True, [0, 1])
     """
     if cost <= 0:
         raise ValueError(f"the SVM cost C must be positive, got {cost}.")

@@ -25,6 +25,14 @@ class FeatureBlocks:
         Returns a fresh iterator over blocks of consecutive rows, each (b, width), always in the same order.
     layer : str
         Name used in error messages.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.probes import FeatureBlocks
+    >>> features = FeatureBlocks.from_array(torch.arange(12.0).reshape(6, 2), block=4)
+    >>> [tuple(block.shape) for block in features.read()]
+    [(4, 2), (2, 2)]
     """
 
     rows: int

@@ -88,6 +88,17 @@ def bootstrap_onset(
     Returns
     -------
     Onset
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.probes import bootstrap_onset
+    >>> rng = np.random.default_rng(0)
+    >>> hit = rng.random(500) < 0.95
+    >>> correct = np.stack([rng.random((3, 500)) < 0.6 + 0.1 * np.arange(3)[:, None], np.tile(hit, (3, 1))])
+    >>> found = bootstrap_onset(correct, ["block1", "block2"], generator=rng)
+    >>> found.layer, found.probability.tolist()
+    ('block2', [0.0, 1.0, 0.0])
     """
     depth, _, rows = correct.shape
     if len(layers) != depth or rows == 0:
@@ -131,6 +142,15 @@ def components_needed(
     -------
     int or None
         None where even the largest k of the grid falls short.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.probes import components_needed
+    >>> components_needed(np.array([1, 2, 4, 8]), np.array([0.40, 0.92, 0.90, 0.93]), everything=0.93)
+    8
+    >>> components_needed(np.array([1, 2, 4, 8]), np.array([0.40, 0.92, 0.92, 0.93]), everything=0.93)
+    2
     """
     enough = accuracy >= everything - tolerance - 1e-12
     first = int(_first_lasting(enough[None])[0])

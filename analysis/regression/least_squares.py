@@ -221,6 +221,15 @@ def factorize_features(features: Float[np.ndarray, "n p"], *, layer: str = "feat
     Returns
     -------
     Factorization
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import factorize_features
+    >>> x = np.linspace(-1, 1, 20)
+    >>> machine = factorize_features(np.vander(x, 8)).solve(np.sin(3 * x)[:, None])  # a polynomial of degree 7
+    >>> print(f"{machine.predict(np.vander([0.5], 8))[0, 0]:.3f} for {np.sin(1.5):.3f}")
+    0.998 for 0.997
     """
     features = _finite(features, layer)
     n, p = features.shape
@@ -252,6 +261,15 @@ def factorize_blocks(
     References
     ----------
     Demmel, Grigori, Hoemmen and Langou, arXiv 0808.2664 (tall-skinny QR).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import factorize_blocks
+    >>> rows = np.random.default_rng(0).standard_normal((300, 3))
+    >>> found = factorize_blocks(lambda: iter(np.array_split(rows, 5)))  # never more than one block beside R
+    >>> found.solve(rows @ [[1.0], [-2.0], [3.0]]).weight.round(6).ravel().tolist()
+    [1.0, -2.0, 3.0]
     """
     triangle: np.ndarray | None = None
     start = 0
@@ -289,6 +307,20 @@ def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-
     ValueError
         For a Gram that is not finite, not symmetric or not positive semi-definite (the smallest eigenvalue is
         shown).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import factorize_gram
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.linspace(0, 1, 30)
+    >>> y = np.sin(6 * x)[:, None] + 0.1 * rng.standard_normal((30, 1))
+    >>> gram = np.exp(-8 * np.subtract.outer(x, x) ** 2)
+    >>> found = factorize_gram(gram)
+    >>> penalty = found.penalty_path(y, [1e-4, 1e-2, 1.0, 100.0]).best()  # by leave-one-out error
+    >>> machine = found.solve(y, penalty=penalty)
+    >>> penalty, float(np.abs(machine.fitted[:, 0] - np.sin(6 * x)).max().round(2))
+    (0.01, 0.11)
     """
     gram = _finite(gram, "Gram")
     check_training_kernel(gram, psd_tolerance)

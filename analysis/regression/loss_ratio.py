@@ -78,6 +78,20 @@ def kernel_loss_ratio(
     ------
     ValueError
         If the network fits every test point exactly, so that no ratio exists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import factorize_features, kernel_loss_ratio
+    >>> x, x_test = np.linspace(-1, 1, 12), np.linspace(-0.9, 0.9, 30)
+    >>> target = [np.exp(points)[:, None] for points in (x, x_test)]
+    >>> network = [(1 + points)[:, None] for points in (x, x_test)]  # stopped at the linear term
+    >>> phi, phi_test = (np.vander(points, 4) for points in (x, x_test))
+    >>> found = kernel_loss_ratio(
+    ...     tuple(target), tuple(network), lambda values: factorize_features(phi).solve(values).predict(phi_test)
+    ... )
+    >>> round(found.ratio, 3), found.holds  # a cubic fit leaves this share of the network's error
+    (0.019, True)
     """
     e_train, e_test = target[0] - network[0], target[1] - network[1]
     scale = float(np.linalg.norm(e_test))

@@ -70,6 +70,13 @@ def choose_centers(n: int, count: int, generator: np.random.Generator) -> np.nda
     ------
     ValueError
         If more centers than points are asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import choose_centers
+    >>> choose_centers(1000, 4, np.random.default_rng(0)).tolist()
+    [162, 206, 222, 459]
     """
     if not 1 <= count <= n:
         raise ValueError(f"{count} Nyström centers asked of {n} training points; give 1 to {n}.")
@@ -110,6 +117,19 @@ def fit_nystrom_logistic(
     ------
     ValueError
         For λ ≤ 0, one class, non-finite columns, or a kernel of the centers that is not positive semi-definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.regression import choose_centers, fit_nystrom_logistic
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal(2000)
+    >>> labels = (np.sin(3 * x) + 0.3 * rng.standard_normal(2000) > 0).astype(int)
+    >>> centers = choose_centers(2000, 20, rng)
+    >>> columns = np.exp(-2 * np.subtract.outer(x, x[centers]) ** 2)  # 2000 x 20 instead of 2000 x 2000
+    >>> fit = fit_nystrom_logistic(columns, centers, labels, penalty=0.1)
+    >>> fit.converged, float(np.mean((fit.log_odds(columns) > 0) == labels).round(2))
+    (True, 0.92)
     """
     if not penalty > 0:
         raise ValueError(f"a Nyström fit needs a penalty λ > 0, got {penalty}: separable data have no optimum without.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from analysis.probes.layer import LabeledFeatures
+from analysis.probes.labeled_features import LabeledFeatures
 from analysis.probes.onset import bootstrap_onset
 from analysis.probes.raw import probe_raw_features
 from pipeline.config.probes import ProbesConfig

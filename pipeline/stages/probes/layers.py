@@ -13,7 +13,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analysis.probes.curves import class_means
-from analysis.probes.layer import LabeledFeatures, ProbeSettings
+from analysis.probes.labeled_features import LabeledFeatures
+from analysis.probes.layer import ProbeSettings
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.neural_collapse import center_mismatch, measure_neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset

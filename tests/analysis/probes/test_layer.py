@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
 
-from analysis.probes.layer import ALL_COMPONENTS, LabeledFeatures, ProbeSettings, probe_layer
+from analysis.probes.labeled_features import LabeledFeatures
+from analysis.probes.layer import ALL_COMPONENTS, ProbeSettings, probe_layer
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.onset import NO_ONSET, onset_layer
 from analysis.probes.raw import probe_raw_features
