@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.training.ensemble import train_block
 from pipeline.training.networks import WEIGHTS, build_network, starting_network
 from tests.pipeline.ensemble_cases import Images, at, case
-from tests.stages.stage_cases import made_up_artifact
+from tests.stages.stage_cases import artifact_with_files
 
 RESNET = ResNet18Config(width=2)
 HEAD = {"fc.weight", "fc.bias"}
@@ -26,7 +26,7 @@ def earlier_network(tmp_path, classes, model=RESNET):
         if name.endswith("running_mean"):
             value += 0.5
     arrays = {name: value.numpy() for name, value in weights.items()}
-    return made_up_artifact(tmp_path / "pretrain" / "made-up-000000000000", {WEIGHTS: arrays}, {}), weights
+    return artifact_with_files(tmp_path / "pretrain" / "made-up-000000000000", {WEIGHTS: arrays}, {}), weights
 
 
 @pytest.mark.parametrize("classes", [5, 3])

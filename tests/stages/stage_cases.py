@@ -1,4 +1,4 @@
-"""Run one stage function on made-up upstream artifacts."""
+"""Run one stage function on upstream artifacts that a test writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 
 
-def made_up_artifact(
+def artifact_with_files(
     folder: Path, files: Mapping[str, Mapping[str, np.ndarray]], metrics: Mapping[str, Any]
 ) -> Artifact:
     """Finish an artifact that holds safetensors files and metrics."""
@@ -34,7 +34,7 @@ def run_on(
     stage: Callable[[Build], dict[str, Any]],
     config: RunConfig,
     inputs: Mapping[str, Artifact],
-    name: str = "made-up",
+    name: str = "example",
 ) -> Gathered:
     """Run a stage function and finish its artifact, as the pipeline does."""
     graph = Graph()

@@ -27,7 +27,7 @@ def pull(store: Path, *overrides: str) -> Artifact:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Two classes of 6x6 images, normalised, with a small network."""
+    """Two classes of 6x6 images, normalized, with a small network."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     means = rng.integers(40, 200, (2, 6, 6))
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     )
 
 
-def test_attacks_cost_what_they_look_into(made):
+def test_attacks_lower_the_accuracy_of_what_they_attack(made):
     rows = {(row["source"], row["radius"]): row for row in made.table("adversarial.parquet").to_pylist()}
     assert len(rows) == 9 and made.metrics["rebuilt_error"] < 1e-5
     clean = [rows[source, 0.0] for source in ("network", "machine", "other network")]

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.probes.report import section
 from pipeline.stages.probes.run import probes
-from tests.stages.stage_cases import made_up_artifact, run_on
+from tests.stages.stage_cases import artifact_with_files, run_on
 
 LAYERS = ["layer1", "layer2", "penultimate"]
 
@@ -46,10 +46,10 @@ def upstream(tmp_path, seed=0, dead=False):
         }
     metrics = {"layers": LAYERS, "classes": 3}
     return {
-        "features": made_up_artifact(
+        "features": artifact_with_files(
             tmp_path / "features" / f"f-{seed:012d}", {"features.safetensors": features}, metrics
         ),
-        "weights": made_up_artifact(
+        "weights": artifact_with_files(
             tmp_path / "train" / f"w-{seed:012d}",
             {"weights.safetensors": {"head.weight": (means - means.mean(0)).astype(np.float32)}},
             {},
@@ -103,7 +103,7 @@ def test_controls_fall_to_chance_and_follow_the_network(tmp_path):
         if name.startswith("test.")
     }
     folder = tmp_path / "features" / "g-000000000000"
-    inputs["features"] = made_up_artifact(
+    inputs["features"] = artifact_with_files(
         folder, {"features.safetensors": arrays | noisy}, {"layers": LAYERS, "classes": 3}
     )
     found = run_on(tmp_path, probes, config_of(controls=True), inputs)
@@ -176,6 +176,6 @@ def test_one_split_or_no_classes_are_refused(tmp_path):
     config = dataclasses.replace(config, features=dataclasses.replace(config.features, splits=["train"]))
     with pytest.raises(UserError, match="names one"):
         run_on(tmp_path / "a", probes, config, inputs)
-    plain = made_up_artifact(tmp_path / "features" / "g-1", {}, {"layers": LAYERS, "classes": 0})
+    plain = artifact_with_files(tmp_path / "features" / "g-1", {}, {"layers": LAYERS, "classes": 0})
     with pytest.raises(UserError, match="regression task"):
         run_on(tmp_path / "b", probes, config_of(), inputs | {"features": plain})

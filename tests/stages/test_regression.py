@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.regression.report import section
 from pipeline.stages.regression.run import Grams, _logistic, regression
-from tests.stages.stage_cases import made_up_artifact, run_on
+from tests.stages.stage_cases import artifact_with_files, run_on
 
 FUNCTION = (
     "data=regression",
@@ -134,7 +134,7 @@ def heads(tmp_path, classes=2):
             f"{split}.logits": rng.standard_normal((n, 2)).astype(np.float32),
         }
     metrics = {"layers": ["penultimate"], "classes": classes}
-    return made_up_artifact(tmp_path / "features" / "f-000000000000", {"features.safetensors": arrays}, metrics)
+    return artifact_with_files(tmp_path / "features" / "f-000000000000", {"features.safetensors": arrays}, metrics)
 
 
 def test_a_converged_head_beats_a_random_one(tmp_path):

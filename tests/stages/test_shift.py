@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.shift.report import section
 from pipeline.stages.shift.run import shift
-from tests.stages.stage_cases import made_up_artifact, run_on
+from tests.stages.stage_cases import artifact_with_files, run_on
 
 WORDS = "train loss seed layer kernel stage model weight rank draw figure table".split()
 
@@ -78,7 +78,7 @@ def embeddings(tmp_path, config, prepared, gap=1.0):
             f"{split}.ids": data.ids(split).numpy(),
             f"{split}.labels": labels,
         }
-    return made_up_artifact(
+    return artifact_with_files(
         tmp_path / "features" / "f-000000000000", {"features.safetensors": arrays}, {"layers": ["penultimate"]}
     )
 
@@ -152,7 +152,7 @@ def test_rivals_are_scored_on_the_same_rows_of_m(sources, tmp_path):
     right = np.eye(2, dtype=np.float32)[data.labels("test").numpy()]
     for name, logits in (("fine_tuned", right), ("head_only", 1.0 - right)):
         arrays = {"test.logits": logits[order], "test.ids": data.ids("test").numpy()[order]}
-        inputs[name] = made_up_artifact(tmp_path / "train" / f"{name}-0", {"logits.safetensors": arrays}, {})
+        inputs[name] = artifact_with_files(tmp_path / "train" / f"{name}-0", {"logits.safetensors": arrays}, {})
     inputs["random_weights"] = inputs["features"]
     rivals = ["fine_tuned", "head_only", "random_features", "random_weights"]
     wanted = dataclasses.replace(config, shift=dataclasses.replace(config.shift, rivals=rivals))

@@ -193,7 +193,7 @@ def test_impossible_settings_are_refused_before_anything_runs(override, message,
     assert not list(tmp_path.iterdir())
 
 
-def test_neighbours_have_no_logit_to_split(images, tmp_path):
+def test_nearest_neighbors_have_no_logit_to_split(images, tmp_path):
     with pytest.raises(UserError, match="attribution.method=similarity"):
         pull("attribution", tmp_path, *images, "kernel=conjugate", "surrogate=knn")
     made = pull("attribution", tmp_path, *images, "kernel=conjugate", "surrogate=knn", "attribution.method=similarity")
