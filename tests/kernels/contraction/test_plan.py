@@ -81,3 +81,9 @@ def test_a_batch_waits_once_however_many_layers_there_are() -> None:
             kernel_matrix(model, images, precision="float64", batch_size=size)
         counts.append(seen.count)
     assert counts[1] - counts[0] == 8 - 1  # for its logits; gradients show in the tile
+
+
+def test_a_plan_can_be_read() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_gpt2"], 4, dtype=torch.float32)
+    text = str(plan_kernel(model, inputs, kind="pntk", memory="1GiB"))
+    assert "transformer.wte.weight" in text and "tokens" in text and "memory budget 1 GiB" in text
