@@ -1,4 +1,4 @@
-"""Exact kernels: time, memory and error of this project's engine beside what a user would pick instead.
+"""Exact kernels: time, memory and error of this project's engine and of what a user would pick instead.
 
     python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
     python -m benchmarks.kernels --cell mlp:trntk:ours

@@ -1,11 +1,11 @@
-"""Exact kernel of the published ResNet-18 (3x3 stem, max-pool) on one accelerator, beside its matrix-product ceiling.
+"""Exact kernel of the published ResNet-18 (3x3 stem, max-pool) on one accelerator, and its matrix-product ceiling.
 
     python -m benchmarks.kernels_gpu --n 10000 --kind pntk --precision tf32 [--images I.npy] [--weights W.safetensors]
 
 Prints one JSON line: seconds, TFLOP/s of the planned arithmetic, the ceiling of a large matrix product in the same
 precision measured in the same call, peak memory, and the largest entry error against float64 on a sub-block, in units
 of sqrt(K_ii K_jj). Images: uint8 (N, 3, 32, 32) in an .npy file; without one, smooth random images. With their classes
-(and trained weights) it also tells the rank correlation of the kernel's surrogate with the network. The same code runs
+(and trained weights) it also gives the rank correlation of the kernel's surrogate with the network. The same code runs
 on a CPU at small N.
 """
 
@@ -54,7 +54,7 @@ def load_images(path: Path | None, n: int) -> Tensor:
     else:
         stored = np.load(path, mmap_mode="r")
         if len(stored) < n:
-            raise ValueError(f"{path} holds {len(stored)} images, {n} were asked for")
+            raise ValueError(f"{path} holds {len(stored)} images, {n} were requested")
         images = torch.from_numpy(np.array(stored[:n])).float() / 255
     return (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
 

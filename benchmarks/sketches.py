@@ -1,4 +1,4 @@
-"""Sketched pNTK features: time, memory and error of this project's maps beside what a user would pick instead.
+"""Sketched pNTK features: time, memory and error of this project's maps and of what a user would pick instead.
 
     python -m benchmarks.sketches --all [--python PEERS_PYTHON] [--suites mlp] [--dim 1024]
     python -m benchmarks.sketches --cell resnet18:tensorsketch
@@ -29,7 +29,7 @@ from benchmarks.kernel_cells import Inputs
 from benchmarks.kernel_engines import Selected, functional_gradients
 from benchmarks.kernels import THREADS, measured, run_process, table
 
-PAIRED = 32  # samples whose cosines are held against the exact kernel
+PAIRED = 32  # samples whose cosines are compared with the exact kernel
 
 
 def ours(sketch: str, model: nn.Module, inputs: Inputs, dim: int) -> Tensor:

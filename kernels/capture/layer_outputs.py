@@ -168,7 +168,7 @@ def _per_sample(values: Tensor, size: int, name: str) -> Tensor:
 
 
 def module_names(model: nn.Module, layers: Any) -> list[str]:
-    """Resolve a choice of modules: names, a predicate on names, or all leaf modules save dropout.
+    """Resolve a choice of modules: names, a predicate on names, or all leaf modules except dropout.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def layer_features(
     data : Tensor, mapping of tensors, or DataLoader
         As for :func:`kernels.kernel_matrix`.
     layers : "all", sequence of str, or callable
-        Modules: every leaf save dropout, names, or those whose name satisfies the callable.
+        Modules: every leaf except dropout, names, or those whose name satisfies the callable.
     pool : {"flatten", "mean", "first"} or callable, optional
         Applied to each output (B, ...): all values, the mean over positions, or the first position (class token).
         Default: outputs as they are.

@@ -1,4 +1,4 @@
-"""The one shared list of models on which every kernel is held against its slow reference."""
+"""The one shared list of models on which every kernel is compared with its slow reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Case:
     frozen: tuple[str, ...] = ()
     # Parameters that no rule can own, so that the generic fallback has to.
     fallback: tuple[str, ...] = ()
-    # Where samples do not lie along the leading axis of every layer's input.
+    # Where samples are not along the leading axis of every layer's input.
     unusual_layout: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Small models whose parameters meet the samples through other tensors, or in operations that have no rule."""
+"""Small models whose parameters reach the samples through other tensors, or in operations that have no rule."""
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ class DerivedWeights(nn.Module):
         x = torch.tanh(x @ (self.turned / 2.0).T)
         w = self.standard.weight
         with torch.no_grad():
-            size = w.norm()  # a constant, whatever it was computed from
+            size = w.norm()  # a constant, although computed from a parameter
         x = torch.tanh(F.linear(x, (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True) / size, self.standard.bias))
         x = F.linear(x, self.frozen.weight + self.left @ self.right)
         return self.log_scale.exp() * self.head(torch.tanh(x).mean(1))

@@ -1,6 +1,6 @@
 """A device that computes on the CPU and is as strict as an accelerator about where its tensors live.
 
-``register()`` makes the device ``"pretend"``. Its tensors hold main memory, but say that they lie on the device: every
+``register()`` makes the device ``"pretend"``. Its tensors hold main memory, but claim to be on the device: every
 operation that mixes them with tensors of the CPU is refused, and so are ``.numpy()`` and indices of the other side.
 Only copies cross the border, and CPU scalars (no axes) may enter, as on CUDA. A CUDA tensor can be indexed by a CPU
 tensor; this device refuses that too, since it is a hidden copy that waits for the device.
@@ -76,7 +76,7 @@ def _takes_indices(func: Any) -> bool:
 
 
 def _held(tensor: PretendTensor) -> Tensor:
-    """The same memory as a CPU tensor; read anew each time, since assigning to ``.data`` exchanges it."""
+    """The same memory as a CPU tensor; read again each time, since assigning to ``.data`` replaces it."""
     plain = torch.empty(0, dtype=tensor.dtype)
     return plain.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 

@@ -1,4 +1,4 @@
-"""Kernels multiply in the arithmetic that was named, whatever the process has been set to, and leave it as it was."""
+"""Kernels multiply in the arithmetic that was named, regardless of process settings, which they restore."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

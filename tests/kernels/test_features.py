@@ -193,7 +193,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, monkeypatch: pytest.
         assert not resumed.exists() and resumed.with_name("resumed.safetensors.ledger").exists()
     done = resumed.with_name("resumed.safetensors.ledger").read_text().count("tile")
     assert 1 <= done < 4
-    # Another batch size is asked for: the interrupted run's is kept, so the bytes are the same.
+    # Another batch size is requested: the interrupted run's is kept, so the bytes are the same.
     again = kernel_features(model, inputs, kind="trntk", dim=16, out=resumed, batch_size=3)
     assert resumed.read_bytes() == plain.read_bytes()
     assert torch.equal(again.values, whole.values) and again.about == whole.about

@@ -28,5 +28,5 @@ def test_benchmark_reports_time_ceiling_and_error(precision: str, tmp_path, caps
     assert report["error_of_float32"] < 1e-3
     assert report["surrogate_train"] == 20 and -1 <= report["tau"] <= 1
     options.n = 25
-    with pytest.raises(ValueError, match="holds 24 images, 25 were asked for"):
+    with pytest.raises(ValueError, match="holds 24 images, 25 were requested"):
         measure(options)

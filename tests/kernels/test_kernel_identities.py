@@ -1,4 +1,4 @@
-"""Identities that hold for every network, whatever the numbers."""
+"""Identities that hold for every network and any numbers."""
 
 from itertools import product
 from math import acos, pi, sin, sqrt

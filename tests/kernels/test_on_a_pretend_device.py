@@ -1,6 +1,6 @@
 """Everything runs on a device that refuses to mix its tensors with the CPU's, and gives the same bits as on the CPU.
 
-Weights lie on the device; data, labels and results are in main memory. See :mod:`tests.kernels.pretend_device`.
+Weights are on the device; data, labels and results are in main memory. See :mod:`tests.kernels.pretend_device`.
 """
 
 import multiprocessing
@@ -177,7 +177,7 @@ def test_the_device_refuses_to_mix(other_process: ProcessPoolExecutor) -> None:
     assert other_process.submit(refusals).result() == []
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", [*MODELS, *SLOW_MODELS])
 def test_every_calculation_runs_on_a_card(name: str, tmp_path: Path) -> None:
     assert compare(name, tmp_path, "cuda") == []

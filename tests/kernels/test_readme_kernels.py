@@ -16,7 +16,7 @@ ROWS = re.findall(r"^\| (.*?) \| (.*) \|$", SECTION, re.M)[1:]
 
 @pytest.fixture
 def names(tmp_path, monkeypatch) -> dict:
-    """Whatever the examples call by name."""
+    """Everything that the examples call by name."""
     monkeypatch.chdir(tmp_path)
     model, x, y = make(BY_NAME["mlp"], n=6)
     model, x = model.float(), x.float()

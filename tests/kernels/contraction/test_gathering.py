@@ -1,4 +1,4 @@
-"""Operands taken in batch by batch equal those of one pass, in whatever memory they land."""
+"""Operands filled batch by batch equal those of one pass, in newly allocated and in reused memory."""
 
 import pytest
 import torch

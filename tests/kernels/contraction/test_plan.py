@@ -1,4 +1,4 @@
-"""What the planner decides for a card, checked without one: no product is timed here, and nothing is computed."""
+"""What the planner decides for a GPU, checked without one: no product is timed here, and nothing is computed."""
 
 from typing import Any
 
@@ -16,24 +16,24 @@ from kernels.machine.memory import parse_memory
 from kernels.machine.precision import PRECISIONS
 from tests.kernels.cases import BY_NAME, make
 
-CARD = torch.device("cuda")
+GPU = torch.device("cuda")
 ROWS = 50_000
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plan for a card with an H100's default budget and the rates of the table."""
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan for a GPU with an H100's default budget and the rates of the table."""
     real = planner.lay_out
 
     def lay_out(blocks: Any, **arguments: Any) -> Plan:
-        return real(blocks, **arguments | {"device": CARD, "rows": ROWS, "memory": 54 * 2**30})
+        return real(blocks, **arguments | {"device": GPU, "rows": ROWS, "memory": 54 * 2**30})
 
     monkeypatch.setattr(job, "lay_out", lay_out)
     monkeypatch.setattr(planner, "measure_rate", lambda _, precision: RATES[precision.name])
     monkeypatch.setattr(planner, "available_memory", lambda: 100 * 2**30)
 
 
-def test_the_published_network_is_planned_within_the_goals(card: None) -> None:
+def test_the_published_network_is_planned_within_the_goals(gpu: None) -> None:
     model, images = build("resnet18_pool", 4)
     goals = {"pntk": 60.0, "trntk": 300.0}
     for kind, seconds in goals.items():
@@ -49,10 +49,10 @@ def test_the_published_network_is_planned_within_the_goals(card: None) -> None:
     assert strict.seconds > 3 * plan_kernel(model, images, kind="pntk", precision="tf32", normalize=False).seconds
 
 
-def test_traffic_is_charged_by_device_and_precision() -> None:
-    charges = {name: traffic_cost_on(CARD, precision) for name, precision in PRECISIONS.items()}
-    assert charges["bfloat16"].positions == 2 * charges["tf32"].positions > 10 * charges["float32"].positions
-    assert charges["float64"].pairs > charges["float32"].pairs  # twice the bytes
+def test_traffic_costs_depend_on_device_and_precision() -> None:
+    costs = {name: traffic_cost_on(GPU, precision) for name, precision in PRECISIONS.items()}
+    assert costs["bfloat16"].positions == 2 * costs["tf32"].positions > 10 * costs["float32"].positions
+    assert costs["float64"].pairs > costs["float32"].pairs  # twice the bytes
     assert all(traffic_cost_on(torch.device("cpu"), precision) == HOST for precision in PRECISIONS.values())
 
 
@@ -60,11 +60,11 @@ def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 80 * 2**30))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 60 * 2**30)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20 * 2**30)
-    assert parse_memory(None, CARD) == int(0.7 * 50 * 2**30)
+    assert parse_memory(None, GPU) == int(0.7 * 50 * 2**30)
 
 
 class Answers(TorchDispatchMode):
-    """Count how often Python asks for a tensor's value, for which a card would have to finish all its work."""
+    """Count how often Python asks for a tensor's value, for which a GPU would have to finish all its work."""
 
     count = 0
 

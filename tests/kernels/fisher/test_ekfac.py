@@ -61,7 +61,7 @@ def entries_of(key: str, model: nn.Module) -> dict[str, Tensor]:
 
 
 def dense_inverse(fisher: EKFAC, model: nn.Module) -> tuple[Tensor, dict[str, slice]]:
-    """The matrix behind `inverse_product`, column by column, and where each parameter lies in it."""
+    """The matrix behind `inverse_product`, column by column, and where each parameter is in it."""
     shapes = {
         n: p.shape for n, p in model.named_parameters() if any(n in k.split("[")[0].split("+") for k in fisher.blocks)
     }

@@ -97,7 +97,7 @@ def test_a_decoder_keeps_nothing_for_generating_text_unless_its_answer_is_asked_
 
 
 class Answer(nn.Module):
-    """Not one of the library's models, whatever its configuration and its arguments are called."""
+    """Not one of the library's models, although its configuration and arguments have the same names."""
 
     def __init__(self) -> None:
         super().__init__()
