@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,8 @@ PICTURE = ROOT / "docs" / "house.svg"
 PACKAGES = ("models", "kernels", "analysis", "pipeline")
 """From left to right: a package imports only packages to its left."""
 
-_BOX, _HIGH, _GAP, _FLOOR, _MARGIN, _HEAD, _ABREAST = 142, 32, 12, 74, 18, 48, 4
+_BOX, _HIGH, _GAP, _FLOOR, _MARGIN, _HEAD, _ABREAST = 142, 32, 12, 74, 18, 48, 5
+_BENDS = range(-360, 361, 40)
 
 
 @dataclass(frozen=True, order=True)
@@ -207,7 +208,8 @@ def _panel(
             boxes += _box(room.partition(".")[2], x, y, (ROOT / room.replace(".", "/")).is_dir())
     for above, below in arrows:
         (x1, y1), (x2, y2) = place[above], place[below]
-        lines.append(_arrow(x1, y1 + _HIGH, x2, y2 - 1))
+        others = [spot for room, spot in place.items() if room not in (above, below)]
+        lines.append(_arrow(x1, y1 + _HIGH, x2, y2 - 1, others))
     return lines + boxes
 
 
@@ -221,11 +223,25 @@ def _box(name: str, x: float, y: int, folder: bool) -> list[str]:
     ]
 
 
-def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
+def _arrow(x1: float, y1: float, x2: float, y2: float, others: Sequence[tuple[float, int]] = ()) -> str:
+    """Draw an arrow, bent to the side on which it passes behind the fewest boxes."""
+    middle, height = (x1 + x2) / 2, (y1 + y2) / 2
+    bend = min(_BENDS, key=lambda by: (_hidden(x1, y1, middle + by, height, x2, y2, others), abs(by), by))
     return (
-        f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke="#456" stroke-width="1" opacity="0.75" '
+        f'<path d="M{x1:g} {y1:g}Q{middle + bend:g} {height:g} {x2:g} {y2:g}" fill="none" stroke="#456" opacity="0.75" '
         'marker-end="url(#tip)"/>'
     )
+
+
+def _hidden(x1: float, y1: float, x: float, y: float, x2: float, y2: float, others: Sequence[tuple[float, int]]) -> int:
+    """Count the points of a quadratic curve, of 60, that are behind boxes or close to them."""
+    count = 0
+    for step in range(1, 60):
+        t = step / 60
+        a, b, c = (1 - t) ** 2, 2 * t * (1 - t), t**2
+        left, top = a * x1 + b * x + c * x2, a * y1 + b * y + c * y2
+        count += any(abs(left - at) < _BOX / 2 + 4 and -4 < top - start < _HIGH + 4 for at, start in others)
+    return count
 
 
 if __name__ == "__main__":
