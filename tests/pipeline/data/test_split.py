@@ -12,7 +12,7 @@ from pipeline.data import load_view
 from pipeline.data.divide import subset
 from pipeline.data.errors import DataError
 from pipeline.data.split import components, content_keys, held_out, stream
-from tests.data.made_rows import image_columns, text_columns
+from tests.pipeline.data.made_rows import image_columns, text_columns
 
 
 def test_same_data_seed_same_indices(prepared, config):

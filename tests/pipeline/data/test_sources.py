@@ -14,7 +14,7 @@ from pipeline.data import load_view, prepare_dataset
 from pipeline.data.datamodule import DataModule
 from pipeline.data.prepare import load_source
 from pipeline.data.records import fingerprint, load_records
-from tests.data.made_rows import png, sentences
+from tests.pipeline.data.made_rows import png, sentences
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(12) % 4

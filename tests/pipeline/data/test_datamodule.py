@@ -10,7 +10,7 @@ import torch
 from pipeline.config.data import ImageConfig, PoisonConfig, SplitConfig, TextConfig
 from pipeline.data.datamodule import DataModule
 from pipeline.data.errors import DataError
-from tests.data.made_rows import WORDS, image_columns, text_columns
+from tests.pipeline.data.made_rows import WORDS, image_columns, text_columns
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipeline.data.sources.unpack import read_members
 from pipeline.data.tokenize import load_tokenizer
 
 pytestmark = pytest.mark.archives
-CACHE = Path(__file__).resolve().parents[2] / "data_cache"
+CACHE = Path(__file__).resolve().parents[3] / "data_cache"
 
 
 def archive_file(name):

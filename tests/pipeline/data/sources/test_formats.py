@@ -15,7 +15,7 @@ from pipeline.data.sources.formats import (
     parse_integers,
     parse_table,
 )
-from tests.data.made_rows import png
+from tests.pipeline.data.made_rows import png
 
 
 def idx_bytes(values):

@@ -17,7 +17,7 @@ from pipeline.config.data import (
 from pipeline.data import load_view, prepare_dataset
 from pipeline.data.errors import ContentMismatch, DataError, SourceUnavailable
 from pipeline.data.prepare import load_source
-from tests.data.made_rows import image_columns, png, text_columns
+from tests.pipeline.data.made_rows import image_columns, png, text_columns
 
 COMMIT = "0" * 40
 

@@ -10,7 +10,7 @@ from pipeline.config.data import ImageConfig, PoisonConfig, SplitConfig
 from pipeline.data import load_view
 from pipeline.data.errors import DataError
 from pipeline.data.poison import apply_poison, stamp
-from tests.data.made_rows import image_columns, text_columns
+from tests.pipeline.data.made_rows import image_columns, text_columns
 
 ALL_TRAIN = SplitConfig(val=0.0)
 
