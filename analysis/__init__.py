@@ -22,7 +22,7 @@ _PLACES = {
     "run_metrics": "analysis.classifier_metrics",
     # a kernel machine in the place of a network
     "KernelGLM": "analysis.surrogates.glm",
-    "KernelGLMCV": "analysis.surrogates.glm",
+    "KernelGLMCV": "analysis.surrogates.glm_cv",
     "KernelSVM": "analysis.surrogates.svm",
     "measure_faithfulness": "analysis.surrogates.faithfulness",
     # which training points support a decision

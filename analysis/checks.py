@@ -73,6 +73,13 @@ def class_labels(labels: Any, n_classes: int | None = None) -> Int[np.ndarray, "
     ------
     ValueError
         For fractional, negative or out-of-range labels and rows that are not one-hot, with counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.checks import class_labels
+    >>> class_labels(np.array([[0, 1], [1, 0], [0, 1]]))
+    array([1, 0, 1])
     """
     values = np.asarray(labels)
     if values.dtype == bool:

@@ -197,6 +197,15 @@ def run_metrics(
         Bins of the calibration errors.
     churn : ndarray, shape (m, m), optional
         `churn_matrix` of the decisions, where it is known already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.classifier_metrics import run_metrics
+    >>> gaps = np.array([[2.0, -1.0, 0.5], [1.5, -2.0, -0.5]])  # two runs, three examples
+    >>> found = run_metrics(gaps, np.array([1, 0, 1]))
+    >>> found["accuracy"].round(2), found["churn_mean"].round(2)
+    (array([1.  , 0.67]), array([0.33, 0.33]))
     """
     if len(labels) != outputs.shape[1]:
         raise ValueError(f"{len(labels)} labels for {outputs.shape[1]} examples")

@@ -25,6 +25,12 @@ def student_mean_interval(values: Sequence[float], level: float = 0.95) -> tuple
     -------
     mean, sd, low, high : float
         NaN where fewer than two runs leave a quantity undefined.
+
+    Examples
+    --------
+    >>> from analysis.verdicts import student_mean_interval
+    >>> [round(value, 3) for value in student_mean_interval([0.91, 0.93, 0.92, 0.94])]
+    [0.925, 0.013, 0.904, 0.946]
     """
     from scipy import stats
 
@@ -61,6 +67,12 @@ def at_least(values: Sequence[float], bound: float, what: str, *, level: float =
         Name and unit of the number.
     level : float
         Of the interval.
+
+    Examples
+    --------
+    >>> from analysis.verdicts import at_least
+    >>> at_least([0.91, 0.93, 0.92, 0.94, 0.92], 0.9, "accuracy")
+    Decided(verdict='reproduced', evidence='accuracy: 0.924, 95 % interval [0.9098, 0.9382], n = 5; bound 0.9.')
     """
     finite = [value for value in values if math.isfinite(value)]
     mean, _, low, high = student_mean_interval(finite, level)

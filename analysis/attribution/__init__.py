@@ -1,1 +1,32 @@
-"""Which training points speak for a decision: decompositions, gradients along training, retraining scores."""
+"""Which training points support a decision, by several methods, and how to judge such an attribution."""
+
+from __future__ import annotations
+
+from analysis.attribution.decomposition import attribute, attribute_contrast, attribute_layers, sparsity, top_scores
+from analysis.attribution.exact_influence import exact_influence
+from analysis.attribution.masks import rank_mask
+from analysis.attribution.representer import refit_representer_head, representer_scores
+from analysis.attribution.retraining import leave_out_effects, linear_datamodeling_score, random_subsets
+from analysis.attribution.similarity import embedding_scores
+from analysis.attribution.tracin import tracin_scores, tracin_self_influence
+from analysis.attribution.trak import TrakNetwork, trak_scores
+
+__all__ = [
+    "TrakNetwork",
+    "attribute",
+    "attribute_contrast",
+    "attribute_layers",
+    "embedding_scores",
+    "exact_influence",
+    "leave_out_effects",
+    "linear_datamodeling_score",
+    "random_subsets",
+    "rank_mask",
+    "refit_representer_head",
+    "representer_scores",
+    "sparsity",
+    "top_scores",
+    "tracin_scores",
+    "tracin_self_influence",
+    "trak_scores",
+]

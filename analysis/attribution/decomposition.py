@@ -38,6 +38,16 @@ def attribute(
     Returns
     -------
     ndarray, shape (m, n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import attribute
+    >>> weights, offsets = np.array([[-0.5, 1.0], [0.5, -1.0]]), np.array([0.2, -0.2])  # of a fitted surrogate
+    >>> kernel = np.array([[1.0, 0.2]])  # one test point against two training points
+    >>> scores = attribute(weights, offsets, kernel, np.array([1]))
+    >>> scores, scores.sum(axis=1)  # the sum is the logit of class 1
+    (array([[ 0.4, -0.3]]), array([0.1]))
     """
     _check_shapes(weights, kernel, classes)
     scores = weights[classes] * kernel
@@ -53,7 +63,17 @@ def attribute_contrast(
     *,
     share_offset: bool = True,
 ) -> Float[np.ndarray, "m n"]:
-    """Attribute the difference of two logits: A_a - A_b, antisymmetric in the two classes."""
+    """Attribute the difference of two logits: A_a - A_b, antisymmetric in the two classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import attribute_contrast
+    >>> weights, offsets = np.array([[-0.5, 1.0], [0.5, -1.0]]), np.array([0.2, -0.2])
+    >>> kernel = np.array([[1.0, 0.2]])
+    >>> attribute_contrast(weights, offsets, kernel, np.array([1]), np.array([0]))  # why class 1 rather than class 0
+    array([[ 0.8, -0.6]])
+    """
     _check_shapes(weights, kernel, classes)
     _check_shapes(weights, kernel, against)
     scores = (weights[classes] - weights[against]) * kernel
@@ -69,6 +89,15 @@ def attribute_layers(
     """Attribute through each layer's part of the kernel; parts under the total's normaliser sum to the whole.
 
     The intercept belongs to no layer: the parts' sum equals `attribute(..., share_offset=False)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import attribute_layers
+    >>> weights = np.array([[-0.5, 1.0], [0.5, -1.0]])
+    >>> parts = {"hidden": np.array([[0.7, 0.1]]), "head": np.array([[0.3, 0.1]])}  # they sum to the kernel
+    >>> attribute_layers(weights, parts, np.array([1]))["head"]
+    array([[ 0.15, -0.1 ]])
     """
     for part in parts.values():
         _check_shapes(weights, part, classes)
@@ -92,7 +121,16 @@ class TopScores:
 def top_scores(
     scores: Float[np.ndarray, "m n"], k: int, *, direction: Literal["support", "oppose"] = "support"
 ) -> TopScores:
-    """Return each row's k largest (support) or smallest (oppose) scores; ties go to the smaller index."""
+    """Return each row's k largest (support) or smallest (oppose) scores; ties go to the smaller index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import top_scores
+    >>> scores = np.array([[0.1, -0.4, 0.3, 0.0]])
+    >>> top_scores(scores, 2).indices, top_scores(scores, 1, direction="oppose").indices
+    (array([[2, 0]]), array([[1]]))
+    """
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k must lie in 1..{scores.shape[1]} (training points), got {k}.")
     signed = -scores if direction == "support" else scores
@@ -140,6 +178,15 @@ def sparsity(scores: Float[np.ndarray, "m n"], shares: Iterable[float] = (0.5, 0
     ------
     ValueError
         If a row holds no attribution at all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import sparsity
+    >>> scores = np.array([[0.25, -0.25, 0.25, 0.25], [4.0, 0.1, 0.0, -0.1]])
+    >>> found = sparsity(scores)
+    >>> found.gini.round(2), found.points[0.5]  # two of four points, and one, carry half of the attribution
+    (array([0.  , 0.71]), array([2, 1]))
     """
     ordered = np.sort(np.abs(scores), axis=1)
     total = ordered.sum(1)

@@ -61,6 +61,14 @@ def exact_influence(
     ------
     ValueError
         Without damping, or if conjugate gradients do not reach `tol`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import exact_influence
+    >>> gradients = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    >>> exact_influence(gradients[:1], gradients, gradients, damping=0.1).scores.round(2)
+    array([[ 1.42, -0.54,  1.15]])
     """
     if not damping > 0:
         raise ValueError(f"damping must be positive (the curvature of a network is singular), got {damping}.")

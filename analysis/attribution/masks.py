@@ -53,6 +53,15 @@ def rank_mask(scores: Float[np.ndarray, " n"], mask: Bool[np.ndarray, " n"], ks:
     ------
     ValueError
         For an empty or full mask, with counts, and for NaN scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import rank_mask
+    >>> poisoned = np.array([True, False, True, False, False])
+    >>> found = rank_mask(np.array([0.9, 0.8, 0.7, 0.1, 0.0]), poisoned, ks=[1])
+    >>> found.precision, round(found.auprc, 3)
+    ({1: 1.0, 2: 0.5}, 0.833)
     """
     n, marked = len(mask), int(mask.sum())
     if marked in (0, n):

@@ -81,7 +81,17 @@ def representer_head(
 def refit_representer_head(
     features: Float[np.ndarray, "n p"], labels: Int[np.ndarray, " n"], penalty: float
 ) -> RepresenterHead:
-    """Fit the head of mean cross-entropy + λ‖W‖² on frozen features, to stationarity, and decompose it."""
+    """Fit the head of mean cross-entropy + λ‖W‖² on frozen features, to stationarity, and decompose it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import refit_representer_head
+    >>> features = np.random.default_rng(0).normal(size=(30, 2))
+    >>> head = refit_representer_head(features, (features[:, 0] > 0).astype(int), penalty=0.01)
+    >>> bool(np.allclose(head.alphas.T @ features, head.weight, atol=1e-6))  # the head is a sum over training points
+    True
+    """
     n_classes = int(labels.max()) + 1
     check_every_class(labels, n_classes, "the training labels")
     design = np.asarray(features, np.float64)
@@ -100,5 +110,17 @@ def representer_scores(
     alphas: Float[np.ndarray, "n C"],
     classes: Int[np.ndarray, " m"],
 ) -> Float[np.ndarray, "m n"]:
-    """Score (h·h_i) α_ic for the class of each test point; rows sum to the head's logit."""
+    """Score (h·h_i) α_ic for the class of each test point; rows sum to the head's logit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import refit_representer_head, representer_scores
+    >>> features = np.random.default_rng(0).normal(size=(30, 2))
+    >>> head = refit_representer_head(features, (features[:, 0] > 0).astype(int), penalty=0.01)
+    >>> test = np.array([[1.0, 0.0]])
+    >>> scores = representer_scores(test, features, head.alphas, np.array([1]))
+    >>> bool(np.isclose(scores.sum(), head.weight[1] @ test[0], atol=1e-6))  # a row sums to the logit
+    True
+    """
     return (test @ train.T) * alphas[:, classes].T

@@ -14,7 +14,16 @@ from analysis.resampling import Interval, bootstrap_mean_interval
 
 
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:
-    """Draw `count` subsets of exactly round(fraction n) training points, as masks."""
+    """Draw `count` subsets of exactly round(fraction n) training points, as masks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import random_subsets
+    >>> subsets = random_subsets(10, 3, np.random.default_rng(0))
+    >>> subsets.shape, subsets.sum(axis=1)
+    ((3, 10), array([5, 5, 5]))
+    """
     size = round(fraction * n)
     if not 0 < size < n:
         raise ValueError(f"fraction {fraction} keeps {size} of {n} points: choose one strictly between.")
@@ -59,6 +68,18 @@ def linear_datamodeling_score(
     -------
     DatamodelingScore
         Spearman's ρ over subsets. Test points whose prediction or margin never changes count as 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import linear_datamodeling_score, random_subsets
+    >>> rng = np.random.default_rng(0)
+    >>> effects = rng.normal(size=(4, 30))  # what each training point really adds to the margins of 4 test points
+    >>> subsets = random_subsets(30, 40, rng)
+    >>> margins = subsets @ effects.T  # stands for networks retrained on the subsets
+    >>> guesses = {"right": effects, "random": rng.normal(size=(4, 30))}
+    >>> {n: round(linear_datamodeling_score(s, subsets, margins, rng=rng).mean.estimate, 1) for n, s in guesses.items()}
+    {'right': 1.0, 'random': 0.0}
     """
     if len(subsets) != len(margins) or scores.shape != (margins.shape[1], subsets.shape[1]):
         raise ValueError(
@@ -166,6 +187,16 @@ def leave_out_effects(
     -------
     dict of str to LeaveOutEffect
         `flips` is the share of (seed, point) pairs whose margin was positive and is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import leave_out_effects
+    >>> rng = np.random.default_rng(0)
+    >>> before = np.array([[1.0, 2.0, 0.5], [1.2, 1.8, 0.4]])  # margins of 3 test points, 2 seeds
+    >>> after = {"top": before - 1.0, "random": before + 0.01}
+    >>> {name: effect.flips for name, effect in leave_out_effects(before, after, rng=rng).items()}
+    {'top': 0.5, 'random': 0.0}
     """
     effects = {}
     for name, margins in after.items():

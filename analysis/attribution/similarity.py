@@ -16,6 +16,14 @@ def embedding_scores(
     """Score by cosine, dot product or negative Euclidean distance of embeddings.
 
     A zero vector has cosine 0 to everything. Scores do not know classes: positive means similar.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import embedding_scores
+    >>> train = np.array([[2.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    >>> embedding_scores(np.array([[1.0, 0.0]]), train)
+    array([[1. , 0.6, 0. ]])
     """
     if kind == "distance":
         squared = (test**2).sum(1)[:, None] - 2 * test @ train.T + (train**2).sum(1)

@@ -25,6 +25,14 @@ def tracin_scores(
     -------
     ndarray, shape (m, n)
         Positive: a step on x_i lowers the loss of x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import tracin_scores
+    >>> grams = [np.array([[2.0, -1.0]]), np.array([[0.5, 0.5]])]  # one loss-gradient kernel per checkpoint
+    >>> tracin_scores(grams, learning_rates=[0.1, 0.01])
+    array([[ 0.205, -0.095]])
     """
     rates = list(learning_rates)
     total: np.ndarray | None = None
@@ -43,5 +51,14 @@ def tracin_scores(
 def tracin_self_influence(
     diagonals: Iterable[Float[np.ndarray, " n"]], learning_rates: Sequence[float]
 ) -> Float[np.ndarray, " n"]:
-    """Sum η_t ‖g_t(x_i)‖² over checkpoints: large for mislabelled and untypical training points."""
+    """Sum η_t ‖g_t(x_i)‖² over checkpoints: large for mislabelled and untypical training points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import tracin_self_influence
+    >>> squared_norms = [np.array([1.0, 9.0, 1.5]), np.array([0.2, 6.0, 0.1])]  # one row per checkpoint
+    >>> tracin_self_influence(squared_norms, [0.1, 0.1])  # the second point is learned against the others
+    array([0.12, 1.5 , 0.16])
+    """
     return tracin_scores((diagonal[None] for diagonal in diagonals), learning_rates)[0]

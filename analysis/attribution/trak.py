@@ -21,6 +21,17 @@ class TrakNetwork:
         class that is attributed.
     probability : ndarray, shape (n,)
         p of each training point's own label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import TrakNetwork, trak_scores
+    >>> rng = np.random.default_rng(0)
+    >>> one, other = (
+    ...     TrakNetwork(rng.normal(size=(50, 8)), rng.normal(size=(3, 8)), rng.uniform(size=50)) for _ in range(2)
+    ... )
+    >>> trak_scores([one, other]).scores.shape
+    (3, 50)
     """
 
     train: Float[np.ndarray, "n k"]
@@ -54,6 +65,14 @@ def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScor
     ------
     ValueError
         If ΦᵀΦ + λI is singular (k > n or duplicated directions, with ridge 0): the condition number is shown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import TrakNetwork, trak_scores
+    >>> train, test = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), np.array([[1.0, 0.0]])
+    >>> trak_scores([TrakNetwork(train, test, np.full(3, 0.5))]).scores.round(3)
+    array([[ 0.222, -0.056,  0.056]])
     """
     if not networks:
         raise ValueError("TRAK needs at least one network.")

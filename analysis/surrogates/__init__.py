@@ -1,1 +1,24 @@
-"""Kernel machines in a network's place, and how faithfully they stand in."""
+"""Kernel machines in the place of a network, and how closely they follow it."""
+
+from __future__ import annotations
+
+from analysis.surrogates.faithfulness import binary_log_scores, kendall_tau, log_odds, measure_faithfulness
+from analysis.surrogates.glm import KernelGLM
+from analysis.surrogates.glm_cv import KernelGLMCV
+from analysis.surrogates.neighbors import KernelNeighbors
+from analysis.surrogates.ridge import KernelRidgeSurrogate
+from analysis.surrogates.svm import KernelSVM
+from analysis.surrogates.tangent_machine import TangentMachine
+
+__all__ = [
+    "KernelGLM",
+    "KernelGLMCV",
+    "KernelNeighbors",
+    "KernelRidgeSurrogate",
+    "KernelSVM",
+    "TangentMachine",
+    "binary_log_scores",
+    "kendall_tau",
+    "log_odds",
+    "measure_faithfulness",
+]

@@ -32,6 +32,20 @@ class KernelNeighbors(ClassifierMixin, BaseEstimator):
     classes_ : ndarray, shape (C,)
     labels_ : ndarray of int, shape (n,)
     diagonal_ : ndarray, shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.surrogates import KernelNeighbors
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> kernel, labels = x @ x.T, (x[:, 0] > 0).astype(int)
+    >>> model = KernelNeighbors(k=3).fit(kernel[:30, :30], labels[:30])
+    >>> model.neighbors(kernel[30:32, :30])  # nearest training points of two test points
+    array([[26,  6, 21],
+           [12, 17, 28]])
+    >>> model.predict_proba(kernel[30:32, :30]).round(2)
+    array([[0.33, 0.67],
+           [1.  , 0.  ]])
     """
 
     k: int
@@ -72,7 +86,7 @@ class KernelNeighbors(ClassifierMixin, BaseEstimator):
         self.diagonal_ = np.array(np.diagonal(kernel), np.float64)
         return self
 
-    def neighbours(self, X: Any) -> Int[np.ndarray, "m k"]:
+    def neighbors(self, X: Any) -> Int[np.ndarray, "m k"]:
         """Return training indices, nearest first, for kernel rows (m, n)."""
         check_is_fitted(self, "labels_")
         kernel = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -81,7 +95,7 @@ class KernelNeighbors(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "m C"]:
         """Return each class's share of the vote."""
-        nearest = self.neighbours(X)
+        nearest = self.neighbors(X)
         votes = self.labels_[nearest]
         return (votes[:, :, None] == np.arange(len(self.classes_))).mean(1)
 
@@ -98,7 +112,7 @@ class KernelNeighbors(ClassifierMixin, BaseEstimator):
 
     def attributions(self, X: Any, classes: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m n"]:
         """Return the share of each training point in a class's vote, positive when it votes for it."""
-        nearest = self.neighbours(X)
+        nearest = self.neighbors(X)
         scores = np.zeros((len(nearest), len(self.labels_)))
         rows = np.arange(len(nearest))[:, None]
         scores[rows, nearest] = (self.labels_[nearest] == classes[:, None]) / nearest.shape[1]

@@ -36,6 +36,16 @@ class KernelRidgeSurrogate(LinearKernelClassifier):
     References
     ----------
     Saunders, Gammerman and Vovk (1998), "Ridge regression learning algorithm in dual variables".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.surrogates import KernelRidgeSurrogate
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> kernel, labels = x @ x.T, (x[:, 0] > 0).astype(int)
+    >>> model = KernelRidgeSurrogate(alpha=0.1).fit(kernel[:30, :30], labels[:30])
+    >>> model.score(kernel[30:, :30], labels[30:])
+    1.0
     """
 
     alpha: float

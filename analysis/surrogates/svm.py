@@ -77,6 +77,16 @@ class KernelSVM(LinearKernelClassifier):
     References
     ----------
     Platt (1999), "Probabilistic outputs for support vector machines"; Engel et al., arXiv:2305.14585, baseline kSVM.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.surrogates import KernelSVM
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> kernel, labels = x @ x.T, (x[:, 0] > 0).astype(int)
+    >>> model = KernelSVM().fit(kernel[:30, :30], labels[:30])
+    >>> model.n_support_, model.score(kernel[30:, :30], labels[30:])
+    (array([8]), 1.0)
     """
 
     C: float

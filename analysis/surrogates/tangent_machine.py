@@ -34,6 +34,17 @@ class TangentMachine(nn.Module):
     ------
     ValueError
         If the kind is unknown, or weights and training points do not belong together.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.surrogates import TangentMachine
+    >>> network = torch.nn.Linear(2, 2)
+    >>> train = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> machine = TangentMachine(network, train, torch.tensor([[1.0, -1.0]]), torch.zeros(1), "pntk")
+    >>> machine(torch.tensor([[3.0, 0.0], [0.0, 3.0]])).round(decimals=3)
+    tensor([[ 0.6710],
+            [-0.6710]])
     """
 
     def __init__(

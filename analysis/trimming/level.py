@@ -152,6 +152,15 @@ def trimming_level(
     -------
     float
         Level in [0, 1]; 1 where no trimming suffices (``trimming_results`` flags it).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import trimming_level
+    >>> reference = np.linspace(0, 1, 100)
+    >>> candidate = np.append(reference, np.full(25, 9.0))  # a fifth of the run's values are outliers
+    >>> round(trimming_level(candidate, reference, delta=0.05), 3)
+    0.158
     """
     check_delta(delta)
     runs = _candidate(candidate, candidate_weights)
@@ -171,6 +180,15 @@ def robust_ks_distance(
 
     Parameters are those of `trimming_level`; ``alpha`` lies in [0, 1), and 0 gives the two-sample KS
     statistic.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import robust_ks_distance
+    >>> reference = np.linspace(0, 1, 100)
+    >>> candidate = np.append(reference, np.full(25, 9.0))  # a fifth of the run's values are outliers
+    >>> [round(robust_ks_distance(candidate, reference, alpha=alpha), 3) for alpha in (0.0, 0.1, 0.2)]
+    [0.2, 0.111, 0.0]
     """
     check_alpha(alpha)
     runs = _candidate(candidate, candidate_weights)
@@ -216,7 +234,17 @@ def trimming_levels(
     device: str | torch.device | None = None,
     memory: int = 2**31,
 ) -> Float[np.ndarray, " m"]:
-    """Trimming level of every row; see `trimming_results` for parameters, flags and companions."""
+    """Trimming level of every row; see `trimming_results` for parameters, flags and companions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import trimming_levels
+    >>> rng = np.random.default_rng(0)
+    >>> runs = rng.normal([[0.0], [0.5], [1.0]], 1.0, size=(3, 400))
+    >>> trimming_levels(runs, rng.normal(size=4000), delta=0.1).round(2)
+    array([0.  , 0.3 , 0.79])
+    """
     return trimming_results(gaps, reference, deltas=[delta], device=device, memory=memory)[0].level
 
 
@@ -227,7 +255,19 @@ def robust_ks_curves(
     alphas: Sequence[Real],
     device: str | torch.device | None = None,
 ) -> Float[np.ndarray, "a m"]:
-    """D(alpha) of every run on a grid of trimming shares, for plots."""
+    """D(alpha) of every run on a grid of trimming shares, for plots.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import robust_ks_curves
+    >>> reference = np.linspace(0, 1, 100)
+    >>> runs = np.stack([reference, np.where(reference < 0.8, reference, 9.0)])  # a fifth are outliers
+    >>> robust_ks_curves(runs, reference, alphas=[0.0, 0.1, 0.2]).round(2)
+    array([[0.  , 0.2 ],
+           [0.  , 0.11],
+           [0.  , 0.1 ]])
+    """
     for alpha in alphas:
         check_alpha(alpha)
     values = as_float_tensor(gaps, "gaps", device)
@@ -240,6 +280,16 @@ def optimal_trimming(candidate: Sample, reference: Sample | Reference, *, alpha:
 
     The trimmed distribution is H = g + sF with g the mid-point between the running extremes of hi - sF (from
     the right) and lo - sF (from the left), clipped to [1 - s, 0]; it attains D(alpha).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import optimal_trimming
+    >>> plan = optimal_trimming(np.array([0.0, 1.0, 2.0, 9.0]), np.array([0.0, 1.0, 2.0]), alpha=0.25)
+    >>> plan.kept.round(2)  # the outlier is dropped and the others gain its weight
+    array([1.33, 1.33, 1.33, 0.  ])
+    >>> round(plan.distance, 3)
+    0.0
     """
     check_alpha(alpha)
     runs = _candidate(candidate, None)

@@ -135,6 +135,16 @@ def consensus_levels(
     ------
     ValueError
         For fewer than 2 runs on a side, unknown kinds, other example counts where examples are averaged, NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import consensus_levels
+    >>> rng = np.random.default_rng(0)
+    >>> gaps = rng.normal(size=300) + 0.2 * rng.normal(size=(5, 300))
+    >>> gaps[4] += 1.5  # one run favors class 1
+    >>> consensus_levels(gaps, deltas=[0.2]).level("mixture", 0.2).round(2)
+    array([0.  , 0.  , 0.  , 0.  , 0.85])
     """
     check_kinds(kinds)
     for delta in deltas:
@@ -222,7 +232,18 @@ def disjoint_halves(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarra
 
 
 def pairwise_levels(gaps: Rows, *, delta: Real, memory: int = 2**31) -> Float[np.ndarray, "m m"]:
-    """Level of run i (row) when run j (column) is the reference; not symmetric, m^2 solves."""
+    """Level of run i (row) when run j (column) is the reference; not symmetric, m^2 solves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import pairwise_levels
+    >>> gaps = np.stack([np.linspace(0, 1, 50), np.linspace(0, 1, 50), np.linspace(0.5, 1.5, 50)])
+    >>> pairwise_levels(gaps, delta=0.1).round(2)
+    array([[0., 0., 1.],
+           [0., 0., 1.],
+           [1., 1., 0.]])
+    """
     check_delta(delta)
     runs = SortedRuns.of(as_float_tensor(gaps, "gaps"))
     size = float(runs.values.shape[1])

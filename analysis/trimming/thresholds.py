@@ -47,6 +47,12 @@ def dkw_threshold(n: Real, m: Real = math.inf, *, eps: Real = 0.01) -> float:
     ------
     ValueError
         If the tolerance reaches 1, with the sample size that is needed.
+
+    Examples
+    --------
+    >>> from analysis.trimming import dkw_threshold
+    >>> round(dkw_threshold(1000, 1000, eps=0.01), 4)
+    0.0728
     """
     _check(eps, n, m)
     delta = math.sqrt((1 / n + 1 / m) * math.log(2 / eps) / 2)
@@ -59,7 +65,14 @@ def dkw_threshold(n: Real, m: Real = math.inf, *, eps: Real = 0.01) -> float:
 
 
 def examples_for_threshold(delta: Real, *, eps: Real = 0.01) -> int:
-    """Examples per sample (n = m) at which the DKW tolerance falls to ``delta``."""
+    """Examples per sample (n = m) at which the DKW tolerance falls to ``delta``.
+
+    Examples
+    --------
+    >>> from analysis.trimming import examples_for_threshold
+    >>> examples_for_threshold(0.05, eps=0.01)
+    2120
+    """
     _check(eps, 1)
     check_delta(delta)
     if delta == 0:
@@ -93,6 +106,12 @@ def exact_ks_threshold(n: int, m: int, *, eps: Real = 0.01) -> float:
     ------
     ValueError
         If even disjoint samples are that likely: nothing can be rejected.
+
+    Examples
+    --------
+    >>> from analysis.trimming import dkw_threshold, exact_ks_threshold
+    >>> exact_ks_threshold(40, 40, eps=0.05), round(dkw_threshold(40, 40, eps=0.05), 3)
+    (0.3, 0.304)
     """
     _check(eps, n, m)
     steps = math.lcm(n, m)
@@ -137,6 +156,18 @@ def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: R
 
     Since |D(s; F, G) - D(s; F', G')| <= ||G - G'|| + s ||F - F'||, the ends solve D <= delta + A + B s and
     D <= delta - A - B s. The upper end is 1 unless delta > A + B (n = m > 2 ln(4/eps)/delta^2 examples).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import level_interval
+    >>> rng = np.random.default_rng(0)
+    >>> runs = np.where(rng.random((2, 2000)) < [[0.0], [0.4]], 5.0, rng.normal(size=(2, 2000)))
+    >>> found = level_interval(runs, rng.normal(size=2000), delta=0.15)
+    >>> found.low.round(2), found.level.round(2), found.high.round(2)
+    (array([0.  , 0.21]), array([0. , 0.3]), array([0.  , 0.39]))
+    >>> found.contamination.round(2)  # at least this share of the second run is foreign
+    array([0.  , 0.35])
     """
     check_delta(delta)
     values = as_float_tensor(gaps, "gaps")
@@ -154,7 +185,15 @@ def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: R
 def ks_p_values(
     distances: Float[np.ndarray, " m"], n: int, m: int, *, method: Literal["dkw", "exact"] = "dkw"
 ) -> Float[np.ndarray, " m"]:
-    """P-values of the untrimmed distance D(0): min(1, 2 exp(-2 nm/(n + m) D^2)), or exact for small samples."""
+    """P-values of the untrimmed distance D(0): min(1, 2 exp(-2 nm/(n + m) D^2)), or exact for small samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.trimming import ks_p_values
+    >>> ks_p_values(np.array([0.02, 0.08, 0.12]), 300, 200).round(4)
+    array([1.    , 0.4305, 0.0631])
+    """
     _check(0.5, n, m)
     if method == "exact":
         return np.array([ks_tail(distance, n, m) for distance in distances])

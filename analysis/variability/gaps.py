@@ -113,6 +113,16 @@ def compared_quantity(
         ``prob`` saturates in float64 beyond gaps of 36, where ties make its levels differ from those of the gap.
     target : int
         Class of ``one_vs_rest``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import compared_quantity
+    >>> logits = np.array([[[0.0, 2.0], [1.0, -1.0]]])  # one run, two examples, two classes
+    >>> compared_quantity(logits)
+    array([[ 2., -2.]])
+    >>> compared_quantity(logits, quantity="prob").round(3)
+    array([[0.881, 0.119]])
     """
     if quantity in NEEDS_LABELS and labels is None:
         raise ValueError(f"quantity {quantity!r} needs the labels of the examples")
@@ -135,7 +145,17 @@ def compared_quantity(
 def split_by_class(
     gaps: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " n"], classes: int
 ) -> dict[int, Float[np.ndarray, "m _"]]:
-    """Gaps of each true class (test each at eps/C); a class without examples is left out with a notice."""
+    """Gaps of each true class (test each at eps/C); a class without examples is left out with a notice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import split_by_class
+    >>> gaps = np.array([[0.1, 2.0, -0.3], [0.4, 1.0, -0.2]])
+    >>> split_by_class(gaps, np.array([0, 1, 0]), 2)[0]
+    array([[ 0.1, -0.3],
+           [ 0.4, -0.2]])
+    """
     known = _check_labels(labels, gaps.shape[1], classes)
     parts = {}
     for label in range(classes):
@@ -155,6 +175,14 @@ def usable_runs(
     ------
     ValueError
         With ``on_bad_run='error'``, if any run holds NaN or infinite values: which, how many, the first index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import usable_runs
+    >>> gaps = np.array([[0.1, 2.0], [np.nan, 1.0], [0.3, -1.0]])
+    >>> usable_runs(gaps, on_bad_run="drop")
+    array([0, 2])
     """
     bad = ~np.isfinite(gaps)
     rows = np.flatnonzero(bad.any(axis=1))
@@ -176,6 +204,15 @@ def fit_temperatures(
 
     The loss is convex in the inverse temperature; its root is bisected on log T in [-5, 5] (a factor of 150 each
     way). Dividing by the temperature changes no decision but removes differences of scale that move levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import fit_temperatures
+    >>> gaps = np.array([3.0, 2.0, -1.0, 1.0, -2.0, 0.5])
+    >>> labels = np.array([1, 1, 0, 0, 0, 1])
+    >>> fit_temperatures(np.stack([gaps, 10 * gaps]), labels).round(3)  # ten times as sure, ten times as hot
+    array([0.804, 8.043])
     """
     signed = signed_gap(gaps, labels)
     low, high = np.full(len(gaps), -5.0), np.full(len(gaps), 5.0)

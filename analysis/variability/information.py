@@ -95,6 +95,17 @@ def look_alikes(
         Pairs within one standard error in each companion and more than two apart in level.
     expected : float
         Mean count where all runs have one level and differ by the draws' deviations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import look_alikes
+    >>> levels = np.array([0.10, 0.11, 0.40])
+    >>> draws = levels + 0.02 * np.random.default_rng(0).normal(size=(100, 3))
+    >>> accuracy = np.array([[0.90], [0.90], [0.90]])  # equal, so that it cannot tell the runs apart
+    >>> found, expected = look_alikes(levels, draws, accuracy, np.array([0.01]))
+    >>> found, round(expected, 1)
+    (2, 0.1)
     """
     rows, columns = np.triu_indices(len(levels), 1)
     alike = (np.abs(companions[rows] - companions[columns]) <= errors).all(axis=1)

@@ -66,6 +66,17 @@ def rank_seeds(
         Levels of the same runs in each draw (`trimming_bootstrap.bootstrap_levels`).
     coverage : float
         Nominal coverage of the intervals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import rank_seeds
+    >>> rng = np.random.default_rng(0)
+    >>> levels = np.array([0.30, 0.10, 0.11])
+    >>> draws = levels + 0.02 * rng.normal(size=(100, 3))  # as `analysis.trimming.bootstrap_levels` returns
+    >>> ranking = rank_seeds(levels, draws)
+    >>> ranking.order, ranking.ties_with_best
+    (array([1, 2, 0]), array([False,  True,  True]))
     """
     order = np.argsort(levels, kind="stable")
     ranks = stats.rankdata(draws, axis=1)
@@ -90,13 +101,31 @@ def select_seed(levels: Float[np.ndarray, " m"], accuracy: Float[np.ndarray, " m
     """Pick the run with the lowest level among those within ``guard`` of the median accuracy or better.
 
     Equal levels are decided by accuracy, then by index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import select_seed
+    >>> levels, accuracy = np.array([0.1, 0.0, 0.3]), np.array([0.90, 0.50, 0.91])
+    >>> select_seed(levels, accuracy)  # run 1 has the lowest level but is not accurate enough
+    0
     """
     allowed = np.flatnonzero(accuracy >= np.median(accuracy) - guard)
     return int(min(allowed, key=lambda run: (levels[run], -accuracy[run], run)))
 
 
 def pairwise_ks(gaps: Rows) -> Float[np.ndarray, "m m"]:
-    """Two-sample KS distance of every pair of runs; symmetric."""
+    """Two-sample KS distance of every pair of runs; symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import pairwise_ks
+    >>> pairwise_ks(np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 9.0], [5.0, 6.0, 7.0, 8.0]]))
+    array([[0.  , 0.25, 1.  ],
+           [0.25, 0.  , 0.75],
+           [1.  , 0.75, 0.  ]])
+    """
     runs = SortedRuns(sort_values(as_float_tensor(gaps, "gaps")))
     size = float(runs.values.shape[1])
     rows = [robust_distance(build_cells(runs, StepReference(row[None], size)), 1.0) for row in runs.values]
@@ -104,5 +133,14 @@ def pairwise_ks(gaps: Rows) -> Float[np.ndarray, "m m"]:
 
 
 def medoid(distances: Float[np.ndarray, "m m"]) -> int:
-    """Run with the smallest total distance to all others: the most central one that exists."""
+    """Run with the smallest total distance to all others: the most central one that exists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import medoid, pairwise_ks
+    >>> gaps = np.array([[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 5.0, 6.0]])
+    >>> medoid(pairwise_ks(gaps))
+    1
+    """
     return int(distances.sum(axis=1).argmin())

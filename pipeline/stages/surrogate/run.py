@@ -8,7 +8,8 @@ import numpy as np
 
 from analysis.checks import shared_points
 from analysis.surrogates.faithfulness import Measure, measure_faithfulness
-from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.glm import KernelGLM
+from analysis.surrogates.glm_cv import KernelGLMCV
 from analysis.surrogates.neighbors import KernelNeighbors
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import finite_or_none

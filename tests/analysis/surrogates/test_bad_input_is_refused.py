@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.glm import KernelGLM
+from analysis.surrogates.glm_cv import KernelGLMCV
 from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM

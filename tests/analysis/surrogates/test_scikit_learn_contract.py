@@ -3,7 +3,8 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from analysis.surrogates.glm import KernelGLM, KernelGLMCV
+from analysis.surrogates.glm import KernelGLM
+from analysis.surrogates.glm_cv import KernelGLMCV
 from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
