@@ -1,95 +1,128 @@
-"""Schema of the ``model`` group: one dataclass per network, told apart by ``name``."""
+"""Schema of the ``model`` group: one dataclass per network, told apart by ``name``.
+
+The class variables are facts of a network that other parts ask for. They are no settings, so no address holds them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from models.fields import choice, setting
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "identity")
+SOURCES = ("random", "hub", "path", "packaged")
 
 
 @dataclass
 class ModelConfig:
     """Fields that every network has."""
 
-    name: str = "???"
-    center_output: bool = False
-    """Use f(theta) - f(theta_0), the output minus the output at initialisation."""
+    reads: ClassVar[tuple[str, ...]] = ("image", "text", "vector")
+    """Kinds of rows that the network takes, see ``data.kind``."""
+    stackable: ClassVar[bool] = False
+    """Whether many seeds of it can be trained at once (``numerics.engine=ensemble``)."""
+
+    name: str = setting("???", "Which network; set by the choice of the group.")
+    center_output: bool = setting(False, "Use f(theta) - f(theta_0), the output minus the output at initialization.")
 
 
 @dataclass
 class MLPConfig(ModelConfig):
     """Fully connected network."""
 
-    name: str = "mlp"
-    widths: list[int] = field(default_factory=lambda: [512, 512])
-    activation: str = "relu"
-    bias: bool = True
-    parameterization: str = "standard"
-    init: str = "default"
-    outputs: int | None = None
-    """Number of outputs; the number of classes when absent, 1 for a single logit."""
-    frozen_layers: list[int] = field(default_factory=list)
-    """Hidden layers, counted from 0 at the input, that keep their initial weights."""
+    reads: ClassVar[tuple[str, ...]] = ("image", "vector")
+    stackable: ClassVar[bool] = True
+
+    name: str = setting("mlp", "Which network.")
+    widths: list[int] = setting([512, 512], "Hidden widths, first layer first; empty for a linear model.", at_least=1)
+    activation: str = choice(*ACTIVATIONS, default="relu", help="Activation of the hidden layers.")
+    bias: bool = setting(True, "Biases on all layers, or on none.")
+    parameterization: str = choice(
+        "standard", "ntk", "torchntk", default="standard", help="Scale factors of the layers, see models/dense.py."
+    )
+    init: str = choice("default", "normal", "glorot", default="default", help="Distribution of the initial weights.")
+    outputs: int | None = setting(
+        None, "Number of outputs; null: the number of classes. 1 gives a single logit.", at_least=1
+    )
+    frozen_layers: list[int] = setting(
+        [], "Hidden layers, counted from 0 at the input, that keep their initial weights.", at_least=0
+    )
 
 
 @dataclass
 class CNNConfig(ModelConfig):
     """The published small CNNs and the poisoned-data CNN."""
 
-    name: str = "cnn"
-    variant: str = "cifar2"
-    outputs: int | None = None
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+    stackable: ClassVar[bool] = True
+
+    name: str = setting("cnn", "Which network.")
+    variant: str = choice("mnist2", "cifar2", "poison", default="cifar2", help="Which of the published networks.")
+    outputs: int | None = setting(None, "Number of outputs; null: the number of classes.", at_least=1)
 
 
 @dataclass
 class ResNet18Config(ModelConfig):
     """ResNet-18 with a CIFAR stem, at any width."""
 
-    name: str = "resnet18"
-    width: int = 64
-    max_pool: bool = False
-    norm: str = "batch"
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+    stackable: ClassVar[bool] = True
+
+    name: str = setting("resnet18", "Which network.")
+    width: int = setting(64, "Channels of the first stage; 64 is the published one.", at_least=1)
+    max_pool: bool = setting(False, "Add the pooling after the stem that the public CIFAR weights have.")
+    norm: str = choice("batch", "frozen", default="batch", help="Batch normalization, or its statistics held fixed.")
 
 
 @dataclass
 class TextClassifierConfig(ModelConfig):
     """Any transformers sequence classifier; ``architecture`` sizes a random one."""
 
-    name: str = "text_classifier"
-    family: str = "gpt2"
-    weights: str = "random"
-    """random | hub | path | packaged."""
-    id: str | None = None
-    revision: str | None = None
-    path: str | None = None
-    architecture: dict[str, Any] = field(default_factory=dict)
-    trainable: str = "all"
-    """all | head."""
-    reset: bool = False
-    """Draw every weight anew in the stored model's architecture: what pre-training adds is the difference."""
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+
+    name: str = setting("text_classifier", "Which network.")
+    family: str = setting("gpt2", "Model type of transformers, such as gpt2 or bert.")
+    weights: str = choice(*SOURCES, default="random", help="Where the weights come from.")
+    id: str | None = setting(None, "Repository for weights=hub, or archive for weights=packaged.")
+    revision: str | None = setting(None, "Commit for weights=hub.")
+    path: str | None = setting(None, "Folder of a saved model for weights=path.")
+    architecture: dict[str, Any] = setting({}, "Fields of the model's transformers configuration, such as n_layer.")
+    trainable: str = choice("all", "head", default="all", help="Which weights are trained.")
+    reset: bool = setting(
+        False, "Redraw every weight in the stored model's architecture: what pre-training adds is the difference."
+    )
 
 
 @dataclass
 class ViTConfig(ModelConfig):
     """Hugging Face ViT image classifier by configuration."""
 
-    name: str = "vit"
-    weights: str = "random"
-    id: str | None = None
-    revision: str | None = None
-    path: str | None = None
-    architecture: dict[str, Any] = field(default_factory=dict)
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+
+    name: str = setting("vit", "Which network.")
+    weights: str = choice(*SOURCES, default="random", help="Where the weights come from.")
+    id: str | None = setting(None, "Repository for weights=hub, or archive for weights=packaged.")
+    revision: str | None = setting(None, "Commit for weights=hub.")
+    path: str | None = setting(None, "Folder of a saved model for weights=path.")
+    architecture: dict[str, Any] = setting({}, "Fields of the ViT configuration, such as hidden_size.")
 
 
 @dataclass
 class TwoLayerConfig(ModelConfig):
     """Two-layer student of the linear-width studies."""
 
-    name: str = "two_layer"
-    width: int = 1500
-    activation: str = "tanh"
-    parameterization: str = "ntk"
-    trained: str = "both"
-    normalized: bool = True
+    reads: ClassVar[tuple[str, ...]] = ("image", "vector")
+    stackable: ClassVar[bool] = True
+
+    name: str = setting("two_layer", "Which network.")
+    width: int = setting(1500, "Hidden units.", at_least=1)
+    activation: str = choice(*ACTIVATIONS, default="tanh", help="Activation of the hidden layer.")
+    parameterization: str = choice(
+        "ntk", "standard", "mean_field", default="ntk", help="Scale factors of the layers, see models/two_layer.py."
+    )
+    trained: str = choice("both", "first", default="both", help="Which layers are trained.")
+    normalized: bool = setting(True, "Activations of zero mean and unit variance under a standard Gaussian.")
 
 
 MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from models.fields import choice, setting
+
+METHODS = (
+    "kernel",
+    "similarity",
+    "grad_dot",
+    "grad_cos",
+    "tracin",
+    "trak",
+    "influence",
+    "representer",
+    "embedding",
+    "same_label",
+    "random",
+)
 
 
 @dataclass
 class AttributionConfig:
     """Which training points speak for a decision."""
 
-    method: str = "kernel"
-    """Method of the gallery and the sparsity curves: kernel (the surrogate's weight times kernel) or one below."""
-    target: str = "predicted"
-    """predicted | true: the class that is attributed."""
-    top: int = 8
-    gallery: int = 6
-    """Test points shown."""
-    methods: list[str] = field(default_factory=list)
-    """Compared on masks besides ``method``: similarity, grad_dot, grad_cos, tracin, trak, influence, representer,
-    embedding, same_label, random."""
-    checkpoints: list[int] = field(default_factory=list)
-    """tracin: optimiser steps whose weights are used, trained again to record them; -1 stands for the last."""
-    other_seeds: list[int] = field(default_factory=list)
-    """trak: seeds of further trainings averaged with the run's own."""
-    dim: int = 512
-    """Features of the gradient sketches (grad_dot, grad_cos, trak)."""
-    ridge: float = 1e-3
-    """trak: ridge over the mean eigenvalue of its Gram matrix."""
-    damping: float = 0.1
-    """influence: damping over each block's mean eigenvalue (EK-FAC)."""
-    penalty: float = 1e-3
-    """representer: penalty of the refitted head."""
-    seed: int = 0
+    method: str = choice(
+        *METHODS,
+        default="kernel",
+        help="Method of the gallery and the sparsity curves; kernel is the surrogate's weight times the kernel.",
+    )
+    target: str = choice("predicted", "true", default="predicted", help="The class that is attributed.")
+    top: int = setting(8, "Training points shown for each test point.", at_least=1)
+    gallery: int = setting(6, "Test points shown.", at_least=0)
+    methods: list[str] = choice(*METHODS, default=[], help="Methods compared on masks besides method.")
+    checkpoints: list[int] = setting(
+        [],
+        "tracin: optimizer steps whose weights are used, recorded in another training; -1 stands for the last.",
+        at_least=-1,
+    )
+    other_seeds: list[int] = setting([], "trak: seeds of further trainings, averaged with the run's own.", at_least=0)
+    dim: int = setting(512, "Features of the gradient sketches (grad_dot, grad_cos, trak).", at_least=1)
+    ridge: float = setting(1e-3, "trak: ridge over the mean eigenvalue of its Gram matrix.", at_least=0)
+    damping: float = setting(0.1, "influence: damping over each block's mean eigenvalue (EK-FAC).", at_least=0)
+    penalty: float = setting(1e-3, "representer: penalty of the refitted head.", at_least=0)
+    seed: int = setting(0, "Seed of the sketches and the random control.", at_least=0)

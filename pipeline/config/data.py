@@ -1,7 +1,7 @@
 """Schema of the ``data`` group: where rows come from, and which view of them a run sees.
 
-``kind``, ``source``, ``hub``, ``packaged``, ``path`` and ``synthetic`` locate the rows; an artefact's address
-takes them through :func:`pipeline.data.source_identity`, never as they are spelt. Every other section
+``kind``, ``source``, ``hub``, ``packaged``, ``path`` and ``synthetic`` locate the rows; an artifact's address
+takes them through :func:`pipeline.data.source_identity`, never as they are spelled. Every other section
 describes the view and enters addresses as it stands.
 """
 
@@ -10,157 +10,183 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.fields import Renamed, choice, renamed, setting
+
 
 @dataclass
 class HubConfig:
     """A data set on the Hugging Face hub; ``revision`` is a commit so that the rows cannot move."""
 
-    id: str | None = None
-    name: str | None = None
-    revision: str | None = None
-    """Commit; null resolves to the newest one, warns and records it."""
-    splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
-    """Our split name to the hub's."""
-    rename: dict[str, str] = field(default_factory=dict)
-    """The hub's column name to ours (``image``, ``text``, ``label``, ``domain``, ``group``)."""
-    label_map: dict[int, int] = field(default_factory=dict)
-    """Old to new label; rows with a label outside the map are dropped and counted."""
+    id: str | None = setting(None, "Repository of the data set.")
+    name: str | None = setting(None, "Configuration of the repository.")
+    revision: str | None = setting(None, "Commit; null takes the newest one, warns and records it.")
+    splits: dict[str, str] = setting({"train": "train", "test": "test"}, "Our split name to the hub's.")
+    rename: dict[str, str] = setting({}, "The hub's column name to ours: image, text, label, domain or group.")
+    label_map: dict[int, int] = setting(
+        {}, "Old to new label; rows with a label outside the map are dropped and counted."
+    )
 
 
 @dataclass
 class PackagedConfig:
     """A data set inside a registry archive that is pinned by sha256."""
 
-    name: str | None = None
+    name: str | None = choice(
+        "fashion_mnist",
+        "mnist_5k",
+        "cifar10_fixture",
+        "tweets",
+        "tweet_pair",
+        default=None,
+        help="Which data set.",
+    )
 
 
 @dataclass
 class PathConfig:
     """The user's own files; a value may be a glob, ``extra`` names further splits such as ``test_ood``."""
 
-    train: str | None = None
-    test: str | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-    format: str = "parquet"
-    """parquet | npz | idx | cifar_binary | csv | sentiment140_csv | cola_tsv | lines."""
-    sha256: dict[str, str] = field(default_factory=dict)
-    """Split name to the expected SHA-256 of its file; other content is refused."""
-    rename: dict[str, str] = field(default_factory=dict)
-    label_map: dict[int, int] = field(default_factory=dict)
+    train: str | None = setting(None, "File or glob of the training rows.")
+    test: str | None = setting(None, "File or glob of the test rows.")
+    extra: dict[str, str] = setting({}, "Further splits: name to file.")
+    format: str = choice(
+        "parquet",
+        "npz",
+        "idx",
+        "cifar_binary",
+        "csv",
+        "sentiment140_csv",
+        "cola_tsv",
+        "lines",
+        default="parquet",
+        help="Format of the files.",
+    )
+    sha256: dict[str, str] = setting({}, "Split name to the expected SHA-256 of its file; other content is refused.")
+    rename: dict[str, str] = setting({}, "The files' column name to ours.")
+    label_map: dict[int, int] = setting({}, "Old to new label; rows with a label outside the map are dropped.")
 
 
 @dataclass
 class SyntheticConfig:
     """Generated data: functions on a grid, a toy classification, or the two-layer teacher."""
 
-    function: str | None = None
-    """exp_sin | exp_3x | cos_exp_3x | parabola | teacher."""
-    n_train: int = 200
-    n_test: int = 600
-    seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
+    function: str | None = choice(
+        "exp_sin", "exp_3x", "cos_exp_3x", "parabola", "teacher", default=None, help="Which generator."
+    )
+    n_train: int = setting(200, "Training rows.", at_least=1)
+    n_test: int = setting(600, "Test rows.", at_least=1)
+    seed: int = setting(0, "Seed of the generator.", at_least=0)
+    options: dict[str, Any] = setting({}, "The generator's own options, see pipeline/data/sources/synthetic.py.")
 
 
 @dataclass
 class SubsetConfig:
-    """Classes to keep (relabelled 0, 1, ... in the given order) and how many rows of each."""
+    """Classes to keep (relabeled 0, 1, ... in the given order) and how many rows of each."""
 
-    classes: list[int] | None = None
-    per_class: int | None = None
-    """Training rows of each class, validation rows included."""
-    test_per_class: int | None = None
-    pick: str = "random"
-    """random | first; kept rows stay in their original order."""
-    balance: str = "none"
-    """none | downsample: as many training rows of each class as the rarest has."""
+    classes: list[int] | None = setting(None, "Labels to keep; null keeps all.", at_least=0)
+    per_class: int | None = setting(None, "Training rows of each class, validation rows included.", at_least=1)
+    test_per_class: int | None = setting(None, "Rows of each class in every other split.", at_least=1)
+    pick: str = choice("random", "first", default="random", help="Which rows are kept; they stay in their order.")
+    balance: str = choice(
+        "none", "downsample", default="none", help="downsample: as many training rows of each class as the rarest has."
+    )
 
 
 @dataclass
 class SplitConfig:
     """Validation share cut from the training rows, stratified; the official test split is kept."""
 
-    val: float = 0.1
-    test: float = 0.2
-    """Share cut for testing before that, only where the data set has no official test split."""
-    stratify: list[str] = field(default_factory=lambda: ["label"])
-    """Any of label, domain."""
-    leaks: str = "drop"
-    """drop | keep | refuse: training rows whose content or group also occurs in a test split."""
-    recipe: str | None = None
-    """A paper's own split instead of ``val``: ``cola_pntk``."""
+    val: float = setting(0.1, "Share of the training rows that become validation rows.", at_least=0, below=1)
+    test: float = setting(
+        0.2, "Share cut for testing before that, where the data set has no official test split.", at_least=0, below=1
+    )
+    stratify: list[str] = choice("label", "domain", default=["label"], help="Columns that the shares respect.")
+    leaks: str = choice(
+        "drop",
+        "keep",
+        "refuse",
+        default="drop",
+        help="Training rows whose content or group also occurs in a test split.",
+    )
+    recipe: str | None = choice("cola_pntk", default=None, help="A paper's own split instead of val.")
 
 
 @dataclass
-class TextConfig:
-    """Text normalisation and tokenisation."""
+class TextConfig(Renamed):
+    """Normalization of texts, and their tokens."""
 
-    normalise: str = "raw"
-    """raw | whitespace | full."""
-    mask: list[str] = field(default_factory=list)
-    """Any of url, user, hashtag, emoticon."""
-    tokenizer: str = "gpt2"
-    """gpt2 | minilm (both from pinned archives) | hub | path."""
-    tokenizer_id: str | None = None
-    tokenizer_revision: str | None = None
-    tokenizer_path: str | None = None
-    max_length: int = 64
+    normalize: str = choice("raw", "whitespace", "full", default="raw", help="What is done to texts before masking.")
+    mask: list[str] = choice("url", "user", "hashtag", "emoticon", default=[], help="What a placeholder replaces.")
+    tokenizer: str = choice(
+        "gpt2", "minilm", "hub", "path", default="gpt2", help="Tokenizer; gpt2 and minilm come from pinned archives."
+    )
+    tokenizer_id: str | None = setting(None, "Repository for tokenizer=hub.")
+    tokenizer_revision: str | None = setting(None, "Commit for tokenizer=hub.")
+    tokenizer_path: str | None = setting(None, "Folder for tokenizer=path.")
+    max_length: int = setting(64, "Tokens of a text; longer texts are cut.", at_least=1)
+    normalise: str | None = renamed("data.text.normalize")
 
 
 @dataclass
 class ImageConfig:
-    """Shape and normalisation of images (after division by 255), and training augmentation."""
+    """Shape and normalization of images (after division by 255), and augmentation of training rows."""
 
-    pad: int = 0
-    """Black pixels added on each side (28 + 2·2 = 32 for ResNet-18)."""
-    channels: int | None = None
-    """3 repeats a grey channel; null leaves images as delivered."""
-    mean: list[float] | None = None
-    std: list[float] | None = None
-    augment: str = "none"
-    """none | crop_flip."""
-    crop_pad: int = 4
+    pad: int = setting(0, "Black pixels added on each side (28 + 2·2 = 32 for ResNet-18).", at_least=0)
+    channels: int | None = setting(None, "3 repeats a gray channel; null leaves images as delivered.", at_least=1)
+    mean: list[float] | None = setting(None, "Mean subtracted from each channel, or one for all.")
+    std: list[float] | None = setting(None, "Deviation that each channel is divided by, or one for all.", above=0)
+    augment: str = choice("none", "crop_flip", default="none", help="Augmentation of the training rows.")
+    crop_pad: int = setting(4, "crop_flip: pixels added before the crop.", at_least=0)
 
 
 @dataclass
 class PoisonConfig:
     """A planted change of the training rows with a recorded mask."""
 
-    kind: str = "none"
-    """none | badnets | label_flip | duplicate | token_trigger | trailing_blank."""
-    rate: float = 0.1
-    target: int | None = 4
-    """Label of the poisoned rows; null lets ``label_flip`` draw another label at random."""
-    seed: int = 1234
-    options: dict[str, Any] = field(default_factory=dict)
-    """badnets: size, margin; token_trigger: token, position; trailing_blank: splits."""
+    kind: str = choice(
+        "none",
+        "badnets",
+        "label_flip",
+        "duplicate",
+        "token_trigger",
+        "trailing_blank",
+        default="none",
+        help="What is planted.",
+    )
+    rate: float = setting(0.1, "Share of the rows that are changed.", at_least=0, at_most=1)
+    target: int | None = setting(
+        4, "Label of the poisoned rows; null lets label_flip draw another label at random.", at_least=0
+    )
+    seed: int = setting(1234, "Seed of the draws.", at_least=0)
+    options: dict[str, Any] = setting(
+        {}, "badnets: size, margin; token_trigger: token, position; label_flip: first; trailing_blank: splits."
+    )
 
 
 @dataclass
 class DataConfig:
     """One data set and one view of it."""
 
-    name: str = "???"
-    kind: str = "image"
-    """image | text | vector."""
-    source: str = "packaged"
-    """packaged | hub | path | synthetic."""
-    class_names: list[str] = field(default_factory=list)
+    name: str = setting("???", "Name of the data set; part of every address.")
+    kind: str = choice("image", "text", "vector", default="image", help="What a row is.")
+    source: str = choice("packaged", "hub", "path", "synthetic", default="packaged", help="Where the rows come from.")
+    class_names: list[str] = setting([], "Names of the classes, in the order of their labels.")
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
     path: PathConfig = field(default_factory=PathConfig)
-    reference: str | None = None
-    """data=texts: short for data.path.extra.reference, the file that holds the reference."""
-    sample: str | None = None
-    """data=texts: short for data.path.extra.sample."""
+    reference: str | None = setting(
+        None, "data=texts: short for data.path.extra.reference, the file that holds the reference."
+    )
+    sample: str | None = setting(None, "data=texts: short for data.path.extra.sample.")
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-    data_seed: int = 0
+    data_seed: int = setting(0, "Seed of subset and split, apart from the model's seed.", at_least=0)
     subset: SubsetConfig = field(default_factory=SubsetConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     poison: PoisonConfig = field(default_factory=PoisonConfig)
-    drop: list[int] = field(default_factory=list)
-    """Sample ids taken out of the training split (leave-k-out)."""
-    keep: list[int] | None = None
-    """The only sample ids left in the training split (linear datamodeling)."""
-    allow_cross_data: bool = False
+    drop: list[int] = setting([], "Sample ids taken out of the training split (leave-k-out).", at_least=0)
+    keep: list[int] | None = setting(
+        None, "The only sample ids left in the training split (linear datamodeling).", at_least=0
+    )
+    allow_cross_data: bool = setting(False, "Not used any more; kept because addresses hold it.")

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from models.fields import choice, setting
 
 
 @dataclass
 class KernelConfig:
     """A Gram matrix over training and test points."""
 
-    kind: str = "pntk"
-    normalize: bool = True
-    layerwise: bool = False
-    precision: str = "float32"
-    n_train: int | None = 1000
-    n_test: int | None = 500
-    memory: str = "2GiB"
-    test_splits: list[str] = field(default_factory=lambda: ["test"])
-    """Splits compared with the training points, ``n_test`` rows of each (``test_triggered`` of a poisoned view)."""
-    sketch: str | None = None
-    """null (exact) | tensorsketch | countsketch | rademacher: the proj- kernels of arXiv 2305.14585."""
-    dim: int = 2048
-    """Features of a sketch."""
+    kind: str = choice(
+        "trntk", "pntk", "conjugate", "embedding", "loss_gradient", default="pntk", help="Which feature map."
+    )
+    normalize: bool = setting(True, "Divide by the norms, so that the diagonal is 1.")
+    layerwise: bool = setting(False, "Also write the kernel of every layer.")
+    precision: str = choice(
+        "float32", "float64", "tf32", "bfloat16", "bf16", default="float32", help="Arithmetic of the matrix products."
+    )
+    n_train: int | None = setting(1000, "Training points; null takes all.", at_least=1)
+    n_test: int | None = setting(500, "Points of each test split; null takes all.", at_least=1)
+    memory: str = setting("2GiB", "Memory that the computation may take.")
+    test_splits: list[str] = setting(
+        ["test"],
+        "Splits compared with the training points (test_triggered of a poisoned view).",
+        filled=True,
+    )
+    sketch: str | None = choice(
+        "tensorsketch",
+        "countsketch",
+        "rademacher",
+        default=None,
+        help="Estimate the kernel from sketched gradients (the proj- kernels of arXiv 2305.14585); null: exact.",
+    )
+    dim: int = setting(2048, "Features of a sketch.", at_least=1)
 
 
 @dataclass
 class LayerKernelsConfig:
     """The tangent kernel layer by layer; ``kernel`` says which and on what, ``surrogate`` which machine is fitted."""
 
-    points: int = 32
-    """Training points on which every route to the kernel is compared in float64."""
+    points: int = setting(32, "Training points on which every route to the kernel is compared in float64.", at_least=1)

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.fields import choice, setting
+
 
 @dataclass
 class NumericsConfig:
     """Everything about the machine's arithmetic that can change a bit of the result."""
 
-    device: str = "cpu"
-    threads: int = 1
-    memory_format: str = "contiguous"
-    precision: str = "32-true"
-    deterministic: bool = True
-    engine: str = "lightning"
-    """lightning | ensemble."""
-    world_size: int = 1
-    """Ranks that share the training of one network (and its kernel): they change its bits."""
-    batchnorm: str = "per_rank"
-    """per_rank | sync: statistics of batch normalisation with several ranks; sync needs GPUs."""
+    device: str = choice("cpu", "cuda", default="cpu", help="Where a stage computes.")
+    threads: int = setting(1, "Threads on the CPU; their number changes bits.", at_least=1)
+    memory_format: str = choice(
+        "contiguous", "channels_last", default="contiguous", help="Order of an image's values in memory."
+    )
+    precision: str = choice(
+        "32-true",
+        "64-true",
+        "tf32",
+        "16-mixed",
+        "bf16-mixed",
+        "16-true",
+        "bf16-true",
+        default="32-true",
+        help="Lightning's name for the arithmetic of training; tf32 is float32 with TF32 matrix products.",
+    )
+    deterministic: bool = setting(True, "Use deterministic algorithms only.")
+    engine: str = choice(
+        "lightning", "ensemble", default="lightning", help="Train each seed by itself, or a block of seeds at once."
+    )
+    world_size: int = setting(
+        1, "Ranks that share the training of one network (and its kernel): they change its bits.", at_least=1
+    )
+    batchnorm: str = choice(
+        "per_rank",
+        "sync",
+        default="per_rank",
+        help="Statistics of batch normalization with several ranks; sync needs GPUs.",
+    )
 
 
 @dataclass
 class HardwareConfig:
-    """Where jobs run. Never part of an artefact's address."""
+    """Where jobs run. Never part of an artifact's address."""
 
-    devices: int = 1
-    """Devices of one job; equals ``numerics.world_size``."""
-    tasks_per_node: int = 1
-    """Ranks that a job starts on its node, one per device."""
-    progress: bool = True
+    devices: int = setting(1, "Devices of one job; equals numerics.world_size.", at_least=1)
+    tasks_per_node: int = setting(1, "Ranks that a job starts on its node, one per device.", at_least=1)
+    progress: bool = setting(True, "Show progress bars.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS, ModelConfig
+from models.fields import choice, setting
 from pipeline.config.adversarial import AdversarialConfig
 from pipeline.config.attribution import AttributionConfig
 from pipeline.config.data import DataConfig
@@ -27,44 +28,45 @@ from pipeline.config.training import EnsembleConfig, PretrainConfig, SeedsConfig
 
 @dataclass
 class PathsConfig:
-    """Folders. Never part of an artefact's address."""
+    """Folders. Never part of an artifact's address."""
 
-    store: str = "artifacts"
-    cache: str = "data_cache"
-    scratch: str | None = None
-    """Where checkpoints and finished tiles lie until their artefact is complete; null: beside it, in the store."""
+    store: str = setting("artifacts", "Folder of all artifacts.")
+    cache: str = setting("data_cache", "Folder of downloaded archives.")
+    scratch: str | None = setting(
+        None, "Where checkpoints and finished tiles are kept until their artifact is complete; null: in the store."
+    )
 
 
 @dataclass
 class ReportConfig:
     """What the report shows."""
 
-    title: str = "Report"
-    question: str = ""
-    study: str = ""
-    show_text: bool = False
-    sections: list[str] = field(default_factory=list)
-    """Order of the report's sections by stage; empty: the stages in ``wants``."""
-    options: dict[str, Any] = field(default_factory=dict)
+    title: str = setting("Report", "Title of the page.")
+    question: str = setting("", "The question that the report answers.")
+    study: str = setting("", "The publication that it follows.")
+    show_text: bool = setting(False, "Show texts of the data; off, because some hold names.")
+    sections: list[str] = setting([], "Order of the sections by stage; empty: the stages in wants.")
+    options: dict[str, Any] = setting({}, "Options of single sections, such as published numbers to compare with.")
 
 
 @dataclass
 class RunConfig:
     """One run (one cell) and, for gather stages, the grid of cells around it."""
 
-    stage: str = "report"
-    experiment_name: str = "single"
-    seed: int = 0
-    upstream: str = "make"
-    """make: build what is missing upstream here; require: list it and stop."""
-    allow_missing: int = 0
-    rebuild: list[str] = field(default_factory=list)
-    """Keys of artefacts, or names of stages, to delete and make again."""
-    cells: dict[str, Any] = field(default_factory=dict)
-    cells_limit: int | None = None
-    watch: float | None = None
-    """With stage=status: seconds between two looks at the store, until everything is done or failed."""
-    wants: list[str] = field(default_factory=list)
+    stage: str = setting("report", "What to make, with everything that it needs; status shows what is there.")
+    experiment_name: str = setting("single", "Name of the experiment; equals its file's name.")
+    seed: int = setting(0, "Seed of the model; data and poison have their own.", at_least=0)
+    upstream: str = choice(
+        "make", "require", default="make", help="What is missing upstream: make it here, or list it and stop."
+    )
+    allow_missing: int = setting(0, "Runs that a report may lack.", at_least=0)
+    rebuild: list[str] = setting([], "Keys of artifacts, or names of stages, to delete and make again.")
+    cells: dict[str, Any] = setting({}, "Axes of the grid: name to lists of overrides; seed: 'start:stop'.")
+    cells_limit: int | None = setting(None, "Entries taken of each axis; null takes all.", at_least=1)
+    watch: float | None = setting(
+        None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
+    )
+    wants: list[str] = setting([], "Stages that the report gathers over all cells.")
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

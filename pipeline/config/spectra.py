@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from models.fields import setting
 
 
 @dataclass
 class SpectraConfig:
     """Random-matrix reading of weight and kernel spectra."""
 
-    min_side: int = 50
-    null_draws: int = 200
-    layers: list[str] = field(default_factory=lambda: ["*"])
+    min_side: int = setting(50, "Shorter side that a weight matrix needs to be read.", at_least=1)
+    null_draws: int = setting(200, "Noise spectra behind a tail's p-values.", at_least=1)
+    layers: list[str] = setting(["*"], "Globs of the weights that are read.", filled=True)

@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-OPTIMIZERS = ("gd", "sgd", "adam")
+from models.configs import ACTIVATIONS, TwoLayerConfig
+from models.fields import choice, choices_of, problems, setting
 
 
 @dataclass
 class ToyConfig:
     """One setting of the toy model, the same for all of its seeds."""
 
-    samples: int = 1000
-    features: int | None = None
-    """Input dimension d; n/2 when absent."""
-    width: int | None = None
-    """Hidden width h; 3d/2 when absent."""
-    test_samples: int = 2000
-    optimizer: str = "sgd"
-    """gd | sgd | adam; gd is full-batch."""
-    rate: float = 0.5
-    rate_unit: str = "critical"
-    """critical: multiples of each seed's own measured critical rate; absolute."""
-    steps: int = 6000
-    batch_size: int | None = 32
-    """Null: all samples at every step."""
-    momentum: float = 0.0
-    half_loss: bool = True
-    """Half the mean squared error, else the mean squared error itself."""
-    activation: str = "tanh"
-    teacher: str = "softplus"
-    normalized: bool = True
-    """Activations of zero mean and unit variance under a standard Gaussian."""
-    parameterization: str = "ntk"
-    """ntk | standard | mean_field."""
-    trained: str = "both"
-    """both | first."""
-    center_output: bool = False
-    noise: float = 0.3
-    quadratic: float = 0.0
-    """The teacher's weight tau of ||x||^2 / d."""
-    indices: int = 1
-    """Number of teacher directions."""
-    seeds: list[int] = field(default_factory=lambda: [0])
-    """Each fixes its data, initial weights and batches."""
-    per_decade: int = 3
-    """Snapshots per factor ten in steps, besides the first and the last."""
-    null_draws: int = 200
-    """Noise spectra behind a tail's p-values."""
-    limit_samples: int | None = None
-    limit_steps: int | None = None
-    """Caps for quick looks; they override the values above."""
+    samples: int = setting(1000, "Training samples n.", at_least=2)
+    features: int | None = setting(None, "Input dimension d; null: n/2.", at_least=1)
+    width: int | None = setting(None, "Hidden width h; null: 3d/2.", at_least=1)
+    test_samples: int = setting(2000, "Test samples.", at_least=1)
+    optimizer: str = choice("gd", "sgd", "adam", default="sgd", help="Optimizer; gd is full-batch.")
+    rate: float = setting(0.5, "Learning rate, in rate_unit.", at_least=0)
+    rate_unit: str = choice(
+        "critical", "absolute", default="critical", help="critical: multiples of each seed's measured critical rate."
+    )
+    steps: int = setting(6000, "Optimizer steps.", at_least=1)
+    batch_size: int | None = setting(32, "Samples of a step; null: all.", at_least=1)
+    momentum: float = setting(0.0, "Momentum of gd and sgd.", at_least=0)
+    half_loss: bool = setting(True, "Half the mean squared error, else the mean squared error itself.")
+    activation: str = choice(*ACTIVATIONS, default="tanh", help="Activation of the student.")
+    teacher: str = choice(*ACTIVATIONS, default="softplus", help="Activation of the teacher.")
+    normalized: bool = setting(True, "Activations of zero mean and unit variance under a standard Gaussian.")
+    parameterization: str = choice(
+        *choices_of(TwoLayerConfig, "parameterization"), default="ntk", help="Scale factors of the layers."
+    )
+    trained: str = choice(*choices_of(TwoLayerConfig, "trained"), default="both", help="Which layers are trained.")
+    center_output: bool = setting(False, "Use f(theta) - f(theta_0).")
+    noise: float = setting(0.3, "Standard deviation of the targets' noise.", at_least=0)
+    quadratic: float = setting(0.0, "The teacher's weight tau of ||x||^2 / d.")
+    indices: int = setting(1, "Number of teacher directions.", at_least=1)
+    seeds: list[int] = setting([0], "Each fixes its data, initial weights and batches.", at_least=0, filled=True)
+    per_decade: int = setting(3, "Snapshots per factor of ten in steps, besides the first and the last.", at_least=1)
+    null_draws: int = setting(200, "Noise spectra behind a tail's p-values.", at_least=1)
+    limit_samples: int | None = setting(None, "Cap on samples for quick looks, at the same ratios.", at_least=2)
+    limit_steps: int | None = setting(None, "Cap on steps for quick looks.", at_least=1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,20 +80,14 @@ class ToyConfig:
         ValueError
             In one sentence that names the field.
         """
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if self.trained not in ("both", "first"):
-            raise ValueError(f"trained must be one of both, first, got {self.trained!r}")
-        if self.rate_unit not in ("critical", "absolute"):
-            raise ValueError(f"rate_unit must be critical or absolute, got {self.rate_unit!r}")
+        for problem in problems("toy", self):
+            raise ValueError(problem.removesuffix("."))
         if self.optimizer == "adam" and self.rate_unit == "critical":
             raise ValueError("Adam's step per entry is its rate: give it with rate_unit=absolute")
         if self.optimizer == "adam" and self.momentum:
             raise ValueError("momentum belongs to gd and sgd; Adam has its own averages (0.9 and 0.999)")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds must be distinct, at least one and none below 0, got {self.seeds}")
-        if self.samples < 2 or self.steps < 1 or not 0 <= self.rate < math.inf:
-            raise ValueError("samples must be at least 2, steps at least 1 and the rate finite and non-negative")
-        if self.batch_size is not None and not 1 <= self.batch_size <= self.samples:
-            raise ValueError(f"batch_size must lie between 1 and samples = {self.samples}, got {self.batch_size}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must be distinct, got {self.seeds}")
+        if self.batch_size is not None and self.batch_size > self.samples:
+            raise ValueError(f"batch_size must be between 1 and samples = {self.samples}, got {self.batch_size}")
         return self

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+from models.fields import choice, setting
 
 
 @dataclass
 class TrainingAttackConfig:
-    """Adversarial training: batches attacked by projected gradient ascent before they are learnt from."""
+    """Adversarial training: batches attacked by projected gradient ascent before they are learned from."""
 
-    radius: float = 0.0
-    """L∞ radius in pixels of [0, 1]; 0 trains on clean images."""
-    steps: int = 7
-    seed: int = 0
-    """Seed of the attacks' random starts."""
+    radius: float = setting(0.0, "L∞ radius in pixels of [0, 1]; 0 trains on clean images.", at_least=0, at_most=1)
+    steps: int = setting(7, "Steps of an attack.", at_least=1)
+    seed: int = setting(0, "Seed of the attacks' random starts.", at_least=0)
 
 
 @dataclass
 class TrainingConfig:
-    """Loss, optimiser, schedule and length of training."""
+    """Loss, optimizer, schedule and length of training."""
 
-    loss: str = "cross_entropy"
-    """cross_entropy | bce | mse | mse_01 | sigmoid_mse | softmax_mse | regression."""
-    optimizer: str = "sgd"
-    """sgd | nesterov | adam | adamw."""
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    """constant | cosine | step."""
-    warmup: float = 0.0
-    """Share of all steps spent on a linear warm-up."""
-    milestones: list[float] = field(default_factory=list)
-    """Shares of all steps at which a step schedule multiplies the rate by ``gamma``."""
-    gamma: float = 0.1
-    epochs: int = 10
-    batch_size: int = 128
-    shuffle: bool = True
-    gradient_clip: float | None = None
+    loss: str = choice(
+        "cross_entropy",
+        "bce",
+        "mse",
+        "mse_01",
+        "sigmoid_mse",
+        "softmax_mse",
+        "regression",
+        default="cross_entropy",
+        help="What is minimized; regression is for real targets.",
+    )
+    optimizer: str = choice("sgd", "nesterov", "adam", "adamw", default="sgd", help="Optimizer.")
+    lr: float = setting(0.1, "Learning rate.", above=0)
+    momentum: float = setting(0.9, "Momentum of sgd and nesterov.", at_least=0)
+    weight_decay: float = setting(0.0, "Weight decay.", at_least=0)
+    schedule: str = choice("constant", "cosine", "step", default="constant", help="Course of the learning rate.")
+    warmup: float = setting(0.0, "Share of all steps spent on a linear warm-up.", at_least=0, at_most=1)
+    milestones: list[float] = setting(
+        [], "Shares of all steps at which a step schedule multiplies the rate by gamma.", at_least=0, at_most=1
+    )
+    gamma: float = setting(0.1, "Factor of a step schedule.", at_least=0)
+    epochs: int = setting(10, "Passes over the training rows.", at_least=1)
+    batch_size: int = setting(128, "Rows of a step, over all ranks.", at_least=1)
+    shuffle: bool = setting(True, "Draw a new order of the rows in every epoch.")
+    gradient_clip: float | None = setting(None, "Largest norm of a gradient; null does not clip.", at_least=0)
     attack: TrainingAttackConfig = field(default_factory=TrainingAttackConfig)
 
 
@@ -45,40 +52,49 @@ class TrainingConfig:
 class PretrainConfig:
     """An earlier task on other classes of the same data set, whose weights a training starts from."""
 
-    classes: list[int] | None = None
-    """Classes of the earlier task; null: training starts from random weights."""
-    per_class: int | None = None
-    epochs: int = 10
-    lr: float = 0.1
-    seed: int = 0
-    """Every stream of the earlier training; all runs start from the one network that it gives."""
+    classes: list[int] | None = setting(
+        None, "Classes of the earlier task; null: training starts from random weights.", at_least=0
+    )
+    per_class: int | None = setting(None, "Training rows of each class; null takes all.", at_least=1)
+    epochs: int = setting(10, "Passes over its training rows.", at_least=1)
+    lr: float = setting(0.1, "Learning rate.", above=0)
+    seed: int = setting(
+        0, "Every stream of the earlier training; all runs start from the one network that it gives.", at_least=0
+    )
 
 
 @dataclass
 class SeedsConfig:
     """Named random streams of one run; each follows ``seed`` unless set."""
 
-    init: int = 0
-    order: int = 0
-    augment: int = 0
-    dropout: int = 0
+    init: int = setting(0, "Initial weights.", at_least=0)
+    order: int = setting(0, "Order of the rows.", at_least=0)
+    augment: int = setting(0, "Augmentation.", at_least=0)
+    dropout: int = setting(0, "Dropout masks.", at_least=0)
+
+
+STREAMS = tuple(stream.name for stream in fields(SeedsConfig))
 
 
 @dataclass
 class EnsembleConfig:
     """Which seeds train together under ``numerics.engine=ensemble``."""
 
-    block: int = 20
-    """Seeds of one block: 0 to 19, 20 to 39, ..., whichever of them is asked for."""
-    varying: list[str] | None = None
-    """Streams in which members differ; null: those that equal ``seed``."""
+    block: int = setting(20, "Seeds of one block: 0 to 19, 20 to 39, and so on.", at_least=1)
+    varying: list[str] | None = choice(
+        *STREAMS, default=None, help="Streams in which members differ; null: those that equal seed."
+    )
 
 
 @dataclass
 class WeightsConfig:
     """Which weights the stages after training look at."""
 
-    source: str = "train"
-    """train | init | pretrained."""
-    step: int | None = None
-    """A snapshot's step; null is the end of training."""
+    source: str = choice(
+        "train",
+        "init",
+        "pretrained",
+        default="train",
+        help="After training, as initialized, or as downloaded.",
+    )
+    step: int | None = setting(None, "A snapshot's step; null is the end of training.", at_least=0)

@@ -40,7 +40,7 @@ def normalise_texts(texts: Sequence[str], normalise: str, mask: Sequence[str] = 
         If a name is unknown.
     """
     if normalise not in NORMALISATIONS:
-        raise DataError(f"data.text.normalise={normalise} is not one of {', '.join(NORMALISATIONS)}.")
+        raise DataError(f"data.text.normalize={normalise} is not one of {', '.join(NORMALISATIONS)}.")
     unknown = sorted(set(mask) - set(MASKS))
     if unknown:
         raise DataError(f"data.text.mask holds {unknown}; it takes any of {', '.join(MASKS)}.")

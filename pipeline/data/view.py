@@ -118,7 +118,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     splits = _numbered(records.splits)
     for columns in splits.values():
         if records.kind == "text":
-            columns["text"] = normalise_texts(columns["text"], config.text.normalise, config.text.mask)
+            columns["text"] = normalise_texts(columns["text"], config.text.normalize, config.text.mask)
     splits = divide(subset(splits, config.subset, config.data_seed), config.split, config.data_seed, drops)
     splits = {split: splits[split] for split in sorted(splits, key=_place)}
     for columns in splits.values():

@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS, ModelConfig
+from models.fields import rule_of
 from pipeline.errors import UserError
 
 TABLE = Path(__file__).with_name("key_defaults.json")
 KEY_LENGTH = 12
 DISCRIMINATORS = {"name", "kind", "source"}
+HASHED_AS = {
+    "data.text.normalize": "data.text.normalise",
+    "surrogate.neighbors": "surrogate.neighbours",
+    "regression.centers": "regression.centres",
+}
+"""Settings that were renamed, each with the name that its addresses hold. A row stays for as long as the setting does:
+without it, every artifact that was stored under the old name would be lost."""
 
 
 def canonical_json(value: Any) -> str:
@@ -46,14 +54,17 @@ def digest(value: Any) -> str:
 def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Walk a configuration section as (path, plain value); a model's path carries its type.
 
-    Nested dataclasses open up field by field; lists and free dictionaries are leaves.
+    Nested dataclasses open up field by field; lists and free dictionaries are leaves. A renamed setting has the path
+    of :data:`HASHED_AS`, and its former spelling in the schema has none.
     """
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        yield prefix, _plain(prefix, value)
+        yield HASHED_AS.get(prefix, prefix), _plain(prefix, value)
         return
     if isinstance(value, ModelConfig):
         prefix = f"{prefix}[{value.name}]"
     for field in dataclasses.fields(value):
+        if rule_of(field).renamed_to is not None:
+            continue
         yield from flatten(f"{prefix}.{field.name}", getattr(value, field.name))
 
 

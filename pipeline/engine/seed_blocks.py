@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from pipeline.config.run import RunConfig
-
-STREAMS = ("init", "order", "augment", "dropout")
+from pipeline.config.training import STREAMS
 
 
 def varying_streams(config: RunConfig) -> list[str]:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 
+from pipeline.config.logging import TRACKERS
 from pipeline.tracking.base import TrackedBuild, Tracker
 
 
 def open_tracker(build: TrackedBuild) -> Tracker:
     """Start the tracker that ``logging.tracker`` names."""
-    name = build.config.logging.tracker
-    if name == "wandb":
-        from pipeline.tracking.wandb_tracker import WandbTracker
-
-        return WandbTracker(build)
-    if name == "tensorboard":
-        from pipeline.tracking.tensorboard_tracker import TensorBoardTracker
-
-        return TensorBoardTracker(build)
-    if name == "mlflow":
-        from pipeline.tracking.mlflow_tracker import MlflowTracker
-
-        return MlflowTracker(build)
-    return build.tracker
+    place = TRACKERS[build.config.logging.tracker]
+    if place is None:
+        return build.tracker
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)(build)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.classifier_module import ClassifierModule
+from models.configs import MODEL_SCHEMAS
 from models.logits import Batch, model_inputs, predicted_class, targets_of
 from models.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
@@ -34,7 +35,6 @@ from pipeline.training.fit import make_module
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import starting_network
 
-SUPPORTED = ("mlp", "cnn", "two_layer", "resnet18")
 CHECKPOINT = "epoch.safetensors"
 
 
@@ -141,8 +141,9 @@ def refuse_unfit(config: RunConfig) -> None:
         With the reasons, and what to do instead.
     """
     numerics, reasons = config.numerics, []
-    if config.model.name not in SUPPORTED:
-        reasons.append(f"model={config.model.name} (it trains {', '.join(SUPPORTED)})")
+    if not config.model.stackable:
+        stackable = [name for name, schema in MODEL_SCHEMAS.items() if schema.stackable]
+        reasons.append(f"model={config.model.name} (it trains {', '.join(stackable)})")
     if numerics.precision not in ("32-true", "64-true", "tf32"):
         reasons.append(f"numerics.precision={numerics.precision}")
     if numerics.memory_format != "contiguous":

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
 from models.classifier_module import ClassifierModule
+from models.fields import problems
 from models.logits import model_inputs
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
@@ -43,7 +44,6 @@ from pipeline.training.snapshot_schedule import (
     step_folder,
 )
 
-RECORDS = ("weights", "logits", "spectra", "kernel")
 QUEUED = 2
 """Snapshots that may wait for the worker, each with a copy of the weights; the next one waits for room.
 
@@ -97,7 +97,7 @@ class SnapshotWriter(pl.Callback):
     Raises
     ------
     UserError
-        If ``config.record`` names something unknown.
+        If ``config`` holds what its fields do not take.
     """
 
     def __init__(
@@ -108,9 +108,8 @@ class SnapshotWriter(pl.Callback):
         memory_format: str = "contiguous",
         on_snapshot: Callable[[int, Files], None] | None = None,
     ) -> None:
-        unknown = set(config.record) - set(RECORDS)
-        if unknown:
-            raise UserError(f"snapshots.record holds {sorted(unknown)}; choose from {', '.join(RECORDS)}.")
+        for problem in problems("snapshots", config):
+            raise UserError(problem)
         self.folder = folder
         self._account = folder.with_name(f"{folder.name}.told")
         self.config = config

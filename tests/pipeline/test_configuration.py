@@ -71,7 +71,7 @@ def test_every_data_field_is_located_by_identity_or_hashed():
         (("stage=trian",), "There is no stage 'trian'"),
         (("training.optimizer=sdg",), "training.optimizer=sdg is not one of"),
         (("training.epochs=0",), "training.epochs=0 is below 1"),
-        (("data.split.val=1.0",), r"data.split.val=1.0 must lie in \[0, 1\)"),
+        (("data.split.val=1.0",), r"data.split.val=1.0 is not in \[0, 1\)"),
         (("wants=[kernell]",), "wants holds 'kernell'"),
         (("snapshots.record=[spectrum]",), r"snapshots.record holds \['spectrum'\]"),
         (("+cells.seed='range(0,8)'",), "write 'start:stop'"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from models import BUILDERS
-from models.configs import CNNConfig, MLPConfig, ResNet18Config, ViTConfig
+from models.configs import MODEL_SCHEMAS, CNNConfig, MLPConfig, ResNet18Config, ViTConfig
 from models.stacked import StackedNetworks
 from pipeline.checks.general import check
 from pipeline.engine.artifacts import Store
@@ -273,9 +273,8 @@ def test_what_cannot_be_vectorized_is_refused_in_one_sentence(tmp_path, model, n
 
 
 def test_every_network_is_either_supported_or_refused():
-    from pipeline.training.ensemble import SUPPORTED
-
-    assert set(SUPPORTED) | {"text_classifier", "vit"} == set(BUILDERS)
+    refused = {name for name, schema in MODEL_SCHEMAS.items() if not schema.stackable}
+    assert set(MODEL_SCHEMAS) == set(BUILDERS) and refused == {"text_classifier", "vit"}
 
 
 def test_dropout_that_is_off_is_no_obstacle():

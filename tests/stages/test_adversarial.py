@@ -95,8 +95,8 @@ def test_equal_losses_support_no_finding_even_where_nothing_is_right(machine, mo
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("kernel=conjugate", "rebuilds an exact normalised pntk or trntk"),
-        ("kernel.sketch=tensorsketch", "rebuilds an exact normalised pntk or trntk"),
+        ("kernel=conjugate", "rebuilds an exact normalized pntk or trntk"),
+        ("kernel.sketch=tensorsketch", "rebuilds an exact normalized pntk or trntk"),
         ("surrogate=knn", "needs a linear machine"),
         ("adversarial.radii=[]", "name at least one in"),
         ("adversarial.radii=[8]", "name at least one in"),

@@ -116,7 +116,7 @@ def test_a_penalty_in_units_of_the_trace_weighs_alike_on_kernels_of_every_size(c
 def test_all_points_as_centres_change_nothing_and_few_come_close(tmp_path):
     exact, every, few = (
         pull(tmp_path, (*LOGISTIC, *options)).artifact.table("machines.parquet").to_pylist()
-        for options in ((), ("regression.centres=96",), ("regression.centres=24",))
+        for options in ((), ("regression.centers=96",), ("regression.centers=24",))
     )
     for one, other in zip(exact, every, strict=True):
         assert one["cross_entropy"] == pytest.approx(other["cross_entropy"], abs=1e-3)

@@ -164,15 +164,15 @@ def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: To
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimizer": "lion"}, "optimizer must be one of"),
-        ({"trained": "last"}, "trained must be one of"),
+        ({"optimizer": "lion"}, "toy.optimizer=lion is not one of"),
+        ({"trained": "last"}, "toy.trained=last is not one of"),
         ({"optimizer": "adam"}, "rate_unit=absolute"),
         ({"optimizer": "adam", "rate_unit": "absolute", "momentum": 0.9}, "momentum belongs to"),
         ({"seeds": [1, 1]}, "seeds must be distinct"),
-        ({"seeds": []}, "seeds must be distinct"),
-        ({"rate_unit": "relative"}, "rate_unit must be"),
-        ({"steps": 0}, "steps at least 1"),
-        ({"batch_size": 41}, "batch_size must lie between"),
+        ({"seeds": []}, "toy.seeds is empty"),
+        ({"rate_unit": "relative"}, "toy.rate_unit=relative is not one of"),
+        ({"steps": 0}, "toy.steps=0 is below 1"),
+        ({"batch_size": 41}, "batch_size must be between"),
         ({"rate": math.nan}, "rate"),
     ],
 )

@@ -67,8 +67,8 @@ def regression(build: Build) -> dict[str, Any]:
     if isinstance(train.inputs, dict) or isinstance(test.inputs, dict):
         raise UserError("regression at snapshots reads vectors or images; for texts set regression.task=head.")
     centres = None
-    if task == "logistic" and config.regression.centres is not None:
-        count, generator = config.regression.centres, np.random.default_rng([config.regression.seed, 2])
+    if task == "logistic" and config.regression.centers is not None:
+        count, generator = config.regression.centers, np.random.default_rng([config.regression.seed, 2])
         centres = choose_centers(len(train.ids), min(count, len(train.ids)), generator)
     rows: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}

@@ -137,7 +137,7 @@ def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[dict[str,
     moved = planted_mean_shift(b.embeddings, PLANTED, generator)
     shifted = mmd_test(a.embeddings, moved, generator=generator, draws=config.shift.permutations)
     text = config.data.text
-    marked = normalise_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalise, text.mask)
+    marked = normalise_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalize, text.mask)
     blank = split_classifier_test(cue_features(a.texts), cue_features(marked), generator=generator)
     return [
         *_rows([("embedding", "", shifted)], "P-P' moved", redraw),

@@ -27,7 +27,7 @@ def make_surrogate(config: RunConfig) -> Surrogate:
     if choice.kind == "ridge":
         return KernelRidgeSurrogate(choice.alpha)
     if choice.kind == "knn":
-        return KernelNeighbors(choice.neighbours)
+        return KernelNeighbors(choice.neighbors)
     options: dict[str, Any] = {
         "formulation": choice.link,
         "penalty": choice.penalty,

@@ -1,0 +1,189 @@
+"""What a field of a configuration takes, said once where the field is declared: its sentence, choices and bounds."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_RULE = "rule"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What one field takes; of a list, what each entry takes. ``None`` always passes: types say where it may stand.
+
+    Attributes
+    ----------
+    help : str
+        The field's sentence, shown by ``--help``.
+    choices : tuple of str
+        The words that it takes; empty: any value of its type.
+    at_least, above, at_most, below : float or None
+        Closed and open bounds of a number.
+    filled : bool
+        Whether a list needs at least one entry.
+    renamed_to : str or None
+        For a former spelling: the setting's name now.
+    """
+
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    filled: bool = False
+    renamed_to: str | None = None
+
+    @property
+    def interval(self) -> str:
+        """The bounds in words: ``at least 1``, ``above 0``, ``in [0, 1)``; empty without bounds."""
+        low = self.at_least if self.above is None else self.above
+        high = self.at_most if self.below is None else self.below
+        if low is not None and high is not None:
+            return f"in {'[' if self.above is None else '('}{low:g}, {high:g}{']' if self.below is None else ')'}"
+        if low is not None:
+            return f"{'at least' if self.above is None else 'above'} {low:g}"
+        return "" if high is None else f"{'at most' if self.below is None else 'below'} {high:g}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value, or one entry of a list, fits."""
+        if self.choices:
+            return value in self.choices
+        if not self.interval:
+            return True
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def problem(self, path: str, value: Any) -> str | None:
+        """Say in one sentence why a value does not fit; None where it does."""
+        if value is None:
+            return None
+        words = f"one of {', '.join(self.choices)}" if self.choices else self.interval
+        if isinstance(value, list):
+            if self.filled and not value:
+                return f"{path} is empty; name at least one entry."
+            unfit = [entry for entry in value if not self.allows(entry)]
+            if not unfit:
+                return None
+            takes = ", ".join(self.choices) if self.choices else f"numbers {words}"
+            return f"{path} holds {unfit}; it takes {takes}."
+        if self.allows(value):
+            return None
+        below = self.at_least is not None and words.startswith("at least") and value < self.at_least
+        return f"{path}={value} {f'is below {self.at_least:g}' if below else f'is not {words}'}."
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    filled: bool = False,
+) -> T:
+    """Declare a field with its sentence and, for numbers, its bounds; see :class:`Rule`.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass
+    ... class Training:
+    ...     epochs: int = setting(10, "Passes over the training rows.", at_least=1)
+    >>> list(problems("training", Training(epochs=0)))
+    ['training.epochs=0 is below 1.']
+    """
+    rule = Rule(help, at_least=at_least, above=above, at_most=at_most, below=below, filled=filled)
+    return _declare(default, rule)
+
+
+def choice(*choices: str, default: T, help: str, filled: bool = False) -> T:
+    """Declare a field that takes one of a few words, or a list of them; null as well where the type allows it.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass
+    ... class Surrogate:
+    ...     kind: str = choice("glm", "svm", default="glm", help="Kernel machine in the network's place.")
+    >>> list(problems("surrogate", Surrogate(kind="tree")))
+    ['surrogate.kind=tree is not one of glm, svm.']
+    """
+    return _declare(default, Rule(help, choices=choices, filled=filled))
+
+
+def renamed(to: str) -> Any:
+    """Declare the former spelling of a setting; :class:`Renamed` moves what it is given to the new one.
+
+    Parameters
+    ----------
+    to : str
+        Dotted name of the setting now, such as ``surrogate.neighbors``, in the same section.
+    """
+    return _declare(None, Rule(f"Former spelling of {to}.", renamed_to=to))
+
+
+def _declare(default: T, rule: Rule) -> T:
+    metadata = {_RULE: rule}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: copy.copy(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Renamed:
+    """Base of a section with former spellings: their values go to the new names, with a warning."""
+
+    def __post_init__(self) -> None:
+        """Move what was given under a former spelling."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            new, value = rule_of(field).renamed_to, getattr(self, field.name)
+            if new is None or value is None:
+                continue
+            section, _, name = new.rpartition(".")
+            warnings.warn(
+                f"{section}.{field.name} is called {new} now; the old spelling works in this release only.",
+                FutureWarning,
+                stacklevel=2,
+            )
+            setattr(self, name, value)
+            setattr(self, field.name, None)
+
+
+def rule_of(field: dataclasses.Field[Any]) -> Rule:
+    """Give what a field takes; an empty rule where nothing was declared."""
+    return field.metadata.get(_RULE, Rule())
+
+
+def choices_of(schema: type, name: str) -> tuple[str, ...]:
+    """List the words that a field of a section takes, in the order of their declaration."""
+    return rule_of(schema.__dataclass_fields__[name]).choices  # type: ignore[attr-defined]
+
+
+def problems(path: str, section: Any) -> Iterator[str]:
+    """Yield one sentence for each field of a section, and of the sections inside it, whose value does not fit.
+
+    Parameters
+    ----------
+    path : str
+        The section's dotted name, which the sentences use; empty for the whole configuration.
+    section : dataclass instance
+        The section.
+    """
+    for field in dataclasses.fields(section):
+        name, value = f"{path}.{field.name}" if path else field.name, getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from problems(name, value)
+            continue
+        problem = rule_of(field).problem(name, value)
+        if problem is not None:
+            yield problem
