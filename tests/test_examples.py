@@ -11,19 +11,8 @@ import kernels
 import models
 
 NOT_YET = {
-    "kernels",
-    "kernels.capture",
-    "kernels.contraction",
-    "kernels.fisher",
-    "kernels.gradients",
-    "kernels.inputs",
-    "kernels.machine",
-    "kernels.rules",
-    "kernels.sketches",
     "analysis",
     "analysis.attribution",
-    "analysis.probes",
-    "analysis.regression",
     "analysis.shift",
     "analysis.spectra",
     "analysis.surrogates",
