@@ -1,5 +1,7 @@
 """Maintain ``key_defaults.json``: ``python -m pipeline.engine.freeze`` after adding a field or raising a VERSION.
 
+The same command brings the lists of stages and trackers in the comments of ``conf/config.yaml`` up to date.
+
 A new field is entered as *added*, so existing artifacts keep their addresses. A changed default of a known
 field is refused: raise the stage's VERSION instead, because stored results were made under the old value.
 """
@@ -7,9 +9,12 @@ field is refused: raise the stage's VERSION instead, because stored results were
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from typing import Any
 
 from pipeline.config.run import RunConfig
+from pipeline.engine.cells import CONF
 from pipeline.engine.keys import TABLE, schema_defaults
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
@@ -49,10 +54,21 @@ def updated_table(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     return result
 
 
+def first_page(text: str) -> str:
+    """Return the text of ``conf/config.yaml`` with the current stages and trackers in its comments."""
+    indent = " " * 31 + "# "
+    stages = textwrap.fill(" ".join(STAGES), 120, initial_indent=indent, subsequent_indent=indent)
+    trackers = " | ".join(sorted(path.stem for path in (CONF / "logging").glob("*.yaml")))
+    text = re.sub(r"(?<=or one of:\n)( +# .*\n)+", f"{stages}\n", text)
+    return re.sub(r"(?<=- logging: csv )( +# ).*", rf"\g<1>{trackers}", text)
+
+
 def main() -> None:
-    """Rewrite the table in place."""
+    """Rewrite the table and the first page of the configuration in place."""
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     TABLE.write_text(json.dumps(updated_table(table), indent=1, sort_keys=True) + "\n")
+    page = CONF / "config.yaml"
+    page.write_text(first_page(page.read_text()))
 
 
 if __name__ == "__main__":
