@@ -1,4 +1,4 @@
-"""Refuse kernels, labels and ids that would give wrong numbers silently."""
+"""Refuse kernels, labels and ids that would silently give wrong numbers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_training_kernel(kernel: Float[np.ndarray, "n n"], psd_tolerance: float
 
 
 def class_labels(labels: Any, n_classes: int | None = None) -> Int[np.ndarray, " n"]:
-    """Normalise labels to integers 0..C-1.
+    """Normalize labels to integers 0..C-1.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def class_labels(labels: Any, n_classes: int | None = None) -> Int[np.ndarray, "
     outside = (values < 0) | (values >= (np.inf if n_classes is None else n_classes))
     if outside.any():
         raise ValueError(
-            f"{int(outside.sum())} of {len(values)} labels lie outside 0..{'C' if n_classes is None else n_classes}"
+            f"{int(outside.sum())} of {len(values)} labels are outside 0..{'C' if n_classes is None else n_classes}"
             f"-1 (first: {values[outside][0]:g} at {int(np.flatnonzero(outside)[0])})."
         )
     return values.astype(np.int64)
@@ -123,7 +123,7 @@ def check_every_class(labels: Int[np.ndarray, " n"], n_classes: int, where: str)
 def shared_points(
     train_ids: Sequence[str] | Shaped[np.ndarray, " n"], test_ids: Sequence[str] | Shaped[np.ndarray, " m"]
 ) -> tuple[Int[np.ndarray, " k"], int]:
-    """Return the positions of test points that also lie in the training set, and the training duplicates.
+    """Return the positions of the test points that are also in the training set, and the training duplicates.
 
     Ids are content hashes or dataset indices. Callers report the counts and may drop the positions.
     """

@@ -1,4 +1,4 @@
-"""What is usually reported beside a trimming level: accuracy, churn, calibration, loss, and quantiles of the gap.
+"""What is usually reported alongside a trimming level: accuracy, churn, calibration, loss, and quantiles of the gap.
 
 Logits are (runs, examples, classes); the gap of two classes is (runs, examples) with decision m > 0. All metrics
 take optional example multiplicities where a bootstrap needs them.
@@ -54,7 +54,7 @@ def reference_decisions(outputs: Outputs, *, rule: Literal["logit_mean", "majori
 def churn_against(
     decided: Int[np.ndarray, "m n"], reference: Int[np.ndarray, " n"], weights: Weights = None
 ) -> Float[np.ndarray, " m"]:
-    """Share of examples on which each run decides otherwise than a reference decision."""
+    """Share of examples on which each run's decision differs from a reference decision."""
     return _mean((decided != reference).astype(np.float64), weights)
 
 
@@ -67,7 +67,7 @@ def churn_matrix(decided: Int[np.ndarray, "m n"], weights: Weights = None) -> Fl
     agree = np.zeros((len(decided), len(decided)))
     for label in np.unique(decided):
         chosen = (decided == label).astype(np.float64)
-        agree += (chosen * share) @ chosen.T  # sums of integers: exact, whatever the number of threads
+        agree += (chosen * share) @ chosen.T  # sums of integers: exact for any number of threads
     churn = (share.sum() - agree) / share.sum()
     np.fill_diagonal(churn, 0)
     return churn

@@ -48,7 +48,7 @@ class Interval:
     draws: int
 
     def excludes(self, value: float | int) -> bool:
-        """Say whether a scalar interval lies on one side of a value."""
+        """Say whether a scalar interval is entirely on one side of a value."""
         return bool(self.low > value or self.high < value)
 
     def describe(self, digits: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""One look for every figure: colours that survive colour blindness, quiet axes, reproducible SVG bytes."""
+"""One look for every figure: colors that survive color blindness, quiet axes, reproducible SVG bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5E4FA2", "#666666")
-"""Okabe-Ito order, blue first; black is kept for references and grey for context."""
+"""Okabe-Ito order, blue first; black is kept for references and gray for context."""
 REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
 

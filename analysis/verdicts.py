@@ -56,7 +56,7 @@ class Decided:
 
 
 def at_least(values: Sequence[float], bound: float, what: str, *, level: float = 0.95) -> Decided:
-    """Claim: the mean over runs is at least `bound`. Decided where its Student-t interval lies on one side.
+    """Claim: the mean over runs is at least `bound`. Decided where its Student-t interval is entirely on one side.
 
     Parameters
     ----------

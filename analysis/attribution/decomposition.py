@@ -86,7 +86,7 @@ def attribute_layers(
     parts: Mapping[str, Float[np.ndarray, "m _"]],
     classes: Int[np.ndarray, " m"],
 ) -> dict[str, Float[np.ndarray, "m n"]]:
-    """Attribute through each layer's part of the kernel; parts under the total's normaliser sum to the whole.
+    """Attribute through each layer's part of the kernel; parts under the total's normalizer sum to the whole.
 
     The intercept belongs to no layer: the parts' sum equals `attribute(..., share_offset=False)`.
 
@@ -132,7 +132,7 @@ def top_scores(
     (array([[2, 0]]), array([[1]]))
     """
     if not 1 <= k <= scores.shape[1]:
-        raise ValueError(f"k must lie in 1..{scores.shape[1]} (training points), got {k}.")
+        raise ValueError(f"k must be in 1..{scores.shape[1]} (training points), got {k}.")
     signed = -scores if direction == "support" else scores
     if k == scores.shape[1]:
         order = np.argsort(signed, axis=1, kind="stable")
@@ -157,7 +157,7 @@ class Sparsity:
     points : dict of float to ndarray of int, shape (m,)
         Smallest number of training points that carry this share of Σ|A|.
     mean, quartiles : ndarray, shapes (m,), (m, 3)
-        Of the signed scores; the published finding is that the mean lies inside the inter-quartile range.
+        Of the signed scores; the published finding is that the mean is inside the inter-quartile range.
     """
 
     gini: Float[np.ndarray, " m"]
@@ -167,7 +167,7 @@ class Sparsity:
 
     @property
     def mean_inside_quartiles(self) -> Shaped[np.ndarray, " m"]:
-        """Whether the mean lies between the first and the third quartile."""
+        """Whether the mean is between the first and the third quartile."""
         return (self.quartiles[:, 0] <= self.mean) & (self.mean <= self.quartiles[:, 2])
 
 
@@ -217,4 +217,4 @@ def _check_shapes(weights: np.ndarray, kernel: np.ndarray, classes: np.ndarray) 
             f"points and {len(classes)} classes: rows are test points, columns the training points of the fit."
         )
     if ((classes < 0) | (classes >= weights.shape[0])).any():
-        raise ValueError(f"Classes must lie in 0..{weights.shape[0] - 1}, got {classes.min()}..{classes.max()}.")
+        raise ValueError(f"Classes must be in 0..{weights.shape[0] - 1}, got {classes.min()}..{classes.max()}.")

@@ -55,7 +55,7 @@ def exact_influence(
     -------
     ExactInfluence
         Positive supports: up-weighting x_i by ε in a mean-loss objective changes the loss of x by -ε times the
-        score, to first order and at λ = 0 at the minimiser.
+        score, to first order and at λ = 0 at the minimizer.
 
     Raises
     ------

@@ -28,7 +28,7 @@ def image_gallery(
     *,
     marked: Bool[np.ndarray, " n"] | None = None,
 ) -> Figure:
-    """Show each test image beside the training images that speak most for its attributed class.
+    """Show each test image next to the training images that support its attributed class most.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ def image_gallery(
     return figure
 
 
-def _show(axis: Axes, image: np.ndarray, colour: str) -> None:
-    grey = image.shape[-1] == 1
-    axis.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+def _show(axis: Axes, image: np.ndarray, color: str) -> None:
+    gray = image.shape[-1] == 1
+    axis.imshow(image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255)
     axis.grid(False)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(True)
-        spine.set_color(colour)
+        spine.set_color(color)
         spine.set_linewidth(2)
 
 
@@ -95,9 +95,9 @@ def confidence_scatter(
     figure, axes = new_figure(1, 1, width=4.4, height=3.6)
     axis = axes[0, 0]
     parts = ((right, CONTEXT, "network right", 8.0), (~right, _DIFFER, "network wrong", 14.0))
-    for part, colour, name, size in parts:
+    for part, color, name, size in parts:
         x, y = network[part][:limit], surrogate[part][:limit]
-        axis.scatter(x, y, s=size, color=colour, alpha=0.6, lw=0, label=f"{name} ({part.sum()})", rasterized=True)
+        axis.scatter(x, y, s=size, color=color, alpha=0.6, lw=0, label=f"{name} ({part.sum()})", rasterized=True)
     axis.axhline(0, color=REFERENCE, lw=0.6)
     axis.axvline(0, color=REFERENCE, lw=0.6)
     axis.set_xlabel("network: log(p / (1 - p))")
@@ -112,9 +112,9 @@ def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndar
     figure, axes = new_figure(1, 1, width=7.2, height=3.4)
     axis = axes[0, 0]
     largest = 1
-    for colour, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
-        axis.plot(points, middle, color=colour, label=name)
-        axis.fill_between(points, low, high, color=to_rgba(colour, 0.2), lw=0)
+    for color, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
+        axis.plot(points, middle, color=color, label=name)
+        axis.fill_between(points, low, high, color=to_rgba(color, 0.2), lw=0)
         largest = max(largest, int(points[-1]))
     for share in (0.5, 0.8, 0.95):
         axis.axhline(share, color=CONTEXT, lw=0.8, ls=":")
@@ -135,11 +135,11 @@ def precision_recall_curves(
     """Plot step-wise precision against recall of each method for one mask, with the prevalence as baseline."""
     figure, axes = new_figure(1, 1, width=5.2, height=3.4)
     axis = axes[0, 0]
-    for colour, (name, values) in zip(_cycle(len(scores)), scores.items(), strict=True):
+    for color, (name, values) in zip(_cycle(len(scores)), scores.items(), strict=True):
         precision, recall, _ = precision_recall_curve(mask, values)
         area = float(-np.sum(np.diff(recall) * precision[:-1]))
         precision[-1] = precision[-2]  # recall 0 has no precision; scikit-learn appends 1 there
-        axis.step(recall, precision, where="post", color=colour, label=f"{name} (AUPRC {area:.3f})")
+        axis.step(recall, precision, where="post", color=color, label=f"{name} (AUPRC {area:.3f})")
     axis.axhline(mask.mean(), color=REFERENCE, lw=0.9, ls="--", label=f"prevalence {mask.mean():.3f}")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.03)
@@ -193,8 +193,8 @@ def attack_curves(radii: Sequence[float], curves: Mapping[str, Mapping[str, Sequ
     """
     figure, axes = new_figure(1, len(curves), width=2.9, height=2.6, sharey=True)
     for axis, (source, lines) in zip(axes[0], curves.items(), strict=True):
-        for colour, (name, values) in zip(_cycle(len(lines)), lines.items(), strict=True):
-            axis.plot(radii, [100 * value for value in values], "o-", color=colour, ms=4, label=name)
+        for color, (name, values) in zip(_cycle(len(lines)), lines.items(), strict=True):
+            axis.plot(radii, [100 * value for value in values], "o-", color=color, ms=4, label=name)
         axis.set_title(f"through the {source}", fontsize=9)
         axis.set_xlabel("L∞ radius, pixels of [0, 1]")
         axis.set_ylim(-4, 104)

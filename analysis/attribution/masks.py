@@ -1,4 +1,4 @@
-"""Judge attributions against a known mask: poisoned, mislabelled or duplicated training points."""
+"""Judge attributions against a known mask: poisoned, mislabeled or duplicated training points."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def rank_mask(scores: Float[np.ndarray, " n"], mask: Bool[np.ndarray, " n"], ks:
     if marked in (0, n):
         raise ValueError(
             f"The mask marks {marked} of {n} points: precision and recall need both kinds. Check that the mask "
-            "and the points come from the same data artefact."
+            "and the points come from the same data artifact."
         )
     if scores.shape != mask.shape or not np.isfinite(scores).all():
         raise ValueError(f"Scores {scores.shape} must be finite, one for each of the {n} points of the mask.")
     cuts = sorted({int(k) for k in ks} | {marked})
     if cuts[0] < 1 or cuts[-1] > n:
-        raise ValueError(f"Cut-offs must lie in 1..{n}, got {cuts}.")
+        raise ValueError(f"Cut-offs must be in 1..{n}, got {cuts}.")
     hits = {k: expected_hits(scores, mask, k) for k in cuts}
     return MaskRanking(
         precision={k: h / k for k, h in hits.items()},

@@ -1,4 +1,4 @@
-"""Representer points: a penalised linear head is a sum over training points (arXiv:1811.09720)."""
+"""Representer points: a penalized linear head is a sum over training points (arXiv:1811.09720)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def tracin_scores(
     Parameters
     ----------
     grams : iterable of ndarray, shape (m, n)
-        Unnormalised loss-gradient kernels, test against training points, one per checkpoint. Consumed one at a
+        Unnormalized loss-gradient kernels, test against training points, one per checkpoint. Consumed one at a
         time.
     learning_rates : sequence of float
         Step size at each checkpoint. One checkpoint with rate 1 gives Grad-Dot.
@@ -51,7 +51,7 @@ def tracin_scores(
 def tracin_self_influence(
     diagonals: Iterable[Float[np.ndarray, " n"]], learning_rates: Sequence[float]
 ) -> Float[np.ndarray, " n"]:
-    """Sum η_t ‖g_t(x_i)‖² over checkpoints: large for mislabelled and untypical training points.
+    """Sum η_t ‖g_t(x_i)‖² over checkpoints: large for mislabeled and untypical training points.
 
     Examples
     --------

@@ -14,7 +14,7 @@ class KernelBlocks:
     """A kernel matrix K, or a sub-matrix of it, that is only ever touched in row blocks.
 
     One pass over K serves a forward and a backward product at once (`curvature_pass`), so that a kernel
-    that lies on disk is read once for a gradient and once for a Hessian-vector product.
+    on disk is read once for a gradient and once for a Hessian-vector product.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""How far a surrogate stands in for its network: accuracy difference, rank correlations, shared errors.
+"""How closely a surrogate follows its network: accuracy difference, rank correlations, shared errors.
 
-All inputs are unnormalised log-probabilities (a network's logits, a surrogate's `log_scores`), so that no
+All inputs are unnormalized log-probabilities (a network's logits, a surrogate's `log_scores`), so that no
 confidence saturates: the log-odds log(p/(1-p)) of class c is s_c - logsumexp of the others.
 """
 
@@ -209,11 +209,11 @@ def measure_faithfulness(
     Parameters
     ----------
     network, surrogate : ndarray, shape (n, C)
-        Unnormalised log-probabilities on the same test points, in the same class order.
+        Unnormalized log-probabilities on the same test points, in the same class order.
     labels : ndarray of int, shape (n,)
-        True classes, 0..C-1 (`kernel_checks.class_labels` normalises one-hot rows).
+        True classes, 0..C-1 (`analysis.checks.class_labels` normalizes one-hot rows).
     subsets : mapping of str to bool mask, or None
-        Parts reported apart (clean, shifted, poisoned). None: all points, called "all".
+        Parts reported separately (clean, shifted, poisoned). None: all points, called "all".
     n_resamples : int
         Bootstrap resamples for each interval; 0 leaves intervals NaN.
     rng : numpy Generator or None
@@ -272,7 +272,7 @@ def _check(network: np.ndarray, surrogate: np.ndarray, labels: np.ndarray) -> No
                 "logits or log-scores; log of a probability that rounded to 0 has lost its rank."
             )
     if ((labels < 0) | (labels >= network.shape[1])).any():
-        raise ValueError(f"Labels must lie in 0..{network.shape[1] - 1}, got {labels.min()}..{labels.max()}.")
+        raise ValueError(f"Labels must be in 0..{network.shape[1] - 1}, got {labels.min()}..{labels.max()}.")
 
 
 def _measures(

@@ -1,4 +1,4 @@
-"""Kernel generalised linear models: the surrogate of the trNTK/pNTK study (arXiv:2305.14585)."""
+"""Kernel generalized linear models: the surrogate of the trNTK/pNTK study (arXiv:2305.14585)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KernelGLM(LinearKernelClassifier):
     Parameters
     ----------
     alpha : float
-        Penalty; the objective is mean weighted loss + (α/2) Σ_c w_cᵀ Q w_c, b unpenalised.
+        Penalty; the objective is mean weighted loss + (α/2) Σ_c w_cᵀ Q w_c, b unpenalized.
     formulation : {"ovr", "softmax"}
         One logistic problem per class, whose sigmoids are divided by their sum (the published code), or one
         multinomial problem (the published text).
@@ -167,7 +167,7 @@ class KernelGLM(LinearKernelClassifier):
     ) -> Solution:
         """Fit on the points `chosen` (all of them: None), dropping rows and columns of the others.
 
-        Class weights come from all labels, so that every fold minimises the same objective.
+        Class weights come from all labels, so that every fold minimizes the same objective.
         """
         blocks = KernelBlocks(kernel, rows=chosen, columns=chosen, device=self.device, memory=self.memory)
         weights = self._class_weights(labels, targets.shape[1])
@@ -248,7 +248,7 @@ class KernelGLM(LinearKernelClassifier):
             )
 
     def log_scores(self, X: Any) -> Float[np.ndarray, "m C"]:
-        """Return unnormalised log-probabilities: log-sigmoids of one-vs-rest scores, softmax scores as they are."""
+        """Return unnormalized log-probabilities: log-sigmoids of one-vs-rest scores, softmax scores as they are."""
         scores = self.scores(X)
         return log_expit(scores) if self.formulation == "ovr" else scores
 

@@ -1,4 +1,4 @@
-"""Losses of the kernel generalised linear model as functions of its scores: one-vs-rest and softmax."""
+"""Losses of the kernel generalized linear model as functions of its scores: one-vs-rest and softmax."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ScoreLoss:
         self.mass, self.target, self.formulation = mass, target, formulation
 
     def couple(self, per_class: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
-        """Sum over the classes that share one optimisation problem, repeated for each of them."""
+        """Sum over the classes that share one optimization problem, repeated for each of them."""
         return per_class if self.formulation == "ovr" else per_class.sum().expand_as(per_class)
 
     def value(self, scores: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:

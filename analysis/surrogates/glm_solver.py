@@ -1,6 +1,6 @@
-"""Newton-CG for penalised kernel GLMs, in passes over row blocks of the kernel.
+"""Newton-CG for penalized kernel GLMs, in passes over row blocks of the kernel.
 
-A pass costs 4N²C FLOP (score and back product of one row block at a time), so a kernel that lies on disk is
+A pass costs 4N²C FLOP (score and back product of one row block at a time), so a kernel on disk is
 read once per gradient and once per conjugate-gradient step. All columns of the score matrix advance together,
 with their own step lengths where the problems are independent (one-vs-rest).
 """
@@ -31,7 +31,7 @@ class ConvergenceReport:
     n_iter, cg_iterations, kernel_passes : int
         Newton steps, conjugate-gradient steps, passes over the kernel.
     objective : float
-        Penalised loss, summed over the classes' problems.
+        Penalized loss, summed over the classes' problems.
     gradient_norm : float
         Largest gradient norm relative to that at zero weights.
     gap : float
@@ -61,7 +61,7 @@ class _NewtonSystem:
     """Newton system (K D K + α Q) p = -g, preconditioned exactly on a dominant subspace.
 
     The two-level preconditioner solves the Hessian restricted to span(U) and the bias, and scales the rest by
-    its mean curvature (after the randomised Nyström preconditioner of arXiv:2110.02820). Every direction
+    its mean curvature (after the randomized Nyström preconditioner of arXiv:2110.02820). Every direction
     stays in the range of a singular K, so that duplicated points share their weight.
     """
 
@@ -89,12 +89,12 @@ class _NewtonSystem:
         self.tail = max(float(spectrum[0]), 1e-6 * float(spectrum[-1]))
         self.jitter = (1e-6 if blocks.single else 1e-14) * float(spectrum[-1])
 
-    def penalised(self, weights: Tensor, scores: Tensor) -> Float[Tensor, "n c"]:
+    def penalized(self, weights: Tensor, scores: Tensor) -> Float[Tensor, "n c"]:
         """Return α Q w, given w and K w; rounding can leave K with eigenvalues below 0, which Q must not have."""
         return self.alpha * (scores + self.jitter * weights if self.rkhs else weights)
 
     def prepare(self, curvature: Curvature) -> None:
-        """Factorise the restricted Hessian at new scores."""
+        """Factorize the restricted Hessian at new scores."""
         self.curvature = curvature
         diagonal = curvature.diagonal
         small = torch.stack([(self.lifted * d[:, None]).T @ self.lifted for d in diagonal.T])
@@ -127,7 +127,7 @@ class _NewtonSystem:
             return weighed
 
         scores, back = self.blocks.curvature_pass(vectors, weigh)
-        return back + self.penalised(vectors, scores), moved, scores
+        return back + self.penalized(vectors, scores), moved, scores
 
 
 def _newton_direction(
@@ -168,7 +168,7 @@ def solve_kernel_glm(
     seed: int = 0,
     start: tuple[Float[Tensor, "n c"], Float[Tensor, " c"]] | None = None,
 ) -> Solution:
-    """Minimise loss(K W + 1 bᵀ) + (α/2) Σ_c w_cᵀ Q w_c with Q = I or K; b is unpenalised.
+    """Minimize loss(K W + 1 bᵀ) + (α/2) Σ_c w_cᵀ Q w_c with Q = I or K; b is unpenalized.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def solve_kernel_glm(
         """Scores without bias, residual, weight gradient and its norm together with the bias gradient's."""
         scores, back = blocks.curvature_pass(w, lambda rows, part: loss.residual(part + b, rows))
         residual = loss.residual(scores + b)
-        gradient = back + system.penalised(w, scores)
+        gradient = back + system.penalized(w, scores)
         return scores, residual, gradient, loss.couple((gradient**2).sum(0) + residual.sum(0) ** 2).sqrt()
 
     w = torch.zeros(n, c, dtype=torch.float64, device=device)
@@ -235,7 +235,7 @@ def solve_kernel_glm(
             break
         w, b = w + step * p, b + step * pb
         scores, residual, gradient, norm = gradient_at(w, b)
-    objective = loss.value(scores + b) + loss.couple((w * system.penalised(w, scores)).sum(0)) / 2
+    objective = loss.value(scores + b) + loss.couple((w * system.penalized(w, scores)).sum(0)) / 2
     # softmax repeats one problem's value c times
     total = objective.sum() if loss.formulation == "ovr" else objective[0]
     # Fenchel: the gap is the gradient's squared norm in the dual of Q's norm, over 2α
@@ -264,8 +264,8 @@ def _line_search(
     (w, b, scores), (p, pb, kp) = at, direction
     slope = loss.couple((gradient * p).sum(0) + bias_gradient * pb)
     base = loss.value(scores + b)
-    linear = loss.couple((w * system.penalised(p, kp)).sum(0))
-    square = loss.couple((p * system.penalised(p, kp)).sum(0)) / 2
+    linear = loss.couple((w * system.penalized(p, kp)).sum(0))
+    square = loss.couple((p * system.penalized(p, kp)).sum(0)) / 2
     step = (slope < 0).double()
     for _ in range(40):
         change = loss.value(scores + b + step * (kp + pb)) - base + step * linear + step**2 * square

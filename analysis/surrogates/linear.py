@@ -71,7 +71,7 @@ class LinearKernelClassifier(ClassifierMixin, BaseEstimator):
         return product.numpy() + self.offsets_
 
     def log_scores(self, X: Any) -> Float[np.ndarray, "m C"]:
-        """Return unnormalised log-probabilities; the faithfulness metrics work on these, free of saturation."""
+        """Return unnormalized log-probabilities; the faithfulness metrics work on these, free of saturation."""
         return log_expit(self.scores(X))
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "..."]:
@@ -83,7 +83,7 @@ class LinearKernelClassifier(ClassifierMixin, BaseEstimator):
         return scores[:, 1]
 
     def predict_log_proba(self, X: Any) -> Float[np.ndarray, "m C"]:
-        """Return normalised log-probabilities."""
+        """Return normalized log-probabilities."""
         return log_softmax(self.log_scores(X), axis=1)
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "m C"]:

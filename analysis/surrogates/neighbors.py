@@ -1,4 +1,4 @@
-"""Nearest neighbours in kernel similarity: the surrogate that a k-NN explanation stands for."""
+"""Nearest neighbors in kernel similarity: the surrogate that a k-NN explanation stands for."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from analysis.checks import check_training_kernel
 
 
 class KernelNeighbors(ClassifierMixin, BaseEstimator):
-    """k-nearest-neighbour vote in the kernel's own metric on precomputed kernels.
+    """k-nearest-neighbor vote in the kernel's own metric on precomputed kernels.
 
     Parameters
     ----------
     k : int
-        Number of neighbours; lowered to n where n is smaller.
+        Number of neighbors; lowered to n where n is smaller.
     metric : {"distance", "similarity"}
-        Rank neighbours by κ(x, x) - 2κ(x, x_i) + κ(x_i, x_i), whose first term is shared by all, or by
+        Rank neighbors by κ(x, x) - 2κ(x, x_i) + κ(x_i, x_i), whose first term is shared by all, or by
         κ(x, x_i). They agree on cosine kernels.
     psd_tolerance : float or None
         See `KernelGLM`.

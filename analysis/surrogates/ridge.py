@@ -14,7 +14,7 @@ from analysis.surrogates.linear import LinearKernelClassifier
 class KernelRidgeSurrogate(LinearKernelClassifier):
     """Ridge regression s(x) = W κ(x, X) + b onto class indicators or onto a network's logits.
 
-    Solves min Σ_i ‖t_i - s(x_i)‖² + α Σ_c w_cᵀKw_c with unpenalised b: (K + αI)W = T - 1b, 1ᵀW = 0.
+    Solves min Σ_i ‖t_i - s(x_i)‖² + α Σ_c w_cᵀKw_c with unpenalized b: (K + αI)W = T - 1b, 1ᵀW = 0.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class KernelRidgeSurrogate(LinearKernelClassifier):
         return self
 
     def log_scores(self, X: Any) -> Float[np.ndarray, "m C"]:
-        """Return the scores themselves as unnormalised log-probabilities."""
+        """Return the scores themselves as unnormalized log-probabilities."""
         return self.scores(X)
 
     def _binary_decision(self, scores: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, " m"]:

@@ -139,5 +139,5 @@ class KernelSVM(LinearKernelClassifier):
         return cross_val_predict(machine, kernel, member, cv=folds, method="decision_function")
 
     def log_scores(self, X: Any) -> Float[np.ndarray, "m C"]:
-        """Return log σ(slope s) of each class; their normalised exponentials are the probabilities."""
+        """Return log σ(slope s) of each class; their normalized exponentials are the probabilities."""
         return log_expit(self.scores(X) * self.slope_)

@@ -11,7 +11,7 @@ KINDS = ("pntk", "trntk")
 
 
 class TangentMachine(nn.Module):
-    """Linear machine on normalised gradients, s(x) = V φ(x)/‖φ(x)‖ + b with V = Σ_i w_i φ(x_i)/‖φ(x_i)‖.
+    """Linear machine on normalized gradients, s(x) = V φ(x)/‖φ(x)‖ + b with V = Σ_i w_i φ(x_i)/‖φ(x_i)‖.
 
     φ is the gradient of the summed outputs (pNTK) or the gradients of every output (trNTK) by all parameters, so that
     s(x) = Σ_i w_i κ(x, x_i) + b for the cosine kernel κ (arXiv:2305.14585, section 3), rebuilt without the kernel's

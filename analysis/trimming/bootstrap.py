@@ -175,7 +175,7 @@ def reference_run_levels(
     rng: np.random.Generator,
     memory: int = 2**31,
 ) -> Float[np.ndarray, "b m"]:
-    """Levels against references made of resampled reference runs: how much they hang on the runs that were taken.
+    """Levels against references made of resampled reference runs: how much they depend on the choice of runs.
 
     Their standard deviation over draws is the standard error that more reference runs would shrink.
 

@@ -1,7 +1,7 @@
 """Sorted runs and the distributions that they are compared with, ready for the trimming solver.
 
 A candidate is one run's sample of N values. A reference is a cumulative distribution G. The solver needs, for
-each cell [x_i, x_{i+1}) between neighbouring candidate values, the candidate's mass F_i on its left and the
+each cell [x_i, x_{i+1}) between neighboring candidate values, the candidate's mass F_i on its left and the
 range [G(x_i), G(x_{i+1}-)] that G takes inside it (cell 0 starts at minus infinity, the last one never ends).
 """
 
@@ -46,13 +46,13 @@ def as_float_tensor(values: np.ndarray | Tensor, name: str, device: str | torch.
         rows = sorted(set(bad[:, 0].tolist())) if tensor.ndim > 1 else [0]
         raise ValueError(
             f"{name} holds {len(bad)} NaN or infinite values in run(s) {rows[:10]}, the first at index "
-            f"{tuple(bad[0].tolist())}: drop those runs (logit_gaps.usable_runs, on_bad_run='drop')"
+            f"{tuple(bad[0].tolist())}: drop those runs (analysis.variability.usable_runs, on_bad_run='drop')"
         )
     return tensor
 
 
 def sort_values(values: Tensor) -> Tensor:
-    """Sort along the last axis without an index array; on the CPU through NumPy's vectorised sort."""
+    """Sort along the last axis without an index array; on the CPU through NumPy's vectorized sort."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.numpy(), axis=-1))
     return torch.sort(values, dim=-1).values
@@ -73,7 +73,7 @@ class SortedRuns:
     order : Tensor, shape (m, n), or None
         Example index of each sorted value; kept only where examples are to be reweighted.
     prefix : Tensor, shape (m, n + 1), or None
-        Weight of the first i values of a row (not normalised); None stands for weight 1 each.
+        Weight of the first i values of a row (not normalized); None stands for weight 1 each.
     """
 
     values: Float[Tensor, "m n"]
@@ -120,7 +120,7 @@ class StepReference:
         Sample size m that enters thresholds: the number of examples, also where many runs are pooled over
         them.
     prefix : Tensor, shape (r, k + 1), or None
-        Weight of the first j atoms (not normalised); None stands for weight 1 each.
+        Weight of the first j atoms (not normalized); None stands for weight 1 each.
     leave_out : bool
         The candidate's own values are among the atoms and are taken out of the counts (leave-one-out
         mixture).

@@ -74,7 +74,7 @@ def as_reference(
     weights: Num[np.ndarray, " _"] | None = None,
     device: str | torch.device | None = None,
 ) -> Reference:
-    """Turn what users hand in into a reference.
+    """Turn an argument of the public functions into a reference.
 
     A one-dimensional array is one sample; the rows of a two-dimensional one are pooled (mixture, with the row
     length as sample size); a callable is a known continuous distribution; a reference passes through.
@@ -135,7 +135,7 @@ def trimming_level(
     candidate_weights: Num[np.ndarray, " _"] | None = None,
     reference_weights: Num[np.ndarray, " _"] | None = None,
 ) -> float:
-    """Smallest share of the candidate to trim until it lies within ``delta`` of the reference.
+    """Smallest share of the candidate to trim until it is within ``delta`` of the reference.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def robust_ks_distance(
 ) -> float:
     """Kolmogorov-Smirnov distance to the reference after the best trimming of a share ``alpha``.
 
-    Parameters are those of `trimming_level`; ``alpha`` lies in [0, 1), and 0 gives the two-sample KS
+    Parameters are those of `trimming_level`; ``alpha`` is in [0, 1), and 0 gives the two-sample KS
     statistic.
 
     Examples
@@ -215,7 +215,7 @@ def trimming_results(
     deltas : sequence of float
         Tolerances, each in [0, 1).
     device : str or torch.device, optional
-        Where to compute; default: where the data lie.
+        Where to compute; default: the device of the data.
     memory : int
         Budget in bytes for work arrays (copies of the input are not counted).
     """

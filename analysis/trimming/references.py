@@ -35,7 +35,7 @@ REFERENCES = ("logit_mean", "mixture", "quantile_mean")
 
 
 def consensus_reference(runs: Float[Tensor, "m n"], kind: str) -> StepReference:
-    """One shared reference of candidates that are not among ``runs``.
+    """Make one reference, shared by candidates that are not among ``runs``.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def check_kinds(kinds: Iterable[str]) -> None:
 def check_runs(count: int, side: str) -> None:
     """Refuse consensus of fewer than two runs."""
     if count < 2:
-        raise ValueError(f"{count} run(s) on the {side} side: at least 2 are needed to speak about seeds")
+        raise ValueError(f"{count} run(s) on the {side} side: at least 2 are needed to say anything about seeds")
 
 
 def identical_runs(gaps: Float[Tensor, "m n"]) -> list[tuple[int, int]]:
@@ -91,7 +91,7 @@ class ConsensusLevels:
     left_out : bool
         Each run was compared with the others (leave-one-out), not with a disjoint set.
     noise_limited : dict
-        Delta to whether it lies below the DKW tolerance of these sample sizes, so that noise alone moves
+        Delta to whether it is below the DKW tolerance of these sample sizes, so that noise alone moves
         levels.
     """
 

@@ -1,9 +1,9 @@
-"""The published protocol of the trimming level, switch by switch, beside the corrected default.
+"""The published protocol of the trimming level, one switch per deviation, next to the corrected default.
 
 The authors' public code (Sinjini77/RobustKSTest, for arXiv 2310.00541 and 2406.08307) differs from the definitions in
 ways that move its numbers: values outside a range become 0, rows are sorted before anything else (so that its mean of
 rows is a mean of quantiles), levels are rounded up to a coarse grid that ends at 0.45, and the mean over 100
-resampled halves is reported. Each way is one switch here, so that its effect can be measured alone.
+resampled halves is reported. Each deviation is one switch here, so that its effect can be measured alone.
 """
 
 from __future__ import annotations

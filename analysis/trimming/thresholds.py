@@ -1,4 +1,4 @@
-"""How close is close enough: tolerances for the robust KS distance, intervals for the level, and p-values.
+"""Tolerances for the robust KS distance, intervals for the level, and p-values.
 
 Constants follow the Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant; for two samples the
 constant 2 is proved for n = m >= 458 (Wei and Dudley, 2012). Below that, `exact_ks_threshold` gives the exact
@@ -152,7 +152,7 @@ class LevelInterval:
 
 
 def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: Real, eps: Real = 0.01) -> LevelInterval:
-    """Interval that holds the population level with probability 1 - eps, however the laws look.
+    """Interval that holds the population level with probability 1 - eps, for any pair of laws.
 
     Since |D(s; F, G) - D(s; F', G')| <= ||G - G'|| + s ||F - F'||, the ends solve D <= delta + A + B s and
     D <= delta - A - B s. The upper end is 1 unless delta > A + B (n = m > 2 ln(4/eps)/delta^2 examples).

@@ -28,7 +28,7 @@ from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What became of a claim.
+    """The verdict on a claim, with its evidence.
 
     Attributes
     ----------
@@ -84,8 +84,8 @@ def run_variance(
     Draws of examples are joint, so that the part of the test-set noise that all runs share is taken out of them
     first; only the rest can look like a difference between runs.
     """
-    centred = draws - draws.mean(axis=1, keepdims=True)
-    noise = centred.var(axis=0, ddof=1)
+    centered = draws - draws.mean(axis=1, keepdims=True)
+    noise = centered.var(axis=0, ddof=1)
 
     def excess(counts: Int[np.ndarray, " m"]) -> float:
         taken = np.repeat(np.arange(len(levels)), counts)
@@ -115,7 +115,7 @@ def claim_a1(
     accuracy : ndarray, shape (m,)
         Test accuracies.
     null : ndarray, shape (k,)
-        Levels of samples drawn from the reference (`trimming_bootstrap.null_levels`).
+        Levels of samples drawn from the reference (`analysis.trimming.null_levels`).
     examples : int
         Test examples.
     rng : numpy.random.Generator
@@ -190,7 +190,7 @@ def claim_a2(
 def claim_b1(
     curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: int, need: int = 100, subsets: int = 20
 ) -> ClaimVerdict:
-    """B1: the ensemble's distribution nears the expected one, and the curve names the number of runs.
+    """B1: the ensemble's distribution approaches the expected one, and the curve names the number of runs.
 
     Reproduced where the level at the largest M stays below 0.05 (upper end over subsets) and the KS distance falls
     with M; not reproduced where the lower end of the fitted plateau exceeds delta.
@@ -252,7 +252,7 @@ def claim_b3(
         For each test metric, its gain (positive is better) of the run with the lowest validation level over the
         mean of its group (a random choice), one value per group of runs. Bonferroni over metrics.
     accuracy_gain : ndarray, shape (g,)
-        Test-accuracy gain of the same choices; its interval must not lie below 0.
+        Test-accuracy gain of the same choices; its interval must not be entirely below 0.
     need : int
         Groups that a decision needs.
     """
@@ -301,7 +301,7 @@ def claim_b4(
         ``level``, shape (m,), each arm against its own leave-one-out reference, same examples and delta; ``churn``,
         shape (m, m), of every pair of runs; further measures are reported with their intervals.
     stand_in : bool
-        The runs are not of the published kind of network (ViT): the claim stays undecided, whatever they show.
+        The runs are not of the published kind of network (ViT): the claim then stays undecided.
     need : int
         Runs per arm that a decision needs.
     """

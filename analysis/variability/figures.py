@@ -97,7 +97,7 @@ def _trimmed_part(axis: Axes, plan: TrimmingPlan, run: int, quantity: str) -> No
 def distance_curves(
     alphas: Sequence[float], curves: Float[np.ndarray, "a m"], *, delta: Real, levels: Float[np.ndarray, " m"]
 ) -> Figure:
-    """D(alpha) of every run; where a curve meets delta lies its level."""
+    """D(alpha) of every run; a run's level is where its curve crosses delta."""
     figure, axes = new_figure()
     axis = axes[0, 0]
     axis.plot(alphas, curves, color=CONTEXT, alpha=0.5, linewidth=0.8)
@@ -129,7 +129,7 @@ def level_against(
     *,
     correlations: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Level against accuracy, churn, calibration error and what else is given, one panel each.
+    """Level against accuracy, churn, calibration error and any other metric that is given, one panel each.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
 
 
 def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, shown: int = 40) -> Figure:
-    """Seeds in order of their level with intervals; those that tie with the best are coloured.
+    """Seeds in order of their level with intervals; those that tie with the best are colored.
 
     Of more than ``shown`` seeds the most and the least typical are shown, half each, with a gap between.
     """
@@ -225,7 +225,7 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
 
 
 def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure:
-    """Matrix over pairs of runs, ordered by their mean so that outlying seeds stand at the end."""
+    """Matrix over pairs of runs, ordered by their mean so that outlying seeds come last."""
     order = np.argsort(matrix.mean(axis=0) + matrix.mean(axis=1))
     figure, axes = new_figure(width=4.6, height=3.8)
     axis = axes[0, 0]

@@ -51,12 +51,12 @@ def _check_labels(labels: Int[np.ndarray, " _"] | None, examples: int, classes: 
     if labels.shape != (examples,):
         raise ValueError(f"{labels.shape} labels for {examples} examples")
     if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+        raise ValueError(f"labels must be in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
     return labels
 
 
 def signed_gap(gap: Float[np.ndarray, "... n"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, "... n"]:
-    """Gap in favour of the true class, (2y - 1) m: positive where the decision is right."""
+    """Gap in favor of the true class, (2y - 1) m: positive where the decision is right."""
     return gap * (2 * _check_labels(labels, gap.shape[-1], 2) - 1)
 
 
@@ -200,7 +200,7 @@ def usable_runs(
 def fit_temperatures(
     gaps: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " n"], *, steps: int = 60
 ) -> Float[np.ndarray, " m"]:
-    """Temperature of each run that minimises its cross-entropy on these (validation) examples.
+    """Temperature of each run that minimizes its cross-entropy on these (validation) examples.
 
     The loss is convex in the inverse temperature; its root is bisected on log T in [-5, 5] (a factor of 150 each
     way). Dividing by the temperature changes no decision but removes differences of scale that move levels.

@@ -30,12 +30,12 @@ from analysis.trimming.solver import Tolerance, solve_levels
 
 @dataclass(frozen=True)
 class SeedCount:
-    """What the stopping rule saw.
+    """What the stopping rule was decided on.
 
     Attributes
     ----------
     rungs : ndarray of int, shape (r,)
-        Numbers of runs that were tried: 10, 20, 40, ... as far as runs are there.
+        Numbers of runs that were tried: 10, 20, 40, ... up to the number of runs.
     distance, distance_sd : ndarray, shape (r,)
         Mean and standard deviation over splits of the distance between two disjoint halves of M/2 runs.
     threshold : float
@@ -89,7 +89,7 @@ def planned_runs(spread: Real, *, delta: Real, z: Real = 3.0, kappa: Real = 0.5)
     delta : float
         Tolerance.
     z : float
-        Quantile factor: 95 % of distances lie below 1.8 to 3.2 spreads over sqrt(M).
+        Quantile factor: 95 % of distances are below 1.8 to 3.2 spreads over sqrt(M).
     kappa : float
         Share of delta that the reference may be wrong by.
 
@@ -127,7 +127,7 @@ def recommend_seed_count(
     first: int = 10,
     splits: int = 20,
 ) -> SeedCount:
-    """Apply the stopping rule to the runs that are there.
+    """Apply the stopping rule to the available runs.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def ensemble_curve(
     kind: str = "mixture",
     subsets: int = 20,
 ) -> EnsembleCurve:
-    """Measure how the consensus of M runs nears the expected distribution, estimated by disjoint runs.
+    """Measure how the consensus of M runs approaches the expected distribution, estimated by disjoint runs.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def ensemble_curve(
     runs, others = as_float_tensor(gaps, "gaps"), as_float_tensor(reference_gaps, "reference_gaps")
     check_runs(len(others), "reference")
     if min(sizes) < 1 or max(sizes) > len(runs):
-        raise ValueError(f"sizes {list(sizes)} must lie in 1..{len(runs)}, the number of runs")
+        raise ValueError(f"sizes {list(sizes)} must be in 1..{len(runs)}, the number of runs")
     expected = consensus_reference(others, "mixture")
     ks, level = np.empty((len(sizes), subsets)), np.empty((len(sizes), subsets))
     for row, size in enumerate(sizes):

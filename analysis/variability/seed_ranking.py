@@ -63,7 +63,7 @@ def rank_seeds(
     levels : ndarray, shape (m,)
         Levels of the data.
     draws : ndarray, shape (b, m)
-        Levels of the same runs in each draw (`trimming_bootstrap.bootstrap_levels`).
+        Levels of the same runs in each draw (`analysis.trimming.bootstrap_levels`).
     coverage : float
         Nominal coverage of the intervals.
 

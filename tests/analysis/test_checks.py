@@ -21,8 +21,8 @@ def test_every_form_of_the_same_labels_is_the_same(form):
     ("labels", "message"),
     [
         ([0, 1, 2.5], "whole numbers"),
-        ([0, 1, 3], "1 of 3 labels lie outside"),
-        ([-1, 0, 1], "lie outside"),
+        ([0, 1, 3], "1 of 3 labels are outside"),
+        ([-1, 0, 1], "labels are outside"),
         ([[0.2, 0.8], [1, 0]], "1 of 2 label rows are not one-hot"),
         ([[1, 0], [0, 1]], "2 columns for 3 classes"),
         (["a", "b"], "numbers"),

@@ -10,7 +10,7 @@ def log_sigmoid(x):
 
 
 def glm_objective(kernel, targets, weights, intercept, alpha, *, class_weight, formulation, penalty):
-    """Penalised loss, one point and one class at a time. weights (c, n); ovr with C = 2 has one row."""
+    """Penalized loss, one point and one class at a time. weights (c, n); ovr with C = 2 has one row."""
     n, n_classes = targets.shape
     total = 0.0
     for i in range(n):
@@ -76,7 +76,7 @@ def trak_one(train, test, probability):
 
 
 def weighted_ridge(features, targets, sample_weight, damping):
-    """Minimise (1/2n) Σ w_i (x_i·θ - y_i)² + (λ/2)‖θ‖² with fixed n."""
+    """Minimize (1/2n) Σ w_i (x_i·θ - y_i)² + (λ/2)‖θ‖² with fixed n."""
     n, p = features.shape
     hessian = (features * sample_weight[:, None]).T @ features / n + damping * np.eye(p)
     return np.linalg.solve(hessian, (features * sample_weight[:, None]).T @ targets / n)

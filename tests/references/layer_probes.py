@@ -15,14 +15,14 @@ def pca(features, rank):
     return mean, vt * np.sign(peak), variances[:rank], variances.sum()
 
 
-def knn(train, labels, test, neighbours, exclude_self=False):
+def knn(train, labels, test, neighbors, exclude_self=False):
     """One vote at a time: nearest rows by full distance, ties to the tied class with the nearest member."""
     out = []
     for i, row in enumerate(test):
         distance = ((train - row) ** 2).sum(1)
         if exclude_self:
             distance[i] = np.inf
-        nearest = labels[np.argsort(distance, kind="stable")[:neighbours]]
+        nearest = labels[np.argsort(distance, kind="stable")[:neighbors]]
         counts = np.bincount(nearest)
         out.append(next(c for c in nearest if counts[c] == counts.max()))
     return np.array(out)
@@ -34,7 +34,7 @@ def ncc(train, labels, test):
 
 
 def ridge(train, labels, test, penalty):
-    """Refit with an unpenalised intercept: minimise ‖Y - b - zw‖²/n + α‖w‖²."""
+    """Refit with an unpenalized intercept: minimize ‖Y - b - zw‖²/n + α‖w‖²."""
     n, k = train.shape
     design = np.column_stack([np.ones(n), train])
     targets = np.eye(labels.max() + 1)[labels]
@@ -44,7 +44,7 @@ def ridge(train, labels, test, penalty):
 
 
 def squared_hinge(features, signs, cost):
-    """One binary SVM with an unpenalised bias by a general-purpose optimiser."""
+    """One binary SVM with an unpenalized bias by a general-purpose optimizer."""
     n, k = features.shape
     design = np.column_stack([features, np.ones(n)])
 
@@ -71,8 +71,8 @@ def nc1(features, labels, cutoff):
         )
         / classes
     )
-    centred = means - means.mean(0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / classes)
+    centered = means - means.mean(0)
+    values, vectors = np.linalg.eigh(centered.T @ centered / classes)
     keep = values > max(cutoff**2, 1e-13) * values.max()
     inverse = (vectors[:, keep] / values[keep]) @ vectors[:, keep].T
     return np.trace(within @ inverse) / classes

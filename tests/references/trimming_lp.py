@@ -1,4 +1,4 @@
-"""Trimming levels the slow way: linear programmes, and a search over the released grid."""
+"""Trimming levels the slow way: linear programs, and a search over the released grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 RELEASED_GRID = (0, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 
 
-def _programme(candidate, reference, weights=None, reference_weights=None):
+def _program(candidate, reference, weights=None, reference_weights=None):
     """Rows +-(P'(t) - G(t)) of every supremum candidate, with one trimmed mass per candidate value."""
     candidate, reference = np.asarray(candidate, float), np.asarray(reference, float)
     share = np.full(len(candidate), 1.0) if weights is None else np.asarray(weights, float)
@@ -20,9 +20,9 @@ def _programme(candidate, reference, weights=None, reference_weights=None):
     return share, inside, target
 
 
-def distance_by_programme(candidate, reference, alpha, weights=None, reference_weights=None):
-    """D(alpha): minimise r with |P' - G| <= r, sum p = 1 and 0 <= p_i <= w_i / (1 - alpha)."""
-    share, inside, target = _programme(candidate, reference, weights, reference_weights)
+def distance_by_program(candidate, reference, alpha, weights=None, reference_weights=None):
+    """D(alpha): minimize r with |P' - G| <= r, sum p = 1 and 0 <= p_i <= w_i / (1 - alpha)."""
+    share, inside, target = _program(candidate, reference, weights, reference_weights)
     ones = np.ones((len(target), 1))
     found = linprog(
         np.r_[np.zeros(len(share)), 1.0],
@@ -35,9 +35,9 @@ def distance_by_programme(candidate, reference, alpha, weights=None, reference_w
     return found.fun
 
 
-def level_by_programme(candidate, reference, delta, weights=None, reference_weights=None):
-    """Smallest alpha with D(alpha) <= delta as one programme in (p, s); (1, False) where it is infeasible."""
-    share, inside, target = _programme(candidate, reference, weights, reference_weights)
+def level_by_program(candidate, reference, delta, weights=None, reference_weights=None):
+    """Smallest alpha with D(alpha) <= delta as one program in (p, s); (1, False) where it is infeasible."""
+    share, inside, target = _program(candidate, reference, weights, reference_weights)
     n = len(share)
     found = linprog(
         np.r_[np.zeros(n), 1.0],
@@ -57,8 +57,8 @@ def level_by_programme(candidate, reference, delta, weights=None, reference_weig
 
 
 def level_by_grid(candidate, reference, delta, grid=RELEASED_GRID):
-    """First grid value whose programme stays within delta, as released; None past the grid."""
+    """First grid value whose program stays within delta, as released; None past the grid."""
     for alpha in grid:
-        if distance_by_programme(candidate, reference, alpha) <= delta + 1e-9:
+        if distance_by_program(candidate, reference, alpha) <= delta + 1e-9:
             return alpha
     return None

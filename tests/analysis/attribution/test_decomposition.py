@@ -116,9 +116,9 @@ def test_bad_attribution_input():
     weights, offsets = np.ones((2, 5)), np.zeros(2)
     with pytest.raises(ValueError, match="rows are test points"):
         attribute(weights, offsets, np.ones((3, 4)), np.zeros(3, int))
-    with pytest.raises(ValueError, match="Classes must lie in 0..1"):
+    with pytest.raises(ValueError, match="Classes must be in 0..1"):
         attribute(weights, offsets, np.ones((3, 5)), np.array([0, 1, 2]))
-    with pytest.raises(ValueError, match="k must lie in 1..5"):
+    with pytest.raises(ValueError, match="k must be in 1..5"):
         top_scores(np.ones((3, 5)), 6)
     with pytest.raises(ValueError, match="all zero"):
         sparsity(np.zeros((2, 5)))

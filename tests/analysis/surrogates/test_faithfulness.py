@@ -140,7 +140,7 @@ def test_one_class_subset_still_has_a_rank_correlation():
         (lambda n, s, y: (n, s[:-1], y), "same test points"),
         (lambda n, s, y: (n, np.where(s == s[0, 0], -np.inf, s), y), "rounded to 0"),
         (lambda n, s, y: (np.where(n == n[3, 0], np.nan, n), s, y), "network's scores are not finite"),
-        (lambda n, s, y: (n, s, y + 4), "Labels must lie in 0..3"),
+        (lambda n, s, y: (n, s, y + 4), "Labels must be in 0..3"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -1,4 +1,4 @@
-"""The level and the robust distance are exact: equal to linear programmes and to closed forms."""
+"""The level and the robust distance are exact: equal to linear programs and to closed forms."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from analysis.trimming.level import (
     trimming_results,
 )
 from analysis.trimming.solver import Tolerance, solve_levels
-from tests.references.trimming_lp import distance_by_programme, level_by_programme
+from tests.references.trimming_lp import distance_by_program, level_by_program
 
 
 def pairs():
@@ -40,18 +40,18 @@ CASES = list(pairs())
 
 
 @pytest.mark.parametrize(("name", "x", "y"), CASES, ids=[case[0] for case in CASES])
-def test_distance_and_level_equal_linear_programmes(name, x, y):
+def test_distance_and_level_equal_linear_programs(name, x, y):
     for alpha in (0.0, 0.1, 0.37, 0.8):
-        assert robust_ks_distance(x, y, alpha=alpha) == pytest.approx(distance_by_programme(x, y, alpha), abs=1e-9)
+        assert robust_ks_distance(x, y, alpha=alpha) == pytest.approx(distance_by_program(x, y, alpha), abs=1e-9)
     for delta in (0.02, 0.1, 0.25, 0.4):
-        level, feasible = level_by_programme(x, y, delta)
+        level, feasible = level_by_program(x, y, delta)
         result = trimming_results(x[None], y, deltas=[delta])[0]
         assert result.level[0] == pytest.approx(level, abs=1e-8)
         assert bool(result.attainable[0]) is feasible
         assert feasible or result.floor[0] > delta
 
 
-def test_weighted_pairs_equal_linear_programmes_with_zero_weights():
+def test_weighted_pairs_equal_linear_programs_with_zero_weights():
     rng = np.random.default_rng(11)
     for _ in range(12):
         x = rng.integers(0, 6, size=9).astype(float)
@@ -59,7 +59,7 @@ def test_weighted_pairs_equal_linear_programmes_with_zero_weights():
         wx, wy = rng.integers(0, 3, size=9).astype(float), rng.integers(0, 3, size=8).astype(float)
         weights = {"candidate_weights": wx, "reference_weights": wy}
         for delta in (0.05, 0.2, 0.35):
-            level, feasible = level_by_programme(x[wx > 0], y, delta, wx[wx > 0], wy)
+            level, feasible = level_by_program(x[wx > 0], y, delta, wx[wx > 0], wy)
             assert trimming_level(x, y, delta=delta, **weights) == pytest.approx(level, abs=1e-8)
             kept = trimming_results(np.repeat(x, wx.astype(int))[None], np.repeat(y, wy.astype(int)), deltas=[delta])[0]
             prefix = np.r_[0, np.cumsum(wx[np.argsort(x, kind="stable")])][None]
@@ -68,7 +68,7 @@ def test_weighted_pairs_equal_linear_programmes_with_zero_weights():
             assert weighted.floor == pytest.approx(kept.floor, abs=1e-12)
             assert bool(weighted.attainable[0]) is feasible
         assert robust_ks_distance(x, y, alpha=0.3, **weights) == pytest.approx(
-            distance_by_programme(x[wx > 0], y, 0.3, wx[wx > 0], wy), abs=1e-9
+            distance_by_program(x[wx > 0], y, 0.3, wx[wx > 0], wy), abs=1e-9
         )
 
 
@@ -77,8 +77,8 @@ small = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=10).map(np.
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(x=small, y=small, delta=st.floats(0.01, 0.45))
-def test_any_small_integer_pair_equals_its_programme(x, y, delta):
-    level, feasible = level_by_programme(x, y, delta)
+def test_any_small_integer_pair_equals_its_program(x, y, delta):
+    level, feasible = level_by_program(x, y, delta)
     result = trimming_results(x[None], y, deltas=[delta])[0]
     assert result.level[0] == pytest.approx(level, abs=1e-7)
     assert bool(result.attainable[0]) is feasible

@@ -1,4 +1,4 @@
-"""Consensus references: each definition, leave-one-out by subtraction, and what bad run sets are told."""
+"""Consensus references: each definition, leave-one-out by subtraction, and how bad sets of runs are refused."""
 
 import logging
 

@@ -36,7 +36,7 @@ def test_corrected_protocol_is_the_exact_level():
     assert found.clipped == 0
 
 
-def test_grid_rounds_up_and_equals_its_linear_programmes():
+def test_grid_rounds_up_and_equals_its_linear_programs():
     rng = np.random.default_rng(1)
     for shift in (0.0, 0.5, 1.2, 9.0):
         x, y = rng.normal(shift, 1, size=14), rng.normal(size=11)

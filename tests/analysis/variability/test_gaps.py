@@ -1,4 +1,4 @@
-"""Every compared quantity, the identities between them, and what wrong inputs are told."""
+"""Every compared quantity, the identities between them, and the messages that refuse wrong inputs."""
 
 import logging
 
@@ -66,7 +66,7 @@ def test_monotone_maps_keep_levels_and_signing_does_not(first, second):
         assert np.abs(levels[first] - levels["gap"]).max() > 0.01
 
 
-def test_temperatures_minimise_the_loss_and_change_no_decision():
+def test_temperatures_minimize_the_loss_and_change_no_decision():
     gap = RNG.normal(size=(4, 300)) * np.array([0.5, 1, 3, 10])[:, None]
     labels = (RNG.random(300) < expit(gap[1])).astype(int)
     gap = np.concatenate([gap, gap[1:2] * 7])
@@ -91,7 +91,7 @@ def test_bad_logits(caplog):
         compared_quantity(np.full((4, 4), 0.25), quantity="top_two")
     with pytest.raises(ValueError, match="needs the labels"):
         compared_quantity(LOGITS, quantity="loss")
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, got 0\.\.2"):
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, got 0\.\.2"):
         compared_quantity(LOGITS, np.arange(80) % 3, quantity="loss")
     with pytest.raises(ValueError, match=r"\(79,\) labels for 80 examples"):
         compared_quantity(LOGITS, LABELS[1:], quantity="signed_gap")

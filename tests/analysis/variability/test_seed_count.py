@@ -43,7 +43,7 @@ def test_curve_falls_like_one_over_root_m_for_mixtures():
     assert means[0] / means[1] == pytest.approx(2, rel=0.4)
     assert curve.level.shape == (3, 20)
     assert curve.level.mean(axis=1)[0] > curve.level.mean(axis=1)[2]
-    with pytest.raises(ValueError, match=r"must lie in 1\.\.60"):
+    with pytest.raises(ValueError, match=r"must be in 1\.\.60"):
         ensemble_curve(runs(60, 0.4), runs(10, 0.4), sizes=[61], delta=0.05, rng=np.random.default_rng(4))
 
 
