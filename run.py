@@ -9,10 +9,12 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.run import register_schemas
+from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
+OmegaConf.register_new_resolver("stage_names", lambda: ", ".join([*STAGES, "status"]), replace=True)  # for --help
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

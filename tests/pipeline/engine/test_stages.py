@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.stages import STAGES, load_function
 
 FOLDER = Path(pipeline.stages.__file__).parent
+ROOT = CONF.parent
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=list(STAGES))
@@ -40,6 +43,11 @@ def test_the_first_page_of_the_configuration_lists_every_stage_and_tracker():
     assert first_page(text) == text, "run python -m pipeline.engine.freeze"
     stale = text.replace("retraining ", "").replace("mlflow | ", "")
     assert first_page(stale) == text
+
+
+def test_help_lists_every_stage():
+    done = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert f"\n{', '.join(STAGES)}, status\n" in done.stdout, done.stderr
 
 
 def test_the_table_lists_what_stages_make_themselves():
