@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.config.run import register_schemas
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
+from pipeline.help import asks_for_help, help_page
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
@@ -31,7 +32,7 @@ def main(config: DictConfig) -> None:
     try:
         execute(OmegaConf.to_object(config), list(hydra_config.overrides.task))
     except UserError as error:
-        if multirun:  # the launcher reports it for this job, and the other jobs continue
+        if multirun:  # the launcher reports it for this job, and the other jobs still run
             raise
         print(f"\nerror: {error}", file=sys.stderr)
         sys.exit(2)
@@ -41,4 +42,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if asks_for_help(sys.argv[1:]):
+        print(help_page(sys.argv[1:]))
+    else:
+        main()

@@ -1,0 +1,139 @@
+"""The page that ``python run.py --help`` prints, made from the schema, the stage table and the files of ``conf/``.
+
+It is printed before Hydra composes anything, so that it takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from models.configs import MODEL_SCHEMAS, ModelConfig
+from models.fields import Rule, rule_of
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import CONF
+from pipeline.engine.stages import STAGES
+
+FLAGS = {"--help", "-h"}
+WIDTH = 100
+COLUMN = 34
+INTRODUCTION = """\
+seedscope: train networks under many seeds, look inside them, and report what differs.
+
+  python run.py experiment=quickstart                 make a whole study, ending in a report
+  python run.py experiment=quickstart stage=status    see what is done and what is missing
+  python run.py -m stage=train 'seed=range(0,8)'      sweep seeds; running a sweep again resumes it
+  python run.py experiment=quickstart --cfg job       print every setting of a command
+  python run.py --help kernel surrogate               this page for single sections
+  python run.py --hydra-help                          Hydra's own flags
+"""
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for this page."""
+    return bool(FLAGS & set(arguments))
+
+
+def help_page(arguments: Sequence[str] = ()) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line; where it names sections, the page holds their settings alone.
+
+    Examples
+    --------
+    >>> print(help_page(["--help", "weights"]))
+    weights: Which weights the stages after training look at.
+      weights.source=train            After training, as initialized, or as downloaded.
+                                      train | init | pretrained
+      weights.step=null               A snapshot's step; null is the end of training.
+    """
+    sections = _sections()
+    wanted = [name for name in arguments if name in sections]
+    if wanted:
+        return "\n\n".join("\n".join(sections[name]) for name in wanted)
+    parts = [
+        INTRODUCTION,
+        "\n".join(["STAGES, stage=NAME", *_wrapped(" ".join([*STAGES, "status"]), "  ", "  ")]),
+        "\n".join(["GROUPS, GROUP=CHOICE: a file of conf/GROUP sets a whole section", *_groups()]),
+        "SETTINGS, SECTION.FIELD=VALUE: shown with the default that holds where no file of conf/ sets another",
+        *("\n".join(lines) for lines in sections.values()),
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts)
+
+
+def _groups() -> Iterator[str]:
+    """Every group of ``conf/`` with its choices."""
+    for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
+        choices = sorted(path.stem for path in folder.glob("*.yaml"))
+        yield from _wrapped(" | ".join(choices), " " * 16, f"  {folder.name:<13} ")
+
+
+def _sections() -> dict[str, list[str]]:
+    """Lines of every section of the schema by its name; the settings of a run itself come first, as ``run``."""
+    config = RunConfig()
+    sections: dict[str, list[str]] = {"run": ["run: What to make, and over which cells."]}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not dataclasses.is_dataclass(value):
+            sections["run"] += _setting(field.name, value, rule_of(field))
+            continue
+        sections[field.name] = list(_section(field.name, value))
+    for name, schema in MODEL_SCHEMAS.items():
+        sections["model"] += ["", f"model, name={name}: {_sentence(schema)}"]
+        common = {field.name for field in dataclasses.fields(ModelConfig)}
+        for field in dataclasses.fields(schema):
+            if field.name not in common:
+                sections["model"] += _setting(f"model.{field.name}", getattr(schema(), field.name), rule_of(field))
+    return sections
+
+
+def _section(path: str, section: Any) -> Iterator[str]:
+    """Heading and settings of one section, then those of the sections inside it."""
+    yield from _wrapped(f"{path}: {_sentence(type(section))}", "  ")
+    inner: list[str] = []
+    for field in dataclasses.fields(section):
+        name, value = f"{path}.{field.name}", getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            inner += ["", *_section(name, value)]
+        elif rule_of(field).renamed_to is None:
+            yield from _setting(name, value, rule_of(field))
+    yield from inner
+
+
+def _setting(name: str, default: Any, rule: Rule) -> Iterator[str]:
+    """One setting: its name and default, its sentence beside them, and its choices or bounds below."""
+    indent = " " * COLUMN
+    left = f"  {name}={_spelled(default)} "
+    if len(left) > COLUMN:
+        yield left.rstrip()
+        left = ""
+    yield from _wrapped(rule.help, indent, left.ljust(COLUMN))
+    if rule.choices:
+        yield from _wrapped(" | ".join(rule.choices), indent, indent)
+
+
+def _sentence(schema: type) -> str:
+    return " ".join((schema.__doc__ or "").partition("\n\n")[0].split()).replace("``", "")
+
+
+def _spelled(value: Any) -> str:
+    """Spell a default as a command line would."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(_spelled(entry) for entry in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_spelled(entry)}' for key, entry in value.items())}}}"
+    return str(value)
+
+
+def _wrapped(text: str, indent: str, first: str = "") -> list[str]:
+    """Wrap a text; a word that is too long for a line stays whole."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [first.rstrip()]
