@@ -312,14 +312,12 @@ def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-
     --------
     >>> import numpy as np
     >>> from analysis.regression import factorize_gram
-    >>> rng = np.random.default_rng(0)
     >>> x = np.linspace(0, 1, 30)
-    >>> y = np.sin(6 * x)[:, None] + 0.1 * rng.standard_normal((30, 1))
-    >>> gram = np.exp(-8 * np.subtract.outer(x, x) ** 2)
-    >>> found = factorize_gram(gram)
+    >>> y = np.sin(6 * x)[:, None] + 0.1 * np.random.default_rng(0).standard_normal((30, 1))
+    >>> found = factorize_gram(np.exp(-8 * np.subtract.outer(x, x) ** 2))
     >>> penalty = found.penalty_path(y, [1e-4, 1e-2, 1.0, 100.0]).best()  # by leave-one-out error
-    >>> machine = found.solve(y, penalty=penalty)
-    >>> penalty, float(np.abs(machine.fitted[:, 0] - np.sin(6 * x)).max().round(2))
+    >>> fitted = found.solve(y, penalty=penalty).fitted[:, 0]
+    >>> penalty, float(np.abs(fitted - np.sin(6 * x)).max().round(2))
     (0.01, 0.11)
     """
     gram = _finite(gram, "Gram")

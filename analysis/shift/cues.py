@@ -63,7 +63,15 @@ def cue_features(texts: Sequence[str]) -> Float[np.ndarray, "n 9"]:
 
 
 def cue_rates(texts: Sequence[str]) -> dict[str, float]:
-    """Share of texts with each mark, and means of the lengths and the share of capitals."""
+    """Share of texts with each mark, and means of the lengths and the share of capitals.
+
+    Examples
+    --------
+    >>> from analysis.shift import cue_rates
+    >>> rates = cue_rates(["@ann see http://t.co/a :)", "so tired ", "GREAT!"])
+    >>> {name: round(rates[name], 2) for name in ("url", "emoticon", "trailing_blank", "capitals")}
+    {'url': 0.33, 'emoticon': 0.33, 'trailing_blank': 0.33, 'capitals': 0.33}
+    """
     if not texts:
         raise ValueError("cue rates need at least one text.")
     rows = cue_features(texts)

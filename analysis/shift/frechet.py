@@ -56,6 +56,16 @@ def frechet_test(
     ------
     ValueError
         If `shrinkage=0` is asked with fewer rows than dimensions on one side.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import frechet_test
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((40, 3)), rng.standard_normal((40, 3)) + 0.5
+    >>> result = frechet_test(a, b, generator=rng, draws=39)
+    >>> result.p_value, result.statistic > result.detail["null_mean"]
+    (0.025, True)
     """
     pooled, sizes = check_samples(a, b)
     centered = pooled - pooled.mean(axis=0)
@@ -96,6 +106,15 @@ def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], *
     ------
     ValueError
         Without shrinkage, if a side has no more rows than dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import frechet_distance
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((2000, 4)), rng.standard_normal((2000, 4)) + [1.0, 0.0, 0.0, 2.0]
+    >>> round(frechet_distance(a, b), 1)  # the squared distance of the means is 5
+    5.0
     """
     pooled, sizes = check_samples(a, b)
     if shrinkage == 0.0 and min(sizes) <= pooled.shape[1]:

@@ -65,6 +65,16 @@ def mmd_test(
     ------
     ValueError
         For non-finite rows, or a median distance of zero (more than half of all pairs are equal rows).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import mmd_test
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((40, 3)), rng.standard_normal((40, 3)) + 0.5
+    >>> result = mmd_test(a, b, generator=rng, draws=199)
+    >>> result.p_value, result.rejects()
+    (0.03, True)
     """
     pooled, sizes = check_samples(a, b)
     squares = _squared_distances(pooled, block)
@@ -112,6 +122,15 @@ def energy_test(
     Returns
     -------
     TestResult
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import energy_test
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((40, 3)), rng.standard_normal((40, 3)) + 0.5
+    >>> energy_test(a, b, generator=rng, draws=199).p_value, energy_test(a, a, generator=rng, draws=199).p_value
+    (0.025, 1.0)
     """
     pooled, sizes = check_samples(a, b)
     distance = np.sqrt(_squared_distances(pooled, block))
@@ -195,6 +214,18 @@ def class_conditional(
     ------
     ValueError
         If a class is present on one side only, with the counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import class_conditional, mmd_test
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 30)
+    >>> a, b = rng.standard_normal((60, 3)), rng.standard_normal((60, 3))
+    >>> b[labels == 1] += 1.0  # only the second class moves
+    >>> found = class_conditional(mmd_test, a, b, (labels, labels), generator=rng, draws=99)
+    >>> {value: result.rejects() for value, result in found.items()}
+    {0: False, 1: True}
     """
     classes = np.union1d(np.unique(labels[0]), np.unique(labels[1]))
     results: dict[object, TestResult] = {}

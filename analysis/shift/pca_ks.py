@@ -81,6 +81,17 @@ def pooled_pca_ks(
     TestResult
         Statistic: largest KS distance. ``detail`` holds the distance, raw and adjusted p of each component, and
         ``strongest``, the component with the largest distance (it need not be the first).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import pooled_pca_ks
+    >>> rng = np.random.default_rng(0)
+    >>> scale = np.array([5.0, 3.0, 1.0])
+    >>> a, b = rng.standard_normal((100, 3)) * scale, rng.standard_normal((100, 3)) * scale + [0.0, 0.0, 1.0]
+    >>> result = pooled_pca_ks(a, b, components=3)
+    >>> result.rejects(), result.detail["strongest"]  # the component with the least variance differs most
+    (True, 2)
     """
     scores = pooled_scores(a, b, components)
     found = [stats.ks_2samp(left, right, method="auto") for left, right in zip(scores.a.T, scores.b.T, strict=True)]

@@ -132,6 +132,17 @@ def power_curve(
     -------
     list of dict
         `RejectionRate` rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from functools import partial
+    >>> from analysis.shift import mmd_test, power_curve
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((200, 3)), rng.standard_normal((200, 3)) + 0.5
+    >>> rows = power_curve(a, b, [10, 40], {"MMD": partial(mmd_test, draws=19)}, repeats=20, generator=rng)
+    >>> [(row["size"], row["rate"]) for row in rows]
+    [(10, 0.2), (40, 0.85)]
     """
     limit = min(len(reference), len(sample))
     if max(sizes) > limit:
@@ -174,6 +185,18 @@ def null_calibration(
     Returns
     -------
     dict of name to Calibration
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from functools import partial
+    >>> from analysis.shift import mmd_test, null_calibration
+    >>> rng = np.random.default_rng(0)
+    >>> found = null_calibration(
+    ...     rng.standard_normal((200, 3)), {"MMD": partial(mmd_test, draws=19)}, size=20, repeats=40, generator=rng
+    ... )
+    >>> found["MMD"].rate.rejections, found["MMD"].band, found["MMD"].calibrated
+    (2, (0, 6), True)
     """
     if 2 * size > len(source):
         raise ValueError(f"two disjoint draws of {size} rows need {2 * size}, the source has {len(source)}.")

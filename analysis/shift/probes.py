@@ -110,6 +110,20 @@ def probe_matrix(
     ------
     ValueError
         If a side lacks a class, or P is too small for the largest size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import probe_matrix
+    >>> rng = np.random.default_rng(0)
+    >>> def source(n, direction):  # embeddings whose class shows along one direction
+    ...     labels = rng.integers(0, 2, n)
+    ...     return rng.standard_normal((n, 2)) + 2.0 * np.outer(2 * labels - 1, direction), labels
+    >>> p, m = source(200, [1.0, 0.0]), source(60, [0.0, 1.0])  # the rule changes between the sources
+    >>> rows = probe_matrix(p, m, sizes=[80], redraws=2, generator=rng, penalties=[10.0])
+    >>> cells = {(row["train"], row["test"]): round(row["accuracy"], 1) for row in rows}
+    >>> cells["P", "P"], cells["P", "M held out"], cells["M", "M held out"]
+    (1.0, 0.4, 1.0)
     """
     (p_x, p_y), (m_x, m_y) = reference, sample
     for name, labels in (("P", p_y), ("M", m_y)):

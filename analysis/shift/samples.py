@@ -50,6 +50,16 @@ def clean_pair(
     ------
     ValueError
         If a side keeps one class only: a reference that holds just the sorted head of its file looks like that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import clean_pair
+    >>> reference = ["good", "bad", "bad", " ", "fine"], np.array([1, 0, 0, 1, 1])
+    >>> sample = ["fine", "poor", "nice"], np.array([1, 0, 1])
+    >>> found = clean_pair(reference, sample)
+    >>> found.reference.tolist(), found.sample.tolist(), found.report["common"]
+    ([0, 1], [1, 2], 1)
     """
     report: dict[str, int] = {}
     kept: list[np.ndarray] = []
@@ -105,6 +115,15 @@ def matched_draws(
     ------
     ValueError
         If a class has too few rows, with counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift import matched_draws
+    >>> pool = np.array([0, 1] * 50)
+    >>> first, second = matched_draws(pool, {0: 4, 1: 3}, parts=2, generator=np.random.default_rng(0))
+    >>> np.bincount(pool[first]).tolist(), len(set(first) & set(second))
+    ([4, 3], 0)
     """
     drawn: list[list[np.ndarray]] = [[] for _ in range(parts)]
     for value, count in wanted.items():

@@ -47,6 +47,16 @@ def kernel_target_alignment(
     -------
     Alignment
         NaN with a reason where :func:`kernels.diagnostics.target_alignment` has nothing to align.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import kernel_target_alignment
+    >>> y = np.array([1.0, 1.0, -1.0, -1.0])
+    >>> kernel_target_alignment(np.outer(y, y), y).value, kernel_target_alignment(np.eye(4), y).value
+    (1.0, 0.5)
+    >>> kernel_target_alignment(np.eye(4), np.ones(4)).reason
+    'constant labels: every kernel fits them alike'
     """
     y, reason = _as_targets(targets, centered)
     if not reason and not np.any(kernel):
@@ -69,6 +79,14 @@ def feature_target_alignment(
     References
     ----------
     Cristianini et al. (2001); centered form: Cortes, Mohri and Rostamizadeh (2012), JMLR 13.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import feature_target_alignment
+    >>> features = np.array([[1.0, 0.2], [1.0, -0.2], [-1.0, 0.2], [-1.0, -0.2]])
+    >>> round(feature_target_alignment(features, np.array([1.0, 1.0, -1.0, -1.0])).value, 4)
+    0.9992
     """
     y, reason = _as_targets(targets, centered)
     if reason:

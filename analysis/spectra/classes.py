@@ -78,6 +78,13 @@ def classify_spectrum(
     size : int, optional
         Number of eigenvalues k. The distance moves in steps of 1/k, so on a short spectrum *still* allows
         one step and *deformed* needs three.
+
+    Examples
+    --------
+    >>> from analysis.spectra import classify_spectrum
+    >>> found = classify_spectrum(outliers=2, ks_start=0.01, alignment=0.8)
+    >>> found.label, found.aligned
+    ('bulk+spike', True)
     """
     t = thresholds or ClassThresholds()
     if size is not None:

@@ -76,5 +76,17 @@ def gauss_newton_critical_rate(
     """Learning rate ``2 / lambda_max`` at which plain gradient descent on this batch stops being stable.
 
     For half the mean squared error this is ``2 B / lambda_max`` of the batch's tangent kernel (arXiv:2211.06506).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.spectra import gauss_newton_critical_rate
+    >>> x, y = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [6.0]])
+    >>> weight = torch.zeros(1, 1, requires_grad=True)
+    >>> def loss(outputs):
+    ...     return 0.5 * ((outputs - y) ** 2).mean()
+    >>> rate = gauss_newton_critical_rate(x @ weight, loss, [weight], torch.Generator().manual_seed(0))
+    >>> round(rate, 4)  # 2 over the mean of x squared
+    0.4
     """
     return 2.0 / gauss_newton_top(outputs, loss, parameters, generator)

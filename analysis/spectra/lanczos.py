@@ -21,6 +21,15 @@ def require_dense_kernel(samples: int, limit_bytes: int, itemsize: int = 8) -> i
     ------
     KernelTooLargeError
         When they exceed ``limit_bytes``.
+
+    Examples
+    --------
+    >>> from analysis.spectra import require_dense_kernel
+    >>> require_dense_kernel(1000, limit_bytes=2**30)  # bytes
+    8000000
+    >>> require_dense_kernel(50_000, limit_bytes=2**30)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    analysis.spectra.lanczos.KernelTooLargeError: a dense 50000 x 50000 kernel takes 18.63 GiB, more than ...
     """
     size = samples**2 * itemsize
     if size > limit_bytes:
@@ -70,6 +79,16 @@ def spectral_density(
     References
     ----------
     Ubaru, Chen and Saad (2017), SIAM J. Matrix Anal. Appl. 38, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import spectral_density
+    >>> rng = np.random.default_rng(0)
+    >>> factor = rng.standard_normal((2000, 20)) / 2000**0.5  # the 2000 x 2000 kernel is never formed
+    >>> found = spectral_density(lambda v: factor @ (factor.T @ v), 2000, rng, steps=25, probes=4)
+    >>> float(found.nodes[-1].round(3)), float((np.linalg.norm(factor, 2) ** 2).round(3))
+    (1.201, 1.201)
     """
     if size < 1 or steps < 1 or probes < 1:
         raise ValueError(f"size, steps and probes must be positive, got {size}, {steps}, {probes}")

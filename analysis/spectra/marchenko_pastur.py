@@ -27,6 +27,14 @@ class MarchenkoPastur:
     References
     ----------
     Marchenko and Pastur (1967); ratio and normalization as in arXiv:2211.06506.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import MarchenkoPastur
+    >>> law = MarchenkoPastur(ratio=0.25)
+    >>> law.edges, law.quantile(np.array([0.5])).round(3).tolist()
+    ((0.25, 2.25), [0.916])
     """
 
     ratio: float
@@ -124,6 +132,13 @@ def tracy_widom_edge(rows: int, columns: int, variance: float = 1.0) -> TracyWid
     References
     ----------
     Johnstone (2001), Annals of Statistics 29, theorem 1.1.
+
+    Examples
+    --------
+    >>> from analysis.spectra import tracy_widom_edge
+    >>> edge = tracy_widom_edge(rows=1000, columns=250)
+    >>> round(edge.center, 3), round(edge.threshold(), 3)  # the limit of the edge is 2.25
+    (2.248, 2.335)
     """
     if rows < 2 or columns < 1:
         raise ValueError(f"the edge law needs at least 2 rows and 1 column, got {rows} x {columns}")

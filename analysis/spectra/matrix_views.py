@@ -44,6 +44,14 @@ def weight_matrices(model: nn.Module) -> dict[str, Tensor]:
     -------
     dict
         Parameter name (with ``[...]`` for a part) to a matrix that shares the parameter's memory.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from analysis.spectra import weight_matrices
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(8, 10))
+    >>> {name: tuple(matrix.shape) for name, matrix in weight_matrices(network).items()}
+    {'0.weight': (8, 75), '2.weight': (10, 8)}
     """
     matrices: dict[str, Tensor] = {}
     seen: set[int] = set()

@@ -52,6 +52,15 @@ def count_outliers(
         Entry variance of the bulk.
     margin : float
         Scales above the center. At four the chance of a false outlier is below 1e-5 for Gaussian noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import count_outliers
+    >>> noise = np.random.default_rng(0).standard_normal((200, 50))
+    >>> eigenvalues = np.linalg.eigvalsh(noise.T @ noise / 200)
+    >>> count_outliers(eigenvalues, 200, 50).count, count_outliers(np.append(eigenvalues, 4.0), 200, 50).count
+    (0, 1)
     """
     edge = tracy_widom_edge(rows, columns, variance)
     largest = float(np.max(eigenvalues))
@@ -103,6 +112,16 @@ def predict_spike(strength: float, ratio: float) -> SpikePrediction:
     References
     ----------
     Baik, Ben Arous and Peche (2005); Benaych-Georges and Nadakuditi (2012), section 3.1.
+
+    Examples
+    --------
+    >>> from analysis.spectra import predict_spike
+    >>> for strength in (0.6, 0.8, 1.6):  # a planted direction is invisible below 0.25 ** 0.25 = 0.71
+    ...     found = predict_spike(strength, ratio=0.25)
+    ...     print(found.is_outlier, round(found.eigenvalue, 2), round(found.overlap_columns, 2))
+    False 2.25 0.0
+    True 2.28 0.28
+    True 3.91 0.88
     """
     if strength < 0 or ratio <= 0:
         raise ValueError(f"strength must be >= 0 and ratio > 0, got {strength} and {ratio}")

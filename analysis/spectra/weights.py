@@ -49,6 +49,13 @@ def weight_spectrum(weight: Float[Tensor, "m n"] | Float[np.ndarray, "m n"]) -> 
         For entries that are not finite, with their count.
     TypeError
         For quantized storage.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import weight_spectrum
+    >>> weight_spectrum(np.array([[3.0, 0.0, 0.0], [0.0, -4.0, 0.0]])).tolist()
+    [4.0, 3.0]
     """
     squares = np.linalg.eigvalsh(_small_gram(_as_matrix(weight)))
     return np.sqrt(np.maximum(squares, 0.0))[::-1].copy()
@@ -238,6 +245,17 @@ def describe_spectrum(
     ------
     ArithmeticError
         When the three spectra contradict each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.spectra import describe_spectrum, weight_spectrum
+    >>> rng = np.random.default_rng(0)
+    >>> start = rng.standard_normal((60, 80))
+    >>> spike = 30.0 * np.outer(rng.standard_normal(60), rng.standard_normal(80)) / 60**0.5 / 80**0.5
+    >>> row = describe_spectrum(weight_spectrum(start + spike), (60, 80), start=weight_spectrum(start))
+    >>> row.outliers, round(row.ks_start, 2)  # training added one direction and left the bulk
+    (1, 0.02)
     """
     if not np.all(np.isfinite(singular)):
         return failed_row(shape, "spectrum is not finite")
