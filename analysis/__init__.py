@@ -30,6 +30,25 @@ _PLACES = {
     "tracin_scores": "analysis.attribution.tracin",
     "trak_scores": "analysis.attribution.trak",
     "linear_datamodeling_score": "analysis.attribution.retraining",
+    # a kernel machine in the place of a network's head
+    "factorize_features": "analysis.regression.least_squares",
+    "factorize_gram": "analysis.regression.least_squares",
+    "fit_kernel_logistic": "analysis.regression.logistic",
+    # what the features of each layer already separate
+    "probe_layer": "analysis.probes.layer",
+    "fit_pca": "analysis.probes.streaming_pca",
+    "measure_neural_collapse": "analysis.probes.neural_collapse",
+    "bootstrap_onset": "analysis.probes.onset",
+    # whether two samples come from one source
+    "mmd_test": "analysis.shift.kernel_tests",
+    "split_classifier_test": "analysis.shift.classifier_test",
+    "pooled_pca_ks": "analysis.shift.pca_ks",
+    # what training did to the spectra of weights and kernels
+    "weight_spectrum": "analysis.spectra.weights",
+    "describe_spectrum": "analysis.spectra.weights",
+    "tail_report": "analysis.spectra.heavy_tails",
+    "gauss_newton_critical_rate": "analysis.spectra.critical_rate",
+    "spectral_density": "analysis.spectra.lanczos",
 }
 """Public names, and the module that holds each."""
 
