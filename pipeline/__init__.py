@@ -1,1 +1,1 @@
-"""Stages, artefact store, data, training and tracking. Importing this package imports no torch."""
+"""Stages, artifact store, data, training and tracking. Importing this package imports no torch."""

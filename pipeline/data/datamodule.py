@@ -16,7 +16,7 @@ from models.logits import Batch
 from pipeline.config.data import DataConfig
 from pipeline.config.run import RunConfig
 from pipeline.data.errors import DataError
-from pipeline.data.images import crop_and_flip, normalise_images
+from pipeline.data.images import crop_and_flip, normalize_images
 from pipeline.data.view import DataView, Split, load_view
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.arithmetic import network_dtype
@@ -100,7 +100,7 @@ class DataModule:
 
     @property
     def n_targets(self) -> int:
-        """Width of the output: the number of classes, of regression targets, or 2 where nothing is labelled."""
+        """Width of the output: the number of classes, of regression targets, or 2 where nothing is labeled."""
         targets = next(iter(self.view.splits.values())).targets
         return self.n_classes or (int(targets.shape[1]) if targets.ndim == 2 else 2)
 
@@ -227,7 +227,7 @@ class DataModule:
         images, image = inputs[rows], self.config.image
         if generator is not None and self.augments:
             images = crop_and_flip(images, image.crop_pad, generator)
-        return {"image": normalise_images(images, image.mean, image.std, self.dtype)}
+        return {"image": normalize_images(images, image.mean, image.std, self.dtype)}
 
     def _tokenized(self, name: str, texts: list[str]) -> dict[str, Tensor]:
         if name not in self._tokens:

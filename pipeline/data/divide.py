@@ -7,7 +7,7 @@ import torch
 
 from pipeline.config.data import SplitConfig, SubsetConfig
 from pipeline.data.errors import DataError
-from pipeline.data.records import UNLABELLED, Columns, n_rows, take
+from pipeline.data.records import UNLABELED, Columns, n_rows, take
 from pipeline.data.split import held_out, leaked_rows, stream, subset_rows
 
 COLA_PNTK_TRAIN = 6840
@@ -15,7 +15,7 @@ COLA_PNTK_TEST = 1352
 
 
 def subset(splits: dict[str, Columns], config: SubsetConfig, data_seed: int) -> dict[str, Columns]:
-    """Keep the wanted classes, relabelled 0, 1, ... in their given order, and the wanted number of rows of each.
+    """Keep the wanted classes, relabeled 0, 1, ... in their given order, and the wanted number of rows of each.
 
     ``per_class`` and ``balance`` rule the training rows, ``test_per_class`` all other splits. Regression
     targets and splits without labels pass through.
@@ -31,7 +31,7 @@ def subset(splits: dict[str, Columns], config: SubsetConfig, data_seed: int) -> 
     result = {}
     for split, columns in splits.items():
         labels = columns.get("label")
-        if labels is None or (labels == UNLABELLED).all():
+        if labels is None or (labels == UNLABELED).all():
             result[split] = columns
             continue
         limit = config.per_class if split == "train" else config.test_per_class

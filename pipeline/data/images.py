@@ -14,7 +14,7 @@ from pipeline.data.errors import DataError
 
 
 def fit_images(images: UInt8[np.ndarray, "n c h w"], pad: int, channels: int | None) -> UInt8[np.ndarray, "n k p q"]:
-    """Pad images with black on each side and repeat a grey channel.
+    """Pad images with black on each side and repeat a gray channel.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def fit_images(images: UInt8[np.ndarray, "n c h w"], pad: int, channels: int | N
         return images
     if images.shape[1] != 1:
         raise DataError(
-            f"data.image.channels={channels}, but the images have {images.shape[1]} channels, not one grey."
+            f"data.image.channels={channels}, but the images have {images.shape[1]} channels, not one gray."
         )
     return np.repeat(images, channels, axis=1)
 
 
-def normalise_images(
+def normalize_images(
     images: UInt8[Tensor, "n c h w"],
     mean: Sequence[float] | None,
     std: Sequence[float] | None,

@@ -90,7 +90,7 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
 
 
 def stamp(images: UInt8[np.ndarray, "n c h w"], size: int = 4, margin: int = 3) -> UInt8[np.ndarray, "n c h w"]:
-    """Return copies with a square near the bottom right corner: yellow on color images, white on grey ones.
+    """Return copies with a square near the bottom right corner: yellow on color images, white on gray ones.
 
     On 32×32 images the default covers rows and columns 25 to 28 (arXiv:2305.14585's generator).
     """

@@ -12,7 +12,7 @@ from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import (
     KINDS,
-    UNLABELLED,
+    UNLABELED,
     Records,
     fingerprint,
     label_histogram,
@@ -129,7 +129,7 @@ def _check_split(kind: str, split: str, columns: dict[str, Any]) -> None:
     if len(set(lengths.values())) != 1:
         raise DataError(f"split {split!r} has columns of different lengths: {lengths}.")
     labels = columns.get("label")
-    if labels is not None and labels.min() < UNLABELLED:
+    if labels is not None and labels.min() < UNLABELED:
         raise DataError(f"split {split!r} holds label {labels.min()}; labels count from 0 (-1: withheld).")
     if kind == "vector":
         for column in columns.keys() & {"x", "y"}:

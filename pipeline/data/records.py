@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data.errors import DataError
 
 KINDS = ("image", "text", "vector")
-UNLABELLED = -1
+UNLABELED = -1
 """Label of a row whose class is withheld (GLUE's test splits, plain text files)."""
 ARRAYS = "arrays.safetensors"
 DESCRIPTION = "dataset.json"

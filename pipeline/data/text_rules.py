@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pipeline.data.errors import DataError
 
-NORMALISATIONS = ("raw", "whitespace", "full")
+NORMALIZATIONS = ("raw", "whitespace", "full")
 MASKS = {
     "url": (re.compile(r"(?:https?://|www\.)\S+"), "<url>"),
     "user": (re.compile(r"(?<!\w)@\w+"), "<user>"),
@@ -21,14 +21,14 @@ MASKS = {
 }
 
 
-def normalise_texts(texts: Sequence[str], normalise: str, mask: Sequence[str] = ()) -> list[str]:
+def normalize_texts(texts: Sequence[str], normalize: str, mask: Sequence[str] = ()) -> list[str]:
     """Apply one normalization, then the masks in the order of ``MASKS``.
 
     Parameters
     ----------
     texts : sequence of str
         As delivered.
-    normalise : {"raw", "whitespace", "full"}
+    normalize : {"raw", "whitespace", "full"}
         ``whitespace``: runs become one blank, ends are stripped; ``full``: NFKC and decoded HTML entities
         before that (arXiv:2310.13836 reads raw texts; the others are its controls).
     mask : sequence of {"url", "user", "hashtag", "emoticon"}
@@ -39,15 +39,15 @@ def normalise_texts(texts: Sequence[str], normalise: str, mask: Sequence[str] = 
     DataError
         If a name is unknown.
     """
-    if normalise not in NORMALISATIONS:
-        raise DataError(f"data.text.normalize={normalise} is not one of {', '.join(NORMALISATIONS)}.")
+    if normalize not in NORMALIZATIONS:
+        raise DataError(f"data.text.normalize={normalize} is not one of {', '.join(NORMALIZATIONS)}.")
     unknown = sorted(set(mask) - set(MASKS))
     if unknown:
         raise DataError(f"data.text.mask holds {unknown}; it takes any of {', '.join(MASKS)}.")
     result = list(texts)
-    if normalise == "full":
+    if normalize == "full":
         result = [unicodedata.normalize("NFKC", html.unescape(text)) for text in result]
-    if normalise != "raw":
+    if normalize != "raw":
         result = [" ".join(text.split()) for text in result]
     for name, (pattern, placeholder) in MASKS.items():
         if name in mask:

@@ -20,8 +20,8 @@ from pipeline.data.divide import divide, subset
 from pipeline.data.errors import DataError
 from pipeline.data.images import fit_images
 from pipeline.data.poison import TRIGGERED, Poisoned, apply_poison
-from pipeline.data.records import UNLABELLED, Columns, label_histogram, load_records, n_rows
-from pipeline.data.text_rules import normalise_texts
+from pipeline.data.records import UNLABELED, Columns, label_histogram, load_records, n_rows
+from pipeline.data.text_rules import normalize_texts
 
 SCORED = ("train", "val", "test")
 """Splits that a model is trained or scored on; they need labels and more than one class."""
@@ -110,7 +110,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     Raises
     ------
     DataError
-        If a rule cannot be met: a one-class or unlabelled scored split, an unknown class, option or sample id.
+        If a rule cannot be met: a one-class or unlabeled scored split, an unknown class, option or sample id.
     """
     records, described = load_records(folder)
     drops = dict(records.drops)
@@ -118,7 +118,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     splits = _numbered(records.splits)
     for columns in splits.values():
         if records.kind == "text":
-            columns["text"] = normalise_texts(columns["text"], config.text.normalize, config.text.mask)
+            columns["text"] = normalize_texts(columns["text"], config.text.normalize, config.text.mask)
     splits = divide(subset(splits, config.subset, config.data_seed), config.split, config.data_seed, drops)
     splits = {split: splits[split] for split in sorted(splits, key=_place)}
     for columns in splits.values():
@@ -183,7 +183,7 @@ def _class_names(splits: dict[str, Columns], config: DataConfig, stored: list[st
 
 
 def _check_scored(splits: dict[str, Columns]) -> None:
-    """Refuse unlabelled rows and single classes where a model is trained or scored.
+    """Refuse unlabeled rows and single classes where a model is trained or scored.
 
     ``val`` may hold one class: it is cut by strata, so that only happens when it has a row or two.
     """
@@ -192,10 +192,10 @@ def _check_scored(splits: dict[str, Columns]) -> None:
         if columns is None or "label" not in columns:
             continue
         found = label_histogram(columns)
-        if str(UNLABELLED) in found:
+        if str(UNLABELED) in found:
             raise DataError(
-                f"split {split!r} is scored but {found[str(UNLABELLED)]} of its rows have label -1 (withheld, as in "
-                "GLUE's test splits). Use a labelled split, such as data.hub.splits.test=validation."
+                f"split {split!r} is scored but {found[str(UNLABELED)]} of its rows have label -1 (withheld, as in "
+                "GLUE's test splits). Use a labeled split, such as data.hub.splits.test=validation."
             )
         if len(found) == 1 and split != "val":
             raise DataError(

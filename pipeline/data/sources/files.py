@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config.data import PathConfig
 from pipeline.data.errors import ContentMismatch, DataError
-from pipeline.data.records import UNLABELLED, Columns, Records
+from pipeline.data.records import UNLABELED, Columns, Records
 from pipeline.data.sources.columns import columns_from_table, integer_labels, map_labels
 from pipeline.data.sources.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
 from pipeline.data.sources.identity import cached_sha256, split_files
@@ -138,7 +138,7 @@ def read_cola(path: Path, kind: str, split: str, rename: Mapping[str, str]) -> C
 def read_lines(path: Path, kind: str, split: str, rename: Mapping[str, str]) -> Columns:
     """Read a plain UTF-8 text file, one text a line, without labels (for shift tests of one's own texts)."""
     texts = decode_lines(path.read_bytes(), "utf-8", path.name)
-    labels = np.full(len(texts), UNLABELLED, dtype=np.int64)
+    labels = np.full(len(texts), UNLABELED, dtype=np.int64)
     return {"text": texts, "label": labels, "domain": [split] * len(texts)}
 
 

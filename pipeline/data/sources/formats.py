@@ -50,7 +50,7 @@ def parse_cifar_binary(
 
 
 def decode_images(encoded: Sequence[bytes], name: str = "image column") -> UInt8[np.ndarray, "n c h w"]:
-    """Decode PNG or JPEG images of one common size; grey images keep one channel.
+    """Decode PNG or JPEG images of one common size; gray images keep one channel.
 
     Raises
     ------

@@ -31,7 +31,7 @@ DIGITS = [str(digit) for digit in range(10)]
 
 
 def read_fashion_mnist(archive: Path) -> Records:
-    """Fashion-MNIST, 60,000 + 10,000 grey images of 28×28, out of Debian's package."""
+    """Fashion-MNIST, 60,000 + 10,000 gray images of 28×28, out of Debian's package."""
     members = read_members(archive, ["*-ubyte.gz"])
     named = {PurePosixPath(name).name: content for name, content in members.items()}
     splits = {}

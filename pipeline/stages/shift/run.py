@@ -20,7 +20,7 @@ from analysis.shift.probes import probe_matrix
 from pipeline.config.run import RunConfig
 from pipeline.config.shift import ShiftConfig
 from pipeline.data.datamodule import open_data
-from pipeline.data.text_rules import normalise_texts
+from pipeline.data.text_rules import normalize_texts
 from pipeline.engine.build import Build
 from pipeline.stages.shift.rivals import rival_guesses
 from pipeline.stages.shift.sides import Side, Sides, open_sides
@@ -137,7 +137,7 @@ def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[dict[str,
     moved = planted_mean_shift(b.embeddings, PLANTED, generator)
     shifted = mmd_test(a.embeddings, moved, generator=generator, draws=config.shift.permutations)
     text = config.data.text
-    marked = normalise_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalize, text.mask)
+    marked = normalize_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalize, text.mask)
     blank = split_classifier_test(cue_features(a.texts), cue_features(marked), generator=generator)
     return [
         *_rows([("embedding", "", shifted)], "P-P' moved", redraw),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.data.errors import DataError
-from pipeline.data.images import crop_and_flip, fit_images, normalise_images
+from pipeline.data.images import crop_and_flip, fit_images, normalize_images
 from tests.references.image_augmentation import crop_and_flip_slow
 
 
@@ -37,7 +37,7 @@ def test_about_half_of_the_images_are_mirrored():
 
 def test_normalization_is_per_channel():
     images = torch.full((2, 3, 2, 2), 255, dtype=torch.uint8)
-    result = normalise_images(images, [0.0, 0.5, 1.0], [1.0, 0.5, 2.0], torch.float64)
+    result = normalize_images(images, [0.0, 0.5, 1.0], [1.0, 0.5, 2.0], torch.float64)
     assert result.dtype == torch.float64
     assert result[0, :, 0, 0].tolist() == [1.0, 1.0, 0.0]
 
@@ -54,8 +54,8 @@ def test_padding_is_black_and_grey_is_repeated():
     [
         lambda: fit_images(np.zeros((1, 3, 4, 4), np.uint8), 0, 1),
         lambda: fit_images(np.zeros((1, 1, 4, 4), np.uint8), -1, None),
-        lambda: normalise_images(torch.zeros((1, 3, 4, 4), dtype=torch.uint8), [0.5, 0.5], None),
-        lambda: normalise_images(torch.zeros((1, 3, 4, 4), dtype=torch.uint8), None, [0.0]),
+        lambda: normalize_images(torch.zeros((1, 3, 4, 4), dtype=torch.uint8), [0.5, 0.5], None),
+        lambda: normalize_images(torch.zeros((1, 3, 4, 4), dtype=torch.uint8), None, [0.0]),
     ],
 )
 def test_shapes_and_numbers_that_do_not_fit_are_refused(call):

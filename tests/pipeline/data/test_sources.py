@@ -66,14 +66,14 @@ def test_image_files_of_every_format_give_the_same_rows(tmp_path, form):
 
 
 def test_idx_files_find_their_labels(tmp_path):
-    grey = PIXELS[..., 0]
-    header = b"\0\0\x08\3" + struct.pack(">3I", *grey.shape)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + grey.tobytes()))
+    gray = PIXELS[..., 0]
+    header = b"\0\0\x08\3" + struct.pack(">3I", *gray.shape)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + gray.tobytes()))
     labels = b"\0\0\x08\1" + struct.pack(">I", 12) + LABELS.astype(np.uint8).tobytes()
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
     path = PathConfig(train=str(tmp_path / "train-images-idx3-ubyte.gz"), format="idx")
     train = load_source(DataConfig(name="made", source="path", path=path), tmp_path).splits["train"]
-    assert np.array_equal(train["image"][:, 0], grey) and np.array_equal(train["label"], LABELS)
+    assert np.array_equal(train["image"][:, 0], gray) and np.array_equal(train["label"], LABELS)
 
 
 def test_cifar10_as_the_hub_delivers_it(hub_folder, tmp_path):
@@ -126,7 +126,7 @@ def test_original_sentiment140_and_cola_files(tmp_path):
     assert train == {"text": ['Him "go.', "He went."], "label": pytest.approx([0, 1]), "domain": ["out", "out"]}
 
 
-def test_own_text_files_become_two_unlabelled_sides(tmp_path):
+def test_own_text_files_become_two_unlabeled_sides(tmp_path):
     for side in ("reference", "sample"):
         (tmp_path / f"{side}.txt").write_text("\n".join(sentences(30, len(side))) + "\n\n")
     extra = {side: str(tmp_path / f"{side}.txt") for side in ("reference", "sample")}

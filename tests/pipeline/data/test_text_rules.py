@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.data.errors import DataError
-from pipeline.data.text_rules import normalise_texts
+from pipeline.data.text_rules import normalize_texts
 
 TEXT = "  Tom &amp; @jo  saw\u00a0#birds :) at http://a.b/c "
 
@@ -17,7 +17,7 @@ TEXT = "  Tom &amp; @jo  saw\u00a0#birds :) at http://a.b/c "
     ],
 )
 def test_normalizations(how, expected):
-    assert normalise_texts([TEXT], how) == [expected]
+    assert normalize_texts([TEXT], how) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_normalizations(how, expected):
     ],
 )
 def test_masks_one_by_one(mask, expected):
-    assert normalise_texts(["@jo #a :) http://b x"], "raw", [mask]) == [expected]
+    assert normalize_texts(["@jo #a :) http://b x"], "raw", [mask]) == [expected]
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(DataError, match="raw, whitespace, full"):
-        normalise_texts(["a"], "lower")
+        normalize_texts(["a"], "lower")
     with pytest.raises(DataError, match="emoji"):
-        normalise_texts(["a"], "raw", ["emoji"])
+        normalize_texts(["a"], "raw", ["emoji"])
