@@ -35,7 +35,7 @@ from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.model_checks import check_model, evaluation_mode
 from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options
 from kernels.inputs.outputs import cotangent_rows
-from kernels.inputs.samples import Samples, first_not_finite
+from kernels.inputs.samples import PROBE, Samples, first_not_finite
 from kernels.machine.precision import float32_products, precision_named
 from kernels.sketches.base import Sketch
 from kernels.sketches.countsketch import CountSketch
@@ -184,8 +184,8 @@ def kernel_features(
         device = check_model(model)
         samples = Samples(data, settings["labels"])
         own = arithmetic.model(model)
-        probe = samples.first(3, device, arithmetic.passes)
-        known = None if samples.labels is None else samples.labels[:3]
+        probe = samples.first(PROBE, device, arithmetic.passes)
+        known = None if samples.labels is None else samples.labels[:PROBE]
         with arithmetic.strict_passes():
             source: Source
             if kind == "conjugate":

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.capture.pullback import OpenPass, Roles, pull
+from kernels.capture.pullback import OpenPass, pull
 from kernels.capture.quiet import quiet
 from kernels.capture.trace import ForwardTrace, layout_options
-from kernels.gradients.blocks import Block, VectorBlock
+from kernels.gradients.blocks import Block, Roles, VectorBlock
 from kernels.gradients.derived import tensors_in
 from kernels.gradients.fallback import doubled, looped_gradients, sample, try_vmap, vmapped_gradients
 from kernels.gradients.merge import merge_roles

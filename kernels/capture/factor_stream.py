@@ -41,10 +41,9 @@ from kernels.gradients.blocks import Block
 from kernels.inputs.model_checks import check_model, evaluation_mode
 from kernels.inputs.options import PassOptions, documents, pass_options
 from kernels.inputs.outputs import Cotangent, bind_cotangent, needs_labels
-from kernels.inputs.samples import Samples
+from kernels.inputs.samples import PROBE, Samples
 from kernels.machine.precision import precision_named
 
-PROBE = 3
 BATCH = 32
 
 

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from kernels.capture.sources import FeatureSource
 from kernels.inputs.model_checks import check_model, evaluation_mode
-from kernels.inputs.outputs import Inputs, batch_size, call_logits
+from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.inputs.samples import Samples
 from kernels.machine.precision import float32_products
 
-Output = Callable[[Any], Tensor] | None
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "flatten": lambda x: x.flatten(1),

@@ -10,11 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.gradients.blocks import Block, Role
+from kernels.gradients.blocks import Block, Roles
 from kernels.inputs.outputs import Inputs
 from kernels.rules.base import Use
-
-Roles = dict[str, list[Role]]
 
 
 @runtime_checkable

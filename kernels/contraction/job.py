@@ -24,13 +24,12 @@ from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.model_checks import check_model, evaluation_mode
 from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions
 from kernels.inputs.outputs import Inputs, batch_size
-from kernels.inputs.samples import Samples
+from kernels.inputs.samples import PROBE, Samples
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
 
 VERSION = 6  # of the arithmetic: raised whenever a bit of a result may change
-PROBE = 3
 
 
 @dataclass

@@ -24,7 +24,7 @@ from kernels.gradients.blocks import Block
 from kernels.machine.counter_hash import stream_key, words
 from kernels.machine.precision import float32_products
 
-CHUNK_BYTES = 256 * 2**20
+GRADIENT_BYTES = 256 * 2**20
 """Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
 
 
@@ -187,10 +187,10 @@ def accumulate_ekfac(
 
 
 def small_pieces(block: Block) -> Iterator[Block]:
-    """Slices of a batch whose formed gradients stay within `CHUNK_BYTES`."""
+    """Slices of a batch whose formed gradients stay within ``GRADIENT_BYTES``."""
     kept = block.roles[0] if hasattr(block, "roles") else block
     values = kept.values if hasattr(kept, "values") else kept.delta
-    step = max(1, CHUNK_BYTES // (values.shape[1] * block.shape.numel() * values.element_size()))
+    step = max(1, GRADIENT_BYTES // (values.shape[1] * block.shape.numel() * values.element_size()))
     for start in range(0, len(values), step):
         yield block.take(slice(start, start + step))
 

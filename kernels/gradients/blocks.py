@@ -232,6 +232,7 @@ class VectorBlock:
 
 
 Role = OuterBlock | ConvBlock | TokenBlock | VectorBlock
+Roles = dict[str, list[Role]]
 
 
 @dataclass

@@ -17,11 +17,9 @@ from torch import Tensor
 from torch.func import vjp, vmap
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from kernels.gradients.blocks import OuterBlock, Role, VectorBlock
+from kernels.gradients.blocks import OuterBlock, Role, Roles, VectorBlock
 
 _ELSEWHERE = ("detach", "data", "expand", "repeat")  # constants, and what usually spreads a tensor over the samples
-
-Roles = dict[str, list[Role]]
 
 
 class Tape:

@@ -8,7 +8,7 @@ samples are differentiated one by one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,9 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
-from kernels.inputs.outputs import Inputs, batch_size, call_logits
-
-Output = Callable[[Any], Tensor] | None
+from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 
 
 def doubled(inputs: Inputs) -> Inputs:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 Inputs = Tensor | Mapping[str, Tensor]
 Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
+Output = Callable[[Any], Tensor] | None
 COTANGENTS = ("sum", "class", "loss", "log_odds")
 
 

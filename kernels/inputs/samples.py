@@ -16,6 +16,9 @@ from kernels.inputs.outputs import Inputs, batch_size
 
 Labels = Tensor | np.ndarray | Sequence[int]
 
+PROBE = 3
+"""Samples on which a model is tried out before a kernel is planned."""
+
 _LABEL_KEYS = ("labels", "label")
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-VERSION = 1
+HASH_VERSION = 1
 """Raise this when the same seed would give another map: stored sketches of different versions never mix."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -49,7 +49,7 @@ def stream_key(seed: int, stream: str) -> int:
     stream
         Name of what is hashed, such as ``"layer1.0.conv1.weight/rows"``.
     """
-    digest = hashlib.blake2b(f"{VERSION}|{seed}|{stream}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{HASH_VERSION}|{seed}|{stream}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
-from kernels.machine.counter_hash import VERSION
+from kernels.machine.counter_hash import HASH_VERSION
 
 CHUNK_BYTES = 64 * 2**20
 """Largest intermediate that a sketch makes at a time, unless one sample or coordinate alone is larger."""
@@ -55,7 +55,7 @@ class Sketch(ABC):
     @property
     def description(self) -> dict[str, str]:
         """What determines the map; features of two data sets are comparable only where these agree."""
-        return {"sketch": self.kind, "dim": str(self.dim), "seed": str(self.seed), "version": str(VERSION)}
+        return {"sketch": self.kind, "dim": str(self.dim), "seed": str(self.seed), "version": str(HASH_VERSION)}
 
     def expected_error(self, classes: int = 1) -> float:
         """Mean absolute error of a cosine entry between orthogonal gradients.

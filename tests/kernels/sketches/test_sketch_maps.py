@@ -115,8 +115,8 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     block = blocks()["groups"]
     for kind in KINDS:
         whole = kind(16, 0).block(block)
-        for module in ("sketch", "countsketch", "tensorsketch", "rademacher"):
-            monkeypatch.setattr(f"kernels.{module}.CHUNK_BYTES", 1)
+        for module in ("base", "countsketch", "tensorsketch", "rademacher"):
+            monkeypatch.setattr(f"kernels.sketches.{module}.CHUNK_BYTES", 1)
         torch.testing.assert_close(kind(16, 0).block(block), whole, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(TensorSketch(16, 0, "fourier").block(block), TensorSketch(16, 0).block(block))
         monkeypatch.undo()
