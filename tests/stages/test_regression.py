@@ -107,10 +107,10 @@ def test_a_penalty_in_units_of_the_trace_weighs_alike_on_kernels_of_every_size(c
     square, cross = phi @ columns.T, phi_test @ columns.T
     grams = Grams({"ck": square, "ntk": 50 * square}, {"ck": cross, "ntk": 50 * cross}, (phi, phi_test))
     for unit, alike in (("trace", True), ("absolute", False)):
-        found = _logistic(RegressionConfig(task="logistic", penalty_unit=unit), labels, outputs, grams, centres)
-        apart = abs(found["ck"]["cross_entropy"] - found["ntk"]["cross_entropy"])
+        found = _logistic(1, RegressionConfig(task="logistic", penalty_unit=unit), labels, outputs, grams, centres)
+        apart = abs(found["ck"].cross_entropy - found["ntk"].cross_entropy)
         assert (apart < 1e-5) == alike
-    assert found["ck"]["penalty"] == found["ntk"]["penalty"] == 1e-3
+    assert found["ck"].penalty == found["ntk"].penalty == 1e-3
 
 
 def test_all_points_as_centres_change_nothing_and_few_come_close(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from analysis.verdicts import Decided, at_least, at_most
 from pipeline.reporting.blocks import Verdict
+from pipeline.stages.regression.read import FunctionRow, LogisticRow
 
 EARLY = 30
 """Epoch of the published early comparison."""
@@ -17,20 +18,20 @@ CLOSE = 10.0
 """Factor within which two machines count as close."""
 SLIGHTLY = 0.02
 """Accuracy by which the CK may lie behind the NTK and still be only slightly behind."""
-Run = list[dict[str, Any]]
+Row = TypeVar("Row", FunctionRow, LogisticRow)
 
 
-def at_step(run: Run, step: int) -> dict[str, dict[str, Any]]:
+def at_step(run: list[Row], step: int) -> dict[str, Row]:
     """Return the machines of one snapshot by name."""
-    return {row["machine"]: row for row in run if row["step"] == step}
+    return {row.machine: row for row in run if row.step == step}
 
 
-def last_step(run: Run) -> dict[str, dict[str, Any]]:
+def last_step(run: list[Row]) -> dict[str, Row]:
     """Return the machines of the last snapshot by name."""
-    return at_step(run, run[-1]["step"])
+    return at_step(run, run[-1].step)
 
 
-def function_verdicts(name: str, activation: str, target: str, runs: list[Run]) -> list[Verdict]:
+def function_verdicts(name: str, activation: str, target: str, runs: list[list[FunctionRow]]) -> list[Verdict]:
     """Decide orderings (a) to (e) for one activation and target.
 
     Errors range over decades, so every ratio is judged by its logarithm: the claim is about the geometric mean over
@@ -44,13 +45,13 @@ def function_verdicts(name: str, activation: str, target: str, runs: list[Run]) 
         relu or tanh.
     target : str
         exp_sin, exp_3x or cos_exp_3x.
-    runs : list of list of dict
+    runs : list of list of FunctionRow
         Machine tables, one for each seed.
     """
 
     def ratios(over: str, under: str, step: int | None = None) -> list[float]:
         found = [last_step(run) if step is None else at_step(run, step) for run in runs]
-        return [float(np.log10(e[over]["test_rms"] / e[under]["test_rms"])) if e else float("nan") for e in found]
+        return [float(np.log10(e[over].test_rms / e[under].test_rms)) if e else float("nan") for e in found]
 
     def factor(over: str, under: str, bound: float, step: int | None = None) -> Decided:
         return at_least(ratios(over, under, step), float(np.log10(bound)), f"log10 of test RMSE, {over} over {under}")
@@ -77,24 +78,24 @@ def function_verdicts(name: str, activation: str, target: str, runs: list[Run]) 
         if target in SMOOTH:
             decided = factor("ck", "ck_svd", 100.0)
             found.append(("the feature route is a hundred times better than the Gram", decided))
-    bracket = [last_step(run)["ck"]["bracket"] for run in runs]
+    bracket = [value for run in runs if (value := last_step(run)["ck"].bracket) is not None]
     found.append(("(d) the CK fitted to the network returns it", at_most(bracket, 7e-5, "RMS distance on test points")))
     return [Verdict(f"{name}: {claim}", d.verdict, d.evidence, "orderings", "derived") for claim, d in found]
 
 
-def logistic_verdicts(name: str, runs: list[Run]) -> list[Verdict]:
+def logistic_verdicts(name: str, runs: list[list[LogisticRow]]) -> list[Verdict]:
     """Decide the R2 claims: both machines below the network in cross-entropy, the CK only slightly behind the NTK."""
     last = [last_step(run) for run in runs]
     found = []
     for kernel in ("ck", "ntk"):
-        gap = [entry[kernel]["cross_entropy"] - entry["nn"]["cross_entropy"] for entry in last]
+        gap = [entry[kernel].cross_entropy - entry["nn"].cross_entropy for entry in last]
         decided = at_most(gap, 0.0, "machine's minus network's test cross-entropy, nats")
         claim = f"{name}: R2: the {kernel.upper()} machine lies below the network in cross-entropy"
         found.append(Verdict(claim, decided.verdict, decided.evidence, "well below", "derived, ordering only"))
-    behind = [entry["ntk"]["accuracy"] - entry["ck"]["accuracy"] for entry in last]
+    behind = [entry["ntk"].accuracy - entry["ck"].accuracy for entry in last]
     decided = at_most(behind, SLIGHTLY, "test accuracy of the NTK machine minus that of the CK machine")
-    snapshots = [at_step(run, step) for run in runs for step in sorted({row["step"] for row in run})]
-    ahead = sum(entry["ck"]["cross_entropy"] < entry["ntk"]["cross_entropy"] for entry in snapshots)
+    snapshots = [at_step(run, step) for run in runs for step in sorted({row.step for row in run})]
+    ahead = sum(entry["ck"].cross_entropy < entry["ntk"].cross_entropy for entry in snapshots)
     evidence = f"{decided.evidence} The CK is ahead in cross-entropy at {ahead} of {len(snapshots)} snapshots."
     claim = f"{name}: R2: the CK machine is at most slightly behind the NTK machine"
     target = "only slightly behind, at times ahead; bound derived"

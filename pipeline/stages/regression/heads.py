@@ -11,20 +11,21 @@ from analysis.regression.logistic import fit_feature_logistic, logistic_path
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.stages.features.read import feature_tensors
+from pipeline.stages.regression.read import HeadRow
 
 PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1)
 FOLDS = 5
 
 
-def refitted_heads(build: Build) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+def refitted_heads(build: Build) -> tuple[list[HeadRow], dict[str, Any]]:
     """Fit logistic heads on the penultimate features of several training sizes, penalty chosen inside the rows.
 
     Features are scaled by the training rows' standard deviation and carry an unpenalised column of ones.
 
     Returns
     -------
-    columns : dict of str to list
-        One row for each size and redraw, and the network's own head once (size 0).
+    rows : list of HeadRow
+        One for each size and redraw, and the network's own head once (size 0).
     metrics : dict
 
     Raises
@@ -44,7 +45,7 @@ def refitted_heads(build: Build) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     x, t = (arrays[f"{split}.penultimate"].double().numpy() for split in splits[:2])
     y, s = (arrays[f"{split}.labels"].numpy() for split in splits[:2])
     logits = arrays[f"{splits[1]}.logits"].double().numpy()
-    rows = [{"size": 0, "redraw": 0, "penalty": np.nan, "converged": True, **_scores(logits[:, 1] - logits[:, 0], s)}]
+    rows = [HeadRow(0, 0, np.nan, True, **_scores(logits[:, 1] - logits[:, 0], s))]
     everything = len(y)
     sizes = [size for size in config.regression.sizes if size < everything]
     plan = [(size, redraw) for size in sizes for redraw in range(config.regression.redraws)] + [(everything, 0)]
@@ -55,14 +56,13 @@ def refitted_heads(build: Build) -> tuple[dict[str, list[Any]], dict[str, Any]]:
             build.say(f"{size} rows, draw {redraw}: one class only, left out")
             continue
         odds, penalty, converged = _fit(x[chosen], y[chosen], t, generator)
-        rows.append({"size": size, "redraw": redraw, "penalty": penalty, "converged": converged, **_scores(odds, s)})
+        rows.append(HeadRow(size, redraw, penalty, converged, **_scores(odds, s)))
     build.say(f"{len(rows) - 1} heads refitted")
-    columns = {key: [row[key] for row in rows] for key in rows[0]}
     own, last = rows[0], rows[-1]
     metrics = {"task": "head", "n_train": everything, "n_test": len(s), "width": x.shape[1]}
-    metrics |= {f"head_{key}": own[key] for key in ("accuracy", "balanced_accuracy", "cross_entropy")}
-    metrics |= {f"refit_{key}": last[key] for key in ("accuracy", "balanced_accuracy", "cross_entropy")}
-    return columns, metrics
+    metrics |= {f"head_{key}": getattr(own, key) for key in ("accuracy", "balanced_accuracy", "cross_entropy")}
+    metrics |= {f"refit_{key}": getattr(last, key) for key in ("accuracy", "balanced_accuracy", "cross_entropy")}
+    return rows, metrics
 
 
 def _fit(

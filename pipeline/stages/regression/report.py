@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from analysis.regression.figures import (
@@ -17,6 +19,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.regression.claims import function_verdicts, head_verdict, last_step, logistic_verdicts
+from pipeline.stages.regression.read import read_functions, read_heads, read_last, read_logistic
 
 _TRUNCATED = "ck_loo"
 
@@ -34,20 +37,20 @@ def _functions(members: list[Gathered]) -> Section:
     rows, points, verdicts, findings = [], [], [], []
     for name, group in groups.items():
         activation, target = _activation(group[0]), _target(group[0])
-        runs = [member.artifact.table("machines.parquet").to_pylist() for member in group]
+        runs = [read_functions(member.artifact) for member in group]
         for seed, run in enumerate(runs):
             points += [
-                {**row, "activation": activation, "target": target, "epoch": row["step"], "seed": seed}
+                {**asdict(row), "activation": activation, "target": target, "epoch": row.step, "seed": seed}
                 for row in run
-                if row["machine"] != _TRUNCATED
+                if row.machine != _TRUNCATED
             ]
         last = [last_step(run) for run in runs]
         for machine in ("nn", "ck", "ck_svd", _TRUNCATED, "ntk"):
-            values = [entry[machine]["test_rms"] for entry in last]
-            edge = float(np.median([entry[machine]["edge_rms"] for entry in last]))
-            ratio = [entry[machine]["ratio"] for entry in last]
-            bounds = "–" if machine == "nn" else "yes" if all(e[machine]["bounds_hold"] for e in last) else "no"
-            slope = last[0][machine].get("slope")
+            values = [entry[machine].test_rms for entry in last]
+            edge = float(np.median([entry[machine].edge_rms for entry in last]))
+            ratio = [value for entry in last if (value := entry[machine].ratio) is not None]
+            bounds = "–" if machine == "nn" else "yes" if all(e[machine].bounds_hold for e in last) else "no"
+            slope = last[0][machine].slope
             rows.append(
                 [
                     name,
@@ -57,11 +60,11 @@ def _functions(members: list[Gathered]) -> Section:
                     edge,
                     "–" if machine == "nn" else float(np.median(ratio)),
                     bounds,
-                    last[0][machine].get("rank") or "–",
+                    last[0][machine].rank or "–",
                     "–" if slope is None else slope,
                 ]
             )
-        medians = {machine: float(np.median([entry[machine]["test_rms"] for entry in last])) for machine in last[0]}
+        medians = {machine: float(np.median([entry[machine].test_rms for entry in last])) for machine in last[0]}
         findings.append(
             f"{name}: final test RMSE (median of {len(group)}): network {medians['nn']:.2g}, CK {medians['ck']:.2g}, "
             f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
@@ -103,7 +106,7 @@ def _functions(members: list[Gathered]) -> Section:
 def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     pictures = []
     for name, group in groups.items():
-        arrays = group[0].artifact.arrays("last.safetensors")
+        arrays = read_last(group[0].artifact)
         order = np.argsort(arrays["x"][:, 0])
         fits = {machine: arrays[machine][order, 0] for machine in ("nn", "ck", "ck_svd", "ntk")}
         figure = residual_figure(arrays["x"][order, 0], arrays["target"][order, 0], fits, arrays["x_train"][:, 0])
@@ -120,13 +123,13 @@ def _logistic(members: list[Gathered]) -> Section:
     rows, findings = [], []
     blocks: list[Picture | Verdict] = []
     for name, group in grouped(members).items():
-        runs = [member.artifact.table("machines.parquet").to_pylist() for member in group]
-        points = [{**row, "epoch": row["step"], "run": i} for i, run in enumerate(runs) for row in run]
+        runs = [read_logistic(member.artifact) for member in group]
+        points = [{**asdict(row), "epoch": row.step, "run": i} for i, run in enumerate(runs) for row in run]
         last = [last_step(run) for run in runs]
         for machine in ("nn", "ck", "ntk"):
-            loss = [entry[machine]["cross_entropy"] for entry in last]
-            accuracy = float(np.mean([entry[machine]["accuracy"] for entry in last]))
-            separable = sum(entry[machine]["separable"] for entry in last)
+            loss = [entry[machine].cross_entropy for entry in last]
+            accuracy = float(np.mean([entry[machine].accuracy for entry in last]))
+            separable = sum(entry[machine].separable for entry in last)
             rows.append([name, MACHINES[machine], *summary_cells(loss), accuracy, f"{separable} of {len(last)}"])
         blocks.append(
             Picture(
@@ -139,8 +142,7 @@ def _logistic(members: list[Gathered]) -> Section:
         findings.append(
             f"{name}: test cross-entropy, mean of {len(group)}: "
             + ", ".join(
-                f"{MACHINES[m]} {np.mean([entry[m]['cross_entropy'] for entry in last]):.3g}"
-                for m in ("nn", "ck", "ntk")
+                f"{MACHINES[m]} {np.mean([entry[m].cross_entropy for entry in last]):.3g}" for m in ("nn", "ck", "ntk")
             )
             + "."
         )
@@ -158,11 +160,11 @@ def _logistic(members: list[Gathered]) -> Section:
 def _heads(members: list[Gathered]) -> Section:
     rows, verdicts, findings = [], [], []
     for name, group in grouped(members).items():
-        runs = [member.artifact.table("heads.parquet").to_pylist() for member in group]
-        for size in sorted({row["size"] for run in runs for row in run}):
-            here = [[row for row in run if row["size"] == size] for run in runs]
-            values = [float(np.mean([row["balanced_accuracy"] for row in run])) for run in here if run]
-            loss = float(np.mean([row["cross_entropy"] for run in here for row in run]))
+        runs = [read_heads(member.artifact) for member in group]
+        for size in sorted({row.size for run in runs for row in run}):
+            here = [[row for row in run if row.size == size] for run in runs]
+            values = [float(np.mean([row.balanced_accuracy for row in run])) for run in here if run]
+            loss = float(np.mean([row.cross_entropy for run in here for row in run]))
             label = "the network's own head" if size == 0 else "refitted"
             rows.append([name, label, "–" if size == 0 else size, *summary_cells(values), loss])
         gain = [

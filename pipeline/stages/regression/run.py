@@ -26,6 +26,8 @@ from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.regression.heads import refitted_heads
 from pipeline.stages.train.read import has_weights, load_snapshot, recorded_steps
 from pipeline.training.networks import build_network
+from pipeline.stages.regression.read import HEADS, LAST, MACHINES, FunctionRow, LogisticRow
+from pipeline.training.networks import WEIGHTS, build_network, load_weights
 
 EDGE = 2
 """Last test points of the published grid, which lie beyond the last training point."""
@@ -57,8 +59,8 @@ def regression(build: Build) -> dict[str, Any]:
     config = build.config
     task = config.regression.task
     if task == "head":
-        columns, metrics = refitted_heads(build)
-        build.write_table("heads.parquet", columns)
+        heads, metrics = refitted_heads(build)
+        build.write_rows(HEADS, heads)
         return metrics
     data = open_data(config, build.inputs["data"])
     if (task == "function") == bool(data.n_classes):
@@ -70,7 +72,7 @@ def regression(build: Build) -> dict[str, Any]:
     if task == "logistic" and config.regression.centers is not None:
         count, generator = config.regression.centers, np.random.default_rng([config.regression.seed, 2])
         centres = choose_centers(len(train.ids), min(count, len(train.ids)), generator)
-    rows: list[dict[str, Any]] = []
+    rows: list[FunctionRow | LogisticRow] = []
     arrays: dict[str, np.ndarray] = {}
     with arithmetic(config.numerics):
         for step, network in _snapshots(build, build_network(config, data)):
@@ -79,20 +81,20 @@ def regression(build: Build) -> dict[str, Any]:
             grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic", centres=centres)
             labels = (train.labels.double().numpy(), test.labels.double().numpy())
             if task == "function":
-                here, arrays = _function(config.regression, labels, outputs, grams)
+                machines, arrays = _function(step, config.regression, labels, outputs, grams)
+                rows += machines
             else:
-                here = _logistic(config.regression, labels, outputs, grams, centres)
-            rows += [{"step": step, "machine": name, **values} for name, values in here.items()]
-            if task == "logistic" and here["nn"]["train_accuracy"] >= config.regression.stop_accuracy:
-                break
-    keys = dict.fromkeys(key for row in rows for key in row)
-    build.write_table("machines.parquet", {key: [row.get(key) for row in rows] for key in keys})
+                fitted = _logistic(step, config.regression, labels, outputs, grams, centres)
+                rows += fitted.values()
+                if fitted["nn"].train_accuracy >= config.regression.stop_accuracy:
+                    break
+    build.write_rows(MACHINES, rows)
     if arrays:
-        build.write_arrays("last.safetensors", {**arrays, "x": test.inputs.numpy(), "x_train": train.inputs.numpy()})
-    last = {row["machine"]: row for row in rows if row["step"] == rows[-1]["step"]}
-    key = "test_rms" if task == "function" else "cross_entropy"
-    return {"task": task, "snapshots": len({row["step"] for row in rows}), "last_step": rows[-1]["step"]} | {
-        f"{key}_{name}": row[key] for name, row in last.items()
+        build.write_arrays(LAST, {**arrays, "x": test.inputs.numpy(), "x_train": train.inputs.numpy()})
+    error = "test_rms" if task == "function" else "cross_entropy"
+    last = rows[-1].step
+    return {"task": task, "snapshots": len({row.step for row in rows}), "last_step": last} | {
+        f"{error}_{row.machine}": getattr(row, error) for row in rows if row.step == last
     }
 
 
@@ -138,12 +140,13 @@ def _logit_difference(logits: Tensor) -> Tensor:
 
 
 def _function(
+    step: int,
     config: RegressionConfig,
     targets: tuple[np.ndarray, np.ndarray],
     outputs: tuple[np.ndarray, np.ndarray],
     grams: Grams,
-) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
-    found: dict[str, dict[str, Any]] = {"nn": _errors(outputs[1], targets[1])}
+) -> tuple[list[FunctionRow], dict[str, np.ndarray]]:
+    rows = [FunctionRow(step, "nn", *_errors(outputs[1], targets[1]))]
     arrays = {"target": targets[1], "nn": outputs[1]}
     phi, phi_test = grams.features
     svd = factorize_features(phi)
@@ -157,15 +160,14 @@ def _function(
     for name, factors, points, options in machines:
         machine = factors.solve(targets[0], **options)
         arrays[name] = machine.predict(points)
-        found[name] = _errors(arrays[name], targets[1]) | _against(factors, points, options, targets, outputs, machine)
-    for name in ("ck", "ntk"):
-        first, last = config.window
-        window = (first, min(last, len(phi)))
-        decay = eigenvalue_decay(grams.square[name], window=window)
-        found[name]["slope"] = decay.slope
-        found[name]["decay_r2"] = decay.r_squared
-        arrays[f"gram_{name}"] = grams.square[name]
-    return found, arrays
+        against = _against(factors, points, options, targets, outputs, machine)
+        if name in grams.square:
+            first, last = config.window
+            decay = eigenvalue_decay(grams.square[name], window=(first, min(last, len(phi))))
+            against |= {"slope": decay.slope, "decay_r2": decay.r_squared}
+            arrays[f"gram_{name}"] = grams.square[name]
+        rows.append(FunctionRow(step, name, *_errors(arrays[name], targets[1]), **against))
+    return rows, arrays
 
 
 def _against(
@@ -193,22 +195,21 @@ def _against(
     }
 
 
-def _errors(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def _errors(guess: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """Root mean square miss on all test points, without the ones beyond the training points, and on those alone."""
     miss = (guess - truth)[:, 0]
-    return {
-        "test_rms": float(np.sqrt(np.mean(miss**2))),
-        "interior_rms": float(np.sqrt(np.mean(miss[:-EDGE] ** 2))),
-        "edge_rms": float(np.sqrt(np.mean(miss[-EDGE:] ** 2))),
-    }
+    whole, interior, edge = (float(np.sqrt(np.mean(part**2))) for part in (miss, miss[:-EDGE], miss[-EDGE:]))
+    return whole, interior, edge
 
 
 def _logistic(
+    step: int,
     config: RegressionConfig,
     labels: tuple[np.ndarray, np.ndarray],
     outputs: tuple[np.ndarray, np.ndarray],
     grams: Grams,
     centres: np.ndarray | None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, LogisticRow]:
     odds = [values[:, 1] - values[:, 0] for values in outputs]
     fitted: LogisticFit | NystromFit
     scores: dict[str, tuple[np.ndarray, np.ndarray, LogisticFit | NystromFit | None]] = {"nn": (odds[0], odds[1], None)}
@@ -229,12 +230,14 @@ def _logistic(
     for name, (inside, outside, fit) in scores.items():
         signs = np.where(labels[1] > 0.5, 1.0, -1.0)
         bounded = np.clip(outside, floor, -floor)
-        found[name] = {
-            "cross_entropy": float(np.logaddexp(0.0, -signs * bounded).mean()),
-            "accuracy": float(np.mean(signs * outside > 0)),
-            "train_accuracy": float(np.mean((inside > 0) == (labels[0] > 0.5))),
-            "separable": fit is not None and bool(((inside > 0) == (labels[0] > 0.5)).all()),
-            "penalty": math.nan if fit is None else fit.penalty,
-            "converged": fit is None or fit.converged,
-        }
+        found[name] = LogisticRow(
+            step,
+            name,
+            cross_entropy=float(np.logaddexp(0.0, -signs * bounded).mean()),
+            accuracy=float(np.mean(signs * outside > 0)),
+            train_accuracy=float(np.mean((inside > 0) == (labels[0] > 0.5))),
+            separable=fit is not None and bool(((inside > 0) == (labels[0] > 0.5)).all()),
+            penalty=math.nan if fit is None else fit.penalty,
+            converged=fit is None or fit.converged,
+        )
     return found

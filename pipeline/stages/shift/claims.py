@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 from scipy import stats
 
 from analysis.shift.permutation import holm
-from analysis.shift.probes import paired_difference
+from analysis.shift.power import RejectionRate
+from analysis.shift.probes import ProbeScore, paired_difference
 from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least
 from pipeline.engine.artifacts import Artifact
 from pipeline.reporting.blocks import Verdict
+from pipeline.stages.shift.read import OutcomeRow, read_first_draw, read_power, read_probes
 
 ALPHA = 0.05
 POWER = ((20, 0.7, "MMD ≥ 0.7 at 20 rows a side"), (40, 0.9, "about 1 at 40 rows a side, read as 0.9"))
@@ -23,10 +25,9 @@ RIVAL_CLAIMS = (
     ("random_weights", "{probe} beats the same probe on a network without pre-training", ROBUST),
 )
 """Rival, claim that it loses to the probe on P, and what was published."""
-Rows = list[dict[str, Any]]
 
 
-def select(rows: Rows, pair: str, test: str, representation: str = "embedding") -> Rows:
+def select(rows: list[OutcomeRow], pair: str, test: str, representation: str = "embedding") -> list[OutcomeRow]:
     """Select the rows of one pair, test and representation that are not within a class."""
     return [
         row
@@ -35,30 +36,28 @@ def select(rows: Rows, pair: str, test: str, representation: str = "embedding") 
     ]
 
 
-def verdicts(name: str, rows: Rows, artifact: Artifact) -> list[Verdict]:
+def verdicts(name: str, rows: list[OutcomeRow], artifact: Artifact) -> list[Verdict]:
     """Give the verdicts of one cell.
 
     Parameters
     ----------
     name : str
         Label of the cell.
-    rows : list of dict
+    rows : list of OutcomeRow
         Table of its tests.
     artifact : Artifact
         Of stage ``shift``; power and probes are judged where they were computed.
     """
     found = [_displaced(name, rows, artifact), _tests(name, rows), _false(name, rows), *_cues(name, rows)]
-    if artifact.has("probes.parquet"):
-        found += _probes(name, artifact.table("probes.parquet").to_pylist())
-    if artifact.has("power.parquet"):
-        found += _power(name, artifact.table("power.parquet").to_pylist())
-    return found
+    if probes := read_probes(artifact):
+        found += _probes(name, probes)
+    return found + _power(name, read_power(artifact))
 
 
-def _displaced(name: str, rows: Rows, artifact: Artifact) -> Verdict:
-    first = artifact.arrays("scores.safetensors")
-    leading = min(5, first["reference"].shape[1])
-    p = holm(np.array([stats.ks_2samp(first["reference"][:, i], first["sample"][:, i]).pvalue for i in range(leading)]))
+def _displaced(name: str, rows: list[OutcomeRow], artifact: Artifact) -> Verdict:
+    first = read_first_draw(artifact)
+    leading = min(5, first.reference.shape[1])
+    p = holm(np.array([stats.ks_2samp(first.reference[:, i], first.sample[:, i]).pvalue for i in range(leading)]))
     distance = artifact.metrics["ks"]["distance"][:leading]
     tests = select(rows, "P-M", "pooled-PCA KS")
     hits = sum(row["p"] <= ALPHA for row in tests)
@@ -76,7 +75,7 @@ def _displaced(name: str, rows: Rows, artifact: Artifact) -> Verdict:
     )
 
 
-def _tests(name: str, rows: Rows) -> Verdict:
+def _tests(name: str, rows: list[OutcomeRow]) -> Verdict:
     mmd = select(rows, "P-M", "MMD²")
     smallest = mmd[0]["smallest_p"]
     floor = sum(row["p"] <= smallest for row in mmd)
@@ -93,7 +92,7 @@ def _tests(name: str, rows: Rows) -> Verdict:
     )
 
 
-def _false(name: str, rows: Rows) -> Verdict:
+def _false(name: str, rows: list[OutcomeRow]) -> Verdict:
     null = [row for row in rows if row["pair"] == "P-P'" and row["representation"] == "embedding" and not row["class"]]
     kinds = list(dict.fromkeys(row["test"] for row in null))
     hits = {kind: sum(row["p"] <= ALPHA for row in null if row["test"] == kind) for kind in kinds}
@@ -110,7 +109,7 @@ def _false(name: str, rows: Rows) -> Verdict:
     )
 
 
-def _cues(name: str, rows: Rows) -> list[Verdict]:
+def _cues(name: str, rows: list[OutcomeRow]) -> list[Verdict]:
     auc = {
         kind: np.array([row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)])
         for kind in ("cues", "embedding")
@@ -127,11 +126,11 @@ def _cues(name: str, rows: Rows) -> list[Verdict]:
     ]
 
 
-def _probes(name: str, rows: Rows) -> list[Verdict]:
-    p_size = max(row["size"] for row in rows if row["train"] == "P")
-    m_size = max(row["size"] for row in rows if row["train"] == "M")
+def _probes(name: str, rows: list[ProbeScore]) -> list[Verdict]:
+    p_size = max(row.size for row in rows if row.train == "P")
+    m_size = max(row.size for row in rows if row.train == "M")
     probe = f"a probe on {p_size} rows of P"
-    present = {str(row["train"]) for row in rows}
+    present = {row.train for row in rows}
     claims = [
         (
             f"a probe on {m_size} rows of M beats {probe}",
@@ -151,12 +150,12 @@ def _probes(name: str, rows: Rows) -> list[Verdict]:
 
 
 def _paired(
-    claim: str, rows: Rows, first: tuple[str, int], p_size: int, sign: float, target: str, standing: str
+    claim: str, rows: list[ProbeScore], first: tuple[str, int], p_size: int, sign: float, target: str, standing: str
 ) -> Verdict:
     """Judge (first - P-probe)·sign > 0 by its corrected paired interval; inside it nothing is claimed."""
-    if len({row["redraw"] for row in rows}) < 2:
+    if len({row.redraw for row in rows}) < 2:
         return Verdict(claim, UNDECIDED, "one redraw only.", target, standing)
-    gap = paired_difference(rows, first, ("P", p_size), score="balanced_accuracy")
+    gap = paired_difference([asdict(row) for row in rows], first, ("P", p_size), score="balanced_accuracy")
     decided = UNDECIDED if not gap.wins else REPRODUCED if sign * gap.mean > 0 else NOT_REPRODUCED
     evidence = (
         f"balanced accuracy of {first[0].replace('_', ' ')} minus that of the P-probe {100 * gap.mean:.1f} points, "
@@ -165,16 +164,15 @@ def _paired(
     return Verdict(claim, decided, evidence, target, standing)
 
 
-def _power(name: str, rows: Rows) -> list[Verdict]:
+def _power(name: str, rows: list[RejectionRate]) -> list[Verdict]:
     found = []
     for size, bound, target in POWER:
         for row in rows:
-            if (row["test"], row["size"]) != ("MMD²", size):
+            if (row.test, row.size) != ("MMD²", size):
                 continue
-            decided = REPRODUCED if row["low"] >= bound else NOT_REPRODUCED if row["high"] < bound else UNDECIDED
+            decided = REPRODUCED if row.low >= bound else NOT_REPRODUCED if row.high < bound else UNDECIDED
             evidence = (
-                f"power {row['rate']:.2f}, exact 95 % interval [{row['low']:.2f}, {row['high']:.2f}], "
-                f"{row['repeats']} draws."
+                f"power {row.rate:.2f}, exact 95 % interval [{row.low:.2f}, {row.high:.2f}], {row.repeats} draws."
             )
             claim = f"{name}: S5: MMD has power of at least {bound:g} at {size} rows a side"
             found.append(Verdict(claim, decided, evidence, target, "derived"))

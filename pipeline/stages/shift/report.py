@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.shift.cues import CUES
 from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
@@ -27,6 +27,15 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text
 from pipeline.reporting.groups import group_label
 from pipeline.stages.shift.claims import ALPHA, select, verdicts
+from pipeline.stages.shift.read import (
+    OutcomeRow,
+    read_calibration,
+    read_cues,
+    read_first_draw,
+    read_power,
+    read_probes,
+    read_tests,
+)
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -35,7 +44,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     findings: list[str] = []
     for member in members:
         name, artifact = group_label(member.labels), member.artifact
-        rows = artifact.table("tests.parquet").to_pylist()
+        rows = read_tests(artifact)
         metrics = artifact.metrics
         blocks.append(
             Text(
@@ -59,7 +68,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     return Section("Distribution shift", blocks, findings)
 
 
-def _controls(name: str, rows: list[dict[str, Any]]) -> list[str]:
+def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:
     auc = {
         kind: float(np.median([row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)]))
         for kind in ("embedding", "cues", "character n-grams")
@@ -74,7 +83,7 @@ def _controls(name: str, rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _tests_table(name: str, rows: list[dict[str, Any]], member: Gathered) -> Table:
+def _tests_table(name: str, rows: list[OutcomeRow], member: Gathered) -> Table:
     places = list(dict.fromkeys((row["representation"], row["test"], row["class"]) for row in rows))
     table = []
     for kind, test, value in places:
@@ -117,17 +126,17 @@ def _tests_table(name: str, rows: list[dict[str, Any]], member: Gathered) -> Tab
 
 
 def _probe_table(name: str, member: Gathered) -> list[Table]:
-    if not member.artifact.has("probes.parquet"):
+    found = read_probes(member.artifact)
+    if not found:
         return []
-    found = member.artifact.table("probes.parquet").to_pylist()
     rows = []
-    for train, size in dict.fromkeys((row["train"], row["size"]) for row in found):
-        here = [row for row in found if (row["train"], row["size"]) == (train, size)]
+    for train, size in dict.fromkeys((row.train, row.size) for row in found):
+        here = [row for row in found if (row.train, row.size) == (train, size)]
         cells: list[Any] = []
         for test in ("P", "M", "M held out"):
-            values = [100 * row["balanced_accuracy"] for row in here if row["test"] == test]
+            values = [100 * row.balanced_accuracy for row in here if row.test == test]
             cells += [float(np.mean(values)), float(np.std(values, ddof=1))] if len(values) > 1 else ["–", "–"]
-        rows.append([train.replace("_", " "), size or "–", len({row["redraw"] for row in here}), *cells])
+        rows.append([train.replace("_", " "), size or "–", len({row.redraw for row in here}), *cells])
     return [
         Table(
             ["trained on", "rows", "redraws", "on P %", "sd", "on M %", "sd", "on held-out M %", "sd"],
@@ -142,10 +151,10 @@ def _probe_table(name: str, member: Gathered) -> list[Table]:
 
 
 def _pictures(name: str, artifact: Artifact) -> list[Picture]:
-    arrays, metrics = artifact.arrays("scores.safetensors"), artifact.metrics
-    sizes = (len(arrays["reference"]), len(arrays["sample"]))
-    scores = PooledScores(arrays["reference"], arrays["sample"], arrays["explained_variance"])
-    labels = (arrays["reference_labels"], arrays["sample_labels"])
+    first, metrics = read_first_draw(artifact), artifact.metrics
+    sizes = (len(first.reference), len(first.sample))
+    scores = PooledScores(first.reference, first.sample, first.explained_variance)
+    labels = (first.reference_labels, first.sample_labels)
     ks, null = (
         TestResult("KS", max(d["distance"]), 1.0, sizes, 0, 0.0, d) for d in (metrics["ks"], metrics["ks_null"])
     )
@@ -156,7 +165,7 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
             "Scatter of both samples on principal components",
         ),
         (
-            map_figure(arrays["map"][: sizes[0]], arrays["map"][sizes[0] :], names=("P", "M")),
+            map_figure(first.map[: sizes[0]], first.map[sizes[0] :], names=("P", "M")),
             "t-SNE map of the pooled embeddings of the first draw; distances between clusters mean little",
             "t-SNE map of both samples",
         ),
@@ -167,24 +176,22 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
             "Null rejections and p-values",
         ),
         (
-            cue_figure(
-                {row["source"]: {cue: row[cue] for cue in CUES} for row in artifact.table("cues.parquet").to_pylist()}
-            ),
+            cue_figure(read_cues(artifact)),
             "surface cues of all cleaned rows",
             "Rates of surface cues",
         ),
     ]
-    if artifact.has("power.parquet"):
-        power = power_figure(artifact.table("power.parquet").to_pylist())
-        shown.append((power, "power by rows a side, exact 95 % intervals", "Power by sample size"))
-    if artifact.has("probes.parquet"):
-        probes = probe_matrix_figure(artifact.table("probes.parquet").to_pylist())
-        shown.append((probes, "probes by training source and size, median and range over redraws", "Probe matrix"))
+    if power := read_power(artifact):
+        figure = power_figure([asdict(row) for row in power])
+        shown.append((figure, "power by rows a side, exact 95 % intervals", "Power by sample size"))
+    if probes := read_probes(artifact):
+        figure = probe_matrix_figure([asdict(row) for row in probes])
+        shown.append((figure, "probes by training source and size, median and range over redraws", "Probe matrix"))
     return [Picture(figure, f"{name}: {caption}.", alt) for figure, caption, alt in shown]
 
 
 def _calibrations(artifact: Artifact) -> dict[str, Calibration]:
-    rows = artifact.table("calibration.parquet").to_pylist()
+    rows = read_calibration(artifact)
     found = {}
     for name in dict.fromkeys(row["test"] for row in rows):
         here = [row for row in rows if row["test"] == name]

@@ -22,6 +22,17 @@ from pipeline.config.shift import ShiftConfig
 from pipeline.data.datamodule import open_data
 from pipeline.data.text_rules import normalize_texts
 from pipeline.engine.build import Build
+from pipeline.stages.shift.read import (
+    CALIBRATION,
+    CUE_RATES,
+    FIRST_DRAW,
+    POWER,
+    PROBES,
+    TESTS,
+    CalibrationRow,
+    FirstDraw,
+    OutcomeRow,
+)
 from pipeline.stages.shift.rivals import rival_guesses
 from pipeline.stages.shift.sides import Side, Sides, open_sides
 
@@ -49,7 +60,7 @@ def shift(build: Build) -> dict[str, Any]:
     data = open_data(build.config, build.inputs["data"])
     sides = open_sides(build, data)
     build.say(f"{sides.size} rows a side; left out: {sides.report}")
-    rows: list[dict[str, Any]] = []
+    rows: list[OutcomeRow] = []
     for redraw in range(config.redraws):
         generator = np.random.default_rng([config.seed, 0, redraw])
         first, second, sample = sides.draw(generator)
@@ -57,7 +68,7 @@ def shift(build: Build) -> dict[str, Any]:
             rows += _battery(config, first, other, pair, redraw, generator, sides.labelled)
         rows += _planted(build.config, first, second, redraw)
         build.say(f"draw {redraw + 1} of {config.redraws} tested")
-    build.write_table("tests.parquet", {key: [row[key] for row in rows] for key in rows[0]})
+    build.write_rows(TESTS, rows)
     detail = _pictures(build, sides, config)
     _calibrate(build, sides, config)
     _probe(build, sides, config)
@@ -67,10 +78,7 @@ def shift(build: Build) -> dict[str, Any]:
         if side.groups is not None and (note := crowding_note(side.groups)) is not None
     }
     sources = {"reference": sides.reference, "sample": sides.sample}
-    rates = {name: cue_rates(side.texts) for name, side in sources.items()}
-    build.write_table(
-        "cues.parquet", {"source": list(rates), **{cue: [r[cue] for r in rates.values()] for cue in rates["sample"]}}
-    )
+    build.write_rows(CUE_RATES, [{"source": name, **cue_rates(side.texts)} for name, side in sources.items()])
     return {
         "rows_a_side": sides.size,
         "class_counts": {str(value): count for value, count in sides.wanted.items()},
@@ -94,7 +102,7 @@ def _battery(
     redraw: int,
     generator: np.random.Generator,
     labelled: bool,
-) -> list[dict[str, Any]]:
+) -> list[OutcomeRow]:
     x, y, draws = a.embeddings, b.embeddings, config.permutations
     pairs = None if a.groups is None or b.groups is None else (a.groups, b.groups)
     clusters = None if pairs is None else np.concatenate(pairs)
@@ -128,7 +136,7 @@ def _battery(
     return _rows(found, pair, redraw)
 
 
-def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[dict[str, Any]]:
+def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[OutcomeRow]:
     """Test what must be found: P' moved along one direction, and P' whose texts got the blank of a removed emoticon.
 
     The blank goes through the run's own normalisation, which undoes it unless texts are raw.
@@ -145,7 +153,7 @@ def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[dict[str,
     ]
 
 
-def _rows(found: list[tuple[str, str, TestResult]], pair: str, redraw: int) -> list[dict[str, Any]]:
+def _rows(found: list[tuple[str, str, TestResult]], pair: str, redraw: int) -> list[OutcomeRow]:
     return [
         {
             "pair": pair,
@@ -178,17 +186,15 @@ def _pictures(build: Build, sides: Sides, config: ShiftConfig) -> dict[str, Any]
     pooled = np.concatenate([first.embeddings, sample.embeddings])
     perplexity = min(30.0, (len(pooled) - 1) / 3.0)
     flat = TSNE(perplexity=perplexity, init="pca", random_state=config.seed, n_jobs=1).fit_transform(pooled)
-    build.write_arrays(
-        "scores.safetensors",
-        {
-            "reference": scores.a,
-            "sample": scores.b,
-            "explained_variance": scores.explained_variance,
-            "reference_labels": first.labels,
-            "sample_labels": sample.labels,
-            "map": flat.astype(np.float32),
-        },
+    kept = FirstDraw(
+        reference=scores.a,
+        sample=scores.b,
+        explained_variance=scores.explained_variance,
+        reference_labels=first.labels,
+        sample_labels=sample.labels,
+        map=flat.astype(np.float32),
     )
+    build.write_arrays(FIRST_DRAW, vars(kept))
     ks, null = (
         pooled_pca_ks(first.embeddings, other.embeddings, components=config.components) for other in (sample, second)
     )
@@ -226,13 +232,14 @@ def _calibrate(build: Build, sides: Sides, config: ShiftConfig) -> None:
         repeats=config.null_draws,
         generator=np.random.default_rng([config.seed, 1]),
     )
-    columns: dict[str, list[Any]] = {"test": [], "size": [], "draw": [], "p": [], "low": [], "high": []}
+    null: list[CalibrationRow] = []
     for name, calibration in found.items():
-        for draw, p in enumerate(calibration.p_values):
-            values = (name, size, draw, float(p), *calibration.band)
-            for key, value in zip(columns, values, strict=True):
-                columns[key].append(value)
-    build.write_table("calibration.parquet", columns)
+        low, high = calibration.band
+        null += [
+            {"test": name, "size": size, "draw": draw, "p": float(p), "low": low, "high": high}
+            for draw, p in enumerate(calibration.p_values)
+        ]
+    build.write_rows(CALIBRATION, null)
     sizes = [value for value in config.power_sizes if value <= min(len(reference), len(sample))]
     if sizes:
         rows = power_curve(
@@ -243,7 +250,7 @@ def _calibrate(build: Build, sides: Sides, config: ShiftConfig) -> None:
             repeats=config.power_draws,
             generator=np.random.default_rng([config.seed, 2]),
         )
-        build.write_table("power.parquet", {key: [row[key] for row in rows] for key in rows[0]})
+        build.write_rows(POWER, rows)
 
 
 def _probe(build: Build, sides: Sides, config: ShiftConfig) -> None:
@@ -264,4 +271,4 @@ def _probe(build: Build, sides: Sides, config: ShiftConfig) -> None:
         generator=np.random.default_rng([config.seed, 3]),
         rivals=rivals,
     )
-    build.write_table("probes.parquet", {key: [row[key] for row in rows] for key in rows[0]})
+    build.write_rows(PROBES, rows)
