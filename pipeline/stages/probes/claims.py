@@ -12,15 +12,15 @@ from analysis.probes.layer import ALL_COMPONENTS
 from analysis.verdicts import NOT_REPRODUCED, UNDECIDED, Decided, at_least, at_most, share_of_runs
 from pipeline.config.run import RunConfig
 from pipeline.reporting.blocks import Verdict
+from pipeline.stages.probes.read import CollapseRow, PointRow
 
-Rows = list[dict[str, Any]]
-SETTLED = 100
-"""Components that settle k-NN and nearest class-centre, as published."""
+SUFFICIENT = 100
+"""Components that suffice for k-NN and nearest class center, as published."""
 PUBLISHED_WIDTH = 64
 """Width of the network that the published accuracy belongs to."""
 
 
-def curve_of(run: Rows, layer: str, probe: str, kappa: float) -> dict[int, dict[str, Any]]:
+def curve_of(run: list[PointRow], layer: str, probe: str, kappa: float) -> dict[int, PointRow]:
     """Select the rows of one layer and classifier by number of components (0: all)."""
     return {
         row["k"]: row
@@ -29,7 +29,7 @@ def curve_of(run: Rows, layer: str, probe: str, kappa: float) -> dict[int, dict[
     }
 
 
-def nearest(curve: dict[int, dict[str, Any]], components: int) -> dict[str, Any]:
+def nearest(curve: dict[int, PointRow], components: int) -> PointRow:
     """Return the row whose number of components is nearest to `components`."""
     return curve[min((k for k in curve if k != ALL_COMPONENTS), key=lambda k: abs(k - components))]
 
@@ -37,8 +37,8 @@ def nearest(curve: dict[int, dict[str, Any]], components: int) -> dict[str, Any]
 def verdicts(
     name: str,
     config: RunConfig,
-    runs: list[Rows],
-    collapse: list[Rows],
+    runs: list[list[PointRow]],
+    collapse: list[list[CollapseRow]],
     metrics: Sequence[dict[str, Any]],
     kappa: float,
 ) -> list[Verdict]:
@@ -50,12 +50,12 @@ def verdicts(
         Label of the group.
     config : RunConfig
         Of one of its runs.
-    runs, collapse : list of list of dict
+    runs, collapse : list of list of PointRow and of CollapseRow
         Probe and collapse tables, one for each run.
     metrics : sequence of dict
         Of the runs' artefacts.
     kappa : float
-        Neighbours of the k-NN probe that is judged.
+        Neighbors of the k-NN probe that is judged.
     """
     layers = metrics[0]["layers"]
     best, gap, lead, ahead, fall, rise = [], [], [], [], [], []
@@ -65,7 +65,7 @@ def verdicts(
         cheap = [row["accuracy"] for curve in curves.values() for row in curve.values() if row["evr"] <= 0.2]
         best.append(max(cheap, default=0.0) / max(entry["network_accuracy"], 1e-12))
         gaps = [
-            abs(nearest(curve, SETTLED)["accuracy"] - curve[ALL_COMPONENTS]["accuracy"])
+            abs(nearest(curve, SUFFICIENT)["accuracy"] - curve[ALL_COMPONENTS]["accuracy"])
             for (_, probe), curve in curves.items()
             if probe != "svm"
         ]
@@ -93,9 +93,9 @@ def verdicts(
             "published; tolerance derived",
         ),
         (
-            "L2: about 100 components settle k-NN and nearest centre in every layer (within one point)",
+            "L2: about 100 components suffice for k-NN and nearest center in every layer (within one point)",
             at_most(gap, 1.0, "largest |acc(100) - acc(all)| over layers, points"),
-            "first ~100 components settle both",
+            "first ~100 components suffice for both",
             "published; tolerance derived",
         ),
         (
@@ -124,7 +124,7 @@ def verdicts(
             "derived",
         ),
         (
-            "L5: disagreement of nearest centre and network does not grow with depth (within one point)",
+            "L5: disagreement of nearest center and network does not grow with depth (within one point)",
             at_most(rise, 1.0, "largest rise of NC4 from one layer to the next, points"),
             "non-increasing within one point",
             "derived",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from analysis.probes.moments import FeatureBlocks
 from analysis.probes.neural_collapse import center_mismatch, measure_neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
 from pipeline.config.probes import ProbesConfig
+from pipeline.stages.probes.read import CollapseRow, OnsetColumns
 
 SURROGATES = ("knn", "ncc", "svm")
 """Whose agreement marks the onset of collapse."""
@@ -39,7 +39,7 @@ def probe_settings(config: ProbesConfig) -> ProbeSettings:
 
 
 def quick_settings(config: ProbesConfig) -> ProbeSettings:
-    """Settle for what a reading of raw features needs: the first κ and the middle cost."""
+    """Choose settings that suffice for raw features: the first κ and the middle cost."""
     middle = sorted(config.costs)[len(config.costs) // 2]
     return dataclasses.replace(probe_settings(config), neighbors=(config.neighbors[0],), costs=(middle,))
 
@@ -58,7 +58,7 @@ def output_weights(weights: Mapping[str, Tensor], classes: int) -> Tensor | None
 
 def collapse_row(
     train: LabeledFeatures, predictions: Predictions | None, test: LabeledFeatures, classes: int, head: Tensor | None
-) -> dict[str, Any]:
+) -> CollapseRow:
     """NC1 and NC2 on training rows, NC3 at the penultimate layer (else NaN), NC4 on test rows."""
     layer = train.features.layer
     measures = measure_neural_collapse(train.features, train.labels, classes)
@@ -67,8 +67,21 @@ def collapse_row(
         rows = torch.cat(list(train.features.read()))
         nc3 = self_duality_gap(head, class_means(rows, torch.as_tensor(train.labels)))
     nc4 = math.nan if predictions is None else center_mismatch(predictions["ncc"], test.network)
-    row = {"layer": layer, "width": train.features.width, **dataclasses.asdict(measures), "nc3": nc3, "nc4": nc4}
-    return row | {"degenerate": predictions is None}
+    return {
+        "layer": layer,
+        "width": train.features.width,
+        "nc1": measures.nc1,
+        "nc1_trace": measures.nc1_trace,
+        "cdnv": measures.cdnv,
+        "nc2_norms": measures.nc2_norms,
+        "nc2_cosines": measures.nc2_cosines,
+        "nc2_angles": measures.nc2_angles,
+        "directions": measures.directions,
+        "cutoff": measures.cutoff,
+        "nc3": nc3,
+        "nc4": nc4,
+        "degenerate": predictions is None,
+    }
 
 
 def right_answers(predictions: Predictions | None, truth: np.ndarray) -> list[Bool[np.ndarray, " m"]]:
@@ -76,8 +89,8 @@ def right_answers(predictions: Predictions | None, truth: np.ndarray) -> list[Bo
     return [truth < 0 if predictions is None else predictions[name] == truth for name in SURROGATES]
 
 
-def onset_columns(onset: Onset, layers: Sequence[str]) -> dict[str, Any]:
-    """Spell an onset as plain values: layer, index (None without one) and both ends of its interval."""
+def onset_columns(onset: Onset, layers: Sequence[str]) -> OnsetColumns:
+    """Describe an onset by plain values: layer, index (None without one) and both ends of its interval."""
     name = {NO_ONSET: "no onset"}
     return {
         "onset": onset.layer,

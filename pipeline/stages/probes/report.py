@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,11 +19,17 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.probes.claims import curve_of, nearest, verdicts
-
-Rows = list[dict[str, Any]]
-SETTLED = 100
-"""Components that settle k-NN and nearest class-centre, as published."""
+from pipeline.stages.probes.claims import SUFFICIENT, curve_of, nearest, verdicts
+from pipeline.stages.probes.read import (
+    CollapseRow,
+    PointRow,
+    read_collapse,
+    read_controls,
+    read_curves,
+    read_history,
+    read_onsets,
+    read_points,
+)
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -31,8 +37,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks: list[Any] = []
     findings: list[str] = []
     for name, group in grouped(members).items():
-        runs = [member.artifact.table("probes.parquet").to_pylist() for member in group]
-        collapse = [member.artifact.table("collapse.parquet").to_pylist() for member in group]
+        runs = [read_points(member.artifact) for member in group]
+        collapse = [read_collapse(member.artifact) for member in group]
         metrics = [member.artifact.metrics for member in group]
         layers = metrics[0]["layers"]
         kappa = float(group[0].config.probes.neighbors[0])
@@ -55,9 +61,14 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 
 def _table(
-    name: str, runs: list[Rows], collapse: list[Rows], layers: list[str], kappa: float, group: list[Gathered]
+    name: str,
+    runs: list[list[PointRow]],
+    collapse: list[list[CollapseRow]],
+    layers: list[str],
+    kappa: float,
+    group: list[Gathered],
 ) -> Table:
-    rows = []
+    rows: list[list[Any]] = []
     for i, layer in enumerate(layers):
         width = collapse[0][i]["width"]
         for probe in ("knn", "ncc", "svm"):
@@ -67,11 +78,11 @@ def _table(
                 continue
             everything = [100 * curve[ALL_COMPONENTS]["accuracy"] for curve in points]
             fidelity = float(np.mean([100 * curve[ALL_COMPONENTS]["fidelity"] for curve in points]))
-            settled = float(np.mean([100 * nearest(curve, SETTLED)["accuracy"] for curve in points]))
+            sufficient = float(np.mean([100 * nearest(curve, SUFFICIENT)["accuracy"] for curve in points]))
             needed = [_needed(curve) for curve in points]
             shown = "–" if None in needed else f"{np.median([k for k in needed if k is not None]):.0f}"
             n, mean, sd, interval = summary_cells(everything)
-            rows.append([layer, width, probe, n, mean, sd, interval, fidelity, settled, shown])
+            rows.append([layer, width, probe, n, mean, sd, interval, fidelity, sufficient, shown])
     return Table(
         ["layer", "D", "probe", "runs", "accuracy % (all)", "sd", "95 % interval", "fidelity %", "k ≈ 100", "k*"],
         rows,
@@ -84,29 +95,29 @@ def _table(
 
 def _pictures(
     name: str,
-    runs: list[Rows],
-    collapse: list[Rows],
+    runs: list[list[PointRow]],
+    collapse: list[list[CollapseRow]],
     group: list[Gathered],
     layers: list[str],
     kappa: float,
     accuracy: float,
 ) -> list[Picture]:
     pooled = [row for run in runs for row in run]
-    curves = group[0].artifact.arrays("curves.safetensors")
+    curves = read_curves(group[0].artifact)
     metrics = group[0].artifact.metrics
     place = {layer: i for i, layer in enumerate(layers)}
     onset = Onset(
         index=NO_ONSET if metrics["onset_index"] is None else int(metrics["onset_index"]),
         layer=metrics["onset"],
-        spread=curves["spread"],
-        probability=curves["onset_probability"],
+        spread=curves.spread,
+        probability=curves.onset_probability,
         low=place.get(metrics["onset_low"], NO_ONSET),
         high=place.get(metrics["onset_high"], NO_ONSET),
     )
     by_layer = np.array([[row["nc1"] for row in run] for run in collapse], dtype=float)
     known = np.isfinite(by_layer).any(axis=0)
     nc1 = np.where(known, np.nansum(by_layer, axis=0) / np.maximum(np.isfinite(by_layer).sum(axis=0), 1), np.nan)
-    variance = {layer: curves[f"explained_variance.{layer}"] for layer in layers}
+    variance = {layer: curves.explained_variance[layer] for layer in layers}
     points = [{**row, "epoch": i} for i, run in enumerate(collapse) for row in run]
     return [
         Picture(
@@ -127,7 +138,7 @@ def _pictures(
                 onset=onset,
                 nc1=nc1,
                 network_accuracy=accuracy,
-                components=SETTLED,
+                components=SUFFICIENT,
                 neighbors=kappa,
             ),
             f"{name}: accuracy and fidelity by depth, mean and sd over runs. Vertical line and band: onset of the "
@@ -143,18 +154,19 @@ def _pictures(
 
 
 def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table]:
-    runs = [m.artifact.table("controls.parquet").to_pylist() for m in group if m.artifact.has("controls.parquet")]
+    runs = [found for member in group if (found := read_controls(member.artifact))]
     if not runs:
         return []
+    scores: tuple[Literal["knn", "ncc", "svm", "network"], ...] = ("knn", "ncc", "svm", "network")
     rows = []
     for control in dict.fromkeys(row["control"] for row in runs[0]):
         for layer in layers:
             here = [row for run in runs for row in run if (row["control"], row["layer"]) == (control, layer)]
-            means = [float(np.mean([100 * row[probe] for row in here])) for probe in ("knn", "ncc", "svm", "network")]
+            means = [float(np.mean([100 * row[score] for row in here])) for score in scores]
             rows.append([control, layer, len(here), *means])
     return [
         Table(
-            ["control", "layer", "runs", "k-NN %", "nearest centre %", "SVM %", "network %"],
+            ["control", "layer", "runs", "k-NN %", "nearest center %", "SVM %", "network %"],
             rows,
             f"{name}: controls, all components, mean over runs. Probes of permuted training labels must score the "
             "share of the largest class; noisy test rows carry Gaussian noise of "
@@ -166,16 +178,17 @@ def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table
 
 
 def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table | Picture]:
-    found = [member for member in group if member.artifact.has("history.parquet")]
+    found = [member for member in group if read_history(member.artifact)]
     if not found:
         return []
-    onsets = [member.artifact.table("onsets.parquet").to_pylist() for member in found]
-    points = [row for member in found for row in member.artifact.table("history.parquet").to_pylist()]
+    onsets = [read_onsets(member.artifact) for member in found]
+    points = [row for member in found for row in read_history(member.artifact)]
+    measures: tuple[Literal["nc1", "nc2_angles", "nc3", "nc4"], ...] = ("nc1", "nc2_angles", "nc3", "nc4")
     rows = []
     for i, moment in enumerate(onsets[0]):
         here = [run[i] for run in onsets]
         last = [row for row in points if row["step"] == moment["step"] and row["layer"] == layers[-1]]
-        shares = [float(np.mean([row[key] for row in last])) for key in ("nc1", "nc2_angles", "nc3", "nc4")]
+        shares = [float(np.mean([row[measure] for row in last])) for measure in measures]
         places = ", ".join(str(entry["onset"]) for entry in here)
         network = 100 * float(np.mean([entry["network"] for entry in here]))
         rows.append([f"{moment['epoch']:g}", len(here), network, *shares, places])
@@ -200,7 +213,7 @@ def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table 
     ]
 
 
-def _needed(curve: dict[int, dict[str, Any]]) -> int | None:
+def _needed(curve: dict[int, PointRow]) -> int | None:
     ks = np.array(sorted(k for k in curve if k != ALL_COMPONENTS))
     accuracy = np.array([curve[int(k)]["accuracy"] for k in ks])
     return components_needed(ks, accuracy, curve[ALL_COMPONENTS]["accuracy"])

@@ -22,6 +22,7 @@ from pipeline.stages.probes.layers import (
     probe_settings,
     right_answers,
 )
+from pipeline.stages.probes.read import COLLAPSE, CONTROLS, CURVES, HISTORY, ONSETS, POINTS, VARIANCE
 from pipeline.stages.train.read import final_weights
 
 
@@ -55,7 +56,7 @@ def probes(build: Build) -> dict[str, Any]:
         train, test = (layer_split(arrays, split, layer) for split in (splits[0], splits[1]))
         found = probe_layer(train, test, settings=probe_settings(config))
         rows += [_payload(row) for row in found.rows]
-        curves[f"explained_variance.{layer}"] = found.pca.explained_variance.numpy()
+        curves[f"{VARIANCE}{layer}"] = found.pca.explained_variance.numpy()
         predictions = None if found.degenerate else found.predictions
         collapse.append(collapse_row(train, predictions, test, classes, head))
         correct.append(right_answers(predictions, test.labels))
@@ -69,15 +70,15 @@ def probes(build: Build) -> dict[str, Any]:
         draws=config.draws,
     )
     curves |= {"correct": right.astype(np.uint8), "onset_probability": onset.probability, "spread": onset.spread}
-    build.write_table("probes.parquet", _columns(rows))
-    build.write_table("collapse.parquet", _columns(collapse))
-    build.write_arrays("curves.safetensors", curves)
+    build.write_rows(POINTS, rows)
+    build.write_rows(COLLAPSE, collapse)
+    build.write_arrays(CURVES, curves)
     if "snapshots" in build.inputs:
         by_layer, by_step = collapse_history(build, layers, classes)
-        build.write_table("history.parquet", _columns(by_layer))
-        build.write_table("onsets.parquet", _columns(by_step))
+        build.write_rows(HISTORY, by_layer)
+        build.write_rows(ONSETS, by_step)
     if config.controls:
-        build.write_table("controls.parquet", _columns(control_rows(config, arrays, splits, layers)))
+        build.write_rows(CONTROLS, control_rows(config, arrays, splits, layers))
     network = arrays[f"{splits[1]}.logits"].argmax(1).numpy()
     nc1 = math.nan if onset.index < 0 else float(collapse[onset.index]["nc1"])
     return {
@@ -93,10 +94,6 @@ def probes(build: Build) -> dict[str, Any]:
 def _payload(row: dict[str, object]) -> dict[str, object]:
     """Drop what a second run would not repeat."""
     return {name: value for name, value in row.items() if name != "seconds"}
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 def _line(layer: str, found: LayerProbes, truth: np.ndarray) -> str:

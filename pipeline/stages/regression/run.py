@@ -24,10 +24,9 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.regression.heads import refitted_heads
+from pipeline.stages.regression.read import HEADS, LAST, MACHINES, FunctionRow, LogisticRow
 from pipeline.stages.train.read import has_weights, load_snapshot, recorded_steps
 from pipeline.training.networks import build_network
-from pipeline.stages.regression.read import HEADS, LAST, MACHINES, FunctionRow, LogisticRow
-from pipeline.training.networks import WEIGHTS, build_network, load_weights
 
 EDGE = 2
 """Last test points of the published grid, which lie beyond the last training point."""
