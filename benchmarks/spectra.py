@@ -25,7 +25,7 @@ from models.two_layer import TwoLayerNet
 from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.toy import ToyConfig
 from pipeline.engine.cells import compose_run
-from pipeline.stages.toy.train import make_ensemble, train_ensemble
+from pipeline.stages.toy.train import make_ensemble, train_all_seeds
 from pipeline.training.fit import train_classifier
 from pipeline.training.snapshot_schedule import snapshot_steps
 from pipeline.training.snapshots import SnapshotWriter
@@ -73,7 +73,7 @@ def toy() -> None:
     config = ToyConfig(samples=1000, seeds=list(range(8)), rate=10.0, rate_unit="absolute", steps=200)
     ensemble = make_ensemble(config)
     last: list[torch.Tensor] = []
-    _, batched = timed(lambda: train_ensemble(config, ensemble, lambda step, w, v: last.append(w.clone())))
+    _, batched = timed(lambda: train_all_seeds(config, ensemble, lambda step, w, v: last.append(w.clone())))
     width, features = config.shape
 
     def one(index: int) -> torch.Tensor:

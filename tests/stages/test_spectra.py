@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.spectra.run import choose_layers
 from pipeline.stages.toy.claims import toy_verdicts
-from pipeline.stages.toy.read import ToyMember, setting_label
+from pipeline.stages.toy.read import ToyMember, ToyRow, setting_label
 from pipeline.stages.toy.run import best_ridge_error
 
 
@@ -23,7 +23,7 @@ def member(config: ToyConfig, multiple: float, start: dict[str, float], end: dic
     for seed in config.seeds:
         for step, values in ((0, start), (100, end)):
             noisy = {name: value * (1 + 0.001 * seed) for name, value in values.items()}
-            rows.append({"seed": seed, "step": step, "status": "ok", "label": "invariant", **noisy})
+            rows.append(ToyRow(seed, step, "ok", label="invariant", **noisy))
     metrics = {
         "steps": [0, 100],
         "rate_multiple": [multiple] * len(config.seeds),

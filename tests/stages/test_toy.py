@@ -14,7 +14,7 @@ from pipeline.stages.toy.train import (
     make_ensemble,
     tangent_kernel,
     tangent_kernel_critical_rate,
-    train_ensemble,
+    train_all_seeds,
 )
 from tests.references import random_matrix
 
@@ -65,7 +65,7 @@ def test_closed_form_tangent_kernel_equals_autograd(parameterization: str, train
 def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer: object) -> None:
     config = replace(TINY, rate_unit="absolute", **options)
     last: list[torch.Tensor] = []
-    train_ensemble(config, make_ensemble(config), lambda step, w, v: last.append(w.clone()))
+    train_all_seeds(config, make_ensemble(config), lambda step, w, v: last.append(w.clone()))
     for index in range(2):
         net, x, y = as_module(config, index)
         parameters = [p for p in net.parameters() if p.requires_grad]
@@ -85,8 +85,8 @@ def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer:
 def test_a_seed_does_not_depend_on_its_neighbours() -> None:
     pair, alone = run_toy_study(TINY), run_toy_study(replace(TINY, seeds=[5]))
     np.testing.assert_allclose(pair.spectra["weight"][1], alone.spectra["weight"][0], rtol=1e-5)
-    rows = [row for row in pair.rows if row["seed"] == 5]
-    assert rows[-1]["test_error"] == pytest.approx(alone.rows[-1]["test_error"], rel=1e-4)
+    rows = [row for row in pair.rows if row.seed == 5]
+    assert rows[-1].test_error == pytest.approx(alone.rows[-1].test_error, rel=1e-4)
     again = run_toy_study(TINY)
     np.testing.assert_array_equal(pair.spectra["ntk"], again.spectra["ntk"])
 
@@ -113,13 +113,13 @@ def test_critical_rate_parts_convergence_from_divergence() -> None:
     halved = tangent_kernel_critical_rate(replace(config, half_loss=False), ensemble)
     torch.testing.assert_close(2 * halved, tangent_kernel_critical_rate(config, ensemble))
     stable = run_toy_study(replace(config, rate=0.9))
-    assert all(row["status"] == "ok" for row in stable.rows)
-    assert max(float(str(row["train_error"])) for row in stable.rows[-2:]) < 0.5
+    assert all(row.status == "ok" for row in stable.rows)
+    assert max(row.train_error for row in stable.rows[-2:]) < 0.5
     wild = run_toy_study(replace(config, rate=20.0))
     last = wild.rows[-1]
-    assert last["status"] == last["label"] == "diverged"
-    assert 0 < int(str(last["diverged_step"])) <= wild.steps[-1] < 60  # it stops once every seed has diverged
-    assert float(str(last["rate_multiple"])) == pytest.approx(20.0, rel=1e-5)
+    assert last.status == last.label == "diverged"
+    assert 0 < last.diverged_step <= wild.steps[-1] < 60  # it stops once every seed has diverged
+    assert last.rate_multiple == pytest.approx(20.0, rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -146,19 +146,19 @@ def adaptive() -> ToyResult:
 def test_small_rates_keep_the_bulk(lazy: ToyResult) -> None:
     last = lazy.rows[-3:]
     for row in last:
-        assert row["label"] == "invariant" and row["outliers"] == 0
-        assert float(str(row["ks_start"])) <= 0.015 and float(str(row["ck_ks_start"])) <= 0.015
-        assert 0.5 < float(str(row["change_operator"])) < 1.0 < float(str(row["change_frobenius"])) < 1.4
+        assert row.label == "invariant" and row.outliers == 0
+        assert row.ks_start <= 0.015 and row.ck_ks_start <= 0.015
+        assert 0.5 < row.change_operator < 1.0 < row.change_frobenius < 1.4
 
 
 @pytest.mark.slow
 def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: ToyResult) -> None:
-    assert np.mean([float(str(row["alignment"])) for row in adaptive.rows[-3:]]) > 0.3
+    assert np.mean([row.alignment for row in adaptive.rows[-3:]]) > 0.3
     for still, moved in zip(lazy.rows[-3:], adaptive.rows[-3:], strict=True):
-        assert moved["label"] == "heavy/deformed"
-        assert float(str(moved["kta"])) > 2 * float(str(still["kta"]))
-        assert float(str(moved["ck_movement"])) > 3 * float(str(still["ck_movement"]))
-        assert float(str(moved["test_error"])) < float(str(still["test_error"]))
+        assert moved.label == "heavy/deformed"
+        assert moved.kta > 2 * still.kta
+        assert moved.ck_movement > 3 * still.ck_movement
+        assert moved.test_error < still.test_error
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_bad_configurations_are_refused(options: dict, message: str) -> None:
 def test_the_tangent_kernels_bulk_stays_where_the_readout_does(lazy: ToyResult) -> None:
     first = run_toy_study(replace(lazy.config, trained="first", seeds=[0]))
     row, both = first.rows[-1], lazy.rows[-3]
-    assert row["readout_growth"] == 1.0 and float(str(row["ntk_ks_start"])) <= 0.015
-    assert float(str(both["readout_growth"])) > 1.02 and float(str(both["ntk_ks_start"])) > 0.03
+    assert row.readout_growth == 1.0 and row.ntk_ks_start <= 0.015
+    assert both.readout_growth > 1.02 and both.ntk_ks_start > 0.03
 
 
 def test_caps_keep_the_ratios() -> None:

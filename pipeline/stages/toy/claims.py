@@ -12,7 +12,7 @@ from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
 from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
 from pipeline.reporting.blocks import Text, Verdict
-from pipeline.stages.toy.read import ToyMember
+from pipeline.stages.toy.read import Quantity, ToyMember, ToyRow
 
 MIN_SAMPLES = 500
 """Smallest n at which a size effect is not mistaken for a finding."""
@@ -26,15 +26,13 @@ def toy_verdicts(read: Sequence[ToyMember]) -> list[Verdict | Text]:
     return [verdict for verdict in found if verdict is not None]
 
 
-def _by_seeds(
-    members: Sequence[ToyMember], holds: Callable[[ToyMember, dict[str, Any], dict[str, Any]], bool]
-) -> tuple[str, str]:
+def _by_seeds(members: Sequence[ToyMember], holds: Callable[[ToyMember, ToyRow, ToyRow], bool]) -> tuple[str, str]:
     """Verdict from how many seeds meet a condition: all reproduce it, fewer than half do not."""
     met = total = 0
     for member in members:
         for first, last in zip(member.at(0), member.final, strict=True):
             total += 1
-            met += last["status"] == "ok" and holds(member, first, last)
+            met += last.status == "ok" and holds(member, first, last)
     seeds = {seed for m in members for seed in m.config.seeds}
     enough = min(m.config.samples for m in members) >= MIN_SAMPLES and len(seeds) >= MIN_SEEDS
     verdict = (
@@ -45,13 +43,13 @@ def _by_seeds(
 
 
 def _start(read: Sequence[ToyMember]) -> Verdict | None:
-    def holds(member: ToyMember, first: dict[str, Any], last: dict[str, Any]) -> bool:
+    def holds(member: ToyMember, first: ToyRow, last: ToyRow) -> bool:
         width, features = member.config.shape
-        spectrum = member.spectra["weight"][member.config.seeds.index(first["seed"]), 0]
+        spectrum = member.spectra["weight"][member.config.seeds.index(first.seed), 0]
         law = MarchenkoPastur(min(width, features) / max(width, features))
-        return ks_to_law(spectrum, law.cdf) <= 6 / features and first["outliers"] == 0
+        return ks_to_law(spectrum, law.cdf) <= 6 / features and first.outliers == 0
 
-    whole = [m for m in read if m.config.shape[0] >= m.config.shape[1] and m.final[0]["status"] == "ok"]
+    whole = [m for m in read if m.config.shape[0] >= m.config.shape[1] and m.final[0].status == "ok"]
     if not whole:
         return None
     verdict, evidence = _by_seeds(whole, holds)
@@ -67,11 +65,11 @@ def _small_rates(read: Sequence[ToyMember]) -> Verdict | None:
     if not small:
         return None
 
-    def holds(member: ToyMember, first: dict[str, Any], last: dict[str, Any]) -> bool:
-        distances = [last["ks_start"], last["ck_ks_start"]]
+    def holds(member: ToyMember, first: ToyRow, last: ToyRow) -> bool:
+        distances = [last.ks_start, last.ck_ks_start]
         if member.config.trained == "first":
-            distances.append(last["ntk_ks_start"])
-        return max(distances) <= 0.01 and last["outliers"] == 0
+            distances.append(last.ntk_ks_start)
+        return max(distances) <= 0.01 and last.outliers == 0
 
     verdict, evidence = _by_seeds(small, holds)
     both = [value for m in small if m.config.trained == "both" for value in m.values("ntk_ks_start")]
@@ -101,7 +99,8 @@ def _sizes(read: Sequence[ToyMember]) -> Verdict | None:
     if len(sizes) < 3:
         return None
     spans = {}
-    for name in ("change_operator", "change_frobenius"):
+    norms: tuple[Quantity, ...] = ("change_operator", "change_frobenius")
+    for name in norms:
         means = [float(np.mean([v for m in group if m.config.samples == n for v in m.values(name)])) for n in sizes]
         spans[name] = max(means) / min(means) - 1
     worst = max(spans.values())
@@ -127,10 +126,7 @@ def _spike(read: Sequence[ToyMember]) -> Verdict | None:
     verdict, evidence = _by_seeds(
         large,
         lambda m, first, last: (
-            1 <= last["outliers"] <= 5
-            and last["ks_start"] < 0.03
-            and last["alignment"] >= 0.5
-            and last["kta"] >= 2 * first["kta"]
+            1 <= last.outliers <= 5 and last.ks_start < 0.03 and last.alignment >= 0.5 and last.kta >= 2 * first.kta
         ),
     )
     return Verdict(
@@ -154,10 +150,7 @@ def _adam(read: Sequence[ToyMember]) -> Verdict | None:
     verdict, evidence = _by_seeds(
         adam,
         lambda m, first, last: (
-            last["ks_start"] >= 0.04
-            and last["outliers"] >= 10
-            and last["kta"] >= 5 * first["kta"]
-            and last["ck_alignment"] >= 0.85
+            last.ks_start >= 0.04 and last.outliers >= 10 and last.kta >= 5 * first.kta and last.ck_alignment >= 0.85
         ),
     )
     return Verdict(
@@ -190,7 +183,7 @@ def _paired(read: Sequence[ToyMember]) -> list[Verdict | Text]:
             out.append(
                 Text(
                     f"Adam against a spike at n = {size} (no sign expected): test error "
-                    f"{_told(mean, low, high)}, {n} paired seeds, Student's t."
+                    f"{_with_interval(mean, low, high)}, {n} paired seeds, Student's t."
                 )
             )
     return out
@@ -200,11 +193,11 @@ def _pick(members: Sequence[ToyMember], wanted: Callable[[ToyMember], Any]) -> T
     return next((m for m in members if wanted(m)), None)
 
 
-def _gap(base: ToyMember, other: ToyMember, name: str) -> tuple[float, float, float, int]:
+def _gap(base: ToyMember, other: ToyMember, name: Quantity) -> tuple[float, float, float, int]:
     """Mean and interval of paired differences over seeds where neither diverged."""
-    values = {row["seed"]: float(row[name]) for row in base.final if row["status"] == "ok"}
+    values = {row.seed: float(getattr(row, name)) for row in base.final if row.status == "ok"}
     gaps = [
-        float(row[name]) - values[row["seed"]] for row in other.final if row["status"] == "ok" and row["seed"] in values
+        float(getattr(row, name)) - values[row.seed] for row in other.final if row.status == "ok" and row.seed in values
     ]
     mean, _, low, high = student_mean_interval(gaps)
     return mean, low, high, len(gaps)
@@ -212,8 +205,7 @@ def _gap(base: ToyMember, other: ToyMember, name: str) -> tuple[float, float, fl
 
 def _difference(calm: ToyMember, member: ToyMember, name: str, size: int) -> Verdict:
     """Whether a spectral class goes with a lower test error, higher alignment and more kernel movement."""
-    gaps = {key: _gap(calm, member, key) for key in ("test_error", "kta", "ck_movement")}
-    error, kta, moved = gaps["test_error"], gaps["kta"], gaps["ck_movement"]
+    error, kta, moved = (_gap(calm, member, "test_error"), _gap(calm, member, "kta"), _gap(calm, member, "ck_movement"))
     count = error[3]
     good = error[2] < 0 and kta[1] > 0 and moved[1] > 0
     bad = error[1] > 0 or kta[2] < 0 or moved[2] < 0
@@ -221,13 +213,13 @@ def _difference(calm: ToyMember, member: ToyMember, name: str, size: int) -> Ver
     return Verdict(
         f"T6: {name} beats the invariant bulk in test error, with higher KTA and more kernel movement (n = {size})",
         UNDECIDED if not enough or not (good or bad) else REPRODUCED if good else NOT_REPRODUCED,
-        f"{member.label} minus {calm.label}: test error {_told(*error[:3])}, KTA {_told(*kta[:3])}, CK movement "
-        f"{_told(*moved[:3])}; paired seeds: {count}, Student's t",
+        f"{member.label} minus {calm.label}: test error {_with_interval(*error[:3])}, KTA "
+        f"{_with_interval(*kta[:3])}, CK movement {_with_interval(*moved[:3])}; paired seeds: {count}, Student's t",
         "interval of the paired difference excludes 0",
         "derived; the claim is published",
     )
 
 
-def _told(mean: float, low: float, high: float) -> str:
-    """Difference with its interval, where there are pairs enough for one."""
+def _with_interval(mean: float, low: float, high: float) -> str:
+    """Difference with its interval, where there are enough pairs for one."""
     return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]" if math.isfinite(low) else f"{mean:+.4f} (no interval)"

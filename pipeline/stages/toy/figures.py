@@ -22,9 +22,10 @@ from analysis.spectra.heavy_tails import MIN_TAIL, fit_power_law, simulate_wisha
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from models.two_layer import activation_moments
 from pipeline.reporting.blocks import Picture
-from pipeline.stages.toy.read import ToyMember
+from pipeline.stages.toy.read import Quantity, ToyMember
 
 PANELS = 4
+NORMS: dict[str, Quantity] = {"Frobenius": "change_frobenius", "operator": "change_operator"}
 
 
 def toy_pictures(read: Sequence[ToyMember]) -> list[Picture]:
@@ -36,7 +37,7 @@ def toy_pictures(read: Sequence[ToyMember]) -> list[Picture]:
         pictures.append(_weights(shown))
         if all(m.config.normalized for m in shown):
             pictures.append(_kernels(shown))
-        most = max(whole, key=lambda m: (m.final[0]["outliers"], m.final[0]["ks_start"]))
+        most = max(whole, key=lambda m: (m.final[0].outliers, m.final[0].ks_start))
         pictures.append(_evolution(most))
         if most.config.shape[1] > MIN_TAIL:
             pictures.append(_tail(most))
@@ -102,9 +103,9 @@ def _tail(m: ToyMember) -> Picture:
     spectrum = m.spectra["weight"][0, -1]
     generator = np.random.default_rng(0)
     noise = np.stack([simulate_wishart_spectrum(*m.config.shape, generator) for _ in range(30)])
-    told = not math.isnan(m.tails[0]["alpha"])
+    significant = not math.isnan(m.tails[0]["alpha"])
     return Picture(
-        figure_tail(spectrum, fit_power_law(spectrum), noise, f"Tail of the weight spectrum, {m.label}", told),
+        figure_tail(spectrum, fit_power_law(spectrum), noise, f"Tail of the weight spectrum, {m.label}", significant),
         "Share of eigenvalues above a value, with the fitted power law and the range of noise of the same shape.",
         "Tail of the weight spectrum",
     )
@@ -113,7 +114,7 @@ def _tail(m: ToyMember) -> Picture:
 def _over_steps(read: Sequence[ToyMember]) -> Picture:
     several = len({m.config.samples for m in read}) > 1
     names = [f"{m.label}, n = {m.config.samples}" if several else m.label for m in read]
-    quantities = {
+    quantities: dict[str, Quantity] = {
         "alignment |⟨v₁, β⟩|": "alignment",
         "kernel-target alignment": "kta",
         "test error": "test_error",
@@ -132,11 +133,11 @@ def _over_steps(read: Sequence[ToyMember]) -> Picture:
 
 def _by_class(read: Sequence[ToyMember]) -> Picture:
     rows = [(row, m.label) for m in read for row in m.final]
-    losses = np.array([float(row["test_error"]) for row, _ in rows])
+    losses = np.array([row.test_error for row, _ in rows])
     ridge = float(np.mean([value for m in read for value in m.metrics["ridge_error"]]))
     return Picture(
         figure_loss_by_class(
-            [row["label"] for row, _ in rows], losses, [label for _, label in rows], ("best ridge", ridge)
+            [row.label for row, _ in rows], losses, [label for _, label in rows], ("best ridge", ridge)
         ),
         "Test error of every run over the class of its weight spectrum; the line is the best linear model.",
         "Test error by spectral class",
@@ -155,7 +156,7 @@ def _scaling(read: Sequence[ToyMember]) -> Picture | None:
     for label, group in groups.items():
         if sorted(group) != sizes:
             continue
-        for name, word in (("change_frobenius", "Frobenius"), ("change_operator", "operator")):
+        for word, name in NORMS.items():
             values = [group[n].curve(name)[:, -1] for n in sizes]
             if len({len(v) for v in values}) == 1:
                 norms[f"{label}, {word}"] = np.stack(values, axis=1)

@@ -13,7 +13,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
 from pipeline.stages.toy.claims import toy_verdicts
 from pipeline.stages.toy.figures import toy_pictures
-from pipeline.stages.toy.read import ToyMember, read_member
+from pipeline.stages.toy.read import Quantity, ToyMember, read_member
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -83,8 +83,8 @@ def _mean(values: list[float]) -> float:
 
 
 def _spectra(read: list[ToyMember], keys: list[str], command: str) -> Table:
-    names = ("change_operator", "change_frobenius", "ks_start", "ck_ks_start", "ntk_ks_start")
-    after = ("largest", "alignment", "ck_alignment", "ck_movement")
+    names: tuple[Quantity, ...] = ("change_operator", "change_frobenius", "ks_start", "ck_ks_start", "ntk_ks_start")
+    after: tuple[Quantity, ...] = ("largest", "alignment", "ck_alignment", "ck_movement")
     rows = []
     for member in read:
         outliers = [int(value) for value in member.values("outliers")]
@@ -118,13 +118,13 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
         fitted = [tail for tail in kept if tail.get("fitted_alpha") is not None and "p_alpha" in tail]
         if not fitted:
             continue
-        told = [tail["alpha"] for tail in fitted if not math.isnan(tail["alpha"])]
+        significant = [tail["alpha"] for tail in fitted if not math.isnan(tail["alpha"])]
         rows.append(
             [
                 f"{member.label}, n = {member.config.samples}",
                 len(fitted),
-                len(told),
-                _mean(told),
+                len(significant),
+                _mean(significant),
                 _mean([tail["distance"] for tail in fitted]),
                 _mean([tail["hill"] for tail in fitted]),
                 max(tail["p_distance"] for tail in fitted),
@@ -135,8 +135,8 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
         [
             "setting",
             "runs",
-            "told from noise",
-            "α where told",
+            "significant",
+            "α where significant",
             "KS of the fit",
             "Hill",
             "largest p(KS)",

@@ -13,6 +13,7 @@ from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.toy.read import ROWS, SPECTRA, TAILS, TailRow
 from pipeline.stages.toy.spectra import ToyResult, run_toy_study
 from pipeline.stages.toy.train import make_ensemble
 
@@ -40,21 +41,21 @@ def toy(build: Build) -> dict[str, Any]:
         best_ridge_error(*(getattr(ensemble, name)[i].double().numpy() for name in _RIDGE))
         for i in range(len(config.seeds))
     ]
-    build.write_rows("rows.parquet", found.rows)
-    build.write_rows("tails.parquet", _tails(found, config.null_draws))
-    build.write_arrays("spectra.safetensors", found.spectra)
-    final = [row for row in found.rows if row["step"] == found.steps[-1]]
+    build.write_rows(ROWS, found.rows)
+    build.write_rows(TAILS, _tails(found, config.null_draws))
+    build.write_arrays(SPECTRA, found.spectra)
+    final = [row for row in found.rows if row.step == found.steps[-1]]
     return {
         "steps": found.steps,
         "samples": config.samples,
         "features": features,
         "width": width,
         "seeds": config.seeds,
-        "critical_rate": [row["critical_rate"] for row in final],
-        "rate_multiple": [row["rate_multiple"] for row in final],
-        "diverged": [row["seed"] for row in final if row["status"] != "ok"],
-        "classes": [row["label"] for row in final],
-        "test_error": [finite_or_none(row["test_error"]) for row in final],
+        "critical_rate": [row.critical_rate for row in final],
+        "rate_multiple": [row.rate_multiple for row in final],
+        "diverged": [row.seed for row in final if row.status != "ok"],
+        "classes": [row.label for row in final],
+        "test_error": [finite_or_none(row.test_error) for row in final],
         "ridge_error": ridge,
     }
 
@@ -76,10 +77,10 @@ def best_ridge_error(
     return min(float(np.mean((fit - y_test) ** 2)) for fit in fits)
 
 
-def _tails(found: ToyResult, draws: int) -> list[dict[str, Any]]:
+def _tails(found: ToyResult, draws: int) -> list[TailRow]:
     """Tail of each seed's last weight spectrum against noise of its shape."""
     width, features = found.config.shape
-    rows: list[dict[str, Any]] = []
+    rows: list[TailRow] = []
     for seed, spectrum in zip(found.config.seeds, found.spectra["weight"][:, -1], strict=True):
         if not np.all(np.isfinite(spectrum)) or draws < 1 or spectrum.size <= MIN_TAIL:
             rows.append({"seed": seed, "alpha": math.nan, "statement": "no tail fitted"})

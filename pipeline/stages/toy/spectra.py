@@ -16,7 +16,8 @@ from analysis.spectra.outliers import check_perturbation_bounds, count_outliers,
 from analysis.spectra.weights import alignment, ks_between, leading_vectors, wasserstein_between, weight_spectrum
 from kernels.diagnostics import kernel_alignment, relative_change
 from pipeline.config.toy import ToyConfig
-from pipeline.stages.toy.train import ToyEnsemble, make_ensemble, tangent_kernel, train_ensemble
+from pipeline.stages.toy.read import ToyRow
+from pipeline.stages.toy.train import ToyEnsemble, make_ensemble, tangent_kernel, train_all_seeds
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ToyResult:
     Attributes
     ----------
     config : ToyConfig
-    rows : list of dict
+    rows : list of ToyRow
         One per seed and snapshot: step, losses, norms, distances, outliers, alignments, class.
     steps : list of int
         Snapshot steps; fewer than planned when all seeds diverged.
@@ -36,7 +37,7 @@ class ToyResult:
     """
 
     config: ToyConfig
-    rows: list[dict[str, object]]
+    rows: list[ToyRow]
     steps: list[int]
     spectra: dict[str, Float[np.ndarray, "s t k"]]
 
@@ -73,17 +74,15 @@ def run_toy_study(config: ToyConfig, device: torch.device | str = "cpu") -> ToyR
     config = config.capped()
     ensemble = make_ensemble(config, device)
     recorder = _Recorder(config, ensemble)
-    outcome = {name: tensor.cpu().numpy() for name, tensor in train_ensemble(config, ensemble, recorder).items()}
+    outcome = {name: tensor.cpu().numpy() for name, tensor in train_all_seeds(config, ensemble, recorder).items()}
     for row in recorder.rows:
-        index = config.seeds.index(int(str(row["seed"])))
-        row["rate"] = float(outcome["rate"][index])
-        row["critical_rate"] = float(outcome["critical_rate"][index])
-        row["rate_multiple"] = float(outcome["rate"][index] / outcome["critical_rate"][index])
-        step = int(outcome["diverged"][index])
-        row["diverged_step"] = step
-        if 0 <= step <= int(str(row["step"])):
-            row["status"] = "diverged"
-            row["label"] = "diverged"
+        index = config.seeds.index(row.seed)
+        row.rate = float(outcome["rate"][index])
+        row.critical_rate = float(outcome["critical_rate"][index])
+        row.rate_multiple = float(outcome["rate"][index] / outcome["critical_rate"][index])
+        row.diverged_step = int(outcome["diverged"][index])
+        if 0 <= row.diverged_step <= row.step:
+            row.status = row.label = "diverged"
     spectra = {name: np.stack(values, axis=1) for name, values in recorder.spectra.items()}
     return ToyResult(config, recorder.rows, recorder.steps, spectra)
 
@@ -98,7 +97,7 @@ class _Recorder:
     def __init__(self, config: ToyConfig, ensemble: ToyEnsemble) -> None:
         self.config = config
         self.ensemble = ensemble
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[ToyRow] = []
         self.steps: list[int] = []
         self.spectra: dict[str, list[np.ndarray]] = {"weight": [], "ck": [], "ntk": []}
         self.start: list[_Moment] = []
@@ -112,19 +111,18 @@ class _Recorder:
         kernels = tangent_kernel(ensemble, ensemble.inputs, hidden, readout, config.trained)
         found: dict[str, list[np.ndarray]] = {name: [] for name in self.spectra}
         for index, seed in enumerate(config.seeds):
-            row: dict[str, object] = {"seed": seed, "step": step, "status": "ok"}
-            row["train_error"], row["test_error"] = float(train[index]), float(test[index])
+            row = ToyRow(seed, step, "ok", float(train[index]), float(test[index]))
             weight = _numpy(hidden[index]) / ensemble.scales.hidden_deviation
             if math.isfinite(float(train[index])) and np.all(np.isfinite(weight)):
                 moment = _measure(weight, _numpy(phi[index]), _numpy(kernels[index]))
                 if step == 0:
                     self.start.append(moment)
-                row |= self._row(index, moment)
+                self._measure_change(row, index, moment)
                 growth = (readout[index] ** 2).mean() / (ensemble.readout[index] ** 2).mean()
-                row["readout_growth"] = float(growth)
+                row.readout_growth = float(growth)
                 values = (moment.singular**2 / weight.shape[0], moment.ck, moment.ntk)
             else:
-                row |= {"status": "diverged", "label": "diverged"}
+                row.status = row.label = "diverged"
                 shapes = (weight.shape[1], config.samples, config.samples)
                 values = tuple(np.full(size, math.nan) for size in shapes)  # type: ignore[assignment]
             for name, value in zip(found, values, strict=True):
@@ -141,8 +139,8 @@ class _Recorder:
             f = f - self.ensemble.output(x, self.ensemble.hidden, self.ensemble.readout)
         return ((f - y) ** 2).mean(1)
 
-    def _row(self, index: int, now: _Moment) -> dict[str, object]:
-        """Numbers of one seed against its own start."""
+    def _measure_change(self, row: ToyRow, index: int, now: _Moment) -> None:
+        """Fill in the numbers of one seed against its own start."""
         start = self.start[index]
         rows, columns = now.weight.shape
         change = weight_spectrum(now.weight - start.weight)
@@ -158,29 +156,27 @@ class _Recorder:
         conjugate = torch.from_numpy(start.conjugate), torch.from_numpy(now.conjugate)
         tangent = torch.from_numpy(start.tangent), torch.from_numpy(now.tangent)
         named = classify_spectrum(count.count, ks_start, aligned)
-        return {
-            "change_frobenius": float(np.linalg.norm(change)) / math.sqrt(columns),
-            "change_operator": float(change[0]) / math.sqrt(columns),
-            "margin": spike_margin(float(change[0]), rows, columns),
-            "ks_start": ks_start,
-            "outliers": count.count,
-            "largest": count.largest,
-            "alignment": aligned,
-            "kta": feature_target_alignment(now.features, targets).value,
-            "kta_centered": feature_target_alignment(now.features, targets, centered=True).value,
-            "ck_alignment": alignment(top, targets),
-            "ck_ks_start": ks_between(now.ck, start.ck),
-            "ck_wasserstein_start": wasserstein_between(now.ck, start.ck),
-            "ck_largest": float(now.ck[0]),
-            "ck_movement": relative_change(*conjugate),
-            "ck_distance": 1.0 - kernel_alignment(*conjugate),
-            "ntk_ks_start": ks_between(now.ntk, start.ntk),
-            "ntk_wasserstein_start": wasserstein_between(now.ntk, start.ntk),
-            "ntk_largest": float(now.ntk[0]),
-            "ntk_movement": relative_change(*tangent),
-            "label": named.label,
-            "evidence": named.evidence,
-        }
+        row.change_frobenius = float(np.linalg.norm(change)) / math.sqrt(columns)
+        row.change_operator = float(change[0]) / math.sqrt(columns)
+        row.margin = spike_margin(float(change[0]), rows, columns)
+        row.ks_start = ks_start
+        row.outliers = count.count
+        row.largest = count.largest
+        row.alignment = aligned
+        row.kta = feature_target_alignment(now.features, targets).value
+        row.kta_centered = feature_target_alignment(now.features, targets, centered=True).value
+        row.ck_alignment = alignment(top, targets)
+        row.ck_ks_start = ks_between(now.ck, start.ck)
+        row.ck_wasserstein_start = wasserstein_between(now.ck, start.ck)
+        row.ck_largest = float(now.ck[0])
+        row.ck_movement = relative_change(*conjugate)
+        row.ck_distance = 1.0 - kernel_alignment(*conjugate)
+        row.ntk_ks_start = ks_between(now.ntk, start.ntk)
+        row.ntk_wasserstein_start = wasserstein_between(now.ntk, start.ntk)
+        row.ntk_largest = float(now.ntk[0])
+        row.ntk_movement = relative_change(*tangent)
+        row.label = named.label
+        row.evidence = named.evidence
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

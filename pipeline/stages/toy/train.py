@@ -141,7 +141,7 @@ def _batches(config: ToyConfig) -> Iterator[Int[Tensor, "s b"] | None]:
 Recorder = Callable[[int, Float[Tensor, "s h d"], Float[Tensor, "s h"]], None]
 
 
-def train_ensemble(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -> dict[str, Tensor]:
+def train_all_seeds(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) -> dict[str, Tensor]:
     """Train all seeds together and call ``record(step, hidden, readout)`` at log-spaced steps.
 
     The recorder sees the live weights and must copy what it keeps. A seed whose training loss becomes
