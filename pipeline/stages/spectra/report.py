@@ -5,47 +5,56 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
 from pipeline.reporting.groups import grouped
+from pipeline.stages.spectra.claims import optimizer_verdicts
+from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
 
 PANELS = 4
-MIN_PAIRS = 3
+MEANS: tuple[Literal["ks_start", "outliers", "largest", "stable_rank"], ...] = (
+    "ks_start",
+    "outliers",
+    "largest",
+    "stable_rank",
+)
+"""Numbers of a matrix that are averaged over runs."""
+MOVEMENTS: dict[str, Literal["kta", "movement", "distance"]] = {
+    "kernel-target alignment": "kta",
+    "‖K − K₀‖ / ‖K₀‖": "movement",
+    "1 − CKA to the start": "distance",
+}
+"""Numbers of the probe kernel that are drawn over training."""
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Tabulate spectra per group and per matrix, draw them, and compare optimisers where there are two."""
+    """Tabulate spectra per group and per matrix, draw them, and compare optimizers where there are two."""
     groups = grouped(members)
     keys = [member.artifact.key for member in members]
     command = members[0].command
-    with_kernel = [member for member in members if member.artifact.has("kernel.parquet")]
+    with_kernel = [member for member in members if read_kernel(member.artifact)]
     blocks: list[Text | Table | Picture | Verdict] = [_overview(groups, keys, command)]
     blocks.append(_layers(groups, keys, command))
     blocks += _pictures(groups)
     if len(with_kernel) == len(members):
         blocks.append(_alignment(groups))
-        blocks += _optimisers(members)
+        blocks += optimizer_verdicts(members)
     findings = [_finding(name, group) for name, group in groups.items()]
     return Section("Spectra of the weights", blocks, findings)
 
 
 def _finding(name: str, group: Sequence[Gathered]) -> str:
-    classes = Counter(row["class"] for member in group for row in _rows(member, "layers"))
-    told = ", ".join(f"{count} {label}" for label, count in classes.most_common())
-    return f"{name}: of {sum(classes.values())} weight matrices in {len(group)} runs, {told}."
-
-
-def _rows(member: Gathered, table: str) -> list[dict[str, Any]]:
-    return member.artifact.table(f"{table}.parquet").to_pylist()
+    classes = Counter(row["class"] for member in group for row in read_layers(member.artifact))
+    counts = ", ".join(f"{count} {label}" for label, count in classes.most_common())
+    return f"{name}: of {sum(classes.values())} weight matrices in {len(group)} runs, {counts}."
 
 
 def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) -> Table:
@@ -81,14 +90,14 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
             "sd",
             "95 % interval",
             "outliers",
-            "told tails",
+            "significant tails",
         ]
         + ["KTA at start", "KTA at end"],
         rows,
         "η_c: 2/λ_max of the Gauss-Newton matrix on the first batch, untrained, momentum left out. "
         "KS to start: distance of each matrix's spectrum to its own first one, averaged over matrices. Outliers and "
-        "tails told from their null: per run, over all matrices. KTA: centred alignment of the probe kernel with the "
-        "labels. Skipped: 1-D weights and short sides.",
+        "significant tails (heavier than their null): per run, over all matrices. KTA: centered alignment of the probe "
+        "kernel with the labels. Skipped: 1-D weights and short sides.",
         keys=keys,
         command=command,
     )
@@ -97,11 +106,11 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
 def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) -> Table:
     rows: list[list[Any]] = []
     for name, group in groups.items():
-        tables = [{row["matrix"]: row for row in _rows(member, "layers")} for member in group]
+        tables = [{row["matrix"]: row for row in read_layers(member.artifact)} for member in group]
         for matrix, first in tables[0].items():
             same = [table[matrix] for table in tables if matrix in table]
             classes = Counter(row["class"] for row in same)
-            told = [row["alpha"] for row in same if not math.isnan(row["alpha"])]
+            significant = [row["alpha"] for row in same if not math.isnan(row["alpha"])]
             rows.append(
                 [
                     name,
@@ -109,15 +118,17 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
                     f"{first['rows']}×{first['columns']}",
                     len(same),
                     ", ".join(f"{label} {count}" for label, count in classes.most_common()),
-                    *(_mean([row[key] for row in same]) for key in ("ks_start", "outliers", "largest", "stable_rank")),
-                    f"{_mean(told):.2f} ({len(told)} of {len(same)})" if told else "not told from the null",
+                    *(_mean([row[key] for row in same]) for key in MEANS),
+                    f"{_mean(significant):.2f} ({len(significant)} of {len(same)})"
+                    if significant
+                    else "not significant",
                     first["note"] or "–",
                 ]
             )
     return Table(
         ["cells", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α", "note"],
         rows,
-        "Every matrix against its own start. Outliers lie beyond the Marchenko-Pastur edge of the first weights plus "
+        "Every matrix against its own start. Outliers are beyond the Marchenko-Pastur edge of the first weights plus "
         "four Tracy-Widom scales; -1 where the first weights were not iid. No direction of the data is known here, so "
         "a class rests on outliers and distance alone.",
         keys=keys,
@@ -133,7 +144,7 @@ def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     """Spectra of the matrix that moved most, before and after, per group."""
     moved: dict[str, list[float]] = {}
     for group in groups.values():
-        for row in _rows(group[0], "layers"):
+        for row in read_layers(group[0].artifact):
             if not math.isnan(row["ks_start"]):
                 moved.setdefault(row["matrix"], []).append(row["ks_start"])
     if not moved:
@@ -141,17 +152,17 @@ def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     matrix = max(moved, key=lambda name: max(moved[name]))
     panels = []
     for name, group in list(groups.items())[:PANELS]:
-        found = {row["matrix"]: row for row in _rows(group[0], "layers")}.get(matrix)
-        arrays = group[0].artifact.arrays("spectra.safetensors")
-        if found is not None and f"{matrix}/end" in arrays:
-            panels.append(_panel(name, found, arrays[f"{matrix}/start"], arrays[f"{matrix}/end"]))
+        found = {row["matrix"]: row for row in read_layers(group[0].artifact)}.get(matrix)
+        spectrum = read_spectrum(group[0].artifact, matrix)
+        if found is not None and spectrum is not None:
+            panels.append(_panel(name, found, *spectrum))
     if not panels:
         return []
     caption = f"Spectrum of {matrix}, the matrix that moved most, first seed; eigenvalues in units of the first bulk."
     return [Picture(figure_spectra(panels), caption, f"Spectrum of {matrix} before and after training")]
 
 
-def _panel(name: str, row: dict[str, Any], start: np.ndarray, end: np.ndarray) -> SpectrumPanel:
+def _panel(name: str, row: LayerRow, start: np.ndarray, end: np.ndarray) -> SpectrumPanel:
     shape = (int(row["rows"]), int(row["columns"]))
     variance = float(np.sum(start**2)) / (shape[0] * shape[1]) or 1.0
     before, after = (normalized_eigenvalues(values, shape, variance) for values in (start, end))
@@ -162,57 +173,17 @@ def _panel(name: str, row: dict[str, Any], start: np.ndarray, end: np.ndarray) -
 
 
 def _alignment(groups: dict[str, list[Gathered]]) -> Picture:
-    quantities = {"kernel-target alignment": "kta", "‖K − K₀‖ / ‖K₀‖": "movement", "1 − CKA to the start": "distance"}
-    panels: dict[str, dict[str, Curve]] = {label: {} for label in quantities}
+    panels: dict[str, dict[str, Curve]] = {label: {} for label in MOVEMENTS}
     for name, group in groups.items():
-        tables = [_rows(member, "kernel") for member in group]
+        tables = [read_kernel(member.artifact) for member in group]
         steps = [row["step"] for row in tables[0]]
         tables = [table for table in tables if [row["step"] for row in table] == steps]
-        for label, key in quantities.items():
+        for label, key in MOVEMENTS.items():
             values = np.array([[float(row[key]) for row in table] for table in tables])
             panels[label][name] = Curve(np.array(steps), values)
     return Picture(
         figure_over_steps(panels),
-        "Probe kernel over training: centred alignment with the labels, movement, and 1 - CKA to its start; mean over "
+        "Probe kernel over training: centered alignment with the labels, movement, and 1 - CKA to its start; mean over "
         "seeds, band from least to most.",
         "Kernel alignment and movement over training steps",
     )
-
-
-def _optimisers(members: Sequence[Gathered]) -> list[Verdict]:
-    """T7: spectra and kernel alignment move more under Adam than under SGD at a small rate, paired by seed."""
-    sgd: dict[int, Gathered] = {}
-    adam: dict[int, Gathered] = {}
-    for member in members:
-        kind, seed = member.config.training.optimizer, member.config.seed
-        if kind in ("sgd", "nesterov"):
-            known = sgd.get(seed)
-            if known is None or member.config.training.lr < known.config.training.lr:
-                sgd[seed] = member
-        else:
-            adam.setdefault(seed, member)
-    shared = sorted(set(sgd) & set(adam))
-    if not shared:
-        return []
-    gaps = {
-        name: [adam[s].artifact.metrics[name] - sgd[s].artifact.metrics[name] for s in shared]
-        for name in ("ks_start_mean", "kernel_kta")
-        if all(m.artifact.metrics.get(name) is not None for s in shared for m in (sgd[s], adam[s]))
-    }
-    if len(gaps) < 2:
-        return []
-    told = {name: student_mean_interval(values) for name, values in gaps.items()}
-    enough = len(shared) >= MIN_PAIRS
-    good = all(low > 0 for _, _, low, _ in told.values())
-    bad = any(high < 0 for _, _, _, high in told.values())
-    ks, kta = told["ks_start_mean"], told["kernel_kta"]
-    return [
-        Verdict(
-            "T7: spectra and kernel alignment move more under Adam than under SGD at a small rate",
-            UNDECIDED if not enough or not (good or bad) else REPRODUCED if good else NOT_REPRODUCED,
-            f"Adam minus SGD: KS to start {ks[0]:+.4f} [{ks[2]:+.4f}, {ks[3]:+.4f}], KTA {kta[0]:+.3f} "
-            f"[{kta[2]:+.3f}, {kta[3]:+.3f}], {len(shared)} paired seeds, Student's t",
-            "both larger for Adam",
-            "derived; the claim is published",
-        )
-    ]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,15 +29,26 @@ from kernels.diagnostics import kernel_alignment, relative_change
 from models.initialization import seeded
 from models.logits import targets_of
 from pipeline.config.run import RunConfig
+from pipeline.config.spectra import SpectraConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact, finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.stages.spectra.read import HISTORY, KERNEL, LAYERS, SPECTRA, KernelRow, LayerRow
 from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
 from pipeline.training.fit import make_module
 from pipeline.training.networks import starting_network, trained_network
+
+KERNEL_METRICS: tuple[Literal["kta", "movement", "distance", "ks_start", "largest"], ...] = (
+    "kta",
+    "movement",
+    "distance",
+    "ks_start",
+    "largest",
+)
+"""Numbers of the last probe kernel that are metrics of the run."""
 
 
 def spectra(build: Build) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def spectra(build: Build) -> dict[str, Any]:
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
     build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
     history: list[dict[str, Any]] = []
-    layers: list[dict[str, Any]] = []
+    layers: list[LayerRow] = []
     arrays: dict[str, np.ndarray] = {}
     for label in kept:
         shape = (first[label].shape[0], first[label].shape[1])
@@ -85,18 +96,17 @@ def spectra(build: Build) -> dict[str, Any]:
             + ", ".join(f"{label} ({reason})" for label, reason in skipped.items())
             + ". Lower spectra.min_side or take a wider network."
         )
-    build.write_rows("spectra.parquet", history)
-    build.write_rows("layers.parquet", layers)
-    build.write_arrays("spectra.safetensors", arrays)
+    build.write_rows(HISTORY, history)
+    build.write_rows(LAYERS, layers)
+    build.write_arrays(SPECTRA, arrays)
     metrics = _summary(layers, {label: reason for label, reason in skipped.items() if reason})
     metrics["critical_rate"] = starting_rate(config, data, start_network)
     if snapshots is not None and "kernel" in config.snapshots.record:
         kernels = _kernel_rows(snapshots, steps)
-        build.write_rows("kernel.parquet", kernels)
-        metrics |= {
-            f"kernel_{name}": finite_or_none(float(value)) for name, value in kernels[-1].items() if name != "step"
-        }
-        metrics["kernel_kta_start"] = finite_or_none(float(kernels[0]["kta"]))
+        build.write_rows(KERNEL, kernels)
+        last_kernel = kernels[-1]
+        metrics |= {f"kernel_{name}": finite_or_none(last_kernel[name]) for name in KERNEL_METRICS}
+        metrics["kernel_kta_start"] = finite_or_none(kernels[0]["kta"])
     return metrics
 
 
@@ -139,30 +149,39 @@ def _last_row(first: Tensor, last: Tensor, start: np.ndarray) -> tuple[np.ndarra
 
 
 def _layer(
-    label: str, row: SpectrumRow, start: np.ndarray, end: np.ndarray | None, weight: Tensor, config: Any
-) -> dict[str, Any]:
+    label: str, row: SpectrumRow, start: np.ndarray, end: np.ndarray | None, weight: Tensor, config: SpectraConfig
+) -> LayerRow:
     """Class and tail of one trained matrix."""
     named = classify_spectrum(row.outliers, row.ks_start, size=min(row.rows, row.columns))
-    entry: dict[str, Any] = {
+    tail = _tail(row, start, end, weight, config)
+    return {
         "matrix": label,
-        **{field: getattr(row, field) for field in ("status", "note", "rows", "columns", "outliers", "largest")},
-        **{field: getattr(row, field) for field in ("ks_law", "ks_start", "wasserstein_start", "stable_rank")},
-        **{field: getattr(row, field) for field in ("change_frobenius", "change_operator", "margin")},
+        "status": row.status,
+        "note": row.note,
+        "rows": row.rows,
+        "columns": row.columns,
+        "outliers": row.outliers,
+        "largest": row.largest,
+        "ks_law": row.ks_law,
+        "ks_start": row.ks_start,
+        "wasserstein_start": row.wasserstein_start,
+        "stable_rank": row.stable_rank,
+        "change_frobenius": row.change_frobenius,
+        "change_operator": row.change_operator,
+        "margin": row.margin,
         "class": named.label if end is not None else "failed",
         "evidence": named.evidence if end is not None else row.note,
+        "alpha": math.nan if tail is None or tail.alpha is None else tail.alpha,
+        "fitted_alpha": math.nan if tail is None else tail.fit.alpha,
+        "p_distance": math.nan if tail is None else tail.p_distance,
+        "p_alpha": math.nan if tail is None else tail.p_alpha,
+        "hill": math.nan if tail is None else tail.hill,
+        "tail": "no tail fitted" if tail is None else tail.statement,
     }
-    tail = _tail(row, start, end, weight, config)
-    entry["alpha"] = math.nan if tail is None or tail.alpha is None else tail.alpha
-    entry["fitted_alpha"] = math.nan if tail is None else tail.fit.alpha
-    entry["p_distance"] = math.nan if tail is None else tail.p_distance
-    entry["p_alpha"] = math.nan if tail is None else tail.p_alpha
-    entry["hill"] = math.nan if tail is None else tail.hill
-    entry["tail"] = "no tail fitted" if tail is None else tail.statement
-    return entry
 
 
 def _tail(
-    row: SpectrumRow, start: np.ndarray, end: np.ndarray | None, weight: Tensor, config: Any
+    row: SpectrumRow, start: np.ndarray, end: np.ndarray | None, weight: Tensor, config: SpectraConfig
 ) -> TailReport | None:
     """Tail against simulated noise where the start was iid, else against the layer's own shuffled entries."""
     if end is None or end.size <= MIN_TAIL or config.null_draws < 1:
@@ -175,11 +194,11 @@ def _tail(
     return tail_report(end**2, null)
 
 
-def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[dict[str, Any]]:
+def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[KernelRow]:
     """Alignment, movement and spectrum of the probe kernel at each step, against its own start."""
     probe = probe_batch(snapshots)
     targets = probe["y"].astype(np.float64) if "y" in probe else np.eye(int(probe["label"].max()) + 1)[probe["label"]]
-    rows: list[dict[str, Any]] = []
+    rows: list[KernelRow] = []
     start = torch.empty(0, 0)
     for step in steps:
         kernel = snapshot_arrays(snapshots, step, "kernel")["kernel"].astype(np.float64)
@@ -199,7 +218,7 @@ def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[dict[str, An
     return rows
 
 
-def _summary(layers: list[dict[str, Any]], skipped: dict[str, str | None]) -> dict[str, Any]:
+def _summary(layers: list[LayerRow], skipped: dict[str, str | None]) -> dict[str, Any]:
     """Numbers of the run as a whole."""
     distances = [row["ks_start"] for row in layers if math.isfinite(row["ks_start"])]
     classes = sorted({row["class"] for row in layers})
