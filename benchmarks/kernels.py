@@ -3,7 +3,7 @@
     python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
     python -m benchmarks.kernels --cell mlp:trntk:ours
 
-Every cell is a process of its own with two threads. Peak memory is the high-water mark of resident memory above what
+Every cell is a separate process with two threads. Peak memory is the high-water mark of resident memory above what
 the process held once everything was imported and the model built. The error is the largest entry error against a
 float64 kernel of six samples, in units of sqrt(K_ii K_jj).
 """

@@ -4,7 +4,7 @@
 
 Both sides get the same principal scores and the same grid of k. The loop fits one estimator per k; ours adds up
 distances over components (k-NN, nearest center) and starts each SVM from the one before. Agreement is printed
-beside the seconds: equal accuracy is the condition for comparing time.
+next to the seconds: times can be compared only at equal accuracy.
 """
 
 import argparse

@@ -4,7 +4,7 @@
     python -m benchmarks.sketches --cell resnet18:tensorsketch
     python -m benchmarks.sketches --scale 100000
 
-Every cell is a process of its own with two threads, measured as in :mod:`benchmarks.kernels`. The error is the root of
+Every cell is a separate process with two threads, measured as in :mod:`benchmarks.kernels`. The error is the root of
 the mean square difference of cosines to the exact kernel, over all pairs of the first samples. ``--scale`` stores the
 features of that many samples of an MLP in a file and compares a block of their kernel with the exact one.
 """

@@ -5,7 +5,7 @@
     python -m benchmarks.spectra toy          all seeds in one batched product against one torch module per seed
     python -m benchmarks.spectra overhead     training with and without snapshots, alternating in this process
 
-Agreement is printed beside the seconds; times are CPU seconds of this process, for `overhead` those of the clock.
+Agreement is printed next to the seconds; times are CPU seconds of this process, for `overhead` wall-clock seconds.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def overhead(case: str = "") -> None:
 
 
 class TimedWriter(SnapshotWriter):
-    """Adds up how long the training thread is kept."""
+    """Adds up how long the training thread waits."""
 
     stalled = 0.0
 

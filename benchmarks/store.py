@@ -1,9 +1,9 @@
-"""Load test of the artifact store: thousands of artifacts, many processes, every artifact wanted by every process.
+"""Load test of the artifact store: thousands of artifacts, many processes, each needed by every process.
 
     python -m benchmarks.store --artifacts 5000 --processes 8
 
-Each process goes through all artifacts in an order of its own, so that at any time several want the same ones. The
-stages do next to no work: what is measured is the store.
+Each process goes through all artifacts in its own order, so that at any time several need the same ones. The
+stages do almost no work: what is measured is the store.
 """
 
 from __future__ import annotations

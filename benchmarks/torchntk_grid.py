@@ -3,7 +3,7 @@
     python -m benchmarks.torchntk_grid [--widths 64 256 1024] [--samples 64 256 1024] [--kind pntk]
     python -m benchmarks.torchntk_grid --cell WIDTH:SAMPLES:KIND:ENGINE
 
-Three hidden layers on 784 inputs. Every cell is a process of its own with two threads, measured as in
+Three hidden layers on 784 inputs. Every cell is a separate process with two threads, measured as in
 `benchmarks.kernels`; a cell that does not end within the limit is shown as such.
 """
 
