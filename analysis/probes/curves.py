@@ -37,7 +37,7 @@ def knn_curve(
     """Majority votes of the κ nearest training scores, for every k and every κ.
 
     Test rows are tiled; each grid step adds one GEMM over the new components, and the κ_max nearest rows
-    answer for every smaller κ. Ties between classes go to the tied class with the nearest member.
+    serve every smaller κ. Ties between classes go to the tied class with the nearest member.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def knn_curve(
     _check_ks(ks, train.shape[1])
     available = train.shape[0] - int(exclude_self)
     if min(neighbors) < 1 or max(neighbors) > available:
-        raise ValueError(f"k-NN wants {max(neighbors)} neighbors of {available} training rows.")
+        raise ValueError(f"k-NN needs {max(neighbors)} neighbors, there are {available} training rows.")
     most, classes = max(neighbors), int(labels.max()) + 1
     out = np.empty((len(neighbors), len(ks), test.shape[0]), dtype=np.int16)
     for start in range(0, test.shape[0], tile):

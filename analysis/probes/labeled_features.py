@@ -33,7 +33,7 @@ class LabeledFeatures:
     network: np.ndarray
 
     def __post_init__(self) -> None:
-        """Read both as integers and hold their lengths against the rows."""
+        """Read both as integers and check that their lengths equal the number of rows."""
         for name in ("labels", "network"):
             codes = class_labels(getattr(self, name))
             if codes.shape != (self.features.rows,):

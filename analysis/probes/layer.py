@@ -38,7 +38,7 @@ class ProbeSettings:
     neighbors : tuple of int
         κ of the k-NN probes; the first is the one that summaries use.
     costs : tuple of float
-        Candidates for the SVM's C; more than one are decided on a held-out part of the training rows.
+        Candidates for the SVM's C; among several, the best on a held-out part of the training rows is used.
     scaling : {"none", "global", "whitening"}
         Scaling of the scores before the SVM. `none` and `global` also serve raw features.
     ridge_penalty : float
@@ -87,7 +87,7 @@ class ProbeRow:
     accuracy, fidelity : float
         Share of test rows where the probe equals the label, and the network's own prediction.
     train_accuracy, train_fidelity : float
-        The same on training rows; NaN where not asked for.
+        The same on training rows; NaN where not computed.
     converged : bool
         Whether the solver reached its tolerance; False is drawn as a hollow marker.
     seconds : float
@@ -110,7 +110,7 @@ class ProbeRow:
 
 @dataclass(frozen=True)
 class LayerProbes:
-    """Everything that the probes of one layer gave.
+    """All results of the probes of one layer.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ def probe_layer(
     Returns
     -------
     LayerProbes
-        With `degenerate=True` for a constant layer, so that other layers go on.
+        With `degenerate=True` for a constant layer, so that the other layers are still probed.
 
     Raises
     ------
@@ -327,5 +327,5 @@ def _rows(curve: _Curve, train: LabeledFeatures, test: LabeledFeatures, pca: Pri
 def _clipped(ks: Sequence[int], rank: int, layer: str) -> list[int]:
     grid = sorted({min(int(k), rank) for k in ks})
     if max(ks) > rank:
-        _log.warning("%s: %d components asked, rank %d: clipped", layer, max(ks), rank)
+        _log.warning("%s: %d components requested, rank %d: clipped", layer, max(ks), rank)
     return grid

@@ -122,7 +122,7 @@ def checked_blocks(features: FeatureBlocks) -> Iterator[Tensor]:
         start += block.shape[0]
         yield block
     if start != features.rows:
-        raise ValueError(f"{features.layer}: {start} rows were read, {features.rows} announced.")
+        raise ValueError(f"{features.layer}: {start} rows were read, {features.rows} were expected.")
 
 
 def centered_rows(block: Tensor, mean: Tensor, dtype: torch.dtype | None = None) -> Tensor:

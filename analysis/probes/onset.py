@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 NO_ONSET = -1
-"""Index that stands for "the surrogates do not agree at the last layer"."""
+"""Index that means "the surrogates do not agree at the last layer"."""
 
 
 @dataclass(frozen=True)
 class Onset:
-    """Layer of onset and how sure a test set of this size makes it.
+    """Layer of onset, and how certain it is with a test set of this size.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """k-NN, nearest class-center and linear SVM on all components of a layer, without any principal component.
 
-"All components" is the centered raw feature, so where only that is asked for (collapse by epoch, controls) the
+"All components" is the centered raw feature, so where only that is needed (collapse by epoch, controls) the
 decomposition can be left out: the same predictions at a fraction of the cost.
 """
 
@@ -27,7 +27,7 @@ def probe_raw_features(
     train, test : LabeledFeatures
         Test rows only ever enter through predictions.
     settings : ProbeSettings
-        Read: the first κ, the first cost, the scaling (whitening has no raw form: global stands in), the tolerance.
+        Used: the first κ, the first cost, the scaling (whitening has no raw form: global is used), the tolerance.
 
     Returns
     -------

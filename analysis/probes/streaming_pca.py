@@ -84,10 +84,10 @@ class PrincipalComponents:
 
 
 def pca_plan(rows: int, width: int, rank: int, *, memory: int = 8 << 30) -> tuple[Route, int]:
-    """Choose a route and say how many bytes it allocates beside the features.
+    """Choose a route and estimate how many bytes it allocates in addition to the features.
 
     Covariance up to a width of 4,096, Gram where there are fewer rows than features, else a randomized range
-    finder; a route whose workspace exceeds `memory` gives way to the randomized one.
+    finder; a route whose workspace exceeds `memory` is replaced by the randomized one.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def fit_pca(
     rank : int
         Components wanted. Clipped to the numerical rank, with one warning.
     route : {"covariance", "gram", "randomized"}, optional
-        Forces a route; by default `pca_plan` decides.
+        Forces a route; by default the one that `pca_plan` chooses.
     memory : int
         Workspace budget in bytes for the plan.
     generator : torch.Generator, optional
@@ -189,7 +189,7 @@ def fit_pca(
     floor = max(relative * float(variances.amax()), float((1e-12 * mean.abs().amax()) ** 2))
     kept = int((variances > floor).sum())
     if kept < rank:
-        _log.warning("%s: %d components asked, numerical rank %d: clipped", features.layer, rank, kept)
+        _log.warning("%s: %d components requested, numerical rank %d: clipped", features.layer, rank, kept)
     components = components[:kept]
     peak = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
     return PrincipalComponents(mean, components * peak.sign(), variances[:kept], total, route)

@@ -13,7 +13,7 @@ from analysis.regression.regularity import EigenvalueDecay
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
 
 MACHINES = {"nn": "network", "ck": "CK", "ck_svd": "CK (features)", "ntk": "NTK"}
-_COLOURS = {"nn": REFERENCE, "ck": PALETTE[0], "ck_svd": PALETTE[4], "ntk": PALETTE[1]}
+_COLORS = {"nn": REFERENCE, "ck": PALETTE[0], "ck_svd": PALETTE[4], "ntk": PALETTE[1]}
 Row = Mapping[str, Any]
 
 
@@ -46,9 +46,9 @@ def error_by_epoch_figure(
             runs = [[r[value] for r in found if r["epoch"] == e and np.isfinite(r[value])] for e in epochs]
             kept = [(e, run) for e, run in zip(epochs, runs, strict=True) if run]
             x = [e for e, _ in kept]
-            axis.plot(x, [np.median(run) for _, run in kept], color=_COLOURS[machine], label=name)
+            axis.plot(x, [np.median(run) for _, run in kept], color=_COLORS[machine], label=name)
             low, high = [min(run) for _, run in kept], [max(run) for _, run in kept]
-            axis.fill_between(x, low, high, color=_COLOURS[machine], alpha=0.15, linewidth=0)
+            axis.fill_between(x, low, high, color=_COLORS[machine], alpha=0.15, linewidth=0)
         axis.set(yscale="log", xlabel="epoch", ylabel=label)
         axis.set_title(f"{activation}, {target}")
     for axis in axes.flat[len(panels) :]:
@@ -82,9 +82,9 @@ def residual_figure(
     left, right = axes[0]
     left.plot(x, target, color=CONTEXT, linewidth=4, alpha=0.6, label="target")
     for machine, values in predictions.items():
-        left.plot(x, values, color=_COLOURS[machine], linewidth=1.1, label=MACHINES[machine])
+        left.plot(x, values, color=_COLORS[machine], linewidth=1.1, label=MACHINES[machine])
         # exact hits would vanish from a log axis
-        right.plot(x, np.maximum(np.abs(values - target), 1e-16), color=_COLOURS[machine], linewidth=0.9)
+        right.plot(x, np.maximum(np.abs(values - target), 1e-16), color=_COLORS[machine], linewidth=0.9)
     left.plot(train, np.full(train.size, left.get_ylim()[0]), "|", color=CONTEXT, markersize=4)
     right.axvspan(train.max(), x.max(), color=CONTEXT, alpha=0.3, linewidth=0)
     left.set(xlabel="x", ylabel="f(x)", title="Target and fits")
@@ -147,9 +147,9 @@ def logistic_figure(rows: Sequence[Row]) -> Figure:
                 continue
             mean = np.array([np.mean(run) if run else np.nan for run in runs])
             deviation = np.array([np.std(run, ddof=1) if len(run) > 1 else 0.0 for run in runs])
-            axis.plot(epochs, mean, color=_COLOURS[machine], label=name)
+            axis.plot(epochs, mean, color=_COLORS[machine], label=name)
             low, high = mean - deviation, mean + deviation
-            axis.fill_between(epochs, low, high, color=_COLOURS[machine], alpha=0.15, linewidth=0)
+            axis.fill_between(epochs, low, high, color=_COLORS[machine], alpha=0.15, linewidth=0)
         axis.set(xlabel="epoch", ylabel=label)
     axes[0, 0].set(title="Cross-entropy")
     axes[0, 1].set(title="Accuracy")

@@ -123,7 +123,7 @@ class Factorization:
         penalty : float
             λ, in units of the kernel.
         rank : int, optional
-            Keep this many leading directions; by default the cut-off decides.
+            Keep this many leading directions; by default as many as the cut-off leaves.
         cutoff : float, optional
             Relative cut-off; see `default_cutoff`.
         center : bool
@@ -149,7 +149,7 @@ class Factorization:
         available = self.rank(cutoff)
         kept = available if rank is None else rank
         if not 1 <= kept <= available:
-            raise ValueError(f"rank {kept} asked, numerical rank is {available}; state a smaller cut-off to go on.")
+            raise ValueError(f"rank {kept} requested, numerical rank is {available}; lower the cut-off to allow it.")
         if penalty == 0.0:
             self._warn_conflicts(targets)
         offset = targets.mean(axis=0) if center else np.zeros(targets.shape[1])
@@ -169,7 +169,7 @@ class Factorization:
         _check_targets(targets, self.left.shape[0])
         ranks = list(range(1, self.rank() + 1)) if ranks is None else sorted(set(ranks))
         if not ranks or ranks[0] < 1 or ranks[-1] > self.singular.size:
-            raise ValueError(f"ranks must lie in 1..{self.singular.size}, got {ranks[:1]}..{ranks[-1:]}.")
+            raise ValueError(f"ranks must be within 1..{self.singular.size}, got {ranks[:1]}..{ranks[-1:]}.")
         rows: list[SmootherScores] = []
         residual, leverage, low = targets.copy(), np.zeros(self.left.shape[0]), 0
         for high in ranks:

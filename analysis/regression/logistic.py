@@ -30,7 +30,7 @@ class LogisticFit:
     ----------
     coefficients : ndarray, shape (n,) for a Gram, (p,) for features
     penalty : float
-        λ in use; where λ = 0 was asked of separable data, the small one that stands in for it.
+        λ in use; for separable data and λ = 0, the small one that was used instead.
     converged : bool
         Whether the gradient tolerance was met.
     iterations : int
@@ -40,7 +40,7 @@ class LogisticFit:
         Mean logistic loss on the training points, without penalty, in nats.
     separable : bool
         Whether the fit classifies every training point correctly: a certificate that the unpenalized optimum
-        lies at infinity. False at λ > 0 is no proof of the contrary.
+        is at infinity. False at λ > 0 does not prove the contrary.
     rank : int
         Rank of the last Hessian.
     """
@@ -214,7 +214,7 @@ def fit_published_logistic(
     """Fit as the authors' code does: λ = 0, start U(-1, 1)·1e-3, at most twelve full Newton steps.
 
     Stops when the largest entry of the gradient, the step or K̃·step falls below `tolerance`. On separable data
-    the answer depends on the number of iterations; `separable` says so.
+    the answer depends on the number of iterations; `separable` is then True.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def _fit(
     theta = np.zeros(design.shape[1]) if start is None else np.array(start, np.float64)
     fit = _newton(design, shrink, signs, theta, penalty, max_iterations, tolerance)
     if penalty == 0.0 and fit.separable:
-        # scaled so that the stand-in does not depend on the kernel's units
+        # scaled so that the replacement does not depend on the kernel's units
         stand_in = 1e-6 * float(np.square(design).sum() / max(np.trace(shrink), EPS)) / len(signs)
         warnings.warn(
             f"the classes are separable, so λ = 0 has no optimum: fitted with λ = {stand_in:.3g} instead.",

@@ -6,7 +6,7 @@ test values,
     f_test - f_K = e_test - Π e_train + (u_test - Π u_train).
 
 The machine gains exactly where Π extends the network's residual well; the bracket is what it loses by not
-reproducing the network (zero for a CK whose test features lie in the training span). Derived from the setting of
+reproducing the network (zero for a CK whose test features are in the training span). Derived from the setting of
 arXiv 2310.18612.
 """
 
@@ -40,7 +40,7 @@ class LossRatio:
     gap : float
         Largest violation of the identity, relative to the largest term; rounding only.
     holds : bool
-        Whether the ratio lies between its bounds up to that gap.
+        Whether the ratio is between its bounds up to that gap.
     """
 
     ratio: float

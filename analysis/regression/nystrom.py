@@ -27,7 +27,7 @@ from analysis.regression.newton import binary_signs, halved_step, logistic_pull,
 
 EPS = float(np.finfo(np.float64).eps)
 _PATH = 10.0
-"""Factor between two penalties of the sequence that ends at the one asked for."""
+"""Factor between two penalties of the sequence that ends at the requested one."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def choose_centers(n: int, count: int, generator: np.random.Generator) -> np.nda
     Raises
     ------
     ValueError
-        If more centers than points are asked for.
+        If there are more centers than points.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def choose_centers(n: int, count: int, generator: np.random.Generator) -> np.nda
     [162, 206, 222, 459]
     """
     if not 1 <= count <= n:
-        raise ValueError(f"{count} Nyström centers asked of {n} training points; give 1 to {n}.")
+        raise ValueError(f"{count} Nyström centers requested from {n} training points; give 1 to {n}.")
     return np.sort(generator.permutation(n)[:count])
 
 
@@ -137,7 +137,7 @@ def fit_nystrom_logistic(
     signs = binary_signs(labels, len(columns))
     square = columns[centers]
     check_training_kernel(square, 1e-8)
-    # the jitter lies at the rounding of the largest eigenvalue: equal centers leave a singular square
+    # a jitter of the size of the largest eigenvalue's rounding error: equal centers make the square matrix singular
     jitter = len(square) * EPS * float(np.trace(square))
     root = linalg.cholesky((square + square.T) / 2.0 + jitter * np.eye(len(square)))
     phi = linalg.solve_triangular(root, columns.T, trans="T").T

@@ -1,4 +1,4 @@
-"""Regularity of a kernel read off its Gram on a uniform grid: eigenvalue decay and effective dimension."""
+"""Regularity of a kernel from its Gram matrix on a uniform grid: eigenvalue decay and effective dimension."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def eigenvalue_decay(gram: Float[np.ndarray, "n n"], *, window: tuple[int, int] 
 
     References
     ----------
-    arXiv 2310.18612: the regularity of the kernel decides what the kernel machine gains.
+    arXiv 2310.18612: the regularity of the kernel determines what the kernel machine gains.
 
     Examples
     --------

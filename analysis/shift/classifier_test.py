@@ -1,4 +1,4 @@
-"""Classifier two-sample tests: does an L2 logistic classifier tell the sides apart on rows that it has not seen.
+"""Classifier two-sample tests: how well an L2 logistic classifier separates the sides on new rows.
 
 Two p-values are valid: the exact binomial one of a single split, and the permutation one of cross-validation
 where every permutation refits everything. Permutations share their rows, so all R label vectors are fitted
@@ -48,7 +48,7 @@ def split_classifier_test(
     test_share : float
         Share of each side held out.
     penalties : sequence of float
-        Candidates λ of Σ loss + (λ/2)‖w‖², decided by cross-validation inside the training half.
+        Candidates λ of Σ loss + (λ/2)‖w‖², chosen by cross-validation inside the training half.
     standardize : bool
         Scale columns by the training half's standard deviations.
 
@@ -114,7 +114,7 @@ def cross_validated_classifier_test(
         R.
     folds : int
     penalties : sequence of float
-        Candidates λ, decided for each permutation and fold inside the training part.
+        Candidates λ, chosen for each permutation and fold inside the training part.
     standardize : bool
     groups, strata : ndarray, optional
         See `domain_permutations`.
@@ -206,7 +206,7 @@ def batched_logistic(
         if float(np.abs(gradient).max()) <= tolerance * n:
             return ahead
         fresh = ahead - linalg.cho_solve(factor, gradient, check_finite=False)
-        # a column whose momentum points uphill starts it afresh
+        # the momentum of a column that points uphill is reset
         uphill = np.einsum("dr,dr->r", gradient, fresh - theta) > 0
         momentum = np.where(uphill, 1.0, momentum)
         later = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
@@ -290,7 +290,7 @@ def _auc(scores: np.ndarray, positive: Bool[np.ndarray, "n r"]) -> np.ndarray:
     other = len(scores) - count
     pairs = np.maximum(count * other, 1)
     auc: np.ndarray = ((ranks * positive).sum(axis=0) - count * (count + 1) / 2.0) / pairs
-    # a fold that holds one side only says nothing
+    # a fold that holds one side only carries no information
     return np.where(count * other > 0, auc, 0.5)
 
 

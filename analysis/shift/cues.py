@@ -1,7 +1,7 @@
-"""Nine surface counts of a text, character n-grams, and the planted blank: controls beside every shift result.
+"""Nine surface counts of a text, character n-grams, and the planted blank: controls for every shift result.
 
-Automatic labels come from emoticons that were then removed, and the removal left scars. A classifier on these
-counts tells how much of a shift is such an artifact.
+Automatic labels come from emoticons that were then removed, and the removal left traces. A classifier on these
+counts shows how much of a shift is such an artifact.
 """
 
 from __future__ import annotations
@@ -115,6 +115,6 @@ def character_ngrams(
 def plant_trailing_blank(texts: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
     """Append one blank to a share of the texts, as removed emoticons do: a shift that normalizing undoes."""
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"share lies in 0..1, got {share}.")
+        raise ValueError(f"share must be within 0..1, got {share}.")
     marked = generator.random(len(texts)) < share
     return [text + " " if mark else text for text, mark in zip(texts, marked, strict=True)]

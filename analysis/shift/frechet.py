@@ -55,7 +55,7 @@ def frechet_test(
     Raises
     ------
     ValueError
-        If `shrinkage=0` is asked with fewer rows than dimensions on one side.
+        If `shrinkage=0` is requested with fewer rows than dimensions on one side.
 
     Examples
     --------
@@ -72,11 +72,11 @@ def frechet_test(
     width = centered.shape[1]
     gamma = float(ledoit_wolf_shrinkage(centered, assume_centered=True)) if shrinkage is None else shrinkage
     if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"shrinkage lies in 0..1, got {gamma}.")
+        raise ValueError(f"shrinkage must be within 0..1, got {gamma}.")
     _, s, vt = linalg.svd(centered, full_matrices=False)
     kept = int(np.count_nonzero(s > len(pooled) * 2.0**-52 * s[0])) if components is None else components
     if not 1 <= kept <= s.size:
-        raise ValueError(f"components must lie in 1..{s.size}, got {components}.")
+        raise ValueError(f"components must be within 1..{s.size}, got {components}.")
     if gamma == 0.0 and min(sizes) <= (width if components is None else kept):
         raise ValueError(
             f"{min(sizes)} rows for {width if components is None else kept} dimensions: the unshrunk Fréchet "

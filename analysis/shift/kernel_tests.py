@@ -49,7 +49,7 @@ def mmd_test(
     draws : int
         R; the smallest p is 1/(R + 1).
     bandwidth : float, optional
-        h, fixed before. By default the median pooled distance, which is blind to the sides and so keeps the
+        h, fixed in advance. By default the median pooled distance, which is blind to the sides and so keeps the
         test valid.
     groups, strata : ndarray, shape (n + m,), optional
         See `domain_permutations`.
@@ -59,7 +59,7 @@ def mmd_test(
     Returns
     -------
     TestResult
-        `detail` holds the bandwidth and the permuted statistics.
+        `detail` holds the bandwidth, and mean and standard deviation of the permuted statistics.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def class_conditional(
     groups: tuple[np.ndarray, np.ndarray] | None = None,
     **options: object,
 ) -> dict[object, TestResult]:
-    """Run a test within each class; Holm over the classes stands in ``detail["holm_p"]``.
+    """Run a test within each class; adjusted over the classes by Holm in ``detail["holm_p"]``.
 
     Parameters
     ----------

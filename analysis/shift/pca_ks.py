@@ -72,7 +72,7 @@ def pooled_pca_ks(
     ----------
     a, b : ndarray, shape (n, d) and (m, d)
     components : int
-        Number of components tested, fixed before.
+        Number of components tested, fixed in advance.
     correction : {"holm", "bonferroni"}
         Their smallest adjusted p-values agree; Holm also says which components differ.
 

@@ -1,4 +1,4 @@
-"""Permutation of domain labels: whole groups together, within strata, and what a Monte Carlo p-value may decide."""
+"""Permutation of domain labels, by group and within strata, and the levels that a Monte Carlo p-value can reach."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TestResult:
         Raises
         ------
         ValueError
-            If too few permutations were drawn for this level: the verdict is refused and the R needed stated.
+            If too few permutations were drawn for this level; the message states how many are needed.
         """
         if self.smallest_p > alpha / tests:
             raise ValueError(
@@ -92,7 +92,7 @@ def domain_permutations(
     Raises
     ------
     ValueError
-        For an empty side, or when no label could move (each stratum lies on one side).
+        For an empty side, or when no label could move (each stratum is on one side only).
     """
     total = sum(sizes)
     if min(sizes) < 2 or draws < 1:
@@ -108,7 +108,7 @@ def domain_permutations(
     unit_side, unit_layer = units[:, 1].astype(bool), units[:, 2]
     blocks = [np.flatnonzero(unit_layer == value) for value in np.unique(unit_layer)]
     if not any(0 < unit_side[block].sum() < block.size for block in blocks):
-        raise ValueError("no domain label can move: each stratum or group structure lies on one side only.")
+        raise ValueError("no domain label can move: each stratum or group is on one side only.")
     member = np.empty((draws + 1, total), dtype=bool)
     member[0] = side
     shuffled = unit_side.copy()
@@ -128,7 +128,7 @@ def permutation_p(statistics: Float[np.ndarray, " draws_plus_1"]) -> float:
 
 
 def sample_notes(sizes: tuple[int, int], groups: np.ndarray | None) -> tuple[str, ...]:
-    """Say what a small sample means for the reader."""
+    """Describe what a small sample or groups mean for the result."""
     notes = []
     if min(sizes) < SMALL_SAMPLE:
         notes.append(f"n = {min(sizes)} on one side: the permutation p is valid, but power is low.")
@@ -144,7 +144,7 @@ def crowding_note(groups: np.ndarray, *, share: float = 0.02) -> str | None:
     ----------
     groups : ndarray, shape (n,)
     share : float
-        A group with more than this share of rows, and more than two, is worth a word.
+        A group with more than this share of rows, and more than two, is reported.
 
     Returns
     -------

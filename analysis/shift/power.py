@@ -146,7 +146,7 @@ def power_curve(
     """
     limit = min(len(reference), len(sample))
     if max(sizes) > limit:
-        raise ValueError(f"{max(sizes)} rows a side asked, the smaller source has {limit}.")
+        raise ValueError(f"{max(sizes)} rows a side requested, the smaller source has {limit}.")
     rows = []
     for size in sizes:
 
@@ -209,7 +209,7 @@ def null_calibration(
     out = {}
     for name, test in tests.items():
         rate, p_values = rejection_rate(name, test, draw, size=size, repeats=repeats, generator=generator, alpha=alpha)
-        # "greater": the empirical distribution lies above the uniform one, i.e. p-values too small
+        # "greater": the empirical distribution is above the uniform one, so p-values are too small
         fit = stats.kstest(p_values, "uniform", alternative="greater")
         out[name] = Calibration(rate, (low, high), rate.rejections <= high, float(fit.pvalue), p_values)
     return out

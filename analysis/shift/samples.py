@@ -1,4 +1,4 @@
-"""Clean, disjoint, class-matched draws: what must be settled before two text sources are compared."""
+"""Clean, disjoint, class-matched draws: what must be ensured before two text sources are compared."""
 
 from __future__ import annotations
 

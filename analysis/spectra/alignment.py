@@ -1,4 +1,4 @@
-"""Kernel-target alignment of arrays: from a kernel or from its features, with a reason where there is none."""
+"""Kernel-target alignment of arrays: from a kernel or from its features, with a reason where it is undefined."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kernels.diagnostics import target_alignment
 
 @dataclass(frozen=True)
 class Alignment:
-    """A kernel-target alignment, or NaN with the reason why there is none."""
+    """A kernel-target alignment, or NaN with the reason why it is undefined."""
 
     value: float
     reason: str = ""
 
 
 def _as_targets(targets: np.ndarray, centered: bool) -> tuple[np.ndarray, str]:
-    """Targets as columns, centered where asked for, and the reason why they carry no information."""
+    """Targets as columns, centered if requested, and the reason why they carry no information."""
     columns = targets[:, None] if targets.ndim == 1 else targets
     if np.allclose(columns, columns[:1], rtol=0, atol=0):
         return columns, "constant labels: every kernel fits them alike"

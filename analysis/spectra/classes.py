@@ -73,7 +73,7 @@ def classify_spectrum(
         KS distance to the run's own spectrum at the start.
     alignment : float
         Overlap of the leading right singular vector with the teacher's or the data's direction. NaN
-        where there is none: an invariant bulk then rests on the other two numbers, and says so.
+        where there is none: an invariant bulk is then judged by the other two numbers alone.
     thresholds : ClassThresholds, optional
     size : int, optional
         Number of eigenvalues k. The distance moves in steps of 1/k, so on a short spectrum *still* allows

@@ -164,7 +164,7 @@ def conjugate_kernel_law(
     slope : float
         ``b = E s'`` in [0, 1] for an activation with zero mean and unit variance.
     atoms : int
-        Number of equal-mass atoms that stand for ``H``.
+        Number of equal-mass atoms that approximate ``H``.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class SpectrumPanel:
 def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue") -> Figure:
     """Draw spectra before and after training with the law, the edge, and each outlier as a tick.
 
-    The horizontal axis ends a little beyond the bulk unless an outlier lies further out; it is then
+    The horizontal axis ends slightly beyond the bulk unless an outlier is further out; it is then
     logarithmic, so that bulk and outliers are both readable.
     """
     if not panels:

@@ -2,7 +2,7 @@
 
 A power-law fit returns an exponent on every spectrum, also on pure Marchenko-Pastur ones. So each fit
 here is compared with the same fit on simulated noise, and the exponent is withheld when the two cannot be
-told apart.
+distinguished.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def shuffled_null(weight: Float[np.ndarray, "m n"], draws: int, seed: int) -> Nu
 
 @dataclass(frozen=True)
 class TailReport:
-    """A power-law fit beside its null.
+    """A power-law fit compared with its null.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ class KernelTooLargeError(ValueError):
 
 
 def require_dense_kernel(samples: int, limit_bytes: int, itemsize: int = 8) -> int:
-    """Bytes of a dense ``samples`` by ``samples`` kernel, checked before anything is allocated.
+    """Compute the bytes of a dense ``samples`` by ``samples`` kernel, before anything is allocated.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def require_dense_kernel(samples: int, limit_bytes: int, itemsize: int = 8) -> i
 
 @dataclass(frozen=True)
 class SpectralDensity:
-    """Weighted nodes that stand for a spectrum; the weights sum to one."""
+    """Weighted nodes that approximate a spectrum; the weights sum to one."""
 
     nodes: Float[np.ndarray, " k"]
     weights: Float[np.ndarray, " k"]

@@ -91,7 +91,7 @@ class MarchenkoPastur:
     def quantile(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Inverse of `cdf` by bisection to about 1e-15 of the upper edge; zero inside the atom."""
         if np.any((p < 0) | (p > 1)):
-            raise ValueError("probabilities must lie in [0, 1]")
+            raise ValueError("probabilities must be within [0, 1]")
         low = np.full(p.shape, self.edges[0])
         high = np.full(p.shape, self.edges[1])
         for _ in range(52):
@@ -103,7 +103,7 @@ class MarchenkoPastur:
 
 @dataclass(frozen=True)
 class TracyWidomEdge:
-    """Where the largest eigenvalue of a pure-noise ``W.T @ W / rows`` sits, and how far it wanders.
+    """Where the largest eigenvalue of a pure-noise ``W.T @ W / rows`` is, and how much it fluctuates.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ def tracy_widom_edge(rows: int, columns: int, variance: float = 1.0) -> TracyWid
 def fit_variance(eigenvalues: Float[np.ndarray, " n"], ratio: float) -> float:
     """Entry variance of the bulk: median non-zero eigenvalue over that of the unit-variance law.
 
-    The median ignores a few outliers, unlike the mean. Where the weights at step 0 are at hand, the
+    The median ignores a few outliers, unlike the mean. Where the weights at step 0 are available, the
     variance of their entries is the better choice.
 
     Parameters

@@ -26,7 +26,7 @@ class WeightLayout:
         Groups of a convolution; each is a matrix of its own.
     parts : tuple of str
         Names of equal blocks fused along the output, such as ``("q", "k", "v")``; each is added as a
-        view beside the whole.
+        view in addition to the whole.
     """
 
     kind: Literal["linear", "conv", "transposed", "embedding"] = "linear"
@@ -114,7 +114,9 @@ def matrix_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[
 def _convolution_views(name: str, weight: Tensor, layout: WeightLayout) -> list[tuple[str, Tensor]]:
     """View a convolution by group."""
     if weight.ndim < 3 or weight.shape[0] % layout.groups:
-        raise ValueError(f"{name} has shape {tuple(weight.shape)}, which is no convolution in {layout.groups} groups")
+        raise ValueError(
+            f"{name} has shape {tuple(weight.shape)}, which is not a convolution in {layout.groups} groups"
+        )
     views = []
     for group, block in enumerate(weight.chunk(layout.groups, dim=0)):
         label = f"{name}[group {group}]" if layout.groups > 1 else name

@@ -139,7 +139,7 @@ def predict_spike(strength: float, ratio: float) -> SpikePrediction:
 def spike_margin(change_norm: float, rows: int, columns: int, variance: float = 1.0) -> float:
     """Operator norm of a weight change over the weakest change that could leave the bulk.
 
-    ``sigma_1(Delta W) / sqrt(rows * variance) / c**0.25``. It predicts and does not decide: the change
+    ``sigma_1(Delta W) / sqrt(rows * variance) / c**0.25``. It predicts but does not prove: the change
     depends on the weights that it is added to, so values a little above one may show no outlier.
 
     Parameters

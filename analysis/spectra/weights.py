@@ -78,7 +78,7 @@ def leading_vectors(weight: Float[Tensor, "m n"] | Float[np.ndarray, "m n"], cou
     matrix = _as_matrix(weight)
     size = min(matrix.shape)
     if not 1 <= count <= size:
-        raise ValueError(f"count must lie between 1 and {size}, got {count}")
+        raise ValueError(f"count must be between 1 and {size}, got {count}")
     squares, short = eigh(_small_gram(matrix), subset_by_index=[size - count, size - 1])
     values, short = np.sqrt(np.maximum(squares, 0.0))[::-1], short[:, ::-1]
     safe = np.maximum(values, np.finfo(np.float64).tiny)
@@ -188,7 +188,7 @@ class SpectrumRow:
 
 
 def reference_law(start: Float[np.ndarray, " k"], shape: tuple[int, int]) -> tuple[MarchenkoPastur | None, float, str]:
-    """Decide whether a weight's first spectrum is that of iid entries.
+    """Determine whether a weight's first spectrum is that of iid entries.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def describe_spectrum(
     shape : (int, int)
         Rows and columns of the matrix.
     start : ndarray (k,), optional
-        Singular values at step 0; they also give the variance and decide whether there is a law. Without
+        Singular values at step 0; they also give the variance and determine whether there is a law. Without
         them the variance comes from the median of the bulk.
     change : ndarray (k,), optional
         Singular values of the weight minus its start. The inequalities of Weyl and Hoffman-Wielandt are
@@ -295,5 +295,5 @@ def describe_spectrum(
 
 
 def failed_row(shape: tuple[int, int], reason: str) -> SpectrumRow:
-    """Row of a matrix whose spectrum could not be taken; training and the other rows go on."""
+    """Row of a matrix whose spectrum could not be computed; training and the other rows continue."""
     return SpectrumRow("failed", reason, shape[0], shape[1])

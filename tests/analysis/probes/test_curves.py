@@ -90,7 +90,7 @@ def test_ridge_refuses_columns_that_are_not_principal_scores(data):
 def test_bad_neighborhoods_and_grids_are_refused(data):
     _, _, labels, z, q = data
     codes = torch.as_tensor(labels)
-    with pytest.raises(ValueError, match="161 neighbors of 160"):
+    with pytest.raises(ValueError, match="161 neighbors, there are 160"):
         knn_curve(z, codes, q, [1], [161])
     with pytest.raises(ValueError, match="ascend within 1..12"):
         ncc_curve(z, codes, q, [3, 2])

@@ -176,7 +176,7 @@ def test_components_beyond_the_rank_are_clipped(gaussian, caplog):
     with caplog.at_level(logging.WARNING):
         out = probe_layer(_split(train, labels), _split(test, test_labels), settings=SETTINGS, ks=[4, 99])
     assert {r["k"] for r in out.rows} == {4, 16, ALL_COMPONENTS}
-    assert caplog.text.count("99 components asked, rank 16: clipped") == 1
+    assert caplog.text.count("99 components requested, rank 16: clipped") == 1
 
 
 def test_bad_splits_are_refused(gaussian):
@@ -196,7 +196,7 @@ def test_bad_splits_are_refused(gaussian):
         _split(train, labels + 0.5)
     one_hot = _split(train, np.eye(5)[labels])
     np.testing.assert_array_equal(one_hot.labels, labels)
-    with pytest.raises(ValueError, match="neighbors of 600"):
+    with pytest.raises(ValueError, match="neighbors, there are 600"):
         probe_layer(_split(train, labels), good, settings=ProbeSettings(neighbors=(601,), costs=(0.1,)))
     broken = train.copy()
     broken[17, 3] = np.inf

@@ -63,7 +63,7 @@ def test_components_beyond_the_rank_are_clipped_with_one_warning(caplog):
     with caplog.at_level(logging.WARNING):
         pca = fit_pca(FeatureBlocks.from_array(torch.from_numpy(features), layer="layer2"), 8)
     assert pca.variances.numel() == 3
-    assert [r.getMessage() for r in caplog.records] == ["layer2: 8 components asked, numerical rank 3: clipped"]
+    assert [r.getMessage() for r in caplog.records] == ["layer2: 8 components requested, numerical rank 3: clipped"]
 
 
 @pytest.mark.parametrize("value", [0.0, 3.7])

@@ -116,7 +116,7 @@ def test_rank_and_cutoff_are_stated():
     machine = found.solve(y)
     assert machine.rank == 4 and machine.cutoff == pytest.approx(30 * 2.0**-52)
     assert factorize_features(x).rank() == 4
-    with pytest.raises(ValueError, match="rank 7 asked, numerical rank is 4"):
+    with pytest.raises(ValueError, match="rank 7 requested, numerical rank is 4"):
         found.solve(y, rank=7)
 
 

@@ -59,7 +59,7 @@ def test_bad_input_is_named(problem):
     gram, labels = problem
     with pytest.raises(ValueError, match="penalty λ > 0"):
         fit_nystrom_logistic(gram, np.arange(300), labels, penalty=0.0)
-    with pytest.raises(ValueError, match="301 Nyström centers asked of 300"):
+    with pytest.raises(ValueError, match="301 Nyström centers requested from 300"):
         choose_centers(300, 301, np.random.default_rng(0))
     with pytest.raises(ValueError, match="only one class"):
         fit_nystrom_logistic(gram, np.arange(300), np.ones(300), penalty=1.0)

@@ -58,5 +58,5 @@ def test_a_planted_blank_is_found_raw_and_not_normalized():
     assert raw == 0.01 and stripped > 0.05
     cues = split_classifier_test(cue_features(a), cue_features(planted), generator=rng)
     assert cues.rejects() and cues.statistic > 0.8
-    with pytest.raises(ValueError, match="share lies in"):
+    with pytest.raises(ValueError, match="share must be within"):
         plant_trailing_blank(b, 1.5, rng)

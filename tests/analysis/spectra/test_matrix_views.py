@@ -42,5 +42,5 @@ def test_bad_storage_is_refused_by_name() -> None:
         matrix_views("norm", torch.zeros(4), WeightLayout())
     with pytest.raises(ValueError, match="do not split into 3 parts"):
         matrix_views("qkv", torch.zeros(4, 4), WeightLayout(parts=("q", "k", "v")))
-    with pytest.raises(ValueError, match="no convolution in 3 groups"):
+    with pytest.raises(ValueError, match="not a convolution in 3 groups"):
         matrix_views("c", torch.zeros(4, 4, 3, 3), WeightLayout("conv", groups=3))
