@@ -46,7 +46,7 @@ def test_a_rank_leaves_without_tearing_python_down(tmp_path):
     script = tmp_path / "rank.py"
     script.write_text(
         "import atexit, torch\n"
-        "from pipeline.machine.ranks import leave\n"
+        "from pipeline.machine.ranks import shutdown\n"
         "atexit.register(print, 'torn down')\n"
         "torch.distributed.init_process_group('gloo')\n"
         "print('worked')\n"
