@@ -9,13 +9,11 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.run import register_schemas
-from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 from pipeline.help import asks_for_help, help_page
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
-OmegaConf.register_new_resolver("stage_names", lambda: ", ".join([*STAGES, "status"]), replace=True)  # for --help
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

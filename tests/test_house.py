@@ -19,7 +19,7 @@ FLOORS = (
     ("data", "checks", "reporting"),
     ("training",),
     ("stages",),
-    ("entry", "hydra_callbacks"),
+    ("entry", "help", "hydra_callbacks"),
 )
 """Rooms of pipeline/: a room imports from earlier rows and from itself."""
 MOST_MODULES, MOST_LINES = 20, 350
@@ -45,7 +45,7 @@ def test_rooms_of_the_pipeline_import_one_way(imports):
     floor = {room: index for index, rooms in enumerate(FLOORS) for room in rooms}
     inside = [item for item in imports if item.source.startswith("pipeline.") and item.target.startswith("pipeline.")]
     rooms = {room_of(name).split(".")[1] for name in FILES if name.startswith("pipeline.")}
-    assert rooms == set(floor), "a new room of pipeline/ needs a place in FLOORS"
+    broken("a new room of pipeline/ needs a place in FLOORS, one that is gone has none:", rooms ^ set(floor))
 
     def allowed(item) -> bool:
         source, target = (room_of(name).split(".")[1] for name in (item.source, item.target))
