@@ -15,13 +15,11 @@ from torch import Tensor
 from models.logits import Batch
 from pipeline.config.data import DataConfig
 from pipeline.config.run import RunConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.images import crop_and_flip, normalize_images
 from pipeline.data.view import DataView, Split, load_view
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.arithmetic import network_dtype
-
-AUGMENTATIONS = ("none", "crop_flip")
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ class DataModule:
     """
 
     def __init__(self, view: DataView, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> None:
-        if config.image.augment not in AUGMENTATIONS:
-            raise DataError(f"data.image.augment={config.image.augment} is not one of {', '.join(AUGMENTATIONS)}.")
+        refuse_unfit("data.image", config.image)
         self.view = view
         self.config = config
         self.cache = cache

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.config.data import SplitConfig, SubsetConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.records import UNLABELED, Columns, n_rows, take
 from pipeline.data.split import held_out, leaked_rows, stream, subset_rows
 
@@ -25,8 +25,7 @@ def subset(splits: dict[str, Columns], config: SubsetConfig, data_seed: int) -> 
     DataError
         If ``train`` or ``test`` lacks a wanted class, or an option is unknown.
     """
-    if config.balance not in ("none", "downsample"):
-        raise DataError(f"data.subset.balance={config.balance} is not one of none, downsample.")
+    refuse_unfit("data.subset", config)
     generator = stream(data_seed, "subset")
     result = {}
     for split, columns in splits.items():
@@ -70,14 +69,10 @@ def divide(
     DataError
         If an option is unknown, or leaks are refused and there are some.
     """
-    for name, share in (("val", config.val), ("test", config.test)):
-        if not 0.0 <= share < 1.0:
-            raise DataError(f"data.split.{name}={share} must lie in [0, 1).")
+    refuse_unfit("data.split", config)
     if "train" not in splits:
         return splits
     if config.recipe is not None:
-        if config.recipe not in RECIPES:
-            raise DataError(f"data.split.recipe={config.recipe} is not one of {', '.join(RECIPES)}.")
         return RECIPES[config.recipe](splits)
     result = dict(splits)
     if "label" not in splits["train"]:  # regression on a grid: the points are the design, nothing is cut
@@ -99,8 +94,6 @@ def _cut(train: Columns, name: str, share: float, config: SplitConfig, data_seed
 
 
 def _without_leaks(splits: dict[str, Columns], leaks: str, drops: dict[str, int]) -> Columns:
-    if leaks not in ("drop", "keep", "refuse"):
-        raise DataError(f"data.split.leaks={leaks} is not one of drop, keep, refuse.")
     train = splits["train"]
     if leaks == "keep":
         return train

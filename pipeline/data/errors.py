@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from models.fields import problems
 from pipeline.errors import UserError
 
 
@@ -21,3 +24,15 @@ OFFLINE_WAYS = (
     "`data.source=packaged` (where the data set has an archive) and `data.source=path data.path.train=FILE "
     "data.path.test=FILE` need no hub"
 )
+
+
+def refuse_unfit(path: str, section: Any) -> None:
+    """Refuse a section of the configuration that holds what its fields do not take, for calls outside a run.
+
+    Raises
+    ------
+    DataError
+        With the first problem.
+    """
+    for problem in problems(path, section):
+        raise DataError(problem)

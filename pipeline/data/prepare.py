@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.data import DataConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.records import (
     KINDS,
     UNLABELED,
@@ -81,6 +81,7 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
 
 def load_source(config: DataConfig, cache: Path) -> Records:
     """Read the rows of the configured source, renamed and with mapped labels, otherwise as delivered."""
+    refuse_unfit("data", config)
     if config.source == "packaged":
         from pipeline.data.sources.packaged import load_packaged
 
@@ -93,11 +94,9 @@ def load_source(config: DataConfig, cache: Path) -> Records:
         from pipeline.data.sources.hub import load_hub
 
         return load_hub(config.hub, config.kind, cache)
-    if config.source == "synthetic":
-        from pipeline.data.sources.synthetic import load_synthetic
+    from pipeline.data.sources.synthetic import load_synthetic
 
-        return load_synthetic(config.synthetic)
-    raise DataError(f"data.source={config.source} is not one of packaged, hub, path, synthetic.")
+    return load_synthetic(config.synthetic)
 
 
 def check_records(records: Records) -> Records:

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from models.fields import choices_of
+from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 
-KINDS = ("image", "text", "vector")
+KINDS = choices_of(DataConfig, "kind")
 UNLABELED = -1
 """Label of a row whose class is withheld (GLUE's test splits, plain text files)."""
 ARRAYS = "arrays.safetensors"

@@ -67,9 +67,6 @@ def leaked_rows(train: Columns, tests: Sequence[Columns]) -> Bool[np.ndarray, " 
 
 def strata(columns: Columns, names: Sequence[str]) -> Int64[np.ndarray, " n"]:
     """Label the combinations of the stratification columns (``label``, ``domain``)."""
-    unknown = [name for name in names if name not in ("label", "domain")]
-    if unknown:
-        raise DataError(f"data.split.stratify holds {unknown}; it takes label, domain.")
     present = [np.asarray(columns[name]) for name in names if name in columns]
     numbered = np.zeros(n_rows(columns), dtype=np.int64)
     for values in present:
@@ -139,10 +136,8 @@ def subset_rows(
     Raises
     ------
     DataError
-        If a wanted class has no row, or ``pick`` is unknown.
+        If a wanted class has no row.
     """
-    if pick not in ("random", "first"):
-        raise DataError(f"data.subset.pick={pick} is not one of random, first.")
     wanted = np.unique(labels) if classes is None else np.array(classes)
     chosen = []
     for value in wanted:

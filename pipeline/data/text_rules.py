@@ -10,9 +10,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from models.fields import choices_of
+from pipeline.config.data import TextConfig
 from pipeline.data.errors import DataError
 
-NORMALIZATIONS = ("raw", "whitespace", "full")
+NORMALIZATIONS = choices_of(TextConfig, "normalize")
 MASKS = {
     "url": (re.compile(r"(?:https?://|www\.)\S+"), "<url>"),
     "user": (re.compile(r"(?<!\w)@\w+"), "<user>"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.data import TextConfig
-from pipeline.data.errors import DataError, SourceUnavailable
+from pipeline.data.errors import DataError, SourceUnavailable, refuse_unfit
 from pipeline.data.sources.archives import fetch
 from pipeline.data.sources.pins import ARCHIVES
 from pipeline.data.sources.unpack import read_members
@@ -98,6 +98,7 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
     """
     from transformers import AutoTokenizer, GPT2TokenizerFast
 
+    refuse_unfit("data.text", config)
     if config.tokenizer == "gpt2":
         tokenizer = GPT2TokenizerFast.from_pretrained(packaged_folder("gpt2", cache))
         _check_gpt2(tokenizer)
@@ -109,7 +110,7 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
                 f"data.text.tokenizer=path needs data.text.tokenizer_path=FOLDER; {config.tokenizer_path} is no folder."
             )
         tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_path, local_files_only=True)
-    elif config.tokenizer == "hub":
+    else:
         if config.tokenizer_id is None:
             raise DataError("data.text.tokenizer=hub needs data.text.tokenizer_id.")
         try:
@@ -120,8 +121,6 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
                 "data.text.tokenizer=gpt2 or minilm (packaged), or data.text.tokenizer=path "
                 "data.text.tokenizer_path=FOLDER."
             ) from error
-    else:
-        raise DataError(f"data.text.tokenizer={config.tokenizer} is not one of gpt2, minilm, hub, path.")
     if len(tokenizer) == 0:
         raise DataError(f"the tokenizer {config.tokenizer} has an empty vocabulary.")
     if tokenizer.pad_token is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.data import DataConfig, PathConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
 from pipeline.engine.artifacts import file_sha256
 
@@ -36,6 +36,7 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     DataError
         If the source is unknown, incomplete, or a file is missing.
     """
+    refuse_unfit("data", config)
     if config.source == "packaged":
         return {"source": "packaged", "reader": READER, **_packaged(config.packaged.name)}
     if config.source == "path":
@@ -51,11 +52,9 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
             raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
         hub = dataclasses.asdict(config.hub)
         return {"source": "hub", "reader": READER, **hub, "label_map": _text_keys(config.hub.label_map)}
-    if config.source == "synthetic":
-        from pipeline.data.sources.synthetic import VERSION
+    from pipeline.data.sources.synthetic import VERSION
 
-        return {"source": "synthetic", "reader": READER, "generator": VERSION, **dataclasses.asdict(config.synthetic)}
-    raise DataError(f"data.source={config.source} is not one of packaged, hub, path, synthetic.")
+    return {"source": "synthetic", "reader": READER, "generator": VERSION, **dataclasses.asdict(config.synthetic)}
 
 
 def split_files(config: PathConfig) -> dict[str, list[Path]]:

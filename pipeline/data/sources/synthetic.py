@@ -126,8 +126,6 @@ def load_synthetic(config: SyntheticConfig) -> Records:
     """
     if config.function not in GENERATORS:
         raise DataError(f"data.synthetic.function={config.function} is not one of {', '.join(GENERATORS)}.")
-    if min(config.n_train, config.n_test) < 1:
-        raise DataError(f"data.synthetic.n_train={config.n_train} and n_test={config.n_test} must be positive.")
     records = GENERATORS[config.function](config)
     records.source = f"generated: {config.function}"
     return records

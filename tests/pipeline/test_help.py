@@ -1,0 +1,64 @@
+"""The page of ``run.py --help`` holds every stage, group, choice and setting, because it is made from them."""
+
+import dataclasses
+
+import pytest
+
+from models.configs import MODEL_SCHEMAS
+from models.fields import rule_of
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import CONF
+from pipeline.engine.stages import STAGES
+from pipeline.help import WIDTH, asks_for_help, help_page
+
+
+def every_field():
+    """All settings with their dotted names, those of every network included."""
+
+    def walk(path, section):
+        for field in dataclasses.fields(section):
+            name, value = f"{path}{field.name}", getattr(section, field.name)
+            if dataclasses.is_dataclass(value):
+                yield from walk(f"{name}.", value)
+            else:
+                yield name, rule_of(field)
+
+    yield from walk("", RunConfig())
+    for schema in MODEL_SCHEMAS.values():
+        yield from walk("model.", schema())
+
+
+FIELDS = list(every_field())
+
+
+@pytest.fixture(scope="module")
+def page():
+    return help_page(["--help"])
+
+
+def test_every_setting_has_a_sentence_and_is_shown_with_its_choices(page):
+    words = set(page.replace("=", " = ").split())
+    for name, rule in FIELDS:
+        assert rule.help.endswith("."), f"{name} has no sentence"
+        if rule.renamed_to is None:
+            assert name in words and words >= set(rule.choices), name
+        else:
+            assert name not in words, f"{name} is a former spelling"
+
+
+def test_every_stage_and_every_choice_of_every_group_is_shown(page):
+    words = set(page.split())
+    assert words >= {*STAGES, "status"}
+    for folder in CONF.iterdir():
+        assert words >= {path.stem for path in folder.glob("*.yaml")}, folder
+
+
+def test_lines_are_short(page):
+    assert max(map(len, page.splitlines())) <= WIDTH
+
+
+def test_a_section_can_be_asked_for_by_itself():
+    page = help_page(["--help", "surrogate"])
+    assert page.startswith("surrogate: Kernel machine that stands in for the network.")
+    assert "glm | svm | ridge | knn" in page and "kernel.kind" not in page
+    assert asks_for_help(["stage=train", "-h"]) and not asks_for_help(["--hydra-help"])
