@@ -134,7 +134,7 @@ def test_a_paper_split_has_its_published_sizes(prepared, config):
 @pytest.mark.parametrize(
     "section,message",
     [
-        (SplitConfig(val=1.0), r"data.split.val=1.0 must lie in \[0, 1\)"),
+        (SplitConfig(val=1.0), r"data.split.val=1.0 is not in \[0, 1\)"),
         (SplitConfig(stratify=["color"]), "data.split.stratify holds"),
         (SplitConfig(leaks="hide"), "data.split.leaks=hide"),
         (SplitConfig(recipe="mine"), "data.split.recipe=mine"),

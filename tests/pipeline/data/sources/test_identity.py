@@ -64,7 +64,7 @@ def test_it_imports_no_heavy_module():
     [
         (
             DataConfig(name="x", packaged=PackagedConfig(name="imagenet")),
-            "no packaged data set of that name. There are",
+            "data.packaged.name=imagenet is not one of fashion_mnist",
         ),
         (DataConfig(name="x", source="hub"), "needs data.hub.id"),
         (DataConfig(name="x", source="path"), "needs data.path.train=FILE"),
