@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--neighbours", type=int, nargs="+", default=[1, 5, 10, 20, 50])
+    parser.add_argument("--neighbors", type=int, nargs="+", default=[1, 5, 10, 20, 50])
     parser.add_argument("--cost", type=float, default=0.1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +66,7 @@ def main() -> None:
         return np.stack(
             [
                 [KNeighborsClassifier(count, algorithm="brute").fit(z[:, :k], labels).predict(q[:, :k]) for k in ks]
-                for count in options.neighbours
+                for count in options.neighbors
             ]
         )
 
@@ -76,8 +76,8 @@ def main() -> None:
 
     pairs: list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]] = [
         (
-            f"k-NN, {len(options.neighbours)} neighborhoods",
-            lambda: knn_curve(scores, codes, queries, ks, options.neighbours),
+            f"k-NN, {len(options.neighbors)} neighborhoods",
+            lambda: knn_curve(scores, codes, queries, ks, options.neighbors),
             knn_loop,
         ),
         (
