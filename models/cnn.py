@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.configs import CNNConfig
 from models.dense import Dense
+from models.fields import choices_of
 from models.initialization import initialize_
 
 
@@ -123,7 +125,7 @@ def _batch_norm(kind: type[nn.Module], width: int) -> nn.Module:
     return kind(width, momentum=0.01, eps=1e-3)
 
 
-VARIANTS = ("mnist2", "cifar2", "poison")
+VARIANTS = choices_of(CNNConfig, "variant")
 
 
 def build_cnn(

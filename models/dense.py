@@ -7,6 +7,9 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.configs import MLPConfig
+from models.fields import choices_of
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -16,7 +19,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "identity": nn.Identity,
 }
-PARAMETERIZATIONS = ("standard", "ntk", "torchntk")
+PARAMETERIZATIONS = choices_of(MLPConfig, "parameterization")
 
 
 def make_activation(name: str) -> nn.Module:

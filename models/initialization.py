@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-INITS = ("default", "normal", "glorot")
+from models.configs import MLPConfig
+from models.fields import choices_of
+
+INITS = choices_of(MLPConfig, "init")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-SOURCES = ("random", "hub", "path", "packaged")
+from models.configs import SOURCES
 
 
 def build_hugging_face(

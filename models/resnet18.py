@@ -13,6 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.configs import ResNet18Config
+from models.fields import choices_of
+
+NORMS = choices_of(ResNet18Config, "norm")
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, added to the input (projected where shapes change)."""
@@ -70,8 +75,8 @@ class ResNet18(nn.Module):
             raise ValueError(f"ResNet-18 needs images (channels, height, width), got shape {tuple(input_shape)}")
         if width < 1:
             raise ValueError(f"width must be positive, got {width}")
-        if norm not in ("batch", "frozen"):
-            raise ValueError(f"unknown norm {norm!r}; choose batch or frozen")
+        if norm not in NORMS:
+            raise ValueError(f"unknown norm {norm!r}; choose one of {', '.join(NORMS)}")
         self.frozen_norm = norm == "frozen"
         self.conv1 = nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

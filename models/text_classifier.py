@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from models.configs import TextClassifierConfig
+from models.fields import choices_of
 from models.pretrained import build_hugging_face
+
+TRAINABLE = choices_of(TextClassifierConfig, "trainable")
 
 
 def build_text_classifier(
@@ -51,8 +55,8 @@ def build_text_classifier(
             f"a text classifier takes token sequences, got samples of shape {tuple(input_shape)}; "
             "choose a text data set or an image model"
         )
-    if trainable not in ("all", "head"):
-        raise ValueError(f"unknown model.trainable {trainable!r}; choose all or head")
+    if trainable not in TRAINABLE:
+        raise ValueError(f"unknown model.trainable {trainable!r}; choose one of {', '.join(TRAINABLE)}")
     model: Any = build_hugging_face(
         "AutoModelForSequenceClassification",
         family,

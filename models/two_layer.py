@@ -14,10 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.configs import TwoLayerConfig
 from models.dense import make_activation
+from models.fields import choices_of
 
-PARAMETERIZATIONS = ("ntk", "standard", "mean_field")
-TRAINED = ("both", "first")
+PARAMETERIZATIONS = choices_of(TwoLayerConfig, "parameterization")
+TRAINED = choices_of(TwoLayerConfig, "trained")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from models.fields import problems
 from pipeline.config.numerics import NumericsConfig
 from pipeline.errors import UserError
 
@@ -38,8 +39,10 @@ def arithmetic(numerics: NumericsConfig) -> Iterator[torch.device]:
     Raises
     ------
     UserError
-        If this machine has no such device.
+        If a setting is unknown, or this machine has no such device.
     """
+    for problem in problems("numerics", numerics):
+        raise UserError(problem)
     if numerics.device == "cuda" and not torch.cuda.is_available():
         raise UserError("numerics.device=cuda, but this machine has no usable GPU; choose numerics=cpu.")
     threads = torch.get_num_threads()

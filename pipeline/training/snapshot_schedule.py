@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from models.fields import choices_of
+from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.errors import UserError
 
+SCHEDULES = choices_of(SnapshotsConfig, "schedule")
 STEPS = "steps.json"
 """Lists all snapshots of a finished artifact."""
 MOMENT = "step.json"
@@ -76,7 +79,7 @@ def snapshot_steps(
             chosen_log.add(step)
             power += 1
         return sorted(chosen_log)
-    raise UserError(f"snapshots.schedule={schedule!r} is not known; choose log, epochs or steps.")
+    raise UserError(f"snapshots.schedule={schedule!r} is not known; choose one of {', '.join(SCHEDULES)}.")
 
 
 def step_folder(step: int) -> str:

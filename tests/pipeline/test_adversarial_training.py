@@ -101,7 +101,7 @@ def test_clean_training_keeps_its_key_and_each_attack_has_its_own():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("training.attack.radius=8",), r"must lie in \[0, 1\]"),
+        (("training.attack.radius=8",), r"training.attack.radius=8.0 is not in \[0, 1\]"),
         (("training.attack.steps=0",), "training.attack.steps=0 is below 1"),
         (("training.attack.radius=0.1", "data=cola", "model=gpt2"), "moves the pixels of labeled images"),
         (("training.attack.radius=0.1", "model=mlp", "numerics.engine=ensemble"), "needs numerics.engine=lightning"),

@@ -78,7 +78,7 @@ def test_all_seeds_start_from_one_network_and_their_address_says_so(engine):
         (("stage=pretrain",), "stage=pretrain needs pretrain.classes"),
         (("data=tweets", "model=gpt2_tiny", "pretrain.classes=[0,1]"), "pretrain.classes is for images"),
         (("pretrain.classes=[4]",), "at least two different classes"),
-        (("pretrain.classes=[0,1]", "pretrain.epochs=0"), "pretrain.epochs=0 and pretrain.lr=0.1 must be positive"),
+        (("pretrain.classes=[0,1]", "pretrain.epochs=0"), "pretrain.epochs=0 is below 1"),
     ],
 )
 def test_an_impossible_earlier_task_is_refused(overrides, words):

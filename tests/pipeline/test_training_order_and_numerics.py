@@ -60,7 +60,10 @@ def test_arithmetic_is_put_back_after_an_error():
 
 
 def test_unknown_or_absent_devices_are_refused(monkeypatch):
-    with pytest.raises(UserError, match="choose cpu or cuda"), arithmetic(NumericsConfig(device="tpu")):
+    with (
+        pytest.raises(UserError, match="numerics.device=tpu is not one of cpu, cuda"),
+        arithmetic(NumericsConfig(device="tpu")),
+    ):
         pass
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="no usable GPU"), arithmetic(NumericsConfig(device="cuda")):

@@ -219,9 +219,9 @@ def test_settings_are_checked_before_anything_runs():
 
     problem()
     for options, message in (
-        ({"eps": 0.0}, "statistics.eps=0.0 must lie in"),
-        ({"deltas": [1.0]}, "at 1 nothing can be rejected"),
-        ({"draws": 1}, "needs at least 2"),
+        ({"eps": 0.0}, "statistics.eps=0.0 is not in"),
+        ({"deltas": [1.0]}, r"statistics.deltas holds \[1.0\]"),
+        ({"draws": 1}, "statistics.draws=1 is below 2"),
         ({"history": True}, "snapshots.schedule=epochs"),
         ({"claims": ["C1"]}, r"statistics.claims holds \['C1'\]"),
         ({"claims": ["B4"]}, "name two groups"),

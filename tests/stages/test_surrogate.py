@@ -182,7 +182,7 @@ def test_bands_are_decided_by_the_interval_on_both_sides():
         ("kernel.sketch=gauss", "kernel.sketch=gauss is not one of"),
         ("attribution.methods=[shapley]", "attribution.methods holds"),
         ("surrogate.alpha=-1", "surrogate.alpha=-1"),
-        ("kernel.test_splits=[]", "name at least one split"),
+        ("kernel.test_splits=[]", "kernel.test_splits is empty"),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_runs(override, message, tmp_path):

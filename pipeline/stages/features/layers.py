@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from kernels import layer_features
 from kernels.capture import conjugate_source, module_names
+from models.fields import choices_of
+from pipeline.config.features import FeaturesConfig
 from pipeline.data.datamodule import KernelInputs
 from pipeline.errors import UserError
 
+POOLS = choices_of(FeaturesConfig, "pool")
 BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
 """Names of residual and transformer blocks in the networks of ``models/`` and in transformers."""
 
@@ -61,8 +64,8 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
     """
     if network.training:
         raise ValueError("features are read in evaluation mode: call network.eval() first.")
-    if pool not in ("flatten", "mean", "last", "first"):
-        raise UserError(f"features.pool={pool} is not one of flatten, mean, last, first.")
+    if pool not in POOLS:
+        raise UserError(f"features.pool={pool} is not one of {', '.join(POOLS)}.")
     names = layer_choice(network, wanted)
     mask = points.inputs["attention_mask"] if isinstance(points.inputs, dict) else None
     collected: dict[str, list[Tensor]] = {}

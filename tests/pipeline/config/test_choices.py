@@ -9,15 +9,11 @@ from analysis.variability.gaps import Quantity
 from kernels.features import SKETCHES
 from kernels.inputs.options import KINDS as KERNEL_KINDS
 from kernels.machine.precision import PRECISIONS
-from models import BUILDERS, two_layer
-from models.cnn import VARIANTS
-from models.configs import ACTIVATIONS, MODEL_SCHEMAS, CNNConfig, MLPConfig, TwoLayerConfig
+from models import BUILDERS
+from models.configs import ACTIVATIONS, MODEL_SCHEMAS
 from models.dense import ACTIVATIONS as ACTIVATION_MODULES
-from models.dense import PARAMETERIZATIONS
 from models.fields import choices_of
-from models.initialization import INITS
 from models.losses import LOSSES
-from models.pretrained import SOURCES
 from models.schedules import OPTIMIZERS, SCHEDULES
 from pipeline.checks.kernels import GRADIENT_KINDS
 from pipeline.config.attribution import AttributionConfig
@@ -60,13 +56,6 @@ TABLES = [
     (KernelConfig, "precision", [*PRECISIONS, "bf16"]),
     (StatisticsConfig, "claims", CLAIMS),
     (ShiftConfig, "rivals", [name for name, *_ in RIVAL_CLAIMS]),
-    (CNNConfig, "variant", VARIANTS),
-    (MLPConfig, "init", INITS),
-    (MLPConfig, "parameterization", PARAMETERIZATIONS),
-    (TwoLayerConfig, "parameterization", two_layer.PARAMETERIZATIONS),
-    (TwoLayerConfig, "trained", two_layer.TRAINED),
-    (MODEL_SCHEMAS["vit"], "weights", SOURCES),
-    (MODEL_SCHEMAS["text_classifier"], "weights", SOURCES),
 ]
 
 

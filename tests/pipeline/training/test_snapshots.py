@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_recorded_and_training_decides(tmp_path)
 
 
 def test_unknown_record_is_refused(tmp_path):
-    with pytest.raises(UserError, match="choose from weights, logits"):
+    with pytest.raises(UserError, match="it takes weights, logits"):
         writer(tmp_path, record=["hessian"])
 
 
