@@ -12,7 +12,6 @@ from analysis.attribution.decomposition import (
     top_scores,
 )
 from analysis.surrogates.glm import KernelGLM
-from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from tests.references import attribution_formulas as reference
@@ -73,14 +72,6 @@ def test_permuting_training_points_permutes_columns():
     a = attribute(first.weights_, first.offsets_, test, classes)
     b = attribute(second.weights_, second.offsets_, test[:, order], classes)
     np.testing.assert_allclose(a[:, order], b, atol=1e-9)
-
-
-def test_neighbour_votes_sum_to_the_probability():
-    train, test, y, _, classes = data()
-    model = KernelNeighbors(k=7).fit(train, y)
-    np.testing.assert_allclose(
-        model.attributions(test, classes).sum(1), model.predict_proba(test)[np.arange(20), classes]
-    )
 
 
 @pytest.mark.parametrize("direction", ["support", "oppose"])
