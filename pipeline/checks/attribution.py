@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.checks.kernels import GRADIENT_KINDS
 from pipeline.config.run import RunConfig
 
 
 def attribution_problems(config: RunConfig) -> Iterator[str]:
-    """Yield what is impossible: attribution methods that need checkpoints or other trainings."""
+    """Yield what is impossible: attribution methods that need checkpoints or other trainings.
+
+    Examples
+    --------
+    >>> from pipeline.config.attribution import AttributionConfig
+    >>> list(attribution_problems(RunConfig(attribution=AttributionConfig(method="tracin"))))
+    ['tracin sums over checkpoints; set attribution.checkpoints, such as [100, -1].']
+    """
     choice = config.attribution
     if "tracin" in {choice.method, *choice.methods}:
         if not choice.checkpoints:
@@ -43,7 +51,7 @@ def adversarial_problems(config: RunConfig) -> Iterator[str]:
     kernel = config.kernel
     if "adversarial" not in (config.stage, *config.wants):
         return
-    if kernel.kind not in ("pntk", "trntk") or kernel.sketch is not None or not kernel.normalize:
+    if kernel.kind not in GRADIENT_KINDS or kernel.sketch is not None or not kernel.normalize:
         yield "stage=adversarial rebuilds an exact normalized pntk or trntk; set kernel.kind, sketch and normalize so."
     if config.data.kind != "image":
         yield f"stage=adversarial moves pixels, but data={config.data.name} holds {config.data.kind} rows."

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from models.fields import problems
 from pipeline.checks.attribution import adversarial_problems, attribution_problems, retraining_problems
 from pipeline.checks.kernels import kernel_problems, regression_problems, surrogate_problems
-from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems
+from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems, toy_problems
 from pipeline.checks.training import (
     ensemble_problems,
     model_problems,
@@ -35,6 +35,7 @@ COMBINATIONS = (
     adversarial_problems,
     probe_problems,
     shift_problems,
+    toy_problems,
     statistics_problems,
 )
 """Every check of a combination of settings; a module of this package holds each."""

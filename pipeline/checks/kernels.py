@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from pipeline.config.run import RunConfig
 
 GRADIENT_KINDS = ("trntk", "pntk")
-"""Kernels whose gradients a sketch compresses."""
+"""Kernels of gradients, which can be sketched and rebuilt."""
 REGRESSIONS = ("glm", "ridge")
 """Kernel machines that can be fitted to a network's outputs."""
 
 
 def kernel_problems(config: RunConfig) -> Iterator[str]:
-    """Yield what is impossible: sketches of kernels that have none."""
+    """Yield what is impossible: sketches of kernels that have none.
+
+    Examples
+    --------
+    >>> from pipeline.config.kernel import KernelConfig
+    >>> list(kernel_problems(RunConfig(kernel=KernelConfig(kind="conjugate", sketch="tensorsketch"))))
+    ['kernel.sketch compresses the gradients of trntk and pntk, not kind=conjugate.']
+    """
     kernel = config.kernel
     if kernel.sketch is None:
         return
@@ -24,7 +31,14 @@ def kernel_problems(config: RunConfig) -> Iterator[str]:
 
 
 def surrogate_problems(config: RunConfig) -> Iterator[str]:
-    """Yield what is impossible: options of one kernel machine given to another."""
+    """Yield what is impossible: options of one kernel machine given to another.
+
+    Examples
+    --------
+    >>> from pipeline.config.surrogate import SurrogateConfig
+    >>> list(surrogate_problems(RunConfig(surrogate=SurrogateConfig(kind="svm", targets="network"))))
+    ['surrogate.targets=network needs a regression: glm or ridge, not svm.']
+    """
     surrogate = config.surrogate
     if surrogate.alpha is None and surrogate.kind != "glm":
         yield f"surrogate.alpha=null (cross-validation) is for surrogate=glm, not {surrogate.kind}; set a number."

@@ -1,10 +1,11 @@
-"""Probes, shift tests and seed statistics: impossible combinations."""
+"""Probes, shift tests, the toy model and seed statistics: impossible combinations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from models.configs import TextClassifierConfig
+from models.fields import problems
 from pipeline.config.run import RunConfig
 
 LEAST_PERMUTATIONS = 19
@@ -36,6 +37,16 @@ def shift_problems(config: RunConfig) -> Iterator[str]:
         )
     if set(shift.rivals) - {"random_features"} and not isinstance(config.model, TextClassifierConfig):
         yield f"shift.rivals={shift.rivals} train or reset a text classifier; model={config.model.name} is not one."
+
+
+def toy_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: a toy model whose rate, batches or seeds do not fit together."""
+    if "toy" not in (config.stage, *config.wants) or any(problems("toy", config.toy)):
+        return
+    try:
+        config.toy.capped().validate()
+    except ValueError as error:
+        yield f"The toy configuration cannot run: {error}."
 
 
 def statistics_problems(config: RunConfig) -> Iterator[str]:

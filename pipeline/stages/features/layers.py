@@ -53,7 +53,7 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
     wanted : list of str
         Layers as configured.
     pool : str
-        flatten | mean | last | first; for texts mean and last count real tokens only.
+        One of :data:`POOLS`; for texts, mean and last count real tokens only.
 
     Raises
     ------

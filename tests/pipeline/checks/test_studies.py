@@ -40,6 +40,9 @@ def test_experiments_compose_and_pass(name):
         ("shift", {"permutations": 9}, "draw at least 19"),
         ("shift", {"redraws": 0}, "shift.redraws=0"),
         ("shift", {"power_sizes": [2]}, "takes numbers at least 4"),
+        ("toy", {"optimizer": "adam"}, "give it with rate_unit=absolute"),
+        ("toy", {"optimizer": "lion"}, "toy.optimizer=lion is not one of gd, sgd, adam"),
+        ("toy", {"seeds": [1, 1]}, "seeds must be distinct"),
         ("regression", {"task": "svm"}, "function, logistic, head"),
         ("regression", {"protocol": "authors"}, "corrected, published"),
         ("regression", {"penalty_unit": "norm"}, "absolute, trace"),
@@ -50,7 +53,7 @@ def test_experiments_compose_and_pass(name):
     ],
 )
 def test_impossible_settings_are_refused(section, options, message):
-    config = compose_run(())
+    config = compose_run(("wants=[toy]",))
     config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **options)})
     with pytest.raises(UserError) as caught:
         check(config)
