@@ -57,9 +57,13 @@ class DataModule:
 
     Examples
     --------
-    >>> data = DataModule.load(prepared.folder, config.data, Path(config.paths.cache))
-    >>> data.batch("train", range(32), generator=torch.Generator().manual_seed(0)).keys()
-    dict_keys(['image', 'label', 'id'])
+    >>> pixels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    >>> rows = Split(ids=torch.arange(4), inputs=pixels, targets=torch.tensor([0, 1, 0, 1]))
+    >>> view = DataView("image", {"train": rows}, n_classes=2, class_names=["cat", "dog"], fingerprint="")
+    >>> data = DataModule(view, DataConfig(), cache=Path("data_cache"))
+    >>> batch = data.batch("train", [0, 2])
+    >>> batch["image"].shape, batch["label"], batch["id"]
+    (torch.Size([2, 1, 8, 8]), tensor([0, 0]), tensor([0, 2]))
     """
 
     def __init__(self, view: DataView, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> None:
