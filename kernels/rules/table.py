@@ -3,6 +3,9 @@ r"""The table of rules: which torch function is covered by which rule.
 A rule gives the per-sample gradient of its parameters for the output gradient :math:`\delta` of one sample. Each family
 of operations has a module of its own in this folder. :data:`kernels.rules.rewrites.REWRITES` is consulted first; a
 function that is in neither table sends its parameters to the generic per-sample fallback.
+
+To add a rule: write it in the module of its family, name it here, and add a model that needs it to
+``tests/kernels/cases.py``, on which it is compared with the per-sample Jacobian.
 """
 
 from __future__ import annotations
