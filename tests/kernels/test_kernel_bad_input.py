@@ -308,7 +308,7 @@ def test_models_of_another_kind() -> None:
         ({"forms": {"0.weight": "shift"}}, "has no form 'shift'"),
         ({"block_rows": 0}, "block_rows=0"),
         ({"layerwise": {"a": ["0"], "b": ["0.weight"]}}, "several groups"),
-        ({"layerwise": {"a": ["0"], "b": ["nothing"]}}, "names 'nothing', which is no parameter"),
+        ({"layerwise": {"a": ["0"], "b": ["nothing"]}}, "names 'nothing', which is not a parameter"),
         ({"kind": "conjugate", "output_layer": "9"}, "no module '9'"),
         ({"kind": "embedding", "layers": ["9"]}, "no module '9'"),
     ],
