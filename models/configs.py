@@ -1,6 +1,6 @@
-"""Schema of the ``model`` group: one dataclass per network, told apart by ``name``.
+"""Schema of the ``model`` group: one dataclass per network, selected by ``name``.
 
-The class variables are facts of a network that other parts ask for. They are no settings, so no address holds them.
+The class variables are facts of a network that other parts read. They are not settings and not part of any address.
 """
 
 from __future__ import annotations

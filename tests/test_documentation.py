@@ -91,3 +91,9 @@ def test_the_readme_leads_to_every_page():
         links = re.findall(r"\]\(([^)#:]+\.md)", page.read_text())
         new |= {(page.parent / link).resolve() for link in links} - reached
     assert not set(PAGES) - reached
+
+
+def test_the_glossary_explains_the_words_that_only_this_project_uses():
+    rows = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    words = "cell gather slug role cotangent form operand side standing view key VERSION stream churn".split()
+    assert not {*words, "trimming level"} - set(rows)
