@@ -73,7 +73,7 @@ def training_attack_problems(config: RunConfig) -> Iterator[str]:
     if chosen.radius == 0:
         return
     if config.data.kind != "image" or config.training.loss == "regression":
-        yield "training.attack moves the pixels of labelled images; set training.attack.radius=0 for other data."
+        yield "training.attack moves the pixels of labeled images; set training.attack.radius=0 for other data."
     if config.numerics.engine == "ensemble":
         yield "training.attack needs numerics.engine=lightning; the ensemble trains on clean images only."
 
