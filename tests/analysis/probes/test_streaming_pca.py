@@ -84,7 +84,7 @@ def test_mismatched_widths_and_row_counts_are_refused():
     pca = fit_pca(FeatureBlocks.from_array(torch.from_numpy(_features(30, 5))), 2)
     with pytest.raises(ValueError, match="width 4 is not the fitted width 5"):
         pca.scores(FeatureBlocks.from_array(torch.zeros(3, 4)))
-    with pytest.raises(ValueError, match="3 rows were read, 5 announced"):
+    with pytest.raises(ValueError, match="3 rows were read, 5 were expected"):
         fit_pca(FeatureBlocks(5, 2, lambda: iter([torch.eye(3)[:, :2]])), 1)
     with pytest.raises(ValueError, match="torch.Generator"):
         fit_pca(FeatureBlocks.from_array(torch.from_numpy(_features(30, 5))), 2, route="randomized")
