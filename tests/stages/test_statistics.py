@@ -20,9 +20,9 @@ from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Text, Verdict
 from pipeline.stages.statistics.history import level_history
-from pipeline.stages.statistics.read import seed_runs
 from pipeline.stages.statistics.report import _cautions, section
 from pipeline.stages.statistics.run import statistics
+from pipeline.stages.statistics.seed_runs import seed_runs
 
 TINY = (
     "data=parabola",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from analysis.classifier_metrics import run_metrics
 from analysis.trimming.bootstrap import null_levels
 from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
-from analysis.trimming.released import CORRECTED, PUBLISHED_2024, PUBLISHED_2025, protocol_levels
 from analysis.variability.claims import ClaimVerdict, claim_a1, claim_a2, claim_b1, claim_b3, claim_b4
 from analysis.variability.information import COMPANIONS, claim_b2
 from analysis.variability.seed_count import ensemble_curve
 from analysis.variability.seed_ranking import select_seed
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
-from pipeline.stages.statistics.read import SeedRuns
+from pipeline.stages.statistics.read import ClaimRow
+from pipeline.stages.statistics.seed_runs import SeedRuns
 
 DECIDING = "mixture"
 """Reference that decides: the only one that tends to the expected distribution by construction."""
@@ -68,7 +66,7 @@ class GroupLevels:
         return measures
 
 
-def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[str, Any]]:
+def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRow]:
     """Decide the claims that ``statistics.claims`` names; one row for each group, reference and tolerance.
 
     Raises
@@ -77,7 +75,7 @@ def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dic
         If an arm of B4 names no group of runs.
     """
     wanted = config.statistics.claims
-    rows = []
+    rows: list[ClaimRow] = []
     for index, (name, group) in enumerate(groups.items()):
         for kind in REFERENCES:
             for place, delta in enumerate(group.deltas):
@@ -91,16 +89,21 @@ def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dic
     return rows
 
 
-def _row(verdict: ClaimVerdict, group: str, kind: str, delta: float, place: int) -> dict[str, Any]:
-    values = dataclasses.asdict(verdict)
-    details = {name: value if value == value else None for name, value in values.pop("details").items()}
+def _row(verdict: ClaimVerdict, group: str, kind: str, delta: float, place: int) -> ClaimRow:
+    details = {name: value if value == value else None for name, value in verdict.details.items()}
     return {
         "group": group,
         "reference": kind,
         "delta": delta,
         "threshold": "DKW" if place == 0 else "fixed",
         "deciding": kind == DECIDING and place == 0,
-        **values,
+        "claim": verdict.claim,
+        "verdict": verdict.verdict,
+        "effect": verdict.effect,
+        "low": verdict.low,
+        "high": verdict.high,
+        "n": verdict.n,
+        "test": verdict.test,
         "details": json.dumps(details, sort_keys=True),
     }
 
@@ -191,7 +194,7 @@ def _selection(group: GroupLevels, kind: str, delta: float, rng: np.random.Gener
     return claim_b3(arrays, np.array(accuracy), rng=rng)
 
 
-def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[str, Any]]:
+def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRow]:
     scratch, tuned = config.statistics.arms
     missing = [arm for arm in (scratch, tuned) if arm not in groups]
     if missing:
@@ -199,7 +202,7 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[st
             f"statistics.arms names {', '.join(map(repr, missing))}, but the groups of cells with at least two runs "
             f"are {', '.join(map(repr, groups))}."
         )
-    rows = []
+    rows: list[ClaimRow] = []
     for kind in REFERENCES:
         for place, delta in enumerate(groups[scratch].deltas):
             if delta not in groups[tuned].deltas:
@@ -208,38 +211,4 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[st
             rng = np.random.default_rng([config.statistics.seed, 11, place, REFERENCES.index(kind)])
             verdict = claim_b4(arms[0], arms[1], rng=rng, stand_in=config.statistics.stand_in)
             rows.append(_row(verdict, f"{scratch} against {tuned}", kind, delta, place))
-    return rows
-
-
-def released_rows(name: str, gaps: np.ndarray, eps: float, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Levels under the published protocols, and under the corrected one with one published switch at a time."""
-    half = len(gaps) // 2
-    switches = {
-        "corrected": CORRECTED,
-        "reference: quantile mean": dataclasses.replace(CORRECTED, reference="quantile_mean"),
-        "clip: common range to 0": dataclasses.replace(CORRECTED, clip="zero_common"),
-        "clip: beyond 15 to 0": dataclasses.replace(CORRECTED, clip="zero_15"),
-        "clip: clamp at 15": dataclasses.replace(CORRECTED, clip="clamp"),
-        "presort and resampled halves": dataclasses.replace(CORRECTED, presort=True, boots=20),
-        "interpolated, delta + 1/n": dataclasses.replace(CORRECTED, cdf="linear"),
-        "grid solver": dataclasses.replace(CORRECTED, solver="grid"),
-        "redraw": dataclasses.replace(CORRECTED, redraw=True),
-        "published 2024": PUBLISHED_2024,
-        "published 2025": PUBLISHED_2025,
-    }
-    rows = []
-    for label, protocol in switches.items():
-        found = protocol_levels(gaps[:half], gaps[half:], protocol=dataclasses.replace(protocol, eps=eps), rng=rng)
-        rows.append(
-            {
-                "group": name,
-                "protocol": label,
-                "delta": found.delta,
-                "level_mean": float(found.level.mean()),
-                "level_sd": float(found.level.std(ddof=1)),
-                "at_sentinel": float(found.at_sentinel.mean()),
-                "clipped": found.clipped,
-                "runs": half,
-            }
-        )
     return rows

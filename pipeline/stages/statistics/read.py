@@ -1,116 +1,236 @@
-"""Outputs of all runs of one group of cells, checked to be comparable."""
+"""What stage ``statistics`` wrote, by file: levels, companions, seed counts, contrasts, verdicts and figure arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from analysis.variability.gaps import Quantity, compared_quantity, usable_runs
-from pipeline.engine.build import Gathered
-from pipeline.errors import UserError
-from pipeline.stages.train.read import final_outputs, snapshot_arrays
+from pipeline.engine.artifacts import Artifact
+
+RUNS = "runs.parquet"
+GROUPS = "groups.parquet"
+CORRELATIONS = "correlations.parquet"
+SEED_COUNT = "seed_count.parquet"
+RELEASED = "released.parquet"
+EPOCHS = "epochs.parquet"
+CONTRASTS = "contrasts.parquet"
+CLAIMS = "claims.parquet"
+FIGURES = "figures.safetensors"
+
+ALPHAS = np.linspace(0, 0.9, 46)
+"""Trimming shares at which the robust distances of the figures are taken."""
 
 
-@dataclass(frozen=True)
-class SeedRuns:
-    """Runs that differ in nothing but their seed.
+class RunRow(TypedDict):
+    """One run against the others of its group; NaN where the group has one run.
 
-    Attributes
-    ----------
-    name : str
-        Label of the group.
-    seeds, keys : list of str
-        Label and artefact key of each run.
-    logits : ndarray, shape (m, n, k)
-        Outputs on the judged split; k = 1 is a single logit.
-    labels : ndarray of int, shape (n,)
-        True classes.
-    val_logits, val_labels : ndarray or None
-        The same on the validation split, where there is one.
-    dropped : list of str
-        Seeds that were left out because their outputs are not finite.
+    ``level_REFERENCE_PLACE`` is the trimming level against a reference at the DKW tolerance or one of the fixed ones;
+    ``ks``, ``floor`` and ``attainable`` are the plain distance, the smallest that trimming reaches, and whether that
+    is within the DKW tolerance.
     """
 
-    name: str
-    seeds: list[str]
-    keys: list[str]
-    logits: np.ndarray
-    labels: np.ndarray
-    val_logits: np.ndarray | None
-    val_labels: np.ndarray | None
-    dropped: list[str]
+    group: str
+    seed: str
+    key: str
+    accuracy: float
+    nll: float
+    brier: float
+    ece: float
+    ece_adaptive: float
+    churn_logit_mean: float
+    churn_majority: float
+    error_agreement: NotRequired[float]
+    churn_mean: float
+    q01: float
+    q05: float
+    q25: float
+    q50: float
+    q75: float
+    q95: float
+    q99: float
+    largest_atom: float
+    level_logit_mean_dkw: float
+    level_logit_mean_fixed_1: float
+    level_logit_mean_fixed_2: float
+    ks_logit_mean: float
+    floor_logit_mean: float
+    attainable_logit_mean: bool
+    level_mixture_dkw: float
+    level_mixture_fixed_1: float
+    level_mixture_fixed_2: float
+    ks_mixture: float
+    floor_mixture: float
+    attainable_mixture: bool
+    level_quantile_mean_dkw: float
+    level_quantile_mean_fixed_1: float
+    level_quantile_mean_fixed_2: float
+    ks_quantile_mean: float
+    floor_quantile_mean: float
+    attainable_quantile_mean: bool
+    level_low: float
+    level_high: float
+    rank: float
+    rank_low: float
+    rank_high: float
+    ties_with_best: float
+    share_best: float
+    level_scaled: float
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return max(2, self.logits.shape[-1])
 
-    def gaps(self, quantity: str, split: str = "judged") -> np.ndarray:
-        """Compute the compared quantity of every run, shape (m, n)."""
-        logits, labels = (self.logits, self.labels) if split == "judged" else (self.val_logits, self.val_labels)
-        assert logits is not None and labels is not None
-        chosen: Quantity = quantity  # type: ignore[assignment]
-        if quantity == "auto":
-            chosen = "gap" if self.logits.shape[-1] <= 2 else "margin"
-        try:
-            return compared_quantity(logits, labels, quantity=chosen)
-        except ValueError as error:
-            raise UserError(f"statistics.quantity={quantity} for {self.name}: {error}") from error
+class GroupRow(TypedDict):
+    """Levels of one group against one reference at one tolerance, with the group's companions."""
 
-    def outputs(self) -> np.ndarray:
-        """Float64 outputs for metrics: gaps of two classes, logits of more."""
-        return self.gaps("gap") if self.logits.shape[-1] <= 2 else self.logits.astype(np.float64)
+    group: str
+    reference: str
+    delta: float
+    threshold: str
+    noise_limited: bool
+    runs: int
+    examples: int
+    level_mean: float
+    level_sd: float
+    level_low: float
+    level_high: float
+    level_halves: float
+    share_above_zero: float
+    unattainable: int
+    ks_mean: float
+    churn_pairwise: float
+    churn_low: float
+    churn_high: float
+    accuracy_mean: float
+    accuracy_sd: float
+    ece_mean: float
 
 
-def seed_runs(
-    name: str, members: Sequence[Gathered], split: str, on_bad_run: str, *, step: int | None = None
-) -> SeedRuns:
-    """Collect the outputs of a group's runs, after training or in their snapshots at a step.
+class CorrelationRow(TypedDict):
+    """Rank correlation of a group's levels with one companion."""
 
-    Raises
-    ------
-    UserError
-        If a run lacks the split, was evaluated on other examples or in another order, has no class labels,
-        or holds NaN while ``on_bad_run`` is ``error``.
-    """
-    stacks: dict[str, list[np.ndarray]] = {}
-    for member in members:
-        artifact = member.artifact
-        arrays = final_outputs(artifact) if step is None else snapshot_arrays(artifact, step, "logits")
-        if f"{split}.logits" not in arrays:
-            have = sorted({key.split(".")[0] for key in arrays})
-            raise UserError(f"Run {member.artifact.key} of {name} has no split {split!r} (it has {', '.join(have)}).")
-        if f"{split}.labels" not in arrays:
-            raise UserError(f"The runs of {name} have real targets; seed statistics need class labels.")
-        for key, value in arrays.items():
-            stacks.setdefault(key, []).append(value)
-    for key in (f"{split}.ids", f"{split}.labels"):
-        first = stacks[key][0]
-        for member, other in zip(members, stacks[key], strict=True):
-            if other.shape != first.shape or (other != first).any():
-                raise UserError(
-                    f"Runs {members[0].artifact.key} and {member.artifact.key} of {name} were judged on different "
-                    f"examples ({key} differ): mean logits and churn need the same ones in the same order."
-                )
-    logits = np.stack(stacks[f"{split}.logits"])
-    try:
-        kept = usable_runs(
-            logits.reshape(len(logits), -1).astype(np.float64), on_bad_run="drop" if on_bad_run == "drop" else "error"
-        )
-    except ValueError as error:
-        keys = ", ".join(member.artifact.key for member in members[:3])
-        raise UserError(f"Runs of {name} ({keys}, …): {error}. Here that is statistics.on_bad_run=drop.") from error
-    seeds = [member.labels.get("seed", str(member.config.seed)) for member in members]
-    with_val = "val.logits" in stacks and len(stacks["val.logits"]) == len(members) and split != "val"
-    return SeedRuns(
-        name=name,
-        seeds=[seeds[i] for i in kept],
-        keys=[members[i].artifact.key for i in kept],
-        logits=logits[kept],
-        labels=stacks[f"{split}.labels"][0].astype(np.int64),
-        val_logits=np.stack(stacks["val.logits"])[kept] if with_val else None,
-        val_labels=stacks["val.labels"][0].astype(np.int64) if with_val else None,
-        dropped=[seed for i, seed in enumerate(seeds) if i not in set(kept.tolist())],
-    )
+    group: str
+    reference: str
+    companion: str
+    spearman: float
+    low: float
+    high: float
+    runs: int
+
+
+class SeedCountRow(TypedDict):
+    """One point of a curve over the number of runs (``kind`` is a reference or half_to_half), or the recommendation."""
+
+    group: str
+    kind: str
+    runs: int
+    ks: float
+    ks_low: float
+    ks_high: float
+    level: float
+    level_low: float
+    level_high: float
+    recommended: int
+    text: str
+
+
+class ReleasedRow(TypedDict):
+    """Levels of one group under one published protocol."""
+
+    group: str
+    protocol: str
+    delta: float
+    level_mean: float
+    level_sd: float
+    at_sentinel: float
+    clipped: float
+    runs: int
+
+
+class EpochRow(TypedDict):
+    """One run against the others at one snapshot."""
+
+    group: str
+    epoch: float
+    step: int
+    seed: str
+    level: float
+    churn_mean: float
+    accuracy: float
+    delta: float
+
+
+class ContrastRow(TypedDict):
+    """Difference of two groups in one measure of variability."""
+
+    first: str
+    second: str
+    measure: str
+    difference: float
+    low: float
+    high: float
+
+
+class ClaimRow(TypedDict):
+    """Verdict on one claim for one group, reference and tolerance; ``details`` are JSON."""
+
+    group: str
+    reference: str
+    delta: float
+    threshold: str
+    deciding: bool
+    claim: str
+    verdict: str
+    effect: float
+    low: float
+    high: float
+    n: int
+    test: str
+    details: str
+
+
+def _rows(artifact: Artifact, name: str) -> list[Any]:
+    return artifact.table(name).to_pylist() if artifact.has(name) else []
+
+
+def read_runs(artifact: Artifact) -> list[RunRow]:
+    """Read every run of every group."""
+    return _rows(artifact, RUNS)
+
+
+def read_groups(artifact: Artifact) -> list[GroupRow]:
+    """Read the levels of every group of at least two runs."""
+    return _rows(artifact, GROUPS)
+
+
+def read_correlations(artifact: Artifact) -> list[CorrelationRow]:
+    """Read the rank correlations of every group of at least three runs."""
+    return _rows(artifact, CORRELATIONS)
+
+
+def read_seed_counts(artifact: Artifact) -> list[SeedCountRow]:
+    """Read the curves over the number of runs of every group of at least eight, and the recommendations."""
+    return _rows(artifact, SEED_COUNT)
+
+
+def read_released(artifact: Artifact) -> list[ReleasedRow]:
+    """Read the levels under published protocols; empty without ``statistics.released``."""
+    return _rows(artifact, RELEASED)
+
+
+def read_epochs(artifact: Artifact) -> list[EpochRow]:
+    """Read the levels at every snapshot; empty without ``statistics.history``."""
+    return _rows(artifact, EPOCHS)
+
+
+def read_contrasts(artifact: Artifact) -> list[ContrastRow]:
+    """Read the differences between every two groups."""
+    return _rows(artifact, CONTRASTS)
+
+
+def read_claims(artifact: Artifact) -> list[ClaimRow]:
+    """Read the verdicts on the claims of ``statistics.claims``."""
+    return _rows(artifact, CLAIMS)
+
+
+def read_figures(artifact: Artifact) -> dict[str, np.ndarray]:
+    """Read the arrays of the figures, each under ``INDEX.NAME`` by the group's place in the experiment."""
+    return artifact.arrays(FIGURES)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 
-from analysis.trimming.level import TrimmingPlan
-from analysis.variability.figures import (
-    distance_curves,
-    distribution_fan,
-    group_levels,
-    level_against,
-    level_histograms,
-    pairwise_heat_map,
-    ranking_figure,
-)
-from analysis.variability.seed_ranking import SeedRanking
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
-from pipeline.stages.statistics.history import history_blocks
-from pipeline.stages.statistics.report_seed_count import column, seed_counts
-from pipeline.stages.statistics.run import ALPHAS
+from pipeline.stages.statistics.figures import group_comparison, group_pictures
+from pipeline.stages.statistics.read import (
+    ClaimRow,
+    CorrelationRow,
+    GroupRow,
+    ReleasedRow,
+    RunRow,
+    read_claims,
+    read_contrasts,
+    read_correlations,
+    read_epochs,
+    read_figures,
+    read_groups,
+    read_released,
+    read_runs,
+    read_seed_counts,
+)
+from pipeline.stages.statistics.report_history import history_blocks
+from pipeline.stages.statistics.report_seed_count import seed_counts
 
 CLAIMS = {
     "A1": "A1: runs of equal accuracy compute different functions, and the trimming level tells them apart",
@@ -42,27 +46,26 @@ MEASURES = {
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
 Blocks = list[Text | Table | Picture | Verdict]
-Rows = list[dict[str, Any]]
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show the statistics artefact: verdicts first, then tables and figures of every group."""
     artifact, command = members[0].artifact, members[0].command
     groups = list(artifact.metrics["groups"])
-    runs = artifact.table("runs.parquet").to_pylist()
-    summary = artifact.table("groups.parquet").to_pylist() if artifact.has("groups.parquet") else []
-    claims = artifact.table("claims.parquet").to_pylist() if artifact.has("claims.parquet") else []
+    runs = read_runs(artifact)
+    summary = read_groups(artifact)
+    claims = read_claims(artifact)
     blocks: Blocks = [_verdict(row, claims) for row in claims if row["deciding"]]
     findings = [f"{row['claim']} ({row['group']}): {row['verdict']}." for row in claims if row["deciding"]]
     blocks += [Text(note) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
     if summary:
         blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
-    if artifact.has("correlations.parquet"):
-        blocks.append(_correlation_table(artifact, command))
-    arrays = artifact.arrays("figures.safetensors")
+    if correlations := read_correlations(artifact):
+        blocks.append(_correlation_table(correlations, artifact, command))
+    arrays = read_figures(artifact)
     if len({row["group"] for row in summary}) > 1:
-        blocks.append(_group_picture(runs, groups, summary))
+        blocks.append(group_comparison(runs, groups, summary))
         table, lines = _contrasts(artifact, command)
         blocks.append(table)
         findings += lines
@@ -70,19 +73,19 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         mine = [row for row in runs if row["group"] == group]
         if len(mine) >= 2:
             delta = next(row["delta"] for row in summary if row["group"] == group)
-            blocks += _pictures(index, group, mine, delta, arrays)
-    if artifact.has("epochs.parquet"):
+            blocks += group_pictures(index, group, mine, delta, arrays)
+    if read_epochs(artifact):
         blocks += history_blocks(artifact, command)
-    if artifact.has("seed_count.parquet"):
+    if read_seed_counts(artifact):
         extra, lines = seed_counts(artifact, summary, command)
         blocks += extra
         findings += lines
-    if artifact.has("released.parquet"):
-        blocks.append(_released_table(artifact, command))
+    if released := read_released(artifact):
+        blocks.append(_released_table(released, artifact, command))
     return Section("Seed variability", blocks, findings)
 
 
-def _cautions(runs: Rows, summary: Rows, config: RunConfig) -> list[str]:
+def _cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) -> list[str]:
     """Say what makes a level or a factor hard to read: atoms above delta, arithmetic that varies by itself."""
     found = []
     for group, delta in {row["group"]: row["delta"] for row in reversed(summary)}.items():
@@ -101,7 +104,7 @@ def _cautions(runs: Rows, summary: Rows, config: RunConfig) -> list[str]:
     return found
 
 
-def _verdict(row: dict[str, Any], claims: Rows) -> Verdict:
+def _verdict(row: ClaimRow, claims: list[ClaimRow]) -> Verdict:
     others = [
         f"{one['reference']} at {one['delta']:.3g}: {one['verdict']}"
         for one in claims
@@ -125,7 +128,7 @@ def _interval(low: float, high: float) -> str:
     return "–" if low != low else f"[{low:.4g}, {high:.4g}]"
 
 
-def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
+def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> Table:
     rows = [
         [
             row["group"],
@@ -154,12 +157,12 @@ def _level_table(summary: Rows, artifact: Artifact, command: str) -> Table:
     )
 
 
-def _place(summary: Rows, row: dict[str, Any]) -> int:
+def _place(summary: list[GroupRow], row: GroupRow) -> int:
     """Where a group was first met: sorting by it keeps the order of the groups."""
     return next(index for index, other in enumerate(summary) if other["group"] == row["group"])
 
 
-def _companion_table(summary: Rows, runs: Rows, artifact: Artifact, command: str) -> Table:
+def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Artifact, command: str) -> Table:
     rows = []
     for row in {row["group"]: row for row in summary}.values():
         scaled = [run["level_scaled"] for run in runs if run["group"] == row["group"]]
@@ -185,7 +188,7 @@ def _companion_table(summary: Rows, runs: Rows, artifact: Artifact, command: str
     )
 
 
-def _level_findings(summary: Rows) -> list[str]:
+def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
         f"{row['group']}: mean trimming level {row['level_mean']:.3f} {_interval(row['level_low'], row['level_high'])} "
         f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
@@ -194,10 +197,10 @@ def _level_findings(summary: Rows) -> list[str]:
     ]
 
 
-def _correlation_table(artifact: Artifact, command: str) -> Table:
+def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command: str) -> Table:
     rows = [
         [row["group"], row["companion"], row["runs"], row["spearman"], _interval(row["low"], row["high"])]
-        for row in artifact.table("correlations.parquet").to_pylist()
+        for row in found
         if row["reference"] == "mixture"
     ]
     return Table(
@@ -210,22 +213,8 @@ def _correlation_table(artifact: Artifact, command: str) -> Table:
     )
 
 
-def _group_picture(runs: Rows, groups: list[str], summary: Rows) -> Picture:
-    shown = [group for group in groups if any(row["group"] == group for row in summary)]
-    levels, churn = (
-        {group: column([row for row in runs if row["group"] == group], name) for group in shown}
-        for name in ("level_mixture_dkw", "churn_mean")
-    )
-    return Picture(
-        group_levels(levels, churn, delta=summary[0]["delta"]),
-        "Left: trimming level of every run against the others of its group. Right: its mean churn against them. Bars "
-        "are means.",
-        "Trimming levels and churn by group",
-    )
-
-
 def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
-    rows = artifact.table("contrasts.parquet").to_pylist()
+    rows = read_contrasts(artifact)
     shown = [
         [row["first"], row["second"], MEASURES[row["measure"]], row["difference"], _interval(row["low"], row["high"])]
         for row in rows
@@ -247,82 +236,19 @@ def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
     return table, findings
 
 
-def _pictures(index: int, group: str, rows: Rows, delta: float, arrays: dict[str, np.ndarray]) -> list[Picture]:
-    level = column(rows, "level_mixture_dkw")
-    reference = {kind: arrays[f"{index}.reference.{kind}"] for kind in ("mixture", "logit_mean", "quantile_mean")}
-    parts = {
-        part: arrays[f"{index}.plan.{part}"]
-        for part in ("values", "kept", "trimmed_cdf", "candidate_cdf", "reference_cdf")
-    }
-    run, distance, alpha, _ = arrays[f"{index}.plan.run"].tolist()
-    plan = TrimmingPlan(**parts, distance=distance, alpha=alpha)
-    fan = arrays[f"{index}.fan"].astype(np.float64)
-    curves = arrays[f"{index}.curves"]
-    pictures = [
-        Picture(
-            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run)),
-            f"{group}: distributions of all seeds with the three references and the tolerance band of the first; "
-            f"right, what trimming takes from the least typical seed (run {int(run)}).",
-            f"Distribution fan of {group}",
-        ),
-        Picture(
-            level_histograms({kind: column(rows, f"level_{kind}_dkw") for kind in reference}, delta=delta),
-            f"{group}: levels against the three references.",
-            f"Histograms of trimming levels of {group}",
-        ),
-        Picture(
-            distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]]),
-            f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
-            f"Robust distance curves of {group}",
-        ),
-        Picture(
-            level_against(
-                level,
-                {
-                    "accuracy": column(rows, "accuracy"),
-                    "mean churn": column(rows, "churn_mean"),
-                    "ECE": column(rows, "ece"),
-                },
-            ),
-            f"{group}: level against accuracy, churn and calibration error, one point per run.",
-            f"Level against companions of {group}",
-        ),
-        Picture(
-            ranking_figure(level, _ranking(rows, level)),
-            f"{group}: seeds from the most typical on, with basic bootstrap intervals of their levels.",
-            f"Seed ranking of {group}",
-        ),
-    ]
-    if f"{index}.pairs" in arrays:
-        pictures.append(
-            Picture(
-                pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance"),
-                f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
-                f"Pairwise distances of {group}",
-            )
-        )
-    return pictures
-
-
-def _ranking(rows: Rows, level: np.ndarray) -> SeedRanking:
-    return SeedRanking(
-        order=np.argsort(level, kind="stable"),
-        rank_low=column(rows, "rank_low"),
-        rank_high=column(rows, "rank_high"),
-        level_low=column(rows, "level_low"),
-        level_high=column(rows, "level_high"),
-        ties_with_best=column(rows, "ties_with_best") > 0,
-        share_best=column(rows, "share_best"),
-    )
-
-
-def _released_table(artifact: Artifact, command: str) -> Table:
+def _released_table(found: list[ReleasedRow], artifact: Artifact, command: str) -> Table:
     rows = [
         [
-            row[name]
-            for name in ("group", "protocol", "delta", "runs", "level_mean", "level_sd", "at_sentinel", "clipped")
+            row["group"],
+            row["protocol"],
+            row["delta"],
+            row["runs"],
+            row["level_mean"],
+            row["level_sd"],
+            row["at_sentinel"],
+            row["clipped"],
         ]
-        for row in artifact.table("released.parquet").to_pylist()
+        for row in found
     ]
     return Table(
         ["group", "protocol", "delta", "candidates", "mean level", "sd", "share at the grid's end", "values moved"],

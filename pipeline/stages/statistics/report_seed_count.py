@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from analysis.variability.figures import ensemble_figure
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
 from pipeline.engine.artifacts import Artifact
 from pipeline.reporting.blocks import Picture, Table, Text, Verdict
+from pipeline.stages.statistics.read import GroupRow, read_seed_counts
 
 
 def seed_counts(
-    artifact: Artifact, summary: list[dict[str, Any]], command: str
+    artifact: Artifact, summary: list[GroupRow], command: str
 ) -> tuple[list[Text | Table | Picture | Verdict], list[str]]:
     """Draw the curve over the number of runs of every group and tabulate the recommendations; also the findings."""
-    table = artifact.table("seed_count.parquet").to_pylist()
+    table = read_seed_counts(artifact)
     blocks: list[Text | Table | Picture | Verdict] = []
     findings = []
     for group in dict.fromkeys(row["group"] for row in table):
@@ -25,17 +24,15 @@ def seed_counts(
         curves = {}
         for kind in ("mixture", "logit_mean", "quantile_mean"):
             rows = [row for row in mine if row["kind"] == kind]
-            ks, level = (
-                np.stack([column(rows, f"{name}_low"), column(rows, name), column(rows, f"{name}_high")], axis=1)
-                for name in ("ks", "level")
-            )
+            ks = np.array([[row["ks_low"], row["ks"], row["ks_high"]] for row in rows])
+            level = np.array([[row["level_low"], row["level"], row["level_high"]] for row in rows])
             sizes = np.array([row["runs"] for row in rows])
             curves[kind] = EnsembleCurve(sizes, ks, level, delta, kind)
         rungs = [row for row in mine if row["kind"] == "half_to_half"]
         final = [row for row in mine if row["kind"] == "recommendation"]
         count = None
         if final:
-            ks = column(rungs, "ks")
+            ks = np.array([row["ks"] for row in rungs])
             wanted = final[0]["recommended"] if final[0]["recommended"] > 0 else None
             sizes = np.array([row["runs"] for row in rungs])
             count = SeedCount(sizes, ks, 0 * ks, final[0]["ks"], wanted, final[0]["runs"], float("nan"))
@@ -52,8 +49,3 @@ def seed_counts(
     if rows:
         blocks.append(Table(["group", "how many seeds"], rows, "Stopping rule.", keys=[artifact.key], command=command))
     return blocks, findings
-
-
-def column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
-    """Collect one field of all rows."""
-    return np.array([row[name] for row in rows], dtype=np.float64)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
-from analysis.resampling import Interval, interval_from_draws, multiplicities, rank_correlation
-from analysis.trimming.bootstrap import bootstrap_level_sets
-from analysis.trimming.distributions import StepReference
-from analysis.trimming.level import optimal_trimming, robust_ks_curves
-from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
-from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
-from analysis.variability.contrasts import all_contrasts, group_interval
-from analysis.variability.gaps import fit_temperatures
-from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
-from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
+from analysis.variability.contrasts import all_contrasts
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build
-from pipeline.errors import UserError
 from pipeline.reporting.groups import grouped
-from pipeline.stages.statistics.claims import GroupLevels, decide_claims, released_rows
+from pipeline.stages.statistics.claims import GroupLevels, decide_claims
+from pipeline.stages.statistics.group import GroupResult, measure_group
 from pipeline.stages.statistics.history import level_history
-from pipeline.stages.statistics.read import SeedRuns, seed_runs
-
-FAN = 401
-"""Quantiles of each run that are kept for the figures."""
-ALPHAS = np.linspace(0, 0.9, 46)
-PAIRS_UP_TO = 60
-"""Runs of a group up to which pairwise distances are kept."""
+from pipeline.stages.statistics.read import (
+    CLAIMS,
+    CONTRASTS,
+    CORRELATIONS,
+    EPOCHS,
+    FIGURES,
+    GROUPS,
+    RELEASED,
+    RUNS,
+    SEED_COUNT,
+    ContrastRow,
+    EpochRow,
+    RunRow,
+)
+from pipeline.stages.statistics.seed_runs import seed_runs
 
 
 def statistics(build: Build) -> dict[str, Any]:
@@ -44,10 +42,7 @@ def statistics(build: Build) -> dict[str, Any]:
     config = build.config
     chosen = config.statistics
     groups = grouped(build.members["train"])
-    tables: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("runs", "groups", "correlations", "seed_count", "released")
-    }
-    arrays: dict[str, np.ndarray] = {}
+    results: list[GroupResult] = []
     levels: dict[str, GroupLevels] = {}
     notes: list[str] = []
     for index, (name, members) in enumerate(groups.items()):
@@ -55,30 +50,45 @@ def statistics(build: Build) -> dict[str, Any]:
         runs = seed_runs(name, members, chosen.split, chosen.on_bad_run)
         if runs.dropped:
             notes.append(f"{name}: seeds {', '.join(runs.dropped)} were left out, their outputs are not finite.")
-        rng = np.random.default_rng([chosen.seed, index])
-        found = _group(build, config, index, runs, rng, tables, arrays, notes)
-        if found is not None:
-            levels[name] = found
+        found = measure_group(config, index, runs, np.random.default_rng([chosen.seed, index]), build.say)
+        results.append(found)
+        notes += found.notes
+        if found.levels is not None:
+            levels[name] = found.levels
+    history: list[EpochRow] = []
     if chosen.history:
         recorded = grouped(build.members["snapshots"])
-        tables["epochs"] = [row for name in recorded for row in level_history(name, recorded[name], chosen)]
-    tables["contrasts"] = _contrast_rows(config, levels)
+        history = [row for name in recorded for row in level_history(name, recorded[name], chosen)]
     verdicts = decide_claims(config, levels)
-    for name, rows in {**tables, "claims": verdicts}.items():
+    counts = [row for found in results for row in found.seed_counts]
+    tables: dict[str, Sequence[Mapping[str, Any]]] = {
+        RUNS: _alike([row for found in results for row in found.runs]),
+        GROUPS: [row for found in results for row in found.groups],
+        CORRELATIONS: [row for found in results for row in found.correlations],
+        SEED_COUNT: counts,
+        RELEASED: [row for found in results for row in found.released],
+        EPOCHS: history,
+        CONTRASTS: _contrast_rows(config, levels),
+        CLAIMS: verdicts,
+    }
+    for file, rows in tables.items():
         if rows:
-            build.write_table(f"{name}.parquet", {column: [row[column] for row in rows] for column in rows[0]})
-    build.write_arrays("figures.safetensors", arrays)
+            build.write_rows(file, rows)
+    build.write_arrays(FIGURES, {name: array for found in results for name, array in found.arrays.items()})
     return {
         "groups": {name: len(members) for name, members in groups.items()},
         "notes": list(dict.fromkeys(notes)),
         "verdicts": {f"{row['claim']} {row['group']}": row["verdict"] for row in verdicts if row["deciding"]},
-        "recommended_runs": {
-            row["group"]: row["recommended"] for row in tables["seed_count"] if row["kind"] == "recommendation"
-        },
+        "recommended_runs": {row["group"]: row["recommended"] for row in counts if row["kind"] == "recommendation"},
     }
 
 
-def _contrast_rows(config: RunConfig, groups: dict[str, GroupLevels]) -> list[dict[str, Any]]:
+def _alike(runs: Sequence[RunRow]) -> list[dict[str, Any]]:
+    """Keep the columns that the first run has: not every group has an error agreement."""
+    return [{name: value for name, value in row.items() if name in runs[0]} for row in runs]
+
+
+def _contrast_rows(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ContrastRow]:
     """Differences in variability of every two groups: by pairwise churn, and by the mixture level at the DKW delta."""
     spreads = {name: group.spread("mixture", group.deltas[0]) for name, group in groups.items()}
     rng = np.random.default_rng([config.statistics.seed, 13])
@@ -94,251 +104,3 @@ def _contrast_rows(config: RunConfig, groups: dict[str, GroupLevels]) -> list[di
         for (first, second), intervals in all_contrasts(spreads, rng=rng).items()
         for measure, interval in intervals.items()
     ]
-
-
-def _thresholds(config: RunConfig, examples: int, notes: list[str]) -> list[float]:
-    """DKW tolerance first, then the fixed ones."""
-    try:
-        dkw = dkw_threshold(examples, examples, eps=config.statistics.eps)
-    except ValueError as error:
-        raise UserError(f"The {config.statistics.split} split has {examples} examples: {error}") from error
-    for delta in config.statistics.deltas:
-        if delta < dkw:
-            need = examples_for_threshold(delta, eps=config.statistics.eps)
-            notes.append(f"delta {delta} is noise-limited at {examples} examples; it needs {need}.")
-    return [dkw, *(delta for delta in config.statistics.deltas if delta != dkw)]
-
-
-def _group(
-    build: Build,
-    config: RunConfig,
-    index: int,
-    runs: SeedRuns,
-    rng: np.random.Generator,
-    tables: dict[str, list[dict[str, Any]]],
-    arrays: dict[str, np.ndarray],
-    notes: list[str],
-) -> GroupLevels | None:
-    chosen = config.statistics
-    outputs, gaps = runs.outputs(), runs.gaps(chosen.quantity)
-    churn = churn_matrix(decisions(outputs))
-    metrics = run_metrics(outputs, runs.labels, bins=chosen.bins, churn=churn)
-    quantiles = gap_quantiles(gaps)
-    count, examples = gaps.shape
-    deltas = _thresholds(config, examples, notes)
-    arrays[f"{index}.fan"] = np.quantile(gaps, np.linspace(0, 1, FAN), axis=1).T.astype(np.float32)
-    if count < 2:
-        notes.append(f"{runs.name}: one run, so that nothing can be said about seeds.")
-        for run in range(count):
-            tables["runs"].append(_run_row(runs, run, metrics, quantiles, gaps, None, {}))
-        return None
-    found = consensus_levels(gaps, deltas=deltas, noise_delta=deltas[0])
-    draws = {
-        kind: bootstrap_level_sets(gaps, kind=kind, deltas=deltas, draws=chosen.draws, rng=rng) for kind in REFERENCES
-    }
-    main = found.level("mixture", deltas[0])
-    scaled = _scaled_levels(runs, deltas[0], count)
-    ranking = rank_seeds(main, draws["mixture"][0])
-    extra = {
-        "level_low": ranking.level_low,
-        "level_high": np.maximum(ranking.level_high, main),
-        "rank": np.argsort(np.argsort(main, kind="stable")) + 1.0,
-        "rank_low": ranking.rank_low,
-        "rank_high": ranking.rank_high,
-        "ties_with_best": ranking.ties_with_best.astype(np.float64),
-        "share_best": ranking.share_best,
-        "level_scaled": scaled,
-    }
-    for run in range(count):
-        tables["runs"].append(_run_row(runs, run, metrics, quantiles, gaps, found, extra))
-    tables["groups"].extend(_group_rows(runs, churn, metrics, found, draws, deltas, gaps, rng, chosen.draws))
-    if count >= 3:
-        tables["correlations"].extend(_correlation_rows(runs, metrics, found, deltas, rng))
-    if count >= 8:
-        tables["seed_count"].extend(_seed_count_rows(build, runs.name, gaps, deltas[0], chosen.subsets, rng))
-    if chosen.released and count >= 4:
-        tables["released"].extend(released_rows(runs.name, gaps, config.statistics.eps, rng))
-    _figure_arrays(index, gaps, main, deltas[0], arrays)
-    return GroupLevels(runs, gaps, deltas, found, draws, metrics, churn, scaled)
-
-
-def _scaled_levels(runs: SeedRuns, delta: float, count: int) -> np.ndarray:
-    """Levels after each run's own temperature, fitted on validation examples."""
-    if runs.val_logits is None or runs.logits.shape[-1] > 2:
-        return np.full(count, np.nan)
-    assert runs.val_labels is not None
-    temperatures = fit_temperatures(runs.gaps("gap", "val"), runs.val_labels)
-    scaled = runs.gaps("gap") / temperatures[:, None]
-    return consensus_levels(scaled, deltas=[delta], kinds=["mixture"]).level("mixture", delta)
-
-
-def _run_row(
-    runs: SeedRuns,
-    run: int,
-    metrics: dict[str, np.ndarray],
-    quantiles: np.ndarray,
-    gaps: np.ndarray,
-    found: ConsensusLevels | None,
-    extra: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"group": runs.name, "seed": runs.seeds[run], "key": runs.keys[run]}
-    row |= {name: float(values[run]) for name, values in metrics.items() if name != "churn_mean"}
-    row["churn_mean"] = float(metrics["churn_mean"][run]) if "churn_mean" in metrics else float("nan")
-    for name, value in zip(("q01", "q05", "q25", "q50", "q75", "q95", "q99"), quantiles[run], strict=True):
-        row[name] = float(value)
-    row["largest_atom"] = float(largest_atom(gaps[run : run + 1])[0])
-    for kind in REFERENCES:
-        for place in ("dkw", "fixed_1", "fixed_2"):
-            row[f"level_{kind}_{place}"] = float("nan")
-        row[f"ks_{kind}"] = row[f"floor_{kind}"] = float("nan")
-        row[f"attainable_{kind}"] = True
-    for name in ("level_low", "level_high", "rank", "rank_low", "rank_high", "ties_with_best", "share_best"):
-        row[name] = float(extra[name][run]) if name in extra else float("nan")
-    row["level_scaled"] = float(extra["level_scaled"][run]) if "level_scaled" in extra else float("nan")
-    if found is not None:
-        deltas = list(found.noise_limited)
-        for kind in REFERENCES:
-            for place, delta in zip(("dkw", "fixed_1", "fixed_2"), deltas, strict=False):
-                row[f"level_{kind}_{place}"] = float(found.level(kind, delta)[run])
-            result = found.results[kind, deltas[0]]
-            row[f"ks_{kind}"], row[f"floor_{kind}"] = float(result.ks[run]), float(result.floor[run])
-            row[f"attainable_{kind}"] = bool(result.attainable[run])
-    return row
-
-
-def _group_rows(
-    runs: SeedRuns,
-    matrix: np.ndarray,
-    metrics: dict[str, np.ndarray],
-    found: ConsensusLevels,
-    draws: dict[str, np.ndarray],
-    deltas: list[float],
-    gaps: np.ndarray,
-    rng: np.random.Generator,
-    count: int,
-) -> list[dict[str, Any]]:
-    churn = group_interval(matrix, rng=rng, draws=max(count, 20))
-    order = rng.permutation(len(gaps))
-    half = (len(gaps) + 1) // 2
-    apart = None if len(gaps) < 4 else consensus_levels(gaps[order[:half]], gaps[order[half:]], deltas=deltas)
-    rows = []
-    for kind in REFERENCES:
-        for place, delta in enumerate(deltas):
-            level = found.level(kind, delta)
-            mean = _two_level_mean(level, draws[kind][place], rng)
-            rows.append(
-                {
-                    "group": runs.name,
-                    "reference": kind,
-                    "delta": delta,
-                    "threshold": "DKW" if place == 0 else "fixed",
-                    "noise_limited": found.noise_limited[delta],
-                    "runs": len(level),
-                    "examples": gaps.shape[1],
-                    "level_mean": float(level.mean()),
-                    "level_sd": float(level.std(ddof=1)),
-                    "level_low": max(float(mean.low), 0.0),
-                    "level_high": min(float(mean.high), 1.0),
-                    "level_halves": float("nan") if apart is None else float(apart.level(kind, delta).mean()),
-                    "share_above_zero": float((level > 0).mean()),
-                    "unattainable": int((~found.results[kind, delta].attainable).sum()),
-                    "ks_mean": float(found.results[kind, delta].ks.mean()),
-                    "churn_pairwise": float(churn.estimate),
-                    "churn_low": float(churn.low),
-                    "churn_high": float(churn.high),
-                    "accuracy_mean": float(metrics["accuracy"].mean()),
-                    "accuracy_sd": float(metrics["accuracy"].std(ddof=1)),
-                    "ece_mean": float(metrics["ece"].mean()),
-                }
-            )
-    return rows
-
-
-def _two_level_mean(level: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> Interval:
-    """Mean level with an interval over runs and, jointly for all of them, over test examples."""
-    means = [float(row @ multiplicities(len(level), rng) / len(level)) for row in draws]
-    return interval_from_draws(float(level.mean()), np.array(means))
-
-
-def _correlation_rows(
-    runs: SeedRuns,
-    metrics: dict[str, np.ndarray],
-    found: ConsensusLevels,
-    deltas: list[float],
-    rng: np.random.Generator,
-) -> list[dict[str, Any]]:
-    rows = []
-    for kind in REFERENCES:
-        level = found.level(kind, deltas[0])
-        if np.ptp(level) == 0:  # nothing to rank
-            continue
-        for name, values in metrics.items():
-            link = rank_correlation(level, values, draws=500, rng=rng)
-            rows.append(
-                {
-                    "group": runs.name,
-                    "reference": kind,
-                    "companion": name,
-                    "spearman": float(link.estimate),
-                    "low": float(link.low),
-                    "high": float(link.high),
-                    "runs": len(level),
-                }
-            )
-    return rows
-
-
-def _seed_count_rows(
-    build: Build, name: str, gaps: np.ndarray, delta: float, subsets: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Rows of the curve over the number of runs, of the half-to-half distances, and the recommendation."""
-    order = rng.permutation(len(gaps))
-    left, right = gaps[order[: len(gaps) // 2]], gaps[order[len(gaps) // 2 :]]
-    sizes = sorted({*(2**k for k in range(int(np.log2(len(left))) + 1)), len(left)})
-    blank = {"group": name, "kind": "", "runs": 0, "ks": np.nan, "ks_low": np.nan, "ks_high": np.nan}
-    blank |= {"level": np.nan, "level_low": np.nan, "level_high": np.nan, "recommended": -1, "text": ""}
-    rows = []
-    for kind in REFERENCES:
-        curve = ensemble_curve(left, right, sizes=sizes, delta=delta, rng=rng, kind=kind, subsets=subsets)
-        for size, ks, level in zip(sizes, curve.ks, curve.level, strict=True):
-            row = {**blank, "kind": kind, "runs": size, "ks": float(ks.mean()), "level": float(level.mean())}
-            row |= {"ks_low": float(np.quantile(ks, 0.025)), "ks_high": float(np.quantile(ks, 0.975))}
-            row |= {"level_low": float(np.quantile(level, 0.025)), "level_high": float(np.quantile(level, 0.975))}
-            rows.append(row)
-    if len(gaps) >= 10:
-        count = recommend_seed_count(gaps, delta=delta, rng=rng, splits=max(2, subsets))
-        for rung, ks, sd in zip(count.rungs, count.distance, count.distance_sd, strict=True):
-            half = {"ks": float(ks), "ks_low": float(ks - 2 * sd), "ks_high": float(ks + 2 * sd)}
-            rows.append({**blank, "kind": "half_to_half", "runs": int(rung), **half})
-        build.say(f"{name}: {count.describe()}")
-        wanted = -1 if count.recommended is None else int(count.recommended)
-        rows.append(
-            {
-                **blank,
-                "kind": "recommendation",
-                "runs": int(count.planned),
-                "ks": count.threshold,
-                "recommended": wanted,
-                "text": count.describe(),
-            }
-        )
-    return rows
-
-
-def _figure_arrays(
-    index: int, gaps: np.ndarray, level: np.ndarray, delta: float, arrays: dict[str, np.ndarray]
-) -> None:
-    grid = np.linspace(0, 1, FAN)
-    arrays[f"{index}.reference.mixture"] = np.quantile(gaps, grid)
-    arrays[f"{index}.reference.logit_mean"] = np.quantile(gaps.mean(axis=0), grid)
-    arrays[f"{index}.reference.quantile_mean"] = np.quantile(np.sort(gaps, axis=1).mean(axis=0), grid)
-    pooled = StepReference(torch.from_numpy(np.sort(gaps, axis=None))[None], float(gaps.shape[1]), leave_out=True)
-    arrays[f"{index}.curves"] = robust_ks_curves(gaps[:PAIRS_UP_TO], pooled, alphas=ALPHAS.tolist())
-    if len(gaps) <= PAIRS_UP_TO:
-        arrays[f"{index}.pairs"] = pairwise_ks(gaps)
-    shown = int(np.argsort(level)[-1])
-    others = np.delete(gaps, shown, axis=0).ravel()
-    plan = optimal_trimming(gaps[shown], others, alpha=min(float(level[shown]), 0.99))
-    for part in ("values", "kept", "trimmed_cdf", "candidate_cdf", "reference_cdf"):
-        arrays[f"{index}.plan.{part}"] = getattr(plan, part)
-    arrays[f"{index}.plan.run"] = np.array([shown, plan.distance, plan.alpha, delta])

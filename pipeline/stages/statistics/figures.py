@@ -1,0 +1,133 @@
+"""Pictures of seed variability: all groups beside each other, and what one group's runs look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from analysis.trimming.level import TrimmingPlan
+from analysis.variability.figures import (
+    distance_curves,
+    distribution_fan,
+    group_levels,
+    level_against,
+    level_histograms,
+    pairwise_heat_map,
+    ranking_figure,
+)
+from analysis.variability.seed_ranking import SeedRanking
+from pipeline.reporting.blocks import Picture
+from pipeline.stages.statistics.read import ALPHAS, GroupRow, RunRow
+
+LEVELS: dict[str, Literal["level_mixture_dkw", "level_logit_mean_dkw", "level_quantile_mean_dkw"]] = {
+    "mixture": "level_mixture_dkw",
+    "logit_mean": "level_logit_mean_dkw",
+    "quantile_mean": "level_quantile_mean_dkw",
+}
+"""Column of the level at the DKW tolerance, by reference."""
+
+
+def group_comparison(runs: list[RunRow], groups: list[str], summary: list[GroupRow]) -> Picture:
+    """Draw the levels and the churn of all groups beside each other."""
+    shown = [group for group in groups if any(row["group"] == group for row in summary)]
+    levels = {group: _floats(row["level_mixture_dkw"] for row in runs if row["group"] == group) for group in shown}
+    churn = {group: _floats(row["churn_mean"] for row in runs if row["group"] == group) for group in shown}
+    return Picture(
+        group_levels(levels, churn, delta=summary[0]["delta"]),
+        "Left: trimming level of every run against the others of its group. Right: its mean churn against them. Bars "
+        "are means.",
+        "Trimming levels and churn by group",
+    )
+
+
+def group_pictures(
+    index: int, group: str, rows: list[RunRow], delta: float, arrays: dict[str, np.ndarray]
+) -> list[Picture]:
+    """Draw the distributions, levels, distances and ranking of one group.
+
+    Parameters
+    ----------
+    index : int
+        Place of the group in the experiment.
+    group : str
+        Its label.
+    rows : list of RunRow
+        Its runs.
+    delta : float
+        DKW tolerance.
+    arrays : dict of str to ndarray
+        Of the figures.
+    """
+    level = _floats(row["level_mixture_dkw"] for row in rows)
+    reference = {kind: arrays[f"{index}.reference.{kind}"] for kind in LEVELS}
+    parts = {
+        part: arrays[f"{index}.plan.{part}"]
+        for part in ("values", "kept", "trimmed_cdf", "candidate_cdf", "reference_cdf")
+    }
+    run, distance, alpha, _ = arrays[f"{index}.plan.run"].tolist()
+    plan = TrimmingPlan(**parts, distance=distance, alpha=alpha)
+    fan = arrays[f"{index}.fan"].astype(np.float64)
+    curves = arrays[f"{index}.curves"]
+    pictures = [
+        Picture(
+            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run)),
+            f"{group}: distributions of all seeds with the three references and the tolerance band of the first; "
+            f"right, what trimming takes from the least typical seed (run {int(run)}).",
+            f"Distribution fan of {group}",
+        ),
+        Picture(
+            level_histograms({kind: _floats(row[name] for row in rows) for kind, name in LEVELS.items()}, delta=delta),
+            f"{group}: levels against the three references.",
+            f"Histograms of trimming levels of {group}",
+        ),
+        Picture(
+            distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]]),
+            f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
+            f"Robust distance curves of {group}",
+        ),
+        Picture(
+            level_against(
+                level,
+                {
+                    "accuracy": _floats(row["accuracy"] for row in rows),
+                    "mean churn": _floats(row["churn_mean"] for row in rows),
+                    "ECE": _floats(row["ece"] for row in rows),
+                },
+            ),
+            f"{group}: level against accuracy, churn and calibration error, one point per run.",
+            f"Level against companions of {group}",
+        ),
+        Picture(
+            ranking_figure(level, _ranking(rows, level)),
+            f"{group}: seeds from the most typical on, with basic bootstrap intervals of their levels.",
+            f"Seed ranking of {group}",
+        ),
+    ]
+    if f"{index}.pairs" in arrays:
+        pictures.append(
+            Picture(
+                pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance"),
+                f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
+                f"Pairwise distances of {group}",
+            )
+        )
+    return pictures
+
+
+def _ranking(rows: list[RunRow], level: np.ndarray) -> SeedRanking:
+    return SeedRanking(
+        order=np.argsort(level, kind="stable"),
+        rank_low=_floats(row["rank_low"] for row in rows),
+        rank_high=_floats(row["rank_high"] for row in rows),
+        level_low=_floats(row["level_low"] for row in rows),
+        level_high=_floats(row["level_high"] for row in rows),
+        ties_with_best=_floats(row["ties_with_best"] for row in rows) > 0,
+        share_best=_floats(row["share_best"] for row in rows),
+    )
+
+
+def _floats(values: Iterable[float]) -> np.ndarray:
+    """Collect one column of a table."""
+    return np.array(list(values), dtype=np.float64)
