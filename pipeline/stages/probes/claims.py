@@ -53,7 +53,7 @@ def verdicts(
     runs, collapse : list of list of PointRow and of CollapseRow
         Probe and collapse tables, one for each run.
     metrics : sequence of dict
-        Of the runs' artefacts.
+        Of the runs' artifacts.
     kappa : float
         Neighbors of the k-NN probe that is judged.
     """

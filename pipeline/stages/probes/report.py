@@ -170,7 +170,7 @@ def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table
             rows,
             f"{name}: controls, all components, mean over runs. Probes of permuted training labels must score the "
             "share of the largest class; noisy test rows carry Gaussian noise of "
-            f"{group[0].config.features.noise:g} on the normalised inputs.",
+            f"{group[0].config.features.noise:g} on the normalized inputs.",
             keys=[member.artifact.key for member in group],
             command=group[0].command,
         )

@@ -30,7 +30,7 @@ def probes(build: Build) -> dict[str, Any]:
     """Probe every layer of ``features`` at every number of components.
 
     Writes ``probes.parquet`` (one row for each layer, classifier, setting and number of components; k = 0 is the
-    centred raw feature), ``collapse.parquet`` (NC1-NC4 by layer), ``curves.safetensors`` (explained variance by
+    centered raw feature), ``collapse.parquet`` (NC1-NC4 by layer), ``curves.safetensors`` (explained variance by
     layer; whether each surrogate is right, layer x surrogate x test row; onset probabilities); with
     ``probes.history`` on a trained network ``history.parquet`` (collapse by epoch and layer) and ``onsets.parquet``
     (onset by epoch); with ``probes.controls`` ``controls.parquet``.

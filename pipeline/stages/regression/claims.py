@@ -17,7 +17,7 @@ SMOOTH = ("exp_sin", "exp_3x")
 CLOSE = 10.0
 """Factor within which two machines count as close."""
 SLIGHTLY = 0.02
-"""Accuracy by which the CK may lie behind the NTK and still be only slightly behind."""
+"""Accuracy by which the CK may be behind the NTK and still count as slightly behind."""
 Row = TypeVar("Row", FunctionRow, LogisticRow)
 
 
@@ -74,7 +74,7 @@ def function_verdicts(name: str, activation: str, target: str, runs: list[list[F
             found.append((f"(c) the {kernel.upper()} machine beats the network tenfold", factor("nn", kernel, 10.0)))
         apart = [abs(value) for value in ratios("ck", "ntk")]
         decided = at_most(apart, float(np.log10(CLOSE)), "|log10 of test RMSE, CK over NTK|")
-        found.append((f"(c) CK and NTK (Gram) lie within a factor of {CLOSE:g}", decided))
+        found.append((f"(c) CK and NTK (Gram) are within a factor of {CLOSE:g}", decided))
         if target in SMOOTH:
             decided = factor("ck", "ck_svd", 100.0)
             found.append(("the feature route is a hundred times better than the Gram", decided))
@@ -90,7 +90,7 @@ def logistic_verdicts(name: str, runs: list[list[LogisticRow]]) -> list[Verdict]
     for kernel in ("ck", "ntk"):
         gap = [entry[kernel].cross_entropy - entry["nn"].cross_entropy for entry in last]
         decided = at_most(gap, 0.0, "machine's minus network's test cross-entropy, nats")
-        claim = f"{name}: R2: the {kernel.upper()} machine lies below the network in cross-entropy"
+        claim = f"{name}: R2: the {kernel.upper()} machine is below the network in cross-entropy"
         found.append(Verdict(claim, decided.verdict, decided.evidence, "well below", "derived, ordering only"))
     behind = [entry["ntk"].accuracy - entry["ck"].accuracy for entry in last]
     decided = at_most(behind, SLIGHTLY, "test accuracy of the NTK machine minus that of the CK machine")

@@ -20,7 +20,7 @@ FOLDS = 5
 def refitted_heads(build: Build) -> tuple[list[HeadRow], dict[str, Any]]:
     """Fit logistic heads on the penultimate features of several training sizes, penalty chosen inside the rows.
 
-    Features are scaled by the training rows' standard deviation and carry an unpenalised column of ones.
+    Features are scaled by the training rows' standard deviation and carry an unpenalized column of ones.
 
     Returns
     -------

@@ -25,7 +25,7 @@ _TRUNCATED = "ck_loo"
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Show whatever the members computed: functions at snapshots, logistic fits at snapshots, or refitted heads."""
+    """Show what the members computed: functions at snapshots, logistic fits at snapshots, or refitted heads."""
     task = members[0].config.regression.task
     if task == "function":
         return _functions(members)
@@ -150,7 +150,7 @@ def _logistic(members: list[Gathered]) -> Section:
         ["cells", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
         rows,
         "Last snapshot of every run. Cross-entropy has a stated probability floor. Separable: the fit classifies every "
-        "training point, so that an unpenalised optimum does not exist.",
+        "training point, so that an unpenalized optimum does not exist.",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )

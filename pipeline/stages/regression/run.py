@@ -29,14 +29,14 @@ from pipeline.stages.train.read import has_weights, load_snapshot, recorded_step
 from pipeline.training.networks import build_network
 
 EDGE = 2
-"""Last test points of the published grid, which lie beyond the last training point."""
+"""Last test points of the published grid, which are beyond the last training point."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Grams:
     """Kernels of one snapshot: train x train and test x train by name, and CK features with a column of ones.
 
-    With Nyström centres both have one column for each centre in place of each training point.
+    With Nyström centers both have one column for each center instead of each training point.
     """
 
     square: dict[str, np.ndarray]
@@ -67,23 +67,23 @@ def regression(build: Build) -> dict[str, Any]:
     train, test = (data.kernel_inputs(split) for split in ("train", "test"))
     if isinstance(train.inputs, dict) or isinstance(test.inputs, dict):
         raise UserError("regression at snapshots reads vectors or images; for texts set regression.task=head.")
-    centres = None
+    centers = None
     if task == "logistic" and config.regression.centers is not None:
         count, generator = config.regression.centers, np.random.default_rng([config.regression.seed, 2])
-        centres = choose_centers(len(train.ids), min(count, len(train.ids)), generator)
+        centers = choose_centers(len(train.ids), min(count, len(train.ids)), generator)
     rows: list[FunctionRow | LogisticRow] = []
     arrays: dict[str, np.ndarray] = {}
     with arithmetic(config.numerics):
         for step, network in _snapshots(build, build_network(config, data)):
             with torch.no_grad():
                 outputs = tuple(network(x).double().numpy() for x in (train.inputs, test.inputs))
-            grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic", centres=centres)
+            grams = _grams(network, train.inputs, test.inputs, difference=task == "logistic", centers=centers)
             labels = (train.labels.double().numpy(), test.labels.double().numpy())
             if task == "function":
                 machines, arrays = _function(step, config.regression, labels, outputs, grams)
                 rows += machines
             else:
-                fitted = _logistic(step, config.regression, labels, outputs, grams, centres)
+                fitted = _logistic(step, config.regression, labels, outputs, grams, centers)
                 rows += fitted.values()
                 if fitted["nn"].train_accuracy >= config.regression.stop_accuracy:
                     break
@@ -108,10 +108,10 @@ def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Modul
 
 
 def _grams(
-    network: nn.Module, train: Tensor, test: Tensor, *, difference: bool, centres: np.ndarray | None = None
+    network: nn.Module, train: Tensor, test: Tensor, *, difference: bool, centers: np.ndarray | None = None
 ) -> Grams:
     square, cross = {}, {}
-    columns = train if centres is None else train[torch.as_tensor(centres)]
+    columns = train if centers is None else train[torch.as_tensor(centers)]
     for name, kind in (("ck", "conjugate"), ("ntk", "pntk")):
         options: dict[str, Any] = {"kind": kind, "normalize": False, "precision": "float64"}
         if kind == "conjugate":
@@ -119,7 +119,7 @@ def _grams(
         elif difference:
             # the NTK of a two-logit classifier is that of the logit difference
             options["output"] = _logit_difference
-        rows = () if centres is None else (train,)
+        rows = () if centers is None else (train,)
         square[name] = kernel_matrix(network, columns, *rows, **options).matrix.double().numpy()
         cross[name] = kernel_matrix(network, columns, test, **options).matrix.double().numpy()
     caught: list[Tensor] = []
@@ -207,7 +207,7 @@ def _logistic(
     labels: tuple[np.ndarray, np.ndarray],
     outputs: tuple[np.ndarray, np.ndarray],
     grams: Grams,
-    centres: np.ndarray | None,
+    centers: np.ndarray | None,
 ) -> dict[str, LogisticRow]:
     odds = [values[:, 1] - values[:, 0] for values in outputs]
     fitted: LogisticFit | NystromFit
@@ -216,9 +216,9 @@ def _logistic(
         gram = grams.square[name]
         penalty = config.penalty
         if config.penalty_unit == "trace":
-            penalty *= float(np.mean(np.diagonal(gram if centres is None else gram[centres])))
-        if centres is not None:
-            fitted = fit_nystrom_logistic(gram, centres, labels[0], penalty=penalty)
+            penalty *= float(np.mean(np.diagonal(gram if centers is None else gram[centers])))
+        if centers is not None:
+            fitted = fit_nystrom_logistic(gram, centers, labels[0], penalty=penalty)
         elif config.protocol == "published":
             fitted = fit_published_logistic(gram, labels[0], generator=np.random.default_rng([config.seed, len(name)]))
         else:

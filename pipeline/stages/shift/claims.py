@@ -101,7 +101,7 @@ def _false(name: str, rows: list[OutcomeRow]) -> Verdict:
     over = [kind for kind in kinds if hits[kind] > stats.binom.ppf(0.99, draws[kind], ALPHA)]
     decided = UNDECIDED if max(draws.values(), default=0) < 2 else NOT_REPRODUCED if over else REPRODUCED
     return Verdict(
-        f"{name}: S2: two draws of P are told apart no more often than the level says",
+        f"{name}: S2: two draws of P are distinguished no more often than the level says",
         decided,
         "false rejections at 5 %: " + ", ".join(f"{kind} {hits[kind]} of {draws[kind]}" for kind in kinds) + ".",
         "P-P' at the nominal level",
@@ -117,7 +117,7 @@ def _cues(name: str, rows: list[OutcomeRow]) -> list[Verdict]:
     decided = at_least(list(auc["cues"] - auc["embedding"]), 0.0, "AUC of the cues minus AUC of the embedding, by draw")
     return [
         Verdict(
-            f"{name}: S4: surface cues tell P from M as well as the embedding does",
+            f"{name}: S4: surface cues distinguish P from M as well as the embedding does",
             decided.verdict,
             f"AUC {auc['cues'].mean():.3f} against {auc['embedding'].mean():.3f}. {decided.evidence} Draws share M.",
             "both reported; cues may win",

@@ -1,4 +1,4 @@
-"""Report section of the shift study: tests beside their null and controls, power, probes, pictures."""
+"""Report section of the shift study: tests with their null and controls, power, probes, pictures."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _tests_table(name: str, rows: list[OutcomeRow], member: Gathered) -> Table:
         table,
         f"{name}: two-sample tests over draws of P, P' and M. P-P' compares two disjoint draws of the reference: its "
         "rejections are false. Planted differences that must be found: P' moved by two standard deviations along a "
-        "random direction, and a blank at the end of every text of P' (undone where texts are normalised). "
+        "random direction, and a blank at the end of every text of P' (undone where texts are normalized). "
         "Permutation p-values cannot fall below 1/(R + 1).",
         keys=[member.artifact.key],
         command=member.command,

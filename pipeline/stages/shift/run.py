@@ -48,7 +48,7 @@ def shift(build: Build) -> dict[str, Any]:
     """Compare the sample with the reference over several draws.
 
     Writes ``tests.parquet`` (one row for each draw, pair, representation and test), ``calibration.parquet`` (null
-    p-values), ``power.parquet``, ``probes.parquet`` (labelled texts), ``cues.parquet`` and ``scores.safetensors``
+    p-values), ``power.parquet``, ``probes.parquet`` (labeled texts), ``cues.parquet`` and ``scores.safetensors``
     (pooled principal components and a t-SNE map of the first draw, for figures). Texts are never written.
 
     Raises
@@ -65,7 +65,7 @@ def shift(build: Build) -> dict[str, Any]:
         generator = np.random.default_rng([config.seed, 0, redraw])
         first, second, sample = sides.draw(generator)
         for pair, other in (("P-M", sample), ("P-P'", second)):
-            rows += _battery(config, first, other, pair, redraw, generator, sides.labelled)
+            rows += _battery(config, first, other, pair, redraw, generator, sides.labeled)
         rows += _planted(build.config, first, second, redraw)
         build.say(f"draw {redraw + 1} of {config.redraws} tested")
     build.write_rows(TESTS, rows)
@@ -85,7 +85,7 @@ def shift(build: Build) -> dict[str, Any]:
         "reference_rows": len(sides.reference.texts),
         "sample_rows": len(sides.sample.texts),
         "width": int(sides.sample.embeddings.shape[1]),
-        "labelled": sides.labelled,
+        "labelled": sides.labeled,
         "left_out": sides.report,
         "source": str(data.view.report["source"]),
         "grouped": sides.reference.groups is not None and sides.sample.groups is not None,
@@ -101,7 +101,7 @@ def _battery(
     pair: str,
     redraw: int,
     generator: np.random.Generator,
-    labelled: bool,
+    labeled: bool,
 ) -> list[OutcomeRow]:
     x, y, draws = a.embeddings, b.embeddings, config.permutations
     pairs = None if a.groups is None or b.groups is None else (a.groups, b.groups)
@@ -127,7 +127,7 @@ def _battery(
             x, y, generator=generator, draws=min(draws, RESAMPLED), groups=clusters
         )
         found.append(("embedding", "", crossed))
-    if labelled:
+    if labeled:
         strata = np.concatenate([a.labels, b.labels])
         stratified = mmd_test(x, y, strata=strata, **moves)
         found.append(("embedding", "", dataclasses.replace(stratified, name="MMD², within classes")))
@@ -139,7 +139,7 @@ def _battery(
 def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[OutcomeRow]:
     """Test what must be found: P' moved along one direction, and P' whose texts got the blank of a removed emoticon.
 
-    The blank goes through the run's own normalisation, which undoes it unless texts are raw.
+    The blank goes through the run's own normalization, which undoes it unless texts are raw.
     """
     generator = np.random.default_rng([config.shift.seed, 4, redraw])
     moved = planted_mean_shift(b.embeddings, PLANTED, generator)
@@ -254,7 +254,7 @@ def _calibrate(build: Build, sides: Sides, config: ShiftConfig) -> None:
 
 
 def _probe(build: Build, sides: Sides, config: ShiftConfig) -> None:
-    if not sides.labelled or set(sides.wanted) != {0, 1}:
+    if not sides.labeled or set(sides.wanted) != {0, 1}:
         build.say("probes need two classes on both sides; none fitted")
         return
     room = len(sides.reference.labels) - min(1000, len(sides.reference.labels) // 2)

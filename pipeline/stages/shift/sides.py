@@ -48,7 +48,7 @@ class Sides:
     Attributes
     ----------
     reference, sample : Side
-    labelled : bool
+    labeled : bool
         Whether both carry classes.
     report : dict of str to int
         What cleaning left out.
@@ -58,7 +58,7 @@ class Sides:
 
     reference: Side
     sample: Side
-    labelled: bool
+    labeled: bool
     report: dict[str, int]
     wanted: dict[int, int]
 
@@ -105,11 +105,11 @@ def open_sides(build: Build, data: DataModule) -> Sides:
         raw.append(
             (arrays[f"{split}.{layer}"].double().numpy(), texts, arrays[f"{split}.labels"].numpy(), ids.numpy(), groups)
         )
-    labelled = all(bool((side[2] >= 0).all()) for side in raw) and data.n_classes > 1
-    tags = [side[2] if labelled else np.zeros(len(side[1]), np.int64) for side in raw]
+    labeled = all(bool((side[2] >= 0).all()) for side in raw) and data.n_classes > 1
+    tags = [side[2] if labeled else np.zeros(len(side[1]), np.int64) for side in raw]
     try:
         pair = clean_pair(
-            (raw[0][1], tags[0]), (raw[1][1], tags[1]), classes=range(data.n_classes) if labelled else (0,)
+            (raw[0][1], tags[0]), (raw[1][1], tags[1]), classes=range(data.n_classes) if labeled else (0,)
         )
     except ValueError as error:
         raise UserError(f"shift: {error}") from error
@@ -117,7 +117,7 @@ def open_sides(build: Build, data: DataModule) -> Sides:
         Side(values, texts, tag, ids, groups).take(rows)
         for (values, texts, _, ids, groups), tag, rows in zip(raw, tags, (pair.reference, pair.sample), strict=True)
     )
-    return Sides(reference, sample, labelled, pair.report, _wanted(reference, sample, config.per_side))
+    return Sides(reference, sample, labeled, pair.report, _wanted(reference, sample, config.per_side))
 
 
 def _wanted(reference: Side, sample: Side, per_side: int | None) -> dict[int, int]:

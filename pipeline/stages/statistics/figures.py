@@ -1,4 +1,4 @@
-"""Pictures of seed variability: all groups beside each other, and what one group's runs look like."""
+"""Pictures of seed variability: all groups side by side, and what one group's runs look like."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEVELS: dict[str, Literal["level_mixture_dkw", "level_logit_mean_dkw", "level_qu
 
 
 def group_comparison(runs: list[RunRow], groups: list[str], summary: list[GroupRow]) -> Picture:
-    """Draw the levels and the churn of all groups beside each other."""
+    """Draw the levels and the churn of all groups side by side."""
     shown = [group for group in groups if any(row["group"] == group for row in summary)]
     levels = {group: _floats(row["level_mixture_dkw"] for row in runs if row["group"] == group) for group in shown}
     churn = {group: _floats(row["churn_mean"] for row in runs if row["group"] == group) for group in shown}

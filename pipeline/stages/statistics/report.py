@@ -31,7 +31,7 @@ from pipeline.stages.statistics.report_history import history_blocks
 from pipeline.stages.statistics.report_seed_count import seed_counts
 
 CLAIMS = {
-    "A1": "A1: runs of equal accuracy compute different functions, and the trimming level tells them apart",
+    "A1": "A1: runs of equal accuracy compute different functions, and the trimming level distinguishes them",
     "A2": "A2: the method works for other outputs (probability, signed gap, loss)",
     "B1": "B1: the ensemble's distribution nears the expected one, and the curve names the number of runs",
     "B2": "B2: the level says more than accuracy, churn and calibration error alone",
@@ -49,7 +49,7 @@ Blocks = list[Text | Table | Picture | Verdict]
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Show the statistics artefact: verdicts first, then tables and figures of every group."""
+    """Show the statistics artifact: verdicts first, then tables and figures of every group."""
     artifact, command = members[0].artifact, members[0].command
     groups = list(artifact.metrics["groups"])
     runs = read_runs(artifact)

@@ -22,7 +22,7 @@ class SeedRuns:
     name : str
         Label of the group.
     seeds, keys : list of str
-        Label and artefact key of each run.
+        Label and artifact key of each run.
     logits : ndarray, shape (m, n, k)
         Outputs on the judged split; k = 1 is a single logit.
     labels : ndarray of int, shape (n,)

@@ -94,7 +94,7 @@ def _evolution(m: ToyMember) -> Picture:
     title = f"Weight spectrum, {m.label}"
     return Picture(
         figure_waterfall(m.spectra["weight"][0], m.steps, _edge(m), title, "eigenvalue of WᵀW/h"),
-        "Weight spectrum over training in the setting with most outliers, first seed; dots lie beyond the edge.",
+        "Weight spectrum over training in the setting with most outliers, first seed; dots are beyond the edge.",
         "Weight spectrum over training steps",
     )
 

@@ -179,7 +179,7 @@ def setting_label(config: ToyConfig) -> str:
 
 
 def read_member(member: Gathered) -> ToyMember:
-    """Read one gathered artefact."""
+    """Read one gathered artifact."""
     config = member.config.toy.capped()
     return ToyMember(
         label=setting_label(config),

@@ -1,7 +1,7 @@
 """Train the two-layer toy model under many seeds at once and record its spectra at log-spaced steps.
 
 Weights carry a leading seed axis, so one batched product serves all seeds; seeds never mix, because each
-loss depends on its own weights alone and the optimisers act entry by entry.
+loss depends on its own weights alone and the optimizers act entry by entry.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def train_all_seeds(config: ToyConfig, ensemble: ToyEnsemble, record: Recorder) 
 
     The recorder sees the live weights and must copy what it keeps. A seed whose training loss becomes
     non-finite or exceeds a thousand times its first value is diverged: its step is kept, its weights freeze
-    there, and the others go on. Training ends early, at a snapshot, when all have diverged.
+    there, and the others continue. Training ends early, at a snapshot, when all have diverged.
 
     Returns
     -------
