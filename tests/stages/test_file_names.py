@@ -11,8 +11,6 @@ import pytest
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 STAGES = sorted(path.name for path in (PIPELINE / "stages").iterdir() if (path / "__init__.py").exists())
-NOT_YET = {"statistics"}
-"""Stages whose reports still spell file names."""
 SHOWING = ("report", "claims")
 PAYLOAD = re.compile(r"[\w{}-]*\.(parquet|safetensors)$|^history\.csv$|^steps?\.json$")
 
@@ -53,7 +51,7 @@ def imported(path: Path, module: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name not in NOT_YET])
+@pytest.mark.parametrize("stage", STAGES)
 def test_only_run_and_read_spell_file_names(stage):
     folder = PIPELINE / "stages" / stage
     elsewhere = {
@@ -64,7 +62,7 @@ def test_only_run_and_read_spell_file_names(stage):
     assert not elsewhere
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name not in NOT_YET])
+@pytest.mark.parametrize("stage", STAGES)
 def test_names_of_files_stay_in_their_stage(stage):
     read = PIPELINE / "stages" / stage / "read.py"
     if not read.exists():
@@ -93,7 +91,7 @@ def test_no_other_part_of_the_pipeline_spells_file_names():
             assert not list(spelled(path)), path
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name not in NOT_YET])
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_file_name_is_said_once(stage):
     names = [name for path in modules(PIPELINE / "stages" / stage) for name in spelled(path) if "{" not in name]
     assert len(names) == len(set(names)), names
