@@ -45,7 +45,7 @@ def seed_counts(
                 f"How many seeds: {group}",
             )
         )
-    rows = [[row["group"], row["text"]] for row in table if row["kind"] == "recommendation"]
-    if rows:
-        blocks.append(Table(["group", "how many seeds"], rows, "Stopping rule.", keys=[artifact.key], command=command))
+    stops = [[row["group"], row["text"]] for row in table if row["kind"] == "recommendation"]
+    if stops:
+        blocks.append(Table(["group", "how many seeds"], stops, "Stopping rule.", keys=[artifact.key], command=command))
     return blocks, findings
