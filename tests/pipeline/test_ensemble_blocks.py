@@ -256,7 +256,7 @@ def test_the_stage_without_its_engine_is_refused():
         (
             ViTConfig(),
             {},
-            r"cannot train model=vit \(it trains mlp, cnn, two_layer, resnet18\); use numerics.engine=li",
+            r"cannot train model=vit \(it trains mlp, cnn, resnet18, two_layer\); use numerics.engine=li",
         ),
         (CNNConfig(variant="poison"), {}, "the network has dropout"),
         (MLPConfig(), {"precision": "bf16-mixed"}, "precision=bf16-mixed"),
