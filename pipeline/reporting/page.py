@@ -93,7 +93,7 @@ def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple
     facts = [("experiment", config.experiment_name), ("data", config.data.name)]
     if config.report.study:
         facts.append(("study", config.report.study))
-    facts += [("seeds", str(len(seeds) or 1)), ("artefacts", str(len(gathered)))]
+    facts += [("seeds", str(len(seeds) or 1)), ("artifacts", str(len(gathered)))]
     facts.append(("arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
     return facts
 
