@@ -133,7 +133,7 @@ def test_every_snapshot_is_told_once_also_after_a_kill_that_leaves_no_time(tmp_p
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
         patch.setattr(SnapshotWriter, "on_exception", lambda *_: None)
-        patch.setattr(SnapshotWriter, "_settle", lambda *_: None)
+        patch.setattr(SnapshotWriter, "_finish", lambda *_: None)
         train(tmp_path / "run", data=Blobs(fail_at=4), snapshots=(first := recorder()))
     first._worker.shutdown()
     assert told == [] and len(list((tmp_path / "steps").iterdir())) == 4
