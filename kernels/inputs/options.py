@@ -2,7 +2,7 @@
 
 A function takes them as ``**options: Unpack[KernelOptions]``, or those of one of the smaller classes, and hands them to
 :func:`kernel_options` or its counterpart, which name misspelt options, check values and fill in defaults;
-:func:`documents` puts the sentences into the function's docstring. A new option is one new entry here, and its use.
+:func:`documents` puts them into the function's docstring and signature. A new option is a new entry here, and its use.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Option:
         Documentation.
     choices : tuple
         Accepted values; empty for anything of the right type.
-    by_name : bool
-        Whether a mapping's values are checked against the choices too; a mapping is accepted as it is otherwise.
+    mapping : {"", "any", "of choices"}
+        Whether a mapping is accepted too: none, any, or one whose values are among the choices.
     least : int or None
         Smallest accepted number.
     hint : str
@@ -52,19 +52,21 @@ class Option:
     default: Any
     sentence: str
     choices: tuple[Any, ...] = ()
-    by_name: bool = False
+    mapping: str = ""
     least: int | None = None
     hint: str = ""
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that the option cannot have."""
+        if value is None and self.default is None:
+            return
         given = [value]
-        if isinstance(value, Mapping):
-            given = list(value.values()) if self.by_name else []
+        if isinstance(value, Mapping) and self.mapping:
+            given = list(value.values()) if self.mapping == "of choices" else []
         for one in given:
-            if self.choices and one is not None and one not in self.choices:
+            if self.choices and one not in self.choices:
                 raise ValueError(f"{name}={one!r}: use one of {', '.join(map(str, self.choices))}{self.hint}")
-        if self.least is not None and value is not None and value < self.least:
+        if self.least is not None and value < self.least:
             raise ValueError(f"{name}={value} must be at least {self.least}")
 
 
@@ -170,6 +172,7 @@ class KernelOptions(FeatureOptions, total=False):
             "Keep one part per parameter tensor (``True`` or ``tensor``), per module, or per named group of "
             "parameters or modules.",
             (True, False, "tensor", "module"),
+            mapping="any",
         ),
     ]
     test_labels: Annotated[
@@ -186,7 +189,7 @@ class KernelOptions(FeatureOptions, total=False):
             None,
             "Force one form of the contraction wherever it exists, or one by parameter or module.",
             FORMS,
-            by_name=True,
+            mapping="of choices",
         ),
     ]
     zero_gradient: Annotated[
@@ -222,10 +225,11 @@ def entries(options: type) -> dict[str, Option]:
 
 
 def documents(options: type) -> Callable[[Documented], Documented]:
-    """Decorate a function that takes these options: its docstring lists them in a section of their own."""
+    """Decorate a function that takes these options: its docstring and its signature list them."""
 
     def decorate(function: Documented) -> Documented:
         function.__doc__ = _with_section(function.__doc__, options)
+        function.__signature__ = _with_keywords(inspect.signature(function), options)  # type: ignore[attr-defined]
         return function
 
     return decorate
@@ -272,12 +276,23 @@ def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given.get(name, option.default) for name, option in known.items()}
 
 
+def _with_keywords(signature: inspect.Signature, options: type) -> inspect.Signature:
+    """Name the options in a signature, in place of ``**options``: ``help`` and completion show them."""
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    hints = get_type_hints(options)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=_shown(hints[name]))
+        for name, option in entries(options).items()
+    ]
+    return signature.replace(parameters=[*own, *added])
+
+
 def _with_section(text: str | None, options: type) -> str:
     hints = get_type_hints(options)
     lines = ["", "", "Options", "-------"]
     for name, option in entries(options).items():
         kind = f"{{{', '.join(map(repr, option.choices))}}}" if option.choices else _shown(hints[name])
-        kind += " or mapping" if option.choices and "Mapping" in str(hints[name]) else ""
+        kind += " or mapping" if option.choices and option.mapping else ""
         lines.append(f"{name} : {kind}, default {option.default!r}")
         lines.append(textwrap.fill(option.sentence, 110, initial_indent="    ", subsequent_indent="    "))
     return inspect.cleandoc(text or "") + "\n".join(lines)

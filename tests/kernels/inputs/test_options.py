@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -40,6 +42,8 @@ def test_every_entry_is_accepted_and_documented(name: str) -> None:
     for key, option in entries(options).items():
         assert f"\n{key} : " in (getattr(kernels, name).__doc__ or "")
         assert option.sentence[:20] in getattr(kernels, name).__doc__
+    signature = inspect.signature(getattr(kernels, name))
+    assert defaults == {key: signature.parameters[key].default for key in entries(options)}
 
 
 @pytest.mark.parametrize("name", TAKERS)
@@ -53,6 +57,21 @@ def test_one_class_names_every_option() -> None:
     assert kernels.KernelOptions is KernelOptions
     for name in entries(KernelOptions):
         assert f"\n{name} : " in (KernelOptions.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kind", None),
+        ("normalize", None),
+        ("layerwise", None),
+        ("zero_gradient", None),
+        ("normalize", {"weight": True}),
+    ],
+)
+def test_only_options_that_may_be_absent_or_a_mapping_are(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name}=.*: use one of "):
+        kernels.plan_kernel(MODEL, DATA, **{name: value})
 
 
 def test_choices_and_minima_are_checked_before_anything_runs() -> None:
