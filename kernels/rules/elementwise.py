@@ -90,20 +90,10 @@ def _rule(name: str, bind: Callable[..., dict[str, Any]], *slots: str) -> Rule:
 
 
 ADD = _rule("add", _bind_pair, "left", "right")
-
-
 SUBTRACT = _rule("subtract", _bind_pair, "left", "right")
-
-
 MULTIPLY = _rule("multiply", _bind_pair, "left", "right")
-
-
 DIVIDE = _rule("divide", _bind_divide, "left", "right")
-
-
 WHERE = _rule("where", _bind_where, "left", "right")
-
-
 EXPAND = _rule("expand", _bind_expand, "left")
 REVERSED_ADD = _rule("add", _bind_reversed, "left", "right")
 REVERSED_SUBTRACT = _rule("subtract", _bind_reversed, "left", "right")
