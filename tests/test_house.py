@@ -4,6 +4,7 @@
 """
 
 import ast
+import importlib
 import re
 from collections import Counter
 
@@ -98,6 +99,15 @@ def test_every_folder_says_in_one_sentence_what_is_in_it():
         if not re.fullmatch(r"[^.?!]+(\.\w[^.?!]*)*\.", said):
             silent.append(f"{path.relative_to(ROOT)}: {said!r}")
     broken("the docstring of a folder's __init__ begins with one sentence and a blank line:", silent)
+
+
+def test_no_exported_name_hides_a_module():
+    hidden = []
+    for folder, path in FILES.items():
+        if path.name == "__init__.py":
+            exported = set(getattr(importlib.import_module(folder), "__all__", []))
+            hidden += [f"{folder}.{name}" for name in sorted(exported) if f"{folder}.{name}" in FILES]
+    broken("an exported name that is also a module's hides the module; rename one of them:", hidden)
 
 
 def test_names_say_what_a_module_computes():

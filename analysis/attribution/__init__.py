@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.attribution.decomposition import attribute, attribute_contrast, attribute_layers, sparsity, top_scores
-from analysis.attribution.exact_influence import exact_influence
+from analysis.attribution.influence import exact_influence
 from analysis.attribution.masks import rank_mask
 from analysis.attribution.representer import refit_representer_head, representer_scores
 from analysis.attribution.retraining import leave_out_effects, linear_datamodeling_score, random_subsets

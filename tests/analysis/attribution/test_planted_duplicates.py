@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.attribution.exact_influence import exact_influence
+from analysis.attribution.influence import exact_influence
 from analysis.attribution.representer import refit_representer_head
 from analysis.attribution.similarity import embedding_scores
 from analysis.attribution.trak import TrakNetwork, trak_scores

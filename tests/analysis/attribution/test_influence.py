@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.attribution.exact_influence import exact_influence
+from analysis.attribution.influence import exact_influence
 from tests.references import attribution_formulas as reference
 
 
