@@ -11,6 +11,7 @@ from pipeline.checks.kernels import kernel_problems, regression_problems, surrog
 from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems, toy_problems
 from pipeline.checks.training import (
     ensemble_problems,
+    memory_format_problems,
     model_problems,
     pretrain_problems,
     rank_problems,
@@ -23,6 +24,7 @@ from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 
 COMBINATIONS = (
+    memory_format_problems,
     ensemble_problems,
     training_attack_problems,
     pretrain_problems,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from models.configs import MODEL_SCHEMAS
+from models.configs import MODEL_SCHEMAS, ResNet18Config
 from pipeline.config.run import RunConfig
 
 ROWS = {"image": "images", "text": "texts", "vector": "vectors"}
 """Kinds of rows, as a sentence calls them."""
+
+_NARROWEST_CHANNELS_LAST = 8
+"""Channels of a ResNet. oneDNN without AVX-512 (torch 2.13) writes past its memory in the weight gradient of a 1x1
+convolution of stride 2 in channels_last with up to 4 input channels; with 6 and more nothing was found."""
 
 
 def rank_problems(config: RunConfig) -> Iterator[str]:
@@ -52,6 +56,18 @@ def model_problems(config: RunConfig) -> Iterator[str]:
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if generated and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def memory_format_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: an order of values in memory that the processor's convolutions cannot work with."""
+    model, numerics = config.model, config.numerics
+    if not isinstance(model, ResNet18Config) or (numerics.memory_format, numerics.device) != ("channels_last", "cpu"):
+        return
+    if model.width < _NARROWEST_CHANNELS_LAST:
+        yield (
+            f"numerics.memory_format=channels_last with model.width={model.width} ends some processors' training in a "
+            f"crash; set model.width to {_NARROWEST_CHANNELS_LAST} or more, or numerics.memory_format=contiguous."
+        )
 
 
 def ensemble_problems(config: RunConfig) -> Iterator[str]:

@@ -92,9 +92,9 @@ def test_channels_last_trains_close_to_contiguous(tmp_path):
     rows = []
     for layout in ("contiguous", "channels_last"):
         config = run_config(epochs=1)
-        config.model = ResNet18Config(width=2)
+        config.model = ResNet18Config(width=8)
         config.numerics.memory_format = layout
-        model = build_model("resnet18", input_shape=(1, 6, 6), n_classes=3, seed=0, width=2)
+        model = build_model("resnet18", input_shape=(1, 6, 6), n_classes=3, seed=0, width=8)
         model = model.to(memory_format=torch.channels_last) if layout == "channels_last" else model
         rows.append(train(tmp_path / layout, config=config, model=model).history[0]["train_loss"])
     assert rows[0] == pytest.approx(rows[1], rel=1e-3)
