@@ -8,6 +8,7 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config.former_spellings import current_spelling
 from pipeline.config.run import register_schemas
 from pipeline.errors import UserError
 from pipeline.help import asks_for_help, help_page
@@ -43,4 +44,5 @@ if __name__ == "__main__":
     if asks_for_help(sys.argv[1:]):
         print(help_page(sys.argv[1:]))
     else:
+        sys.argv[1:] = [current_spelling(word) for word in sys.argv[1:]]
         main()

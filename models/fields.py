@@ -69,6 +69,8 @@ class Rule:
         """Say in one sentence why a value does not fit; None where it does."""
         if value is None:
             return None
+        if self.renamed_to is not None:
+            return f"{path} is the former name of {self.renamed_to}, and both are set; keep {self.renamed_to} alone."
         words = f"one of {', '.join(self.choices)}" if self.choices else self.interval
         if isinstance(value, list):
             if self.filled and not value:
@@ -140,21 +142,30 @@ def _declare(default: T, rule: Rule) -> T:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def warn_renamed(former: str, now: str) -> None:
+    """Warn that a setting was given under its former name."""
+    warnings.warn(
+        f"{former} is called {now} now; the old spelling works in this release only.", FutureWarning, stacklevel=3
+    )
+
+
 class Renamed:
-    """Base of a section with former spellings: their values go to the new names, with a warning."""
+    """Base of a section with former spellings: their values go to the new names, with a warning.
+
+    Where both names hold different values, neither is moved, and :func:`problems` refuses the section.
+    """
 
     def __post_init__(self) -> None:
         """Move what was given under a former spelling."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             new, value = rule_of(field).renamed_to, getattr(self, field.name)
             if new is None or value is None:
                 continue
             section, _, name = new.rpartition(".")
-            warnings.warn(
-                f"{section}.{field.name} is called {new} now; the old spelling works in this release only.",
-                FutureWarning,
-                stacklevel=2,
-            )
+            if getattr(self, name) not in (defaults[name], value):
+                continue
+            warn_renamed(f"{section}.{field.name}", new)
             setattr(self, name, value)
             setattr(self, field.name, None)
 

@@ -12,5 +12,5 @@ class SpectraConfig:
     """Random-matrix reading of weight and kernel spectra."""
 
     min_side: int = setting(50, "Shorter side that a weight matrix needs to be read.", at_least=1)
-    null_draws: int = setting(200, "Noise spectra behind a tail's p-values.", at_least=1)
+    null_draws: int = setting(200, "Noise spectra behind a tail's p-values; 0 fits no tail.", at_least=0)
     layers: list[str] = setting(["*"], "Globs of the weights that are read.", filled=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.former_spellings import current_spelling
 from pipeline.config.run import RunConfig, register_schemas
 from pipeline.errors import UserError
 
@@ -143,8 +144,9 @@ def compose_run(overrides: tuple[str, ...]) -> RunConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    words = [current_spelling(override) for override in overrides]
     with _hydra_home():
         try:
-            return OmegaConf.to_object(compose("config", overrides=list(overrides)))  # type: ignore[return-value]
+            return OmegaConf.to_object(compose("config", overrides=words))  # type: ignore[return-value]
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"The overrides {' '.join(overrides)} do not compose: {error}") from error

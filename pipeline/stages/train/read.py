@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from analysis.surrogates.faithfulness import binary_log_scores
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
@@ -35,6 +34,9 @@ def final_outputs(trained: Artifact) -> dict[str, np.ndarray]:
 
 def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> np.ndarray:
     """Find the outputs of some ids of a split, as log-scores with one column per class."""
+    # Imported here: the package of surrogates loads scikit-learn, which no training needs.
+    from analysis.surrogates.faithfulness import binary_log_scores
+
     if f"{split}.logits" not in outputs:
         known = sorted(name.removesuffix(".logits") for name in outputs if name.endswith(".logits"))
         raise UserError(f"The network's outputs hold no split {split!r}; they hold {', '.join(known)}.")
@@ -61,7 +63,7 @@ def learning_curve(trained: Artifact) -> list[dict[str, float]]:
 def history_rows(path: Path) -> list[dict[str, float]]:
     """Read a file of losses and scores per epoch."""
     with path.open() as stream:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
 def recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from pipeline.checks.general import check
 from pipeline.config.data import TextConfig
 from pipeline.config.regression import RegressionConfig
 from pipeline.config.surrogate import SurrogateConfig
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.keys import HASHED_AS, TABLE, flatten
+from pipeline.errors import UserError
 from tests.pipeline.test_help import FIELDS
 
 RENAMED = {
@@ -37,6 +39,32 @@ def test_an_experiment_file_may_use_the_old_spelling_for_one_release(tmp_path):
     with pytest.warns(FutureWarning, match="surrogate.neighbours is called surrogate.neighbors now"):
         config = compose_run((f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"))
     assert config.surrogate.neighbors == 4
+
+
+@pytest.mark.filterwarnings("ignore:.* is called .* now:FutureWarning")
+@pytest.mark.parametrize(
+    ("overrides", "value"),
+    [
+        (("data.text.normalise=full", "data.text.normalize=whitespace"), "whitespace"),
+        (("data.text.normalize=whitespace", "++data.text.normalise=full"), "full"),
+        (("experiment=shift_tweets", "data.text.normalise=full", "data.text.normalize=raw"), "raw"),
+    ],
+)
+def test_of_two_overrides_the_last_wins_in_either_spelling(overrides, value):
+    assert compose_run(overrides).data.text.normalize == value
+
+
+def test_the_old_spelling_can_clear_a_setting():
+    with pytest.warns(FutureWarning, match="regression.centres is called regression.centers now"):
+        assert compose_run(("regression.centers=24", "regression.centres=null")).regression.centers is None
+
+
+def test_a_file_with_both_spellings_is_refused(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nsurrogate: {neighbours: 4}\n")
+    config = compose_run((f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", "surrogate.neighbors=5"))
+    with pytest.raises(UserError, match="surrogate.neighbours is the former name of surrogate.neighbors, and both"):
+        check(config)
 
 
 def test_every_former_spelling_is_hashed_as_before():
