@@ -31,6 +31,8 @@ def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import kernel_spectrum
     >>> kernel_spectrum(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
     tensor([3., 1.], dtype=torch.float64)
     """
@@ -64,6 +66,8 @@ def effective_rank(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import effective_rank
     >>> round(effective_rank(torch.tensor([3.0, 1.0])), 3), effective_rank(torch.tensor([3.0, 1.0]), "participation")
     (1.755, 1.6)
     """
@@ -124,6 +128,8 @@ def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *,
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import kernel_alignment
     >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
     >>> round(kernel_alignment(kernel, torch.eye(2), centered=False), 4)
     0.8944
@@ -147,6 +153,8 @@ def target_alignment(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import target_alignment
     >>> labels = torch.tensor([0, 0, 1, 1])
     >>> same_class = (labels[:, None] == labels).double()
     >>> round(target_alignment(same_class, labels), 4), round(target_alignment(torch.eye(4), labels), 4)
@@ -178,6 +186,8 @@ def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> flo
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import unbiased_cka
     >>> points = torch.tensor([[0.0], [1.0], [2.0], [3.0], [5.0]])
     >>> kernel = points @ points.T
     >>> round(unbiased_cka(kernel, 3 * kernel), 4)
@@ -210,6 +220,8 @@ def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], i
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import kernel_velocity
     >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
     >>> round(kernel_velocity(kernel, torch.eye(2), interval=2.0), 4)
     0.0528
@@ -229,6 +241,8 @@ def relative_change(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import relative_change
     >>> relative_change(torch.eye(3), 1.5 * torch.eye(3))
     0.5
     """

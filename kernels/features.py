@@ -68,6 +68,8 @@ class KernelFeatures:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import KernelFeatures
     >>> features = KernelFeatures(torch.tensor([[3.0, 4.0], [4.0, 3.0]]), cotangents=1, about={"sketch": "none"})
     >>> features.gram()
     tensor([[1.0000, 0.9600],
@@ -162,6 +164,8 @@ def kernel_features(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import kernel_features
     >>> model = torch.nn.Linear(2, 3).eval()
     >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> features = kernel_features(model, points, kind="pntk", sketch=None)

@@ -72,6 +72,7 @@ def kernel_matrix(
     Examples
     --------
     >>> import torch
+    >>> from kernels import kernel_matrix
     >>> model = torch.nn.Linear(2, 3).eval()
     >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> kernel_matrix(model, points, kind="trntk", normalize=False).matrix  # 3 classes times (x @ x.T + 1)
@@ -114,6 +115,7 @@ def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Unpac
     Examples
     --------
     >>> import torch
+    >>> from kernels import plan_kernel
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> plan = plan_kernel(model, torch.eye(2), kind="pntk")
     >>> [(layer.names, layer.form) for layer in plan.layers]

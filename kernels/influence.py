@@ -61,6 +61,8 @@ def fit_ekfac(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import fit_ekfac
     >>> fisher = fit_ekfac(torch.nn.Linear(2, 3), torch.eye(2), fisher="exact")
     >>> fisher.samples, list(fisher.blocks)
     (2, ['weight+bias'])
@@ -122,6 +124,8 @@ def influence_scores(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import fit_ekfac, influence_scores
     >>> model, points, labels = torch.nn.Linear(2, 3), torch.eye(2), torch.tensor([0, 1])
     >>> fisher = fit_ekfac(model, points, fisher="exact")
     >>> scores = influence_scores(model, fisher, points, points, labels=labels, test_labels=labels)

@@ -73,6 +73,8 @@ def layer_jacobians(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import layer_jacobians
     >>> jacobians = layer_jacobians(torch.nn.Linear(2, 3), torch.eye(2))
     >>> {name: tuple(values.shape) for name, values in jacobians.items()}  # samples, classes, parameters
     {'weight': (2, 3, 6), 'bias': (2, 3, 3)}
@@ -135,6 +137,8 @@ def fisher_blocks(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import fisher_blocks
     >>> blocks = fisher_blocks(torch.nn.Linear(2, 1), torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
     >>> blocks["weight"].matrix  # x.T @ x
     tensor([[2., 2.],
@@ -197,6 +201,8 @@ def autograd_kernel(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import autograd_kernel
     >>> autograd_kernel(torch.nn.Linear(2, 1), torch.eye(2))  # x @ x.T + 1
     tensor([[2., 1.],
             [1., 2.]])

@@ -104,6 +104,8 @@ def verify(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import verify
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> found = verify(model, torch.tensor([[1.0, 0.0], [0.5, 2.0]]))
     >>> found.ok, found.ruled, found.fallback

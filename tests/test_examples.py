@@ -1,5 +1,7 @@
 """Every public name shows how to use it, in an example that runs."""
 
+import ast
+import builtins
 import doctest
 import importlib
 import pkgutil
@@ -15,6 +17,31 @@ FOLDERS = [
     for package in (kernels, analysis, models)
     for suffix in ("", *(f".{module.name}" for module in pkgutil.iter_modules(package.__path__) if module.ispkg))
 ]
+
+
+def not_imported(tests: list[doctest.DocTest]) -> set[str]:
+    """Names that examples read and do not bind: a reader who pastes them gets a NameError."""
+    tree = ast.parse("".join(example.source for test in tests for example in test.examples))
+    bound = set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            bound |= {node.name, *(argument.arg for argument in node.args.args)}
+        elif isinstance(node, ast.Lambda):
+            bound |= {argument.arg for argument in node.args.args}
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            bound.add(node.id)
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_example_imports_what_it_uses(folder):
+    package = importlib.import_module(folder)
+    finder = doctest.DocTestFinder(recurse=False)
+    exported = {name: getattr(package, name) for name in package.__all__}
+    missing = {name: not_imported(finder.find(value, name)) for name, value in exported.items() if callable(value)}
+    assert not {name: names for name, names in missing.items() if names}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -54,6 +54,7 @@ class FactorBatch:
     Examples
     --------
     >>> import torch
+    >>> from kernels import layer_factors
     >>> batch = next(layer_factors(torch.nn.Linear(2, 3), torch.eye(2)))
     >>> batch.rows, batch.blocks[0].gradients()["weight"].shape  # 2 samples, 3 classes, a 3 x 2 weight
     (slice(0, 2, None), torch.Size([2, 3, 3, 2]))
@@ -99,6 +100,7 @@ def layer_factors(
     Examples
     --------
     >>> import torch
+    >>> from kernels import layer_factors
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> batch = next(layer_factors(model, torch.eye(2), cotangent="class"))
     >>> [(block.names, tuple(block.delta.shape)) for block in batch.blocks]  # samples, classes, positions, outputs

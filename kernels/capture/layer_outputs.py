@@ -42,6 +42,8 @@ def conjugate_source(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.capture import conjugate_source
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> source = conjugate_source(model, torch.eye(2), output_layer=None, append_one=True, output=None)
     >>> logits, (hidden,) = source.blocks(torch.eye(2), None, None)
@@ -78,6 +80,8 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import find_output_layer
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> find_output_layer(model, torch.eye(2))
     '2'
@@ -176,6 +180,8 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.capture import module_names
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Dropout(), torch.nn.Linear(4, 3))
     >>> module_names(model, "all")  # without dropout
     ['0', '2']
@@ -240,6 +246,8 @@ class FeatureBatch:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import layer_features
     >>> batch = next(layer_features(torch.nn.Linear(2, 3), torch.eye(2), labels=torch.tensor([0, 1])))
     >>> batch.rows, batch.logits.shape, batch.labels
     (slice(0, 2, None), torch.Size([2, 3]), tensor([0, 1]))
@@ -289,6 +297,8 @@ def layer_features(
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels import layer_features
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
     >>> batch = next(layer_features(model, torch.eye(2)))
     >>> {name: tuple(values.shape) for name, values in batch.features.items()}

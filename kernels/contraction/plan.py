@@ -52,6 +52,7 @@ class Plan:
 
     Examples
     --------
+    >>> import torch
     >>> from kernels import plan_kernel
     >>> plan = plan_kernel(torch.nn.Linear(2, 3), torch.eye(2))
     >>> plan.rows, plan.square, plan.cotangents, plan.pairs

@@ -32,6 +32,9 @@ class KernelResult:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from kernels import KernelResult
     >>> result = KernelResult(torch.eye(2), diagonal=torch.ones(2), column_diagonal=torch.ones(2))
     >>> result.shape, float(result[0, 1]), float(np.asarray(result).trace())
     (torch.Size([2, 2]), 0.0, 2.0)

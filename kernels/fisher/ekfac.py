@@ -45,6 +45,7 @@ class EKFAC:
 
     Examples
     --------
+    >>> import torch
     >>> from kernels import fit_ekfac
     >>> fisher = fit_ekfac(torch.nn.Linear(2, 3), torch.eye(2), fisher="exact")
     >>> fisher.inverse_product({"weight": torch.ones(1, 3, 2), "bias": torch.zeros(1, 3)})["weight"].shape
@@ -159,7 +160,9 @@ def accumulate_ekfac(
 
     Examples
     --------
+    >>> import torch
     >>> from kernels import layer_factors
+    >>> from kernels.fisher import accumulate_ekfac
     >>> fisher = accumulate_ekfac(lambda: layer_factors(torch.nn.Linear(2, 3), torch.eye(2), cotangent="sum"))
     >>> fisher.samples
     2

@@ -58,6 +58,8 @@ class OuterBlock:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import OuterBlock
     >>> block = OuterBlock("weight", torch.Size([1, 2]), torch.ones(1, 1, 1, 1), torch.tensor([[[2.0, 3.0]]]))
     >>> block.gradients()["weight"]  # sample, cotangent, and the parameter's two axes
     tensor([[[[2., 3.]]]])
@@ -128,6 +130,9 @@ class ConvBlock(OuterBlock):
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import ConvBlock
+    >>> from kernels.gradients.windows import Windows
     >>> windows = Windows(kernel=(2,), stride=(1,), dilation=(1,), before=(0,), space=(2,))
     >>> image = torch.tensor([[[1.0, 2.0, 3.0]]])
     >>> ConvBlock("weight", torch.Size([1, 1, 2]), torch.ones(1, 1, 2, 1), image, windows=windows).a
@@ -173,6 +178,8 @@ class TokenBlock:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import TokenBlock
     >>> delta = torch.tensor([[[[1.0], [5.0], [3.0]]]])
     >>> block = TokenBlock("table", torch.Size([3, 1]), torch.tensor([[2, 0, 2]]), delta)
     >>> block.gradients()["table"].flatten()  # row 2 was read twice
@@ -207,6 +214,8 @@ class VectorBlock:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import VectorBlock
     >>> VectorBlock("bias", torch.Size([2]), torch.tensor([[[1.0, 2.0]]])).gradients()
     {'bias': tensor([[[1., 2.]]])}
     """
@@ -241,6 +250,8 @@ class TiedBlock:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import TiedBlock, VectorBlock
     >>> first = VectorBlock("gain", torch.Size([2]), torch.tensor([[[1.0, 2.0]]]))
     >>> TiedBlock("gain", torch.Size([2]), (first, first)).gradients()
     {'gain': tensor([[[2., 4.]]])}

@@ -22,6 +22,8 @@ def check_model(model: nn.Module) -> torch.device:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.inputs import check_model
     >>> check_model(torch.nn.Linear(2, 3))
     device(type='cpu')
     """

@@ -1,7 +1,7 @@
 """Options of the public functions, each said once: type, default, accepted values and documentation in one entry.
 
 A function takes them as ``**options: Unpack[KernelOptions]``, or those of one of the smaller classes, and hands them to
-:func:`kernel_options` or its counterpart, which name misspelt options, check values and fill in defaults;
+:func:`kernel_options` or its counterpart, which name misspelled options, check values and fill in defaults;
 :func:`documents` puts them into the function's docstring and signature. A new option is a new entry here, and its use.
 """
 
@@ -151,8 +151,12 @@ class KernelOptions(FeatureOptions, total=False):
 
     Examples
     --------
-    >>> entries(KernelOptions)["precision"].default
-    'float32'
+    >>> import torch
+    >>> from kernels import KernelOptions, kernel_matrix
+    >>> exact: KernelOptions = {"precision": "float64", "normalize": False}
+    >>> kernel_matrix(torch.nn.Linear(2, 1), torch.eye(2), **exact).matrix
+    tensor([[2., 1.],
+            [1., 2.]], dtype=torch.float64)
     """
 
     kind: Annotated[str, Option("trntk", "Which kernel.", KINDS, hint="; pNTK0 and pNTK of version 1 are trntk")]
@@ -217,6 +221,7 @@ def entries(options: type) -> dict[str, Option]:
 
     Examples
     --------
+    >>> from kernels.inputs.options import ModelOptions, entries
     >>> entries(ModelOptions)["fallback"].default
     ()
     """
@@ -255,6 +260,7 @@ def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
 
     Examples
     --------
+    >>> from kernels.inputs.options import kernel_options
     >>> kernel_options(kind="pntk")["normalize"]
     True
     >>> kernel_options(layer="fc")  # doctest: +ELLIPSIS

@@ -44,10 +44,11 @@ def call_logits(
 
     Examples
     --------
-    >>> model = torch.nn.Linear(2, 1, bias=False)
-    >>> call_logits(model, torch.eye(2), output=torch.zeros_like)  # any function from what the model returns to logits
-    tensor([[0.],
-            [0.]])
+    >>> import torch
+    >>> from kernels.inputs import call_logits
+    >>> model = torch.nn.LSTM(2, 3, batch_first=True)  # returns outputs and states
+    >>> call_logits(model, torch.ones(4, 5, 2), output=lambda found: found[0][:, -1]).shape
+    torch.Size([4, 3])
     """
     if isinstance(inputs, Mapping):
         result = model(**{**(_no_cache(model) if output is None else {}), **inputs})
@@ -116,6 +117,8 @@ def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangen
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.inputs import cotangent_rows
     >>> logits = torch.tensor([[0.0, 0.0]])
     >>> cotangent_rows(logits, torch.tensor([1]), "loss")  # softmax minus the one-hot label
     tensor([[[ 0.5000, -0.5000]]])

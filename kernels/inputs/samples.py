@@ -42,6 +42,8 @@ class Samples:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.inputs import Samples
     >>> samples = Samples({"x": torch.eye(3), "labels": torch.tensor([0, 1, 1])})
     >>> samples.count, samples.labels
     (3, tensor([0, 1, 1]))

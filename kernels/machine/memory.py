@@ -20,6 +20,8 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.machine import parse_memory
     >>> parse_memory("12GiB", torch.device("cpu"))
     12884901888
     """
@@ -55,6 +57,7 @@ def show_bytes(amount: float) -> str:
 
     Examples
     --------
+    >>> from kernels.machine import show_bytes
     >>> show_bytes(3 * 2**30)
     '3 GiB'
     """

@@ -26,6 +26,7 @@ class Precision:
 
     Examples
     --------
+    >>> from kernels.machine.precision import PRECISIONS
     >>> PRECISIONS["bfloat16"].operands, PRECISIONS["bfloat16"].passes
     (torch.bfloat16, torch.float32)
     """
@@ -84,6 +85,7 @@ def precision_named(name: str) -> Precision:
 
     Examples
     --------
+    >>> from kernels.machine import precision_named
     >>> precision_named("float64").passes
     torch.float64
     """

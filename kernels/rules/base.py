@@ -23,6 +23,8 @@ class ParameterView:
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.rules import ParameterView
     >>> head = ParameterView("attention.in_proj_weight", torch.Size([12, 4]), torch.Size([4, 4]), rows=(0, 4))
     >>> head.rows, head.scale
     ((0, 4), 1.0)
@@ -96,6 +98,7 @@ class Rule:
 
     Examples
     --------
+    >>> import torch
     >>> from kernels.rules.table import RULES
     >>> rule = RULES[torch.nn.functional.linear]
     >>> rule.name, rule.parameters

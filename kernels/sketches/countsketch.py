@@ -20,6 +20,8 @@ class CountSketch(Sketch):
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.sketches import CountSketch
     >>> gradient = torch.eye(1, 5)
     >>> CountSketch(dim=3, seed=0).dense("weight", gradient, columns=5).abs().sum()  # one bucket a coordinate
     tensor(1.)

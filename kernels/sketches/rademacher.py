@@ -19,6 +19,8 @@ class Rademacher(Sketch):
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.sketches import Rademacher
     >>> gradient = torch.eye(1, 5)
     >>> Rademacher(dim=4, seed=0).dense("weight", gradient, columns=5).abs()
     tensor([[0.5000, 0.5000, 0.5000, 0.5000]])

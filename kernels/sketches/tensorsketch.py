@@ -43,6 +43,9 @@ class TensorSketch(Sketch):
 
     Examples
     --------
+    >>> import torch
+    >>> from kernels.gradients import OuterBlock
+    >>> from kernels.sketches import TensorSketch
     >>> block = OuterBlock("weight", torch.Size([3, 2]), torch.ones(1, 1, 4, 3), torch.ones(1, 4, 2))
     >>> TensorSketch(dim=8, seed=0).block(block).shape  # sample, cotangent, features; no gradient was formed
     torch.Size([1, 1, 8])
