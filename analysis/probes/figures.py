@@ -202,7 +202,7 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = 
 
 
 def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -> Figure:
-    """Layer of onset against epoch, one line per run; "no onset" lies beyond the last layer.
+    """Layer of onset against epoch, one line per run; "no onset" is drawn beyond the last layer.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def residual_figure(
     left.plot(train, np.full(train.size, left.get_ylim()[0]), "|", color=CONTEXT, markersize=4)
     right.axvspan(train.max(), x.max(), color=CONTEXT, alpha=0.3, linewidth=0)
     left.set(xlabel="x", ylabel="f(x)", title="Target and fits")
-    right.set(xlabel="x", ylabel="absolute error", yscale="log", title="Errors (grey: extrapolation)")
+    right.set(xlabel="x", ylabel="absolute error", yscale="log", title="Errors (gray: extrapolation)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 

@@ -267,7 +267,7 @@ def factorize_blocks(
     >>> import numpy as np
     >>> from analysis.regression import factorize_blocks
     >>> rows = np.random.default_rng(0).standard_normal((300, 3))
-    >>> found = factorize_blocks(lambda: iter(np.array_split(rows, 5)))  # never more than one block beside R
+    >>> found = factorize_blocks(lambda: iter(np.array_split(rows, 5)))  # one block and R are in memory
     >>> found.solve(rows @ [[1.0], [-2.0], [3.0]]).weight.round(6).ravel().tolist()
     [1.0, -2.0, 3.0]
     """

@@ -108,7 +108,7 @@ def _lanczos(
     """Ritz values and the first components of their vectors."""
     basis = [start]
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     for step in range(steps):
         image = product(basis[-1])
         diagonal.append(float(image @ basis[-1]))
@@ -118,7 +118,7 @@ def _lanczos(
         norm = float(np.linalg.norm(image))
         if step + 1 == steps or norm < 1e-12 * max(1.0, max(abs(entry) for entry in diagonal)):
             break
-        beside.append(norm)
+        off_diagonal.append(norm)
         basis.append(image / norm)
-    theta, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
+    theta, vectors = eigh_tridiagonal(np.array(diagonal), np.array(off_diagonal))
     return theta, vectors[0]

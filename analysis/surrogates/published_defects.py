@@ -1,4 +1,4 @@
-"""Statistics as the published code computes them, so that its numbers can be shown beside the corrected ones.
+"""Statistics as the published code computes them, so that its numbers can be shown next to the corrected ones.
 
 The defects were found in the code that accompanies arXiv:2305.14585 (pnnl/projection_ntk). None is needed to use
 the methods: compare with `analysis.surrogates.faithfulness`.

@@ -146,7 +146,7 @@ def claim_b2(
     needs = f"needs {repeats} repeats of {need} candidates"
     if smallest < 10:
         return ClaimVerdict("B2", UNDECIDED, np.nan, np.nan, np.nan, smallest, f"{test}; {needs}")
-    shares = [unexplained_interval(one, beside, rng=rng) for one, beside in zip(levels, companions, strict=True)]
+    shares = [unexplained_interval(one, others, rng=rng) for one, others in zip(levels, companions, strict=True)]
     noises = [split_half_noise(pair[0], pair[1]) for pair in halves]
     verdict = UNDECIDED
     if smallest >= need and len(levels) >= repeats:
@@ -156,7 +156,7 @@ def claim_b2(
             verdict = NOT_REPRODUCED
     details = {"split_half_noise": float(np.mean(noises)), "repeats": float(len(levels))}
     for column, name in enumerate(COMPANIONS):
-        values = [correlation(one, beside[:, column]) for one, beside in zip(levels, companions, strict=True)]
+        values = [correlation(one, others[:, column]) for one, others in zip(levels, companions, strict=True)]
         details[f"r_level_{name}"] = float(np.mean(values))
     return ClaimVerdict(
         "B2",

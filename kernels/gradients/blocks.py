@@ -7,7 +7,7 @@ block. Four blocks suffice for every rule:
   :class:`ConvBlock` is the same with :math:`a_t` the unfolded patch, kept as the image;
 * :class:`TokenBlock`: :math:`G_v = \sum_{t: \mathrm{id}_t = v} \delta_t` (embeddings);
 * :class:`VectorBlock`: the plain gradient (biases, norms, element-wise parameters, the generic fallback);
-* :class:`TiedBlock`: the sum of several of these, for one tensor that plays unlike roles.
+* :class:`TiedBlock`: the sum of several of these, for one tensor that is used in different roles.
 
 Here :math:`\delta = \partial (v^T f) / \partial(\text{output of the operation})` for cotangent :math:`v`. The
 factorization is that of arXiv:1510.01799 (Goodfellow, per-example norms) and arXiv:2206.08720 (Novak et al.,
@@ -246,7 +246,7 @@ Roles = dict[str, list[Role]]
 
 @dataclass
 class TiedBlock:
-    """One tensor in several unlike roles: its gradient is the sum of theirs (``wte`` = ``lm_head``).
+    """One tensor in several different roles: its gradient is the sum of theirs (``wte`` = ``lm_head``).
 
     Examples
     --------

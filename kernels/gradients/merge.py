@@ -1,7 +1,7 @@
 """Join the roles that one parameter plays into a single block.
 
 A tensor's gradient is the sum over everything that reads it. Uses of the same kind are joined along positions, so the
-factored form survives (a module used twice, two linear layers that share a weight); unlike roles become a
+factored form survives (a module used twice, two linear layers that share a weight); roles of different kinds become a
 :class:`~kernels.gradients.blocks.TiedBlock`. Adding the roles' Gram matrices instead would lose the cross terms.
 """
 

@@ -65,22 +65,22 @@ def test_single_logit_decides_at_zero():
     assert predicted_class(LOGITS).tolist() == [2, 0]
 
 
-def test_centred_output_starts_at_zero_and_has_the_networks_gradient():
+def test_centered_output_starts_at_zero_and_has_the_networks_gradient():
     model = build_model("mlp", input_shape=(4,), n_classes=2, seed=0, widths=[8], outputs=1)
     module = ClassifierModule(model, n_classes=2, total_steps=1, loss="bce", center_output=True)
     batch = {"x": torch.randn(5, 4), "label": torch.tensor([0, 1, 0, 1, 1]), "id": torch.arange(5)}
     assert torch.equal(module(batch), torch.zeros(5, 1))
     module(batch).sum().backward()
-    centred = model.head.linear.weight.grad.clone()
+    centered = model.head.linear.weight.grad.clone()
     model.zero_grad()
     model(batch["x"]).sum().backward()
-    assert torch.equal(centred, model.head.linear.weight.grad)
+    assert torch.equal(centered, model.head.linear.weight.grad)
     assert not any("initial" in name for name in module.state_dict())
     assert len(list(module.parameters())) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
-def test_one_optimiser_step_equals_the_same_step_by_hand(name):
+def test_one_optimizer_step_equals_the_same_step_by_hand(name):
     start, slope, lr, decay = 2.0, 0.5, 0.1, 0.01
     parameter = torch.nn.Parameter(torch.tensor(start))
     optimizer = make_optimizer([parameter], name, lr=lr, momentum=0.9, weight_decay=decay)

@@ -56,7 +56,7 @@ def test_cifar2_cnn_divides_by_the_root_of_each_layers_own_fan():
     torch.testing.assert_close(model(x), model.head(h))
 
 
-def test_poison_cnn_normalises_after_the_relu_and_pools_features_by_four():
+def test_poison_cnn_normalizes_after_the_relu_and_pools_features_by_four():
     model = build_model("cnn", input_shape=(3, 32, 32), n_classes=10, seed=0, variant="poison").eval()
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
     assert len(norms) == 8 and all(m.momentum == 0.01 and m.eps == 1e-3 for m in norms)

@@ -32,7 +32,7 @@ def test_moments_of_the_published_activations() -> None:
     assert relu.slope == pytest.approx(0.5 / relu.deviation, abs=1e-7)
 
 
-def test_normalised_activation_has_zero_mean_and_unit_variance() -> None:
+def test_normalized_activation_has_zero_mean_and_unit_variance() -> None:
     z = torch.randn(400_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     values = GaussianActivation("softplus")(z)
     assert abs(float(values.mean())) < 0.01 and float(values.var()) == pytest.approx(1.0, abs=0.01)
@@ -58,16 +58,16 @@ def test_parameterisations_have_their_scales(name: str) -> None:
     assert float(model.hidden.weight.detach().std()) == pytest.approx(scales.hidden_deviation, rel=0.02)
 
 
-def test_centred_output_starts_at_zero_and_follows_the_change() -> None:
-    plain, centred = make(), make(center_output=True)
+def test_centered_output_starts_at_zero_and_follows_the_change() -> None:
+    plain, centered = make(), make(center_output=True)
     x = torch.randn(5, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    assert torch.all(centred(x) == 0)
+    assert torch.all(centered(x) == 0)
     before = plain(x).detach()
-    for model in (plain, centred):
+    for model in (plain, centered):
         with torch.no_grad():
             model.hidden.weight.add_(0.1)
-    torch.testing.assert_close(centred(x), plain(x) - before)
-    assert len(list(centred.parameters())) == 2
+    torch.testing.assert_close(centered(x), plain(x) - before)
+    assert len(list(centered.parameters())) == 2
 
 
 def test_first_layer_only_freezes_the_readout() -> None:

@@ -48,14 +48,14 @@ def train_network(activation, target, *, width, n, epochs, depth=4, seed=0):
     x = torch.linspace(-1, 1 - 2 / n, n, dtype=torch.float64)[:, None]
     y = torch.as_tensor(target(x.numpy()))
     act = {"relu": torch.relu, "tanh": torch.tanh}[activation]
-    optimiser = torch.optim.Adam(parameters, lr=1e-3 if activation == "relu" else 5e-3)
+    optimizer = torch.optim.Adam(parameters, lr=1e-3 if activation == "relu" else 5e-3)
     for _ in range(epochs):
         h = x
         for layer in range(depth):
             h = h @ parameters[2 * layer].T + parameters[2 * layer + 1]
             h = act(h) if layer < depth - 1 else h
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         ((h - y) ** 2).mean().backward()
-        optimiser.step()
+        optimizer.step()
     arrays = [p.detach().numpy() for p in parameters]
     return arrays[::2], arrays[1::2]

@@ -14,8 +14,8 @@ def test_no_feature_kernel_reads_test_labels(kind, images, tmp_path):
     given = dict(word.split("=", 1) for word in images)
     rows = dict(np.load(given["data.path.test"]))
     np.savez(tmp_path / "test.npz", image=rows["image"], label=(rows["label"] + 1) % 3)
-    relabelled = (f"data.path.test={tmp_path}/test.npz",)
-    first, second = (gram(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra)) for extra in ((), relabelled))
+    relabeled = (f"data.path.test={tmp_path}/test.npz",)
+    first, second = (gram(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra)) for extra in ((), relabeled))
     assert (first["test_labels"] != second["test_labels"]).all()
     np.testing.assert_array_equal(first["test"], second["test"])
 

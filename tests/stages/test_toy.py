@@ -62,7 +62,7 @@ def test_closed_form_tangent_kernel_equals_autograd(parameterization: str, train
         ({"optimizer": "gd", "rate": 5.0, "center_output": True, "half_loss": False}, None),
     ],
 )
-def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer: object) -> None:
+def test_batched_training_equals_torch_optimizers(options: dict, make_optimizer: object) -> None:
     config = replace(TINY, rate_unit="absolute", **options)
     last: list[torch.Tensor] = []
     train_all_seeds(config, make_ensemble(config), lambda step, w, v: last.append(w.clone()))
@@ -82,7 +82,7 @@ def test_batched_training_equals_torch_optimisers(options: dict, make_optimizer:
         torch.testing.assert_close(last[-1][index].double(), net.hidden.weight.detach(), rtol=2e-3, atol=2e-4)
 
 
-def test_a_seed_does_not_depend_on_its_neighbours() -> None:
+def test_a_seed_does_not_depend_on_its_neighbors() -> None:
     pair, alone = run_toy_study(TINY), run_toy_study(replace(TINY, seeds=[5]))
     np.testing.assert_allclose(pair.spectra["weight"][1], alone.spectra["weight"][0], rtol=1e-5)
     rows = [row for row in pair.rows if row.seed == 5]

@@ -47,7 +47,7 @@ def test_every_entry_is_accepted_and_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TAKERS)
-def test_a_misspelt_option_is_named_with_the_right_ones(name: str) -> None:
+def test_a_misspelled_option_is_named_with_the_right_ones(name: str) -> None:
     options, call = TAKERS[name]
     with pytest.raises(TypeError, match="unknown option 'evalmode', did you mean 'eval_mode'.*layers, fallback"):
         call(evalmode=True)

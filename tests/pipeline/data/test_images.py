@@ -42,7 +42,7 @@ def test_normalization_is_per_channel():
     assert result[0, :, 0, 0].tolist() == [1.0, 1.0, 0.0]
 
 
-def test_padding_is_black_and_grey_is_repeated():
+def test_padding_is_black_and_gray_is_repeated():
     images = np.full((2, 1, 28, 28), 9, dtype=np.uint8)
     fitted = fit_images(images, 2, 3)
     assert fitted.shape == (2, 3, 32, 32)
