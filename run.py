@@ -8,8 +8,8 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.former_spellings import current_spelling
 from pipeline.config.run import register_schemas
+from pipeline.engine.former_spellings import current_spelling
 from pipeline.errors import UserError
 from pipeline.help import asks_for_help, help_page
 

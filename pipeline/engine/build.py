@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _columns(rows: Sequence[Any], absent: float | None = math.nan) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Turn rows (mappings or dataclass instances) into columns; see :meth:`Build.write_rows`."""
     plain = [asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows]
     names = list(dict.fromkeys(name for row in plain for name in row))
-    return {name: [row.get(name, absent) for row in plain] for name in names}
+    return {name: [row.get(name, math.nan) for row in plain] for name in names}
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,10 @@ class Build:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, compression="zstd", store_schema=False)
 
-    def write_rows(self, name: str, rows: Sequence[Any], absent: float | None = math.nan) -> None:
+    def write_rows(self, name: str, rows: Sequence[Any]) -> None:
         """Write a Parquet table from rows; the columns are all names that occur, in order of appearance.
+
+        A name that a row lacks and another row has becomes NaN.
 
         Parameters
         ----------
@@ -138,10 +140,8 @@ class Build:
             File name inside the construction folder, such as ``probes.parquet``.
         rows : sequence of mapping or dataclass instance
             One per line of the table.
-        absent : float or None
-            Value of a name that this row lacks and another row has.
         """
-        self.write_table(name, _columns(rows, absent))
+        self.write_table(name, _columns(rows))
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write numpy arrays as one safetensors file."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.former_spellings import current_spelling
 from pipeline.config.run import RunConfig, register_schemas
+from pipeline.engine.former_spellings import current_spelling
 from pipeline.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -14,7 +14,7 @@ SHARED = {
     "attribution.methods": "the attribution methods, which retraining judges",
 }
 """Modules other than ``read`` that other stages may import, and why."""
-TRAINING = {"train_classifier", "replay", "train_ensemble"}
+TRAINING = {"train_classifier", "replay", "train_block"}
 
 
 def imports(path: Path) -> list[tuple[str, str]]:

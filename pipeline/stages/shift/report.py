@@ -172,7 +172,7 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
         (ks_figure(ks, null), "KS distance by pooled component", "KS distance by component"),
         (
             calibration_figure(_calibrations(artifact)),
-            "level of every test over pairs of draws from the reference alone; grey: 99 % binomial band",
+            "level of every test over pairs of draws from the reference alone; gray: 99 % binomial band",
             "Null rejections and p-values",
         ),
         (
