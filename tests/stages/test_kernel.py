@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.stages.kernel.read import gram
+from pipeline.stages.kernel.read import read_gram
 from tests.stages.image_cases import pull
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
@@ -15,14 +15,16 @@ def test_no_feature_kernel_reads_test_labels(kind, images, tmp_path):
     rows = dict(np.load(given["data.path.test"]))
     np.savez(tmp_path / "test.npz", image=rows["image"], label=(rows["label"] + 1) % 3)
     relabeled = (f"data.path.test={tmp_path}/test.npz",)
-    first, second = (gram(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra)) for extra in ((), relabeled))
+    first, second = (
+        read_gram(pull("kernel", tmp_path, *images, f"kernel={kind}", *extra)) for extra in ((), relabeled)
+    )
     assert (first["test_labels"] != second["test_labels"]).all()
     np.testing.assert_array_equal(first["test"], second["test"])
 
 
 def test_sketched_kernel_stays_close_to_the_exact_one(images, tmp_path):
     exact, sketched = (
-        gram(pull("kernel", tmp_path, *images, "kernel=pntk", *extra))
+        read_gram(pull("kernel", tmp_path, *images, "kernel=pntk", *extra))
         for extra in ((), ("kernel.sketch=tensorsketch", "kernel.dim=512"))
     )
     assert np.abs(exact["train"] - sketched["train"]).mean() < 0.1

@@ -7,7 +7,7 @@ from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table
-from pipeline.stages.kernel.read import gram
+from pipeline.stages.kernel.read import read_gram
 from pipeline.stages.surrogate.claims import mean_in_band
 from pipeline.stages.surrogate.report import section
 from tests.stages.image_cases import pull
@@ -30,7 +30,7 @@ def test_every_surrogate_is_compared_with_its_network(kind, images, tmp_path_fac
     assert made.has("coefficients.safetensors") == (kind != "knn")
     if kind != "knn":
         kernel = pull("kernel", store, *images, "kernel=conjugate")
-        stored = gram(kernel)
+        stored = read_gram(kernel)
         found = made.arrays("coefficients.safetensors")
         scores = stored["test"] @ found["weights"].T + found["offsets"]
         assert (scores.argmax(1) == predictions["test.surrogate"].argmax(1)).mean() > 0.95

@@ -25,7 +25,7 @@ Attacks = dict[tuple[str, float], AttackRow]
 """Rows of one run by source and radius."""
 
 
-def attacks(adversarial: Artifact) -> Attacks:
+def read_attacks(adversarial: Artifact) -> Attacks:
     """Read the rows of one run."""
     rows: list[AttackRow] = adversarial.table(ATTACKS).to_pylist()
     return {(row["source"], float(row["radius"])): row for row in rows}

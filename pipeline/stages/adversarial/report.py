@@ -10,7 +10,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.adversarial.claims import study_verdicts
-from pipeline.stages.adversarial.read import Attacks, Measure, attacks, radii
+from pipeline.stages.adversarial.read import Attacks, Measure, radii, read_attacks
 
 MEASURES: dict[Measure, tuple[str, float]] = {
     "network_accuracy": ("network accuracy %", 100.0),
@@ -25,7 +25,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks: list[Block] = []
     findings: list[str] = []
     for name, group in grouped(members).items():
-        runs = [attacks(member.artifact) for member in group]
+        runs = [read_attacks(member.artifact) for member in group]
         blocks.append(_table(name, group, runs))
         curves = {
             source: {

@@ -22,8 +22,8 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.adversarial.read import ATTACKS, AttackRow
-from pipeline.stages.kernel.read import kernel_sides
-from pipeline.stages.surrogate.read import coefficients
+from pipeline.stages.kernel.read import read_kernel_sides
+from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.training.networks import trained_network
 
 SOURCES = ("network", "machine", "other network")
@@ -39,9 +39,9 @@ def adversarial(build: Build) -> dict[str, Any]:
     the true class's log-odds, agreement; radius 0 is the clean split.
     """
     config, choice = build.config, build.config.adversarial
-    train, tests = kernel_sides(build)
+    train, tests = read_kernel_sides(build)
     split, side = next(iter(tests.items()))
-    weights, offsets = coefficients(build.inputs["surrogate"])
+    weights, offsets = read_coefficients(build.inputs["surrogate"])
     assert weights is not None and offsets is not None
     data = open_data(config, build.inputs["data"])
     # In float64: a kernel of almost equal entries leaves large weights that cancel.

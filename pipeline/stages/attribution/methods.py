@@ -25,8 +25,8 @@ from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide
-from pipeline.stages.surrogate.read import coefficients
-from pipeline.stages.train.read import load_snapshot, network_outputs, outputs_at, recorded_steps
+from pipeline.stages.surrogate.read import read_coefficients
+from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
 from pipeline.training.networks import build_network, trained_network
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
@@ -214,13 +214,13 @@ def open_attributor(
     checkpoints, others = [], []
     if "checkpoints" in build.inputs:
         recorded = build.inputs["checkpoints"]
-        for row in recorded_steps(recorded):
+        for row in read_recorded_steps(recorded):
             network_then = load_snapshot(build_network(config, data), recorded, row["step"])
             checkpoints.append((row["lr"], network_then.to(device)))
     for role, other in build.inputs.items():
         if role.startswith("seed "):
-            outputs = outputs_at(network_outputs(config, other), "train", train.ids)
+            outputs = outputs_at(read_network_outputs(config, other), "train", train.ids)
             others.append((outputs, trained_network(config, data, other).to(device)))
     inputs = data.kernel_inputs("train", config.kernel.n_train)
-    machine = coefficients(build.inputs["surrogate"])
+    machine = read_coefficients(build.inputs["surrogate"])
     return Attributor(config.attribution, train, *machine, network, inputs, checkpoints, others)

@@ -46,26 +46,26 @@ GalleryText = TypedDict(
 """One test text with one of its most supporting training texts."""
 
 
-def sparsity_arrays(attribution: Artifact) -> dict[str, np.ndarray]:
+def read_sparsity(attribution: Artifact) -> dict[str, np.ndarray]:
     """Read, by split, the sparsity of each test point and the curves over all of them."""
     return attribution.arrays(SPARSITY)
 
 
-def gallery_images(attribution: Artifact) -> dict[str, np.ndarray] | None:
+def read_gallery_images(attribution: Artifact) -> dict[str, np.ndarray] | None:
     """Read test images and their most supporting training images; None where the data are not images."""
     return attribution.arrays(GALLERY_IMAGES) if attribution.has(GALLERY_IMAGES) else None
 
 
-def gallery_texts(attribution: Artifact) -> list[GalleryText] | None:
+def read_gallery_texts(attribution: Artifact) -> list[GalleryText] | None:
     """Read test texts and their most supporting training texts; None where the data are not texts."""
     return attribution.table(GALLERY_TEXTS).to_pylist() if attribution.has(GALLERY_TEXTS) else None
 
 
-def mask_rows(attribution: Artifact) -> list[MaskRow]:
+def read_masks(attribution: Artifact) -> list[MaskRow]:
     """Read one row per method and mask; empty where no points were planted."""
     return attribution.table(MASKS).to_pylist() if attribution.has(MASKS) else []
 
 
-def mask_arrays(attribution: Artifact) -> dict[str, np.ndarray]:
+def read_mask_arrays(attribution: Artifact) -> dict[str, np.ndarray]:
     """Read ``injected`` (n,) and ``score.METHOD`` (n,) of the training points, where points were planted."""
     return attribution.arrays(MASK_ARRAYS)

@@ -14,11 +14,11 @@ from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, summ
 from pipeline.reporting.groups import grouped
 from pipeline.stages.attribution.read import (
     MaskRow,
-    gallery_images,
-    gallery_texts,
-    mask_arrays,
-    mask_rows,
-    sparsity_arrays,
+    read_gallery_images,
+    read_gallery_texts,
+    read_mask_arrays,
+    read_masks,
+    read_sparsity,
 )
 
 MEASURES: tuple[Literal["precision", "recall", "auprc", "roc_auc"], ...] = ("precision", "recall", "auprc", "roc_auc")
@@ -66,7 +66,7 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) 
 def _sparsity_picture(groups: dict[str, list[Gathered]]) -> Picture:
     curves = {}
     for name, group in groups.items():
-        arrays = sparsity_arrays(group[0].artifact)
+        arrays = read_sparsity(group[0].artifact)
         split = _first_split(arrays, ".curve")
         curves[name] = (arrays[f"{split}.curve_points"], arrays[f"{split}.curve"])
     return Picture(
@@ -84,7 +84,7 @@ def _first_split(arrays: dict[str, np.ndarray], suffix: str) -> str:
 def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
     artifact = member.artifact
     names = _class_names(member)
-    if (arrays := gallery_images(artifact)) is not None:
+    if (arrays := read_gallery_images(artifact)) is not None:
         m, k = arrays["scores"].shape
         places = np.arange(m * k).reshape(m, k)
         channels_last = np.moveaxis(arrays["train"].reshape(m * k, *arrays["train"].shape[2:]), 1, -1)
@@ -100,7 +100,7 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
         )
         caption = f"{name}, first run: test images (the network's errors first), most supporting training images."
         return [Picture(figure, caption, "Gallery of the most supporting training images", raster=True)]
-    if (texts := gallery_texts(artifact)) is None:
+    if (texts := read_gallery_texts(artifact)) is None:
         return []
     if not config.report.show_text:
         return [Text(f"{name}: texts are hidden; report.show_text=true shows the most supporting training texts.")]
@@ -122,12 +122,12 @@ def _class_names(member: Gathered) -> list[str]:
 
 def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Block]:
     """Tabulate every mask and method over seeds and draw the curves of the first run."""
-    found = [member for member in group if mask_rows(member.artifact)]
+    found = [member for member in group if read_masks(member.artifact)]
     if not found:
         return []
     values: dict[tuple[str, str], list[MaskRow]] = {}
     for member in found:
-        for row in mask_rows(member.artifact):
+        for row in read_masks(member.artifact):
             values.setdefault((row["mask"], row["method"]), []).append(row)
     rows: list[list[Any]] = []
     for (mask, method), runs in values.items():
@@ -149,7 +149,7 @@ def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[
     order = sorted(best, key=lambda method: -best[method])
     ranking = ", ".join(f"{method} {best[method]:.3f}" for method in order)
     findings.append(f"{name}: AUPRC for {first} (n = {len(found)}): {ranking}.")
-    arrays = mask_arrays(found[0].artifact)
+    arrays = read_mask_arrays(found[0].artifact)
     scores = {method: arrays[f"score.{method}"] for method in order}
     picture = Picture(
         precision_recall_curves(scores, arrays["injected"].astype(bool), title=first[0].upper() + first[1:]),

@@ -27,8 +27,8 @@ from pipeline.stages.attribution.read import (
     TOP,
     MaskRow,
 )
-from pipeline.stages.kernel.read import KernelSide, kernel_sides
-from pipeline.stages.surrogate.read import coefficients
+from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
+from pipeline.stages.surrogate.read import read_coefficients
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""
@@ -55,12 +55,12 @@ def attribution(build: Build) -> dict[str, Any]:
     """
     config = build.config
     choice = config.attribution
-    train, tests = kernel_sides(build)
+    train, tests = read_kernel_sides(build)
     data = open_data(config, build.inputs["data"])
     points = data.kernel_inputs("train", config.kernel.n_train)
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
-    if coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
+    if read_coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
         raise UserError(
             "attribution.method=kernel splits a linear surrogate's logit, and surrogate=knn has no weights; use "
             "attribution.method=similarity."

@@ -12,11 +12,11 @@ NOISY = "_noisy"
 """Ending of the name of a split whose inputs carry ``features.noise``."""
 
 
-def feature_tensors(features: Artifact) -> dict[str, Tensor]:
+def read_feature_tensors(features: Artifact) -> dict[str, Tensor]:
     """Read ``SPLIT.LAYER``, ``SPLIT.ids``, ``SPLIT.labels`` and ``SPLIT.logits`` as torch tensors."""
     return features.tensors(FEATURES)
 
 
-def feature_arrays(features: Artifact) -> dict[str, np.ndarray]:
+def read_feature_arrays(features: Artifact) -> dict[str, np.ndarray]:
     """Read the same as :func:`feature_tensors` as numpy arrays."""
     return features.arrays(FEATURES)

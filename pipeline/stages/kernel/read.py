@@ -13,7 +13,7 @@ from analysis.checks import check_every_class
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.stages.train.read import network_outputs, outputs_at
+from pipeline.stages.train.read import outputs_at, read_network_outputs
 
 GRAM = "gram.safetensors"
 SPECTRUM = "spectrum.safetensors"
@@ -38,17 +38,17 @@ class KernelSide:
     network: Float[np.ndarray, "m C"]
 
 
-def gram(kernel: Artifact) -> dict[str, np.ndarray]:
+def read_gram(kernel: Artifact) -> dict[str, np.ndarray]:
     """Map the matrices (``train`` n x n, further splits m x n), ids and labels of a kernel without reading them."""
     return mapped_arrays(kernel.path(GRAM))
 
 
-def spectrum(kernel: Artifact) -> Float[np.ndarray, " n"]:
+def read_gram_spectrum(kernel: Artifact) -> Float[np.ndarray, " n"]:
     """Read the eigenvalues of the training square, descending."""
     return kernel.arrays(SPECTRUM)["eigenvalues"]
 
 
-def kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
+def read_kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
     """Read the training side and every test split of the run's kernel, in the order of ``kernel.test_splits``.
 
     Raises
@@ -57,10 +57,10 @@ def kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
         If the task is not classification, or the weights come without outputs for these points.
     """
     config = build.config
-    arrays = gram(build.inputs["kernel"])
+    arrays = read_gram(build.inputs["kernel"])
     if not np.issubdtype(arrays["train_labels"].dtype, np.integer):
         raise UserError("A surrogate classifies; this kernel comes from a regression task.")
-    outputs = network_outputs(config, build.inputs["weights"])
+    outputs = read_network_outputs(config, build.inputs["weights"])
     sides = {}
     for name in ("train", *config.kernel.test_splits):
         ids, labels = np.array(arrays[f"{name}_ids"]), np.array(arrays[f"{name}_labels"])

@@ -10,7 +10,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.kernel.read import spectrum
+from pipeline.stages.kernel.read import read_gram_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def spectra(groups: dict[str, list[Gathered]]) -> Figure:
     axis = axes[0, 0]
     for (name, group), color in zip(groups.items(), PALETTE, strict=False):
         for i, member in enumerate(group):
-            values = spectrum(member.artifact)
+            values = read_gram_spectrum(member.artifact)
             share = values / values.sum()
             kept = share > 1e-9
             axis.plot(

@@ -30,11 +30,11 @@ class RouteRow(TypedDict):
     difference: float
 
 
-def layer_rows(kernels: Artifact) -> list[LayerRow]:
+def read_layer_kernels(kernels: Artifact) -> list[LayerRow]:
     """Read one row for all layers together, then one per layer in the network's order."""
     return kernels.table(LAYERS).to_pylist()
 
 
-def route_rows(kernels: Artifact) -> list[RouteRow]:
+def read_routes(kernels: Artifact) -> list[RouteRow]:
     """Read one row per route and precision."""
     return kernels.table(AGREEMENT).to_pylist()

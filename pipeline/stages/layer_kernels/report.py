@@ -13,7 +13,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.layer_kernels.claims import routes_agree
-from pipeline.stages.layer_kernels.read import WHOLE, layer_rows, route_rows
+from pipeline.stages.layer_kernels.read import WHOLE, read_layer_kernels, read_routes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for member in group:
-        for row in layer_rows(member.artifact):
+        for row in read_layer_kernels(member.artifact):
             values = found.setdefault(row["layer"], defaultdict(list))
             values["accuracy"].append(row["accuracy"])
             for name in OTHERS:
@@ -85,7 +85,7 @@ def _finding(name: str, found: dict[str, dict[str, list[float]]]) -> str:
 def _agreement(members: list[Gathered], keys: list[str]) -> Table:
     worst: dict[tuple[str, str], float] = {}
     for member in members:
-        for row in route_rows(member.artifact):
+        for row in read_routes(member.artifact):
             route = row["method"], row["precision"]
             worst[route] = max(row["difference"], worst.get(route, 0.0))
     rows: list[list[Any]] = [[*route, f"{difference:.1e}"] for route, difference in worst.items()]

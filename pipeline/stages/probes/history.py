@@ -25,7 +25,7 @@ from pipeline.stages.probes.layers import (
     right_answers,
 )
 from pipeline.stages.probes.read import Accuracies, ControlRow, HistoryRow, OnsetRow
-from pipeline.stages.train.read import load_snapshot, recorded_steps, snapshot_weights
+from pipeline.stages.train.read import load_snapshot, read_recorded_steps, read_snapshot_weights
 from pipeline.training.networks import build_network
 
 
@@ -54,7 +54,7 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[lis
     network = build_network(config, data)
     by_layer: list[HistoryRow] = []
     by_step: list[OnsetRow] = []
-    for moment in recorded_steps(upstream):
+    for moment in read_recorded_steps(upstream):
         step, epoch = moment["step"], moment["epoch"]
         arrays: dict[str, Tensor] = {}
         with arithmetic(config.numerics) as device:
@@ -63,7 +63,7 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[lis
                 found = split_features(network, rows, config.features.layers, config.features.pool)
                 arrays |= {f"{split}.{layer}": values for layer, values in found.items()}
                 arrays[f"{split}.labels"] = rows.labels
-        head = output_weights(snapshot_weights(upstream, step), classes)
+        head = output_weights(read_snapshot_weights(upstream, step), classes)
         correct = []
         for layer in layers:
             train, test = (layer_split(arrays, split, layer) for split in splits)

@@ -11,7 +11,7 @@ from analysis.probes.layer import LayerProbes, probe_layer
 from analysis.probes.onset import bootstrap_onset
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.stages.features.read import feature_tensors
+from pipeline.stages.features.read import read_feature_tensors
 from pipeline.stages.probes.history import collapse_history, control_rows
 from pipeline.stages.probes.layers import (
     SURROGATES,
@@ -23,7 +23,7 @@ from pipeline.stages.probes.layers import (
     right_answers,
 )
 from pipeline.stages.probes.read import COLLAPSE, CONTROLS, CURVES, HISTORY, ONSETS, POINTS, VARIANCE
-from pipeline.stages.train.read import final_weights
+from pipeline.stages.train.read import read_final_weights
 
 
 def probes(build: Build) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def probes(build: Build) -> dict[str, Any]:
     classes = int(upstream.metrics["classes"])
     if classes < 2:
         raise UserError("probes classify; these features come from a regression task.")
-    arrays = feature_tensors(upstream)
-    weights = final_weights(build.inputs["weights"])
+    arrays = read_feature_tensors(upstream)
+    weights = read_final_weights(build.inputs["weights"])
     head = None if weights is None else output_weights(weights, classes)
     rows, collapse, curves, correct = [], [], {}, []
     for layer in layers:

@@ -10,7 +10,7 @@ from scipy import special
 from analysis.regression.logistic import fit_feature_logistic, logistic_path
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.stages.features.read import feature_tensors
+from pipeline.stages.features.read import read_feature_tensors
 from pipeline.stages.regression.read import HeadRow
 
 PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1)
@@ -41,7 +41,7 @@ def refitted_heads(build: Build) -> tuple[list[HeadRow], dict[str, Any]]:
         raise UserError(
             f"refitted heads are for two classes; data={config.data.name} has {upstream.metrics['classes']}."
         )
-    arrays = feature_tensors(upstream)
+    arrays = read_feature_tensors(upstream)
     x, t = (arrays[f"{split}.penultimate"].double().numpy() for split in splits[:2])
     y, s = (arrays[f"{split}.labels"].numpy() for split in splits[:2])
     logits = arrays[f"{splits[1]}.logits"].double().numpy()

@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.regression.heads import refitted_heads
 from pipeline.stages.regression.read import HEADS, LAST, MACHINES, FunctionRow, LogisticRow
-from pipeline.stages.train.read import has_weights, load_snapshot, recorded_steps
+from pipeline.stages.train.read import has_weights, load_snapshot, read_recorded_steps
 from pipeline.training.networks import build_network
 
 EDGE = 2
@@ -99,7 +99,7 @@ def regression(build: Build) -> dict[str, Any]:
 
 def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Module]]:
     upstream = build.inputs["snapshots"]
-    steps = [moment["step"] for moment in recorded_steps(upstream) if has_weights(upstream, moment["step"])]
+    steps = [moment["step"] for moment in read_recorded_steps(upstream) if has_weights(upstream, moment["step"])]
     if not steps:
         raise UserError("regression needs weights at snapshots: set snapshots.record=[weights].")
     for step in steps:

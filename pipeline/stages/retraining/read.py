@@ -32,11 +32,11 @@ class LeaveOutRow(TypedDict):
     points: int
 
 
-def datamodeling_rows(retraining: Artifact) -> list[DatamodelingRow]:
+def read_datamodeling(retraining: Artifact) -> list[DatamodelingRow]:
     """Read one row per method; empty where no parts were retrained."""
     return retraining.table(DATAMODELING).to_pylist() if retraining.has(DATAMODELING) else []
 
 
-def leave_out_rows(retraining: Artifact) -> list[LeaveOutRow]:
+def read_leave_out(retraining: Artifact) -> list[LeaveOutRow]:
     """Read one row per dropped set; empty where no points were dropped."""
     return retraining.table(LEAVE_OUT).to_pylist() if retraining.has(LEAVE_OUT) else []

@@ -11,7 +11,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.retraining.read import datamodeling_rows, leave_out_rows
+from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 
 
 class Line(NamedTuple):
@@ -32,11 +32,11 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for name, group in grouped(members).items():
         first = group[0].artifact
         shape = f"{first.metrics['seeds']} seed(s) of every retraining, {first.metrics['n_train']} training rows"
-        if datamodeling_rows(first):
+        if read_datamodeling(first):
             scores = [
                 Line(row["method"], row["mean"], row["low"], row["high"], row["points"])
                 for member in group
-                for row in datamodeling_rows(member.artifact)
+                for row in read_datamodeling(member.artifact)
             ]
             blocks += _blocks(
                 name,
@@ -53,11 +53,11 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 (method for method in found if method not in ("ceiling", "random")), key=lambda m: _mean(group, m)
             )
             findings.append(f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)}).")
-        if leave_out_rows(first):
+        if read_leave_out(first):
             changes = [
                 Line(row["set"], row["change"], row["low"], row["high"], row["points"], row["flips"])
                 for member in group
-                for row in leave_out_rows(member.artifact)
+                for row in read_leave_out(member.artifact)
             ]
             blocks += _blocks(
                 name,

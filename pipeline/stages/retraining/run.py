@@ -28,10 +28,10 @@ from pipeline.engine.executor import Puller
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.attribution.methods import open_attributor
-from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
 from pipeline.stages.retraining.read import ARRAYS, DATAMODELING, LEAVE_OUT, DatamodelingRow, LeaveOutRow
-from pipeline.stages.surrogate.read import coefficients
-from pipeline.stages.train.read import network_outputs, outputs_at
+from pipeline.stages.surrogate.read import read_coefficients
+from pipeline.stages.train.read import outputs_at, read_network_outputs
 
 
 def retraining(build: Build) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def retraining(build: Build) -> dict[str, Any]:
     ``retraining.safetensors`` (subsets, margins, scores by test point). Margins are the log-odds of the true class.
     """
     config, choice = build.config, build.config.retraining
-    train, tests = kernel_sides(build)
+    train, tests = read_kernel_sides(build)
     split, side = next(iter(tests.items()))
     data = open_data(config, build.inputs["data"])
     scores = _scores(build, data, train, split, side)
@@ -77,7 +77,7 @@ class _Margins:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, **{field: rows}))  # type: ignore[arg-type]
             words = (*words, f"data.{field}=[{','.join(map(str, rows))}]")
         made = self.puller.make(self.build.own_node("train", config, words))
-        logits = outputs_at(network_outputs(config, made), self.split, self.side.ids)
+        logits = outputs_at(read_network_outputs(config, made), self.split, self.side.ids)
         return log_odds(logits)[np.arange(len(logits)), self.side.labels]
 
 
@@ -85,7 +85,7 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
     """Attribute the true class of every test point to the kernel's training points by every method."""
     config = build.config
     methods = list(dict.fromkeys([config.attribution.method, *config.attribution.methods]))
-    if coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
+    if read_coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
         raise UserError("surrogate=knn has no weights to attribute; use attribution.method=similarity.")
     with arithmetic(config.numerics) as device:
         attributor = open_attributor(build, data, train, methods, device)

@@ -7,9 +7,9 @@ from jaxtyping import Int
 
 from analysis.shift.probes import probe_log_odds, random_fourier_features
 from pipeline.engine.build import Build
-from pipeline.stages.features.read import feature_arrays
+from pipeline.stages.features.read import read_feature_arrays
 from pipeline.stages.shift.sides import Sides
-from pipeline.stages.train.read import final_outputs
+from pipeline.stages.train.read import read_final_outputs
 
 WIDTH = 1024
 """Random Fourier features."""
@@ -44,11 +44,11 @@ def rival_guesses(build: Build, sides: Sides, *, size: int) -> dict[str, Int[np.
             )
         elif name == "random_weights":
             layer = build.inputs["features"].metrics["layers"][0] if config.shift.layer is None else config.shift.layer
-            fresh = feature_arrays(build.inputs[name])
+            fresh = read_feature_arrays(build.inputs[name])
             train = _by_id(fresh, f"{config.shift.reference}.{layer}", config.shift.reference, reference.ids[rows])
             queries = _by_id(fresh, f"{config.shift.sample}.{layer}", config.shift.sample, sample.ids)
         else:
-            outputs = final_outputs(build.inputs[name])
+            outputs = read_final_outputs(build.inputs[name])
             logits = _by_id(outputs, f"{config.shift.sample}.logits", config.shift.sample, sample.ids)
             found[name] = logits.argmax(axis=1)
             continue

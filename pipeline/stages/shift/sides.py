@@ -11,7 +11,7 @@ from analysis.shift.samples import clean_pair, matched_draws
 from pipeline.data.datamodule import DataModule
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
-from pipeline.stages.features.read import feature_tensors
+from pipeline.stages.features.read import read_feature_tensors
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def open_sides(build: Build, data: DataModule) -> Sides:
     layer = layers[0] if config.layer is None else config.layer
     if layer not in layers:
         raise UserError(f"shift.layer={layer} is not among the features' layers: {', '.join(layers)}.")
-    arrays = feature_tensors(upstream)
+    arrays = read_feature_tensors(upstream)
     raw = []
     for split in (config.reference, config.sample):
         if f"{split}.{layer}" not in arrays:

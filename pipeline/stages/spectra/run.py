@@ -37,7 +37,7 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
 from pipeline.stages.spectra.read import HISTORY, KERNEL, LAYERS, SPECTRA, KernelRow, LayerRow
-from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
+from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
 from pipeline.training.fit import make_module
 from pipeline.training.networks import starting_network, trained_network
 
@@ -67,7 +67,7 @@ def spectra(build: Build) -> dict[str, Any]:
     skipped = {label: skip_reason(first[label], config.spectra.min_side) for label in labels}
     kept = [label for label in labels if skipped[label] is None]
     snapshots = build.inputs.get("snapshots")
-    steps = [] if snapshots is None else [int(row["step"]) for row in recorded_steps(snapshots)]
+    steps = [] if snapshots is None else [int(row["step"]) for row in read_recorded_steps(snapshots)]
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
     build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
     history: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ def spectra(build: Build) -> dict[str, Any]:
         start = weight_spectrum(first[label])
         end, row = _last_row(first[label], last[label], start)
         for step in recorded[:-1]:
-            now = snapshot_arrays(snapshots, step, "spectra")[label]  # type: ignore[arg-type]
+            now = read_snapshot_arrays(snapshots, step, "spectra")[label]  # type: ignore[arg-type]
             if step == 0 and not np.allclose(now, start, rtol=1e-5, atol=1e-5 * start[0]):
                 raise ArithmeticError(f"{label}: the rebuilt initial weights differ from the recorded ones")
             history.append(
@@ -196,12 +196,12 @@ def _tail(
 
 def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[KernelRow]:
     """Alignment, movement and spectrum of the probe kernel at each step, against its own start."""
-    probe = probe_batch(snapshots)
+    probe = read_probe_batch(snapshots)
     targets = probe["y"].astype(np.float64) if "y" in probe else np.eye(int(probe["label"].max()) + 1)[probe["label"]]
     rows: list[KernelRow] = []
     start = torch.empty(0, 0)
     for step in steps:
-        kernel = snapshot_arrays(snapshots, step, "kernel")["kernel"].astype(np.float64)
+        kernel = read_snapshot_arrays(snapshots, step, "kernel")["kernel"].astype(np.float64)
         kernel = (kernel + kernel.T) / 2
         now = torch.from_numpy(kernel)
         start = now if step == steps[0] else start

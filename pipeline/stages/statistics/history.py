@@ -10,7 +10,7 @@ from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.stages.statistics.read import EpochRow
 from pipeline.stages.statistics.seed_runs import seed_runs
-from pipeline.stages.train.read import recorded_steps
+from pipeline.stages.train.read import read_recorded_steps
 
 
 def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) -> list[EpochRow]:
@@ -38,9 +38,9 @@ def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) 
     """
     if len(members) < 2:
         return []
-    moments = recorded_steps(members[0].artifact)
+    moments = read_recorded_steps(members[0].artifact)
     for member in members[1:]:
-        steps = [row["step"] for row in recorded_steps(member.artifact)]
+        steps = [row["step"] for row in read_recorded_steps(member.artifact)]
         if steps != [moment["step"] for moment in moments]:
             raise UserError(
                 f"Runs {members[0].artifact.key} and {member.artifact.key} of {name} were recorded at different steps: "

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.variability.gaps import Quantity, compared_quantity, usable_runs
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
-from pipeline.stages.train.read import final_outputs, snapshot_arrays
+from pipeline.stages.train.read import read_final_outputs, read_snapshot_arrays
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def seed_runs(
     stacks: dict[str, list[np.ndarray]] = {}
     for member in members:
         artifact = member.artifact
-        arrays = final_outputs(artifact) if step is None else snapshot_arrays(artifact, step, "logits")
+        arrays = read_final_outputs(artifact) if step is None else read_snapshot_arrays(artifact, step, "logits")
         if f"{split}.logits" not in arrays:
             have = sorted({key.split(".")[0] for key in arrays})
             raise UserError(f"Run {member.artifact.key} of {name} has no split {split!r} (it has {', '.join(have)}).")

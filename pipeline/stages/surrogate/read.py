@@ -25,7 +25,7 @@ class PublishedRow(TypedDict):
     note: str
 
 
-def coefficients(surrogate: Artifact) -> tuple[np.ndarray | None, np.ndarray | None]:
+def read_coefficients(surrogate: Artifact) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Read the weights (C, n) and offsets (C,); None for k-NN, which has none."""
     if not surrogate.has(COEFFICIENTS):
         return None, None
@@ -33,16 +33,16 @@ def coefficients(surrogate: Artifact) -> tuple[np.ndarray | None, np.ndarray | N
     return arrays["weights"], arrays["offsets"]
 
 
-def predictions(surrogate: Artifact) -> dict[str, np.ndarray]:
+def read_predictions(surrogate: Artifact) -> dict[str, np.ndarray]:
     """Read ``SPLIT.surrogate`` and ``SPLIT.network`` log-scores, ``SPLIT.ids`` and ``SPLIT.labels``."""
     return surrogate.arrays(PREDICTIONS)
 
 
-def faithfulness_rows(surrogate: Artifact) -> list[Measure]:
+def read_faithfulness(surrogate: Artifact) -> list[Measure]:
     """Read one row for each measure, variant and test split."""
     return [Measure(**row) for row in surrogate.table(FAITHFULNESS).to_pylist()]
 
 
-def published_rows(surrogate: Artifact) -> list[PublishedRow]:
+def read_published(surrogate: Artifact) -> list[PublishedRow]:
     """Read the published code's numbers; empty unless ``surrogate.protocol`` is published."""
     return surrogate.table(PUBLISHED).to_pylist() if surrogate.has(PUBLISHED) else []

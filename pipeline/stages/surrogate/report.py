@@ -16,7 +16,7 @@ from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_ce
 from pipeline.reporting.groups import grouped
 from pipeline.stages.surrogate.claims import order_verdicts, target_verdicts
 from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
-from pipeline.stages.surrogate.read import predictions, published_rows
+from pipeline.stages.surrogate.read import read_predictions, read_published
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -96,7 +96,7 @@ def _bars(groups: dict[str, list[Gathered]]) -> Picture:
 
 
 def _scatter(name: str, member: Gathered) -> Picture:
-    arrays = predictions(member.artifact)
+    arrays = read_predictions(member.artifact)
     split = next(iter(member.artifact.metrics["n_test"]))
     labels = arrays[f"{split}.labels"]
     odds = [log_odds(arrays[f"{split}.{side}"].astype(np.float64)) for side in ("network", "surrogate")]
@@ -117,7 +117,7 @@ def _published(groups: dict[str, list[Gathered]]) -> list[Table]:
     keys: list[str] = []
     command = ""
     for name, group in groups.items():
-        found = {member.artifact.key: published_rows(member.artifact) for member in group}
+        found = {member.artifact.key: read_published(member.artifact) for member in group}
         found = {key: numbers for key, numbers in found.items() if numbers}
         if not found:
             continue

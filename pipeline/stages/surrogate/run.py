@@ -14,7 +14,7 @@ from analysis.surrogates.neighbors import KernelNeighbors
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
-from pipeline.stages.kernel.read import KernelSide, kernel_sides
+from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
 from pipeline.stages.surrogate.machine import Surrogate, fit_surrogate, make_surrogate
 from pipeline.stages.surrogate.published import compare_with_published
 from pipeline.stages.surrogate.read import COEFFICIENTS, FAITHFULNESS, PREDICTIONS, PUBLISHED
@@ -42,7 +42,7 @@ def surrogate(build: Build) -> dict[str, Any]:
     ``published.parquet`` under ``surrogate.protocol=published``.
     """
     config = build.config
-    train, tests = kernel_sides(build)
+    train, tests = read_kernel_sides(build)
     model, warned = fit_surrogate(make_surrogate(config), train, config)
     for line in warned:
         build.say(line)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from pipeline.data.batches import TrainingData
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import member_seed
-from pipeline.stages.train.read import history_rows
+from pipeline.stages.train.read import read_history_file
 from pipeline.training.ensemble import Member
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import TrainingDiverged, write_history
@@ -56,6 +56,6 @@ def take_member(build: Build) -> dict[str, Any]:
     for name in (WEIGHTS, LOGITS, HISTORY, INITIAL):
         if block.has(f"{folder}/{name}"):
             shutil.copyfile(block.path(f"{folder}/{name}"), build.folder / name)
-    for row in history_rows(build.folder / HISTORY):
+    for row in read_history_file(build.folder / HISTORY):
         build.tracker.log({f"train/{name}": value for name, value in row.items()}, step=int(row["step"]))
     return block.metrics["members"][str(seed)]

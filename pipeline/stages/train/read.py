@@ -16,7 +16,7 @@ from pipeline.training.networks import HISTORY, LOGITS, WEIGHTS, load_weights
 from pipeline.training.snapshot_schedule import PROBE, STEPS, SnapshotMoment, record_file, step_folder
 
 
-def network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarray]:
+def read_network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarray]:
     """Read the stored outputs of the run's network on whole splits."""
     step = config.weights.step
     name = LOGITS if step is None or weights.has(LOGITS) else f"{step_folder(step)}/{LOGITS}"
@@ -27,7 +27,7 @@ def network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarra
     return weights.arrays(name)
 
 
-def final_outputs(trained: Artifact) -> dict[str, np.ndarray]:
+def read_final_outputs(trained: Artifact) -> dict[str, np.ndarray]:
     """Read the outputs after training: ``SPLIT.logits``, ``SPLIT.ids`` and ``SPLIT.labels`` or ``SPLIT.targets``."""
     return trained.arrays(LOGITS)
 
@@ -50,33 +50,33 @@ def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> n
     return binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
 
 
-def final_weights(trained: Artifact) -> dict[str, Tensor] | None:
+def read_final_weights(trained: Artifact) -> dict[str, Tensor] | None:
     """Read the weights after training; None for an artifact that holds snapshots only."""
     return trained.tensors(WEIGHTS) if trained.has(WEIGHTS) else None
 
 
-def learning_curve(trained: Artifact) -> list[dict[str, float]]:
+def read_learning_curve(trained: Artifact) -> list[dict[str, float]]:
     """Read one row of losses and scores per epoch; a score that an epoch lacks is left out of its row."""
-    return history_rows(trained.path(HISTORY))
+    return read_history_file(trained.path(HISTORY))
 
 
-def history_rows(path: Path) -> list[dict[str, float]]:
+def read_history_file(path: Path) -> list[dict[str, float]]:
     """Read a file of losses and scores per epoch."""
     with path.open() as stream:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
-def recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:
+def read_recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:
     """Step, epoch and learning rate of each snapshot, in order."""
     return json.loads(snapshots.path(STEPS).read_text())
 
 
-def snapshot_arrays(snapshots: Artifact, step: int, record: str) -> dict[str, np.ndarray]:
+def read_snapshot_arrays(snapshots: Artifact, step: int, record: str) -> dict[str, np.ndarray]:
     """Read one record (logits, spectra, kernel) of the snapshot at a step."""
     return snapshots.arrays(f"{step_folder(step)}/{record_file(record)}")
 
 
-def snapshot_weights(snapshots: Artifact, step: int) -> dict[str, Tensor]:
+def read_snapshot_weights(snapshots: Artifact, step: int) -> dict[str, Tensor]:
     """Read the weights of the snapshot at a step."""
     return snapshots.tensors(f"{step_folder(step)}/{WEIGHTS}")
 
@@ -91,6 +91,6 @@ def load_snapshot(network: nn.Module, snapshots: Artifact, step: int) -> nn.Modu
     return load_weights(network, snapshots.path(f"{step_folder(step)}/{WEIGHTS}")).eval()
 
 
-def probe_batch(snapshots: Artifact) -> dict[str, np.ndarray]:
+def read_probe_batch(snapshots: Artifact) -> dict[str, np.ndarray]:
     """Read the ids (``id``) and labels (``label`` or ``y``) of the fixed probe batch."""
     return snapshots.arrays(PROBE)

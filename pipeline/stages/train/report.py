@@ -8,7 +8,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.train.read import learning_curve
+from pipeline.stages.train.read import read_learning_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
         for member in group:
-            rows = learning_curve(member.artifact)
+            rows = read_learning_curve(member.artifact)
             epochs = [int(row["epoch"]) for row in rows]
             axis.plot(epochs, [row["train_loss"] for row in rows], color=PALETTE[0], alpha=0.45, linewidth=0.9)
             if "val_loss" in rows[0]:

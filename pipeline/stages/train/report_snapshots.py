@@ -14,7 +14,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Block, Picture, Section, Table, Text
 from pipeline.reporting.groups import grouped
-from pipeline.stages.train.read import probe_batch, recorded_steps, snapshot_arrays
+from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,16 +27,16 @@ BULK = 50
 
 def kernel_movement(member: Gathered) -> tuple[list[int], list[float]]:
     """Relative Frobenius distance of the probe kernel to the one before training, per step."""
-    steps = [row["step"] for row in recorded_steps(member.artifact)]
-    kernels = [snapshot_arrays(member.artifact, step, "kernel")["kernel"].astype(np.float64) for step in steps]
+    steps = [row["step"] for row in read_recorded_steps(member.artifact)]
+    kernels = [read_snapshot_arrays(member.artifact, step, "kernel")["kernel"].astype(np.float64) for step in steps]
     scale = np.linalg.norm(kernels[0])
     return steps, [float(np.linalg.norm(kernel - kernels[0]) / scale) for kernel in kernels]
 
 
 def _evolution(member: Gathered) -> tuple[list[int], dict[str, np.ndarray]]:
-    steps = [row["step"] for row in recorded_steps(member.artifact)]
-    labels = probe_batch(member.artifact).get("label")
-    kernels = [snapshot_arrays(member.artifact, step, "kernel")["kernel"] for step in steps]
+    steps = [row["step"] for row in read_recorded_steps(member.artifact)]
+    labels = read_probe_batch(member.artifact).get("label")
+    kernels = [read_snapshot_arrays(member.artifact, step, "kernel")["kernel"] for step in steps]
     return steps, spectral_evolution(steps, kernels, labels)
 
 
@@ -92,21 +92,21 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         )
         blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
     if not blocks:
-        blocks.append(Text(f"Recorded at {len(recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
+        blocks.append(Text(f"Recorded at {len(read_recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
     return Section("What happened while training", blocks, findings)
 
 
 def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
-    steps = [row["step"] for row in recorded_steps(member.artifact)]
-    spectra = [snapshot_arrays(member.artifact, step, "spectra") for step in steps]
+    steps = [row["step"] for row in read_recorded_steps(member.artifact)]
+    spectra = [read_snapshot_arrays(member.artifact, step, "spectra") for step in steps]
     first = {name: values.max() for name, values in spectra[0].items()}
     return steps, [max(float(values.max() / first[name]) for name, values in step.items()) for step in spectra]
 
 
 def _waterfall(name: str, member: Gathered) -> Picture:
     """Every recorded spectrum of the matrix that moved most."""
-    steps = [row["step"] for row in recorded_steps(member.artifact)]
-    spectra = [snapshot_arrays(member.artifact, step, "spectra") for step in steps]
+    steps = [row["step"] for row in read_recorded_steps(member.artifact)]
+    spectra = [read_snapshot_arrays(member.artifact, step, "spectra") for step in steps]
     first, last = spectra[0], spectra[-1]
     size = max(values.size for values in first.values())
     wide = [label for label, values in first.items() if values.size >= min(size, BULK)]

@@ -12,17 +12,17 @@ from pipeline.engine.artifacts import complete, open_partial, write_json
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.stages.train.read import (
-    final_outputs,
-    final_weights,
     has_weights,
-    learning_curve,
     load_snapshot,
-    network_outputs,
     outputs_at,
-    probe_batch,
-    recorded_steps,
-    snapshot_arrays,
-    snapshot_weights,
+    read_final_outputs,
+    read_final_weights,
+    read_learning_curve,
+    read_network_outputs,
+    read_probe_batch,
+    read_recorded_steps,
+    read_snapshot_arrays,
+    read_snapshot_weights,
 )
 from pipeline.training.history import write_history
 from pipeline.training.networks import save_weights
@@ -66,27 +66,27 @@ def at_step(step):
 
 
 def test_a_trained_network_is_read_back(trained, snapshots):
-    assert [row["train_loss"] for row in learning_curve(trained)] == [0.5, 0.25]
-    np.testing.assert_array_equal(final_outputs(trained)["test.logits"], OUTPUTS["test.logits"])
-    assert set(final_weights(trained)) == {"weight", "bias"}
-    assert final_weights(snapshots) is None
+    assert [row["train_loss"] for row in read_learning_curve(trained)] == [0.5, 0.25]
+    np.testing.assert_array_equal(read_final_outputs(trained)["test.logits"], OUTPUTS["test.logits"])
+    assert set(read_final_weights(trained)) == {"weight", "bias"}
+    assert read_final_weights(snapshots) is None
 
 
 def test_snapshots_are_read_back(snapshots):
-    assert recorded_steps(snapshots) == MOMENTS
-    assert probe_batch(snapshots)["id"].tolist() == [3, 5]
-    np.testing.assert_array_equal(snapshot_arrays(snapshots, 0, "logits")["test.ids"], OUTPUTS["test.ids"])
+    assert read_recorded_steps(snapshots) == MOMENTS
+    assert read_probe_batch(snapshots)["id"].tolist() == [3, 5]
+    np.testing.assert_array_equal(read_snapshot_arrays(snapshots, 0, "logits")["test.ids"], OUTPUTS["test.ids"])
     assert [has_weights(snapshots, step) for step in (0, 10)] == [False, True]
     network = load_snapshot(nn.Linear(2, 1), snapshots, 10)
     assert not network.training
-    torch.testing.assert_close(dict(network.state_dict()), snapshot_weights(snapshots, 10))
+    torch.testing.assert_close(dict(network.state_dict()), read_snapshot_weights(snapshots, 10))
 
 
 def test_outputs_belong_to_the_step_of_the_weights(trained, snapshots):
-    np.testing.assert_array_equal(network_outputs(at_step(None), trained)["test.ids"], OUTPUTS["test.ids"])
-    np.testing.assert_array_equal(network_outputs(at_step(0), snapshots)["test.ids"], OUTPUTS["test.ids"])
+    np.testing.assert_array_equal(read_network_outputs(at_step(None), trained)["test.ids"], OUTPUTS["test.ids"])
+    np.testing.assert_array_equal(read_network_outputs(at_step(0), snapshots)["test.ids"], OUTPUTS["test.ids"])
     with pytest.raises(UserError, match="step 10 come without outputs"):
-        network_outputs(at_step(10), snapshots)
+        read_network_outputs(at_step(10), snapshots)
 
 
 def test_outputs_of_other_points_than_the_kernels_are_refused():
