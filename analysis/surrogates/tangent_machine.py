@@ -63,7 +63,7 @@ class TangentMachine(nn.Module):
             raise ValueError(f"{weights.shape[1]} weights for {len(train)} training points.")
         self.kind = kind
         self.offsets = offsets
-        self._network = [network]  # in a list: its parameters are no parameters of this module
+        self._network = [network]  # in a list: its parameters are not parameters of this module
         self._parameters_of = {name: value.detach() for name, value in network.named_parameters()}
         self._buffers_of = dict(network.named_buffers())
         with torch.no_grad():

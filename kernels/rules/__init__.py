@@ -1,4 +1,4 @@
-"""Rules by which an operation's input and output gradient give per-sample parameter gradients, one module a family."""
+"""Rules by which an operation's input and output gradient give per-sample parameter gradients, a module per family."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _plain_step(activation: Callable[[Tensor], Tensor]) -> Step:
 
 
 def _layer(step: Step) -> Callable[..., Any]:
-    """(output, final states...) of a stack of recurrent layers, with the arguments of ``torch.lstm`` and its kin."""
+    """(output, final states...) of a stack of recurrent layers, with the arguments of ``torch.lstm`` or ``torch.gru``."""
 
     def run(
         input: Tensor,
@@ -85,7 +85,7 @@ def _sweep(
 
 
 def _cell(step: Step) -> Callable[..., Any]:
-    """One step, with the arguments of ``torch.lstm_cell`` and its kin."""
+    """One step, with the arguments of ``torch.lstm_cell`` or another."""
 
     def run(
         input: Tensor,

@@ -134,7 +134,7 @@ class Sketch(ABC):
         cotangents = block.delta.shape[1]
         first = block.rows[0] if block.rows else 0
         parts = []
-        for piece in in_pieces(block, entries(block) * cotangents):
+        for piece in in_pieces(block, entry_count(block) * cotangents):
             gradient = piece.outer()
             if block.transposed:
                 gradient = gradient.transpose(3, 4)
@@ -144,7 +144,7 @@ class Sketch(ABC):
         return torch.cat(parts)
 
 
-def entries(block: OuterBlock) -> int:
+def entry_count(block: OuterBlock) -> int:
     """Count the entries of the (part of the) weight that a block covers."""
     return block.delta.shape[3] * block.width // block.groups
 

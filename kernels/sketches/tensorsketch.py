@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kernels.gradients.blocks import OuterBlock
 from kernels.machine.counter_hash import buckets_and_signs
-from kernels.sketches.base import CHUNK_BYTES, Sketch, entries, in_pieces
+from kernels.sketches.base import CHUNK_BYTES, Sketch, entry_count, in_pieces
 
 Form = Literal["auto", "fourier", "gradient"]
 
@@ -98,7 +98,7 @@ class TensorSketch(Sketch):
     def outer(self, block: OuterBlock) -> Float[Tensor, "b r k"]:
         """See ``Sketch.outer``; in Fourier space where that is cheaper."""
         _, cotangents, positions, _ = block.delta.shape
-        if self._cheaper(positions, block.groups, entries(block)) == "gradient":
+        if self._cheaper(positions, block.groups, entry_count(block)) == "gradient":
             return super().outer(block)
         per_position = block.groups * (cotangents + 1) * self.dim * 2
         position_step = max(1, CHUNK_BYTES // (per_position * block.delta.element_size()))
