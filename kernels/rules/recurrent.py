@@ -34,7 +34,7 @@ def _plain_step(activation: Callable[[Tensor], Tensor]) -> Step:
 
 
 def _layer(step: Step) -> Callable[..., Any]:
-    """(output, final states...) of a stack of recurrent layers, with the arguments of ``torch.lstm`` or ``torch.gru``."""
+    """(output, final states...) of stacked recurrent layers, with the arguments of ``torch.lstm`` or ``torch.gru``."""
 
     def run(
         input: Tensor,
