@@ -71,9 +71,10 @@ def work(root: Path, n: int, worker: int) -> None:
     import pipeline.engine.build
     import pipeline.engine.executor
 
-    pipeline.engine.build.say = pipeline.engine.executor.say = lambda message: (
-        None
-    )  # eight processes wait for each other all the time
+    def silent(message: str) -> None:
+        """Print nothing: eight processes wait for each other all the time."""
+
+    pipeline.engine.build.say = pipeline.engine.executor.say = silent
     made: list[int] = []
     seeds = list(range(n))
     random.Random(worker).shuffle(seeds)
