@@ -68,7 +68,7 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
     if config.kind not in RECIPES:
         raise DataError(f"data.poison.kind={config.kind} is not one of none, {', '.join(RECIPES)}.")
     if not 0.0 <= config.rate <= 1.0:
-        raise DataError(f"data.poison.rate={config.rate} must lie in [0, 1].")
+        raise DataError(f"data.poison.rate={config.rate} must be in [0, 1].")
     if n_classes == 0:
         raise DataError(f"data.poison.kind={config.kind} needs rows with classes.")
     recipe = RECIPES[config.kind]
@@ -173,7 +173,7 @@ def _label_flip(
     clean = _column(columns, "label", "label_flip")
     first = options["first"]
     if first is not None and not 0 <= first <= len(clean):
-        raise DataError(f"data.poison.options.first={first} must lie in 0 to {len(clean)}, the training rows.")
+        raise DataError(f"data.poison.options.first={first} must be in 0 to {len(clean)}, the training rows.")
     chosen = generator.random(len(clean)) < config.rate if first is None else np.arange(len(clean)) < first
     other = (clean + generator.integers(1, n_classes, len(clean))) % n_classes
     labels = np.where(chosen, other if config.target is None else config.target, clean)

@@ -73,7 +73,7 @@ class Stage:
     on_ranks : bool
         Whether it shares its work between ``numerics.world_size`` ranks.
     makes : tuple of str
-        Stages of which its function makes artifacts itself, beside its own and what it needs.
+        Stages of which its function makes artifacts itself, in addition to its own and what it needs.
     """
 
     name: str

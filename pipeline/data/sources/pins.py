@@ -14,7 +14,7 @@ class Archive:
     Attributes
     ----------
     package, version : str
-        The package that the registry client is asked for.
+        The package to request from the registry client.
     form : str
         ``wheel`` and ``sdist`` come through pip, ``deb`` through apt or its pinned address.
     filename, sha256 : str

@@ -1,1 +1,1 @@
-"""Stage ``retraining``: scores held against training without chosen points."""
+"""Stage ``retraining``: scores compared with training without chosen points."""

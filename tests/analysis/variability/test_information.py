@@ -15,11 +15,11 @@ def b2_case(count, own):
     generator = rng(5)
     levels, halves, companions = [], [], []
     for _ in range(3):
-        beside = generator.normal(size=(count, 3))
-        level = beside @ np.array([1.0, 0.5, 0.2]) + own * generator.normal(size=count)
+        companion = generator.normal(size=(count, 3))
+        level = companion @ np.array([1.0, 0.5, 0.2]) + own * generator.normal(size=count)
         levels.append(level)
         halves.append(level + 0.3 * generator.normal(size=(2, count)))
-        companions.append(beside)
+        companions.append(companion)
     return levels, halves, companions
 
 
