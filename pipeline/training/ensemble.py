@@ -96,7 +96,7 @@ def train_block(
         If the engine cannot train such a network.
     """
     config = configs[0]
-    refuse_unfit(config)
+    refuse_unstackable(config)
     training = config.training
     with arithmetic(config.numerics) as device:
         batches = BlockBatches(configs, data)
@@ -132,7 +132,7 @@ def train_block(
         return members
 
 
-def refuse_unfit(config: RunConfig) -> None:
+def refuse_unstackable(config: RunConfig) -> None:
     """Refuse what a vectorized pass over members cannot do.
 
     Raises

@@ -17,7 +17,7 @@ from pipeline.engine.freeze import updated_table
 from pipeline.engine.keys import defaults_table, flatten
 from pipeline.errors import UserError
 from pipeline.help import help_page
-from pipeline.training.ensemble import refuse_unfit
+from pipeline.training.ensemble import refuse_unstackable
 
 
 @dataclass
@@ -46,7 +46,7 @@ def test_a_new_network_is_built_checked_stacked_hashed_and_shown(twig):
     assert network.weight.shape == (2, 3)
     config = replace(compose_run(("data=parabola",)), model=TwigConfig())
     check(config)
-    refuse_unfit(config)
+    refuse_unstackable(config)
     with pytest.raises(UserError, match="model=twig reads vectors, but data=fashion_mnist holds image rows; networks"):
         check(replace(compose_run(()), model=TwigConfig()))
     with pytest.raises(UserError, match="networks that read vectors: mlp, two_layer, twig"):

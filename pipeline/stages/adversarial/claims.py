@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.verdicts import MIN_RUNS, UNDECIDED, at_least
 from pipeline.reporting.blocks import Verdict
-from pipeline.stages.adversarial.read import Attacks, Measure, radii
+from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii
 
 ACCURACY_MARGIN, TAU_MARGIN = 1.0, 0.01
 """Smallest differences that count: one point of accuracy, 0.01 of τ. Equal numbers support no claim."""
@@ -19,7 +19,7 @@ def study_verdicts(name: str, runs: list[Attacks]) -> list[Verdict]:
     """
     attacked = [radius for radius in radii(runs) if radius > 0]
 
-    def mean(source: str, measure: Measure, at: list[float]) -> np.ndarray:
+    def mean(source: str, measure: AttackMeasure, at: list[float]) -> np.ndarray:
         values = [[run[source, radius][measure] for radius in at] for run in runs]
         return np.array(values, np.float64).mean(1)  # None, where τ is undefined, becomes NaN
 

@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 from pipeline.engine.artifacts import Artifact
 
 ATTACKS = "adversarial.parquet"
-Measure = Literal["network_accuracy", "machine_accuracy", "agreement", "tau"]
+AttackMeasure = Literal["network_accuracy", "machine_accuracy", "agreement", "tau"]
 
 
 class AttackRow(TypedDict):

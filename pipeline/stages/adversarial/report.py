@@ -10,9 +10,9 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.adversarial.claims import study_verdicts
-from pipeline.stages.adversarial.read import Attacks, Measure, radii, read_attacks
+from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii, read_attacks
 
-MEASURES: dict[Measure, tuple[str, float]] = {
+MEASURES: dict[AttackMeasure, tuple[str, float]] = {
     "network_accuracy": ("network accuracy %", 100.0),
     "machine_accuracy": ("machine accuracy %", 100.0),
     "agreement": ("agreement %", 100.0),

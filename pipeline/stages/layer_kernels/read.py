@@ -12,7 +12,7 @@ WHOLE = "all layers"
 """Name of the row of the sum over layers."""
 
 
-class LayerRow(TypedDict):
+class LayerKernelRow(TypedDict):
     """The kernel of one layer: test accuracy of its machine, alignment with the labels, effective rank, trace."""
 
     layer: str
@@ -30,7 +30,7 @@ class RouteRow(TypedDict):
     difference: float
 
 
-def read_layer_kernels(kernels: Artifact) -> list[LayerRow]:
+def read_layer_kernels(kernels: Artifact) -> list[LayerKernelRow]:
     """Read one row for all layers together, then one per layer in the network's order."""
     return kernels.table(LAYERS).to_pylist()
 

@@ -17,7 +17,7 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.features.layers import input_rows, split_features
-from pipeline.stages.layer_kernels.read import AGREEMENT, LAYERS, WHOLE, LayerRow, RouteRow
+from pipeline.stages.layer_kernels.read import AGREEMENT, LAYERS, WHOLE, LayerKernelRow, RouteRow
 from pipeline.stages.surrogate.machine import make_surrogate
 from pipeline.training.networks import trained_network
 
@@ -71,7 +71,7 @@ def layer_kernels(build: Build) -> dict[str, Any]:
     }
 
 
-def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelInputs) -> list[LayerRow]:
+def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelInputs) -> list[LayerKernelRow]:
     config = build.config
     options: dict[str, Any] = {
         "kind": config.kernel.kind,
@@ -86,7 +86,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
     cross = kernel_matrix(network, train.inputs, test.inputs, out=build.scratch / "test.safetensors", **options)
     shares = _trace_shares(network, train, config.kernel.kind)
     labels, truth = train.labels.numpy(), test.labels.numpy()
-    rows: list[LayerRow] = []
+    rows: list[LayerKernelRow] = []
     in_order = [name for name, _ in network.named_modules() if name in square.parts]
     for name in (WHOLE, *in_order):
         gram = (square.matrix if name == WHOLE else square.parts[name]).cpu()

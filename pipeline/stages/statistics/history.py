@@ -8,12 +8,12 @@ from analysis.trimming.thresholds import dkw_threshold
 from pipeline.config.statistics import StatisticsConfig
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
-from pipeline.stages.statistics.read import EpochRow
+from pipeline.stages.statistics.read import EpochLevelRow
 from pipeline.stages.statistics.seed_runs import seed_runs
 from pipeline.stages.train.read import read_recorded_steps
 
 
-def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) -> list[EpochRow]:
+def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) -> list[EpochLevelRow]:
     """Levels, churn and accuracy of a group's runs at every snapshot.
 
     The reference is the mixture of the other runs at the same epoch, the tolerance that of the DKW inequality.
@@ -28,7 +28,7 @@ def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) 
 
     Returns
     -------
-    list of EpochRow
+    list of EpochLevelRow
         One for each snapshot and run; empty for a single run.
 
     Raises
@@ -46,7 +46,7 @@ def level_history(name: str, members: list[Gathered], chosen: StatisticsConfig) 
                 f"Runs {members[0].artifact.key} and {member.artifact.key} of {name} were recorded at different steps: "
                 "levels after each epoch need equal schedules."
             )
-    rows: list[EpochRow] = []
+    rows: list[EpochLevelRow] = []
     for moment in moments:
         runs = seed_runs(name, members, chosen.split, chosen.on_bad_run, step=moment["step"])
         if len(runs.seeds) < 2:

@@ -145,7 +145,7 @@ class ReleasedRow(TypedDict):
     runs: int
 
 
-class EpochRow(TypedDict):
+class EpochLevelRow(TypedDict):
     """One run against the others at one snapshot."""
 
     group: str
@@ -216,7 +216,7 @@ def read_released(artifact: Artifact) -> list[ReleasedRow]:
     return _rows(artifact, RELEASED)
 
 
-def read_epochs(artifact: Artifact) -> list[EpochRow]:
+def read_epochs(artifact: Artifact) -> list[EpochLevelRow]:
     """Read the levels at every snapshot; empty without ``statistics.history``."""
     return _rows(artifact, EPOCHS)
 

@@ -25,7 +25,7 @@ from pipeline.stages.statistics.read import (
     RUNS,
     SEED_COUNT,
     ContrastRow,
-    EpochRow,
+    EpochLevelRow,
     RunRow,
 )
 from pipeline.stages.statistics.seed_runs import seed_runs
@@ -55,7 +55,7 @@ def statistics(build: Build) -> dict[str, Any]:
         notes += found.notes
         if found.levels is not None:
             levels[name] = found.levels
-    history: list[EpochRow] = []
+    history: list[EpochLevelRow] = []
     if chosen.history:
         recorded = grouped(build.members["snapshots"])
         history = [row for name in recorded for row in level_history(name, recorded[name], chosen)]

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from analysis.probes.linear_svm import Scaling
+from analysis.surrogates.glm_losses import Formulation
+from analysis.surrogates.glm_solver import Penalty
 from analysis.surrogates.tangent_machine import KINDS as TANGENT_KINDS
 from analysis.variability.gaps import Quantity
 from kernels.features import SKETCHES
@@ -26,9 +29,11 @@ from pipeline.config.data import (
     TextConfig,
 )
 from pipeline.config.kernel import KernelConfig
+from pipeline.config.probes import ProbesConfig
 from pipeline.config.shift import ShiftConfig
 from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.statistics import StatisticsConfig
+from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.data import divide, poison
 from pipeline.data.sources.files import READERS
@@ -54,6 +59,9 @@ TABLES = [
     (SnapshotsConfig, "kernel", KERNEL_KINDS),
     (KernelConfig, "sketch", SKETCHES),
     (KernelConfig, "precision", [*PRECISIONS, "bf16"]),
+    (SurrogateConfig, "link", Formulation.__args__),
+    (SurrogateConfig, "penalty", Penalty.__args__),
+    (ProbesConfig, "scaling", Scaling.__args__),
     (StatisticsConfig, "claims", CLAIMS),
     (ShiftConfig, "rivals", [name for name, *_ in RIVAL_CLAIMS]),
 ]
