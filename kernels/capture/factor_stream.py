@@ -87,9 +87,9 @@ def layer_factors(
     **options : PassOptions
         Layers, arithmetic, samples per pass and more: see the section Options. Factors do not depend on ``batch_size``.
 
-    Yields
-    ------
-    FactorBatch
+    Returns
+    -------
+    iterator of FactorBatch
         Rows, logits, labels and blocks of one batch, on the model's device; see :mod:`kernels.capture.factor_stream`.
 
     Raises
@@ -106,7 +106,12 @@ def layer_factors(
     >>> [(block.names, tuple(block.delta.shape)) for block in batch.blocks]  # samples, classes, positions, outputs
     [(('0.weight', '0.bias'), (2, 3, 1, 4)), (('2.weight', '2.bias'), (2, 3, 1, 3))]
     """
-    settings = pass_options(**options)
+    return _stream(model, data, cotangent, labels, pass_options(**options))
+
+
+def _stream(
+    model: nn.Module, data: Any, cotangent: Cotangent, labels: Tensor | None, settings: PassOptions
+) -> Iterator[FactorBatch]:
     chosen = precision_named(settings["precision"])
     with evaluation_mode(model, settings["eval_mode"]):
         device = check_model(model)

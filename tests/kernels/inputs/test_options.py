@@ -53,6 +53,11 @@ def test_a_misspelled_option_is_named_with_the_right_ones(name: str) -> None:
         call(evalmode=True)
 
 
+def test_a_stream_refuses_options_before_it_is_read() -> None:
+    with pytest.raises(TypeError, match="unknown option 'evalmode'"):
+        kernels.layer_factors(MODEL, DATA, evalmode=True)
+
+
 def test_one_class_names_every_option() -> None:
     assert kernels.KernelOptions is KernelOptions
     for name in entries(KernelOptions):
