@@ -53,8 +53,9 @@ def stage_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: stages that do not exist, and cells that cannot be read."""
     if config.stage != "status" and config.stage not in STAGES:
         yield f"There is no stage {config.stage!r}. Stages: {', '.join(STAGES)}, status."
+    shown = config.report.sections or config.wants
     for name in config.wants:
-        if name not in STAGES or STAGES[name].report is None:
+        if name not in STAGES or name == "report" or (name in shown and STAGES[name].report is None):
             yield f"wants holds {name!r}, which is not a stage that a report can gather."
     if "seed" in config.cells:
         seed_list(config.cells["seed"])

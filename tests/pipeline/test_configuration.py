@@ -73,6 +73,7 @@ def test_every_data_field_is_located_by_identity_or_hashed():
         (("training.epochs=0",), "training.epochs=0 is below 1"),
         (("data.split.val=1.0",), r"data.split.val=1.0 is not in \[0, 1\)"),
         (("wants=[kernell]",), "wants holds 'kernell'"),
+        (("wants=[train,features]",), "wants holds 'features'"),
         (("snapshots.record=[spectrum]",), r"snapshots.record holds \['spectrum'\]"),
         (("+cells.seed='range(0,8)'",), "write 'start:stop'"),
     ],
@@ -81,6 +82,14 @@ def test_impossible_combinations_are_refused_in_one_sentence(overrides, words):
     with pytest.raises(UserError, match=words) as caught:
         check(compose_run(overrides))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_report_may_gather_what_no_section_shows():
+    check(compose_run(("wants=[train,features]", "report.sections=[train]")))
+
+
+def test_noise_spectra_can_be_left_out():
+    check(compose_run(("spectra.null_draws=0", "toy.null_draws=0")))
 
 
 @pytest.mark.parametrize(
