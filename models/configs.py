@@ -22,6 +22,8 @@ class ModelConfig:
     """Kinds of rows that the network takes, see ``data.kind``."""
     stackable: ClassVar[bool] = False
     """Whether many seeds of it can be trained at once (``numerics.engine=ensemble``)."""
+    offered: ClassVar[tuple[str, ...]] = ()
+    """Files of ``conf/model`` that messages suggest; empty: the one that is called like the network."""
 
     name: str = setting("???", "Which network; set by the choice of the group.")
     center_output: bool = setting(False, "Use f(theta) - f(theta_0), the output minus the output at initialization.")
@@ -56,6 +58,7 @@ class CNNConfig(ModelConfig):
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
     stackable: ClassVar[bool] = True
+    offered: ClassVar[tuple[str, ...]] = ("cnn_mnist2", "cnn_cifar2", "cnn_poison")
 
     name: str = setting("cnn", "Which network.")
     variant: str = choice("mnist2", "cifar2", "poison", default="cifar2", help="Which of the published networks.")
@@ -80,6 +83,7 @@ class TextClassifierConfig(ModelConfig):
     """Any transformers sequence classifier; ``architecture`` sizes a random one."""
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
+    offered: ClassVar[tuple[str, ...]] = ("gpt2", "bert", "minilm")
 
     name: str = setting("text_classifier", "Which network.")
     family: str = setting("gpt2", "Model type of transformers, such as gpt2 or bert.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 
 from models.configs import MODEL_SCHEMAS, ResNet18Config
 from pipeline.config.run import RunConfig
@@ -48,10 +49,10 @@ def model_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: networks and the rows that they read."""
     model, kind = config.model, config.data.kind
     if kind in ROWS and kind not in model.reads:
-        fitting = [name for name, schema in MODEL_SCHEMAS.items() if kind in schema.reads]
+        fitting = [schema.offered or (name,) for name, schema in MODEL_SCHEMAS.items() if kind in schema.reads]
         yield (
             f"model={model.name} reads {' or '.join(ROWS[one] for one in model.reads)}, but data={config.data.name} "
-            f"holds {kind} rows; networks that read {ROWS[kind]}: {', '.join(fitting)}."
+            f"holds {kind} rows; choose model={', '.join(chain(*fitting))}."
         )
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if generated and config.training.loss != "regression":
