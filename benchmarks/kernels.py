@@ -39,14 +39,14 @@ IMPORTS = {
 
 def resident(field: str) -> int:
     """Bytes of VmRSS (now) or VmHWM (highest since the mark was reset)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"no {field} in /proc/self/status")
 
 
 def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[str, object]:

@@ -83,12 +83,16 @@ def work(root: Path, n: int, worker: int) -> None:
         puller = Puller(Store(root), graph)
         puller._call = lambda build, seed=seed, call=puller._call: (made.append(seed), call(build))
         puller.make(node_of(graph, seed))
-    (root / f"made-{worker}.json").write_text(json.dumps(made))
+    (root / f"made-{worker}.json").write_text(json.dumps(made), encoding="utf-8")
 
 
 def check(root: Path, n: int, processes: int) -> None:
     """Nothing is lost, doubled or damaged."""
-    made = [seed for worker in range(processes) for seed in json.loads((root / f"made-{worker}.json").read_text())]
+    made = [
+        seed
+        for worker in range(processes)
+        for seed in json.loads((root / f"made-{worker}.json").read_text(encoding="utf-8"))
+    ]
     assert sorted(made) == list(range(n)), f"{len(made)} builds of {n} artifacts"
     entries = list((root / "draw").iterdir())
     assert len(entries) == n and all(entry.suffix == "" for entry in entries), "no lock and nothing half-made"

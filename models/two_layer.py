@@ -43,6 +43,16 @@ class ActivationMoments:
 @lru_cache
 def activation_moments(name: str) -> ActivationMoments:
     """Gaussian moments of a named activation, by the midpoint rule; kinks at zero are harmless."""
+    # One thread: a sum has other bits on two, and the first caller's would be kept for the whole process.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _moments(name)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _moments(name: str) -> ActivationMoments:
     width = 24.0 / 400_000
     nodes = ((torch.arange(400_000, dtype=torch.float64) + 0.5) * width - 12.0).requires_grad_(True)
     weights = torch.exp(-0.5 * nodes.detach() ** 2) * (width / math.sqrt(2 * math.pi))

@@ -64,7 +64,7 @@ def read_imports() -> list[Import]:
     found = set()
     for source, path in files.items():
         package = source if path.name == "__init__.py" else source.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             for name in _names(node, package):
                 target = _module_of(name, files)
                 if target is not None and target != source:

@@ -12,7 +12,9 @@ import subprocess
 
 def jobs(identifier: str) -> list[dict[str, str]]:
     """Fields of a job, or of every task of a job array."""
-    done = subprocess.run(["scontrol", "--oneliner", "show", "job", identifier], capture_output=True, text=True)
+    done = subprocess.run(
+        ["scontrol", "--oneliner", "show", "job", identifier], capture_output=True, encoding="utf-8", errors="replace"
+    )
     return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in done.stdout.splitlines() if "JobId=" in line]
 
 

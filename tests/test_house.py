@@ -115,5 +115,24 @@ def test_names_say_what_a_module_computes():
     broken("names that say nothing:", [name for name in FILES if set(re.split(r"[._]", name)) & vague])
 
 
+def test_text_files_are_utf8_whatever_the_locale():
+    silent = []
+    for name, path in FILES.items():
+        for call in (
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ):
+            said = {keyword.arg: keyword.value for keyword in call.keywords}
+            words = [word.value for word in call.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+            function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            owner = getattr(call.func.value, "id", "") if isinstance(call.func, ast.Attribute) else ""
+            text = function in ("read_text", "write_text") or {"text", "universal_newlines"} & set(said)
+            if function in ("open", "fdopen") and owner not in ("os", "Image", "tarfile", "zipfile"):
+                modes = [word for word in words if re.fullmatch("[rwaxbt+]+", word)]
+                text = bool(modes) and "b" not in modes[0] or not (call.args or said)
+            if text and "encoding" not in said:
+                silent.append(f"{name}, line {call.lineno}")
+    broken("a text file without encoding= follows the locale:", silent)
+
+
 def test_the_picture_is_of_todays_imports():
     assert PICTURE.read_text(encoding="utf-8") == draw(), "stale picture: run `python -m scripts.draw_house`"

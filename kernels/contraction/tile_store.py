@@ -140,7 +140,7 @@ class FileTileStore(TileStore):
 
 def _claim(ledger: Path) -> IO[str]:
     """Lock a ledger for this process; the lock ends with the process, however that ends."""
-    file = open(ledger, "a")
+    file = open(ledger, "a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -178,10 +178,10 @@ def _ledgers(out: Path) -> list[Path]:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """Lines of a ledger; a last line cut short by a kill does not count."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     complete = text[: text.rfind("\n") + 1]
     if complete != text:
-        path.write_text(complete)
+        path.write_text(complete, encoding="utf-8")
     return [json.loads(line) for line in complete.splitlines()]
 
 

@@ -46,7 +46,7 @@ def available_memory() -> int:
     """Bytes of main memory that can be used without swapping."""
     table = Path("/proc/meminfo")
     if table.exists():
-        for line in table.read_text().splitlines():
+        for line in table.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

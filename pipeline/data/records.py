@@ -128,7 +128,7 @@ def save_records(records: Records, folder: Path, description: dict[str, Any]) ->
         }
         arrays |= {f"{CONSTANT}.{name}": np.ascontiguousarray(v) for name, v in records.constants.items()}
         (folder / ARRAYS).write_bytes(save(arrays))  # save_file ignores the umask
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.exists():
         raise DataError(f"{folder} holds no prepared data set ({DESCRIPTION} is missing); run `stage=prepare` first.")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_records(folder: Path) -> tuple[Records, dict[str, Any]]:

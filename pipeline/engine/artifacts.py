@@ -49,7 +49,7 @@ def payload_files(folder: Path) -> list[str]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, so that equal values give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Artifact:
         """Format, stage, key, VERSION and the files with their sha256 and size."""
         path = self.folder / "manifest.json"
         try:
-            manifest = json.loads(path.read_text())
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CorruptArtifact(f"{path} cannot be read ({error}). {self._way_out}") from error
         if manifest.get("format") != FORMAT:
@@ -137,13 +137,13 @@ class Artifact:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The scalars that the stage returned."""
-        return json.loads(self.path(METRICS).read_text())
+        return json.loads(self.path(METRICS).read_text(encoding="utf-8"))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Record of how it was made; empty if the file is gone."""
         path = self.folder / "provenance.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     @property
     def command(self) -> str:
@@ -198,7 +198,7 @@ class Store:
 
     def failure(self, folder: Path) -> dict[str, str]:
         """Error and traceback that a failed build left behind."""
-        return json.loads((partial_of(folder) / "logs" / "failed.json").read_text())
+        return json.loads((partial_of(folder) / "logs" / "failed.json").read_text(encoding="utf-8"))
 
     def discard(self, folder: Path) -> None:
         """Delete an artifact on request; the folder loses its complete name before its files go."""

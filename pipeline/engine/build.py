@@ -189,7 +189,7 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
             scratch = node.config.paths.scratch
             partial = open_partial(folder, None if scratch is None else Path(scratch))
             broadcast_object(True)
-            (partial / "config.yaml").write_text(_config_text(node))
+            (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
             started = time.monotonic()
             build = Build(node, graph, store, partial, **upstream)
             try:

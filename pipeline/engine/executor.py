@@ -15,6 +15,7 @@ from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.machine.progress import say
+from pipeline.machine.threads import bound_threads
 from pipeline.tracking.opening import stage_tracker
 
 _KEY = re.compile(r"[0-9a-f]{12}")
@@ -186,7 +187,7 @@ class Puller:
         if wants_ranks(build):
             write_json(build.folder / METRICS, run_on_ranks(build))
             return
-        with stage_tracker(build) as tracker:
+        with bound_threads(build.node.threads), stage_tracker(build) as tracker:
             metrics = load_function(build.node.stage.function)(build)
             if build.missing:
                 metrics = {**metrics, "missing_cells": build.missing}

@@ -65,10 +65,10 @@ def first_page(text: str) -> str:
 
 def main() -> None:
     """Rewrite the table and the first page of the configuration in place."""
-    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    TABLE.write_text(json.dumps(updated_table(table), indent=1, sort_keys=True) + "\n")
+    table = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+    TABLE.write_text(json.dumps(updated_table(table), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     page = CONF / "config.yaml"
-    page.write_text(first_page(page.read_text()))
+    page.write_text(first_page(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,14 @@ class Node:
         local = tuple(word for word in self.overrides if not word.startswith(("paths.", "logging")))
         return replace(self, overrides=local).command
 
+    @property
+    def threads(self) -> int:
+        """Threads that its stage computes with: ``numerics.threads`` where its address holds them, else one."""
+        return self.config.numerics.threads if self._holds_threads() else 1
+
+    def _holds_threads(self) -> bool:
+        return "numerics.threads" in self.sections or any(node._holds_threads() for node in self.inputs.values())
+
     def upstream(self) -> list[Node]:
         """All direct upstream nodes, each once."""
         nodes = [*self.inputs.values(), *(m.node for group in self.members.values() for m in group)]

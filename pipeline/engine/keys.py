@@ -88,7 +88,7 @@ def section(config: Any, dotted: str) -> Any:
 @cache
 def defaults_table() -> dict[str, dict[str, Any]]:
     """Read the committed table: per stage its version, frozen fields and fields added since."""
-    return json.loads(TABLE.read_text())
+    return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, ...]) -> dict[str, Any]:

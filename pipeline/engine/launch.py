@@ -25,6 +25,7 @@ from pipeline.engine.build import Build
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
+from pipeline.machine.threads import VARIABLES
 
 _INHERITED = (
     "RANK",
@@ -72,7 +73,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    environment.setdefault("OMP_NUM_THREADS", str(build.config.numerics.threads))
+    environment.update(dict.fromkeys(VARIABLES, str(build.node.threads)))
     build.say(f"{size} ranks")
     # A session of its own: a signal that SLURM sends to all processes of a task must reach only this process, which
     # then ends the ranks in an orderly way.
@@ -85,7 +86,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         raise
     if code != 0:
         raise _first_failure(logs, code)
-    return json.loads((logs / _RESULT).read_text())
+    return json.loads((logs / _RESULT).read_text(encoding="utf-8"))
 
 
 def _follow_parent() -> None:
@@ -97,7 +98,7 @@ def _first_failure(logs: Path, code: int) -> Exception:
     records = sorted(logs.glob(_FAILURE.format("*")), key=lambda path: path.stat().st_mtime)
     if not records:
         return RuntimeError(f"A rank ended with code {code} and left no traceback; its output is above.")
-    record = json.loads(records[0].read_text())
+    record = json.loads(records[0].read_text(encoding="utf-8"))
     if record["user_error"]:
         return UserError(record["message"])
     return RuntimeError(f"{record['rank']} failed:\n{record['traceback']}")
@@ -133,10 +134,11 @@ def main(path: Path) -> None:
     import torch
 
     from pipeline.machine.ranks import is_main_process, shutdown
+    from pipeline.machine.threads import bound_threads
     from pipeline.tracking.opening import stage_tracker
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    job = json.loads(path.read_text())
+    job = json.loads(path.read_text(encoding="utf-8"))
     rank = int(os.environ["RANK"])
     try:
         build = rank_build(job)
@@ -145,13 +147,14 @@ def main(path: Path) -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
         function = load_function(build.node.stage.function)
-        if is_main_process():
-            with stage_tracker(build) as tracker:
-                metrics = function(build)
-                tracker.log(metrics)
-            write_json(path.with_name(_RESULT), metrics)
-        else:
-            function(build)
+        with bound_threads(build.node.threads):
+            if is_main_process():
+                with stage_tracker(build) as tracker:
+                    metrics = function(build)
+                    tracker.log(metrics)
+                write_json(path.with_name(_RESULT), metrics)
+            else:
+                function(build)
         shutdown()
     except Exception as error:
         record = {

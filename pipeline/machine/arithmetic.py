@@ -10,6 +10,7 @@ import torch
 from models.fields import problems
 from pipeline.config.numerics import NumericsConfig
 from pipeline.errors import UserError
+from pipeline.machine.threads import bound_threads
 
 _DTYPES = {"64-true": torch.float64}
 
@@ -28,8 +29,8 @@ def arithmetic(numerics: NumericsConfig) -> Iterator[torch.device]:
     Parameters
     ----------
     numerics : NumericsConfig
-        ``threads`` applies to the CPU. TF32 is off except under ``precision="tf32"``, our name for float32 with
-        TF32 matrix products and convolutions.
+        ``threads`` binds the pools of torch, BLAS and OpenMP. TF32 is off except under ``precision="tf32"``, our name
+        for float32 with TF32 matrix products and convolutions.
 
     Yields
     ------
@@ -45,22 +46,20 @@ def arithmetic(numerics: NumericsConfig) -> Iterator[torch.device]:
         raise UserError(problem)
     if numerics.device == "cuda" and not torch.cuda.is_available():
         raise UserError("numerics.device=cuda, but this machine has no usable GPU; choose numerics=cpu.")
-    threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     matmul = torch.get_float32_matmul_precision()
     cudnn = (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
     tf32 = numerics.precision == "tf32"
     try:
-        torch.set_num_threads(numerics.threads)
         torch.use_deterministic_algorithms(numerics.deterministic)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.deterministic = numerics.deterministic
         torch.backends.cudnn.benchmark = False
-        yield torch.device(numerics.device)
+        with bound_threads(numerics.threads):
+            yield torch.device(numerics.device)
     finally:
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.set_float32_matmul_precision(matmul)
         allow, exact, benchmark = cudnn

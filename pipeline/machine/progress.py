@@ -66,13 +66,13 @@ def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left:
     path = scratch / _NOTE
     written = path.with_suffix(".writing")
     note = {"done": done, "total": total, "text": text, "seconds_left": seconds_left, "written": time.time()}
-    written.write_text(json.dumps(note))
+    written.write_text(json.dumps(note), encoding="utf-8")
     os.replace(written, path)
 
 
 def read_progress(scratch: Path) -> dict[str, Any] | None:
     """Read the note of a stage under construction; None if there is no note."""
     try:
-        return json.loads((scratch / _NOTE).read_text())
+        return json.loads((scratch / _NOTE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None

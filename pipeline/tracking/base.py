@@ -161,8 +161,8 @@ def nonce(build: TrackedBuild) -> str:
     """Draw a random mark of this construction: the same after a requeue, a new one when the artifact is rebuilt."""
     path = build.scratch / "tracker-nonce"
     if not path.exists():
-        path.write_text(secrets.token_hex(4))
-    return path.read_text()
+        path.write_text(secrets.token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def needed(package: str, extra: str) -> Any:

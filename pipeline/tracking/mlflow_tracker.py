@@ -62,7 +62,7 @@ class MlflowTracker(RemoteTracker):
         """Begin the run of this construction, or take it up again."""
         kept = build.scratch / "mlflow-run"
         if kept.exists():
-            run = kept.read_text()
+            run = kept.read_text(encoding="utf-8")
             self._client.update_run(run, status="RUNNING")
             return run
         node, config = build.node, build.config
@@ -71,7 +71,7 @@ class MlflowTracker(RemoteTracker):
         tags = {"stage": node.stage.name, "artifact_key": node.key} | dict.fromkeys(config.logging.tags, "true")
         name = f"{node.stage.name} {node.slug}"
         run = str(self._client.create_run(experiment, run_name=name, tags=tags).info.run_id)
-        kept.write_text(run)
+        kept.write_text(run, encoding="utf-8")
         return run
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:

@@ -75,7 +75,7 @@ class History(pl.Callback):
 
 def write_history(rows: list[EpochRow], path: Path) -> None:
     """Write rows as CSV, floats in shortest exact form."""
-    with path.open("w", newline="") as stream:
+    with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

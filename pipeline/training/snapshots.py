@@ -169,7 +169,7 @@ class SnapshotWriter(pl.Callback):
         rows = []
         for entry in sorted(self.folder.iterdir()):
             if entry.is_dir():
-                rows.append(json.loads((entry / MOMENT).read_text()))
+                rows.append(json.loads((entry / MOMENT).read_text(encoding="utf-8")))
             shutil.move(entry, folder / entry.name)
         _write_json(folder / STEPS, rows)
 
@@ -207,11 +207,11 @@ class SnapshotWriter(pl.Callback):
         if self._on_snapshot is None:
             return
         self._on_snapshot(step, files)
-        with self._account.open("a") as stream:
+        with self._account.open("a", encoding="utf-8") as stream:
             stream.write(f"{step}\n")
 
     def _announced(self) -> set[int]:
-        return set(map(int, self._account.read_text().split())) if self._account.exists() else set()
+        return set(map(int, self._account.read_text(encoding="utf-8").split())) if self._account.exists() else set()
 
     def _measure(self, module: ClassifierModule, network: nn.Module) -> Files:
         """Everything that needs the network or its device."""
@@ -273,4 +273,4 @@ def _spectrum(matrix: Tensor) -> np.ndarray:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

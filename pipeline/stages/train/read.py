@@ -62,13 +62,13 @@ def read_learning_curve(trained: Artifact) -> list[dict[str, float]]:
 
 def read_history_file(path: Path) -> list[dict[str, float]]:
     """Read a file of losses and scores per epoch."""
-    with path.open() as stream:
+    with path.open(encoding="utf-8") as stream:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
 def read_recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:
     """Step, epoch and learning rate of each snapshot, in order."""
-    return json.loads(snapshots.path(STEPS).read_text())
+    return json.loads(snapshots.path(STEPS).read_text(encoding="utf-8"))
 
 
 def read_snapshot_arrays(snapshots: Artifact, step: int, record: str) -> dict[str, np.ndarray]:
