@@ -6,9 +6,9 @@ import gc
 import sys
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pipeline.config.run import register_schemas
+from pipeline.config.run import from_composed, register_schemas
 from pipeline.engine.former_spellings import current_spelling
 from pipeline.errors import UserError
 from pipeline.help import asks_for_help, help_page
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode == RunMode.MULTIRUN
     try:
-        execute(OmegaConf.to_object(config), list(hydra_config.overrides.task))
+        execute(from_composed(config), list(hydra_config.overrides.task))
     except UserError as error:
         if multirun:  # the launcher reports it for this job, and the other jobs still run
             raise

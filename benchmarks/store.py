@@ -34,7 +34,7 @@ HERE = "benchmarks.store"
 
 def draw(build: Build) -> dict[str, float]:
     """A stand-in for a trained network: a small array and one metric."""
-    values = np.random.default_rng(build.config.seeds.init).normal(size=64).astype(np.float32)
+    values = np.random.default_rng(build.config.streams.init).normal(size=64).astype(np.float32)
     build.write_arrays("values.safetensors", {"values": values})
     return {"mean": float(values.mean())}
 

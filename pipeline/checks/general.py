@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from models.fields import problems
@@ -18,7 +17,6 @@ from pipeline.checks.training import (
     training_attack_problems,
 )
 from pipeline.config.run import RunConfig
-from pipeline.config.training import SeedsConfig
 from pipeline.engine.cells import seed_list
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
@@ -45,8 +43,7 @@ COMBINATIONS = (
 
 def value_problems(config: RunConfig) -> Iterator[str]:
     """Yield one sentence for each value that its field does not take, as the schema declares it."""
-    # streams that follow a bad seed would repeat its sentence
-    yield from problems("", config if config.seed >= 0 else dataclasses.replace(config, seeds=SeedsConfig()))
+    yield from problems("", config)
 
 
 def stage_problems(config: RunConfig) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import choice, setting
@@ -23,7 +24,20 @@ from pipeline.config.spectra import SpectraConfig
 from pipeline.config.statistics import StatisticsConfig
 from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.toy import ToyConfig
-from pipeline.config.training import EnsembleConfig, PretrainConfig, SeedsConfig, TrainingConfig, WeightsConfig
+from pipeline.config.training import (
+    STREAMS,
+    EnsembleConfig,
+    PretrainConfig,
+    SeedsConfig,
+    Streams,
+    TrainingConfig,
+    WeightsConfig,
+)
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_SEED = re.compile(r"\$\{[^}]*\bseed\b")
 
 
 @dataclass
@@ -52,6 +66,9 @@ class ReportConfig:
 @dataclass
 class RunConfig:
     """One run (one cell) and, for gather stages, the grid of cells around it."""
+
+    interpolates_seed: ClassVar[bool] = False
+    """Whether a file or override says ``${seed}``, so that another seed changes more than ``seed``."""
 
     stage: str = setting("report", "What to make, with everything that it needs; status shows what is there.")
     experiment_name: str = setting("single", "Name of the experiment; equals its file's name.")
@@ -93,6 +110,22 @@ class RunConfig:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
+
+    @property
+    def streams(self) -> Streams:
+        """The seed of each random stream."""
+        own = {name: getattr(self.seeds, name) for name in STREAMS}
+        return Streams(**{name: self.seed if value is None else value for name, value in own.items()})
+
+
+def from_composed(composed: DictConfig) -> RunConfig:
+    """Turn what Hydra composed into plain dataclasses."""
+    from omegaconf import OmegaConf
+
+    config: RunConfig = OmegaConf.to_object(composed)  # type: ignore[assignment]
+    if _SEED.search(str(OmegaConf.to_container(composed, resolve=False))):
+        setattr(config, "interpolates_seed", True)  # noqa: B010
+    return config
 
 
 def register_schemas() -> None:

@@ -65,15 +65,25 @@ class PretrainConfig:
 
 @dataclass
 class SeedsConfig:
-    """Named random streams of one run; each follows ``seed`` unless set."""
+    """Named random streams of one run. A number holds a stream fixed, also one that equals ``seed``."""
 
-    init: int = setting(0, "Initial weights.", at_least=0)
-    order: int = setting(0, "Order of the rows.", at_least=0)
-    augment: int = setting(0, "Augmentation.", at_least=0)
-    dropout: int = setting(0, "Dropout masks.", at_least=0)
+    init: int | None = setting(None, "Initial weights; null follows seed.", at_least=0)
+    order: int | None = setting(None, "Order of the rows; null follows seed.", at_least=0)
+    augment: int | None = setting(None, "Augmentation; null follows seed.", at_least=0)
+    dropout: int | None = setting(None, "Dropout masks; null follows seed.", at_least=0)
 
 
 STREAMS = tuple(stream.name for stream in fields(SeedsConfig))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The seed of each stream of one run: the stream's own number, or ``seed`` where the stream follows it."""
+
+    init: int
+    order: int
+    augment: int
+    dropout: int
 
 
 @dataclass
@@ -82,7 +92,7 @@ class EnsembleConfig:
 
     block: int = setting(20, "Seeds of one block: 0 to 19, 20 to 39, and so on.", at_least=1)
     varying: list[str] | None = choice(
-        *STREAMS, default=None, help="Streams in which members differ; null: those that equal seed."
+        *STREAMS, default=None, help="Streams in which members differ; null: those that follow seed."
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.run import RunConfig, register_schemas
+from pipeline.config.run import RunConfig, from_composed, register_schemas
 from pipeline.engine.former_spellings import current_spelling
 from pipeline.errors import UserError
 
@@ -102,19 +102,16 @@ def expand(config: RunConfig, overrides: tuple[str, ...], compose: Compose) -> l
             cells.append(Cell(labels, (*overrides, *added), base))
             continue
         for label, seed in seeds:
-            # Composing is a tenth of a second; a seed touches only these two places, so set them directly.
-            cells.append(Cell({**labels, "seed": label}, (*overrides, *added, *seed), with_seed(base, int(label))))
+            words = (*overrides, *added, *seed)
+            # Composing is a tenth of a second; a seed touches one place only, unless a file interpolates it.
+            cell = compose(words) if base.interpolates_seed else with_seed(base, int(label))
+            cells.append(Cell({**labels, "seed": label}, words, cell))
     return cells
 
 
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
-    """Move a configuration to another seed; named streams that follow ``seed`` follow it."""
-    streams = {
-        field.name: seed
-        for field in dataclasses.fields(config.seeds)
-        if getattr(config.seeds, field.name) == config.seed
-    }
-    return dataclasses.replace(config, seed=seed, seeds=dataclasses.replace(config.seeds, **streams))
+    """Give the run of another seed: every stream follows it, except those that are held fixed."""
+    return dataclasses.replace(config, seed=seed)
 
 
 @contextmanager
@@ -141,12 +138,11 @@ def compose_run(overrides: tuple[str, ...]) -> RunConfig:
     """
     from hydra import compose
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     words = [current_spelling(override) for override in overrides]
     with _hydra_home():
         try:
-            return OmegaConf.to_object(compose("config", overrides=words))  # type: ignore[return-value]
+            return from_composed(compose("config", overrides=words))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"The overrides {' '.join(overrides)} do not compose: {error}") from error

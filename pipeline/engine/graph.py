@@ -217,7 +217,7 @@ def _slug(stage: Stage, config: RunConfig) -> str:
         return config.experiment_name
     if stage.name == "prepare":
         return config.data.name
-    return f"{config.data.name}-{config.model.name}-s{config.seeds.init}"
+    return f"{config.data.name}-{config.model.name}-s{config.streams.init}"
 
 
 def _shared_labels(cells: list[Cell]) -> dict[str, str]:

@@ -79,8 +79,13 @@ def _plain(path: str, value: Any) -> Any:
 
 
 def section(config: Any, dotted: str) -> Any:
-    """Look up a dotted section such as ``data.subset`` in a configuration."""
-    for part in dotted.split("."):
+    """Look up a dotted section such as ``data.subset`` in a configuration.
+
+    ``seeds`` gives the numbers that the streams have, so that an address does not tell a stream that follows ``seed``
+    from one that is held fixed at the same number: both make the same network.
+    """
+    first, *rest = dotted.split(".")
+    for part in ("streams" if first == "seeds" else first, *rest):
         config = getattr(config, part)
     return config
 

@@ -16,12 +16,11 @@ from pipeline.config.training import STREAMS
 def varying_streams(config: RunConfig) -> list[str]:
     """Name the random streams in which the members of a run's block differ.
 
-    They are the streams that equal ``seed``. ``ensemble.varying`` overrides this, for a stream that is held fixed at
-    a number which is also one of the seeds.
+    They are the streams that follow ``seed``; ``ensemble.varying`` overrides this.
     """
     if config.ensemble.varying is not None:
         return [stream for stream in STREAMS if stream in config.ensemble.varying]
-    return [stream for stream in STREAMS if getattr(config.seeds, stream) == config.seed]
+    return [stream for stream in STREAMS if getattr(config.seeds, stream) is None]
 
 
 def block_of(config: RunConfig) -> RunConfig:
@@ -32,9 +31,9 @@ def block_of(config: RunConfig) -> RunConfig:
     Examples
     --------
     >>> from pipeline.config.run import SeedsConfig
-    >>> run = RunConfig(seed=7, seeds=SeedsConfig(init=7, order=7, augment=1000, dropout=7))
+    >>> run = RunConfig(seed=7, seeds=SeedsConfig(augment=1000))
     >>> block = block_of(run)
-    >>> block.seed, block.seeds.order, block.seeds.augment, block.ensemble.varying
+    >>> block.seed, block.streams.order, block.streams.augment, block.ensemble.varying
     (0, 0, 1000, ['init', 'order', 'dropout'])
     """
     varying = varying_streams(config)
@@ -56,5 +55,5 @@ def member_seed(config: RunConfig) -> int:
 
 
 def _at(config: RunConfig, seed: int, varying: list[str]) -> RunConfig:
-    seeds = dataclasses.replace(config.seeds, **dict.fromkeys(varying, seed))
+    seeds = dataclasses.replace(config.seeds, **dict.fromkeys(varying))
     return dataclasses.replace(config, seed=seed, seeds=seeds)

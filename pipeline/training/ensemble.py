@@ -170,10 +170,10 @@ class BlockBatches:
         self._data = data
         self._dtype = network_dtype(numerics.precision)
         self._orders = [
-            BatchOrder(data.size("train"), training.batch_size, one.seeds.order, training.shuffle) for one in configs
+            BatchOrder(data.size("train"), training.batch_size, one.streams.order, training.shuffle) for one in configs
         ]
         self._streams = [
-            TrainingBatches(data, order, one.seeds.augment, self._dtype, numerics.memory_format)
+            TrainingBatches(data, order, one.streams.augment, self._dtype, numerics.memory_format)
             for order, one in zip(self._orders, configs, strict=True)
         ]
 

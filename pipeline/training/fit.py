@@ -143,7 +143,7 @@ def train_classifier(
         On an impossible configuration, or when training diverges.
     """
     with arithmetic(config.numerics) as device, _quiet_lightning():
-        seeds, numerics = config.seeds, config.numerics
+        seeds, numerics = config.streams, config.numerics
         order = BatchOrder(data.size("train"), config.training.batch_size, seeds.order, config.training.shuffle)
         dtype = network_dtype(numerics.precision)
         batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)

@@ -44,7 +44,7 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
         options["path"] = str(packaged_folder(options["id"], Path(config.paths.cache)))
     try:
         model = build_model(
-            name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.seeds.init, **options
+            name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.streams.init, **options
         )
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"Cannot build model={name} for data={config.data.name}: {error}.") from error

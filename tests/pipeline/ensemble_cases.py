@@ -9,6 +9,7 @@ import torch
 
 from models.configs import CNNConfig, MLPConfig, ResNet18Config, TwoLayerConfig
 from pipeline.config.run import RunConfig
+from pipeline.config.training import SeedsConfig
 from pipeline.training.ensemble import Member, train_block
 from pipeline.training.fit import TrainingOutcome, train_classifier
 from pipeline.training.networks import build_network
@@ -80,9 +81,8 @@ def case(model, *, precision: str = "64-true", **training: object) -> RunConfig:
 
 
 def at(config: RunConfig, seed: int, varying: tuple[str, ...] = ALL) -> RunConfig:
-    return dataclasses.replace(
-        config, seed=seed, seeds=dataclasses.replace(config.seeds, **dict.fromkeys(varying, seed))
-    )
+    fixed = {stream: 0 for stream in ALL if stream not in varying}
+    return dataclasses.replace(config, seed=seed, seeds=SeedsConfig(**fixed))
 
 
 def together(folder: Path, configs: list[RunConfig], data: object) -> list[Member]:

@@ -111,9 +111,9 @@ def test_a_pipeline_started_once_per_rank_is_refused(monkeypatch):
 
 def test_seed_zero_is_a_seed_and_streams_follow_it():
     zero, one = compose_run(("seed=0",)), compose_run(("seed=1",))
-    assert zero.seeds.init == 0 and one.seeds.init == one.seeds.order == 1
+    assert zero.streams.init == 0 and one.streams.init == one.streams.order == 1
     varied = compose_run(("seed=1", "seeds.order=7"))
-    assert (varied.seeds.init, varied.seeds.order) == (1, 7)
+    assert (varied.streams.init, varied.streams.order) == (1, 7)
     assert len({Graph().resolve("train", config).key for config in (zero, one, varied)}) == 3
 
 

@@ -151,14 +151,14 @@ def test_streams_that_are_fixed_stay_fixed_within_a_block():
     block = block_of(config)
     assert (block.seed, block.ensemble.varying) == (4, ["init"])
     assert block_of(block) == block
-    assert [(one.seeds.init, one.seeds.order) for one in members_of(block)] == [(s, 1000) for s in range(4, 8)]
+    assert [(one.streams.init, one.streams.order) for one in members_of(block)] == [(s, 1000) for s in range(4, 8)]
     assert config in [dataclasses.replace(one, ensemble=config.ensemble) for one in members_of(block)]
 
 
 def test_a_stream_fixed_at_the_first_seed_of_a_block_is_not_taken_for_a_varying_one():
     fixed = [engine(f"seed={seed}", "seeds.order=0") for seed in (1, 2)]
     assert block_of(fixed[0]) == block_of(fixed[1])
-    assert {one.seeds.order for one in members_of(block_of(fixed[0]))} == {0}
+    assert {one.streams.order for one in members_of(block_of(fixed[0]))} == {0}
     spelled = engine("seed=0", "seeds.order=0", "ensemble.varying=[init,augment,dropout]")
     assert block_of(spelled) == block_of(fixed[0])
     keys = {Graph().resolve("ensemble", one).key for one in (*fixed, spelled, engine("seed=0"))}
@@ -170,7 +170,8 @@ def test_a_run_with_no_stream_that_follows_the_seed_is_a_block_of_its_own():
     block = block_of(engine("seed=3", *streams))
     (member,) = members_of(block)
     assert (
-        member.seeds.init == 5 and node("ensemble", "seed=3", *streams).key == node("ensemble", "seed=9", *streams).key
+        member.streams.init == 5
+        and node("ensemble", "seed=3", *streams).key == node("ensemble", "seed=9", *streams).key
     )
 
 

@@ -32,8 +32,7 @@ def toy(monkeypatch, tmp_path):
 def run_config(seed: int = 0, **changes) -> RunConfig:
     config = RunConfig(experiment_name="toy", **changes)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, name="toy"))
-    seeds = dataclasses.replace(config.seeds, init=seed, order=seed, augment=seed, dropout=seed)
-    return dataclasses.replace(config, seed=seed, seeds=seeds, model=dataclasses.replace(config.model, name="none"))
+    return dataclasses.replace(config, seed=seed, model=dataclasses.replace(config.model, name="none"))
 
 
 def puller(tmp_path: Path, **options) -> Puller:

@@ -51,7 +51,7 @@ def _count(name: str) -> None:
 def draw(build):
     """Ten steps, each kept in scratch; resumes behind the last finished one."""
     _count("draw")
-    seed = build.config.seeds.init
+    seed = build.config.streams.init
     if seed == 13:
         raise ValueError("unlucky seed")
     rows = []

@@ -116,7 +116,7 @@ def starting_rate(config: RunConfig, data: TrainingData, network: nn.Module) -> 
     rows = torch.arange(min(config.training.batch_size, data.size("train")))
     batch = cast(data.batch("train", rows), network_dtype(config.numerics.precision), config.numerics.memory_format)
     module.model.train()
-    with seeded(config.seeds.dropout):
+    with seeded(config.streams.dropout):
         outputs = module(batch)
         parameters = [p for p in module.model.parameters() if p.requires_grad]
         targets = targets_of(batch)

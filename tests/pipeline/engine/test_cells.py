@@ -1,0 +1,57 @@
+"""A cell is exactly the run that its printed command composes, whatever the seeds are."""
+
+from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import Graph
+from pipeline.engine.seed_blocks import block_of, members_of
+from pipeline.training.networks import build_network
+from tests.pipeline.training_cases import Blobs
+
+MODEL = ("model=mlp", "model.widths=[4]")
+
+
+def trained(*words: str):
+    """Networks of a study, each with the key and the configuration that its own command gives."""
+    graph = Graph(words)
+    cells = graph.cells(compose_run(words))
+    nodes = [graph.resolve("train", cell.config, cell.overrides) for cell in cells]
+    alone = [compose_run(cell.overrides) for cell in cells]
+    return nodes, [Graph(cell.overrides).resolve("train", config) for cell, config in zip(cells, alone, strict=True)]
+
+
+def test_a_stream_that_is_held_fixed_stays_fixed_also_at_one_of_the_seeds():
+    nodes, alone = trained(*MODEL, "+cells.seed='0:2'", "seeds.init=0")
+    assert [node.config.streams.init for node in nodes] == [0, 0]
+    assert [node.config.streams.order for node in nodes] == [0, 1]
+    assert [node.key for node in nodes] == [node.key for node in alone]
+    first, second = (build_network(node.config, Blobs()).state_dict() for node in nodes)
+    assert all(value.equal(second[name]) for name, value in first.items())
+
+
+def test_a_study_does_not_depend_on_a_seed_that_its_cells_replace():
+    study = ("+cells.seed='0:2'", "wants=[train]", "seeds.init=0", "seeds.order=null")
+    keys = {Graph(all_).resolve("report", compose_run(all_)).key for all_ in (study, (*study, "seed=3"))}
+    assert len(keys) == 1
+
+
+def test_a_fixed_stream_and_a_following_one_of_the_same_number_are_one_network():
+    fixed, following = compose_run(("seeds.init=0",)), compose_run(())
+    assert Graph().resolve("train", fixed).key == Graph().resolve("train", following).key
+    assert fixed.seeds != following.seeds
+
+
+def test_other_seeds_of_a_run_keep_its_fixed_streams():
+    config = compose_run(("seeds.init=0", "adversarial.other=4"))
+    other = Graph().resolve("adversarial", config).inputs["other"].config
+    assert (other.streams.init, other.streams.order) == (0, 4)
+
+
+def test_a_block_of_seeds_keeps_a_stream_that_is_fixed_at_one_of_them():
+    config = compose_run(("numerics.engine=ensemble", "ensemble.block=2", "seeds.init=0"))
+    assert [(one.streams.init, one.streams.order) for one in members_of(block_of(config))] == [(0, 0), (0, 1)]
+
+
+def test_a_setting_that_a_file_ties_to_the_seed_follows_it_in_every_cell():
+    nodes, alone = trained("+cells.seed='0:2'", "training.attack.seed=${seed}", "data.data_seed=${seed}")
+    assert [node.config.training.attack.seed for node in nodes] == [0, 1]
+    assert [node.config.data.data_seed for node in nodes] == [0, 1]
+    assert [node.key for node in nodes] == [node.key for node in alone]
