@@ -23,7 +23,7 @@ from analysis.resampling import (
 from analysis.trimming.distributions import Real
 from analysis.variability.contrasts import Spread, contrast
 from analysis.variability.seed_count import EnsembleCurve, fit_plateau
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from analysis.resampling import Interval, bootstrap_interval, correlation
 from analysis.variability.claims import ClaimVerdict
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 COMPANIONS = ("accuracy", "churn", "ece")
 

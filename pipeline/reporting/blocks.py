@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.verdicts import student_mean_interval
+from analysis.verdicts import Claim, student_mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ class Verdict:
     standing: str = ""
 
 
-Block = Text | Table | Picture | Verdict
+Block = Text | Table | Picture | Claim | Verdict
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED
+from analysis.verdicts import Claim, Setting, word
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
+from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 _TONES = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}
@@ -98,9 +99,13 @@ def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple
     return facts
 
 
-def _view(build: Build, block: Text | Table | Picture | Verdict, name: str) -> dict[str, Any]:
+def _view(build: Build, block: Block, name: str) -> dict[str, Any]:
     if isinstance(block, Text):
         return {"kind": "text", "text": block.text}
+    if isinstance(block, Claim):
+        shown = word(block.decided.outcome, Setting("other"))
+        evidence, standing = block.decided.evidence, str(block.standing)
+        block = Verdict(f"{block.name}: {block.statement}", shown, evidence, block.published, standing)
     if isinstance(block, Verdict):
         return {"kind": "verdict", "tone": _TONES.get(block.verdict, "open"), **dataclasses.asdict(block)}
     if isinstance(block, Table):

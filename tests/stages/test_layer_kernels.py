@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run

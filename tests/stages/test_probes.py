@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.verdicts import REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import REPRODUCED, UNDECIDED
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.verdicts import MIN_RUNS, UNDECIDED, at_least
+from analysis.verdicts import MIN_RUNS
+from analysis.verdicts.superseded import UNDECIDED, at_least
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.verdicts import at_most
+from analysis.verdicts.superseded import at_most
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Verdict
 

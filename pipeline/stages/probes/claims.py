@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 
 from analysis.probes.layer import ALL_COMPONENTS
-from analysis.verdicts import NOT_REPRODUCED, UNDECIDED, Decided, at_least, at_most, share_of_runs
+from analysis.verdicts.superseded import NOT_REPRODUCED, UNDECIDED, at_least, at_most, share_of_runs
+from analysis.verdicts.superseded import OldDecided as Decided
 from pipeline.config.run import RunConfig
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.probes.read import CollapseRow, PointRow

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.verdicts import Decided, at_least, at_most
+from analysis.verdicts.superseded import OldDecided as Decided
+from analysis.verdicts.superseded import at_least, at_most
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.regression.read import FunctionRow, LogisticRow
 

@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.shift.permutation import holm
 from analysis.shift.power import RejectionRate
 from analysis.shift.probes import ProbeScore, paired_difference
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least
 from pipeline.engine.artifacts import Artifact
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.shift.read import OutcomeRow, read_first_draw, read_power, read_probes

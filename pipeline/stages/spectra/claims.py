@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
+from analysis.verdicts import student_mean_interval
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Verdict
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from analysis.verdicts import MIN_RUNS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Decided, at_least, at_most
+from analysis.verdicts import MIN_RUNS
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least, at_most
+from analysis.verdicts.superseded import OldDecided as Decided
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.surrogate.measures import MEASURES, values_over_runs

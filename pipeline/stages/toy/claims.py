@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, student_mean_interval
+from analysis.verdicts import student_mean_interval
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.reporting.blocks import Text, Verdict
 from pipeline.stages.toy.read import Quantity, ToyMember, ToyRow
 

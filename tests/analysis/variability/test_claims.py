@@ -12,7 +12,7 @@ from analysis.variability.claims import (
     typical_accuracy,
 )
 from analysis.variability.seed_count import EnsembleCurve, fit_plateau
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 
 def rng(seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.variability.information import claim_b2, look_alikes, split_half_noise
-from analysis.verdicts import REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import REPRODUCED, UNDECIDED
 
 
 def rng(seed=0):

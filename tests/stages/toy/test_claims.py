@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from pipeline.config.toy import ToyConfig
 from pipeline.reporting.blocks import Verdict
 from pipeline.stages.toy.claims import toy_verdicts

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.verdicts import UNDECIDED
+from analysis.verdicts.superseded import UNDECIDED
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.stages.toy.run import best_ridge_error

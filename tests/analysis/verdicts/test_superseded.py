@@ -1,6 +1,6 @@
 """Claims are decided by their intervals over runs, or stay undecided."""
 
-from analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least, at_most, share_of_runs
+from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least, at_most, share_of_runs
 
 
 def test_claims_are_decided_by_intervals():

@@ -1,0 +1,29 @@
+"""Only a run at the published setting is called reproduced or not; a shrunk one is called nothing."""
+
+import itertools
+
+import pytest
+
+from analysis.verdicts import FAILS, HOLDS, OPEN, Setting, Standing, word
+
+
+def test_words_depend_on_the_setting():
+    published, other, ours, tiny = (Setting(kind) for kind in ("published", "other", "ours", "tiny"))
+    outcomes = (HOLDS, FAILS, OPEN)
+    assert [word(one, published) for one in outcomes] == ["reproduced", "not reproduced", "undecided"]
+    for setting in (other, ours):
+        assert [word(one, setting) for one in outcomes] == ["holds here", "does not hold here", "open here"]
+    assert {word(one, tiny) for one in outcomes} == {""}
+    for one, setting in itertools.product(outcomes, (other, ours, tiny)):
+        assert "reproduced" not in word(one, setting)
+
+
+def test_a_setting_says_in_one_line_what_differs():
+    line = Setting("other", ("1,000 of 10,000 rows", "10 of 200 epochs")).line
+    assert line == "not tested at the published setting: 1,000 of 10,000 rows, 10 of 200 epochs"
+
+
+def test_a_standing_names_its_source():
+    assert str(Standing("authors' code", "ours", "tau")) == "authors' code; band: ours; measure: tau"
+    with pytest.raises(ValueError, match="is none of"):
+        Standing("rumor")
