@@ -148,7 +148,7 @@ def run_interval_within(
 
 
 def _wilson(share: float, z: float) -> tuple[float, float]:
-    """Ends of Wilson's interval; z is the squared quantile over the (effective) number of trials."""
+    """Give the ends of Wilson's interval; z is the squared quantile over the (effective) number of trials."""
     center = (share + z / 2) / (1 + z)
     half = math.sqrt(z * share * (1 - share) + z * z / 4) / (1 + z)
     return 0.0 if share == 0 else max(0.0, center - half), 1.0 if share == 1 else min(1.0, center + half)
