@@ -130,7 +130,7 @@ def main() -> None:
         timed(f"{n} artifacts by {processes} processes", make_all)
         timed("every byte checked, each made once", lambda: check(root, n, processes))
         config = dataclasses.replace(study(n), wants=["collect"])
-        nodes = timed("status: addresses", lambda: nodes_of(Graph(), config))
+        nodes = timed("status: addresses", lambda: nodes_of(Graph().resolve("report", config)))
         rows = timed("status: states", lambda: rows_of(nodes, Store(root)))
         assert sum(row.state == "done" for row in rows) == n
         for size in (n // 8, n // 4, n // 2, n):

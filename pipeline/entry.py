@@ -40,13 +40,14 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
         show_status(graph, store, config)
         return None
     from pipeline.engine.executor import Puller
+    from pipeline.engine.rebuild import Rebuild
 
     puller = Puller(
         store,
         graph,
         require=config.upstream == "require",
         allow_missing=config.allow_missing,
-        rebuild=set(config.rebuild),
+        rebuild=Rebuild(frozenset(config.rebuild)),
     )
     artifact = puller.pull(graph.resolve(config.stage, config))
     page = artifact.folder / "report.html"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import uuid
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+
+from pipeline.engine.rebuild import SWEEP
 
 
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
@@ -32,7 +36,7 @@ def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
 
 
 class SweepChecks(Callback):
-    """Look at the launcher once, before the sweep starts."""
+    """Look at the launcher once, before the sweep starts, and give all its jobs one mark."""
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Refuse the sweep; Hydra turns exceptions of callbacks into warnings, so this exits."""
@@ -41,6 +45,11 @@ class SweepChecks(Callback):
         if problem is not None:
             print(f"\nerror: {problem}", file=sys.stderr)
             raise SystemExit(2)
+        os.environ[SWEEP] = uuid.uuid4().hex[:12]
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        """Forget the mark."""
+        os.environ.pop(SWEEP, None)
 
 
 class FailureLog(Callback):

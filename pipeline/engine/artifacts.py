@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engine.replacement import put_in_place
 from pipeline.errors import CorruptArtifact, UserError
 from pipeline.machine.owner_lock import current_owner
 
@@ -111,19 +112,27 @@ class Artifact:
         path = self.folder / name
         if name not in self._checked:
             if not path.exists():
-                raise CorruptArtifact(f"{path} is missing. {self._way_out}")
+                raise self._damage(f"{path} is missing")
             size = path.stat().st_size
             if size != expected["bytes"]:
-                raise CorruptArtifact(
-                    f"{path} has {size} bytes, its manifest says {expected['bytes']}. {self._way_out}"
-                )
+                raise self._damage(f"{path} has {size} bytes, its manifest says {expected['bytes']}")
             found = file_sha256(path)
             if found != expected["sha256"]:
-                raise CorruptArtifact(
-                    f"{path} has sha256 {found[:12]}…, its manifest says {expected['sha256'][:12]}…. {self._way_out}"
-                )
+                raise self._damage(f"{path} has sha256 {found[:12]}…, its manifest says {expected['sha256'][:12]}…")
             self._checked.add(name)
         return path
+
+    def _damage(self, what: str) -> UserError:
+        """Tell damage from an artifact that another process has rebuilt since this one read its manifest."""
+        try:
+            rebuilt = json.loads((self.folder / "manifest.json").read_text()) != self.manifest
+        except (OSError, ValueError):
+            rebuilt = False
+        if rebuilt:
+            return UserError(
+                f"{self.folder} was rebuilt by another process while this one read it. Run the same command again."
+            )
+        return CorruptArtifact(f"{what}. {self._way_out}")
 
     def has(self, name: str) -> bool:
         """Whether the payload holds a file of this name."""
@@ -200,13 +209,6 @@ class Store:
         """Error and traceback that a failed build left behind."""
         return json.loads((partial_of(folder) / "logs" / "failed.json").read_text(encoding="utf-8"))
 
-    def discard(self, folder: Path) -> None:
-        """Delete an artifact on request; the folder loses its complete name before its files go."""
-        if folder.exists():
-            doomed = folder.with_name(f"{folder.name}.deleted-{os.getpid()}")
-            folder.rename(doomed)
-            shutil.rmtree(doomed)
-
 
 def partial_of(folder: Path) -> Path:
     """Folder in which an artifact is under construction."""
@@ -262,7 +264,7 @@ def _flush(path: Path) -> None:
 
 
 def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any]) -> Artifact:
-    """Turn a construction folder into a finished artifact; the rename comes last.
+    """Turn a construction folder into a finished artifact; the rename comes last, and an old artifact goes after it.
 
     Parameters
     ----------
@@ -282,7 +284,7 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
     for name in [*names, "manifest.json", "provenance.json"]:
         _flush(partial / name)
     _flush(partial)
-    partial.rename(folder)
+    put_in_place(partial, folder)
     _flush(folder.parent)
     return Artifact(folder)
 

@@ -23,8 +23,13 @@ from pipeline.engine.artifacts import (
     partial_of,
     write_json,
 )
+from pipeline.engine.attempt import begin
 from pipeline.engine.graph import Graph, Node
+from pipeline.engine.rebuild import Rebuild
+from pipeline.engine.replacement import settle
+from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError, storage_error
+from pipeline.machine.code_digest import code_record
 from pipeline.machine.owner_lock import owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from torch import Tensor
+
+
+LOADED = "rank-code.json"
+"""Files of our code that the ranks of a build have imported, in its ``logs``."""
 
 
 def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -72,6 +81,8 @@ class Build:
         Labels of cells that are absent, as ``allow_missing`` permits.
     tracker : Tracker
         External tracker of this build; the base class, which does nothing, under ``logging=csv``.
+    rebuild : Rebuild
+        What ``rebuild=`` asks for, for artifacts that the stage's function makes itself.
     """
 
     node: Node
@@ -82,6 +93,7 @@ class Build:
     members: dict[str, list[Gathered]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     tracker: Tracker = field(default_factory=Tracker)
+    rebuild: Rebuild = field(default_factory=Rebuild)
 
     @property
     def config(self) -> RunConfig:
@@ -166,32 +178,38 @@ class Build:
 
 
 @contextlib.contextmanager
-def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Iterator[Build | None]:
+def construction(
+    node: Node, graph: Graph, store: Store, *, rebuild: Rebuild | None = None, **upstream: Any
+) -> Iterator[Build | None]:
     """Own an artifact's construction folder for the length of a ``with`` block.
 
-    Yields None if another process finished it meanwhile. On leaving without an error the artifact is
-    complete; on an error its traceback stays in ``logs/failed.json`` of the construction folder. Of several
-    ranks the main process owns the folder; the others get a build that reads the same folder and writes nothing.
+    Yields None if another process finished it meanwhile. On leaving without an error the artifact is complete, in the
+    place of the old one if ``rebuild`` covers it; on an error its traceback stays in ``logs/failed.json`` of the
+    construction folder. Of several ranks the main process owns the folder; the others get a build that reads the same
+    folder and writes nothing.
     """
-    folder = store.folder(node.stage.name, node.slug, node.key)
+    folder, rebuild = store.folder(*node.address), rebuild or Rebuild()
+    request = rebuild.request if rebuild.covers(node) else ""
     if not is_main_process():
         wanted = broadcast_object(True)
-        yield Build(node, graph, store, partial_of(folder), **upstream) if wanted else None
+        yield Build(node, graph, store, partial_of(folder), rebuild=rebuild, **upstream) if wanted else None
         barrier()
         return
     try:
         with owner_lock(lock_of(folder), say):
-            if folder.is_dir():
+            settle(folder, partial_of(folder))
+            if rebuild.has(node, folder):
                 broadcast_object(False)
                 yield None
                 barrier()
                 return
             scratch = node.config.paths.scratch
             partial = open_partial(folder, None if scratch is None else Path(scratch))
+            changed = begin(node, folder, request)
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
             started = time.monotonic()
-            build = Build(node, graph, store, partial, **upstream)
+            build = Build(node, graph, store, partial, rebuild=rebuild, **upstream)
             try:
                 yield build
                 barrier()
@@ -199,13 +217,28 @@ def construction(node: Node, graph: Graph, store: Store, **upstream: Any) -> Ite
                 _record_failure(partial, error, node.command)
                 raise
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
-            complete(folder, identity, provenance(node.command, time.monotonic() - started))
+            record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)
+            complete(folder, identity, record | ({"rebuild": request} if request else {}))
     except UserError:
         raise
     except Exception as error:
         if (plain := storage_error(error, partial_of(folder))) is not None:
             raise plain from error
         raise
+
+
+def _origin(build: Build, changed: Sequence[str]) -> dict[str, Any]:
+    """Code and inputs, from which :mod:`pipeline.engine.staleness` tells whether they are others today."""
+    ranks = build.logs / LOADED
+    code = code_record(json.loads(ranks.read_text()) if ranks.exists() else ())
+    if during := [name for name in changed if name in code["files"]]:
+        code["changed_meanwhile"] = during
+    members = [member.artifact for group in build.members.values() for member in group]
+    inputs = {}
+    for one in (*build.inputs.values(), *members):
+        with contextlib.suppress(UserError):  # damage of an input that was not read
+            inputs[f"{one.stage}/{one.folder.name}"] = payload_digest(one.manifest)
+    return {"code": code, "inputs": inputs}
 
 
 def _config_text(node: Node) -> str:

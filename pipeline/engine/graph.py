@@ -45,6 +45,8 @@ class Node:
         Overrides that make this node's configuration.
     sections : dict
         Hashed fields, written to ``config.yaml``.
+    missing : tuple of str
+        Cells that a gather goes without; part of its address.
     """
 
     stage: Stage
@@ -55,6 +57,12 @@ class Node:
     members: dict[str, list[GatheredNode]] = field(repr=False)
     overrides: tuple[str, ...] = field(repr=False)
     sections: dict[str, Any] = field(repr=False)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> tuple[str, str, str]:
+        """Stage, slug and key, which name the folder in a store."""
+        return self.stage.name, self.slug, self.key
 
     @property
     def command(self) -> str:
@@ -177,10 +185,15 @@ class Graph:
         return members
 
     def gather(
-        self, stage: Stage, config: RunConfig, members: dict[str, list[GatheredNode]], overrides: tuple[str, ...]
+        self,
+        stage: Stage,
+        config: RunConfig,
+        members: dict[str, list[GatheredNode]],
+        overrides: tuple[str, ...],
+        missing: Sequence[str] = (),
     ) -> Node:
-        """Give the node of a gather over the members that exist."""
-        return self._node(stage, config, overrides, {}, members)
+        """Give the node of a gather over the members that exist; which ones are missing is part of its address."""
+        return self._node(stage, config, overrides, {}, members, tuple(missing))
 
     def _node(
         self,
@@ -189,6 +202,7 @@ class Graph:
         overrides: tuple[str, ...],
         inputs: dict[str, Node],
         members: dict[str, list[GatheredNode]],
+        missing: tuple[str, ...] = (),
     ) -> Node:
         sections = hashed_sections(stage.name, stage.version, config, stage.sections)
         material: dict[str, Any] = {
@@ -200,10 +214,12 @@ class Graph:
                 name: [[member.labels, member.node.key] for member in group] for name, group in members.items()
             },
         }
+        if missing:
+            material["missing"] = list(missing)
         if stage.identity is not None:
             material["identity"] = self._identity(stage.identity, config)
         slug = _slug(stage, config)
-        return Node(stage, config, digest(material), slug, inputs, members, overrides, sections)
+        return Node(stage, config, digest(material), slug, inputs, members, overrides, sections, missing)
 
     def _identity(self, spec: str, config: RunConfig) -> Any:
         memo = f"{spec}:{dataclasses.astuple(config.data)}"

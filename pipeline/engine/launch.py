@@ -21,10 +21,12 @@ from typing import Any
 from models.configs import MODEL_SCHEMAS
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store, write_json
-from pipeline.engine.build import Build
+from pipeline.engine.build import LOADED, Build
 from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
+from pipeline.machine.code_digest import loaded_files
 from pipeline.machine.threads import VARIABLES
 
 _INHERITED = (
@@ -65,6 +67,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         "overrides": list(build.node.overrides),
         "store": str(build.store.root),
         "folder": str(build.folder),
+        "rebuild": [sorted(build.rebuild.words), build.rebuild.request],
         "inputs": {role: str(artifact.folder) for role, artifact in build.inputs.items()},
     }
     write_json(logs / _JOB, job)
@@ -126,7 +129,8 @@ def rank_build(job: dict[str, Any]) -> Build:
     if node.key != job["key"]:
         raise RuntimeError(f"{job['stage']} has address {node.key} on this rank but {job['key']} in the job")
     inputs = {role: Artifact(Path(folder)) for role, folder in job["inputs"].items()}
-    return Build(node, graph, store, Path(job["folder"]), inputs)
+    words, request = job["rebuild"]
+    return Build(node, graph, store, Path(job["folder"]), inputs, rebuild=Rebuild(frozenset(words), request))
 
 
 def main(path: Path) -> None:
@@ -153,6 +157,7 @@ def main(path: Path) -> None:
                     metrics = function(build)
                     tracker.log(metrics)
                 write_json(path.with_name(_RESULT), metrics)
+                write_json(path.with_name(LOADED), loaded_files())
             else:
                 function(build)
         shutdown()

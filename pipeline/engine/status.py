@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Artifact, Store, lock_of, partial_of
-from pipeline.engine.executor import every_node
 from pipeline.engine.graph import Graph, Node
+from pipeline.engine.plan import every_node
+from pipeline.engine.rebuild import words_of
 from pipeline.engine.stages import STAGES
+from pipeline.engine.staleness import staleness
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.progress import read_progress
-from pipeline.machine.provenance import current_commit
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -33,11 +34,11 @@ class NodeState:
     node: Node
     state: str
     note: str
+    stale: bool = False
 
 
-def nodes_of(graph: Graph, config: RunConfig) -> list[Node]:
+def nodes_of(target: Node) -> list[Node]:
     """Every artifact that the experiment's report (or single run) rests on, upstream first."""
-    target = graph.resolve("report" if config.wants else "train", config)
     order = {name: i for i, name in enumerate(STAGES)}
     return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
 
@@ -46,20 +47,19 @@ def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
     """Look up the state of every artifact."""
     rows = []
     for node in nodes:
-        state = store.state(store.folder(node.stage.name, node.slug, node.key))
-        rows.append(NodeState(node, state, _note(store, node, state)))
+        state = store.state(store.folder(*node.address))
+        stale = staleness(Artifact(store.folder(*node.address))) if state == "done" else ""
+        rows.append(NodeState(node, state, "; ".join(filter(None, [_note(store, node, state), stale])), bool(stale)))
     return rows
 
 
 def _note(store: Store, node: Node, state: str) -> str:
-    folder = store.folder(node.stage.name, node.slug, node.key)
+    folder = store.folder(*node.address)
     if state == "failed":
         return store.failure(folder)["error"].strip().splitlines()[-1]
     if state == "done":
-        made_at, here = Artifact(folder).provenance.get("commit"), current_commit()
-        if made_at and here and made_at != here:
-            return f"made at commit {made_at[:7]}, same stage VERSION"
-        return ""
+        owner = current_owner(lock_of(folder))
+        return "" if owner is None else f"being rebuilt, {_place(owner)}"
     progress = read_progress(partial_of(folder) / SCRATCH)
     if state == "running":
         return ", ".join(filter(None, [_pace(progress), _place(current_owner(lock_of(folder)) or {})]))
@@ -88,7 +88,8 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
     from rich.text import Text
 
     console = Console(width=None if "COLUMNS" in os.environ or os.isatty(1) else 160, soft_wrap=False)
-    nodes = nodes_of(graph, config)
+    target = graph.resolve("report" if config.wants else "train", config)
+    nodes = nodes_of(target)
     title = f"{config.experiment_name} in {store.root}"
     if config.watch is not None:
         rows = _watch(console, title, lambda: rows_of(nodes, store), config.watch)
@@ -96,9 +97,13 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
         rows = rows_of(nodes, store)
         console.print(_table(title, rows))
     console.print(_counts(rows))
+    old = [row.node for row in rows if row.stale]
+    if old:
+        again = f"To rebuild what was made by other code or from other inputs: {target.command} {words_of(old)}"
+        console.print(Text(again), soft_wrap=True)
     for row in rows:
         if row.state == "failed":
-            failure = store.failure(store.folder(row.node.stage.name, row.node.slug, row.node.key))
+            failure = store.failure(store.folder(*row.node.address))
             console.print(f"\n[red]{row.node.stage.name} {row.node.slug}-{row.node.key}[/red]")
             console.print(Text(failure["traceback"]))
             console.print(Text(f"again: {failure['command']}"))

@@ -10,10 +10,10 @@ import pytest
 from pipeline.checks.general import check
 from pipeline.config.data import DataConfig
 from pipeline.engine.cells import compose_run, expand
-from pipeline.engine.executor import every_node
 from pipeline.engine.freeze import updated_table
 from pipeline.engine.graph import Graph
 from pipeline.engine.keys import TABLE
+from pipeline.engine.plan import every_node
 from pipeline.engine.stages import SOURCE, VIEW
 from pipeline.errors import UserError
 

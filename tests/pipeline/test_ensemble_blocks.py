@@ -19,8 +19,9 @@ from models.stacked import StackedNetworks
 from pipeline.checks.general import check
 from pipeline.engine.artifacts import Store
 from pipeline.engine.cells import compose_run, with_seed
-from pipeline.engine.executor import Puller, every_node
+from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
+from pipeline.engine.plan import every_node
 from pipeline.engine.seed_blocks import block_of, members_of
 from pipeline.errors import UserError
 from pipeline.training.ensemble import CHECKPOINT, train_block

@@ -6,8 +6,8 @@ import torch
 from models.configs import MLPConfig, ResNet18Config
 from pipeline.checks.general import check
 from pipeline.engine.cells import compose_run
-from pipeline.engine.executor import every_node
 from pipeline.engine.graph import Graph
+from pipeline.engine.plan import every_node
 from pipeline.errors import UserError
 from pipeline.training.ensemble import train_block
 from pipeline.training.networks import WEIGHTS, build_network, starting_network

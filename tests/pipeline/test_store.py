@@ -14,8 +14,10 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store, payload_files
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import Rebuild
+from pipeline.engine.stages import STAGES
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
-from tests.pipeline.toy_stages import install
+from tests.pipeline.toy_stages import TOY, install, toy_defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,8 +41,8 @@ def puller(tmp_path: Path, **options) -> Puller:
     return Puller(Store(tmp_path / "store"), Graph(["experiment=toy"]), **options)
 
 
-def pull(tmp_path: Path, stage: str, config: RunConfig, **options) -> Artifact:
-    maker = puller(tmp_path, **options)
+def pull(tmp_path: Path, stage: str, config: RunConfig, rebuild: set[str] = frozenset(), **options) -> Artifact:
+    maker = puller(tmp_path, rebuild=Rebuild(frozenset(rebuild)), **options)
     return maker.pull(maker.graph.resolve(stage, config))
 
 
@@ -126,17 +128,6 @@ def test_corruption_is_named_and_rebuilt_only_on_request(tmp_path, toy, damage):
     assert payload(Artifact(draw.folder)) == before
 
 
-def test_rebuild_takes_stages_and_says_what_it_does_not_find(tmp_path, toy, capsys):
-    pull(tmp_path, "square", run_config())
-    pull(tmp_path, "square", run_config(), rebuild={"square"})
-    assert (runs(toy, "draw"), runs(toy, "square")) == (1, 2)
-    pull(tmp_path, "square", run_config(), rebuild={"0123456789ab"})
-    assert "nothing of this run has the key or stage 0123456789ab" in capsys.readouterr().err
-    with pytest.raises(UserError, match="neither keys .* nor stages"):
-        pull(tmp_path, "square", run_config(), rebuild={"sqare"})
-    assert (runs(toy, "draw"), runs(toy, "square")) == (1, 2)
-
-
 def test_a_newer_store_format_is_refused(tmp_path):
     draw = pull(tmp_path, "draw", run_config())
     path = draw.folder / "manifest.json"
@@ -168,6 +159,32 @@ def test_gather_refuses_fewer_cells_unless_told(tmp_path):
     assert whole.key != gathered.key and whole.metrics == {"n": 3}
 
 
+@pytest.mark.parametrize("complete_first", [True, False])
+def test_a_gather_of_fewer_cells_is_never_taken_for_a_complete_one(tmp_path, toy, complete_first):
+    def two():
+        return pull(tmp_path, "total", run_config(cells={"seed": [0, 2]}))
+
+    def fewer(seeds=(0, 13, 2)):
+        return pull(tmp_path, "total", run_config(cells={"seed": list(seeds)}), allow_missing=1)
+
+    first, second = (two(), fewer()) if complete_first else (fewer(), two())
+    assert first.key != second.key and runs(toy, "total") == 2
+    assert {len(one.metrics.get("missing_cells", [])) for one in (first, second)} == {0, 1}
+    assert fewer().key in (first.key, second.key) and runs(toy, "total") == 2, "the same lack is the same artifact"
+    assert pull(tmp_path, "total", run_config(cells={"seed": [0, 2]}), allow_missing=1).key == two().key
+
+
+def test_a_gather_of_a_gather_that_lacks_cells_lacks_them_too(tmp_path, toy, monkeypatch):
+    monkeypatch.setitem(STAGES, "sum", dataclasses.replace(TOY["total"], name="sum", gathers=lambda config: ["total"]))
+    table = {**toy_defaults(), "sum": toy_defaults()["total"]}
+    monkeypatch.setattr("pipeline.engine.keys.defaults_table", lambda: table)
+    monkeypatch.setattr("tests.pipeline.toy_stages.total", lambda build: {"members": len(build.members)})
+    config = run_config(cells={"seed": [0, 13]})
+    lacking = pull(tmp_path, "sum", config, allow_missing=1)
+    assert "seed 13" in lacking.metrics["missing_cells"][0]
+    assert lacking.key != Graph(["experiment=toy"]).resolve("sum", config).key, "the complete one is another artifact"
+
+
 def test_require_lists_the_command_that_makes_what_is_missing(tmp_path):
     with pytest.raises(MissingUpstream, match="upstream=require.*\n  python run.py experiment=toy stage=draw"):
         pull(tmp_path, "square", run_config(), require=True)
@@ -178,7 +195,7 @@ def test_require_lists_the_command_that_makes_what_is_missing(tmp_path):
 def child(tmp_path: Path, seed: int = 0, **environment: str) -> subprocess.Popen:
     code = (
         "import pytest, pathlib\n"
-        "from tests.pipeline.toy_stages import install\n"
+        "from tests.pipeline.toy_stages import TOY, install, toy_defaults\n"
         "from tests.pipeline.test_store import pull, run_config\n"
         "install(pytest.MonkeyPatch())\n"
         f"pull(pathlib.Path({str(tmp_path)!r}), 'square', run_config({seed}))\n"

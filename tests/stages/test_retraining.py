@@ -9,8 +9,8 @@ from analysis.attribution.retraining import linear_datamodeling_score
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
-from pipeline.engine.executor import every_node
 from pipeline.engine.graph import Graph
+from pipeline.engine.plan import every_node
 from pipeline.engine.stages import STAGES
 from pipeline.entry import execute
 from pipeline.errors import UserError

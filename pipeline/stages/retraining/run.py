@@ -63,7 +63,7 @@ class _Margins:
 
     def __init__(self, build: Build, split: str, side: KernelSide) -> None:
         self.build, self.split, self.side = build, split, side
-        self.puller = Puller(build.store, build.graph, require=build.config.upstream == "require")
+        self.puller = Puller(build.store, build.graph, build.config.upstream == "require", rebuild=build.rebuild)
 
     def of(self, field: str | None, ids: np.ndarray | None) -> np.ndarray:
         """Train under every seed with ``data.keep`` or ``data.drop`` (``field``) at these ids; None: on all rows."""

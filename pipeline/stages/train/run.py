@@ -36,7 +36,9 @@ def train(build: Build) -> dict[str, Any]:
         if config.snapshots.record:
             node = build.own_node("snapshots", config, build.node.overrides)
             sibling = stack.enter_context(
-                construction(node, build.graph, build.store, inputs={"data": build.inputs["data"]})
+                construction(
+                    node, build.graph, build.store, rebuild=build.rebuild, inputs={"data": build.inputs["data"]}
+                )
             )
             if sibling is not None:
                 writer = _writer(sibling, data, build)

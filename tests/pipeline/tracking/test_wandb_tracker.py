@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.engine.build import construction
 from pipeline.engine.executor import Puller
+from pipeline.engine.rebuild import Rebuild
 from pipeline.tracking.base import nonce
 from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config
@@ -88,8 +89,8 @@ def test_the_nonce_survives_a_kill_and_not_a_rebuild(tmp_path):
         raise KeyboardInterrupt
     with construction(node, maker.graph, maker.store, inputs={}) as build:
         assert nonce(build) == first
-    maker.store.discard(maker.folder(node))
-    with construction(node, maker.graph, maker.store, inputs={}) as build:
+    again = Rebuild(frozenset(["draw"]), request="again")
+    with construction(node, maker.graph, maker.store, rebuild=again, inputs={}) as build:
         assert nonce(build) != first
 
 

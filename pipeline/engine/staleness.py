@@ -1,0 +1,64 @@
+"""Whether an existing artifact was made by the code and from the inputs that are there today."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.artifacts import Artifact
+from pipeline.machine.code_digest import changed_files, in_words, own_digest
+from pipeline.machine.provenance import current_commit
+
+
+def staleness(artifact: Artifact) -> str:
+    """Say in a few words what differs between then and now; empty where nothing does.
+
+    Only files that the artifact's making has used count, and inputs whose bytes have changed under the same address.
+    """
+    record = artifact.provenance
+    return "; ".join(filter(None, [_code(record), _inputs(record, artifact.folder.parent.parent)]))
+
+
+def _code(record: dict[str, Any]) -> str:
+    code = record.get("code")
+    if not isinstance(code, dict) or not isinstance(code.get("files"), dict):  # made before this was recorded
+        made_at, here = record.get("commit"), current_commit()
+        return f"made at commit {made_at[:7]}, same stage VERSION" if made_at and here and made_at != here else ""
+    texts = []
+    if code.get("digest") != own_digest() and (changed := changed_files(code["files"])):
+        texts.append(f"made by other code: {in_words(changed)}")
+    if during := code.get("changed_meanwhile"):
+        texts.append(f"made by two states of the code: {in_words(during)} while it was made")
+    return "; ".join(texts)
+
+
+def _inputs(record: dict[str, Any], store: Path) -> str:
+    inputs = record.get("inputs")
+    if not isinstance(inputs, dict):
+        return ""
+    names = [name for name, digest in inputs.items() if _now(store / name) not in (None, digest)]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"rests on other bytes than {names[0]} has now{more}" if names else ""
+
+
+def _now(folder: Path) -> str | None:
+    """Digest of an artifact's payload today; None where it is gone or damaged, which others tell."""
+    try:
+        stat = (folder / "manifest.json").stat()
+        return _digest_of_state(folder, stat.st_ino, stat.st_mtime_ns)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _digest_of_state(folder: Path, inode: int, mtime_ns: int) -> str:
+    return payload_digest(json.loads((folder / "manifest.json").read_text()))
+
+
+def payload_digest(manifest: dict[str, Any]) -> str:
+    """One digest over the names and contents that a manifest lists."""
+    from pipeline.engine.keys import digest
+
+    return digest({name: entry["sha256"] for name, entry in manifest["files"].items()})

@@ -1,0 +1,191 @@
+"""Which code makes an artifact: digests of our own files, untracked ones too, and of code that a user brings."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache, lru_cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = ("models", "kernels", "analysis", "pipeline")
+_LENGTH = 10
+
+
+@cache
+def own_files() -> dict[str, str]:
+    """Digest of every Python file of our packages as it was when this process first asked.
+
+    Git is not asked: it sees no untracked file, and a wheel has no repository.
+
+    Returns
+    -------
+    dict of str to str
+        Path below the project's root, such as ``models/mlp.py``, to the first digits of its sha256.
+    """
+    found = {}
+    for package in OWN:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            found[path.relative_to(ROOT).as_posix()] = _short(path.read_bytes())
+    return found
+
+
+@cache
+def own_digest() -> str:
+    """One digest over all files of our packages."""
+    return _short(repr(sorted(own_files().items())).encode())
+
+
+def loaded_files() -> list[str]:
+    """Files of our packages that this process has imported, sorted."""
+    names = (module for module in list(sys.modules.values()) if module.__name__.partition(".")[0] in OWN)
+    paths = (Path(file) for module in names if (file := getattr(module, "__file__", None)))
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths if path.is_relative_to(ROOT))
+
+
+def code_record(also: Collection[str] = ()) -> dict[str, Any]:
+    """Describe the code of an artifact that this process has just made: the digest of all, and of each file it used.
+
+    Parameters
+    ----------
+    also : collection of str
+        Files that its other processes have imported.
+    """
+    files = own_files()
+    used = sorted({*loaded_files(), *also} & files.keys())
+    return {"digest": own_digest(), "files": {name: files[name] for name in used}}
+
+
+def changed_files(files: Mapping[str, str]) -> list[str]:
+    """Of recorded files, those that are other ones today or gone."""
+    today = own_files()
+    return [name for name, digest in sorted(files.items()) if today.get(name) != digest]
+
+
+def in_words(names: Collection[str]) -> str:
+    """Name changed files in a few words: ``models/mlp.py and 2 more changed``."""
+    first, *rest = sorted(names, key=lambda name: (OWN.index(name.partition("/")[0]), name))
+    return f"{first} and {len(rest)} more changed" if rest else f"{first} changed"
+
+
+def source_of(target: str) -> dict[str, Any]:
+    """Say what code a name such as ``my_nets.wide:Wide`` or ``my_nets.wide.Wide`` stands for, without running it.
+
+    Code in a user's own files is told by the content of its module and of every module of the user's that it imports;
+    where they lie does not count. Code of an installed package is told by the package's version. Our own code is told
+    by the stages' VERSIONs.
+
+    Parameters
+    ----------
+    target : str
+        Importable name of a class or function.
+
+    Returns
+    -------
+    dict
+        JSON-ready key material: ``{"name", "files"}``, ``{"name", "package", "version"}`` or ``{"name"}`` alone.
+
+    Raises
+    ------
+    UserError
+        If no module of that name can be found.
+
+    Examples
+    --------
+    >>> source_of("numpy.linalg:svd")["package"]
+    'numpy'
+    """
+    words = target.replace(":", ".").split(".")
+    top = words[0]
+    if top in OWN:
+        return {"name": target}
+    place = _place(words)
+    if place is None:
+        raise UserError(f"{target} is no importable name: there is no module {top} on the Python path.")
+    module, path = place
+    if _is_own_work(path):
+        files: dict[str, str] = {}
+        _collect(module, path, files)
+        return {"name": target, "files": files}
+    packages = _distributions().get(top, [])
+    if packages:
+        return {"name": target, "package": packages[0], "version": metadata.version(packages[0])}
+    if top in sys.stdlib_module_names:
+        return {"name": target, "package": "python", "version": ".".join(map(str, sys.version_info[:3]))}
+    return {"name": target, "files": {module: _file_digest(path)}}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _place(words: list[str]) -> tuple[str, Path] | None:
+    """Longest leading part of a dotted name that is a module, and its file; nothing is imported."""
+    if not words[0].isidentifier() or (spec := find_spec(words[0])) is None or spec.origin is None:
+        return None
+    path, module = Path(spec.origin), words[0]
+    for word in words[1:]:
+        inner = path.parent / word
+        if path.name != "__init__.py":
+            break
+        file = next((one for one in (inner / "__init__.py", inner.with_suffix(".py")) if one.is_file()), None)
+        if file is None:
+            break
+        path, module = file, f"{module}.{word}"
+    return module, path
+
+
+def _is_own_work(path: Path) -> bool:
+    """Whether a module is a user's file and no part of Python or of an installed package."""
+    roots = {"site-packages", "dist-packages"}
+    return path.suffix == ".py" and not roots & set(path.parts) and not path.is_relative_to(Path(ast.__file__).parent)
+
+
+def _collect(module: str, path: Path, files: dict[str, str]) -> None:
+    """Add a module, the packages that hold it, and the user's modules that it imports."""
+    if module in files:
+        return
+    files[module] = _file_digest(path)
+    parents = module.split(".")[:-1]
+    names = {".".join(parents[: i + 1]) for i in range(len(parents))}
+    names |= set(_imports(module, path))
+    for name in sorted(names):
+        if name.partition(".")[0] in OWN or name.partition(".")[0] in sys.stdlib_module_names:
+            continue
+        place = _place(name.split("."))
+        if place is not None and _is_own_work(place[1]):
+            _collect(*place, files)
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for item in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(item, ast.Import):
+            yield from (alias.name for alias in item.names)
+        elif isinstance(item, ast.ImportFrom):
+            above = package[: len(package) - item.level + 1] if item.level else []
+            base = ".".join([*above, *(item.module or "").split(".")]).strip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in item.names if alias.name != "*")
+
+
+def _file_digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_of_state(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_state(path: Path, *state: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_LENGTH]

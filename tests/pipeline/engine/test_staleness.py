@@ -1,0 +1,81 @@
+"""An artifact of other code, or of inputs that have other bytes now, is never used without saying so."""
+
+import pytest
+
+from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.build import construction
+from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import Rebuild
+from pipeline.engine.staleness import staleness
+from pipeline.engine.status import show_status
+from pipeline.machine import code_digest
+from tests.pipeline.test_store import pull, puller, run_config
+from tests.pipeline.toy_stages import install
+
+FILES = code_digest.own_files()
+
+
+@pytest.fixture
+def edit(monkeypatch):
+    """Change a file of ours, as far as digests can tell."""
+
+    def changed(name: str) -> None:
+        assert name in FILES
+        monkeypatch.setattr(code_digest, "own_files", lambda: {**FILES, name: "edited"})
+        code_digest.own_digest.cache_clear()
+
+    install(monkeypatch)
+    yield changed
+    monkeypatch.undo()
+    code_digest.own_digest.cache_clear()
+
+
+def test_plan_and_status_name_the_changed_file_and_the_command_that_rebuilds(tmp_path, edit, capsys):
+    draw = pull(tmp_path, "draw", run_config())
+    assert staleness(Artifact(draw.folder)) == ""
+    edit("models/fields.py")
+    capsys.readouterr()
+    pull(tmp_path, "square", run_config())
+    said = capsys.readouterr().err
+    assert f"made by other code: models/fields.py changed (draw {draw.folder.name})" in said
+    assert "To rebuild them: python run.py experiment=toy stage=square 'rebuild=[draw]'" in said
+    config = run_config(wants=["draw"])
+    show_status(Graph(["experiment=toy"]), Store(tmp_path / "store"), config)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "made by other code: models/fields.py changed" in shown
+    assert "python run.py experiment=toy stage=report 'rebuild=[draw]'" in shown
+    pull(tmp_path, "square", run_config(), rebuild={"draw"})
+    assert staleness(Artifact(draw.folder)) == ""
+
+
+def test_a_file_that_was_not_used_changes_nothing(tmp_path, edit):
+    draw = pull(tmp_path, "draw", run_config())
+    record = draw.provenance
+    record["code"]["files"].pop("models/fields.py")
+    edit("models/fields.py")
+    assert staleness(draw) == ""
+
+
+def test_an_interrupted_attempt_continues_under_other_code_only_aloud(tmp_path, edit, capsys):
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", run_config())
+    with pytest.raises(KeyboardInterrupt), construction(node, maker.graph, maker.store, inputs={}) as build:
+        (build.scratch / "half").write_text("done")
+        raise KeyboardInterrupt
+    edit("models/fields.py")
+    made = pull(tmp_path, "draw", run_config())
+    said = capsys.readouterr().err
+    assert f"made by other code: models/fields.py changed since {made.folder.name} was interrupted" in said
+    assert f"To start it over: python run.py experiment=toy stage=draw 'rebuild=[{made.key}]'" in said
+    assert "two states of the code: models/fields.py changed while it was made" in staleness(Artifact(made.folder))
+
+
+def test_an_input_that_was_rebuilt_with_other_bytes_is_named(tmp_path, edit):
+    square = pull(tmp_path, "square", run_config())
+    assert staleness(Artifact(square.folder)) == ""
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", run_config())
+    again = Rebuild(frozenset(["draw"]), "again")
+    with construction(node, maker.graph, maker.store, rebuild=again, inputs={}) as build:
+        (build.folder / "draws.safetensors").write_bytes(b"other bytes")
+    assert f"rests on other bytes than draw/toy-none-s0-{node.key} has now" in staleness(Artifact(square.folder))
