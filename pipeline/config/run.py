@@ -77,7 +77,9 @@ class RunConfig:
         "make", "require", default="make", help="What is missing upstream: make it here, or list it and stop."
     )
     allow_missing: int = setting(0, "Runs that a report may lack.", at_least=0)
-    rebuild: list[str] = setting([], "Keys of artifacts, or names of stages, to delete and make again.")
+    rebuild: list[str] = setting(
+        [], "Keys of artifacts, or names of stages, to make again with everything of the run that rests on them."
+    )
     cells: dict[str, Any] = setting({}, "Axes of the grid: name to lists of overrides; seed: 'start:stop'.")
     cells_limit: int | None = setting(None, "Entries taken of each axis; null takes all.", at_least=1)
     watch: float | None = setting(

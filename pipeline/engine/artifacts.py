@@ -125,7 +125,7 @@ class Artifact:
     def _damage(self, what: str) -> UserError:
         """Tell damage from an artifact that another process has rebuilt since this one read its manifest."""
         try:
-            rebuilt = json.loads((self.folder / "manifest.json").read_text()) != self.manifest
+            rebuilt = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8")) != self.manifest
         except (OSError, ValueError):
             rebuilt = False
         if rebuilt:

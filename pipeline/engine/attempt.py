@@ -54,7 +54,7 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or cut short: nothing is known of the attempt
         return {}
     return record if isinstance(record, dict) else {}

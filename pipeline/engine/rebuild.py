@@ -94,7 +94,7 @@ class Rebuild:
         self._note = store / f".rebuild-{digest([sorted(self.words), target.key])}.json"
         record = {"request": uuid.uuid4().hex[:12], "code": own_digest()}
         try:
-            earlier = json.loads(self._note.read_text())
+            earlier = json.loads(self._note.read_text(encoding="utf-8"))
             if earlier["code"] == record["code"]:
                 self.request = str(earlier["request"])
                 return
@@ -104,7 +104,7 @@ class Rebuild:
         try:
             store.mkdir(parents=True, exist_ok=True)
             written = self._note.with_suffix(f".{os.getpid()}")
-            written.write_text(json.dumps(record))
+            written.write_text(json.dumps(record), encoding="utf-8")
             written.replace(self._note)
         except OSError as error:
             if (plain := storage_error(error, store)) is not None:

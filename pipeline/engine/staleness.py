@@ -54,7 +54,7 @@ def _now(folder: Path) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _digest_of_state(folder: Path, inode: int, mtime_ns: int) -> str:
-    return payload_digest(json.loads((folder / "manifest.json").read_text()))
+    return payload_digest(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
 
 
 def payload_digest(manifest: dict[str, Any]) -> str:
