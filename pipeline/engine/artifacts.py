@@ -165,6 +165,15 @@ class Artifact:
 
         return pq.read_table(self.path(name))
 
+    def rows(self, name: str, *, optional: bool = False) -> list[Any]:
+        """Read a Parquet table as one dict for each row; with ``optional``, none where the stage wrote no such table.
+
+        Readers give the rows their type, the ``TypedDict`` beside the stage's writer.
+        """
+        if optional and not self.has(name):
+            return []
+        return self.table(name).to_pylist()
+
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Read a safetensors file as numpy arrays."""
         from safetensors.numpy import load_file

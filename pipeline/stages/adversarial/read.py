@@ -27,7 +27,7 @@ Attacks = dict[tuple[str, float], AttackRow]
 
 def read_attacks(adversarial: Artifact) -> Attacks:
     """Read the rows of one run."""
-    rows: list[AttackRow] = adversarial.table(ATTACKS).to_pylist()
+    rows: list[AttackRow] = adversarial.rows(ATTACKS)
     return {(row["source"], float(row["radius"])): row for row in rows}
 
 

@@ -58,12 +58,12 @@ def read_gallery_images(attribution: Artifact) -> dict[str, np.ndarray] | None:
 
 def read_gallery_texts(attribution: Artifact) -> list[GalleryText] | None:
     """Read test texts and their most supporting training texts; None where the data are not texts."""
-    return attribution.table(GALLERY_TEXTS).to_pylist() if attribution.has(GALLERY_TEXTS) else None
+    return attribution.rows(GALLERY_TEXTS) if attribution.has(GALLERY_TEXTS) else None
 
 
 def read_masks(attribution: Artifact) -> list[MaskRow]:
     """Read one row per method and mask; empty where no points were planted."""
-    return attribution.table(MASKS).to_pylist() if attribution.has(MASKS) else []
+    return attribution.rows(MASKS, optional=True)
 
 
 def read_mask_arrays(attribution: Artifact) -> dict[str, np.ndarray]:

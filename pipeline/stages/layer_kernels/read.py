@@ -32,9 +32,9 @@ class RouteRow(TypedDict):
 
 def read_layer_kernels(kernels: Artifact) -> list[LayerKernelRow]:
     """Read one row for all layers together, then one per layer in the network's order."""
-    return kernels.table(LAYERS).to_pylist()
+    return kernels.rows(LAYERS)
 
 
 def read_routes(kernels: Artifact) -> list[RouteRow]:
     """Read one row per route and precision."""
-    return kernels.table(AGREEMENT).to_pylist()
+    return kernels.rows(AGREEMENT)

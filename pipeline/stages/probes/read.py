@@ -116,12 +116,12 @@ class Curves:
 
 def read_points(artifact: Artifact) -> list[PointRow]:
     """Read every classifier at every number of components; k = 0 is the centered raw feature."""
-    return artifact.table(POINTS).to_pylist()
+    return artifact.rows(POINTS)
 
 
 def read_collapse(artifact: Artifact) -> list[CollapseRow]:
     """Read the collapse measures, one row for each layer."""
-    return artifact.table(COLLAPSE).to_pylist()
+    return artifact.rows(COLLAPSE)
 
 
 def read_curves(artifact: Artifact) -> Curves:
@@ -133,14 +133,14 @@ def read_curves(artifact: Artifact) -> Curves:
 
 def read_history(artifact: Artifact) -> list[HistoryRow]:
     """Read the collapse by snapshot and layer; empty without ``probes.history``."""
-    return artifact.table(HISTORY).to_pylist() if artifact.has(HISTORY) else []
+    return artifact.rows(HISTORY, optional=True)
 
 
 def read_onsets(artifact: Artifact) -> list[OnsetRow]:
     """Read the onset by snapshot; empty without ``probes.history``."""
-    return artifact.table(ONSETS).to_pylist() if artifact.has(ONSETS) else []
+    return artifact.rows(ONSETS, optional=True)
 
 
 def read_controls(artifact: Artifact) -> list[ControlRow]:
     """Read the probes of permuted labels and of noisy rows; empty without ``probes.controls``."""
-    return artifact.table(CONTROLS).to_pylist() if artifact.has(CONTROLS) else []
+    return artifact.rows(CONTROLS, optional=True)

@@ -84,17 +84,17 @@ class HeadRow:
 
 def read_functions(artifact: Artifact) -> list[FunctionRow]:
     """Read the machines of ``regression.task=function``."""
-    return [FunctionRow(**row) for row in artifact.table(MACHINES).to_pylist()]
+    return [FunctionRow(**row) for row in artifact.rows(MACHINES)]
 
 
 def read_logistic(artifact: Artifact) -> list[LogisticRow]:
     """Read the machines of ``regression.task=logistic``."""
-    return [LogisticRow(**row) for row in artifact.table(MACHINES).to_pylist()]
+    return [LogisticRow(**row) for row in artifact.rows(MACHINES)]
 
 
 def read_heads(artifact: Artifact) -> list[HeadRow]:
     """Read the heads of ``regression.task=head``."""
-    return [HeadRow(**row) for row in artifact.table(HEADS).to_pylist()]
+    return [HeadRow(**row) for row in artifact.rows(HEADS)]
 
 
 def read_last(artifact: Artifact) -> dict[str, np.ndarray]:

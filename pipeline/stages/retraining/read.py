@@ -34,9 +34,9 @@ class LeaveOutRow(TypedDict):
 
 def read_datamodeling(retraining: Artifact) -> list[DatamodelingRow]:
     """Read one row per method; empty where no parts were retrained."""
-    return retraining.table(DATAMODELING).to_pylist() if retraining.has(DATAMODELING) else []
+    return retraining.rows(DATAMODELING, optional=True)
 
 
 def read_leave_out(retraining: Artifact) -> list[LeaveOutRow]:
     """Read one row per dropped set; empty where no points were dropped."""
-    return retraining.table(LEAVE_OUT).to_pylist() if retraining.has(LEAVE_OUT) else []
+    return retraining.rows(LEAVE_OUT, optional=True)

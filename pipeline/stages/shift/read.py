@@ -76,31 +76,27 @@ class FirstDraw:
 
 def read_tests(artifact: Artifact) -> list[OutcomeRow]:
     """Read every test of every draw."""
-    return artifact.table(TESTS).to_pylist()
+    return artifact.rows(TESTS)
 
 
 def read_calibration(artifact: Artifact) -> list[CalibrationRow]:
     """Read the p-values of the null draws."""
-    return artifact.table(CALIBRATION).to_pylist()
+    return artifact.rows(CALIBRATION)
 
 
 def read_power(artifact: Artifact) -> list[RejectionRate]:
     """Read the power by rows a side; empty where no size of ``shift.power_sizes`` fits."""
-    if not artifact.has(POWER):
-        return []
-    return [RejectionRate(**row) for row in artifact.table(POWER).to_pylist()]
+    return [RejectionRate(**row) for row in artifact.rows(POWER, optional=True)]
 
 
 def read_probes(artifact: Artifact) -> list[ProbeScore]:
     """Read the scores of probes and rivals; empty where the rows carry no labels."""
-    if not artifact.has(PROBES):
-        return []
-    return [ProbeScore(**row) for row in artifact.table(PROBES).to_pylist()]
+    return [ProbeScore(**row) for row in artifact.rows(PROBES, optional=True)]
 
 
 def read_cues(artifact: Artifact) -> dict[str, dict[str, float]]:
     """Read the rates of the surface cues of ``reference`` and ``sample``."""
-    return {row["source"]: {cue: row[cue] for cue in CUES} for row in artifact.table(CUE_RATES).to_pylist()}
+    return {row["source"]: {cue: row[cue] for cue in CUES} for row in artifact.rows(CUE_RATES)}
 
 
 def read_first_draw(artifact: Artifact) -> FirstDraw:

@@ -56,7 +56,7 @@ class KernelRow(TypedDict):
 
 def read_layers(artifact: Artifact) -> list[LayerRow]:
     """Read the class and tail of every trained matrix."""
-    return artifact.table(LAYERS).to_pylist()
+    return artifact.rows(LAYERS)
 
 
 def read_spectrum(artifact: Artifact, matrix: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -68,4 +68,4 @@ def read_spectrum(artifact: Artifact, matrix: str) -> tuple[np.ndarray, np.ndarr
 
 def read_kernel(artifact: Artifact) -> list[KernelRow]:
     """Read the probe kernel at every step; empty where it was not recorded."""
-    return artifact.table(KERNEL).to_pylist() if artifact.has(KERNEL) else []
+    return artifact.rows(KERNEL, optional=True)

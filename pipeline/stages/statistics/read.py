@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -187,48 +187,44 @@ class ClaimRow(TypedDict):
     details: str
 
 
-def _rows(artifact: Artifact, name: str) -> list[Any]:
-    return artifact.table(name).to_pylist() if artifact.has(name) else []
-
-
 def read_runs(artifact: Artifact) -> list[RunRow]:
     """Read every run of every group."""
-    return _rows(artifact, RUNS)
+    return artifact.rows(RUNS, optional=True)
 
 
 def read_groups(artifact: Artifact) -> list[GroupRow]:
     """Read the levels of every group of at least two runs."""
-    return _rows(artifact, GROUPS)
+    return artifact.rows(GROUPS, optional=True)
 
 
 def read_correlations(artifact: Artifact) -> list[CorrelationRow]:
     """Read the rank correlations of every group of at least three runs."""
-    return _rows(artifact, CORRELATIONS)
+    return artifact.rows(CORRELATIONS, optional=True)
 
 
 def read_seed_counts(artifact: Artifact) -> list[SeedCountRow]:
     """Read the curves over the number of runs of every group of at least eight, and the recommendations."""
-    return _rows(artifact, SEED_COUNT)
+    return artifact.rows(SEED_COUNT, optional=True)
 
 
 def read_released(artifact: Artifact) -> list[ReleasedRow]:
     """Read the levels under published protocols; empty without ``statistics.released``."""
-    return _rows(artifact, RELEASED)
+    return artifact.rows(RELEASED, optional=True)
 
 
 def read_epochs(artifact: Artifact) -> list[EpochLevelRow]:
     """Read the levels at every snapshot; empty without ``statistics.history``."""
-    return _rows(artifact, EPOCHS)
+    return artifact.rows(EPOCHS, optional=True)
 
 
 def read_contrasts(artifact: Artifact) -> list[ContrastRow]:
     """Read the differences between every two groups."""
-    return _rows(artifact, CONTRASTS)
+    return artifact.rows(CONTRASTS, optional=True)
 
 
 def read_claims(artifact: Artifact) -> list[ClaimRow]:
     """Read the verdicts on the claims of ``statistics.claims``."""
-    return _rows(artifact, CLAIMS)
+    return artifact.rows(CLAIMS, optional=True)
 
 
 def read_figures(artifact: Artifact) -> dict[str, np.ndarray]:

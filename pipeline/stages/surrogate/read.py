@@ -40,9 +40,9 @@ def read_predictions(surrogate: Artifact) -> dict[str, np.ndarray]:
 
 def read_faithfulness(surrogate: Artifact) -> list[Measure]:
     """Read one row for each measure, variant and test split."""
-    return [Measure(**row) for row in surrogate.table(FAITHFULNESS).to_pylist()]
+    return [Measure(**row) for row in surrogate.rows(FAITHFULNESS)]
 
 
 def read_published(surrogate: Artifact) -> list[PublishedRow]:
     """Read the published code's numbers; empty unless ``surrogate.protocol`` is published."""
-    return surrogate.table(PUBLISHED).to_pylist() if surrogate.has(PUBLISHED) else []
+    return surrogate.rows(PUBLISHED, optional=True)

@@ -185,8 +185,8 @@ def read_member(member: Gathered) -> ToyMember:
         label=setting_label(config),
         config=config,
         metrics=member.artifact.metrics,
-        rows=[ToyRow(**row) for row in member.artifact.table(ROWS).to_pylist()],
+        rows=[ToyRow(**row) for row in member.artifact.rows(ROWS)],
         spectra=member.artifact.arrays(SPECTRA),
-        tails=member.artifact.table(TAILS).to_pylist(),
+        tails=member.artifact.rows(TAILS),
         key=member.artifact.key,
     )
