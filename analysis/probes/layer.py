@@ -7,9 +7,9 @@ centers and every fitted weight come from training rows alone.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -68,9 +68,8 @@ class ProbeSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class ProbeRow:
-    """One classifier at one number of components.
+class ProbeRow(TypedDict):
+    """One classifier at one number of components, a row of the tidy table.
 
     Attributes
     ----------
@@ -90,8 +89,6 @@ class ProbeRow:
         The same on training rows; NaN where not computed.
     converged : bool
         Whether the solver reached its tolerance; False is drawn as a hollow marker.
-    seconds : float
-        Time of the pass that gave this row (shared by all k of a curve).
     """
 
     layer: str
@@ -105,7 +102,6 @@ class ProbeRow:
     train_accuracy: float
     train_fidelity: float
     converged: bool
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -114,18 +110,25 @@ class LayerProbes:
 
     Attributes
     ----------
-    rows : list of dict
-        The tidy table, one `ProbeRow` each as a plain dict.
+    rows : list of ProbeRow
+        The tidy table.
     pca : PrincipalComponents
     predictions : dict of str to int16 ndarray, shape (m,)
         Test predictions of knn (first κ), ncc and svm on all components, for the onset and its bootstrap.
+    ks : tuple of int
+        Numbers of components tried, ascending.
+    by_components : dict of str to int16 ndarray, shape (len(ks), m)
+        The same three classifiers' test predictions at every number of components, so that two numbers of
+        components or two classifiers can be compared row by row.
     degenerate : bool
         The layer is constant: the table is empty and the explained variance NaN.
     """
 
-    rows: list[dict[str, object]]
+    rows: list[ProbeRow]
     pca: PrincipalComponents
     predictions: dict[str, Int[np.ndarray, " m"]] = field(default_factory=dict)
+    ks: tuple[int, ...] = ()
+    by_components: dict[str, Int[np.ndarray, "ks m"]] = field(default_factory=dict)
     degenerate: bool = False
 
 
@@ -137,7 +140,6 @@ class _Curve:
     test: Sequence[np.ndarray]
     train: Sequence[np.ndarray] | None
     converged: Sequence[bool]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -213,12 +215,13 @@ def probe_layer(
         _svm(data, pca, settings),
     ]
     rows = [row for curve in curves for row in _rows(curve, train, test, pca)]
-    predictions = {"knn": curves[0].test[-1], "ncc": curves[-3].test[-1], "svm": curves[-1].test[-1]}
-    return LayerProbes([asdict(row) for row in rows], pca, predictions)
+    chosen = {"knn": curves[0], "ncc": curves[-3], "svm": curves[-1]}
+    predictions = {name: curve.test[-1] for name, curve in chosen.items()}
+    by_components = {name: np.stack(curve.test[:-1]) for name, curve in chosen.items()}
+    return LayerProbes(rows, pca, predictions, tuple(data.ks), by_components)
 
 
 def _knn(data: _Layer, settings: ProbeSettings) -> list[_Curve]:
-    clock = time.perf_counter()
     width = [data.raw.shape[1]]
     test = np.concatenate(
         [
@@ -234,17 +237,15 @@ def _knn(data: _Layer, settings: ProbeSettings) -> list[_Curve]:
             for side, ks in ((data.scores, data.ks), (data.raw, width))
         ]
         train = np.concatenate(votes, axis=1)
-    seconds = time.perf_counter() - clock
     grid = [*data.ks, ALL_COMPONENTS]
     solved = [True] * len(grid)
     return [
-        _Curve("knn", float(count), grid, list(test[i]), None if train is None else list(train[i]), solved, seconds)
+        _Curve("knn", float(count), grid, list(test[i]), None if train is None else list(train[i]), solved)
         for i, count in enumerate(settings.neighbors)
     ]
 
 
 def _ncc(data: _Layer) -> _Curve:
-    clock = time.perf_counter()
     width = [data.raw.shape[1]]
     test, train = (
         [
@@ -254,21 +255,19 @@ def _ncc(data: _Layer) -> _Curve:
         for queries, raw_queries in ((data.queries, data.raw_queries), (data.scores, data.raw))
     )
     grid = [*data.ks, ALL_COMPONENTS]
-    return _Curve("ncc", np.nan, grid, test, train, [True] * len(grid), time.perf_counter() - clock)
+    return _Curve("ncc", np.nan, grid, test, train, [True] * len(grid))
 
 
 def _ridge(data: _Layer, penalty: float) -> _Curve:
-    clock = time.perf_counter()
     test, train = (
         list(ridge_curve(data.scores, data.labels, side, data.ks, penalty=penalty))
         for side in (data.queries, data.scores)
     )
     flags = [True] * len(data.ks)
-    return _Curve("ridge", penalty, data.ks, test, train, flags, time.perf_counter() - clock)
+    return _Curve("ridge", penalty, data.ks, test, train, flags)
 
 
 def _svm(data: _Layer, pca: PrincipalComponents, settings: ProbeSettings) -> _Curve:
-    clock = time.perf_counter()
     factors = scaling_factors(pca.variances.to(data.scores), pca.total_variance, settings.scaling)
     scores, queries = data.scores * factors, data.queries * factors
     cost = settings.costs[0]
@@ -292,7 +291,7 @@ def _svm(data: _Layer, pca: PrincipalComponents, settings: ProbeSettings) -> _Cu
         test, train = [*test, last.predict(raw_queries)], [*train, last.predict(raw)]
     flags = [*(fit.converged for fit in path), last.converged]
     grid = [*data.ks, ALL_COMPONENTS]
-    return _Curve("svm", cost, grid, test, train, flags, time.perf_counter() - clock)
+    return _Curve("svm", cost, grid, test, train, flags)
 
 
 def _rows(curve: _Curve, train: LabeledFeatures, test: LabeledFeatures, pca: PrincipalComponents) -> list[ProbeRow]:
@@ -318,7 +317,6 @@ def _rows(curve: _Curve, train: LabeledFeatures, test: LabeledFeatures, pca: Pri
                 train_accuracy=own[0],
                 train_fidelity=own[1],
                 converged=curve.converged[i],
-                seconds=curve.seconds,
             )
         )
     return rows

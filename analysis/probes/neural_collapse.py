@@ -8,7 +8,7 @@ Papyan, Han and Donoho, arXiv 2008.08186 (NC1-NC4); Galanti, György and Hutter,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from analysis.checks import check_every_class
 from analysis.probes.moments import FeatureBlocks, checked_blocks
 
 
-@dataclass(frozen=True)
-class NeuralCollapse:
+class NeuralCollapse(TypedDict):
     """Collapse measures of one layer; all are zero for perfectly collapsed simplex features.
 
     Attributes
@@ -91,7 +90,7 @@ def measure_neural_collapse(
     >>> labels, noise = np.arange(90) % 3, torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
     >>> for width in (0.5, 0.05):  # rows gather around three orthogonal class means
     ...     features = FeatureBlocks.from_array(torch.eye(3)[labels] + width * noise)
-    ...     print(round(measure_neural_collapse(features, labels, classes=3).nc1, 4))
+    ...     print(round(measure_neural_collapse(features, labels, classes=3)["nc1"], 4))
     0.3583
     0.0039
     """
@@ -110,7 +109,16 @@ def measure_neural_collapse(
     kept = int((spread[: classes - 1] > floor).sum())
     if kept == 0:
         nan = float("nan")
-        return NeuralCollapse(nan, nan, nan, nan, nan, nan, 0, cutoff)
+        return NeuralCollapse(
+            nc1=nan,
+            nc1_trace=nan,
+            cdnv=nan,
+            nc2_norms=nan,
+            nc2_cosines=nan,
+            nc2_angles=nan,
+            directions=0,
+            cutoff=cutoff,
+        )
     inside, variance = _within_class(features, codes, means, weights, left[:, :kept])
     nc1 = float((inside.mean(dim=0) / spread[:kept].square()).sum()) / classes
     norms = centered.norm(dim=1)

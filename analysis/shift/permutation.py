@@ -92,7 +92,8 @@ def domain_permutations(
     Raises
     ------
     ValueError
-        For an empty side, or when no label could move (each stratum is on one side only).
+        For an empty side, when a side is a single group (it would shrink to one row under most permutations), or
+        when no label could move (each stratum is on one side only).
     """
     total = sum(sizes)
     if min(sizes) < 2 or draws < 1:
@@ -106,6 +107,12 @@ def domain_permutations(
     units, owner = np.unique(np.stack([cluster, side, layer], axis=1), axis=0, return_inverse=True)
     owner = owner.reshape(-1)
     unit_side, unit_layer = units[:, 1].astype(bool), units[:, 2]
+    for name, units_there in (("A", unit_side), ("B", ~unit_side)):
+        if units_there.sum() < 2:
+            raise ValueError(
+                f"side {name} is one group of {sizes[name == 'B']} rows, and groups move as wholes: it cannot be "
+                "compared with independent rows. Collect rows of other groups, or test without groups."
+            )
     blocks = [np.flatnonzero(unit_layer == value) for value in np.unique(unit_layer)]
     if not any(0 < unit_side[block].sum() < block.size for block in blocks):
         raise ValueError("no domain label can move: each stratum or group is on one side only.")
@@ -120,7 +127,19 @@ def domain_permutations(
 
 
 def permutation_p(statistics: Float[np.ndarray, " draws_plus_1"]) -> float:
-    """(1 + #{T_b ≥ T}) / (R + 1), the observed statistic T first; ties count against rejection."""
+    """(1 + #{T_b ≥ T}) / (R + 1), the observed statistic T first; ties count against rejection.
+
+    Raises
+    ------
+    ValueError
+        If a statistic is not a number: it is neither larger nor smaller than the observed one.
+    """
+    undefined = np.flatnonzero(np.isnan(statistics))
+    if undefined.size:
+        raise ValueError(
+            f"{undefined.size} of {statistics.size} permutations have no statistic (the first is number "
+            f"{undefined[0]}): their sides are too small or constant. Use more rows a side."
+        )
     observed, rest = statistics[0], statistics[1:]
     # sums taken in another order differ in the last digits; a permutation that undoes itself is a tie
     slack = 1e-10 * max(abs(float(observed)), 1e-300)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from analysis.spectra.deformed_laws import DeformedMarchenkoPastur
-from analysis.spectra.heavy_tails import PowerLawFit
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
+from analysis.spectra.power_law import PowerLawFit
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
 
 Law = MarchenkoPastur | DeformedMarchenkoPastur

@@ -13,7 +13,7 @@ from analysis.verdicts.superseded import NOT_REPRODUCED, UNDECIDED, at_least, at
 from analysis.verdicts.superseded import OldDecided as Decided
 from pipeline.config.run import RunConfig
 from pipeline.reporting.blocks import Verdict
-from pipeline.stages.probes.read import CollapseRow, PointRow
+from pipeline.stages.probes.read import CollapseRow, ProbeRow
 
 SUFFICIENT = 100
 """Components that suffice for k-NN and nearest class center, as published."""
@@ -21,7 +21,7 @@ PUBLISHED_WIDTH = 64
 """Width of the network that the published accuracy belongs to."""
 
 
-def curve_of(run: list[PointRow], layer: str, probe: str, kappa: float) -> dict[int, PointRow]:
+def curve_of(run: list[ProbeRow], layer: str, probe: str, kappa: float) -> dict[int, ProbeRow]:
     """Select the rows of one layer and classifier by number of components (0: all)."""
     return {
         row["k"]: row
@@ -30,7 +30,7 @@ def curve_of(run: list[PointRow], layer: str, probe: str, kappa: float) -> dict[
     }
 
 
-def nearest(curve: dict[int, PointRow], components: int) -> PointRow:
+def nearest(curve: dict[int, ProbeRow], components: int) -> ProbeRow:
     """Return the row whose number of components is nearest to `components`."""
     return curve[min((k for k in curve if k != ALL_COMPONENTS), key=lambda k: abs(k - components))]
 
@@ -38,7 +38,7 @@ def nearest(curve: dict[int, PointRow], components: int) -> PointRow:
 def verdicts(
     name: str,
     config: RunConfig,
-    runs: list[list[PointRow]],
+    runs: list[list[ProbeRow]],
     collapse: list[list[CollapseRow]],
     metrics: Sequence[dict[str, Any]],
     kappa: float,
@@ -51,7 +51,7 @@ def verdicts(
         Label of the group.
     config : RunConfig
         Of one of its runs.
-    runs, collapse : list of list of PointRow and of CollapseRow
+    runs, collapse : list of list of ProbeRow and of CollapseRow
         Probe and collapse tables, one for each run.
     metrics : sequence of dict
         Of the runs' artifacts.

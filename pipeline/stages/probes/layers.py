@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ from torch import Tensor
 
 from analysis.probes.curves import class_means
 from analysis.probes.labeled_features import LabeledFeatures
-from analysis.probes.layer import ProbeSettings
+from analysis.probes.layer import LayerProbes, ProbeSettings
 from analysis.probes.moments import FeatureBlocks
 from analysis.probes.neural_collapse import center_mismatch, measure_neural_collapse, self_duality_gap
 from analysis.probes.onset import NO_ONSET, Onset
 from pipeline.config.probes import ProbesConfig
-from pipeline.stages.probes.read import CollapseRow, OnsetColumns
+from pipeline.stages.probes.read import LOW_VARIANCE, SUFFICIENT, CollapseRow, OnsetColumns
 
 SURROGATES = ("knn", "ncc", "svm")
 """Whose agreement marks the onset of collapse."""
@@ -70,14 +71,7 @@ def collapse_row(
     return {
         "layer": layer,
         "width": train.features.width,
-        "nc1": measures.nc1,
-        "nc1_trace": measures.nc1_trace,
-        "cdnv": measures.cdnv,
-        "nc2_norms": measures.nc2_norms,
-        "nc2_cosines": measures.nc2_cosines,
-        "nc2_angles": measures.nc2_angles,
-        "directions": measures.directions,
-        "cutoff": measures.cutoff,
+        **measures,
         "nc3": nc3,
         "nc4": nc4,
         "degenerate": predictions is None,
@@ -87,6 +81,40 @@ def collapse_row(
 def right_answers(predictions: Predictions | None, truth: np.ndarray) -> list[Bool[np.ndarray, " m"]]:
     """Whether each surrogate is right on each test row; never on a degenerate layer (None)."""
     return [truth < 0 if predictions is None else predictions[name] == truth for name in SURROGATES]
+
+
+@dataclass(frozen=True)
+class FewComponents:
+    """How three surrogates answer from few components of one layer, row by row.
+
+    Attributes
+    ----------
+    at_sufficient, at_low_variance : list of bool ndarray, shape (m,)
+        Whether each surrogate is right from about ``SUFFICIENT`` components, and from as many as explain at most
+        ``LOW_VARIANCE`` of the variance.
+    counts : tuple of int
+        Both numbers of components; 0 where none is below that share, or where nothing was fitted.
+    """
+
+    at_sufficient: list[Bool[np.ndarray, " m"]]
+    at_low_variance: list[Bool[np.ndarray, " m"]]
+    counts: tuple[int, int]
+
+
+def few_components(found: LayerProbes, truth: np.ndarray) -> FewComponents:
+    """Compare the surrogates' answers from few components with the truth."""
+    never = [truth < 0 for _ in SURROGATES]
+    if found.degenerate:
+        return FewComponents(never, never, (0, 0))
+
+    def right(place: int) -> list[np.ndarray]:
+        return [found.by_components[name][place] == truth for name in SURROGATES]
+
+    share = found.pca.explained_variance.numpy()
+    middle = min(range(len(found.ks)), key=lambda i: abs(found.ks[i] - SUFFICIENT))
+    low = [i for i, k in enumerate(found.ks) if share[k - 1] <= LOW_VARIANCE]
+    fewest = right(low[-1]) if low else never
+    return FewComponents(right(middle), fewest, (found.ks[middle], found.ks[low[-1]] if low else 0))
 
 
 def onset_columns(onset: Onset, layers: Sequence[str]) -> OnsetColumns:

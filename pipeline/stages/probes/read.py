@@ -7,6 +7,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from analysis.probes.layer import ProbeRow
+from analysis.probes.neural_collapse import NeuralCollapse
 from pipeline.engine.artifacts import Artifact
 
 POINTS = "probes.parquet"
@@ -18,36 +20,17 @@ CONTROLS = "controls.parquet"
 VARIANCE = "explained_variance."
 """Followed by the layer's name, the key of its explained variance in the curves."""
 
-
-class PointRow(TypedDict):
-    """One classifier at one number of components, see :class:`analysis.probes.layer.ProbeRow`."""
-
-    layer: str
-    classifier: str
-    width: int
-    setting: float
-    k: int
-    evr: float
-    accuracy: float
-    fidelity: float
-    train_accuracy: float
-    train_fidelity: float
-    converged: bool
+SUFFICIENT = 100
+"""Components that suffice for k-NN and nearest class center, as published."""
+LOW_VARIANCE = 0.2
+"""Share of the variance that is enough in some layers, as published."""
 
 
-class CollapseRow(TypedDict):
-    """Neural collapse of one layer; ``nc3`` is NaN but for the penultimate layer."""
+class CollapseRow(NeuralCollapse):
+    """Neural collapse of one layer; ``nc3`` is NaN but for the penultimate layer, ``degenerate`` for a constant one."""
 
     layer: str
     width: int
-    nc1: float
-    nc1_trace: float
-    cdnv: float
-    nc2_norms: float
-    nc2_cosines: float
-    nc2_angles: float
-    directions: int
-    cutoff: float
     nc3: float
     nc4: float
     degenerate: bool
@@ -102,6 +85,15 @@ class Curves:
     explained_variance : dict of str to ndarray
         By layer, one share for each component.
     correct : ndarray of uint8, shape (layers, surrogates, test rows)
+        Whether each surrogate is right on all components.
+    at_sufficient, at_low_variance : ndarray of uint8, shape (layers, surrogates, test rows)
+        The same from about ``SUFFICIENT`` components, and from as many as explain at most ``LOW_VARIANCE``.
+    counts : ndarray of int64, shape (layers, 2)
+        Both numbers of components; 0 where no number explains so little.
+    center_differs : ndarray of uint8, shape (layers, test rows)
+        Whether nearest class center and network disagree (NC4 is the mean).
+    network : ndarray of uint8, shape (test rows,)
+        Whether the network is right.
     onset_probability : ndarray, shape (layers + 1,)
         Share of bootstrap draws by layer; the last entry is "no onset".
     spread : ndarray, shape (layers,)
@@ -110,11 +102,16 @@ class Curves:
 
     explained_variance: dict[str, np.ndarray]
     correct: np.ndarray
+    at_sufficient: np.ndarray
+    at_low_variance: np.ndarray
+    counts: np.ndarray
+    center_differs: np.ndarray
+    network: np.ndarray
     onset_probability: np.ndarray
     spread: np.ndarray
 
 
-def read_points(artifact: Artifact) -> list[PointRow]:
+def read_points(artifact: Artifact) -> list[ProbeRow]:
     """Read every classifier at every number of components; k = 0 is the centered raw feature."""
     return artifact.rows(POINTS)
 

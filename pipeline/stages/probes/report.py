@@ -22,7 +22,7 @@ from pipeline.reporting.groups import grouped
 from pipeline.stages.probes.claims import SUFFICIENT, curve_of, nearest, verdicts
 from pipeline.stages.probes.read import (
     CollapseRow,
-    PointRow,
+    ProbeRow,
     read_collapse,
     read_controls,
     read_curves,
@@ -62,7 +62,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def _table(
     name: str,
-    runs: list[list[PointRow]],
+    runs: list[list[ProbeRow]],
     collapse: list[list[CollapseRow]],
     layers: list[str],
     kappa: float,
@@ -95,7 +95,7 @@ def _table(
 
 def _pictures(
     name: str,
-    runs: list[list[PointRow]],
+    runs: list[list[ProbeRow]],
     collapse: list[list[CollapseRow]],
     group: list[Gathered],
     layers: list[str],
@@ -213,7 +213,7 @@ def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table 
     ]
 
 
-def _needed(curve: dict[int, PointRow]) -> int | None:
+def _needed(curve: dict[int, ProbeRow]) -> int | None:
     ks = np.array(sorted(k for k in curve if k != ALL_COMPONENTS))
     accuracy = np.array([curve[int(k)]["accuracy"] for k in ks])
     return components_needed(ks, accuracy, curve[ALL_COMPONENTS]["accuracy"])

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from analysis.spectra.alignment import kernel_target_alignment
 from analysis.spectra.classes import classify_spectrum
 from analysis.spectra.critical_rate import gauss_newton_critical_rate
-from analysis.spectra.heavy_tails import MIN_TAIL, TailReport, gaussian_null, shuffled_null, tail_report
+from analysis.spectra.heavy_tails import TailReport, gaussian_null, shuffled_null, tail_report
 from analysis.spectra.matrix_views import skip_reason, weight_matrices
+from analysis.spectra.power_law import MIN_TAIL
 from analysis.spectra.weights import (
     SpectrumRow,
     describe_spectrum,

@@ -18,8 +18,9 @@ from analysis.spectra.figures import (
     figure_tail,
     figure_waterfall,
 )
-from analysis.spectra.heavy_tails import MIN_TAIL, fit_power_law, simulate_wishart_spectrum
+from analysis.spectra.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
+from analysis.spectra.power_law import MIN_TAIL, fit_power_law
 from models.two_layer import activation_moments
 from pipeline.reporting.blocks import Picture
 from pipeline.stages.toy.read import Quantity, ToyMember

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis.spectra.heavy_tails import MIN_TAIL, gaussian_null, tail_report
+from analysis.spectra.heavy_tails import gaussian_null, tail_report
+from analysis.spectra.power_law import MIN_TAIL
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError

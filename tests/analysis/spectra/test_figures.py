@@ -15,8 +15,9 @@ from analysis.spectra.figures import (
     figure_tail,
     figure_waterfall,
 )
-from analysis.spectra.heavy_tails import fit_power_law, simulate_wishart_spectrum
+from analysis.spectra.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
+from analysis.spectra.power_law import fit_power_law
 from analysis.style import svg_bytes
 
 
