@@ -58,6 +58,8 @@ class PairedDifference:
     redraws : int
     wins : bool
         Whether the interval excludes zero; inside it no win is claimed.
+    error : float
+        Standard error behind the interval.
     """
 
     mean: float
@@ -65,6 +67,47 @@ class PairedDifference:
     high: float
     redraws: int
     wins: bool
+    error: float
+
+    def tail(self, bound: float) -> float:
+        """One-sided p-value of "the difference is at most `bound`"; NaN where all redraws agree."""
+        if self.error == 0.0:
+            return float("nan")
+        return float(stats.t.cdf((bound - self.mean) / self.error, self.redraws - 1))
+
+
+def corrected_difference(
+    gaps: Float[np.ndarray, " redraws"], *, overlap: float, level: float = 0.95
+) -> PairedDifference:
+    """Interval of a mean difference over redraws that share rows (corrected resampled t).
+
+    Parameters
+    ----------
+    gaps : ndarray, shape (redraws,)
+        One difference for each redraw.
+    overlap : float
+        Test rows over training rows of one split: how much the redraws have in common.
+    level : float
+
+    References
+    ----------
+    Nadeau and Bengio, Machine Learning 52 (2003) 239-281.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.shift.probes import corrected_difference
+    >>> gaps = np.array([0.05, 0.02, 0.04, 0.03, 0.06])
+    >>> found = corrected_difference(gaps, overlap=1.0)
+    >>> round(found.mean, 3), round(found.low, 3), found.wins  # five halves of one sample say less than five samples
+    (0.04, -0.008, False)
+    """
+    if gaps.size < 2:
+        raise ValueError(f"an interval over redraws needs two of them, got {gaps.size}.")
+    error = float(np.sqrt(gaps.var(ddof=1) * (1.0 / gaps.size + overlap)))
+    half = float(stats.t.ppf(0.5 + level / 2.0, gaps.size - 1)) * error
+    mean = float(gaps.mean())
+    return PairedDifference(mean, mean - half, mean + half, gaps.size, bool(abs(mean) > half), error)
 
 
 def probe_matrix(
@@ -199,10 +242,7 @@ def paired_difference(
     if len(shared) < 2:
         raise ValueError(f"{first} and {second} share {len(shared)} redraws on {test}: two are needed.")
     gaps = np.array([values[0][r] - values[1][r] for r in shared])
-    error = float(np.sqrt(gaps.var(ddof=1) * (1.0 / gaps.size + overlap)))
-    half = float(stats.t.ppf(0.5 + level / 2.0, gaps.size - 1)) * error
-    mean = float(gaps.mean())
-    return PairedDifference(mean, mean - half, mean + half, gaps.size, bool(abs(mean) > half))
+    return corrected_difference(gaps, overlap=overlap, level=level)
 
 
 def probe_log_odds(

@@ -1,6 +1,7 @@
 """Rules that decide claims, their adjustment within a study, and the words that a setting allows for them."""
 
-from analysis.verdicts.families import adjusted, all_hold, holm
+from analysis.verdicts.crossed import crossed_above, crossed_below, crossed_mean, crossed_within
+from analysis.verdicts.families import adjusted, all_hold, any_holds, holm
 from analysis.verdicts.intervals import (
     digits,
     exact_interval,
@@ -46,8 +47,13 @@ __all__ = [
     "above_by_interval",
     "adjusted",
     "all_hold",
+    "any_holds",
     "below",
     "below_by_interval",
+    "crossed_above",
+    "crossed_below",
+    "crossed_mean",
+    "crossed_within",
     "digits",
     "equivalent",
     "exact_interval",

@@ -94,3 +94,40 @@ def all_hold(members: Mapping[str, Decided], what: str) -> Decided:
         f"adjustment; weakest, {weakest}: {members[weakest].evidence}"
     )
     return Decided(outcome, evidence, p, against)
+
+
+def any_holds(members: Mapping[str, Decided], what: str) -> Decided:
+    """Claim: something holds for at least one member of a family; see `all_hold`.
+
+    It holds where a member passes after Holm's adjustment for having looked at all of them, and fails where every
+    single one fails.
+
+    Parameters
+    ----------
+    members : mapping of str to Decided
+        Decisions by the member's name.
+    what : str
+        What the members are.
+
+    Examples
+    --------
+    >>> from analysis.verdicts import Decided, any_holds
+    >>> good, unclear = Decided("holds", "0.9", 0.001, 0.999), Decided("open", "0.6", 0.3, 0.7)
+    >>> any_holds({"layer 1": good, "layer 2": unclear}, "layers").outcome
+    'holds'
+    """
+    if not members:
+        return Decided(OPEN, f"no {what} to test.")
+    names = list(members)
+    adjusted_p = holm([_support(one) for one in members.values()])
+    best = names[int(adjusted_p.argmin())]
+    failing = [name for name in names if members[name].outcome == FAILS]
+    refutes = [one.p_against for one in members.values()]
+    p, against = float(adjusted_p.min()), None if None in refutes else float(max(one or 0.0 for one in refutes))
+    outcome: Outcome = HOLDS if p <= ALPHA else FAILS if len(failing) == len(names) else OPEN
+    holding = int((adjusted_p <= ALPHA).sum())
+    evidence = (
+        f"holds in {holding} and fails in {len(failing)} of {len(names)} {what} after Holm's adjustment; best, "
+        f"{best}: {members[best].evidence}"
+    )
+    return Decided(outcome, evidence, p, against)

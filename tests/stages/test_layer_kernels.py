@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED
+from analysis.verdicts import FAILS, HOLDS, Claim
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table, Verdict
+from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.layer_kernels.read import WHOLE
 from pipeline.stages.layer_kernels.report import section
 
@@ -60,12 +60,12 @@ def test_section_shows_layers_and_decides_over_runs(tmp_path):
     shown = section(members, members[0].config)
     assert sum(isinstance(block, Table) for block in shown.blocks) == 2
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 1
-    (verdict,) = [block for block in shown.blocks if isinstance(block, Verdict)]
-    assert verdict.verdict == REPRODUCED
+    (claim,) = [block for block in shown.blocks if isinstance(block, Claim)]
+    assert claim.decided.outcome == HOLDS
     for member in members:
         member.artifact.metrics["largest_difference"] = 1e-3
-    (verdict,) = [block for block in section(members, members[0].config).blocks if isinstance(block, Verdict)]
-    assert verdict.verdict == NOT_REPRODUCED, "a route that is off by a thousandth must be seen"
+    (claim,) = [block for block in section(members, members[0].config).blocks if isinstance(block, Claim)]
+    assert claim.decided.outcome == FAILS, "a route that is off by a thousandth must be seen"
 
 
 def test_kernels_that_are_no_sum_over_layers_are_refused(tmp_path):

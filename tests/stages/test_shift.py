@@ -8,13 +8,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from analysis.verdicts import OPEN, Claim
 from pipeline.data.datamodule import DataModule
 from pipeline.engine.artifacts import Store
 from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table, Verdict
+from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.shift.report import section
 from pipeline.stages.shift.run import shift
 from tests.stages.stage_cases import artifact_with_files, run_on
@@ -130,9 +131,9 @@ def test_section_leads_with_the_cues(member):
     shown = section([member], member.config)
     assert "surface cues separate the sides as well" in shown.findings[0]
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 7
-    verdicts = {block.claim.split(": ")[1]: block for block in shown.blocks if isinstance(block, Verdict)}
-    assert set(verdicts) == {"S1", "S2", "S3", "S4", "S5"}
-    assert verdicts["S1"].verdict == "reproduced"
+    claims = {block.name: block.decided for block in shown.blocks if isinstance(block, Claim)}
+    assert set(claims) == {"S1", "S2", "S2, level", "S3", "S4", "S5"}
+    assert claims["S1"].outcome == OPEN and "5 are needed" in claims["S1"].evidence, "two draws decide nothing"
     assert sum(isinstance(block, Table) for block in shown.blocks) == 2
 
 
@@ -161,8 +162,8 @@ def test_rivals_are_scored_on_the_same_rows_of_m(sources, tmp_path):
     scores = {name: [row["accuracy"] for row in rows if row["train"] == name] for name in rivals}
     assert scores["fine_tuned"] == [1.0, 1.0] and scores["head_only"] == [0.0, 0.0], "rows are matched by their ids"
     assert min(scores["random_features"] + scores["random_weights"]) > 0.6
-    claims = [block.claim for block in section([found], wanted).blocks if isinstance(block, Verdict)]
-    assert sum("S3" in claim for claim in claims) == 5
+    names = [block.name for block in section([found], wanted).blocks if isinstance(block, Claim)]
+    assert names.count("S3") == 5
     nodes = Graph(()).resolve("shift", compose_run(("experiment=shift_tweets", f"shift.rivals=[{','.join(rivals)}]")))
     assert {"fine_tuned", "head_only", "random_weights"} <= set(nodes.inputs)
     assert len({node.key for node in nodes.inputs.values()}) == 5

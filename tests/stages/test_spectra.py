@@ -3,14 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts import FAILS, HOLDS, OPEN
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
-from pipeline.stages.spectra.claims import optimizer_verdicts
+from pipeline.stages.spectra.claims import moves_more, optimizer_claims
 from pipeline.stages.spectra.run import choose_layers
 from tests.stages.stage_cases import artifact_with_files
 
@@ -25,19 +26,31 @@ def test_unknown_layers_are_answered_with_the_names() -> None:
 def trained(folder: Path, optimizer: str, seed: int, moved: float) -> Gathered:
     config = RunConfig(seed=seed)
     config = replace(config, training=replace(config.training, optimizer=optimizer))
-    metrics = {"ks_start_mean": moved + 0.001 * seed, "kernel_kta": 10 * moved}
+    metrics = {"ks_start_mean": moved * (1 + 0.01 * seed), "kernel_kta": 10 * moved * (1 + 0.01 * seed)}
     artifact = artifact_with_files(folder / "spectra" / f"{optimizer}-{seed}-{moved}", {}, metrics)
     return Gathered({"seed": str(seed)}, config, artifact, "python run.py")
 
 
 def test_optimizers_are_compared_over_paired_seeds(tmp_path: Path) -> None:
-    sgd = [trained(tmp_path, "sgd", seed, 0.02) for seed in range(3)]
-    adam = [trained(tmp_path, "adam", seed, 0.05) for seed in range(3)]
-    still = [trained(tmp_path, "adam", seed, 0.01) for seed in range(3)]
-    assert [verdict.verdict for verdict in optimizer_verdicts([*sgd, *adam])] == [REPRODUCED]
-    assert [verdict.verdict for verdict in optimizer_verdicts([*sgd, *still])] == [NOT_REPRODUCED]
-    assert [verdict.verdict for verdict in optimizer_verdicts([*sgd[:2], *adam])] == [UNDECIDED], "two pairs are few"
-    assert not optimizer_verdicts(sgd)
+    sgd = [trained(tmp_path, "sgd", seed, 0.02) for seed in range(5)]
+    adam = [trained(tmp_path, "adam", seed, 0.05) for seed in range(5)]
+    still = [trained(tmp_path, "adam", seed, 0.01) for seed in range(5)]
+    assert [claim.decided.outcome for claim in optimizer_claims([*sgd, *adam])] == [HOLDS]
+    assert [claim.decided.outcome for claim in optimizer_claims([*sgd, *still])] == [FAILS]
+    assert [claim.decided.outcome for claim in optimizer_claims([*sgd[:4], *adam])] == [OPEN], "four pairs are few"
+    assert not optimizer_claims(sgd)
+
+
+def test_optimizers_that_move_one_measure_only_are_rarely_said_to_differ() -> None:
+    """T7: 200 studies of five pairs where the spectra move and the alignment does not; then both (power 90 %)."""
+    rng = np.random.default_rng(0)
+    for gain, least, most in ((0.01, 0, 18), (0.1, 180, 200)):
+        held = 0
+        for _ in range(200):
+            ks, kta = 0.1 + 0.01 * rng.standard_normal(5), gain + 0.02 * rng.standard_normal(5)
+            held += moves_more({"KS distance": ks.tolist(), "KTA": kta.tolist()}).outcome == HOLDS
+        assert least <= held <= most
+    assert moves_more({"KS distance": [0.1, 0.2, 0.1, 0.2, None], "KTA": [0.1] * 5}).outcome == OPEN
 
 
 def pull(stage: str, store: Path, *overrides: str) -> Artifact:

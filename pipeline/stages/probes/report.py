@@ -19,8 +19,9 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.probes.claims import SUFFICIENT, curve_of, nearest, verdicts
+from pipeline.stages.probes.claims import claims, curve_of, nearest
 from pipeline.stages.probes.read import (
+    SUFFICIENT,
     CollapseRow,
     ProbeRow,
     read_collapse,
@@ -54,7 +55,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _pictures(name, runs, collapse, group, layers, kappa, accuracy)
         blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
-            blocks += verdicts(name, group[0].config, runs, collapse, metrics, kappa)
+            curves = [read_curves(member.artifact) for member in group]
+            blocks += claims(name, group[0].config, curves, collapse, metrics)
         onsets = sorted({str(entry["onset"]) for entry in metrics})
         findings.append(f"{name}: onset of collapse over {len(group)} run(s): {', '.join(onsets)}.")
     return Section("Layer probes", blocks, findings)

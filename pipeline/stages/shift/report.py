@@ -21,12 +21,13 @@ from analysis.shift.figures import (
 from analysis.shift.pca_ks import PooledScores
 from analysis.shift.permutation import TestResult
 from analysis.shift.power import Calibration, RejectionRate
+from analysis.verdicts import ALPHA
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Picture, Section, Table, Text
 from pipeline.reporting.groups import group_label
-from pipeline.stages.shift.claims import ALPHA, select, verdicts
+from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (
     OutcomeRow,
     read_calibration,
@@ -64,7 +65,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(_tests_table(name, rows, member))
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
-        blocks += verdicts(name, rows, artifact)
+        blocks += claims(name, rows, artifact)
     return Section("Distribution shift", blocks, findings)
 
 

@@ -14,9 +14,9 @@ from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.spectra.claims import optimizer_verdicts
+from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
 
 PANELS = 4
@@ -41,12 +41,12 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     keys = [member.artifact.key for member in members]
     command = members[0].command
     with_kernel = [member for member in members if read_kernel(member.artifact)]
-    blocks: list[Text | Table | Picture | Verdict] = [_overview(groups, keys, command)]
+    blocks: list[Block] = [_overview(groups, keys, command)]
     blocks.append(_layers(groups, keys, command))
     blocks += _pictures(groups)
     if len(with_kernel) == len(members):
         blocks.append(_alignment(groups))
-        blocks += optimizer_verdicts(members)
+        blocks += optimizer_claims(members)
     findings = [_finding(name, group) for name, group in groups.items()]
     return Section("Spectra of the weights", blocks, findings)
 

@@ -10,8 +10,8 @@ import numpy as np
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict, summary_cells
-from pipeline.stages.toy.claims import toy_verdicts
+from pipeline.reporting.blocks import Block, Section, Table, Text, summary_cells
+from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures
 from pipeline.stages.toy.read import Quantity, ToyMember, read_member
 
@@ -21,7 +21,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     read = [read_member(member) for member in members]
     keys = [member.key for member in read]
     command = members[0].command if len(members) == 1 else f"python run.py experiment={config.experiment_name}"
-    blocks: list[Text | Table | Picture | Verdict] = [
+    blocks: list[Block] = [
         Text(
             "A two-layer net at linear width learns from a single-index teacher. Rates marked × are multiples of each "
             "seed's measured critical rate 2B/λ_max of its tangent kernel. Class: no outlier and a still bulk is "
@@ -31,7 +31,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         _spectra(read, keys, command),
         _tails(read, keys, command),
     ]
-    blocks += toy_verdicts(read)
+    blocks += toy_claims(read)
     blocks += toy_pictures(read)
     findings = []
     for member in read:

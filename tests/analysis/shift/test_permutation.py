@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.shift.permutation import TestResult, crowding_note, domain_permutations, holm
+from analysis.shift.permutation import TestResult, crowding_note, domain_permutations, holm, permutation_p
 
 
 def _rng(seed=0):
@@ -46,3 +46,15 @@ def test_too_few_permutations_refuse_the_verdict():
 def test_crowded_groups_are_named():
     assert "one group holds" in crowding_note(np.array([0] * 10 + list(range(1, 20))))
     assert crowding_note(np.arange(200)) is None
+
+
+@pytest.mark.parametrize(("side", "groups"), [("A", [0] * 30 + list(range(1, 41))), ("B", [*range(30), *[99] * 40])])
+def test_a_side_that_is_one_group_is_refused(side: str, groups: list[int]) -> None:
+    """Under most permutations it would be a single row, whose MMD is not defined."""
+    with pytest.raises(ValueError, match=f"side {side} is one group of (30|40) rows"):
+        domain_permutations((30, 40), 9, np.random.default_rng(0), groups=np.array(groups))
+
+
+def test_statistics_that_are_not_numbers_give_no_p_value() -> None:
+    with pytest.raises(ValueError, match="2 of 4 permutations have no statistic"):
+        permutation_p(np.array([0.3, np.nan, 0.1, np.nan]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.verdicts import FAILS, HOLDS, OPEN, Decided, above, adjusted, all_hold, holm
+from analysis.verdicts import FAILS, HOLDS, OPEN, Decided, above, adjusted, all_hold, any_holds, holm
 
 
 def test_holm_steps_down():
@@ -53,3 +53,14 @@ def test_a_claim_on_every_layer_holds_where_all_do_and_names_the_weakest():
     assert all_hold({}, "layers").outcome == OPEN
     short = clear | {"new": above([1.0], 0.0, margin=0.1, what="lead")}
     assert all_hold(short, "layers").outcome == OPEN and "weakest, new" in all_hold(short, "layers").evidence
+
+
+def test_one_member_of_many_counts_only_after_the_adjustment():
+    weak, strong, no = (Decided(OPEN, "x", p, 1 - p) for p in (0.01, 0.001, 0.6))
+    assert any_holds({"a": weak, **{str(i): no for i in range(9)}}, "layers").outcome == OPEN, "10 looks at 1 %"
+    found = any_holds({"a": strong, **{str(i): no for i in range(9)}}, "layers")
+    assert found.outcome == HOLDS and found.p == pytest.approx(0.01) and "best, a" in found.evidence
+    against = Decided(FAILS, "x", 0.999, 0.001)
+    assert any_holds({"a": against, "b": against}, "layers").outcome == FAILS
+    assert any_holds({"a": against, "b": no}, "layers").outcome == OPEN
+    assert any_holds({}, "layers").outcome == OPEN

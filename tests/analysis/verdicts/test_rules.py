@@ -52,7 +52,6 @@ def test_one_smallest_number_of_units_holds_everywhere():
         within_band(few, 0.0, 9.0, what="x"),
         share_above([True] * 4, 0.1, what="x"),
         share_below([False] * 4, 0.9, what="x"),
-        identity([0.0] * 4, 1e-10, what="x"),
         above_by_interval((3.0, 2.0, 4.0), 0.0, margin=0.1, n=4, what="x", unit="draws"),
         below_by_interval((3.0, 2.0, 4.0), 9.0, margin=0.1, n=4, what="x", unit="draws"),
         above([], 0.0, margin=0.1, what="x"),
@@ -69,6 +68,8 @@ def test_undefined_values_are_counted_and_too_many_decide_nothing():
     assert found.outcome == OPEN and "undefined for 3 of 22 seeds" in found.evidence
     assert share_above([True] * 10 + [None] * 2, 0.5, what="x").outcome == OPEN
     assert identity([0.0] * 5 + [NAN], 1e-10, what="x").outcome == FAILS
+    assert identity([0.0], 1e-10, what="x").outcome == HOLDS, "no sampling, so no minimum n"
+    assert identity([], 1e-10, what="x").outcome == OPEN
 
 
 def test_equivalence_is_tested_as_equivalence():
