@@ -88,9 +88,13 @@ class TextClassifierConfig(ModelConfig):
     name: str = setting("text_classifier", "Which network.")
     family: str = setting("gpt2", "Model type of transformers, such as gpt2 or bert.")
     weights: str = choice(*SOURCES, default="random", help="Where the weights come from.")
-    id: str | None = setting(None, "Repository for weights=hub, or archive for weights=packaged.")
+    id: str | None = setting(
+        None, "Repository for weights=hub, or archive for weights=packaged.", files_if=("weights", "hub")
+    )
     revision: str | None = setting(None, "Commit for weights=hub.")
-    path: str | None = setting(None, "Folder of a saved model for weights=path.")
+    path: str | None = setting(
+        None, "Folder of a saved model for weights=path.", files_if=("weights", "path", "packaged")
+    )
     architecture: dict[str, Any] = setting({}, "Fields of the model's transformers configuration, such as n_layer.")
     trainable: str = choice("all", "head", default="all", help="Which weights are trained.")
     reset: bool = setting(
@@ -106,9 +110,13 @@ class ViTConfig(ModelConfig):
 
     name: str = setting("vit", "Which network.")
     weights: str = choice(*SOURCES, default="random", help="Where the weights come from.")
-    id: str | None = setting(None, "Repository for weights=hub, or archive for weights=packaged.")
+    id: str | None = setting(
+        None, "Repository for weights=hub, or archive for weights=packaged.", files_if=("weights", "hub")
+    )
     revision: str | None = setting(None, "Commit for weights=hub.")
-    path: str | None = setting(None, "Folder of a saved model for weights=path.")
+    path: str | None = setting(
+        None, "Folder of a saved model for weights=path.", files_if=("weights", "path", "packaged")
+    )
     architecture: dict[str, Any] = setting({}, "Fields of the ViT configuration, such as hidden_size.")
 
 

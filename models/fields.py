@@ -29,6 +29,11 @@ class Rule:
         Whether a list needs at least one entry.
     renamed_to : str or None
         For a former spelling: the setting's name now.
+    files_if : tuple of str
+        For a setting that names files or a folder: the field beside it, and its values under which they are read.
+        Their content then enters addresses in place of the name.
+    code : bool
+        Whether it is the importable name of a class or function, whose source enters addresses with the name.
     """
 
     help: str = ""
@@ -39,6 +44,8 @@ class Rule:
     below: float | None = None
     filled: bool = False
     renamed_to: str | None = None
+    files_if: tuple[str, ...] = ()
+    code: bool = False
 
     @property
     def interval(self) -> str:
@@ -95,6 +102,8 @@ def setting(
     at_most: float | None = None,
     below: float | None = None,
     filled: bool = False,
+    files_if: tuple[str, ...] = (),
+    code: bool = False,
 ) -> T:
     """Declare a field with its sentence and, for numbers, its bounds; see :class:`Rule`.
 
@@ -106,8 +115,8 @@ def setting(
     >>> list(problems("training", Training(epochs=0)))
     ['training.epochs=0 is below 1.']
     """
-    rule = Rule(help, at_least=at_least, above=above, at_most=at_most, below=below, filled=filled)
-    return _declare(default, rule)
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    return _declare(default, Rule(help, **bounds, filled=filled, files_if=files_if, code=code))
 
 
 def choice(*choices: str, default: T, help: str, filled: bool = False) -> T:

@@ -17,7 +17,7 @@ from models.fields import Renamed, choice, renamed, setting
 class HubConfig:
     """A data set on the Hugging Face hub; ``revision`` is a commit so that the rows cannot move."""
 
-    id: str | None = setting(None, "Repository of the data set.")
+    id: str | None = setting(None, "Repository of the data set, or a folder of yours.")
     name: str | None = setting(None, "Configuration of the repository.")
     revision: str | None = setting(None, "Commit; null takes the newest one, warns and records it.")
     splits: dict[str, str] = setting({"train": "train", "test": "test"}, "Our split name to the hub's.")
@@ -120,9 +120,9 @@ class TextConfig(Renamed):
     tokenizer: str = choice(
         "gpt2", "minilm", "hub", "path", default="gpt2", help="Tokenizer; gpt2 and minilm come from pinned archives."
     )
-    tokenizer_id: str | None = setting(None, "Repository for tokenizer=hub.")
+    tokenizer_id: str | None = setting(None, "Repository for tokenizer=hub.", files_if=("tokenizer", "hub"))
     tokenizer_revision: str | None = setting(None, "Commit for tokenizer=hub.")
-    tokenizer_path: str | None = setting(None, "Folder for tokenizer=path.")
+    tokenizer_path: str | None = setting(None, "Folder for tokenizer=path.", files_if=("tokenizer", "path"))
     max_length: int = setting(64, "Tokens of a text; longer texts are cut.", at_least=1)
     normalise: str | None = renamed("data.text.normalize")
 

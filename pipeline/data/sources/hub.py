@@ -11,6 +11,7 @@ from pipeline.config.data import HubConfig
 from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.columns import columns_from_table, map_labels
+from pipeline.machine.content_digest import content_of
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,17 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
     if config.id is None:
         raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
     local = Path(config.id).is_dir()
-    revision = config.revision if local else _commit(config.id, config.revision)
+    revision = None if local else _commit(config.id, config.revision)
+    # Prepared files of a folder are found again by its name and times, so each content gets a cache of its own.
+    content = content_of(Path(config.id), deep=True) if local else ""
+    place = cache / "hub" / content.partition(":")[2]
     splits: dict[str, Columns] = {}
     drops: dict[str, int] = {}
     names: list[str] = []
     for split, theirs in config.splits.items():
         try:
             loaded = datasets.load_dataset(
-                config.id, config.name, split=theirs, revision=revision, cache_dir=str(cache / "hub")
+                config.id, config.name, split=theirs, revision=revision, cache_dir=str(place)
             )
         except OSError as error:  # ConnectionError, OfflineModeIsEnabled, DatasetNotFoundError
             raise _unreachable(config.id, error) from error
@@ -63,8 +67,9 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
         columns = columns_from_table(_arrow(loaded), kind, config.rename, split)
         splits[split] = map_labels(columns, config.label_map, split, drops)
         names = names or _names(loaded, config)
-    where = config.id if config.name is None else f"{config.id} ({config.name})"
-    return Records(kind, splits, names, drops, source=f"hub: {where} @ {revision or 'local folder'}")
+    where = "folder" if local else config.id
+    where = where if config.name is None else f"{where} ({config.name})"
+    return Records(kind, splits, names, drops, source=f"hub: {where} @ {content or revision}")
 
 
 def _arrow(loaded: Any) -> Any:

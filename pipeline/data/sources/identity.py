@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
-from pipeline.engine.artifacts import file_sha256
+from pipeline.machine.content_digest import cached_sha256, content_of
 
 READER = 1
 """Version of the loaders and of the canonical form; part of every identity."""
@@ -27,9 +26,9 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and revision
-        (hub), or the generator's parameters (synthetic). Two configurations with one identity have the same
-        rows.
+        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and revision or, for
+        a folder, its content (hub), or the generator's parameters (synthetic). Two configurations with one identity
+        have the same rows.
 
     Raises
     ------
@@ -51,6 +50,8 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
         if config.hub.id is None:
             raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
         hub = dataclasses.asdict(config.hub)
+        if Path(config.hub.id).is_dir():
+            hub |= {"id": content_of(Path(config.hub.id), deep=True), "revision": None}
         return {"source": "hub", "reader": READER, **hub, "label_map": _text_keys(config.hub.label_map)}
     from pipeline.data.sources.synthetic import VERSION
 
@@ -93,17 +94,6 @@ def _matches(split: str, value: str) -> list[Path]:
             "data.source (`packaged` works offline where the data set has an archive)."
         )
     return found
-
-
-def cached_sha256(path: Path) -> str:
-    """SHA-256 of a file; remembered in this process while size and modification time stay the same."""
-    stat = path.stat()
-    return _sha256_of_state(path.resolve(), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _sha256_of_state(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)
 
 
 def _packaged(name: str | None) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Digests of the content of files and folders, wherever they lie; remembered while a file is surely the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; read once in this process while the file stays as it is.
+
+    The time of the last change of a file's inode is among what is compared: unlike the time of modification, no
+    program sets it back.
+    """
+    stat = path.stat()
+    return _sha256_of_state(path.resolve(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=16384)
+def _sha256_of_state(path: Path, *state: int) -> str:
+    return file_sha256(path)
+
+
+def content_of(place: Path, deep: bool = False) -> str:
+    """One digest over the content of a file, or over the names and contents of a folder's files.
+
+    Where the folder lies, times, and hidden files (a downloader's notes, a repository) do not count.
+
+    Parameters
+    ----------
+    place : Path
+        A file or a folder.
+    deep : bool
+        Whether folders in the folder count too.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and 64 hexadecimal digits.
+    """
+    if place.is_file():
+        return f"sha256:{cached_sha256(place)}"
+    whole = hashlib.sha256()
+    for path in sorted(_files(place, deep)):
+        whole.update(f"{path.relative_to(place).as_posix()}\0{cached_sha256(path)}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _files(folder: Path, deep: bool) -> Iterator[Path]:
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        here = os.path.realpath(root)
+        folders[:] = [name for name in folders if deep and not name.startswith(".") and here not in seen]
+        if here in seen:  # a link to a folder that was walked already
+            continue
+        seen.add(here)
+        yield from (path for name in names if not name.startswith(".") and (path := Path(root) / name).is_file())
