@@ -115,8 +115,8 @@ def setting(
     >>> list(problems("training", Training(epochs=0)))
     ['training.epochs=0 is below 1.']
     """
-    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    return _declare(default, Rule(help, **bounds, filled=filled, files_if=files_if, code=code))
+    rule = Rule(help, at_least=at_least, above=above, at_most=at_most, below=below, filled=filled)
+    return _declare(default, dataclasses.replace(rule, files_if=files_if, code=code))
 
 
 def choice(*choices: str, default: T, help: str, filled: bool = False) -> T:

