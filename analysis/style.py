@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import matplotlib
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5E4FA2", "#666666")
 """Okabe-Ito order, blue first; black is kept for references and gray for context."""
 REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
+
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _RC: Any = {
     "font.family": "DejaVu Sans",
@@ -67,8 +73,35 @@ def legend_below(axis: Axes, columns: int = 3) -> None:
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns)
 
 
+def literal(text: str) -> str:
+    r"""Text that a figure shows as it is: names come from data, so ``$`` begins no formula.
+
+    Examples
+    --------
+    >>> literal("US$ and CA$")
+    'US\\$ and CA\\$'
+    """
+    plain = _NO_XML.sub("�", text)
+    return plain if plain.startswith(r"$\mathdefault{") else re.sub(r"(?<!\\)\$", r"\$", plain)
+
+
+def _show_names(figure: Figure) -> None:
+    """Make every text of a figure literal; no figure of ours has a formula but the powers on logarithmic axes."""
+    for text in figure.findobj(Text):
+        if text.get_text() != (shown := literal(text.get_text())):
+            text.set_text(shown)
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter):
+            formatter.seq = [literal(str(name)) for name in formatter.seq]
+        elif isinstance(formatter, StrCategoryFormatter):
+            names = formatter._units
+            axis.set_ticks(list(names.values()), [literal(name) for name in names])
+
+
 def svg_bytes(figure: Figure) -> bytes:
     """Render a figure as SVG without dates and with a fixed hash salt: same figure, same bytes."""
+    _show_names(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -77,6 +110,7 @@ def svg_bytes(figure: Figure) -> bytes:
 
 def png_bytes(figure: Figure, dpi: int = 150) -> bytes:
     """Render a figure as PNG, for galleries whose SVG would be large."""
+    _show_names(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

@@ -75,16 +75,18 @@ def build_hugging_face(
         except ValueError as error:
             raise ValueError(f"transformers has no model family {family!r}") from error
         _complete(config)
-        return factory.from_config(config, attn_implementation="eager", dtype=torch.float32)
+        return factory.from_config(config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=False)
     source, where = _locate(weights, id, path)
-    options = {"revision": revision, "local_files_only": True}
+    options = {"revision": revision, "local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(source, **options, **fields)
         if config.model_type != family:
             raise ValueError(f"{where} holds a {config.model_type!r} model, but model.family is {family!r}")
         _complete(config)
         if reset:
-            return factory.from_config(config, attn_implementation="eager", dtype=torch.float32)
+            return factory.from_config(
+                config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=False
+            )
         with _quiet_loading(transformers):
             model, report = factory.from_pretrained(
                 source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,20 @@ from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Graph
+from pipeline.errors import UserError
 from pipeline.machine.progress import say
+from pipeline.shown_text import holds_secret
+
+
+def _refuse_secrets(config: RunConfig) -> None:
+    """Refuse a password where it would become part of names, records and pages; a tracker's address may hold one."""
+    settings = dataclasses.asdict(config)
+    del settings["logging"]
+    if (found := holds_secret(settings)) is not None:
+        raise UserError(
+            f"{found[0]} holds the value of the environment variable {found[1]}, and settings are stored and shown: "
+            "leave it in the environment, where the services look for it."
+        )
 
 
 def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
@@ -32,6 +46,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     UserError
         When the input is wrong.
     """
+    _refuse_secrets(config)
     check(config)
     store, graph = Store(Path(config.paths.store)), Graph(overrides)
     if config.stage == "status":

@@ -6,9 +6,15 @@ import errno
 import shutil
 from pathlib import Path
 
+from pipeline.shown_text import shown
+
 
 class UserError(Exception):
-    """Says in plain words what is wrong, where, and what to do. Shown without a traceback."""
+    """Says in plain words what is wrong, where, and what to do. Shown without a traceback, and without passwords."""
+
+    def __str__(self) -> str:
+        """Message as it may be shown."""
+        return shown(super().__str__())
 
 
 class MissingUpstream(UserError):

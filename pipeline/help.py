@@ -17,6 +17,8 @@ from pipeline.engine.cells import CONF
 from pipeline.engine.stages import STAGES
 
 FLAGS = {"--help", "-h"}
+PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
+"""Flags that print a page and make nothing."""
 WIDTH = 100
 COLUMN = 34
 INTRODUCTION = """\
@@ -34,6 +36,11 @@ seedscope: train networks under many seeds, look inside them, and report what di
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for this page."""
     return bool(FLAGS & set(arguments))
+
+
+def asks_for_a_page(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for anything that is printed and makes nothing."""
+    return bool(PAGES & {word.partition("=")[0] for word in arguments})
 
 
 def help_page(arguments: Sequence[str] = ()) -> str:

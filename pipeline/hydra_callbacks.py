@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import uuid
 from typing import Any
 
@@ -12,6 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 
 from pipeline.engine.rebuild import SWEEP
+from pipeline.shown_text import shown
 
 
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
@@ -62,4 +64,4 @@ class FailureLog(Callback):
         error = job_return._return_value
         if isinstance(error, SystemExit):
             return
-        logging.getLogger("seedscope").error("%s", error, exc_info=error)
+        logging.getLogger("seedscope").error("%s", shown("".join(traceback.format_exception(error))))

@@ -13,6 +13,7 @@ import pytest
 from scripts.draw_house import PACKAGES, PICTURE, ROOT, circles, draw, module_files, read_imports, room_arrows, room_of
 
 FLOORS = (
+    ("shown_text",),
     ("config", "errors"),
     ("machine",),
     ("tracking",),

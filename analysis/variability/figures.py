@@ -67,7 +67,7 @@ def distribution_fan(
         color=PALETTE[0],
         alpha=0.15,
         linewidth=0,
-        label=rf"$\pm\delta$ = {delta:.3f}",
+        label=f"±δ = {delta:.3f}",
     )
     fan.set(
         xlabel=quantity,
@@ -101,10 +101,10 @@ def distance_curves(
     figure, axes = new_figure()
     axis = axes[0, 0]
     axis.plot(alphas, curves, color=CONTEXT, alpha=0.5, linewidth=0.8)
-    axis.axhline(delta, color=REFERENCE, linestyle="--", linewidth=1, label=rf"$\delta$ = {delta:.3f}")
+    axis.axhline(delta, color=REFERENCE, linestyle="--", linewidth=1, label=f"δ = {delta:.3f}")
     shown = (levels > 0) & (levels <= max(alphas))
     axis.plot(levels[shown], np.full(int(shown.sum()), delta), ".", color=PALETTE[0], label="levels")
-    axis.set(xlabel=r"trimming share $\alpha$", ylabel=r"robust KS distance $D(\alpha)$", ylim=(0, None))
+    axis.set(xlabel="trimming share α", ylabel="robust KS distance D(α)", ylim=(0, None))
     legend_below(axis)
     return figure
 
@@ -119,7 +119,7 @@ def level_histograms(levels: Mapping[str, Float[np.ndarray, " m"]], *, delta: Re
         axis.axvline(float(values.mean()), color=REFERENCE, linewidth=1)
         axis.set(xlabel="trimming level", title=f"{REFERENCE_LABELS.get(name, name)}")
         axis.text(0.97, 0.95, f"mean {values.mean():.3f}", transform=axis.transAxes, ha="right", va="top")
-    axes[0, 0].set_ylabel(rf"seeds ($\delta$ = {delta:.3f})")
+    axes[0, 0].set_ylabel(f"seeds (δ = {delta:.3f})")
     return figure
 
 
@@ -173,7 +173,7 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
             axis.plot(curve.sizes, values.mean(axis=1), "o-", markersize=3, color=color, label=label)
     if count is not None:
         distance.plot(count.rungs, count.distance, "s--", markersize=3, color=REFERENCE, label="half to half")
-        distance.axhline(count.threshold, color=REFERENCE, linewidth=0.8, linestyle=":", label=r"$\delta/4$")
+        distance.axhline(count.threshold, color=REFERENCE, linewidth=0.8, linestyle=":", label="δ/4")
         if count.recommended is not None:
             distance.axvline(count.recommended, color=REFERENCE, linewidth=0.8)
             distance.annotate(
@@ -186,7 +186,7 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
                 va="top",
             )
     distance.set(xscale="log", yscale="log", xlabel="runs M", ylabel="KS distance", title="to the disjoint mixture")
-    level.set(xscale="log", xlabel="runs M", ylabel=rf"trimming level ($\delta$ = {delta:.3f})", title="trimming level")
+    level.set(xscale="log", xlabel="runs M", ylabel=f"trimming level (δ = {delta:.3f})", title="trimming level")
     legend_below(distance, columns=2)
     return figure
 
@@ -245,7 +245,7 @@ def group_levels(
     """Levels and mean churn of the runs of several groups (factors varied, arms, epochs), with their means."""
     figure, axes = new_figure(1, 2, width=max(3.6, 1.1 * len(levels)), height=3.0)
     jitter = np.random.default_rng(0)
-    labels = (rf"trimming level ($\delta$ = {delta:.3f})", "mean churn against the other runs")
+    labels = (f"trimming level (δ = {delta:.3f})", "mean churn against the other runs")
     for axis, groups, label in zip(axes[0], (levels, churn), labels, strict=True):
         for place, (color, values) in enumerate(zip(PALETTE * 4, groups.values(), strict=False)):
             across = place + 0.22 * (jitter.random(len(values)) - 0.5)

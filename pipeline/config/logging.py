@@ -14,6 +14,9 @@ TRACKERS: dict[str, str | None] = {
 }
 """Name to ``module:Class``, imported when the tracker is opened; None: the files of the artifact are enough."""
 
+MLFLOW_URI = "MLFLOW_TRACKING_URI"
+"""Variable of the environment that holds MLflow's server where ``logging.uri`` is null."""
+
 
 @dataclass
 class LoggingConfig:

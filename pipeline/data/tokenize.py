@@ -120,21 +120,23 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
 
     refuse_unfit("data.text", config)
     if config.tokenizer == "gpt2":
-        tokenizer = GPT2TokenizerFast.from_pretrained(packaged_folder("gpt2", cache))
+        tokenizer = GPT2TokenizerFast.from_pretrained(packaged_folder("gpt2", cache), trust_remote_code=False)
         _check_gpt2(tokenizer)
     elif config.tokenizer == "minilm":
-        tokenizer = AutoTokenizer.from_pretrained(packaged_folder("minilm", cache))
+        tokenizer = AutoTokenizer.from_pretrained(packaged_folder("minilm", cache), trust_remote_code=False)
     elif config.tokenizer == "path":
         if config.tokenizer_path is None or not Path(config.tokenizer_path).is_dir():
             raise DataError(
                 f"data.text.tokenizer=path needs data.text.tokenizer_path=FOLDER; {config.tokenizer_path} is no folder."
             )
-        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_path, local_files_only=True, trust_remote_code=False)
     else:
         if config.tokenizer_id is None:
             raise DataError("data.text.tokenizer=hub needs data.text.tokenizer_id.")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_id, revision=config.tokenizer_revision)
+            tokenizer = AutoTokenizer.from_pretrained(
+                config.tokenizer_id, revision=config.tokenizer_revision, trust_remote_code=False
+            )
         except OSError as error:
             raise SourceUnavailable(
                 f"The tokenizer {config.tokenizer_id} cannot be had from the hub ({error}). Ways out: "

@@ -34,6 +34,7 @@ from pipeline.machine.owner_lock import owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
 from pipeline.machine.ranks import barrier, broadcast_object, is_main_process
+from pipeline.shown_text import masked, shown
 from pipeline.tracking.base import Tracker
 
 if TYPE_CHECKING:
@@ -243,7 +244,9 @@ def _origin(build: Build, changed: Sequence[str]) -> dict[str, Any]:
 
 def _config_text(node: Node) -> str:
     """Hashed fields as YAML, one line each; JSON values are YAML."""
-    lines = [f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in sorted(node.sections.items())]
+    lines = [
+        f"{path}: {masked(json.dumps(value, ensure_ascii=False))}" for path, value in sorted(node.sections.items())
+    ]
     return "\n".join([f"stage: {node.stage.name}", f"version: {node.stage.version}", *lines]) + "\n"
 
 
@@ -253,8 +256,8 @@ def _record_failure(partial: Path, error: Exception, command: str) -> None:
         write_json(
             partial / "logs" / "failed.json",
             {
-                "error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
-                "traceback": traceback.format_exc(),
+                "error": str(error) if isinstance(error, UserError) else shown(f"{type(error).__name__}: {error}"),
+                "traceback": shown(traceback.format_exc()),
                 "command": command,
             },
         )

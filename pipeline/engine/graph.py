@@ -13,6 +13,7 @@ from pipeline.engine.cells import Cell, compose_run, expand
 from pipeline.engine.keys import digest, hashed_sections
 from pipeline.engine.stages import STAGES, Stage, load_function
 from pipeline.errors import UserError
+from pipeline.shown_text import masked_override, visible
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Node:
 
     @property
     def command(self) -> str:
-        """Shell command that makes this artifact."""
+        """Shell command that makes this artifact; a password in it is replaced by ``***``."""
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
-        return " ".join(shell_word(word) for word in words)
+        return visible(" ".join(shell_word(masked_override(word)) for word in words))
 
     @property
     def portable_command(self) -> str:

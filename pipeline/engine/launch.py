@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS
+from pipeline.config.logging import MLFLOW_URI
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store, write_json
 from pipeline.engine.build import LOADED, Build
@@ -28,6 +29,7 @@ from pipeline.engine.stages import load_function
 from pipeline.errors import UserError
 from pipeline.machine.code_digest import loaded_files
 from pipeline.machine.threads import VARIABLES
+from pipeline.shown_text import masked_override, shown
 
 _INHERITED = (
     "RANK",
@@ -61,10 +63,13 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     """
     size, logs = build.config.numerics.world_size, build.logs
     job = {
-        "config": dataclasses.asdict(build.config),
+        "config": {
+            **dataclasses.asdict(build.config),
+            "logging": {**dataclasses.asdict(build.config.logging), "uri": None},
+        },
         "stage": build.node.stage.name,
         "key": build.node.key,
-        "overrides": list(build.node.overrides),
+        "overrides": [masked_override(word) for word in build.node.overrides],
         "store": str(build.store.root),
         "folder": str(build.folder),
         "rebuild": [sorted(build.rebuild.words), build.rebuild.request],
@@ -77,6 +82,8 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     environment.update(dict.fromkeys(VARIABLES, str(build.node.threads)))
+    if build.config.logging.uri is not None:  # it may hold a password, which belongs in no file
+        environment[MLFLOW_URI] = build.config.logging.uri
     build.say(f"{size} ranks")
     # A session of its own: a signal that SLURM sends to all processes of a task must reach only this process, which
     # then ends the ranks in an orderly way.
@@ -166,7 +173,7 @@ def main(path: Path) -> None:
             "rank": f"rank {rank}",
             "message": str(error),
             "user_error": isinstance(error, UserError),
-            "traceback": traceback.format_exc(),
+            "traceback": shown(traceback.format_exc()),
         }
         write_json(path.with_name(_FAILURE.format(rank)), record)
         # Exit at once: the other ranks wait in a collective operation that this one will never join.

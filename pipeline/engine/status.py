@@ -18,13 +18,18 @@ from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import staleness
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.progress import read_progress
+from pipeline.shown_text import shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 _COLORS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
 _LIVE_ROWS = 30
+_WIDTH = 160
+"""Of a table that goes to a file or a pipe."""
+_LEAST_WIDTH, _LEAST_COLUMN = 72, 16
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,12 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(width=None if "COLUMNS" in os.environ or os.isatty(1) else 160, soft_wrap=False)
+    asked = Console()
+    chosen = asked.width if os.environ.get("COLUMNS", "").strip("0").isdigit() or os.isatty(1) else _WIDTH
+    console = Console(width=max(chosen, _LEAST_WIDTH), soft_wrap=False)
     target = graph.resolve("report" if config.wants else "train", config)
     nodes = nodes_of(target)
-    title = f"{config.experiment_name} in {store.root}"
+    title = Text(visible(f"{config.experiment_name} in {store.root}"))
     if config.watch is not None:
         rows = _watch(console, title, lambda: rows_of(nodes, store), config.watch)
     else:
@@ -104,9 +111,9 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
     for row in rows:
         if row.state == "failed":
             failure = store.failure(store.folder(*row.node.address))
-            console.print(f"\n[red]{row.node.stage.name} {row.node.slug}-{row.node.key}[/red]")
-            console.print(Text(failure["traceback"]))
-            console.print(Text(f"again: {failure['command']}"))
+            console.print(Text(visible(f"\n{row.node.stage.name} {row.node.slug}-{row.node.key}"), style="red"))
+            console.print(Text(shown(failure["traceback"])))
+            console.print(Text(shown(f"again: {failure['command']}")))
 
 
 def _counts(rows: Sequence[NodeState]) -> str:
@@ -114,21 +121,23 @@ def _counts(rows: Sequence[NodeState]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in _COLORS if counts[state])
 
 
-def _table(title: str, rows: Sequence[NodeState]) -> Table:
+def _table(title: Text | str, rows: Sequence[NodeState]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for column in ("stage", "artifact", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("note or command", overflow="fold")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("artifact", overflow="fold", min_width=_LEAST_COLUMN)
+    table.add_column("state", no_wrap=True)
+    table.add_column("note or command", overflow="fold", min_width=_LEAST_COLUMN)
     for row in rows:
         state = Text(row.state, style=_COLORS[row.state])
-        table.add_row(row.node.stage.name, f"{row.node.slug}-{row.node.key}", state, Text(row.note))
+        artifact = Text(visible(f"{row.node.slug}-{row.node.key}"))
+        table.add_row(row.node.stage.name, artifact, state, Text(shown(row.note)))
     return table
 
 
-def _watch(console: Any, title: str, look: Callable[[], list[NodeState]], seconds: float) -> list[NodeState]:
+def _watch(console: Any, title: Text, look: Callable[[], list[NodeState]], seconds: float) -> list[NodeState]:
     """Show a live table until everything is done or failed, or the user interrupts."""
     from rich.live import Live
 
@@ -144,7 +153,7 @@ def _watch(console: Any, title: str, look: Callable[[], list[NodeState]], second
     return rows
 
 
-def _overview(title: str, rows: Sequence[NodeState]) -> Group:
+def _overview(title: Text, rows: Sequence[NodeState]) -> Group:
     """Draw counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
     from rich.console import Group
     from rich.table import Table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.shown_text import shown, visible
+
 Item = TypeVar("Item")
 _PLAIN_SECONDS = 10.0
 _NOTE = "progress.json"
@@ -17,7 +20,8 @@ _NOTE = "progress.json"
 
 def say(message: str) -> None:
     """Print one line to the error stream at once, and keep the standard output for results."""
-    print(message, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a closed window or a pipe that nobody reads stops no training
+        print(shown(message), file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
@@ -34,10 +38,11 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
     """
     if sys.stderr.isatty():
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            yield from progress.track(items, total=total, description=label)
+            yield from progress.track(items, total=total, description=escape(visible(label)))
         return
     started = said = time.monotonic()
     for count, item in enumerate(items, start=1):

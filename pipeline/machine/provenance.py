@@ -24,6 +24,18 @@ _PACKAGES = (
     "transformers",
     "safetensors",
 )
+_SLURM = (
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_JOB_CPUS_PER_NODE",
+    "SLURM_JOB_GPUS",
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NAME",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_NUM_NODES",
+    "SLURM_JOB_PARTITION",
+)
+"""Variables that are kept; any other may hold a password."""
 
 
 def _git(*arguments: str) -> bytes | None:
@@ -80,7 +92,7 @@ def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
         "versions": _versions(),
         "host": socket.gethostname(),
         "machine": platform.machine(),
-        "slurm": {name: value for name, value in sorted(os.environ.items()) if name.startswith("SLURM_JOB")},
+        "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
         "wall_seconds": round(wall_seconds, 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

@@ -15,6 +15,7 @@ from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, Verdict
+from pipeline.shown_text import visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 _TONES = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}
@@ -39,7 +40,7 @@ def report(build: Build) -> dict[str, Any]:
         build.say(f"section {name}")
         sections.append(_section(name)(build.members[name], config))
     page = _render(build, sections)
-    (build.folder / "report.html").write_text(page, encoding="utf-8")
+    (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
     verdicts = [block for section in sections for block in section.blocks if isinstance(block, Verdict)]
     return {
         "sections": len(sections),

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
+from pipeline.shown_text import masked
 
 
 @runtime_checkable
@@ -154,7 +155,8 @@ def note(build: TrackedBuild) -> dict[str, Any]:
     """Collect the metadata logged with every tracker run: hashed configuration, keys and command."""
     node = build.node
     upstream = [other.key for other in node.upstream()]
-    return {**node.sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
+    sections = {name: masked(value) if isinstance(value, str) else value for name, value in node.sections.items()}
+    return {**sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
 
 
 def nonce(build: TrackedBuild) -> str:

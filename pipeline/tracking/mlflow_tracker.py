@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.logging import MLFLOW_URI
 from pipeline.errors import UserError
 from pipeline.tracking.base import RemoteTracker, TrackedBuild, needed, note, numbers, plain
 
@@ -40,7 +41,7 @@ class MlflowTracker(RemoteTracker):
         super().__init__()
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow = needed("mlflow", "mlflow")
-        uri = build.config.logging.uri or os.environ.get("MLFLOW_TRACKING_URI")
+        uri = build.config.logging.uri or os.environ.get(MLFLOW_URI)
         if not uri:
             raise UserError(
                 "logging=mlflow needs a tracking server: logging.uri=http://host:5000 (or MLFLOW_TRACKING_URI). A "

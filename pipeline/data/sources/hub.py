@@ -50,7 +50,12 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
     for split, theirs in config.splits.items():
         try:
             loaded = datasets.load_dataset(
-                config.id, config.name, split=theirs, revision=revision, cache_dir=str(place)
+                config.id,
+                config.name,
+                split=theirs,
+                revision=revision,
+                cache_dir=str(place),
+                trust_remote_code=False,
             )
         except OSError as error:  # ConnectionError, OfflineModeIsEnabled, DatasetNotFoundError
             raise _unreachable(config.id, error) from error
