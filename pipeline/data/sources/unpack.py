@@ -67,11 +67,13 @@ def ar_members(content: bytes) -> dict[str, bytes]:
     at = len(AR_MAGIC)
     while at + AR_HEADER <= len(content):
         header = content[at : at + AR_HEADER]
-        if header[58:60] != b"`\n":
+        if header[58:60] != b"`\n" or not header[48:58].strip().isdigit():
             raise DataError(f"damaged ar header at byte {at}")
-        name = header[:16].decode("ascii").strip().rstrip("/")
+        name = header[:16].decode("ascii", "replace").strip().rstrip("/")
         size = int(header[48:58])
         at += AR_HEADER
+        if at + size > len(content):
+            raise DataError(f"the ar archive ends within its member {name}: {size} bytes from byte {at}")
         members[name] = content[at : at + size]
         at += size + size % 2  # members start at even offsets
     return members

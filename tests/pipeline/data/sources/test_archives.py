@@ -1,5 +1,6 @@
 """Archives are pinned by content: fetched once, verified always, never accepted with other bytes."""
 
+import dataclasses
 import hashlib
 import io
 import lzma
@@ -82,11 +83,36 @@ def test_other_content_at_the_source_is_never_accepted(pinned, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_failing_package_client_is_quoted(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives.sys, "executable", "/bin/false")
-    wheel = Archive("made-up", "1.0", "wheel", "made_up-1.0.whl", "0" * 64, 0.1, "none")
-    with pytest.raises(SourceUnavailable, match="false pip download"):
+SETUP = "from pathlib import Path\nPath({marker!r}).touch()\nfrom setuptools import setup\nsetup(name='evil')\n"
+
+
+@pytest.fixture
+def only_folder(tmp_path, monkeypatch):
+    """A folder that is all that pip knows."""
+    links = tmp_path / "links"
+    links.mkdir()
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(links), "CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return links
+
+
+def test_fetching_a_source_distribution_runs_nothing_of_it(tmp_path, only_folder):
+    marker = tmp_path / "setup-was-run"
+    files = {"evil-1.0/setup.py": SETUP.format(marker=str(marker)).encode(), "evil-1.0/rows.csv": b"1"}
+    (only_folder / "evil-1.0.tar.gz").write_bytes(tar_bytes(files, "w:gz"))
+    sha256 = sha256_of(only_folder / "evil-1.0.tar.gz")
+    path = fetch(Archive("evil", "1.0", "sdist", "evil-1.0.tar.gz", sha256, 0.1, "none"), tmp_path / "cache")
+    assert read_members(path, ["*.csv"]) == {"evil-1.0/rows.csv": b"1"}
+    assert not marker.exists()
+
+
+def test_what_pip_does_not_find_and_what_has_other_content_are_told_apart(tmp_path, only_folder):
+    (only_folder / "made_up-1.0-py3-none-any.whl").write_bytes(b"something else")
+    wheel = Archive("made-up", "1.0", "wheel", "made_up-1.0-py3-none-any.whl", "0" * 64, 0.1, "none")
+    with pytest.raises(SourceUnavailable, match="other content: expected sha256 000"):
         fetch(wheel, tmp_path)
+    with pytest.raises(SourceUnavailable, match="pip: no index or folder that pip knows holds made_up-2"):
+        fetch(dataclasses.replace(wheel, filename="made_up-2.0-py3-none-any.whl"), tmp_path)
 
 
 def test_wheels_and_tars_are_read_by_pattern(tmp_path):
@@ -109,6 +135,9 @@ def test_missing_members_and_damaged_archives_are_named(tmp_path):
         ar_members(b"nothing")
     with pytest.raises(DataError, match="damaged ar header at byte 8"):
         ar_members(b"!<arch>\n" + b" " * 60)
+    for size, words in (("xx", "damaged ar header at byte 8"), ("9999", "ends within its member data.tar: 9999 bytes")):
+        with pytest.raises(DataError, match=words):
+            ar_members(f"!<arch>\n{'data.tar':<48}{size:<10}`\nabc".encode())
 
 
 def test_concurrent_jobs_fetch_one_intact_file(pinned, tmp_path):

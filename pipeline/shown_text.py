@@ -1,0 +1,97 @@
+"""What of a text may be shown and stored: no passwords, and no characters that steer a terminal.
+
+Names of classes, texts and file names come from strangers' data, and overrides, addresses and messages of services may
+hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+HIDDEN = "***"
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SECRET_NAME = r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|(?<![a-z])token)"
+_SETTING = re.compile(rf"""(?ix) \b(?!(?:pad|cls|sep|bos|eos|unk|mask)_token) ({_SECRET_NAME} (?:\s?=\s?|["']\s*:\s*))
+    (?: "[^"\n]*" | '[^'\n]*' | [^\s&'",;)\]}}]+ )""")
+_IN_ADDRESS = re.compile(r"""(?x) ( ://[^\s/:@'"]* : ) (?! \d+ (?:[/?\#,\s'"]|$) ) [^\s'"]+ (?=@)""")
+_AS_USER = re.compile(r"""(?<=://)[^\s/:@'"]{16,}(?=@)""")
+_SHAPES = re.compile(
+    r"\b(?:hf_\w{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|AKIA[0-9A-Z]{16}"
+    r"|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w.-]{8,})|(?<=Bearer )[\w.~+/=-]{8,}|(?<=Basic )[\w+/=]{8,}"
+)
+_SECRET_VARIABLE = re.compile(r"(?i)(passw(or)?d|secret|token|api_?key|access_?key|private_?key|credentials?)$|secret")
+_SHORTEST = 8  # a shorter value is likely a word that means something else elsewhere
+
+
+def shown(text: object) -> str:
+    r"""Text for a terminal, a log, a record or a message.
+
+    Examples
+    --------
+    >>> shown("http://alice:open-sesame@host:5000 \x1b[2J")
+    'http://alice:***@host:5000 \\x1b[2J'
+    """
+    return visible(masked(text))
+
+
+def visible(text: object) -> str:
+    r"""Write characters that steer a terminal or turn its writing around as escapes; lines and tabs stay.
+
+    Examples
+    --------
+    >>> visible("\x1b]0;owned\x07cat")
+    '\\x1b]0;owned\\x07cat'
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def masked(text: object) -> str:
+    """Replace passwords: in addresses, after names such as ``api_key=``, by their shape, or held by the environment.
+
+    Examples
+    --------
+    >>> masked("+service.api_key=abc logging.uri=http://alice:abc@host")
+    '+service.api_key=*** logging.uri=http://alice:***@host'
+    """
+    found = str(text)
+    for _, value in secret_variables():
+        found = found.replace(value, HIDDEN)
+    found = _AS_USER.sub(HIDDEN, _IN_ADDRESS.sub(rf"\1{HIDDEN}", found))
+    return _SHAPES.sub(HIDDEN, _SETTING.sub(rf"\1{HIDDEN}", found))
+
+
+def masked_override(word: str) -> str:
+    """One override without its password: after a name such as ``api_key``, everything."""
+    name, equals, _ = word.partition("=")
+    if equals and re.fullmatch(rf"(?i)\+*{_SECRET_NAME}", name):
+        return f"{name}={HIDDEN}"
+    return masked(word)
+
+
+def secret_variables() -> Iterator[tuple[str, str]]:
+    """Variables of the environment that hold a password, by their names."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not value.startswith(("/", "~", ".")):
+            yield name, value
+
+
+def holds_secret(value: Any, path: str = "") -> tuple[str, str] | None:
+    """Find a setting that holds the password of a variable of the environment.
+
+    Returns
+    -------
+    tuple of (str, str) or None
+        Path of the setting and name of the variable.
+    """
+    if isinstance(value, Mapping):
+        inside: Any = ((f"{path}.{key}".lstrip("."), item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        inside = ((path, item) for item in value)
+    else:
+        names = (name for name, secret in secret_variables() if isinstance(value, str) and secret in value)
+        name = next(names, None)
+        return None if name is None else (path, name)
+    return next((found for key, item in inside if (found := holds_secret(item, key)) is not None), None)
