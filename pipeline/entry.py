@@ -10,6 +10,7 @@ from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Graph
+from pipeline.engine.stages import COMMANDS, load_function
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
 from pipeline.shown_text import holds_secret
@@ -27,7 +28,7 @@ def _refuse_secrets(config: RunConfig) -> None:
 
 
 def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
-    """Run one job: show the status, or make the target stage and what it lacks upstream.
+    """Run one job: a command such as ``stage=status``, or the target stage and what it lacks upstream.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     Returns
     -------
     Artifact or None
-        The finished artifact; None for ``stage=status``.
+        The finished artifact; None for a command that makes none, such as ``stage=status``.
 
     Raises
     ------
@@ -49,10 +50,8 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     _refuse_secrets(config)
     check(config)
     store, graph = Store(Path(config.paths.store)), Graph(overrides)
-    if config.stage == "status":
-        from pipeline.engine.status import show_status
-
-        show_status(graph, store, config)
+    if config.stage in COMMANDS:
+        load_function(COMMANDS[config.stage])(graph, store, config)
         return None
     from pipeline.engine.executor import Puller
     from pipeline.engine.rebuild import Rebuild

@@ -14,11 +14,11 @@ from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import Rule, rule_of
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import CONF
-from pipeline.engine.stages import STAGES
+from pipeline.engine.stages import COMMANDS, STAGES
 
 FLAGS = {"--help", "-h"}
-PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
-"""Flags that print a page and make nothing."""
+PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "stage=status"}
+"""Words that print a page and make nothing."""
 WIDTH = 100
 COLUMN = 34
 INTRODUCTION = """\
@@ -40,7 +40,7 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
 
 def asks_for_a_page(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for anything that is printed and makes nothing."""
-    return bool(PAGES & {word.partition("=")[0] for word in arguments})
+    return bool(PAGES & {*arguments, *(word.partition("=")[0] for word in arguments)})
 
 
 def help_page(arguments: Sequence[str] = ()) -> str:
@@ -65,7 +65,7 @@ def help_page(arguments: Sequence[str] = ()) -> str:
         return "\n\n".join("\n".join(sections[name]) for name in wanted)
     parts = [
         INTRODUCTION,
-        "\n".join(["STAGES, stage=NAME", *_wrapped(" ".join([*STAGES, "status"]), "  ", "  ")]),
+        "\n".join(["STAGES, stage=NAME", *_wrapped(" ".join([*STAGES, *COMMANDS]), "  ", "  ")]),
         "\n".join(["GROUPS, GROUP=CHOICE: a file of conf/GROUP sets a whole section", *_groups()]),
         "SETTINGS, SECTION.FIELD=VALUE: shown with the default that holds where no file of conf/ sets another",
         *("\n".join(lines) for lines in sections.values()),

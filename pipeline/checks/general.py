@@ -18,7 +18,7 @@ from pipeline.checks.training import (
 )
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import seed_list
-from pipeline.engine.stages import STAGES
+from pipeline.engine.stages import COMMANDS, STAGES
 from pipeline.errors import UserError
 
 COMBINATIONS = (
@@ -48,8 +48,8 @@ def value_problems(config: RunConfig) -> Iterator[str]:
 
 def stage_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: stages that do not exist, and cells that cannot be read."""
-    if config.stage != "status" and config.stage not in STAGES:
-        yield f"There is no stage {config.stage!r}. Stages: {', '.join(STAGES)}, status."
+    if config.stage not in {*STAGES, *COMMANDS}:
+        yield f"There is no stage {config.stage!r}. Stages: {', '.join([*STAGES, *COMMANDS])}."
     shown = config.report.sections or config.wants
     for name in config.wants:
         if name not in STAGES or name == "report" or (name in shown and STAGES[name].report is None):

@@ -70,7 +70,10 @@ class RunConfig:
     interpolates_seed: ClassVar[bool] = False
     """Whether a file or override says ``${seed}``, so that another seed changes more than ``seed``."""
 
-    stage: str = setting("report", "What to make, with everything that it needs; status shows what is there.")
+    stage: str = setting(
+        "report",
+        "What to make, with everything that it needs; status shows what is there; sync sends what trackers missed.",
+    )
     experiment_name: str = setting("single", "Name of the experiment; equals its file's name.")
     seed: int = setting(0, "Seed of the model; data and poison have their own.", at_least=0)
     upstream: str = choice(

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell, compose_run, expand
 from pipeline.engine.keys import digest, hashed_sections
-from pipeline.engine.stages import STAGES, Stage, load_function
+from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
 from pipeline.shown_text import masked_override, visible
 
@@ -76,6 +76,13 @@ class Node:
         """The command without this machine's folders and trackers, so that payloads of equal runs are equal."""
         local = tuple(word for word in self.overrides if not word.startswith(("paths.", "logging")))
         return replace(self, overrides=local).command
+
+    @property
+    def sync_command(self) -> str:
+        """Shell command that sends what trackers missed in this store."""
+        local = tuple(word for word in self.overrides if word.startswith(("paths.store=", "logging")))
+        words = ["python", "run.py", "stage=sync", *(shell_word(masked_override(word)) for word in local)]
+        return visible(" ".join(words))
 
     @property
     def threads(self) -> int:
@@ -154,7 +161,7 @@ class Graph:
         """
         stage = STAGES.get(stage_name)
         if stage is None:
-            raise UserError(f"There is no stage {stage_name!r}. Stages: {', '.join(STAGES)}, status.")
+            raise UserError(f"There is no stage {stage_name!r}. Stages: {', '.join([*STAGES, *COMMANDS])}.")
         config = stage.shared(config)
         chosen = self.overrides if overrides is None else tuple(overrides)
         if stage.gathers is not None:

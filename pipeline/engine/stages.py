@@ -234,6 +234,12 @@ _TABLE = (
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
 
+COMMANDS = {
+    "status": "pipeline.engine.status:show_status",
+    "sync": "pipeline.tracking.sending:sync",
+}
+"""What else ``stage=`` takes: commands that make no artifact. Each is a function of graph, store and configuration."""
+
 
 def load_function(spec: str) -> Callable[..., Any]:
     """Import ``module:function`` when it is needed, so that the table costs no heavy import."""

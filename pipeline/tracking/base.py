@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
-from pipeline.machine.progress import say
 from pipeline.shown_text import masked
+from pipeline.tracking.journal import TrackedRun
 
 
 @runtime_checkable
@@ -51,6 +51,11 @@ class TrackedNode(Protocol):
     @property
     def command(self) -> str:
         """Shell command that makes it."""
+        ...
+
+    @property
+    def sync_command(self) -> str:
+        """Shell command that sends what its tracker missed."""
         ...
 
     def upstream(self) -> Sequence[TrackedNode]:
@@ -112,29 +117,6 @@ class Tracker:
         """End the run, so that the next job of this process starts its own."""
 
 
-class RemoteTracker(Tracker):
-    """A tracker whose service may fail; the stage then continues without it, because no result depends on it.
-
-    The service is a separate process, which the signal that announces a requeue also ends. Its error must not hide
-    the requeue.
-    """
-
-    service: str
-    shows_images = True
-
-    def __init__(self) -> None:
-        self._lost = False
-
-    def _send(self, call: Callable[..., object], *args: object, **options: object) -> None:
-        if self._lost:
-            return
-        try:
-            call(*args, **options)
-        except Exception as error:
-            self._lost = True
-            say(f"  {self.service} has failed ({type(error).__name__}: {error}); the artifact is complete without it")
-
-
 def plain(values: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
     """Flatten nested mappings to the scalars that a tracker shows, names joined by ``/``."""
     found: dict[str, int | float | str | bool] = {}
@@ -165,6 +147,22 @@ def nonce(build: TrackedBuild) -> str:
     if not path.exists():
         path.write_text(secrets.token_hex(4), encoding="utf-8")
     return path.read_text(encoding="utf-8")
+
+
+def run_of(build: TrackedBuild) -> TrackedRun:
+    """Describe an artifact under construction for a tracker."""
+    node, config = build.node, build.config
+    return TrackedRun(
+        tracker=config.logging.tracker,
+        experiment=config.experiment_name,
+        stage=node.stage.name,
+        slug=node.slug,
+        key=node.key,
+        nonce=nonce(build),
+        target=node.stage.name == config.stage,
+        sync=node.sync_command,
+        note=note(build),
+    )
 
 
 def needed(package: str, extra: str) -> Any:

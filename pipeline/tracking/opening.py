@@ -7,16 +7,26 @@ import importlib
 from collections.abc import Iterator
 
 from pipeline.config.logging import TRACKERS
-from pipeline.tracking.base import TrackedBuild, Tracker
+from pipeline.tracking.base import TrackedBuild, Tracker, run_of
+from pipeline.tracking.journal import FOLDER
+from pipeline.tracking.remote import RemoteTracker
+
+
+def tracker_class(name: str) -> type[RemoteTracker] | None:
+    """Import a tracker; None for ``csv``."""
+    place = TRACKERS[name]
+    if place is None:
+        return None
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def open_tracker(build: TrackedBuild) -> Tracker:
     """Start the tracker that ``logging.tracker`` names."""
-    place = TRACKERS[build.config.logging.tracker]
-    if place is None:
+    kind = tracker_class(build.config.logging.tracker)
+    if kind is None:
         return build.tracker
-    module, name = place.split(":")
-    return getattr(importlib.import_module(module), name)(build)
+    return kind(run_of(build), build.config.logging, build.scratch / FOLDER, build.folder / "logs" / FOLDER)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,46 @@
+"""``stage=sync``: send what trackers missed while their services were away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.logging import TRACKERS
+from pipeline.config.run import RunConfig
+from pipeline.errors import UserError
+from pipeline.machine.progress import say
+from pipeline.tracking.journal import kept_journals
+from pipeline.tracking.opening import tracker_class
+
+
+def sync(graph: Any, store: Any, config: RunConfig) -> None:
+    """Send the kept journals of a store to the tracker that ``logging`` names.
+
+    Parameters
+    ----------
+    graph, store : object
+        Not used: journals are found by their files.
+    config : RunConfig
+        ``logging`` and ``paths.store``.
+
+    Raises
+    ------
+    UserError
+        If no tracker is chosen, or its service is still away; what was not sent is still kept.
+    """
+    journals = kept_journals(Path(config.paths.store))
+    kind = tracker_class(config.logging.tracker)
+    if kind is None:
+        names = sorted({run.tracker for run in journals.values()}) or [
+            name for name, place in TRACKERS.items() if place
+        ]
+        raise UserError(f"stage=sync needs the tracker that it sends to, such as logging={names[0]}.")
+    journals = {folder: run for folder, run in journals.items() if run.tracker == config.logging.tracker}
+    for count, (folder, run) in enumerate(journals.items()):
+        tracker = kind(run, config.logging, folder)
+        tracker.finish(exit_code=0)
+        if tracker.lost:
+            left = len(journals) - count
+            raise UserError(f"{tracker.service} does not take it yet; {left} of {len(journals)} runs are still kept.")
+        say(f"sent to {tracker.service}: {run.stage} {run.slug}-{run.key}")
+    say(f"done: {len(journals)} runs sent")
