@@ -51,8 +51,8 @@ def count_outliers(
     variance : float
         Entry variance of the bulk.
     margin : float
-        Scales above the center. At four, Gaussian noise gives a false outlier in about 3 of 10,000 matrices of
-        60 x 60 and in 1 of 10,000 large ones; at five, in 4 and 1 of 100,000.
+        Scales above the center. At four, Gaussian noise gives a false outlier in about 3 of 10,000 matrices of 60 x 60
+        or 500 x 500; at five, in 4 of 100,000 of 60 x 60.
 
     Examples
     --------

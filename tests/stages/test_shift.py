@@ -217,3 +217,20 @@ def test_unknown_layers_and_splits_are_refused(sources, tmp_path):
         wrong = dataclasses.replace(config, shift=dataclasses.replace(config.shift, **options))
         with pytest.raises(UserError, match=message):
             run_on(tmp_path / message[:4], shift, wrong, inputs)
+
+
+def test_a_side_whose_rows_are_one_group_is_refused(tmp_path):
+    lines = {name: [f'"{" ".join(WORDS[i % 8 : i % 8 + 4])} {name}{i}",{i % 2}' for i in range(30)] for name in "pm"}
+    (tmp_path / "p.csv").write_text(
+        "\n".join(["text,label,group", *[f"{row},u{i}" for i, row in enumerate(lines["p"])]])
+    )
+    (tmp_path / "m.csv").write_text("\n".join(["text,label,group", *[f"{row},bot" for row in lines["m"]]]))
+    overrides = ("data=texts", "data.path.format=csv", "data.split.val=0.0", f"paths.cache={tmp_path}/cache") + tuple(
+        f"data.path.{split}={tmp_path}/{name}.csv" for split, name in (("train", "p"), ("test", "m"))
+    )
+    config, graph = compose_run(overrides), Graph(overrides)
+    prepared = Puller(Store(tmp_path), graph).pull(graph.resolve("prepare", config))
+    config = dataclasses.replace(config, shift=dataclasses.replace(config.shift, per_side=None))
+    inputs = {"data": prepared, "features": embeddings(tmp_path, config, prepared)}
+    with pytest.raises(UserError, match="all 30 rows of 'test' belong to one, 'bot'"):
+        run_on(tmp_path, shift, config, inputs)

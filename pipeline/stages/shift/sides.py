@@ -117,6 +117,14 @@ def open_sides(build: Build, data: DataModule) -> Sides:
         Side(values, texts, tag, ids, groups).take(rows)
         for (values, texts, _, ids, groups), tag, rows in zip(raw, tags, (pair.reference, pair.sample), strict=True)
     )
+    if reference.groups is not None and sample.groups is not None:
+        for split, groups in ((config.reference, reference.groups), (config.sample, sample.groups)):
+            if len(np.unique(groups)) < 2:
+                raise UserError(
+                    f"shift moves whole groups (users, queries), and all {len(groups)} rows of {split!r} belong to "
+                    f"one, {str(groups[0])!r}: nothing can be permuted. Collect rows of other groups, or leave the group "
+                    "column out of the data."
+                )
     return Sides(reference, sample, labeled, pair.report, _wanted(reference, sample, config.per_side))
 
 
