@@ -122,8 +122,8 @@ def open_sides(build: Build, data: DataModule) -> Sides:
             if len(np.unique(groups)) < 2:
                 raise UserError(
                     f"shift moves whole groups (users, queries), and all {len(groups)} rows of {split!r} belong to "
-                    f"one, {str(groups[0])!r}: nothing can be permuted. Collect rows of other groups, or leave the group "
-                    "column out of the data."
+                    f"one, {str(groups[0])!r}: nothing can be permuted. Collect rows of other groups, or leave the "
+                    "group column out of the data."
                 )
     return Sides(reference, sample, labeled, pair.report, _wanted(reference, sample, config.per_side))
 
