@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
@@ -12,6 +11,7 @@ from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import COMMANDS, load_function
 from pipeline.errors import UserError
+from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import holds_secret
 
@@ -49,7 +49,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     """
     _refuse_secrets(config)
     check(config)
-    store, graph = Store(Path(config.paths.store)), Graph(overrides)
+    store, graph = Store(user_path(config.paths.store)), Graph(overrides)
     if config.stage in COMMANDS:
         load_function(COMMANDS[config.stage])(graph, store, config)
         return None

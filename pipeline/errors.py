@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.shown_text import shown
@@ -27,11 +30,16 @@ class CorruptArtifact(UserError):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ROOM = 64 * 1024
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_FOLDER = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+_BROKEN = {errno.EIO, errno.EUCLEAN, errno.ENXIO, errno.EREMOTEIO}
+_UNREACHABLE = {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ESHUTDOWN}
+_NUMBER = re.compile(r"(?:os error|[Ee]rrno) (\d+)")
+"""How libraries in Rust and C++ spell the system's error number in their messages."""
 
 
-def storage_error(error: Exception, folder: Path) -> UserError | None:
-    """Translate an error while writing to the store into one sentence.
+def storage_error(error: Exception, folder: Path, folders: Mapping[str, Path] | None = None) -> UserError | None:
+    """Translate what the file system refused into one sentence.
 
     Parameters
     ----------
@@ -39,22 +47,88 @@ def storage_error(error: Exception, folder: Path) -> UserError | None:
         What was raised. Writers such as numpy's lose the system's error number on a full disk, so the
         free space is looked at too.
     folder : Path
-        Where we were writing.
+        Where we were writing, if the error names no file.
+    folders : mapping of str to Path, optional
+        Folders by the setting that moves them, such as ``paths.store``; the sentence names the setting of the file
+        that failed, and says whether reading or writing failed.
 
     Returns
     -------
     UserError or None
-        None where the cause is neither a full disk nor a folder that cannot be written.
+        None where the file system is not the cause.
     """
-    number = error.errno if isinstance(error, OSError) else None
+    number, path = _number(error), _path(error, folder)
     if number in _FULL or (number is None and _free_bytes(folder) < _NO_ROOM):
         return UserError(
-            f"No space left while writing {folder} ({error}). Finished artifacts are untouched; free some space or "
-            "set paths.store to another disk, then run the same command again."
+            f"No space left while writing {path} ({_reason(error)}). Finished artifacts are untouched; free some space "
+            f"or set {_setting(path, folders)} to another disk, then run the same command again."
         )
-    if number in _READ_ONLY:
-        return UserError(f"Cannot write to {folder} ({error}). Set paths.store to a folder that you can write to.")
+    if number in _REFUSED:
+        return UserError(_refusal(error, path, folders))
+    if number in _BROKEN:
+        return UserError(
+            f"The disk below {path} fails ({_reason(error)}). Finished artifacts elsewhere are untouched: have the "
+            f"disk checked (dmesg shows its errors) or set {_setting(path, folders)} to another one, then run the same "
+            "command again; stage=verify names damaged files."
+        )
+    if number in _UNREACHABLE:
+        return UserError(
+            f"The file server below {path} does not answer ({_reason(error)}). Nothing finished is lost: mount it "
+            "again, then run the same command again."
+        )
+    if number in _NO_FOLDER and isinstance(error, OSError) and error.filename is not None:
+        return UserError(
+            f"{path} cannot be used ({_reason(error)}): a part of it is a file, a broken link, or too long a name. Set "
+            f"{_setting(path, folders)} to a folder."
+        )
+    if number == errno.ENOENT and not folder.exists():
+        return UserError(
+            f"{folder} was deleted while this process worked in it. Finished artifacts elsewhere are untouched; run "
+            "the same command again, and keep cleaners out of the store."
+        )
     return None
+
+
+def _number(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _NUMBER.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _path(error: Exception, folder: Path) -> Path:
+    name = error.filename if isinstance(error, OSError) else None
+    return Path(os.fsdecode(name)) if isinstance(name, (str, bytes)) else folder
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _refusal(error: Exception, path: Path, folders: Mapping[str, Path] | None) -> str:
+    """Tell a file that may not be read from a folder that may not be written to."""
+    setting = _setting(path, folders)
+    if _number(error) != errno.EROFS and os.path.lexists(path) and not os.access(path, os.R_OK):
+        return f"{path} may not be read ({_reason(error)}). Ask its owner for access, or set {setting} to another path."
+    return f"Cannot write to {path} ({_reason(error)}). Set {setting} to a folder that you can write to."
+
+
+def _setting(path: Path, folders: Mapping[str, Path] | None) -> str:
+    """Name the setting or variable whose folder holds a path: the innermost one."""
+    if folders is None:
+        return "paths.store"
+    known = {**folders, "the variable HF_HOME": _hugging_face()}
+    absolute = Path(os.path.abspath(path))
+    holding = [
+        (len(place.parts), name)
+        for name, place in ((name, Path(os.path.abspath(place))) for name, place in known.items())
+        if absolute.is_relative_to(place)
+    ]
+    return max(holding)[1] if holding else "the setting that names it"
+
+
+def _hugging_face() -> Path:
+    return Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface")).expanduser()
 
 
 def _free_bytes(folder: Path) -> float:

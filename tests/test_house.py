@@ -18,7 +18,7 @@ FLOORS = (
     ("machine",),
     ("tracking",),
     ("engine",),
-    ("data", "checks", "reporting"),
+    ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),
     ("entry", "help", "hydra_callbacks"),

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from kernels.capture.factor_stream import FactorBatch
@@ -23,6 +22,7 @@ from kernels.fisher.kronecker_blocks import DiagonalBlock, FisherBlock, Kronecke
 from kernels.gradients.blocks import Block
 from kernels.machine.counter_hash import stream_key, words
 from kernels.machine.precision import float32_products
+from kernels.machine.tensor_files import save_tensors
 
 GRADIENT_BYTES = 256 * 2**20
 """Largest set of one layer's gradients that is formed at a time, unless one sample alone is larger."""
@@ -121,7 +121,7 @@ class EKFAC:
             rest = {n: v for n, v in vars(block).items() if n not in values}
             fields[key] = {"type": type(block).__name__, **rest}
         about = {"damping": self.damping, "relative": self.relative, "samples": self.samples, "blocks": fields}
-        save_file(tensors, str(path), {"ekfac": json.dumps(about)})
+        save_tensors(tensors, Path(path), {"ekfac": json.dumps(about)})
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> EKFAC:

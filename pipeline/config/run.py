@@ -72,7 +72,8 @@ class RunConfig:
 
     stage: str = setting(
         "report",
-        "What to make, with everything that it needs; status shows what is there; sync sends what trackers missed.",
+        "What to make, with all that it needs; status shows what is there, verify checks it, sync sends what trackers "
+        "missed.",
     )
     experiment_name: str = setting("single", "Name of the experiment; equals its file's name.")
     seed: int = setting(0, "Seed of the model; data and poison have their own.", at_least=0)

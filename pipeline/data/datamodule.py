@@ -20,6 +20,7 @@ from pipeline.data.images import crop_and_flip, normalize_images
 from pipeline.data.view import DataView, Split, load_view
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.machine.folders import user_path
 
 
 @dataclass(frozen=True)
@@ -242,4 +243,4 @@ def open_data(config: RunConfig, prepared: Artifact) -> DataModule:
     """Open the prepared rows under the view and precision of a run, after checking their bytes."""
     prepared.verify()
     dtype = network_dtype(config.numerics.precision)
-    return DataModule.load(prepared.folder, config.data, Path(config.paths.cache), dtype)
+    return DataModule.load(prepared.folder, config.data, user_path(config.paths.cache), dtype)

@@ -21,6 +21,7 @@ from pipeline.data.records import (
     take,
 )
 from pipeline.engine.build import Build
+from pipeline.machine.folders import user_path
 
 
 def prepare(build: Build) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def prepare(build: Build) -> dict[str, Any]:
     dict
         Counts, label histogram, drops per rule and the content fingerprint.
     """
-    return prepare_dataset(build.config.data, build.folder, Path(build.config.paths.cache))
+    return prepare_dataset(build.config.data, build.folder, user_path(build.config.paths.cache))
 
 
 def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def save_records(records: Records, folder: Path, description: dict[str, Any]) ->
         for name, columns in records.splits.items():
             pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
     else:
-        from safetensors.numpy import save
+        from kernels.machine.tensor_files import save_arrays
 
         arrays = {
             f"{name}.{column}": np.ascontiguousarray(values)
@@ -127,7 +127,7 @@ def save_records(records: Records, folder: Path, description: dict[str, Any]) ->
             for column, values in columns.items()
         }
         arrays |= {f"{CONSTANT}.{name}": np.ascontiguousarray(v) for name, v in records.constants.items()}
-        (folder / ARRAYS).write_bytes(save(arrays))  # save_file ignores the umask
+        save_arrays(arrays, folder / ARRAYS)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
+import secrets
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +18,8 @@ from pipeline.data.sources.archives import fetch
 from pipeline.data.sources.pins import ARCHIVES
 from pipeline.data.sources.unpack import read_members
 from pipeline.machine.content_digest import content_of
+from pipeline.machine.deletion import remove
+from pipeline.machine.folders import user_path
 
 log = logging.getLogger(__name__)
 
@@ -75,20 +76,21 @@ def packaged_folder(name: str, cache: Path) -> Path:
     members = read_members(fetch(archive, cache), list(patterns))
     renamed = {PurePosixPath(pattern).name: new for pattern, new in patterns.items() if new is not None}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    # Not by tempfile, whose folders are private whatever the umask, and whose chmod would lose the group's bit.
+    scratch = folder.with_name(f".{name}-{secrets.token_hex(4)}")
+    scratch.mkdir()
     for member, content in members.items():
         filename = PurePosixPath(member).name
         (scratch / renamed.get(filename, filename)).write_bytes(content)
-    scratch.chmod(0o755)
     if folder.is_dir() and content_of(folder) != pinned:
         log.warning("%s was changed after it was unpacked; it is unpacked anew.", folder)
-        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        aside = folder.with_name(f".{name}-{secrets.token_hex(4)}")
         os.replace(folder, aside)
-        shutil.rmtree(aside)
+        remove(aside)
     try:
         os.replace(scratch, folder)
     except OSError:
-        shutil.rmtree(scratch)
+        remove(scratch)
         if not folder.is_dir():  # otherwise another process was faster and made the same files
             raise
     return folder
@@ -125,11 +127,12 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
     elif config.tokenizer == "minilm":
         tokenizer = AutoTokenizer.from_pretrained(packaged_folder("minilm", cache), trust_remote_code=False)
     elif config.tokenizer == "path":
-        if config.tokenizer_path is None or not Path(config.tokenizer_path).is_dir():
+        folder = None if config.tokenizer_path is None else user_path(config.tokenizer_path)
+        if folder is None or not folder.is_dir():
             raise DataError(
                 f"data.text.tokenizer=path needs data.text.tokenizer_path=FOLDER; {config.tokenizer_path} is no folder."
             )
-        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer_path, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     else:
         if config.tokenizer_id is None:
             raise DataError("data.text.tokenizer=hub needs data.text.tokenizer_id.")

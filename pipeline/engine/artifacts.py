@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,19 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.replacement import put_in_place
 from pipeline.errors import CorruptArtifact, UserError
 from pipeline.machine.content_digest import file_sha256
+from pipeline.machine.deletion import remove
 from pipeline.machine.owner_lock import current_owner
+from pipeline.machine.payload_files import (
+    MANIFEST,
+    PROVENANCE,
+    file_problem,
+    lists_files,
+    not_readable,
+    payload_files,
+)
+from pipeline.machine.progress import say
+from pipeline.machine.scratch import SCRATCH, drop_scratch, open_scratch
+from pipeline.machine.side_files import read_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,16 +40,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-SCRATCH = "scratch"
 METRICS = "metrics.json"
-OUTSIDE = {"manifest.json", "provenance.json"}
-OUTSIDE_FOLDERS = {"logs", SCRATCH}
-
-
-def payload_files(folder: Path) -> list[str]:
-    """Relative names of the files that a manifest lists, sorted."""
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(str(name) for name in names if str(name) not in OUTSIDE and name.parts[0] not in OUTSIDE_FOLDERS)
+FAILURE = "failed.json"
+_RECORDED: dict[str, Any] = {
+    "command": str,
+    "commit": str,
+    "wall_seconds": (int, float),
+    "code": dict,
+    "inputs": dict,
+    "rebuild": str,
+}
+"""Types of the fields of a provenance that the pipeline itself reads."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,11 +78,15 @@ class Artifact:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Format, stage, key, VERSION and the files with their sha256 and size."""
-        path = self.folder / "manifest.json"
+        path = self.folder / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            manifest = json.loads(path.read_bytes())
+        except PermissionError as error:
+            raise UserError(not_readable(path)) from error
+        except (OSError, ValueError, RecursionError) as error:
             raise CorruptArtifact(f"{path} cannot be read ({error}). {self._way_out}") from error
+        if not isinstance(manifest, dict) or not lists_files(manifest.get("files")):
+            raise CorruptArtifact(f"{path} is damaged: it lists no files. {self._way_out}")
         if manifest.get("format") != FORMAT:
             raise UserError(
                 f"{self.folder} has store format {manifest.get('format')}, this version reads {FORMAT}. "
@@ -105,14 +121,9 @@ class Artifact:
         expected = self.manifest["files"][name]
         path = self.folder / name
         if name not in self._checked:
-            if not path.exists():
-                raise self._damage(f"{path} is missing")
-            size = path.stat().st_size
-            if size != expected["bytes"]:
-                raise self._damage(f"{path} has {size} bytes, its manifest says {expected['bytes']}")
-            found = file_sha256(path)
-            if found != expected["sha256"]:
-                raise self._damage(f"{path} has sha256 {found[:12]}…, its manifest says {expected['sha256'][:12]}…")
+            problem = file_problem(path, expected)
+            if problem is not None:
+                raise self._damage(f"{path} {problem}")
             self._checked.add(name)
         return path
 
@@ -133,9 +144,23 @@ class Artifact:
         return name in self.manifest["files"]
 
     def verify(self) -> None:
-        """Check every payload file."""
+        """Check every payload file, and raise as :meth:`path` does."""
         for name in self.manifest["files"]:
             self.path(name)
+
+    def damages(self) -> Iterator[tuple[str, str]]:
+        """Yield (file, what is wrong) for each payload file that is damaged, missing, not readable or extra."""
+        files = self.manifest["files"]
+        for name in sorted(files):
+            try:
+                problem = file_problem(self.folder / name, files[name])
+            except UserError as error:
+                problem = str(error)
+            if problem is not None:
+                yield name, problem
+        for name in payload_files(self.folder):
+            if name not in files:
+                yield name, "is extra: the manifest does not list it"
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -144,9 +169,9 @@ class Artifact:
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Record of how it was made; empty if the file is gone."""
-        path = self.folder / "provenance.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        """Record of how it was made; empty if the file is gone or damaged, without fields of another type."""
+        record = read_record(self.folder / PROVENANCE) or {}
+        return {name: value for name, value in record.items() if isinstance(value, _RECORDED.get(name, object))}
 
     @property
     def command(self) -> str:
@@ -204,13 +229,16 @@ class Store:
         partial = partial_of(folder)
         if current_owner(lock_of(folder)) is not None:
             return "running"
-        if (partial / "logs" / "failed.json").exists():
+        if self.failure(folder) is not None:
             return "failed"
         return "partial" if partial.is_dir() else "missing"
 
-    def failure(self, folder: Path) -> dict[str, str]:
-        """Error and traceback that a failed build left behind."""
-        return json.loads((partial_of(folder) / "logs" / "failed.json").read_text(encoding="utf-8"))
+    def failure(self, folder: Path) -> dict[str, str] | None:
+        """Error, traceback and command that a failed build left behind; None if there is no such record."""
+        record = read_record(partial_of(folder) / "logs" / FAILURE)
+        if record is None or not all(isinstance(record.get(name), str) for name in ("error", "traceback", "command")):
+            return None
+        return record
 
 
 def partial_of(folder: Path) -> Path:
@@ -231,31 +259,27 @@ def open_partial(folder: Path, scratch: Path | None = None) -> Path:
     folder : Path
         The final folder.
     scratch : Path, optional
-        Where to keep checkpoints and tiles, such as a faster file system than the store's; the construction
-        folder then links to them. Payload is always written next to its final name, so the last rename stays atomic.
+        Where to keep checkpoints and tiles, such as a faster file system than the store's; see
+        :func:`pipeline.machine.scratch.open_scratch`. Payload is always written next to its final name, so the last
+        rename stays atomic.
     """
-    partial = partial_of(folder)
-    partial.mkdir(parents=True, exist_ok=True)
-    here = partial / SCRATCH
-    if here.is_symlink() and not here.exists():  # another node's local disk, or a scratch that was wiped
-        here.unlink()
-    if scratch is not None and not here.exists():
-        there = scratch.resolve() / folder.parent.name / folder.name
-        there.mkdir(parents=True, exist_ok=True)
-        here.symlink_to(there, target_is_directory=True)
-    here.mkdir(exist_ok=True)
+    partial = start_partial(folder)
+    open_scratch(partial, scratch)
     for entry in partial.iterdir():
-        if entry.name == SCRATCH:
-            continue
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if entry.name != SCRATCH:
+            remove(entry)
     (partial / "logs").mkdir()
     return partial
 
 
-def _drop_scratch(scratch: Path) -> None:
-    shutil.rmtree(scratch.resolve(), ignore_errors=True)
-    if scratch.is_symlink():
-        scratch.unlink()
+def start_partial(folder: Path) -> Path:
+    """Make the construction folder exist, as a folder of this store: a link or a file of its name is removed."""
+    partial = partial_of(folder)
+    if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
+        say(f"  {partial} was no folder: it is removed, and what a link led to is left")
+        remove(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    return partial
 
 
 def _flush(path: Path) -> None:
@@ -279,12 +303,12 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
         Provenance.
     """
     partial = partial_of(folder)
-    _drop_scratch(partial / SCRATCH)
+    drop_scratch(partial)
     names = payload_files(partial)
     files = {name: {"sha256": file_sha256(partial / name), "bytes": (partial / name).stat().st_size} for name in names}
-    write_json(partial / "provenance.json", record)
-    write_json(partial / "manifest.json", {"format": FORMAT, **identity, "files": files})
-    for name in [*names, "manifest.json", "provenance.json"]:
+    write_json(partial / PROVENANCE, record)
+    write_json(partial / MANIFEST, {"format": FORMAT, **identity, "files": files})
+    for name in [*names, MANIFEST, PROVENANCE]:
         _flush(partial / name)
     _flush(partial)
     put_in_place(partial, folder)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pipeline.engine.artifacts import SCRATCH, partial_of, write_json
 from pipeline.engine.graph import Node
 from pipeline.machine.code_digest import changed_files, in_words, own_digest, own_files
 from pipeline.machine.progress import say
+from pipeline.machine.side_files import read_record
 
 RECORD = "attempt.json"
 
@@ -33,28 +32,26 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
         Files of our code that changed since the attempt, or an earlier one that it continues, was begun; said aloud.
     """
     scratch = partial_of(folder) / SCRATCH
-    earlier = _read(scratch / RECORD)
+    earlier = read_record(scratch / RECORD) or {}
     if request and earlier.get("rebuild") != request:
         for entry in scratch.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         earlier = {}
+    if not isinstance(earlier.get("files", {}), dict) or not isinstance(earlier.get("changed", []), list):
+        earlier = {}
     changed: list[str] = []
-    if earlier.get("digest") not in (None, own_digest()) and any(entry.name != RECORD for entry in scratch.iterdir()):
+    if (
+        isinstance(earlier.get("digest"), str)
+        and earlier["digest"] != own_digest()
+        and any(entry.name != RECORD for entry in scratch.iterdir())
+    ):
         changed = changed_files(earlier.get("files", {}))
     if changed:
         say(
             f"  made by other code: {in_words(changed)} since {folder.name} was interrupted, and what it had finished "
             f"is kept. To start it over: {node.command} 'rebuild=[{node.key}]'"
         )
-    changed = sorted({*changed, *earlier.get("changed", [])})
+    changed = sorted({*changed, *map(str, earlier.get("changed", []))})
     record = {"digest": own_digest(), "files": own_files(), "rebuild": request, "changed": changed}
     write_json(scratch / RECORD, record)
     return changed
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none, or cut short: nothing is known of the attempt
-        return {}
-    return record if isinstance(record, dict) else {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import (
+    FAILURE,
     SCRATCH,
     Artifact,
     Store,
@@ -21,6 +22,7 @@ from pipeline.engine.artifacts import (
     lock_of,
     open_partial,
     partial_of,
+    start_partial,
     write_json,
 )
 from pipeline.engine.attempt import begin
@@ -30,7 +32,8 @@ from pipeline.engine.replacement import settle
 from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError, storage_error
 from pipeline.machine.code_digest import code_record
-from pipeline.machine.owner_lock import owner_lock
+from pipeline.machine.folders import folders_of, user_path
+from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
 from pipeline.machine.ranks import barrier, broadcast_object, is_main_process
@@ -161,21 +164,22 @@ class Build:
         if not is_main_process():
             return
         from numpy import ascontiguousarray
-        from safetensors.numpy import save_file
+
+        from kernels.machine.tensor_files import save_arrays
 
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: ascontiguousarray(value) for key, value in sorted(arrays.items())}, path)
+        save_arrays({key: ascontiguousarray(value) for key, value in sorted(arrays.items())}, path)
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write torch tensors as one safetensors file."""
         if not is_main_process():
             return
-        from safetensors.torch import save_file
+        from kernels.machine.tensor_files import save_tensors
 
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in sorted(tensors.items())}, path)
+        save_tensors({key: value.detach().cpu().contiguous() for key, value in sorted(tensors.items())}, path)
 
 
 @contextlib.contextmanager
@@ -197,15 +201,19 @@ def construction(
         barrier()
         return
     try:
-        with owner_lock(lock_of(folder), say):
+        with owner_lock(lock_of(folder), say) as lock, contextlib.ExitStack() as held:
             settle(folder, partial_of(folder))
-            if rebuild.has(node, folder):
+            done = rebuild.has(node, folder)
+            if not done:
+                locked = held.enter_context(folder_lock(start_partial(folder), say))
+                done = rebuild.has(node, folder)  # made meanwhile by a process whose lock file was cleaned away
+            if done:
                 broadcast_object(False)
                 yield None
                 barrier()
                 return
             scratch = node.config.paths.scratch
-            partial = open_partial(folder, None if scratch is None else Path(scratch))
+            partial = open_partial(folder, None if scratch is None else user_path(scratch))
             changed = begin(node, folder, request)
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
@@ -217,13 +225,20 @@ def construction(
             except Exception as error:
                 _record_failure(partial, error, node.command)
                 raise
+            if lock.lost() and not locked:
+                raise UserError(
+                    f"The lock file {lock.path} was deleted or replaced while this process made {folder.name}, so that "
+                    "another one may have begun it too. Nothing finished is lost; run the same command again."
+                )
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
             record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)
             complete(folder, identity, record | ({"rebuild": request} if request else {}))
     except UserError:
         raise
     except Exception as error:
-        if (plain := storage_error(error, partial_of(folder))) is not None:
+        if (
+            plain := storage_error(error, partial_of(folder), folders_of(node.config) | {"paths.store": store.root})
+        ) is not None:
             raise plain from error
         raise
 
@@ -251,10 +266,12 @@ def _config_text(node: Node) -> str:
 
 
 def _record_failure(partial: Path, error: Exception, command: str) -> None:
+    if not partial.is_dir():  # somebody deleted it: do not bring it back for a record
+        return
     # If the disk is full, the record cannot be written either; the error itself is still shown.
     with contextlib.suppress(OSError):
         write_json(
-            partial / "logs" / "failed.json",
+            partial / "logs" / FAILURE,
             {
                 "error": str(error) if isinstance(error, UserError) else shown(f"{type(error).__name__}: {error}"),
                 "traceback": shown(traceback.format_exc()),

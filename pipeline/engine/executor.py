@@ -67,6 +67,8 @@ class Puller:
             When the input is wrong; no half-written artifact has a final name.
         """
         self.rebuild.open(self.store.root, node)
+        if self.has(node):
+            self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.has)
         for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], found.todo):
             say(f"rebuild: nothing of this run has the key or stage {word}")
@@ -95,9 +97,8 @@ class Puller:
         """Return the finished artifact of a node, making it if needed."""
         if node.key in self._failures:
             raise self._failures[node.key]
-        folder = self.folder(node)
         if self.has(node):
-            return Artifact(folder, rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
+            return self._finished(node)
         try:
             if node.stage.gathers is not None:
                 return self._make_gather(node)
@@ -106,6 +107,9 @@ class Puller:
         except Exception as error:
             self._failures[node.key] = error
             raise
+
+    def _finished(self, node: Node) -> Artifact:
+        return Artifact(self.folder(node), rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
 
     def _upstream(self, node: Node) -> Artifact:
         # Rows are cheap and made once under the owner lock, even if many jobs of a sweep need them at once.

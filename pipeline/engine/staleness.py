@@ -18,7 +18,10 @@ def staleness(artifact: Artifact) -> str:
     Only files that the artifact's making has used count, and inputs whose bytes have changed under the same address.
     """
     record = artifact.provenance
-    return "; ".join(filter(None, [_code(record), _inputs(record, artifact.folder.parent.parent)]))
+    try:
+        return "; ".join(filter(None, [_code(record), _inputs(record, artifact.folder.parent.parent)]))
+    except (TypeError, ValueError, AttributeError):  # a damaged record says nothing
+        return ""
 
 
 def _code(record: dict[str, Any]) -> str:
@@ -48,7 +51,7 @@ def _now(folder: Path) -> str | None:
     try:
         stat = (folder / "manifest.json").stat()
         return _digest_of_state(folder, stat.st_ino, stat.st_mtime_ns)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -61,7 +61,8 @@ def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
 def _note(store: Store, node: Node, state: str) -> str:
     folder = store.folder(*node.address)
     if state == "failed":
-        return store.failure(folder)["error"].strip().splitlines()[-1]
+        failure = store.failure(folder)
+        return "" if failure is None else (failure["error"].strip().splitlines() or [""])[-1]
     if state == "done":
         owner = current_owner(lock_of(folder))
         return "" if owner is None else f"being rebuilt, {_place(owner)}"
@@ -84,7 +85,8 @@ def _pace(progress: dict[str, Any] | None) -> str:
 def _place(owner: dict[str, Any]) -> str:
     if not owner:
         return ""
-    return f"{owner['host']} job {owner['job']}" if owner.get("job") else f"{owner['host']} process {owner['pid']}"
+    host = owner.get("host", "unknown host")
+    return f"{host} job {owner['job']}" if owner.get("job") else f"{host} process {owner.get('pid')}"
 
 
 def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
@@ -111,6 +113,8 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
     for row in rows:
         if row.state == "failed":
             failure = store.failure(store.folder(*row.node.address))
+            if failure is None:  # another process took the folder over meanwhile
+                continue
             console.print(Text(visible(f"\n{row.node.stage.name} {row.node.slug}-{row.node.key}"), style="red"))
             console.print(Text(shown(failure["traceback"])))
             console.print(Text(shown(f"again: {failure['command']}")))

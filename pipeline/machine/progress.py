@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.machine.side_files import read_record
 from pipeline.shown_text import shown, visible
 
 Item = TypeVar("Item")
@@ -76,8 +77,11 @@ def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left:
 
 
 def read_progress(scratch: Path) -> dict[str, Any] | None:
-    """Read the note of a stage under construction; None if there is no note."""
-    try:
-        return json.loads((scratch / _NOTE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Read the note of a stage under construction; None if there is no note, or a damaged one."""
+    note = read_record(scratch / _NOTE)
+    if note is None or not isinstance(note.get("text"), str):
         return None
+    numbers = [note.get("written"), note.get("seconds_left")]
+    if not all(isinstance(value, (int, float)) for value in numbers):
+        note["seconds_left"] = None
+    return note

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.logging import TRACKERS
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
+from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 from pipeline.tracking.journal import kept_journals
 from pipeline.tracking.opening import tracker_class
@@ -28,7 +28,7 @@ def sync(graph: Any, store: Any, config: RunConfig) -> None:
     UserError
         If no tracker is chosen, or its service is still away; what was not sent is still kept.
     """
-    journals = kept_journals(Path(config.paths.store))
+    journals = kept_journals(user_path(config.paths.store))
     kind = tracker_class(config.logging.tracker)
     if kind is None:
         names = sorted({run.tracker for run in journals.values()}) or [

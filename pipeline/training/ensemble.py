@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.configs import MODEL_SCHEMAS
 from models.logits import Batch, model_inputs, predicted_class, targets_of
@@ -278,7 +278,7 @@ def _save(
     history = json.dumps([member.history for member in members])
     written = path.with_suffix(".writing")
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(plain, written, metadata={"epochs": str(epoch + 1), "history": history})
+    save_tensors(plain, written, metadata={"epochs": str(epoch + 1), "history": history})
     with written.open("rb") as stream:
         os.fsync(stream.fileno())
     written.replace(path)

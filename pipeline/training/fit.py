@@ -15,9 +15,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kernels.machine.tensor_files import save_tensors
 from models.adversarial_training import BatchAttack
 from models.classifier_module import ClassifierModule
 from models.gradient_attack import PixelBall
@@ -167,7 +167,7 @@ def train_classifier(
         if is_main_process():
             module.to(device)
             arrays = split_outputs(module, data, data.splits, memory_format=numerics.memory_format)
-            save_file(arrays, work / LOGITS)
+            save_tensors(arrays, work / LOGITS)
             digest = save_weights(module.model, work / WEIGHTS)
             write_history(history.rows, work / HISTORY)
             shutil.rmtree(checkpoint.path.parent)

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kernels import find_output_layer
+from kernels.machine.tensor_files import save_tensors
 from models import build_model
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.machine.folders import user_path
 from pipeline.training.snapshot_schedule import step_folder
 
 WEIGHTS = "weights.safetensors"
@@ -41,7 +43,9 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
     if options.get("weights") == "packaged" and options["path"] is None:
         from pipeline.data.tokenize import packaged_folder
 
-        options["path"] = str(packaged_folder(options["id"], Path(config.paths.cache)))
+        options["path"] = str(packaged_folder(options["id"], user_path(config.paths.cache)))
+    elif options.get("path") is not None:
+        options["path"] = str(user_path(options["path"]))
     try:
         model = build_model(
             name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.streams.init, **options
@@ -92,7 +96,7 @@ def cpu_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def save_weights(model: nn.Module, path: Path) -> str:
     """Write all weights and buffers as safetensors and return the file's sha256."""
-    save_file(cpu_weights(model), path)
+    save_tensors(cpu_weights(model), path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
+from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.fields import problems
 from models.logits import model_inputs
@@ -236,7 +237,7 @@ class SnapshotWriter(pl.Callback):
         if is_main_process() and not path.exists():
             kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
-            save_file(kept, written)
+            save_tensors(kept, written)
             os.replace(written, path)
         dtype = next(network.parameters()).dtype
         if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
@@ -260,7 +261,7 @@ def _write(final: Path, entry: SnapshotMoment, files: Files, matrices: dict[str,
     shutil.rmtree(written, ignore_errors=True)
     written.mkdir()
     for name, tensors in files.items():
-        save_file(tensors, written / record_file(name))
+        save_tensors(tensors, written / record_file(name))
     _write_json(written / MOMENT, entry)
     written.rename(final)
     return files

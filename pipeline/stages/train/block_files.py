@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
+from kernels.machine.tensor_files import save_tensors
 from pipeline.data.batches import TrainingData
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import member_seed
@@ -28,7 +27,7 @@ def write_member(member: Member, data: TrainingData, folder: Path) -> dict[str, 
     folder.mkdir()
     module = member.module
     arrays = split_outputs(module, data, data.splits, memory_format=member.config.numerics.memory_format)
-    save_file(arrays, folder / LOGITS)
+    save_tensors(arrays, folder / LOGITS)
     save_weights(module.model, folder / WEIGHTS)
     if module.initial is not None:
         save_weights(module.initial, folder / INITIAL)
