@@ -235,7 +235,7 @@ class SnapshotWriter(pl.Callback):
         batch = self.data.batch("train", rows)
         path = self.folder / PROBE
         if is_main_process() and not path.exists():
-            kept = {name: batch[name] for name in ("id", "label", "y") if name in batch}
+            kept: dict[str, Tensor] = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
             save_tensors(kept, written)
             os.replace(written, path)
