@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pipeline.config.run import RunConfig, from_composed, register_schemas
 from pipeline.engine.former_spellings import current_spelling
 from pipeline.errors import UserError
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
@@ -112,6 +114,39 @@ def expand(config: RunConfig, overrides: tuple[str, ...], compose: Compose) -> l
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
     """Give the run of another seed: every stream follows it, except those that are held fixed."""
     return dataclasses.replace(config, seed=seed)
+
+
+def overrides_between(before: RunConfig, after: RunConfig) -> tuple[str, ...]:
+    """List the overrides that turn one configuration into another, of which a stage needs an artifact.
+
+    Examples
+    --------
+    >>> overrides_between(RunConfig(), RunConfig(seed=4, wants=["train"]))
+    ('seed=4', 'wants=[train]')
+    """
+    return () if after is before else tuple(_differences("", before, after))
+
+
+def _differences(prefix: str, before: Any, after: Any) -> Iterator[str]:
+    for field in dataclasses.fields(after):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if dataclasses.is_dataclass(new):
+            yield from _differences(f"{prefix}{field.name}.", old, new)
+        elif new != old:
+            yield f"{prefix}{field.name}={_spelled(new)}"
+
+
+def _spelled(value: Any) -> str:
+    """Write a value in the grammar of overrides."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_spelled(item)}' for key, item in value.items())}}}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if not isinstance(value, str) or _PLAIN.fullmatch(value):
+        return str(value)
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config.run import RunConfig
-from pipeline.engine.cells import Cell, compose_run, expand
+from pipeline.engine.cells import Cell, compose_run, expand, overrides_between
 from pipeline.engine.keys import digest, hashed_sections
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
@@ -169,7 +169,7 @@ class Graph:
         known = (stage_name, id(config), chosen)
         if known not in self._resolved:
             inputs = {
-                role: self.resolve(upstream, changed, chosen)
+                role: self.resolve(upstream, changed, (*chosen, *overrides_between(config, changed)))
                 for role, (upstream, changed) in stage.needs(config).items()
             }
             self._resolved[known] = (config, self._node(stage, config, chosen, inputs, {}))

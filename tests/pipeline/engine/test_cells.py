@@ -1,7 +1,10 @@
 """A cell is exactly the run that its printed command composes, whatever the seeds are."""
 
+import pytest
+
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
+from pipeline.engine.plan import every_node
 from pipeline.engine.seed_blocks import block_of, members_of
 from pipeline.training.networks import build_network
 from tests.pipeline.training_cases import Blobs
@@ -55,3 +58,18 @@ def test_a_setting_that_a_file_ties_to_the_seed_follows_it_in_every_cell():
     assert [node.config.training.attack.seed for node in nodes] == [0, 1]
     assert [node.config.data.data_seed for node in nodes] == [0, 1]
     assert [node.key for node in nodes] == [node.key for node in alone]
+
+
+TEXTS = ("experiment=shift_tweets", "cells={}", "shift.rivals=[fine_tuned,head_only,random_weights]")
+IMAGES = ("experiment=pntk_adversarial", "cells={}", "seeds.init=0", "attribution.method=tracin")
+
+
+@pytest.mark.parametrize(("stage", "words"), [("shift", TEXTS), ("adversarial", IMAGES), ("attribution", IMAGES)])
+def test_the_command_of_every_artifact_makes_that_very_artifact(stage, words):
+    composed = {}
+    for node in every_node(Graph(words).resolve(stage, compose_run(words))):
+        if node.overrides not in composed:
+            composed[node.overrides] = compose_run(node.overrides)
+        again = Graph(node.overrides).resolve(node.stage.name, composed[node.overrides])
+        assert again.key == node.key, node.command
+    assert len(composed) > 1
