@@ -1,73 +1,62 @@
-"""Verdicts on the qualitative claims of arXiv 2310.00541 (A1, A2) and 2406.08307 (B1 to B4), from arrays.
+"""What runs say about the qualitative claims A1 and A2 of arXiv 2310.00541 and B4 of 2406.08307, from arrays.
 
-A claim is a hypothesis: it ends as reproduced, not reproduced, or undecided at this n (the default), with the effect,
-its 95 % interval and the test that decided. Fewer runs than a decision needs leave it undecided.
+B1, B2 and B3 are in `ensemble_levels`, `information` and `selection`. A claim is a hypothesis: it holds, it fails, or
+it is open (the default); `analysis.verdicts` decides, and the report finds the word that the setting allows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+from jaxtyping import Bool, Float
 
-from analysis.resampling import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_mean_interval,
-    correlation,
-    rank_correlation,
-)
+from analysis.resampling import Interval, rank_correlation
 from analysis.trimming.distributions import Real
 from analysis.variability.contrasts import Spread, contrast
-from analysis.variability.seed_count import EnsembleCurve, fit_plateau
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Decided,
+    above,
+    above_by_interval,
+    all_hold,
+    exact_interval,
+    identity,
+    share_above,
+    student_mean_interval,
+)
+
+NEED = 50
+"""Candidates (A1, A2) or runs per arm (B4) that the published claims ask for."""
+RUN_PART, RUN_PART_MARGIN = 0.02**2, 0.01**2
+"""Smallest variance of levels between runs that is of interest (a standard deviation of 0.02), and its margin."""
+AGREEMENT_MARGIN = 0.1
+"""Rank correlation between levels of two outputs that counts as none."""
+ARM_MARGINS = {"level": 0.02, "churn": 0.01}
+"""Differences between arms that count as none: mean trimming level and pairwise churn."""
 
 
 @dataclass(frozen=True)
-class ClaimVerdict:
-    """The verdict on a claim, with its evidence.
+class ClaimFinding:
+    """What the runs say about one claim.
 
     Attributes
     ----------
     claim : str
         Identifier, A1 to B4.
-    verdict : str
-        ``reproduced``, ``not reproduced`` or ``undecided at this n``.
-    effect, low, high : float
-        Deciding quantity and its interval; NaN where it cannot be computed.
-    n : int
-        Runs (or groups) behind it.
-    test : str
-        The test that decided, with the number of runs that it needs.
-    details : dict
-        Companion numbers.
+    decided : Decided
+        Outcome and evidence.
+    details : dict of str to float
+        Companion numbers; NaN where one is undefined.
     """
 
     claim: str
-    verdict: str
-    effect: float
-    low: float
-    high: float
-    n: int
-    test: str
+    decided: Decided
     details: dict[str, float] = field(default_factory=dict)
-
-
-def _decide(claim: str, interval: Interval, n: int, need: int, test: str, **details: Real) -> ClaimVerdict:
-    """Decide on one interval against 0: above, below, or neither."""
-    verdict = UNDECIDED
-    if n >= need and interval.low > 0:
-        verdict = REPRODUCED
-    elif n >= need and interval.high < 0:
-        verdict = NOT_REPRODUCED
-    rounded = {name: float(value) for name, value in details.items()}
-    test = f"{test}; needs {need}"
-    return ClaimVerdict(
-        claim, verdict, float(interval.estimate), float(interval.low), float(interval.high), n, test, rounded
-    )
 
 
 def typical_accuracy(accuracy: Float[np.ndarray, " m"], examples: int) -> Bool[np.ndarray, " m"]:
@@ -76,22 +65,38 @@ def typical_accuracy(accuracy: Float[np.ndarray, " m"], examples: int) -> Bool[n
     return np.abs(accuracy - mean) <= np.sqrt(mean * (1 - mean) / examples)
 
 
-def run_variance(
-    levels: Float[np.ndarray, " m"], draws: Float[np.ndarray, "b m"], rng: np.random.Generator
-) -> Interval:
-    """Variance of levels between runs beyond what the finite test set explains, with its interval over runs.
+def run_part(levels: Float[np.ndarray, " m"], draws: Float[np.ndarray, "b m"]) -> Float[np.ndarray, " m"]:
+    """Split the variance of levels by run: their mean is the part that the finite test set does not explain.
 
     Draws of examples are joint, so that the part of the test-set noise that all runs share is taken out of them
     first; only the rest can look like a difference between runs.
+
+    Parameters
+    ----------
+    levels : ndarray, shape (m,)
+        Levels of the runs, m at least 2.
+    draws : ndarray, shape (b, m)
+        Their levels under joint bootstrap draws of the examples.
+
+    Returns
+    -------
+    ndarray, shape (m,)
+        Squared deviation of each run from the mean level minus the variance of its noise, both unbiased.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import run_part
+    >>> rng = np.random.default_rng(0)
+    >>> levels = rng.normal(0.3, 0.1, size=200)  # a standard deviation of 0.1 between runs
+    >>> draws = levels + 0.05 * rng.normal(size=(100, 200)) + 0.2 * rng.normal(size=(100, 1))
+    >>> noisy = levels + 0.05 * rng.normal(size=200)
+    >>> round(float(run_part(noisy, draws).mean()) ** 0.5, 2)
+    0.1
     """
-    centered = draws - draws.mean(axis=1, keepdims=True)
-    noise = centered.var(axis=0, ddof=1)
-
-    def excess(counts: Int[np.ndarray, " m"]) -> float:
-        taken = np.repeat(np.arange(len(levels)), counts)
-        return float(levels[taken].var(ddof=1) - noise[taken].mean())
-
-    return bootstrap_interval(excess, len(levels), draws=1000, rng=rng, kind="percentile")
+    noise = (draws - draws.mean(axis=1, keepdims=True)).var(axis=0, ddof=1)
+    count = len(levels)
+    return count / (count - 1) * ((levels - levels.mean()) ** 2 - noise)
 
 
 def claim_a1(
@@ -101,10 +106,13 @@ def claim_a1(
     null: Float[np.ndarray, " k"],
     *,
     examples: int,
-    rng: np.random.Generator,
-    need: int = 50,
-) -> ClaimVerdict:
+    need: int = NEED,
+) -> ClaimFinding:
     """A1: runs of equal accuracy compute different functions, and the level tells them apart.
+
+    It holds where, among runs of equal accuracy, the run part of the variance of levels is above its smallest value
+    of interest and the share of levels above 0 exceeds that of samples drawn from the reference. It fails only where
+    levels are seen but do not differ. Levels of 0 are absence of evidence at this tolerance, so they leave it open.
 
     Parameters
     ----------
@@ -118,47 +126,51 @@ def claim_a1(
         Levels of samples drawn from the reference (`analysis.trimming.null_levels`).
     examples : int
         Test examples.
-    rng : numpy.random.Generator
-        Source of the bootstrap over runs.
     need : int
         Candidates that a decision needs.
     """
     kept = typical_accuracy(accuracy, examples)
-    count, test = int(kept.sum()), "run part of the variance of levels among runs of equal accuracy exceeds 0"
-    if count < 3:
-        return ClaimVerdict("A1", UNDECIDED, np.nan, np.nan, np.nan, count, f"{test}; needs {need} candidates")
-    part = run_variance(levels[kept], draws[:, kept], rng)
-    above = int((levels[kept] > 0).sum())
-    share = stats.binomtest(above, count).proportion_ci(0.95, method="wilson")
-    null_share = float((null > 0).mean())
-    verdict = UNDECIDED
-    if len(levels) >= need:
-        if part.low > 0 and share.low > null_share:
-            verdict = REPRODUCED
-        elif part.high <= 0 or share.high < null_share:
-            verdict = NOT_REPRODUCED
-    return ClaimVerdict(
-        "A1",
-        verdict,
-        float(part.estimate),
-        float(part.low),
-        float(part.high),
-        count,
-        f"{test}, and the share of levels above 0 exceeds its null; needs {need} candidates",
-        {
-            "share_above_zero": above / count,
-            "share_low": float(share.low),
-            "share_high": float(share.high),
-            "null_share": null_share,
-            "level_sd": float(levels[kept].std(ddof=1)),
-            "accuracy_se": float(np.sqrt(accuracy.mean() * (1 - accuracy.mean()) / examples)),
-        },
+    count, candidates, unit = int(kept.sum()), len(levels), "runs of equal accuracy"
+    if candidates < need or count < 2:
+        evidence = f"n = {candidates} candidates, {count} of equal accuracy; {need} candidates are needed."
+        return ClaimFinding("A1", Decided(OPEN, evidence))
+    parts = run_part(levels[kept], draws[:, kept])
+    run = above(parts.tolist(), RUN_PART, margin=RUN_PART_MARGIN, what="run part of the variance of levels", unit=unit)
+    seen = levels[kept] > 0
+    bound = exact_interval(int((null > 0).sum()), len(null))[1]
+    share = (
+        share_above(seen.tolist(), bound, what="levels above 0 (bound: as often as without a difference)", unit=unit)
+        if bound < 1
+        else Decided(OPEN, f"levels above 0: in {seen.sum()} of {count} {unit}, as in all samples of the reference.")
     )
+    decided = all_hold({"run part": run, "share above 0": share}, "parts")
+    if decided.outcome == FAILS:
+        if share.outcome != HOLDS:
+            reason = "Hardly a level is above 0 here, so that nothing could be told apart."
+        elif student_mean_interval(parts.tolist())[3] <= 0:
+            reason = "The noise of the test set is overestimated here."
+        else:
+            reason = ""
+        if reason:
+            decided = dataclasses.replace(decided, outcome=OPEN, evidence=f"{decided.evidence} {reason}")
+    details = {
+        "run_part": float(parts.mean()),
+        "share_above_zero": float(seen.mean()),
+        "null_share": float((null > 0).mean()),
+        "level_sd": float(levels[kept].std(ddof=1)),
+        "accuracy_se": float(np.sqrt(accuracy.mean() * (1 - accuracy.mean()) / examples)),
+        "runs": float(count),
+    }
+    return ClaimFinding("A1", decided, details)
 
 
 def claim_a2(
-    levels: Mapping[str, Float[np.ndarray, " m"]], *, rng: np.random.Generator, need: int = 50, tolerance: Real = 1e-9
-) -> ClaimVerdict:
+    levels: Mapping[str, Float[np.ndarray, " m"]],
+    *,
+    rng: np.random.Generator,
+    need: int = NEED,
+    tolerance: Real = 1e-9,
+) -> ClaimFinding:
     """A2: the method works for other outputs.
 
     Decided on the identities (probability as gap, loss as signed gap) and on the rank correlation between levels
@@ -168,131 +180,54 @@ def claim_a2(
     ----------
     levels : mapping of str to ndarray, shape (m,)
         Levels of the same runs by quantity: gap, prob, signed_gap, loss.
+    rng : numpy.random.Generator
+        Source of the bootstrap over runs.
+    need : int
+        Runs that a decision needs.
+    tolerance : float
+        Difference of two identical levels that is rounding.
+
+    Raises
+    ------
+    ValueError
+        If a quantity is missing.
     """
     missing = {"gap", "prob", "signed_gap", "loss"} - set(levels)
     if missing:
         raise ValueError(f"A2 compares gap, prob, signed_gap and loss; missing: {sorted(missing)}")
-    gap_error = float(np.abs(levels["gap"] - levels["prob"]).max())
-    loss_error = float(np.abs(levels["signed_gap"] - levels["loss"]).max())
     count = len(levels["gap"])
-    details = {"gap_minus_prob": gap_error, "signed_gap_minus_loss": loss_error}
-    test = "identities hold and the rank correlation of gap and loss levels exceeds 0"
-    if count < 3:
-        return ClaimVerdict("A2", UNDECIDED, np.nan, np.nan, np.nan, count, f"{test}; needs {need} runs", details)
-    agreement = rank_correlation(levels["gap"], levels["loss"], rng=rng)
-    found = _decide("A2", agreement, count, need, test, **details)
-    if max(gap_error, loss_error) <= tolerance:
-        return found
-    broken = f"an identity fails by {max(gap_error, loss_error):.2g}"
-    return ClaimVerdict("A2", NOT_REPRODUCED, found.effect, found.low, found.high, count, broken, details)
-
-
-def claim_b1(
-    curve: EnsembleCurve, *, rng: np.random.Generator, reference_runs: int, need: int = 100, subsets: int = 20
-) -> ClaimVerdict:
-    """B1: the ensemble's distribution approaches the expected one, and the curve names the number of runs.
-
-    Reproduced where the level at the largest M stays below 0.05 (upper end over subsets) and the KS distance falls
-    with M; not reproduced where the lower end of the fitted plateau exceeds delta.
-    """
-    runs = int(min(curve.sizes.max(), reference_runs))
-    largest = bootstrap_mean_interval(curve.level[-1], rng=rng, kind="percentile")
-    details = {"ks_smallest_m": float(curve.ks[0].mean()), "ks_largest_m": float(curve.ks[-1].mean())}
-    test = "level at the largest M below 0.05 and falling distance, or a plateau above delta"
-    verdict = UNDECIDED
-    if len(curve.sizes) >= 4:
-        plateau = bootstrap_interval(
-            lambda counts: fit_plateau(curve.sizes, curve.ks @ counts / counts.sum())[0],
-            curve.ks.shape[1],
-            draws=200,
-            rng=rng,
-            kind="percentile",
+    apart = {
+        "gap and probability": levels["gap"] - levels["prob"],
+        "signed gap and loss": levels["signed_gap"] - levels["loss"],
+    }
+    members = {
+        name: identity(values.tolist(), float(tolerance), what=f"levels of {name}", unit="runs")
+        for name, values in apart.items()
+    }
+    details = {f"{name.replace(' ', '_')}_differ": float(np.abs(values).max()) for name, values in apart.items()}
+    if count >= 3:
+        found = rank_correlation(levels["gap"], levels["loss"], rng=rng)
+        details["r_gap_loss"] = float(found.estimate)
+        members["gap and loss"] = above_by_interval(
+            _ends(found),
+            0.0,
+            margin=AGREEMENT_MARGIN,
+            n=count,
+            what="rank correlation of gap and loss levels",
+            unit="runs",
+            needed=need,
         )
-        _, c, p = fit_plateau(curve.sizes, curve.ks.mean(axis=1))
-        trend = correlation(np.repeat(curve.sizes, curve.ks.shape[1]).astype(np.float64), curve.ks.ravel())
-        near = np.flatnonzero(np.quantile(curve.level, 0.975, axis=1) < 0.05)
-        details |= {
-            "plateau": float(plateau.estimate),
-            "plateau_low": float(plateau.low),
-            "plateau_high": float(plateau.high),
-            "c": c,
-            "p": p,
-            "trend": trend,
-            "named_m": float(curve.sizes[near[0]]) if len(near) else np.nan,
-        }
-        enough = runs >= need and curve.level.shape[1] >= subsets
-        if enough and float(largest.high) < 0.05 and trend < 0:
-            verdict = REPRODUCED
-        elif enough and float(plateau.low) > curve.delta:
-            verdict = NOT_REPRODUCED
-    return ClaimVerdict(
-        "B1",
-        verdict,
-        float(largest.estimate),
-        float(largest.low),
-        float(largest.high),
-        runs,
-        f"{test}; needs {need} + {need} runs and {subsets} subsets of each size",
-        details,
-    )
+    decided = all_hold(members, "comparisons of outputs")
+    if count < need and decided.outcome != FAILS:
+        decided = Decided(OPEN, f"n = {count} runs; {need} are needed.")
+    return ClaimFinding("A2", decided, details)
 
 
-def claim_b3(
-    gains: Mapping[str, Float[np.ndarray, " g"]],
-    accuracy_gain: Float[np.ndarray, " g"],
-    *,
-    rng: np.random.Generator,
-    need: int = 20,
-) -> ClaimVerdict:
-    """B3: the level helps to choose a seed.
-
-    Parameters
-    ----------
-    gains : mapping of str to ndarray, shape (g,)
-        For each test metric, its gain (positive is better) of the run with the lowest validation level over the
-        mean of its group (a random choice), one value per group of runs. Bonferroni over metrics.
-    accuracy_gain : ndarray, shape (g,)
-        Test-accuracy gain of the same choices; its interval must not be entirely below 0.
-    need : int
-        Groups that a decision needs.
-    """
-    groups = len(accuracy_gain)
-    test = f"paired gain of the lowest-level run over a random one ({', '.join(gains)}), no loss of accuracy"
-    if groups < 3:
-        return ClaimVerdict("B3", UNDECIDED, np.nan, np.nan, np.nan, groups, f"{test}; needs {need} groups")
-    level = 1 - 0.05 / len(gains)
-    intervals = {name: bootstrap_mean_interval(values, rng=rng, level=level) for name, values in gains.items()}
-    guard = bootstrap_mean_interval(accuracy_gain, rng=rng)
-    best = max(intervals, key=lambda name: float(intervals[name].low) / (float(gains[name].std()) + 1e-300))
-    verdict = UNDECIDED
-    if groups >= need:
-        if any(one.low > 0 for one in intervals.values()) and not guard.high < 0:
-            verdict = REPRODUCED
-        elif guard.high < 0 or all(one.high < 0 for one in intervals.values()):
-            verdict = NOT_REPRODUCED
-    details = {f"{name}_gain": float(one.estimate) for name, one in intervals.items()}
-    details |= {"accuracy_gain": float(guard.estimate), "accuracy_gain_high": float(guard.high)}
-    chosen = intervals[best]
-    return ClaimVerdict(
-        "B3",
-        verdict,
-        float(chosen.estimate),
-        float(chosen.low),
-        float(chosen.high),
-        groups,
-        f"{test}; shown: {best}; needs {need} groups",
-        details,
-    )
+def _ends(interval: Interval) -> tuple[float, float, float]:
+    return float(interval.estimate), float(interval.low), float(interval.high)
 
 
-def claim_b4(
-    scratch: Spread,
-    tuned: Spread,
-    *,
-    rng: np.random.Generator,
-    stand_in: bool,
-    need: int = 50,
-) -> ClaimVerdict:
+def claim_b4(scratch: Spread, tuned: Spread, *, rng: np.random.Generator, need: int = NEED) -> ClaimFinding:
     """B4: fine-tuned runs vary less than runs trained from scratch.
 
     Parameters
@@ -300,34 +235,31 @@ def claim_b4(
     scratch, tuned : mapping of str to ndarray
         ``level``, shape (m,), each arm against its own leave-one-out reference, same examples and delta; ``churn``,
         shape (m, m), of every pair of runs; further measures are reported with their intervals.
-    stand_in : bool
-        The runs are not of the published kind of network (ViT): the claim then stays undecided.
+    rng : numpy.random.Generator
+        Source of the bootstrap over the runs of both arms.
     need : int
         Runs per arm that a decision needs.
     """
     runs = min(len(scratch["level"]), len(tuned["level"]))
-    test = "scratch minus fine-tuned: mean level and mean churn both above 0"
     if runs < 3:
-        return ClaimVerdict("B4", UNDECIDED, np.nan, np.nan, np.nan, runs, f"{test}; needs {need} runs per arm")
+        return ClaimFinding("B4", Decided(OPEN, f"n = {runs} runs per arm; {need} are needed."))
     differences = contrast(scratch, tuned, rng=rng)
-    level, churn = differences["level"], differences["churn"]
-    verdict = UNDECIDED
-    if runs >= need:
-        if level.low > 0 and churn.low > 0:
-            verdict = REPRODUCED
-        elif level.high < 0 or churn.high < 0:
-            verdict = NOT_REPRODUCED
+    members = {
+        name: above_by_interval(
+            _ends(differences[name]),
+            0.0,
+            margin=margin,
+            n=runs,
+            what=f"{name}, from scratch minus fine-tuned",
+            unit="runs of either arm (the test examples are fixed)",
+            needed=need,
+        )
+        for name, margin in ARM_MARGINS.items()
+    }
     details = {
-        f"{name}_{part}": float(getattr(interval, end))
+        f"{name}_{part}": value
         for name, interval in differences.items()
-        if name != "level"
-        for part, end in (("difference", "estimate"), ("low", "low"), ("high", "high"))
+        for part, value in zip(("difference", "low", "high"), _ends(interval), strict=True)
     }
-    details |= {
-        "level_scratch": float(scratch["level"].mean()),
-        "level_tuned": float(tuned["level"].mean()),
-    }
-    test = f"{test}; needs {need} runs per arm"
-    if stand_in:
-        test, verdict = f"{test}; the stand-in by itself: {verdict}", UNDECIDED
-    return ClaimVerdict("B4", verdict, float(level.estimate), float(level.low), float(level.high), runs, test, details)
+    details |= {"level_scratch": float(scratch["level"].mean()), "level_tuned": float(tuned["level"].mean())}
+    return ClaimFinding("B4", all_hold(members, "measures"), details)

@@ -52,7 +52,9 @@ def group_interval(values: Float[np.ndarray, "..."], *, rng: np.random.Generator
     return interval_from_draws(group_mean(values), drawn[~np.isnan(drawn)], kind="percentile")
 
 
-def contrast(first: Spread, second: Spread, *, rng: np.random.Generator, draws: int = 1000) -> dict[str, Interval]:
+def contrast(
+    first: Spread, second: Spread, *, rng: np.random.Generator, draws: int = 1000, level: float = 0.95
+) -> dict[str, Interval]:
     """Differences of two groups' mean variability, first minus second, with percentile intervals over runs.
 
     The runs of either group are resampled by themselves. A mean over pairs is a U-statistic: resampling the mean
@@ -67,6 +69,8 @@ def contrast(first: Spread, second: Spread, *, rng: np.random.Generator, draws: 
         Source of the draws.
     draws : int
         Bootstrap draws.
+    level : float
+        Nominal coverage of each interval.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def contrast(first: Spread, second: Spread, *, rng: np.random.Generator, draws: 
     >>> contrast(scratch, tuned, rng=rng)["level"].describe()
     '0.188 [0.162, 0.212]'
     """
-    check_draws(draws, 0.95)
+    check_draws(draws, level)
     found = {}
     for name in (name for name in first if name in second):
         a, b = first[name], second[name]
@@ -95,15 +99,17 @@ def contrast(first: Spread, second: Spread, *, rng: np.random.Generator, draws: 
             ]
         )
         kept = values[~np.isnan(values)]
-        found[name] = interval_from_draws(group_mean(a) - group_mean(b), kept, kind="percentile")
+        found[name] = interval_from_draws(group_mean(a) - group_mean(b), kept, level=level, kind="percentile")
     return found
 
 
 def all_contrasts(
     groups: Mapping[str, Spread], *, rng: np.random.Generator, draws: int = 1000
 ) -> dict[tuple[str, str], dict[str, Interval]]:
-    """Contrast every pair of groups, in their order."""
+    """Contrast every pair of groups, in their order, with intervals that hold for all pairs together (Bonferroni)."""
+    pairs = list(combinations(groups, 2))
+    level = 1 - 0.05 / max(1, len(pairs))
+    draws = max(draws, 400 * len(pairs))  # ten draws in either tail
     return {
-        (one, other): contrast(groups[one], groups[other], rng=rng, draws=draws)
-        for one, other in combinations(groups, 2)
+        (one, other): contrast(groups[one], groups[other], rng=rng, draws=draws, level=level) for one, other in pairs
     }

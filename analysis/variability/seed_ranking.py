@@ -97,21 +97,32 @@ def rank_seeds(
     )
 
 
-def select_seed(levels: Float[np.ndarray, " m"], accuracy: Float[np.ndarray, " m"], *, guard: Real = 0.0) -> int:
+def passes_guard(accuracy: Float[np.ndarray, " m"], guard: Real) -> Bool[np.ndarray, " m"]:
+    """Mark the runs within ``guard`` of the median accuracy, or better."""
+    return accuracy >= np.median(accuracy) - guard
+
+
+def select_seed(
+    levels: Float[np.ndarray, " m"],
+    accuracy: Float[np.ndarray, " m"],
+    *,
+    rng: np.random.Generator,
+    guard: Real = 0.0,
+) -> int:
     """Pick the run with the lowest level among those within ``guard`` of the median accuracy or better.
 
-    Equal levels are decided by accuracy, then by index.
+    Equal levels are decided at random: deciding them by accuracy would let the accuracy take credit for the level.
 
     Examples
     --------
     >>> import numpy as np
     >>> from analysis.variability import select_seed
     >>> levels, accuracy = np.array([0.1, 0.0, 0.3]), np.array([0.90, 0.50, 0.91])
-    >>> select_seed(levels, accuracy)  # run 1 has the lowest level but is not accurate enough
+    >>> select_seed(levels, accuracy, rng=np.random.default_rng(0))  # run 1 is lowest but not accurate enough
     0
     """
-    allowed = np.flatnonzero(accuracy >= np.median(accuracy) - guard)
-    return int(min(allowed, key=lambda run: (levels[run], -accuracy[run], run)))
+    allowed = np.flatnonzero(passes_guard(accuracy, guard))
+    return int(rng.choice(allowed[levels[allowed] == levels[allowed].min()]))
 
 
 def pairwise_ks(gaps: Rows) -> Float[np.ndarray, "m m"]:

@@ -39,7 +39,6 @@ class StatisticsConfig:
         help="Published claims to decide for every group of cells.",
     )
     arms: list[str] = setting([], "B4: label of the group trained from scratch, then of the fine-tuned one.")
-    stand_in: bool = setting(False, "The networks stand in for the published kind (ViT), so that B4 stays undecided.")
     subsets: int = setting(
         20, "Random subsets of runs at each size, for the curve over the number of seeds.", at_least=1
     )

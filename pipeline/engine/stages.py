@@ -219,7 +219,7 @@ _TABLE = (
         "statistics",
         "pipeline.stages.statistics.run:statistics",
         ("statistics", "experiment_name"),
-        version=3,
+        version=4,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
         report="pipeline.stages.statistics.report:section",
     ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from analysis.verdicts import Claim
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.config.statistics import StatisticsConfig
@@ -18,7 +20,7 @@ from pipeline.engine.cells import axis_entries, compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table, Text, Verdict
+from pipeline.reporting.blocks import Picture, Table, Text
 from pipeline.stages.statistics.history import level_history
 from pipeline.stages.statistics.report import _cautions, section
 from pipeline.stages.statistics.run import statistics
@@ -95,20 +97,20 @@ def test_claims_arms_and_released_protocols(tmp_path):
         deltas=[],
         claims=["A1", "A2", "B1", "B2", "B3", "B4"],
         arms=["from scratch", "fine-tuned"],
-        stand_in=True,
         released=True,
     )
     claims = artifact.table("claims.parquet").to_pylist()
     deciding = {(row["claim"], row["group"]): row for row in claims if row["deciding"]}
     assert {claim for claim, _ in deciding} == {"A1", "A2", "B1", "B2", "B3", "B4"}
-    assert all(row["verdict"] == "undecided at this n" for row in deciding.values()), "12 runs decide nothing"
-    assert deciding["B4", "from scratch against fine-tuned"]["effect"] > 0
+    assert {row["outcome"] for row in deciding.values()} == {"open"}, "12 runs decide nothing"
+    assert all("are needed" in row["evidence"] for row in deciding.values())
+    assert json.loads(deciding["B4", "from scratch against fine-tuned"]["details"])["level_difference"] > 0
     assert {row["reference"] for row in claims} == {"mixture", "logit_mean", "quantile_mean"}
     released = artifact.table("released.parquet").to_pylist()
     assert {row["protocol"] for row in released} >= {"corrected", "published 2024", "published 2025"}
     by_group = {row["group"]: row for row in artifact.table("groups.parquet").to_pylist()}
     assert by_group["from scratch"]["level_mean"] > by_group["fine-tuned"]["level_mean"]
-    assert sum(isinstance(block, Verdict) for block in shown.blocks) == 11
+    assert sum(isinstance(block, Claim) for block in shown.blocks) == 11
     captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
     assert "mixture of a disjoint half" in captions
     assert artifact.metrics["recommended_runs"].keys() == groups.keys()

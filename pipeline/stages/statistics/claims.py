@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from analysis.classifier_metrics import run_metrics
 from analysis.trimming.bootstrap import null_levels
 from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
-from analysis.variability.claims import ClaimVerdict, claim_a1, claim_a2, claim_b1, claim_b3, claim_b4
-from analysis.variability.information import COMPANIONS, claim_b2
-from analysis.variability.seed_count import ensemble_curve
-from analysis.variability.seed_ranking import select_seed
+from analysis.trimming.thresholds import dkw_threshold
+from analysis.variability.claims import ClaimFinding, claim_a1, claim_a2, claim_b4
+from analysis.variability.ensemble_levels import claim_b1, default_sizes, resampled_levels
+from analysis.variability.information import claim_b2
+from analysis.variability.selection import accuracy_guard, claim_b3, ensemble_distance, selection_gains
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.stages.statistics.read import ClaimRow
@@ -21,8 +23,8 @@ from pipeline.stages.statistics.seed_runs import SeedRuns
 
 DECIDING = "mixture"
 """Reference that decides: the only one that tends to the expected distribution by construction."""
-REPEAT = 100
 GROUP = 10
+"""Runs among which one is chosen (B3)."""
 
 
 @dataclass(frozen=True)
@@ -81,36 +83,35 @@ def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[Cla
             for place, delta in enumerate(group.deltas):
                 rng = np.random.default_rng([config.statistics.seed, 7, index, place, REFERENCES.index(kind)])
                 for claim in wanted:
-                    verdict = _decide(claim, group, kind, place, config.statistics.subsets, rng)
-                    if verdict is not None:
-                        rows.append(_row(verdict, name, kind, delta, place))
+                    finding = _decide(claim, group, kind, place, config, rng)
+                    if finding is not None:
+                        rows.append(_row(finding, name, kind, delta, place))
     if "B4" in wanted and groups:
         rows.extend(_transfer(config, groups))
     return rows
 
 
-def _row(verdict: ClaimVerdict, group: str, kind: str, delta: float, place: int) -> ClaimRow:
-    details = {name: value if value == value else None for name, value in verdict.details.items()}
+def _row(finding: ClaimFinding, group: str, kind: str, delta: float, place: int) -> ClaimRow:
+    details = {name: value if value == value else None for name, value in finding.details.items()}
+    decided = finding.decided
     return {
         "group": group,
         "reference": kind,
         "delta": delta,
         "threshold": "DKW" if place == 0 else "fixed",
         "deciding": kind == DECIDING and place == 0,
-        "claim": verdict.claim,
-        "verdict": verdict.verdict,
-        "effect": verdict.effect,
-        "low": verdict.low,
-        "high": verdict.high,
-        "n": verdict.n,
-        "test": verdict.test,
+        "claim": finding.claim,
+        "outcome": decided.outcome,
+        "evidence": decided.evidence,
+        "p": math.nan if decided.p is None else decided.p,
+        "p_against": math.nan if decided.p_against is None else decided.p_against,
         "details": json.dumps(details, sort_keys=True),
     }
 
 
 def _decide(
-    claim: str, group: GroupLevels, kind: str, place: int, subsets: int, rng: np.random.Generator
-) -> ClaimVerdict | None:
+    claim: str, group: GroupLevels, kind: str, place: int, config: RunConfig, rng: np.random.Generator
+) -> ClaimFinding | None:
     delta, runs = group.deltas[place], group.runs
     levels = group.found.level(kind, delta)
     examples = group.gaps.shape[1]
@@ -121,7 +122,7 @@ def _decide(
             "quantile_mean": np.sort(group.gaps, axis=1).mean(axis=0),
         }[kind]
         null = null_levels(pooled, examples, delta=delta, draws=400, rng=rng)
-        return claim_a1(levels, group.draws[kind][place], group.metrics["accuracy"], null, examples=examples, rng=rng)
+        return claim_a1(levels, group.draws[kind][place], group.metrics["accuracy"], null, examples=examples)
     if claim == "A2" and runs.classes == 2 and kind == DECIDING:
         by_quantity = {
             quantity: consensus_levels(runs.gaps(quantity), deltas=[delta], kinds=[kind]).level(kind, delta)
@@ -131,67 +132,62 @@ def _decide(
     if claim == "B1" and len(levels) >= 4:
         order = rng.permutation(len(levels))
         half = len(levels) // 2
-        sizes = sorted({*(2**k for k in range(int(np.log2(half)) + 1)), half})
-        curve = ensemble_curve(
+        found = resampled_levels(
             group.gaps[order[:half]],
             group.gaps[order[half:]],
-            sizes=sizes,
+            sizes=default_sizes(half),
             delta=delta,
             rng=rng,
             kind=kind,
-            subsets=max(2, subsets),
+            draws=config.statistics.draws,
         )
-        return claim_b1(curve, rng=rng, reference_runs=len(levels) - half)
+        return claim_b1(found)
     if claim == "B2" and len(levels) >= 2:
-        return _information(group, kind, delta, levels, rng)
-    if claim == "B3" and runs.val_logits is not None:
-        return _selection(group, kind, delta, rng)
+        return _information(group, kind, delta, config.statistics.bins, rng)
+    if claim == "B3" and runs.val_logits is not None and len(levels) >= GROUP:
+        return _selection(group, kind, place, config.statistics.eps, rng)
     return None
 
 
-def _information(
-    group: GroupLevels, kind: str, delta: float, levels: np.ndarray, rng: np.random.Generator
-) -> ClaimVerdict:
-    """B2 on disjoint repeats of `REPEAT` runs each."""
-    companions = np.column_stack([group.metrics["accuracy"], group.metrics["churn_mean"], group.metrics["ece"]])
-    assert companions.shape[1] == len(COMPANIONS)
+def _information(group: GroupLevels, kind: str, delta: float, bins: int, rng: np.random.Generator) -> ClaimFinding:
+    """B2 on levels and companions of two random halves of the test examples."""
     order = rng.permutation(group.gaps.shape[1])
     middle = len(order) // 2
-    halves = np.stack(
-        [
-            consensus_levels(group.gaps[:, part], deltas=[delta], kinds=[kind]).level(kind, delta)
-            for part in (order[:middle], order[middle:])
-        ]
-    )
-    repeats = np.array_split(np.arange(len(levels)), max(1, len(levels) // REPEAT))
-    return claim_b2(
-        [levels[part] for part in repeats],
-        [halves[:, part] for part in repeats],
-        [companions[part] for part in repeats],
-        rng=rng,
-    )
+    outputs, labels = group.runs.outputs(), group.runs.labels
+    levels, companions = [], []
+    for part in (order[:middle], order[middle:]):
+        levels.append(consensus_levels(group.gaps[:, part], deltas=[delta], kinds=[kind]).level(kind, delta))
+        metrics = run_metrics(outputs[:, part], labels[part], bins=bins)
+        companions.append(np.column_stack([metrics["accuracy"], metrics["churn_mean"], metrics["ece"]]))
+    return claim_b2(np.stack(levels), np.stack(companions), rng=rng)
 
 
-def _selection(group: GroupLevels, kind: str, delta: float, rng: np.random.Generator) -> ClaimVerdict:
-    """B3 on random groups of `GROUP` runs: chosen on validation examples, judged on the test split."""
+def _selection(group: GroupLevels, kind: str, place: int, eps: float, rng: np.random.Generator) -> ClaimFinding:
+    """B3 on random groups of `GROUP` runs: chosen on validation examples, judged on the test split.
+
+    Where the test examples' DKW tolerance decides, validation levels have that of the validation examples.
+    """
     runs = group.runs
-    validation = runs.gaps("auto", "val")
-    levels = consensus_levels(validation, deltas=[delta], kinds=[kind]).level(kind, delta)
     val_labels = runs.val_labels
     assert val_labels is not None and runs.val_logits is not None
+    validation, examples = runs.gaps("auto", "val"), len(val_labels)
+    try:
+        delta = group.deltas[place] if place else dkw_threshold(examples, examples, eps=eps)
+        guard = accuracy_guard(examples, eps=eps)
+    except ValueError as error:
+        raise UserError(f"B3 of {runs.name} chooses on {examples} validation examples: {error}") from error
+    levels = consensus_levels(validation, deltas=[delta], kinds=[kind]).level(kind, delta)
     val_outputs = runs.gaps("gap", "val") if runs.logits.shape[-1] <= 2 else runs.val_logits.astype(np.float64)
-    val_accuracy = run_metrics(val_outputs, val_labels)["accuracy"]
-    gains: dict[str, list[float]] = {"nll": [], "ece": []}
-    accuracy = []
-    order = rng.permutation(len(levels))
-    for first in range(0, len(order) - GROUP + 1, GROUP):
-        members = order[first : first + GROUP]
-        chosen = members[select_seed(levels[members], val_accuracy[members])]
-        for name, values in gains.items():
-            values.append(float(group.metrics[name][members].mean() - group.metrics[name][chosen]))
-        accuracy.append(float(group.metrics["accuracy"][chosen] - group.metrics["accuracy"][members].mean()))
-    arrays = {name: np.array(values) for name, values in gains.items()}
-    return claim_b3(arrays, np.array(accuracy), rng=rng)
+    count = len(levels) // GROUP
+    gains = selection_gains(
+        levels,
+        run_metrics(val_outputs, val_labels)["accuracy"],
+        ensemble_distance(val_outputs),
+        {name: group.metrics[name] for name in ("nll", "ece", "accuracy")},
+        rng.permutation(len(levels))[: count * GROUP].reshape(count, GROUP),
+        guard=guard,
+    )
+    return claim_b3(gains)
 
 
 def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRow]:
@@ -209,6 +205,6 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRo
                 continue
             arms = [groups[arm].spread(kind, delta) for arm in (scratch, tuned)]
             rng = np.random.default_rng([config.statistics.seed, 11, place, REFERENCES.index(kind)])
-            verdict = claim_b4(arms[0], arms[1], rng=rng, stand_in=config.statistics.stand_in)
-            rows.append(_row(verdict, f"{scratch} against {tuned}", kind, delta, place))
+            finding = claim_b4(arms[0], arms[1], rng=rng)
+            rows.append(_row(finding, f"{scratch} against {tuned}", kind, delta, place))
     return rows

@@ -17,6 +17,7 @@ from analysis.trimming.level import optimal_trimming, robust_ks_curves
 from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
 from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
 from analysis.variability.contrasts import group_interval
+from analysis.variability.ensemble_levels import default_sizes
 from analysis.variability.gaps import fit_temperatures
 from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
@@ -268,7 +269,7 @@ def _seed_count_rows(
     """Rows of the curve over the number of runs, of the half-to-half distances, and the recommendation."""
     order = rng.permutation(len(gaps))
     left, right = gaps[order[: len(gaps) // 2]], gaps[order[len(gaps) // 2 :]]
-    sizes = sorted({*(2**k for k in range(int(np.log2(len(left))) + 1)), len(left)})
+    sizes = default_sizes(len(left))
     blank: SeedCountRow = {
         "group": name,
         "kind": "",
@@ -294,7 +295,7 @@ def _seed_count_rows(
     if len(gaps) >= 10:
         count = recommend_seed_count(gaps, delta=delta, rng=rng, splits=max(2, subsets))
         for rung, ks, sd in zip(count.rungs, count.distance, count.distance_sd, strict=True):
-            low, high = float(ks - 2 * sd), float(ks + 2 * sd)
+            low, high = max(0.0, float(ks - 2 * sd)), min(1.0, float(ks + 2 * sd))
             rows.append(
                 {**blank, "kind": "half_to_half", "runs": int(rung), "ks": float(ks), "ks_low": low, "ks_high": high}
             )

@@ -170,7 +170,11 @@ class ContrastRow(TypedDict):
 
 
 class ClaimRow(TypedDict):
-    """Verdict on one claim for one group, reference and tolerance; ``details`` are JSON."""
+    """What one group says about one claim, at one reference and tolerance.
+
+    ``p`` and ``p_against`` are one-sided p-values before adjustment, NaN where nothing was tested;
+    ``details`` are JSON.
+    """
 
     group: str
     reference: str
@@ -178,12 +182,10 @@ class ClaimRow(TypedDict):
     threshold: str
     deciding: bool
     claim: str
-    verdict: str
-    effect: float
-    low: float
-    high: float
-    n: int
-    test: str
+    outcome: str
+    evidence: str
+    p: float
+    p_against: float
     details: str
 
 

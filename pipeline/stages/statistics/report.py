@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 
+from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Outcome, Standing, format_estimate
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, Verdict
+from pipeline.reporting.blocks import Block, Section, Table, Text
 from pipeline.stages.statistics.figures import group_comparison, group_pictures
 from pipeline.stages.statistics.read import (
     ClaimRow,
@@ -31,12 +33,12 @@ from pipeline.stages.statistics.report_history import history_blocks
 from pipeline.stages.statistics.report_seed_count import seed_counts
 
 CLAIMS = {
-    "A1": "A1: runs of equal accuracy compute different functions, and the trimming level distinguishes them",
-    "A2": "A2: the method works for other outputs (probability, signed gap, loss)",
-    "B1": "B1: the ensemble's distribution nears the expected one, and the curve names the number of runs",
-    "B2": "B2: the level says more than accuracy, churn and calibration error alone",
-    "B3": "B3: the level helps to choose a seed",
-    "B4": "B4: fine-tuned runs vary less than runs from scratch",
+    "A1": "runs of equal accuracy compute different functions, and the trimming level distinguishes them",
+    "A2": "the method works for other outputs (probability, signed gap, loss)",
+    "B1": "the ensemble's distribution nears the expected one, and the curve names the number of runs",
+    "B2": "the level says more than accuracy, churn and calibration error alone",
+    "B3": "the level helps to choose a seed",
+    "B4": "fine-tuned runs vary less than runs from scratch",
 }
 MEASURES = {
     "level": "mean level",
@@ -45,7 +47,8 @@ MEASURES = {
 }
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
-Blocks = list[Text | Table | Picture | Verdict]
+FIELDS = ("data", "model", "training", "seeds")
+"""What the published setting fixes for every claim of these papers."""
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
@@ -55,8 +58,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     runs = read_runs(artifact)
     summary = read_groups(artifact)
     claims = read_claims(artifact)
-    blocks: Blocks = [_verdict(row, claims) for row in claims if row["deciding"]]
-    findings = [f"{row['claim']} ({row['group']}): {row['verdict']}." for row in claims if row["deciding"]]
+    blocks: list[Block] = [_claim(row, claims) for row in claims if row["deciding"]]
+    findings: list[str] = []
     blocks += [Text(note) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
     if summary:
         blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
@@ -66,7 +69,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     arrays = read_figures(artifact)
     if len({row["group"] for row in summary}) > 1:
         blocks.append(group_comparison(runs, groups, summary))
-        table, lines = _contrasts(artifact, command)
+        table, lines = _contrasts(artifact, {row["group"]: row["runs"] for row in summary}, command)
         blocks.append(table)
         findings += lines
     for index, group in enumerate(groups):
@@ -104,28 +107,39 @@ def _cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) ->
     return found
 
 
-def _verdict(row: ClaimRow, claims: list[ClaimRow]) -> Verdict:
+def _claim(row: ClaimRow, claims: list[ClaimRow]) -> Claim:
     others = [
-        f"{one['reference']} at {one['delta']:.3g}: {one['verdict']}"
+        f"{KINDS[one['reference']]} at {one['delta']:.3g}: {one['outcome']}"
         for one in claims
         if (one["claim"], one["group"]) == (row["claim"], row["group"]) and not one["deciding"]
     ]
     details = ", ".join(
-        f"{name} {value:.3g}" for name, value in json.loads(row["details"]).items() if value is not None
+        f"{name.replace('_', ' ')} {value:.3g}"
+        for name, value in json.loads(row["details"]).items()
+        if value is not None
     )
-    effect = "not computable" if row["effect"] != row["effect"] else f"effect {row['effect']:.4g}"
-    interval = "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
-    evidence = (
-        f"{row['group']}, n = {row['n']}: {effect}{interval}. Test: {row['test']}. Decided on {row['reference']} at "
-        f"delta {row['delta']:.4g} ({row['threshold']})."
+    evidence = f"{row['evidence']} Decided on the {KINDS[row['reference']]} at delta {row['delta']:.4f} (DKW)."
+    evidence += f" {details[:1].upper()}{details[1:]}." if details else ""
+    evidence += f" Elsewhere, not adjusted: {'; '.join(others)}." if others else ""
+    p, against = (None if math.isnan(value) else value for value in (row["p"], row["p_against"]))
+    return Claim(
+        row["claim"],
+        f"{row['group']}: {CLAIMS[row['claim']]}",
+        Decided(_outcome(row["outcome"]), evidence, p, against),
+        fields=FIELDS,
+        published="qualitative",
+        standing=Standing("published", band="ours"),
     )
-    evidence += f" {details}." if details else ""
-    evidence += f" Elsewhere: {'; '.join(others)}." if others else ""
-    return Verdict(CLAIMS[row["claim"]], row["verdict"], evidence, "qualitative", "published")
 
 
-def _interval(low: float, high: float) -> str:
-    return "–" if low != low else f"[{low:.4g}, {high:.4g}]"
+def _outcome(word: str) -> Outcome:
+    """Read an outcome back from a table."""
+    return HOLDS if word == HOLDS else FAILS if word == FAILS else OPEN
+
+
+def _shown(estimate: float, low: float, high: float) -> str:
+    """Estimate and interval with the digits that its width allows."""
+    return format_estimate(estimate, low, high).replace("undefined", "–")
 
 
 def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> Table:
@@ -134,8 +148,7 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
             row["group"],
             KINDS[row["reference"]],
             f"{row['delta']:.4f}{' DKW' if row['threshold'] == 'DKW' else '*' if row['noise_limited'] else ''}",
-            row["level_mean"],
-            _interval(row["level_low"], row["level_high"]),
+            _shown(row["level_mean"], row["level_low"], row["level_high"]),
             row["level_sd"],
             row["level_halves"],
             row["share_above_zero"],
@@ -145,7 +158,7 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
         for row in sorted(summary, key=lambda row: (_place(summary, row), list(KINDS).index(row["reference"])))
     ]
     return Table(
-        ["group", "reference", "delta", "mean level", "95 % interval", "sd", "halves", "share > 0", "no level", "KS"],
+        ["group", "reference", "delta", "mean level [95 %]", "sd", "halves", "share > 0", "no level", "KS"],
         rows,
         f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
         "bootstrap over runs and examples. Halves: mean level of a random half of the runs (the larger one where their "
@@ -173,13 +186,12 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
                 row["accuracy_mean"],
                 row["accuracy_sd"],
                 row["ece_mean"],
-                row["churn_pairwise"],
-                _interval(row["churn_low"], row["churn_high"]),
+                _shown(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
                 float(np.mean(scaled)),
             ]
         )
     return Table(
-        ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn", "95 % interval", "level after temperature"],
+        ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn [95 %]", "level after temperature"],
         rows,
         "Companions of the level. Churn is the share of differing decisions of two runs, its interval a bootstrap over "
         "runs; the last column is the mean mixture level at the DKW delta after per-run temperature scaling.",
@@ -190,7 +202,7 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
 
 def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
-        f"{row['group']}: mean trimming level {row['level_mean']:.3f} {_interval(row['level_low'], row['level_high'])} "
+        f"{row['group']}: mean trimming level {_shown(row['level_mean'], row['level_low'], row['level_high'])} "
         f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
         for row in summary
         if row["reference"] == "mixture" and row["threshold"] == "DKW"
@@ -199,12 +211,12 @@ def _level_findings(summary: list[GroupRow]) -> list[str]:
 
 def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command: str) -> Table:
     rows = [
-        [row["group"], row["companion"], row["runs"], row["spearman"], _interval(row["low"], row["high"])]
+        [row["group"], row["companion"], row["runs"], _shown(row["spearman"], row["low"], row["high"])]
         for row in found
         if row["reference"] == "mixture"
     ]
     return Table(
-        ["group", "companion", "runs", "Spearman with level", "95 % interval"],
+        ["group", "companion", "runs", "Spearman with level [95 %]"],
         rows,
         "Rank correlation of the mixture level at the DKW delta with each companion; percentile bootstrap over runs. "
         "Groups whose levels are all equal have nothing to rank.",
@@ -213,25 +225,28 @@ def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command:
     )
 
 
-def _contrasts(artifact: Artifact, command: str) -> tuple[Table, list[str]]:
+def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple[Table, list[str]]:
     rows = read_contrasts(artifact)
     shown = [
-        [row["first"], row["second"], MEASURES[row["measure"]], row["difference"], _interval(row["low"], row["high"])]
+        [row["first"], row["second"], MEASURES[row["measure"]], _shown(row["difference"], row["low"], row["high"])]
         for row in rows
     ]
     table = Table(
-        ["group", "against", "measure", "difference", "95 % interval"],
+        ["group", "against", "measure", "difference [95 % for all]"],
         shown,
         "Which runs vary more? Differences of group means, first minus second; percentile bootstrap over the runs of "
-        "either group, pairs rebuilt from the runs drawn. Pairs of groups are not corrected for their number.",
+        "either group, pairs rebuilt from the runs drawn. The intervals hold for all pairs of groups together "
+        "(Bonferroni); the test examples are the same for all.",
         keys=[artifact.key],
         command=command,
     )
     findings = [
         f"{row['first']} varies {'more' if row['low'] > 0 else 'less'} than {row['second']}: pairwise churn differs by "
-        f"{row['difference']:.3f} {_interval(row['low'], row['high'])}."
+        f"{_shown(row['difference'], row['low'], row['high'])}."
         for row in rows
-        if row["measure"] == "churn" and (row["low"] > 0 or row["high"] < 0)
+        if row["measure"] == "churn"
+        and (row["low"] > 0 or row["high"] < 0)
+        and min(sizes[row["first"]], sizes[row["second"]]) >= MIN_RUNS
     ]
     return table, findings
 

@@ -7,16 +7,14 @@ import numpy as np
 from analysis.variability.figures import ensemble_figure
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
 from pipeline.engine.artifacts import Artifact
-from pipeline.reporting.blocks import Picture, Table, Text, Verdict
+from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.statistics.read import GroupRow, read_seed_counts
 
 
-def seed_counts(
-    artifact: Artifact, summary: list[GroupRow], command: str
-) -> tuple[list[Text | Table | Picture | Verdict], list[str]]:
+def seed_counts(artifact: Artifact, summary: list[GroupRow], command: str) -> tuple[list[Table | Picture], list[str]]:
     """Draw the curve over the number of runs of every group and tabulate the recommendations; also the findings."""
     table = read_seed_counts(artifact)
-    blocks: list[Text | Table | Picture | Verdict] = []
+    blocks: list[Table | Picture] = []
     findings = []
     for group in dict.fromkeys(row["group"] for row in table):
         mine = [row for row in table if row["group"] == group]
@@ -41,7 +39,8 @@ def seed_counts(
             Picture(
                 ensemble_figure(curves, count=count, delta=delta),
                 f"{group}: distance and level of the consensus of M runs against the mixture of a disjoint half; "
-                "bands hold 95 % of random subsets.",
+                "bands hold 95 % of random subsets of one half of the runs, at most a third of it; the other half "
+                "and the test examples are the same for all.",
                 f"How many seeds: {group}",
             )
         )

@@ -32,7 +32,7 @@ from pipeline.stages.statistics.seed_runs import seed_runs
 
 
 def statistics(build: Build) -> dict[str, Any]:
-    """Compute levels, companions, intervals, seed counts and verdicts of every group of runs.
+    """Compute levels, companions, intervals, seed counts and outcomes of claims of every group of runs.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def statistics(build: Build) -> dict[str, Any]:
     if chosen.history:
         recorded = grouped(build.members["snapshots"])
         history = [row for name in recorded for row in level_history(name, recorded[name], chosen)]
-    verdicts = decide_claims(config, levels)
+    claims = decide_claims(config, levels)
     counts = [row for found in results for row in found.seed_counts]
     tables: dict[str, Sequence[Mapping[str, Any]]] = {
         RUNS: _alike([row for found in results for row in found.runs]),
@@ -69,7 +69,7 @@ def statistics(build: Build) -> dict[str, Any]:
         RELEASED: [row for found in results for row in found.released],
         EPOCHS: history,
         CONTRASTS: _contrast_rows(config, levels),
-        CLAIMS: verdicts,
+        CLAIMS: claims,
     }
     for file, rows in tables.items():
         if rows:
@@ -78,7 +78,7 @@ def statistics(build: Build) -> dict[str, Any]:
     return {
         "groups": {name: len(members) for name, members in groups.items()},
         "notes": list(dict.fromkeys(notes)),
-        "verdicts": {f"{row['claim']} {row['group']}": row["verdict"] for row in verdicts if row["deciding"]},
+        "outcomes": {f"{row['claim']} {row['group']}": row["outcome"] for row in claims if row["deciding"]},
         "recommended_runs": {row["group"]: row["recommended"] for row in counts if row["kind"] == "recommendation"},
     }
 

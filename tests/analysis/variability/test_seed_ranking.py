@@ -32,8 +32,15 @@ def test_ranking_separates_a_clear_winner_and_ties_equals():
 def test_selection_guards_accuracy():
     levels = np.array([0.1, 0.0, 0.0, 0.3])
     accuracy = np.array([0.9, 0.5, 0.8, 0.9])
-    assert select_seed(levels, accuracy) == 0
-    assert select_seed(levels, accuracy, guard=0.1) == 2
+    rng = np.random.default_rng(0)
+    assert select_seed(levels, accuracy, rng=rng) == 0
+    assert select_seed(levels, accuracy, rng=rng, guard=0.1) == 2
+
+
+def test_equal_levels_are_decided_at_random_and_not_by_accuracy():
+    rng = np.random.default_rng(0)
+    chosen = [select_seed(np.zeros(4), np.array([0.9, 0.91, 0.92, 0.93]), rng=rng, guard=0.1) for _ in range(400)]
+    assert np.bincount(chosen, minlength=4).min() > 60
 
 
 def test_pairwise_distances_and_medoid():
