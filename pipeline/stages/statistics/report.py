@@ -47,7 +47,7 @@ MEASURES = {
 }
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
-FIELDS = ("data", "model", "training", "seeds")
+FIELDS = ("data", "model", "training", "pretrain", "statistics", "seeds")
 """What the published setting fixes for every claim of these papers."""
 
 
