@@ -54,14 +54,14 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
         load_function(COMMANDS[config.stage])(graph, store, config)
         return None
     from pipeline.engine.executor import Puller
-    from pipeline.engine.rebuild import Rebuild
+    from pipeline.engine.rebuild import Rebuild, typed_words
 
     puller = Puller(
         store,
         graph,
         require=config.upstream == "require",
         allow_missing=config.allow_missing,
-        rebuild=Rebuild(frozenset(config.rebuild)),
+        rebuild=Rebuild(typed_words(config.rebuild, overrides)),
     )
     artifact = puller.pull(graph.resolve(config.stage, config))
     page = artifact.folder / "report.html"

@@ -74,7 +74,7 @@ def memory_format_problems(config: RunConfig) -> Iterator[str]:
 def ensemble_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: seeds trained together."""
     for stream in config.ensemble.varying or []:
-        if getattr(config.seeds, stream, None) not in (None, config.seed):
+        if getattr(config.seeds, stream, None) is not None:
             yield f"ensemble.varying holds {stream}, but seeds.{stream} is fixed at {getattr(config.seeds, stream)}."
     if config.numerics.engine != "ensemble":
         if config.stage == "ensemble":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pipeline.engine.artifacts import SCRATCH, partial_of, write_json
 from pipeline.engine.graph import Node
@@ -32,20 +33,12 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
         Files of our code that changed since the attempt, or an earlier one that it continues, was begun; said aloud.
     """
     scratch = partial_of(folder) / SCRATCH
-    earlier = read_record(scratch / RECORD) or {}
+    earlier = _earlier(scratch)
     if request and earlier.get("rebuild") != request:
         for entry in scratch.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         earlier = {}
-    if not isinstance(earlier.get("files", {}), dict) or not isinstance(earlier.get("changed", []), list):
-        earlier = {}
-    changed: list[str] = []
-    if (
-        isinstance(earlier.get("digest"), str)
-        and earlier["digest"] != own_digest()
-        and any(entry.name != RECORD for entry in scratch.iterdir())
-    ):
-        changed = changed_files(earlier.get("files", {}))
+    changed = _changed(scratch, earlier)
     if changed:
         say(
             f"  made by other code: {in_words(changed)} since {folder.name} was interrupted, and what it had finished "
@@ -55,3 +48,24 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
     record = {"digest": own_digest(), "files": own_files(), "rebuild": request, "changed": changed}
     write_json(scratch / RECORD, record)
     return changed
+
+
+def other_code(folder: Path) -> str:
+    """Say in a few words that the attempt at an artifact was begun by other code than today's; empty if it was not."""
+    scratch = partial_of(folder) / SCRATCH
+    changed = _changed(scratch, _earlier(scratch))
+    return f"begun by other code: {in_words(changed)}" if changed else ""
+
+
+def _earlier(scratch: Path) -> dict[str, Any]:
+    """Record of the attempt that a scratch folder holds; a damaged one counts as none."""
+    record = read_record(scratch / RECORD) or {}
+    sound = isinstance(record.get("files", {}), dict) and isinstance(record.get("changed", []), list)
+    return record if sound else {}
+
+
+def _changed(scratch: Path, earlier: dict[str, Any]) -> list[str]:
+    """Files that changed since an attempt was begun; none where it left nothing to continue."""
+    if earlier.get("digest") in (None, own_digest()) or all(entry.name == RECORD for entry in scratch.iterdir()):
+        return []
+    return changed_files(earlier.get("files", {}))

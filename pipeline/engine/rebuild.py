@@ -117,6 +117,18 @@ class Rebuild:
             self._note.unlink(missing_ok=True)
 
 
+def typed_words(words: Sequence[str], overrides: Sequence[str]) -> frozenset[str]:
+    """Give the words of ``rebuild=`` as they were typed: to Hydra, a key such as ``12e456789012`` is a number.
+
+    Examples
+    --------
+    >>> sorted(typed_words(["train", "inf"], ["seed=1", "rebuild=[train,12e456789012]"]))
+    ['12e456789012', 'train']
+    """
+    typed = [item.partition("=")[2] for item in overrides if item.startswith("rebuild=")]
+    return frozenset(re.findall(r"\w+", typed[-1]) if typed else words)
+
+
 def words_of(nodes: Sequence[Node]) -> str:
     """Give the override that rebuilds the stages of some artifacts: ``'rebuild=[prepare,train]'``."""
     found = {node.stage.name for node in nodes}

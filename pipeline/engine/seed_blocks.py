@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from pipeline.config.run import RunConfig
-from pipeline.config.training import STREAMS
+from pipeline.config.training import STREAMS, SeedsConfig
 
 
 def varying_streams(config: RunConfig) -> list[str]:
@@ -55,5 +55,5 @@ def member_seed(config: RunConfig) -> int:
 
 
 def _at(config: RunConfig, seed: int, varying: list[str]) -> RunConfig:
-    seeds = dataclasses.replace(config.seeds, **dict.fromkeys(varying))
+    seeds = SeedsConfig(**{name: None if name in varying else getattr(config.streams, name) for name in STREAMS})
     return dataclasses.replace(config, seed=seed, seeds=seeds)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Artifact, Store, lock_of, partial_of
+from pipeline.engine.attempt import other_code
 from pipeline.engine.graph import Graph, Node
 from pipeline.engine.plan import every_node
 from pipeline.engine.rebuild import words_of
@@ -69,8 +70,9 @@ def _note(store: Store, node: Node, state: str) -> str:
     progress = read_progress(partial_of(folder) / SCRATCH)
     if state == "running":
         return ", ".join(filter(None, [_pace(progress), _place(current_owner(lock_of(folder)) or {})]))
-    stopped = f"stopped in {progress['text']}; continue: " if progress else ""
-    return stopped + node.command
+    stopped = f"stopped in {progress['text']}" if progress else ""
+    begun = "; ".join(filter(None, [stopped, other_code(folder)]))
+    return f"{begun}; continue: {node.command}" if begun else node.command
 
 
 def _pace(progress: dict[str, Any] | None) -> str:

@@ -217,7 +217,7 @@ def replay(
         raise UserError(
             f"Replaying the training for snapshots ended in other weights ({outcome.weights_sha256[:12]}) than the "
             f"stored ones ({expected_sha256[:12]}): this machine's arithmetic differs from the one that trained "
-            "them. Take snapshots where the weights were trained, or rebuild the training here."
+            "them. Take snapshots where the weights were trained, or train again here: rebuild=[train]."
         )
     if is_main_process():
         shutil.rmtree(work)

@@ -4,18 +4,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from pipeline.engine import replacement
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import construction
-from pipeline.engine.rebuild import SWEEP, Rebuild
+from pipeline.engine.rebuild import SWEEP, Rebuild, typed_words
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
-from tests.pipeline.test_store import ROOT, payload, pull, puller, run_config, runs
+from pipeline.hydra_callbacks import SweepChecks
+from tests.pipeline.test_store import payload, pull, puller, run_config, runs
 from tests.pipeline.toy_stages import install
 
 
@@ -142,43 +142,65 @@ def test_the_remedy_for_a_damaged_artifact_works_as_printed(tmp_path, toy):
 
 # --- kills ---------------------------------------------------------------------------------------------------------
 
-KILLED = """
-import os, pathlib, signal, pytest
-from pipeline.engine import replacement
-from tests.pipeline.toy_stages import install
-from tests.pipeline.test_store import pull, run_config
-install(pytest.MonkeyPatch())
-def die(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
-{patch}
-pull(pathlib.Path({folder!r}), "square", run_config(), rebuild={{"draw"}})
-"""
+
+def child(work) -> int:
+    """Start a process that does some work; fork, since importing everything anew takes seconds."""
+    if pid := os.fork():
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
 
 
-@pytest.mark.parametrize(
-    ("patch", "exchange"),
-    [
-        ("os.environ['TOY_KILL'] = 'draw4'", True),
-        ("replacement._exchange = die", True),
-        ("replacement.shutil.rmtree = die", True),
-        ("replacement._exchange = lambda a, b: False; replacement.Path.rename = die", False),
-        (
-            "replacement._exchange = lambda a, b: False; move = replacement.Path.rename\n"
-            "replacement.Path.rename = lambda a, b: die() if a.name.endswith('.partial') else move(a, b)",
-            False,
-        ),
-    ],
-    ids=["while-made", "before-the-exchange", "old-one-half-deleted", "before-two-renames", "between-two-renames"],
-)
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(tmp_path, toy, monkeypatch, patch, exchange):
+def ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_at(attribute, when=lambda path: True):
+    """Kill the process where a module or class would do something to a path."""
+
+    def patch():
+        place, name = attribute
+        real = getattr(place, name)
+        setattr(place, name, lambda path, *rest, **more: die() if when(path) else real(path, *rest, **more))
+
+    return patch
+
+
+MOMENTS = {
+    "while it is made": (lambda: os.environ.update(TOY_KILL="draw4"), True),
+    "before the exchange": (_die_at((replacement, "_exchange")), True),
+    "while the old one is deleted": (
+        _die_at((replacement.shutil, "rmtree"), lambda path: path.suffix == ".replaced"),
+        True,
+    ),
+    "before two renames": (_die_at((Path, "rename"), lambda path: path.suffix != ".json"), False),
+    "between two renames": (_die_at((Path, "rename"), lambda path: path.suffix == ".partial"), False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(tmp_path, toy, monkeypatch, moment):
     good = payload(pull(tmp_path, "square", run_config()))
+    patch, exchange = MOMENTS[moment]
     if not exchange:
         monkeypatch.setattr(replacement, "_exchange", lambda one, other: False)
-    code = KILLED.format(patch=patch, folder=str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def killed():
+        patch()
+        pull(tmp_path, "square", run_config(), rebuild={"draw"})
+
+    assert ended(child(killed)) == -signal.SIGKILL
     assert payload(pull(tmp_path, "square", run_config())) == good, "the plain command still works"
     pull(tmp_path, "square", run_config(), rebuild={"draw"})
-    assert {payload_name.rsplit("-")[0] for payload_name in folders(tmp_path)} == {"draw/toy", "square/toy"}
+    assert {name.rsplit("-")[0] for name in folders(tmp_path)} == {"draw/toy", "square/toy"}
     assert not [name for name in folders(tmp_path) if "." in name], "nothing is left over"
 
 
@@ -220,12 +242,12 @@ def test_a_reader_is_told_when_an_artifact_was_rebuilt_under_it(tmp_path):
         reader.path("draws.safetensors")
 
 
-def test_processes_that_rebuild_one_store_at_once_all_end_well(tmp_path, toy):
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_processes_that_rebuild_one_store_at_once_all_end_well(tmp_path, toy, monkeypatch):
     good = payload(pull(tmp_path, "square", run_config()))
-    code = KILLED.format(patch="os.environ['TOY_SLEEP'] = '0.02'", folder=str(tmp_path))
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate()[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
+    monkeypatch.setenv("TOY_SLEEP", "0.02")
+    pids = [child(lambda: pull(tmp_path, "square", run_config(), rebuild={"draw"})) for _ in range(4)]
+    assert [ended(pid) for pid in pids] == [0] * 4
     assert payload(pull(tmp_path, "square", run_config())) == good
     assert not [name for name in folders(tmp_path) if "." in name]
 
@@ -237,3 +259,20 @@ def test_provenance_that_cannot_be_read_does_not_pass_for_a_finished_rebuild(tmp
     pull(tmp_path, "draw", run_config(), rebuild={"draw"})
     assert made(toy) == (2, 0, 0)
     assert os.listdir(tmp_path / "store" / "draw") == [draw.folder.name]
+
+
+def test_the_words_are_taken_as_typed_since_some_keys_look_like_numbers():
+    for typed in ("[12e456789012,train]", "['12e456789012', \"train\"]"):
+        assert typed_words(["inf", "train"], ["seed=1", f"rebuild={typed}"]) == {"12e456789012", "train"}
+    assert typed_words(["train"], ["seed=1"]) == {"train"}
+
+
+def test_all_jobs_of_a_sweep_have_one_mark_and_another_sweep_another(monkeypatch):
+    config = OmegaConf.create({"hydra": {"launcher": {}}, "hardware": {"devices": 1}})
+    marks = []
+    for _ in range(2):
+        SweepChecks().on_multirun_start(config)
+        marks.append(os.environ[SWEEP])
+        SweepChecks().on_multirun_end(config)
+        assert SWEEP not in os.environ
+    assert marks[0] != marks[1]

@@ -45,7 +45,9 @@ def outputs_at(outputs: dict[str, np.ndarray], split: str, ids: np.ndarray) -> n
     place = np.searchsorted(stored, ids, sorter=order)
     found = order[np.minimum(place, len(order) - 1)]
     if not np.array_equal(stored[found], ids):
-        raise UserError(f"The kernel's {split} points are not those of the network's outputs; rebuild the kernel.")
+        raise UserError(
+            f"The kernel's {split} points are not those of the network's outputs; add rebuild=[kernel] to the command."
+        )
     logits = outputs[f"{split}.logits"][found].astype(np.float64)
     return binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
 

@@ -1,5 +1,7 @@
 """A cell is exactly the run that its printed command composes, whatever the seeds are."""
 
+import dataclasses
+
 import pytest
 
 from pipeline.engine.cells import compose_run
@@ -51,6 +53,8 @@ def test_other_seeds_of_a_run_keep_its_fixed_streams():
 def test_a_block_of_seeds_keeps_a_stream_that_is_fixed_at_one_of_them():
     config = compose_run(("numerics.engine=ensemble", "ensemble.block=2", "seeds.init=0"))
     assert [(one.streams.init, one.streams.order) for one in members_of(block_of(config))] == [(0, 0), (0, 1)]
+    alone = dataclasses.replace(config, seed=5, ensemble=dataclasses.replace(config.ensemble, varying=[]))
+    assert [one.streams.order for one in members_of(block_of(alone))] == [5], "a block of its own keeps its numbers"
 
 
 def test_a_setting_that_a_file_ties_to_the_seed_follows_it_in_every_cell():

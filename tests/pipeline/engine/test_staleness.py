@@ -7,7 +7,7 @@ from pipeline.engine.build import construction
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.staleness import staleness
-from pipeline.engine.status import show_status
+from pipeline.engine.status import rows_of, show_status
 from pipeline.machine import code_digest
 from tests.pipeline.test_store import pull, puller, run_config
 from tests.pipeline.toy_stages import install
@@ -63,6 +63,7 @@ def test_an_interrupted_attempt_continues_under_other_code_only_aloud(tmp_path, 
         (build.scratch / "half").write_text("done")
         raise KeyboardInterrupt
     edit("models/fields.py")
+    assert rows_of([node], maker.store)[0].note.startswith("begun by other code: models/fields.py changed; continue: ")
     made = pull(tmp_path, "draw", run_config())
     said = capsys.readouterr().err
     assert f"made by other code: models/fields.py changed since {made.folder.name} was interrupted" in said
