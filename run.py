@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from pipeline.config.run import from_composed, register_schemas
 from pipeline.engine.former_spellings import current_spelling
+from pipeline.engine.scale import collapsed, expanded
 from pipeline.errors import UserError
 from pipeline.help import asks_for_a_page, asks_for_help, help_page
 
@@ -31,7 +32,7 @@ def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode == RunMode.MULTIRUN
     try:
-        execute(from_composed(config), list(hydra_config.overrides.task))
+        execute(from_composed(config), collapsed(hydra_config.overrides.task))
     except UserError as error:
         if multirun:  # the launcher reports it for this job, and the other jobs still run
             raise
@@ -60,5 +61,9 @@ if __name__ == "__main__":
     if asks_for_help(sys.argv[1:]):
         print(help_page(sys.argv[1:]))
     else:
-        sys.argv[1:] = [current_spelling(word) for word in sys.argv[1:]]
+        try:
+            sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
+        except UserError as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            sys.exit(2)
         main()

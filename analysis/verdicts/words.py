@@ -22,6 +22,8 @@ class Setting:
         At the published setting, off it, without one (the study is ours), or shrunk by debug=tiny.
     differences : tuple of str
         What differs and by how much, such as "1,000 of 10,000 rows".
+    unknown : str
+        What the publication does not say; for a study of our own, why it has no published setting.
 
     Examples
     --------
@@ -32,6 +34,7 @@ class Setting:
 
     kind: Literal["published", "other", "ours", "tiny"]
     differences: tuple[str, ...] = ()
+    unknown: str = ""
 
     @property
     def line(self) -> str:
@@ -44,9 +47,9 @@ class Setting:
         'not tested at the published setting: 1,000 of 10,000 rows, 10 of 200 epochs'
         """
         if self.kind == "published":
-            return "tested at the published setting"
+            return "tested at the published setting" + (f" (not published: {self.unknown})" if self.unknown else "")
         if self.kind == "ours":
-            return "no published setting: the study is ours"
+            return "the question is ours" + (f": {self.unknown}" if self.unknown else "")
         if self.kind == "tiny":
             return "debug=tiny: nothing is tested"
         return f"not tested at the published setting: {', '.join(self.differences)}"

@@ -16,6 +16,7 @@ from pipeline.config.kernel import KernelConfig, LayerKernelsConfig
 from pipeline.config.logging import LoggingConfig
 from pipeline.config.numerics import HardwareConfig, NumericsConfig
 from pipeline.config.probes import ProbesConfig
+from pipeline.config.published import PublishedConfig
 from pipeline.config.regression import RegressionConfig
 from pipeline.config.retraining import RetrainingConfig
 from pipeline.config.shift import ShiftConfig
@@ -75,6 +76,13 @@ class RunConfig:
         "What to make, with all that it needs; status shows what is there, verify checks it, sync sends what trackers "
         "missed.",
     )
+    scale: str = choice(
+        "small",
+        "published",
+        default="small",
+        help="small: an experiment as its file sets it; published: with the overrides of its published setting.",
+    )
+    tiny: bool = setting(False, "Shrunk by debug=tiny: the report says so and decides nothing.")
     experiment_name: str = setting("single", "Name of the experiment; equals its file's name.")
     seed: int = setting(0, "Seed of the model; data and poison have their own.", at_least=0)
     upstream: str = choice(
@@ -90,6 +98,7 @@ class RunConfig:
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
     )
     wants: list[str] = setting([], "Stages that the report gathers over all cells.")
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

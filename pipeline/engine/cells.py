@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.run import RunConfig, from_composed, register_schemas
 from pipeline.engine.former_spellings import current_spelling
+from pipeline.engine.scale import CONF as CONF
+from pipeline.engine.scale import expanded
 from pipeline.errors import UserError
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def compose_run(overrides: tuple[str, ...]) -> RunConfig:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    words = [current_spelling(override) for override in overrides]
+    words = expanded([current_spelling(override) for override in overrides])
     with _hydra_home():
         try:
             return from_composed(compose("config", overrides=words))

@@ -145,6 +145,10 @@ class Graph:
         # The configuration is kept with its node: as long as it exists, no other object can have its id.
         self._resolved: dict[tuple[str, int, tuple[str, ...]], tuple[RunConfig, Node]] = {}
 
+    def compose(self) -> RunConfig:
+        """Compose the configuration of the command itself."""
+        return self._compose(self.overrides)
+
     def cells(self, config: RunConfig) -> list[Cell]:
         """Cells of the experiment, composed once."""
         if self._cells is None:

@@ -226,8 +226,19 @@ _TABLE = (
     Stage(
         "report",
         "pipeline.reporting.page:report",
-        ("report", "experiment_name", "wants"),
-        version=2,
+        (
+            "report",
+            "experiment_name",
+            "wants",
+            "tiny",
+            "published.kind",
+            "published.experiment",
+            "published.overrides",
+            "published.why",
+            "published.unknown",
+            "published.lacks",
+        ),
+        version=3,
         gathers=lambda config: list(config.wants),
     ),
 )

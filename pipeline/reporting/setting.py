@@ -1,0 +1,216 @@
+"""How the setting of a run compares with its experiment's published one: what differs, and by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.verdicts import Setting
+from pipeline.config.data import DataConfig
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import Cell
+from pipeline.engine.graph import Graph
+
+SECTIONS = (
+    "data",
+    "model",
+    "training",
+    "pretrain",
+    "weights",
+    "snapshots",
+    "features",
+    "kernel",
+    "layer_kernels",
+    "surrogate",
+    "attribution",
+    "retraining",
+    "adversarial",
+    "probes",
+    "regression",
+    "spectra",
+    "toy",
+    "statistics",
+    "shift",
+)
+"""Sections of a configuration that are compared."""
+PLACES = ("data.source", "data.hub", "data.packaged", "data.path", "data.reference", "data.sample", "data.class_names")
+"""Where rows come from, not which they are: the data set's name says that."""
+ARITHMETIC = ("kernel.memory",)
+"""What changes how a number is computed, not which one it is."""
+AMOUNTS = {
+    "training.epochs": "epochs",
+    "data.subset.test_per_class": "test rows a class",
+    "kernel.n_train": "training points of the kernel",
+    "kernel.n_test": "test points of the kernel",
+    "features.limit": "rows of features",
+    "toy.samples": "samples",
+    "toy.steps": "steps",
+    "shift.per_side": "rows a side",
+    "shift.redraws": "redraws",
+    "regression.redraws": "redraws",
+    "statistics.subsets": "subsets of runs",
+    "kernel.dim": "dimensions of the sketch",
+}
+"""Settings that are amounts, with their noun."""
+ROWS_PER_CLASS = {"mnist_5k": 400, "fashion_mnist": 6000, "cifar10": 5000, "cifar10_jpeg": 5000}
+"""Training rows of a class of the balanced data sets (mnist_5k: after a fifth is cut for testing)."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that is not the published one: its dotted name and the words for the page."""
+
+    path: str
+    text: str
+
+
+class Comparison:
+    """A report's cells beside the published ones; `setting` answers for one claim.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of the report.
+    config : RunConfig
+        Its configuration.
+    """
+
+    def __init__(self, graph: Graph, config: RunConfig) -> None:
+        self.published = config.published
+        self.tiny = config.tiny
+        self.differences: list[Difference] = []
+        if self.tiny or self.published.kind == "ours":
+            return
+        name = self.published.experiment or config.experiment_name
+        # a command's own files and folders are no part of a setting, so only the names are needed to compose it
+        there = Graph((f"experiment={name}", "scale=published"))
+        base = there.compose()
+        if self.published.experiment is not None:
+            self.published = base.published
+        found = compared(graph.cells(config), config, there.cells(base), base)
+        self.differences = list({difference.text: difference for difference in found}.values())
+        if self.published.lacks:
+            self.differences.append(Difference("lacks", self.published.lacks))
+
+    def setting(self, fields: Sequence[str] = ()) -> Setting:
+        """Give the setting for a claim to which `fields` matter; all do where none is named."""
+        if self.tiny:
+            return Setting("tiny")
+        if self.published.kind == "ours":
+            return Setting("ours", unknown=self.published.why)
+        found = tuple(one.text for one in self.differences if _matters(one.path, fields))
+        return Setting("other" if found else "published", found, self.published.unknown)
+
+
+def _matters(path: str, fields: Sequence[str]) -> bool:
+    if not fields or path == "lacks":
+        return True
+    names = [*fields, *(("data.subset", "data.name", "data.synthetic") if "data.rows" in fields else ())]
+    return any(path == name or path.startswith(f"{name}.") for name in names)
+
+
+def compared(
+    run: Sequence[Cell], config: RunConfig, published: Sequence[Cell], base: RunConfig
+) -> Iterator[Difference]:
+    """Yield what differs between two grids of cells; cells are paired by their labels, seeds apart."""
+    here, there = _by_labels(run), _by_labels(published)
+    paired = [(here[labels], cell) for labels, cell in there.items() if labels in here]
+    for mine, theirs in paired or [(next(iter(here.values())), next(iter(there.values())))]:
+        yield from section_differences(mine.config, theirs.config)
+    yield from _axes(config, base)
+    seeds = [len(_seeds(cells)) for cells in (run, published)]
+    if seeds[0] < seeds[1]:
+        yield Difference("seeds", f"{seeds[0]} of {seeds[1]} seeds")
+
+
+def _by_labels(cells: Sequence[Cell]) -> dict[tuple[tuple[str, str], ...], Cell]:
+    found: dict[tuple[tuple[str, str], ...], Cell] = {}
+    for cell in cells:
+        found.setdefault(tuple((axis, label) for axis, label in cell.labels.items() if axis != "seed"), cell)
+    return found
+
+
+def _seeds(cells: Sequence[Cell]) -> set[str]:
+    toy = {str(seed) for cell in cells if "toy" in cell.config.wants for seed in cell.config.toy.seeds}
+    return toy or {cell.labels.get("seed", "") for cell in cells}
+
+
+def _axes(config: RunConfig, base: RunConfig) -> Iterator[Difference]:
+    """Yield the axes of which entries are missing; an entry is one setting of the grid."""
+    for axis, entries in base.cells.items():
+        if axis == "seed":
+            continue
+        mine = config.cells.get(axis, {})
+        lost = [label for label in _labels(entries) if label not in _labels(mine)]
+        if lost and axis in config.cells:
+            total = len(_labels(entries))
+            yield Difference(f"cells.{axis}", f"{total - len(lost)} of {total} entries of {axis}")
+
+
+def _labels(entries: Any) -> list[str]:
+    return [str(entry) for entry in entries]
+
+
+def section_differences(run: RunConfig, published: RunConfig) -> Iterator[Difference]:
+    """Yield what differs in the settings of one cell."""
+    if run.data.name != published.data.name:
+        yield Difference("data.name", f"stand-in data {run.data.name} for {published.data.name}")
+    if run.model.name != published.model.name:
+        yield Difference("model.name", f"stand-in network {run.model.name} for {published.model.name}")
+    mine, theirs = rows(run.data), rows(published.data)
+    if mine != theirs:
+        yield Difference("data.subset.per_class", _amount(mine, theirs, "rows"))
+    for section in SECTIONS:
+        if section == "model" and run.model.name != published.model.name:
+            continue
+        for path, a, b in _walk(section, getattr(run, section), getattr(published, section)):
+            yield Difference(path, _words(path, a, b))
+    if run.numerics.precision != published.numerics.precision:
+        a, b = run.numerics.precision, published.numerics.precision
+        yield Difference("numerics.precision", f"precision {a} instead of {b}")
+
+
+def _walk(path: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
+    if path in (*PLACES, *ARITHMETIC, "data.name", "model.name", "data.subset.per_class", "toy.seeds"):
+        return
+    if dataclasses.is_dataclass(a) and not isinstance(a, type):
+        # a stand-in's shape and format belong to it: they are named with it
+        apart = path == "data" and a.name != b.name
+        for field in dataclasses.fields(a):
+            if not (apart and field.name in ("kind", "image", "text", "split", "synthetic")):
+                yield from _walk(f"{path}.{field.name}", getattr(a, field.name), getattr(b, field.name))
+    elif a != b:
+        yield path, a, b
+
+
+def rows(data: DataConfig) -> int | None:
+    """Training rows of a view as its settings give them; None where they take all of a data set."""
+    if data.source == "synthetic":
+        return data.synthetic.n_train
+    classes = len(data.subset.classes) if data.subset.classes is not None else len(data.class_names or ())
+    whole = ROWS_PER_CLASS.get(data.name)
+    each = whole if data.subset.per_class is None else data.subset.per_class
+    if each is None or not classes:
+        return each
+    return classes * (each if whole is None else min(each, whole))
+
+
+def _amount(mine: int | None, theirs: int | None, noun: str) -> str:
+    if mine is None:
+        return f"all {noun} instead of {theirs:,}"
+    if theirs is None:
+        return f"{mine:,} instead of all {noun}"
+    return f"{mine:,} of {theirs:,} {noun}" if mine < theirs else f"{mine:,} instead of {theirs:,} {noun}"
+
+
+def _words(path: str, mine: Any, theirs: Any) -> str:
+    if path in AMOUNTS:
+        return _amount(mine, theirs, AMOUNTS[path])
+    name = path.replace("model.width", "width of the network").replace("training.", "").replace("_", " ")
+    return f"{name} {_plain(mine)} instead of {_plain(theirs)}"
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
