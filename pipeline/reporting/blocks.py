@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.verdicts import Claim, student_mean_interval
+from analysis.verdicts import Claim, digits, format_estimate, run_interval_within, student_mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ class Table:
     columns : sequence of str
         Headings with units.
     rows : sequence of sequences
-        Numbers are shown to four significant digits; strings as they are.
+        Numbers are shown to four significant digits, a `Measured` with those that it allows; strings as they are.
     caption : str
         What the table shows and over how many runs.
     keys : sequence of str
@@ -92,8 +93,38 @@ class Section:
     findings: Sequence[str] = field(default_factory=tuple)
 
 
-def summary_cells(values: Sequence[float]) -> list[Any]:
-    """Cells n, mean, sd and 95 % interval for one row of a table."""
-    mean, sd, low, high = student_mean_interval(values)
-    interval = "–" if low != low else f"[{low:.4g}, {high:.4g}]"
-    return [len(values), mean, "–" if sd != sd else sd, interval]
+class Measured(float):
+    """A number with the text that a page shows: its digits are those that its interval allows."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Measured:
+        """Make a float that carries its text."""
+        made = super().__new__(cls, value)
+        made.text = text
+        return made
+
+
+def interval_cell(low: float, high: float) -> str:
+    """Write an interval with the digits that its width allows; a dash where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "–"
+    return format_estimate(low, low, high).partition(" ")[2]
+
+
+def summary_cells(values: Sequence[float], within: tuple[float, float] | None = None) -> list[Any]:
+    """Cells n, mean, sd and 95 % interval over runs for one row of a table.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One per run.
+    within : tuple of two float or None
+        Range of the number, such as (0, 100) of an accuracy in percent; its interval stays inside.
+    """
+    mean, sd, low, high = student_mean_interval(values) if within is None else run_interval_within(values, *within)
+    if not (math.isfinite(low) and high - low > 1e-12 * max(abs(mean), 1e-300)):
+        return [len(values), mean, "–" if sd != sd else sd, "–"]
+    shown = format_estimate(mean, low, high).partition(" ")[0]
+    spread = f"{sd:.{digits(low, high)}f}" if "e" not in shown else f"{sd:.2g}"
+    return [len(values), Measured(mean, shown), Measured(sd, spread), interval_cell(low, high)]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.verdicts import Claim, Setting, word
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED
+from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, Verdict
+from pipeline.reporting.blocks import Measured, Picture, Section, Table, Text
+from pipeline.reporting.papers import papers_of
+from pipeline.reporting.setting import Comparison
+from pipeline.reporting.verdicts import Shown, decide, summary
 from pipeline.shown_text import visible
 
 TEMPLATES = Path(__file__).with_name("templates")
-_TONES = {REPRODUCED: "yes", NOT_REPRODUCED: "no"}
+_TONES = {"holds": "yes", "fails": "no", "open": "open"}
 
 
 def report(build: Build) -> dict[str, Any]:
@@ -39,13 +42,21 @@ def report(build: Build) -> dict[str, Any]:
     for name in order:
         build.say(f"section {name}")
         sections.append(_section(name)(build.members[name], config))
-    page = _render(build, sections)
+    comparison = Comparison(build.graph, config)
+    claims = [[block for block in section.blocks if isinstance(block, Claim)] for section in sections]
+    shown = iter(decide([claim for group in claims for claim in group], comparison))
+    decided = [list(itertools.islice(shown, len(group))) for group in claims]
+    findings = [line for section in sections for line in section.findings]
+    findings += [
+        f"{section.title}. {summary(group)}" for section, group in zip(sections, decided, strict=True) if group
+    ]
+    page = _render(build, sections, decided, findings, comparison)
     (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
-    verdicts = [block for section in sections for block in section.blocks if isinstance(block, Verdict)]
     return {
         "sections": len(sections),
-        "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
-        "findings": [line for section in sections for line in section.findings],
+        "setting": comparison.setting().line,
+        "verdicts": [dataclasses.asdict(one) for group in decided for one in group],
+        "findings": findings,
     }
 
 
@@ -56,24 +67,33 @@ def _section(stage: str) -> Callable[[list[Gathered], RunConfig], Section]:
     return load_function(spec)
 
 
-def _render(build: Build, sections: Sequence[Section]) -> str:
+def _render(
+    build: Build,
+    sections: Sequence[Section],
+    decided: Sequence[Sequence[Shown]],
+    findings: Sequence[str],
+    comparison: Comparison,
+) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     config = build.config
     gathered = [(stage, item) for stage, group in build.members.items() for item in group]
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("report.html").render(
-        title=config.report.title,
+        title=f"DEBUG: {config.report.title}" if config.tiny else config.report.title,
+        tiny=config.tiny,
+        papers=papers_of(config.report.study),
+        setting=comparison.setting().line,
         question=config.report.question,
         facts=_facts(build, gathered),
         missing=build.missing,
-        findings=[line for section in sections for line in section.findings],
+        findings=findings,
         sections=[
             {
                 "title": section.title,
-                "blocks": [_view(build, block, f"{i}-{j}") for j, block in enumerate(section.blocks)],
+                "blocks": _views(build, section, group, str(i)),
             }
-            for i, section in enumerate(sections, start=1)
+            for i, (section, group) in enumerate(zip(sections, decided, strict=True), start=1)
         ],
         sources=[
             (
@@ -93,22 +113,26 @@ def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple
     config = build.config
     seeds = {item.labels["seed"] for _, item in gathered if "seed" in item.labels}
     facts = [("experiment", config.experiment_name), ("data", config.data.name)]
-    if config.report.study:
-        facts.append(("study", config.report.study))
     facts += [("seeds", str(len(seeds) or 1)), ("artifacts", str(len(gathered)))]
     facts.append(("arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
     return facts
 
 
-def _view(build: Build, block: Block, name: str) -> dict[str, Any]:
+def _views(build: Build, section: Section, decided: Sequence[Shown], name: str) -> list[dict[str, Any]]:
+    """View a section's blocks; its claims are those that were decided, and none under debug=tiny."""
+    verdicts = iter(decided)
+    views = []
+    for j, block in enumerate(section.blocks):
+        if isinstance(block, (Text, Table, Picture)):
+            views.append(_view(build, block, f"{name}-{j}"))
+        elif isinstance(block, Claim) and (shown := next(verdicts, None)) is not None:
+            views.append({"kind": "verdict", "tone": _TONES[shown.outcome], **dataclasses.asdict(shown)})
+    return views
+
+
+def _view(build: Build, block: Text | Table | Picture, name: str) -> dict[str, Any]:
     if isinstance(block, Text):
         return {"kind": "text", "text": block.text}
-    if isinstance(block, Claim):
-        shown = word(block.decided.outcome, Setting("other"))
-        evidence, standing = block.decided.evidence, str(block.standing)
-        block = Verdict(f"{block.name}: {block.statement}", shown, evidence, block.published, standing)
-    if isinstance(block, Verdict):
-        return {"kind": "verdict", "tone": _TONES.get(block.verdict, "open"), **dataclasses.asdict(block)}
     if isinstance(block, Table):
         build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
         columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
@@ -150,6 +174,8 @@ def _image(build: Build, block: Picture, name: str) -> Any:
 
 
 def _number(cell: Any) -> str:
+    if isinstance(cell, Measured):
+        return cell.text
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         return "–" if cell is None else str(cell)
     if isinstance(cell, int):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.verdicts import Setting
+from models.configs import ModelConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell
@@ -19,7 +20,6 @@ SECTIONS = (
     "training",
     "pretrain",
     "weights",
-    "snapshots",
     "features",
     "kernel",
     "layer_kernels",
@@ -37,8 +37,10 @@ SECTIONS = (
 """Sections of a configuration that are compared."""
 PLACES = ("data.source", "data.hub", "data.packaged", "data.path", "data.reference", "data.sample", "data.class_names")
 """Where rows come from, not which they are: the data set's name says that."""
-ARITHMETIC = ("kernel.memory",)
-"""What changes how a number is computed, not which one it is."""
+APART = ("kernel.memory", "statistics.claims", "statistics.released")
+"""What changes how numbers are computed or which are shown, not the numbers."""
+STAND_IN = ("data.kind", "data.image", "data.text", "data.split", "data.synthetic", "data.subset.classes")
+"""What belongs to a stand-in data set and is named with it."""
 AMOUNTS = {
     "training.epochs": "epochs",
     "data.subset.test_per_class": "test rows a class",
@@ -119,7 +121,7 @@ def compared(
     paired = [(here[labels], cell) for labels, cell in there.items() if labels in here]
     for mine, theirs in paired or [(next(iter(here.values())), next(iter(there.values())))]:
         yield from section_differences(mine.config, theirs.config)
-    yield from _axes(config, base)
+    yield from axes(config, base)
     seeds = [len(_seeds(cells)) for cells in (run, published)]
     if seeds[0] < seeds[1]:
         yield Difference("seeds", f"{seeds[0]} of {seeds[1]} seeds")
@@ -137,7 +139,7 @@ def _seeds(cells: Sequence[Cell]) -> set[str]:
     return toy or {cell.labels.get("seed", "") for cell in cells}
 
 
-def _axes(config: RunConfig, base: RunConfig) -> Iterator[Difference]:
+def axes(config: RunConfig, base: RunConfig) -> Iterator[Difference]:
     """Yield the axes of which entries are missing; an entry is one setting of the grid."""
     for axis, entries in base.cells.items():
         if axis == "seed":
@@ -157,37 +159,44 @@ def section_differences(run: RunConfig, published: RunConfig) -> Iterator[Differ
     """Yield what differs in the settings of one cell."""
     if run.data.name != published.data.name:
         yield Difference("data.name", f"stand-in data {run.data.name} for {published.data.name}")
-    if run.model.name != published.model.name:
-        yield Difference("model.name", f"stand-in network {run.model.name} for {published.model.name}")
+    other_network = network(run.model) != network(published.model)
+    if other_network:
+        yield Difference("model.name", f"stand-in network {network(run.model)} for {network(published.model)}")
     mine, theirs = rows(run.data), rows(published.data)
     if mine != theirs:
         yield Difference("data.subset.per_class", _amount(mine, theirs, "rows"))
+    other_data = run.data.name != published.data.name
     for section in SECTIONS:
-        if section == "model" and run.model.name != published.model.name:
+        # layers and tokens of a stand-in belong to it: they are named with it
+        if other_network and section in ("model", "features"):
             continue
         for path, a, b in _walk(section, getattr(run, section), getattr(published, section)):
-            yield Difference(path, _words(path, a, b))
+            if not (other_data and path.startswith(STAND_IN)):
+                yield Difference(path, _words(path, a, b))
     if run.numerics.precision != published.numerics.precision:
         a, b = run.numerics.precision, published.numerics.precision
         yield Difference("numerics.precision", f"precision {a} instead of {b}")
 
 
 def _walk(path: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
-    if path in (*PLACES, *ARITHMETIC, "data.name", "model.name", "data.subset.per_class", "toy.seeds"):
+    if path in (*PLACES, *APART, "data.name", "model.name", "data.subset.per_class", "toy.seeds"):
         return
     if dataclasses.is_dataclass(a) and not isinstance(a, type):
-        # a stand-in's shape and format belong to it: they are named with it
-        apart = path == "data" and a.name != b.name
         for field in dataclasses.fields(a):
-            if not (apart and field.name in ("kind", "image", "text", "split", "synthetic")):
-                yield from _walk(f"{path}.{field.name}", getattr(a, field.name), getattr(b, field.name))
+            yield from _walk(f"{path}.{field.name}", getattr(a, field.name), getattr(b, field.name))
     elif a != b:
         yield path, a, b
 
 
+def network(model: ModelConfig) -> str:
+    """Name a network by what cannot be varied within it: its weights' repository, its variant, or its kind."""
+    variant = getattr(model, "variant", None)
+    return str(getattr(model, "id", None) or (f"{model.name} {variant}" if variant else model.name))
+
+
 def rows(data: DataConfig) -> int | None:
     """Training rows of a view as its settings give them; None where they take all of a data set."""
-    if data.source == "synthetic":
+    if data.kind == "vector" and data.synthetic.function is not None:
         return data.synthetic.n_train
     classes = len(data.subset.classes) if data.subset.classes is not None else len(data.class_names or ())
     whole = ROWS_PER_CLASS.get(data.name)
@@ -208,7 +217,7 @@ def _amount(mine: int | None, theirs: int | None, noun: str) -> str:
 def _words(path: str, mine: Any, theirs: Any) -> str:
     if path in AMOUNTS:
         return _amount(mine, theirs, AMOUNTS[path])
-    name = path.replace("model.width", "width of the network").replace("training.", "").replace("_", " ")
+    name = path.removeprefix("training.").removeprefix("model.").removeprefix("data.").replace("_", " ")
     return f"{name} {_plain(mine)} instead of {_plain(theirs)}"
 
 

@@ -14,6 +14,7 @@ from pipeline.engine.freeze import updated_table
 from pipeline.engine.graph import Graph
 from pipeline.engine.keys import TABLE
 from pipeline.engine.plan import every_node
+from pipeline.engine.scale import published_block
 from pipeline.engine.stages import SOURCE, VIEW
 from pipeline.errors import UserError
 
@@ -37,6 +38,17 @@ def test_every_experiment_composes_with_all_its_cells(name, debug):
     assert config.report.title and config.report.question and config.wants
     for cell in expand(config, (f"experiment={name}", *debug), compose_run):
         check(cell.config)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_at_its_published_setting(name):
+    block = published_block(name)
+    if block["kind"] == "ours":
+        with pytest.raises(UserError, match="leave scale=published out"):
+            compose_run((f"experiment={name}", "scale=published"))
+        return
+    # its cells are those of the small setting, which are all composed above
+    check(compose_run((f"experiment={block.get('experiment', name)}", "scale=published")))
 
 
 @pytest.mark.parametrize("group", GROUPS)

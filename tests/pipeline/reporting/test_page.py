@@ -1,0 +1,94 @@
+"""A page gives verdicts at the published setting only, says what holds here otherwise, and nothing under debug=tiny."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from analysis.verdicts import HOLDS, OPEN, Claim, Decided, Setting, Standing
+from pipeline.engine.artifacts import Store, open_partial
+from pipeline.engine.build import Build
+from pipeline.engine.graph import Graph
+from pipeline.reporting import page
+from pipeline.reporting.blocks import Section, Table, Text, summary_cells
+from pipeline.reporting.setting import Comparison
+
+SMALLER = Setting("other", ("3 of 5 seeds",))
+CLAIMS = [
+    Claim(
+        "R1",
+        "the machine beats the network",
+        Decided(HOLDS, "factor 3.1 [2.9, 3.3] over n = 5 seeds.", 0.0001, 0.9999),
+        published="a factor of 3",
+        standing=Standing("published"),
+    ),
+    Claim("R2", "the machines are close", Decided(HOLDS, "0.1 [0.0, 0.2].", 0.04, 0.96)),
+    Claim("R3", "it does not help", Decided(OPEN, "n = 3 seeds; 5 are needed.")),
+]
+
+
+class Answer(Comparison):
+    """What a comparison with the published setting would say."""
+
+    def __init__(self, found: Setting) -> None:
+        self.found, self.tiny = found, found.kind == "tiny"
+
+    def setting(self, fields=()) -> Setting:
+        return self.found
+
+
+def rendered(tmp_path, monkeypatch, found: Setting) -> tuple[str, dict]:
+    graph = Graph(("experiment=ck_regression", *(["debug=tiny"] if found.kind == "tiny" else [])))
+    config = graph.compose()
+    monkeypatch.setattr(page, "Comparison", lambda graph, config: Answer(found))
+    node = dataclasses.replace(graph.resolve("prepare", config), config=config)
+    section = Section("Regression", [Text("Before."), *CLAIMS, Table(["a"], [[1.0]], "A table.")], ["A finding."])
+    monkeypatch.setattr(page, "_section", lambda name: lambda members, config: section)
+    build = Build(node, graph, Store(tmp_path), open_partial(tmp_path / "report-1"), {}, {"regression": []})
+    metrics = page.report(build)
+    return (build.folder / "report.html").read_text(), json.loads(json.dumps(metrics))
+
+
+def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(tmp_path, monkeypatch):
+    text, metrics = rendered(tmp_path, monkeypatch, SMALLER)
+    assert [one["word"] for one in metrics["verdicts"]] == ["holds here", "holds here", "open here"]
+    assert "reproduced" not in text and "<b>" not in text
+    assert text.count('class="verdict here"') == 3 and "<i>holds here</i>" in text
+    assert text.count("not tested at the published setting: 3 of 5 seeds.") == 4  # once for the page, once a claim
+    assert "Of 3 claims: holds here 2, open here 1." in text
+    assert "DEBUG" not in text and "a factor of 3" in text
+
+
+def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
+    text, metrics = rendered(tmp_path, monkeypatch, Setting("published"))
+    assert [one["word"] for one in metrics["verdicts"]] == ["reproduced", "reproduced", "undecided"]
+    assert "<b>reproduced</b>" in text and "tested at the published setting" in text
+    # raw and adjusted, over the claims that were tested
+    assert "one-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text
+    assert 'href="https://arxiv.org/abs/2310.18612"' in text and "Saad Qadeer" in text
+
+
+def test_what_passes_alone_but_not_among_all_is_open_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "CLAIMS", [CLAIMS[1]] * 3)
+    text, metrics = rendered(tmp_path, monkeypatch, SMALLER)
+    assert {one["outcome"] for one in metrics["verdicts"]} == {"open"}
+    assert "By itself it holds; adjusted it is open." in text
+
+
+def test_a_shrunk_run_is_marked_and_decides_nothing(tmp_path, monkeypatch):
+    text, metrics = rendered(tmp_path, monkeypatch, Setting("tiny"))
+    assert re.search(r"<title>DEBUG: ", text) and re.search(r"<h1>DEBUG: ", text)
+    assert text.index('class="debug"') < text.index("<h1>") and "no number on this page is evidence" in text
+    assert metrics["verdicts"] == [] and 'class="verdict' not in text
+    assert "a factor of 3" not in text and "published setting" not in text, "no published number beside a tiny one"
+    assert "A table." in text and "A finding." in text
+
+
+def test_numbers_have_the_digits_that_their_interval_allows():
+    n, mean, sd, interval = summary_cells([0.6641, 0.6312, 0.7055, 0.6423, 0.6771])
+    assert (n, page._number(mean), page._number(sd), interval) == (5, "0.664", "0.029", "[0.628, 0.700]")
+    assert mean == pytest.approx(0.66404)
+    cells = summary_cells([92.0, 99.9, 84.0, 99.7, 100.0], (0, 100))
+    assert [page._number(cell) for cell in cells] == ["5", "95", "7", "[78, 99]"]
+    assert summary_cells([1.0, 1.0, 1.0])[3] == summary_cells([1.0])[3] == "–"
