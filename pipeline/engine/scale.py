@@ -30,7 +30,7 @@ def published_block(name: str) -> dict[str, Any]:
             f"scale=published needs an experiment of conf/experiment, and {name!r} is none: leave scale out, or choose "
             f"one of {', '.join(sorted(found.stem for found in path.parent.glob('*.yaml')))}."
         )
-    return OmegaConf.to_container(OmegaConf.load(path)).get("published", {})  # type: ignore[union-attr,return-value,call-overload]
+    return OmegaConf.to_container(OmegaConf.load(path)).get("published", {})  # type: ignore[union-attr]
 
 
 def published_overrides(words: Sequence[str]) -> list[str]:
