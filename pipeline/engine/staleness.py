@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.artifacts import Artifact
-from pipeline.machine.code_digest import changed_files, in_words, own_digest
+from pipeline.machine.code_digest import changed_files, changed_libraries, in_words, own_digest
 from pipeline.machine.provenance import current_commit
 
 
@@ -32,6 +32,9 @@ def _code(record: dict[str, Any]) -> str:
     texts = []
     if code.get("digest") != own_digest() and (changed := changed_files(code["files"])):
         texts.append(f"made by other code: {in_words(changed)}")
+    libraries = code.get("libraries")
+    if isinstance(libraries, dict) and (others := changed_libraries(libraries)):
+        texts.append(f"made with other libraries: {'; '.join(others)}")
     if during := code.get("changed_meanwhile"):
         texts.append(f"made by two states of the code: {in_words(during)} while it was made")
     return "; ".join(texts)

@@ -6,16 +6,27 @@ import ast
 import hashlib
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.machine.content_digest import cached_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("models", "kernels", "analysis", "pipeline")
+LIBRARIES = {
+    "torch": "torch",
+    "pytorch-lightning": "pytorch_lightning",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "scikit-learn": "sklearn",
+    "transformers": "transformers",
+    "safetensors": "safetensors",
+}
+"""Packages whose code computes numbers, each with the name that it is imported by."""
 _LENGTH = 10
 
 
@@ -51,7 +62,9 @@ def loaded_files() -> list[str]:
 
 
 def code_record(also: Collection[str] = ()) -> dict[str, Any]:
-    """Describe the code of an artifact that this process has just made: the digest of all, and of each file it used.
+    """Describe the code of an artifact that this process has just made.
+
+    That is the digest of all our files and of each one that was used, and the versions of the libraries that were.
 
     Parameters
     ----------
@@ -60,13 +73,29 @@ def code_record(also: Collection[str] = ()) -> dict[str, Any]:
     """
     files = own_files()
     used = sorted({*loaded_files(), *also} & files.keys())
-    return {"digest": own_digest(), "files": {name: files[name] for name in used}}
+    libraries = {name: _version(name) for name, module in LIBRARIES.items() if module in sys.modules}
+    return {"digest": own_digest(), "files": {name: files[name] for name in used}, "libraries": libraries}
 
 
 def changed_files(files: Mapping[str, str]) -> list[str]:
     """Of recorded files, those that are other ones today or gone."""
     today = own_files()
     return [name for name, digest in sorted(files.items()) if today.get(name) != digest]
+
+
+def changed_libraries(libraries: Mapping[str, str]) -> list[str]:
+    """Of recorded libraries, those that have another version today, in words: ``torch 2.12.0, now 2.13.0``."""
+    return [
+        f"{name} {then}, now {_version(name)}" for name, then in sorted(libraries.items()) if _version(name) != then
+    ]
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def in_words(names: Collection[str]) -> str:
@@ -119,7 +148,7 @@ def source_of(target: str) -> dict[str, Any]:
         return {"name": target, "package": packages[0], "version": metadata.version(packages[0])}
     if top in sys.stdlib_module_names:
         return {"name": target, "package": "python", "version": ".".join(map(str, sys.version_info[:3]))}
-    return {"name": target, "files": {module: _file_digest(path)}}
+    return {"name": target, "files": {module: cached_sha256(path)}}
 
 
 @cache
@@ -153,7 +182,7 @@ def _collect(module: str, path: Path, files: dict[str, str]) -> None:
     """Add a module, the packages that hold it, and the user's modules that it imports."""
     if module in files:
         return
-    files[module] = _file_digest(path)
+    files[module] = cached_sha256(path)
     parents = module.split(".")[:-1]
     names = {".".join(parents[: i + 1]) for i in range(len(parents))}
     names |= set(_imports(module, path))
@@ -175,16 +204,6 @@ def _imports(module: str, path: Path) -> Iterator[str]:
             base = ".".join([*above, *(item.module or "").split(".")]).strip(".")
             yield base
             yield from (f"{base}.{alias.name}" for alias in item.names if alias.name != "*")
-
-
-def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of_state(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of_state(path: Path, *state: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _short(content: bytes) -> str:

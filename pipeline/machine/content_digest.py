@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
+
+_SETTLED_NS = 2_000_000_000
+"""Age at which a file's times surely differ from those of its next change, in nanoseconds."""
+_DIGESTS: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
 def file_sha256(path: Path) -> str:
@@ -19,15 +23,18 @@ def cached_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes; read once in this process while the file stays as it is.
 
     The time of the last change of a file's inode is among what is compared: unlike the time of modification, no
-    program sets it back.
+    program sets it back. A file that was changed just now is read again, since its next change may get the same time.
     """
     stat = path.stat()
-    return _sha256_of_state(path.resolve(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-@lru_cache(maxsize=16384)
-def _sha256_of_state(path: Path, *state: int) -> str:
-    return file_sha256(path)
+    state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    known = _DIGESTS.get(path.absolute())
+    if known is not None and known[0] == state:
+        return known[1]
+    settled = time.time_ns() - stat.st_ctime_ns > _SETTLED_NS
+    digest = file_sha256(path)
+    if settled:
+        _DIGESTS[path.absolute()] = (state, digest)
+    return digest
 
 
 def content_of(place: Path, deep: bool = False) -> str:

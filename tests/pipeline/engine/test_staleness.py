@@ -1,5 +1,6 @@
 """An artifact of other code, or of inputs that have other bytes now, is never used without saying so."""
 
+import numpy as np
 import pytest
 
 from pipeline.engine.artifacts import Artifact, Store
@@ -80,3 +81,10 @@ def test_an_input_that_was_rebuilt_with_other_bytes_is_named(tmp_path, edit):
     with construction(node, maker.graph, maker.store, rebuild=again, inputs={}) as build:
         (build.folder / "draws.safetensors").write_bytes(b"other bytes")
     assert f"rests on other bytes than draw/toy-none-s0-{node.key} has now" in staleness(Artifact(square.folder))
+
+
+def test_another_version_of_a_library_is_named(tmp_path, edit):
+    draw = pull(tmp_path, "draw", run_config())
+    assert "numpy" in draw.provenance["code"]["libraries"]
+    draw.provenance["code"]["libraries"]["numpy"] = "1.0.0"
+    assert staleness(draw) == f"made with other libraries: numpy 1.0.0, now {np.__version__}"

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+from pipeline.machine import content_digest
 from pipeline.machine.content_digest import cached_sha256, content_of, file_sha256
 
 
@@ -43,3 +44,14 @@ def test_a_file_of_the_same_size_and_time_with_other_bytes_is_read_again(tmp_pat
     path.write_bytes(b"two")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert cached_sha256(path) == file_sha256(path)
+
+
+def test_a_file_that_has_settled_is_read_once(tmp_path, monkeypatch):
+    path = tmp_path / "rows.bin"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(content_digest, "_SETTLED_NS", -1)
+    digest = cached_sha256(path)
+    monkeypatch.setattr(content_digest, "file_sha256", lambda path: "read again")
+    assert cached_sha256(path) == digest
+    path.write_bytes(b"two!")
+    assert cached_sha256(path) == "read again"
