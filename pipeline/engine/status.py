@@ -14,6 +14,7 @@ from pipeline.engine.artifacts import SCRATCH, Artifact, Store, lock_of, partial
 from pipeline.engine.attempt import other_code
 from pipeline.engine.graph import Graph, Node
 from pipeline.engine.plan import every_node
+from pipeline.engine.planned import planned_lines
 from pipeline.engine.rebuild import words_of
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import staleness
@@ -108,6 +109,9 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
         rows = rows_of(nodes, store)
         console.print(_table(title, rows))
     console.print(_counts(rows))
+    if config.scale == "published":
+        for line in planned_lines(config, [(row.node.stage.name, row.state) for row in rows]):
+            console.print(Text(visible(line)), soft_wrap=True)
     old = [row.node for row in rows if row.stale]
     if old:
         again = f"To rebuild what was made by other code or from other inputs: {target.command} {words_of(old)}"
