@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,14 +65,12 @@ class Puller:
         UserError
             When the input is wrong; no half-written artifact has a final name.
         """
-        self.rebuild.open(self.store.root, node)
+        if self.rebuild.words:
+            self._check_rebuild(node)
+            self.rebuild.open(self.store.root, node)
         if self.has(node):
             self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.has)
-        for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], found.todo):
-            say(f"rebuild: nothing of this run has the key or stage {word}")
-        if self.require:
-            self._refuse_to_rebuild([again for again in found.again if again is not node])
         announce(found, self.store)
         for there in found.kept:
             drop_replaced(self.folder(there))
@@ -82,9 +79,13 @@ class Puller:
         self.rebuild.close()
         return artifact
 
-    def _refuse_to_rebuild(self, upstream: Sequence[Node]) -> None:
-        refused = [node for node in upstream if node.stage.name != "prepare"]
-        if refused:
+    def _check_rebuild(self, target: Node) -> None:
+        """Refuse a rebuild before anything is begun: words that match nothing, and what ``require`` forbids."""
+        found = plan(target, self.store, self.has)
+        for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], found.todo):
+            say(f"rebuild: nothing of this run has the key or stage {word}")
+        refused = [node for node in found.again if node is not target and node.stage.name != "prepare"]
+        if self.require and refused:
             commands = [f"  {node.command} 'rebuild=[{node.key}]'" for node in refused[:6]]
             raise MissingUpstream(
                 f"rebuild= asks to make {len(refused)} upstream artifacts again, and upstream=require makes none here. "

@@ -86,8 +86,6 @@ class Rebuild:
 
     def open(self, store: Path, target: Node) -> None:
         """Begin the request, or continue one of the same words, target and code that was stopped."""
-        if not self.words:
-            return
         if SWEEP in os.environ:
             self.request = os.environ[SWEEP]
             return

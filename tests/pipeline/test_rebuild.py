@@ -77,6 +77,7 @@ def test_what_is_no_key_or_stage_of_this_run_is_refused_by_name(tmp_path, toy, m
     ):
         with pytest.raises(UserError, match=words):
             pull(tmp_path, "square", run_config(), rebuild={word})
+    assert not list((tmp_path / "store").glob(".rebuild*")), "a refused request leaves nothing"
     monkeypatch.setenv(SWEEP, "one-sweep")  # whose jobs share one command
     pull(tmp_path, "square", run_config(), rebuild={"0123456789ab"})
     assert "nothing of this run has the key or stage 0123456789ab" in capsys.readouterr().err
