@@ -131,6 +131,16 @@ def _hugging_face() -> Path:
     return Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface")).expanduser()
 
 
+def memory_error(error: Exception, stage: str) -> UserError | None:
+    """Translate a request for more memory than there is into one sentence; None for any other error."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return UserError(
+            f"Stage {stage} needs more memory than there is: {str(error).strip() or 'an allocation failed'}. Finished "
+            "artifacts are untouched."
+        )
+    return None
+
+
 def _free_bytes(folder: Path) -> float:
     existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
     return float("inf") if existing is None else shutil.disk_usage(existing).free

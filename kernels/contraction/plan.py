@@ -241,6 +241,7 @@ def lay_out(
         pass_seconds = 2 * forward_mac * (1 + cotangents) / measure_rate(device, strict)
     longest = max(rows, others)
     chunks, side, batch, held = 1, 0, 1, 0.0
+    swept: tuple[LayerForm, ...] = ()
     if splittable and square and batch_size is None and block_rows is None and ranks == 1:
         held = rows * (pass_bytes + cotangent_bytes)
         chunks, swept = sweep_classes(
@@ -273,6 +274,12 @@ def lay_out(
             f"not even one sample fits: it needs about {show_bytes(need * 4 / 3)} and the budget is "
             f"{show_bytes(memory)}; pass a larger memory=, or fewer layers=, or kind='pntk', or a sketch"
         )
+    if not on_card:
+        kept = sum(one.sample_bytes for one in layers)
+        if chunks > 1 and layers is not swept:
+            kept *= -(-cotangents // chunks) / cotangents
+        tile = kept * (side if square and side >= longest else 2 * side) + entry * side**2 * (side < longest)
+        _refuse_larger_than_free(held + scratch + tile + result * (not on_disk), memory)
     return Plan(
         kind=kind,
         precision=precision.name,
@@ -293,6 +300,16 @@ def lay_out(
         pass_seconds=pass_seconds,
         mac_rate=measure_rate(device, precision),
     )
+
+
+def _refuse_larger_than_free(needed: float, memory: int) -> None:
+    """Hold a plan against free main memory: a budget may be larger than a container or job leaves."""
+    free = available_memory()
+    if needed > free:
+        raise MemoryError(
+            f"the plan takes about {show_bytes(needed)} within its budget of {show_bytes(memory)}, and "
+            f"{show_bytes(free)} of main memory are free: pass a smaller memory="
+        )
 
 
 def _passes(

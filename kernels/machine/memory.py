@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from kernels.machine.control_groups import address_space_headroom, group_headroom
+
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 
@@ -43,7 +45,16 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
 
 
 def available_memory() -> int:
-    """Bytes of main memory that can be used without swapping."""
+    """Bytes of main memory that this process can take without swapping and without being killed.
+
+    The least of what the machine has free, what the control groups of a container or batch job leave
+    (:func:`kernels.machine.control_groups.group_headroom`), and what ``ulimit -v`` leaves.
+    """
+    bounds = (_free_on_machine(), group_headroom(), address_space_headroom())
+    return min(bound for bound in bounds if bound is not None)
+
+
+def _free_on_machine() -> int:
     table = Path("/proc/meminfo")
     if table.exists():
         for line in table.read_text(encoding="utf-8").splitlines():

@@ -49,7 +49,7 @@ class PathConfig:
     train: str | None = setting(None, "File or glob of the training rows.")
     test: str | None = setting(None, "File or glob of the test rows.")
     extra: dict[str, str] = setting({}, "Further splits: name to file.")
-    format: str = choice(
+    format: str | None = choice(
         "parquet",
         "npz",
         "idx",
@@ -58,12 +58,34 @@ class PathConfig:
         "sentiment140_csv",
         "cola_tsv",
         "lines",
-        default="parquet",
-        help="Format of the files.",
+        default=None,
+        help="Format of the files; null goes by their names: *.parquet, *.npz, *.csv, *.txt, *.bin, *idx3-ubyte*.",
     )
+    delimiter: str = choice("comma", "semicolon", "tab", default="comma", help="What separates the columns of a csv.")
     sha256: dict[str, str] = setting({}, "Split name to the expected SHA-256 of its file; other content is refused.")
     rename: dict[str, str] = setting({}, "The files' column name to ours.")
     label_map: dict[int, int] = setting({}, "Old to new label; rows with a label outside the map are dropped.")
+
+
+@dataclass
+class ReadConfig:
+    """How values of files and of the hub become rows; decides the stored rows, not only their view."""
+
+    labels: str = choice(
+        "numbers",
+        "sorted",
+        default="numbers",
+        help="numbers: labels count 0, 1, 2, ...; sorted: words, identifiers or 1, 2, 3, numbered in sorted order.",
+    )
+    resize: list[int] | None = setting(
+        None, "Height and width that images are scaled to; null refuses images of several sizes.", at_least=1
+    )
+    white: int | None = setting(
+        None,
+        "Value of 16-bit gray images that becomes 255, such as 65535; null refuses such images.",
+        at_least=255,
+        at_most=65535,
+    )
 
 
 @dataclass
@@ -170,7 +192,9 @@ class DataConfig:
     name: str = setting("???", "Name of the data set; part of every address.")
     kind: str = choice("image", "text", "vector", default="image", help="What a row is.")
     source: str = choice("packaged", "hub", "path", "synthetic", default="packaged", help="Where the rows come from.")
-    class_names: list[str] = setting([], "Names of the classes, in the order of their labels.")
+    class_names: list[str] | None = setting(
+        [], "Names of the classes, in the order of their labels; null or []: those of the data set, or numbers."
+    )
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
     path: PathConfig = field(default_factory=PathConfig)
@@ -179,6 +203,7 @@ class DataConfig:
     )
     sample: str | None = setting(None, "data=texts: short for data.path.extra.sample.")
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    read: ReadConfig = field(default_factory=ReadConfig)
     data_seed: int = setting(0, "Seed of subset and split, apart from the model's seed.", at_least=0)
     subset: SubsetConfig = field(default_factory=SubsetConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -190,3 +215,7 @@ class DataConfig:
         None, "The only sample ids left in the training split (linear datamodeling).", at_least=0
     )
     allow_cross_data: bool = setting(False, "Not used any more; kept because addresses hold it.")
+
+    def __post_init__(self) -> None:
+        """Take no names as an empty list, so that both spellings have one address."""
+        self.class_names = self.class_names or []

@@ -34,6 +34,7 @@ from pipeline.config.training import (
     TrainingConfig,
     WeightsConfig,
 )
+from pipeline.config.yaml_names import keep_names
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -147,6 +148,7 @@ def register_schemas() -> None:
     """Hand the schemas to Hydra's ConfigStore; every YAML value is checked against them."""
     from hydra.core.config_store import ConfigStore
 
+    keep_names()
     # Hydra copies its repository, and with it every stored schema, once per config group: two seconds for
     # --help. The store hands out copies itself, so one shared store is enough.
     setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010

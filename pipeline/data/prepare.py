@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import DataConfig, ReadConfig
 from pipeline.data.errors import DataError, refuse_unfit
+from pipeline.data.labels import check_classes
 from pipeline.data.records import (
     KINDS,
     UNLABELED,
+    Columns,
     Records,
     fingerprint,
     label_histogram,
@@ -22,6 +24,10 @@ from pipeline.data.records import (
 )
 from pipeline.engine.build import Build
 from pipeline.machine.folders import user_path
+from pipeline.machine.progress import say
+
+OWN = ("path", "hub")
+"""Sources of rows that this project has not seen before."""
 
 
 def prepare(build: Build) -> dict[str, Any]:
@@ -66,6 +72,10 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
     if records.kind != config.kind:
         raise DataError(f"data={config.name} holds {records.kind} rows, but data.kind={config.kind}.")
     records = check_records(records)
+    if config.source in OWN:
+        check_classes(records, config.class_names, config.source)
+        for rule, rows in records.drops.items():
+            say(f"note: {rows} rows dropped: {rule}")
     metrics = {
         "name": config.name,
         "source": records.source,
@@ -83,6 +93,12 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
 def load_source(config: DataConfig, cache: Path) -> Records:
     """Read the rows of the configured source, renamed and with mapped labels, otherwise as delivered."""
     refuse_unfit("data", config)
+    if config.source not in OWN and config.read != ReadConfig():
+        raise DataError(f"data.read is for data.source=path and hub; data.source={config.source} has its own rows.")
+    if config.read.resize is not None and len(config.read.resize) != 2:
+        raise DataError(f"data.read.resize={config.read.resize} needs two numbers, height and width.")
+    if config.kind != "image" and (config.read.resize, config.read.white) != (None, None):
+        raise DataError(f"data.read.resize and data.read.white are for images, but data.kind={config.kind}.")
     if config.source == "packaged":
         from pipeline.data.sources.packaged import load_packaged
 
@@ -90,11 +106,11 @@ def load_source(config: DataConfig, cache: Path) -> Records:
     if config.source == "path":
         from pipeline.data.sources.files import load_path
 
-        return load_path(config.path, config.kind)
+        return load_path(config.path, config.kind, config.read)
     if config.source == "hub":
         from pipeline.data.sources.hub import load_hub
 
-        return load_hub(config.hub, config.kind, cache)
+        return load_hub(config.hub, config.kind, cache, config.read)
     from pipeline.data.sources.synthetic import load_synthetic
 
     return load_synthetic(config.synthetic)
@@ -119,6 +135,7 @@ def check_records(records: Records) -> Records:
                 columns = take(columns, np.array(kept, dtype=np.int64))
         _check_split(records.kind, split, columns)
         splits[split] = columns
+    _check_alike(splits)
     return dataclasses.replace(records, splits=splits, drops=drops)
 
 
@@ -136,3 +153,20 @@ def _check_split(kind: str, split: str, columns: dict[str, Any]) -> None:
             bad = ~np.isfinite(columns[column].reshape(lengths[column], -1)).all(axis=1)
             if bad.any():
                 raise DataError(f"split {split!r}, column {column!r}: row {int(bad.argmax())} is not finite.")
+
+
+def _check_alike(splits: dict[str, Columns]) -> None:
+    """Refuse splits that no one network can read; say where groups cannot be held apart."""
+    first = next(iter(splits))
+    for split, columns in splits.items():
+        for name in ("image", "x", "y"):
+            if name in columns and name in splits[first] and columns[name].shape[1:] != splits[first][name].shape[1:]:
+                ours, theirs = splits[first][name].shape[1:], columns[name].shape[1:]
+                way = f" 'data.read.resize=[{ours[1]},{ours[2]}]' scales images to one size." if name == "image" else ""
+                raise DataError(
+                    f"splits {first!r} and {split!r} differ in column {name!r}: rows of shape {ours} and {theirs}.{way}"
+                )
+    grouped = [split for split, columns in splits.items() if "group" in columns]
+    if grouped and len(grouped) < len(splits):
+        others = ", ".join(split for split in splits if split not in grouped)
+        say(f"note: {', '.join(grouped)} has the column group, {others} has not: groups are not held apart from there")

@@ -19,8 +19,9 @@ from pipeline.config.data import DataConfig
 from pipeline.data.divide import divide, subset
 from pipeline.data.errors import DataError
 from pipeline.data.images import fit_images
+from pipeline.data.labels import refuse_names
 from pipeline.data.poison import TRIGGERED, Poisoned, apply_poison
-from pipeline.data.records import UNLABELED, Columns, label_histogram, load_records, n_rows
+from pipeline.data.records import UNLABELED, Columns, Records, label_histogram, load_records, n_rows
 from pipeline.data.text_rules import normalize_texts
 
 SCORED = ("train", "val", "test")
@@ -115,6 +116,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     records, described = load_records(folder)
     drops = dict(records.drops)
     n_stored = sum(records.counts().values())
+    _check_names(records, config)
     splits = _numbered(records.splits)
     for columns in splits.values():
         if records.kind == "text":
@@ -146,6 +148,14 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
     return DataView(records.kind, finished, len(names), names, described["fingerprint"], report, constants)
 
 
+def _check_names(records: Records, config: DataConfig) -> None:
+    """Hold the configured names against the stored labels; ``class_names`` may have changed since they were stored."""
+    labels = [np.unique(columns["label"]) for columns in records.splits.values() if "label" in columns]
+    found = sorted({int(value) for values in labels for value in values} - {UNLABELED})
+    if found:
+        refuse_names(found, config.class_names, records.class_names)
+
+
 def _place(split: str) -> tuple[int, str]:
     """Order of the splits: train, val, test, then the extra ones by name."""
     return (SCORED.index(split) if split in SCORED else len(SCORED), split)
@@ -162,13 +172,7 @@ def _numbered(splits: dict[str, Columns]) -> dict[str, Columns]:
 
 
 def _class_names(splits: dict[str, Columns], config: DataConfig, stored: list[str]) -> list[str]:
-    """One name per class of the view; empty for regression.
-
-    Raises
-    ------
-    DataError
-        If there are fewer names than classes.
-    """
+    """One name per class of the view; empty for regression."""
     labels = [columns["label"] for columns in splits.values() if "label" in columns]
     if not labels:
         return []
@@ -177,8 +181,6 @@ def _class_names(splits: dict[str, Columns], config: DataConfig, stored: list[st
     wanted = config.subset.classes
     if not names:
         return [str(value) for value in (wanted or range(n_classes))]
-    if max(wanted or [n_classes - 1]) >= len(names):
-        raise DataError(f"data={config.name} has labels up to {max(wanted or [n_classes - 1])} but names {names}.")
     return [names[value] for value in wanted] if wanted else list(names)
 
 
@@ -199,8 +201,8 @@ def _check_scored(splits: dict[str, Columns]) -> None:
             )
         if len(found) == 1 and split != "val":
             raise DataError(
-                f"split {split!r} holds one class only: {found}. Many copies of Sentiment140 stop inside the "
-                "negative head; use a complete file, or another data.subset.classes."
+                f"split {split!r} holds one class only: {found}. A file sorted by class and cut off gives this; use "
+                "a complete file, or another data.subset.classes."
             )
 
 

@@ -30,7 +30,7 @@ from pipeline.engine.graph import Graph, Node
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import settle
 from pipeline.engine.staleness import payload_digest
-from pipeline.errors import UserError, storage_error
+from pipeline.errors import UserError, memory_error, storage_error
 from pipeline.machine.code_digest import code_record
 from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.owner_lock import folder_lock, owner_lock
@@ -239,6 +239,8 @@ def construction(
         if (
             plain := storage_error(error, partial_of(folder), folders_of(node.config) | {"paths.store": store.root})
         ) is not None:
+            raise plain from error
+        if (plain := memory_error(error, node.stage.name)) is not None:
             raise plain from error
         raise
 

@@ -28,7 +28,7 @@ from pipeline.engine.needs import (
 )
 from pipeline.engine.seed_blocks import block_of
 
-SOURCE = ("data.name", "data.kind", "data.source")
+SOURCE = ("data.name", "data.kind", "data.source", "data.read")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
 VIEW = (
     "data.class_names",

@@ -246,6 +246,18 @@ def test_a_full_disk_is_one_sentence(small_disk):
     pull(small_disk, "draw", run_config())
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 7.45 TiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9")]
+)
+def test_more_memory_than_there_is_ends_in_one_sentence(toy, monkeypatch, error):
+    def draw(build):
+        raise error
+
+    monkeypatch.setattr("tests.pipeline.toy_stages.draw", draw)
+    with pytest.raises(UserError, match="Stage draw needs more memory than there is: .*allocate"):
+        pull(toy, "draw", run_config())
+
+
 def test_a_read_only_store_is_one_sentence(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(UserError, match="Cannot write to .* Set paths.store"):

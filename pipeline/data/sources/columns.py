@@ -1,21 +1,70 @@
-"""From a table as delivered to canonical columns: renaming, decoding, label mapping."""
+"""From a table as delivered to canonical columns: renaming, decoding, and one type per column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.config.data import ReadConfig
 from pipeline.data.errors import DataError
-from pipeline.data.records import Columns, take
-from pipeline.data.sources.formats import decode_images
+from pipeline.data.labels import read_labels
+from pipeline.data.records import Columns
+from pipeline.data.sources.pictures import decode_images
 
 NEEDED = {"image": ("image", "label"), "text": ("text", "label")}
 OPTIONAL = {"image": (), "text": ("domain", "group")}
 
+Column = TypeVar("Column")
 
-def columns_from_table(table: Any, kind: str, rename: Mapping[str, str], split: str) -> Columns:
+
+def renamed(
+    table: Mapping[str, Column], rename: Mapping[str, str], where: str, source: str = "path"
+) -> dict[str, Column]:
+    """Give the columns of a table our names.
+
+    Parameters
+    ----------
+    table : mapping
+        Delivered column name to column.
+    rename : mapping
+        Delivered name to ours.
+    where : str
+        File and split, for messages.
+    source : {"path", "hub"}
+        Whose setting messages name.
+
+    Raises
+    ------
+    DataError
+        If two columns would have one name, or a column to be renamed is not there.
+    """
+    for old, new in rename.items():
+        if old in table:
+            others = [name for name in table if name != old and rename.get(name, name) == new]
+            if others:
+                raise DataError(
+                    f"{where}: data.{source}.rename makes {_names([old])} the column {new}, but so is "
+                    f"{_names(others)}; rename that one too, '++data.{source}.rename={{{others[0]}: other}}'."
+                )
+        elif new not in table:
+            raise DataError(f"{where}: data.{source}.rename names the column {old}, but there is {_names(table)}.")
+    return {rename.get(name, name): column for name, column in table.items()}
+
+
+def columns_from_table(
+    table: Any,
+    kind: str,
+    rename: Mapping[str, str],
+    where: str,
+    *,
+    split: str,
+    read: ReadConfig,
+    source: str = "path",
+    files: bool = False,
+) -> Columns:
     """Convert an Arrow table, such as ``datasets`` writes, to canonical columns.
 
     Parameters
@@ -26,66 +75,144 @@ def columns_from_table(table: Any, kind: str, rename: Mapping[str, str], split: 
         What the rows are.
     rename : mapping
         Delivered column name to ours.
+    where : str
+        File and split, for messages.
     split : str
-        For messages; also the domain of texts that have none.
+        The domain of texts that have none.
+    read : ReadConfig
+        How labels and images are taken.
+    source : {"path", "hub"}
+        Whose setting messages name.
+    files : bool
+        Whether an image may be the path of a file (a folder of images that ``datasets`` reads).
 
     Raises
     ------
     DataError
-        If a needed column is missing, or a row has no value or cannot be decoded.
+        If a needed column is missing, or a row has no value, one of another type, or cannot be decoded.
     """
-    named = {rename.get(name, name): table[name] for name in table.column_names}
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if twice:
+        raise DataError(f"{where} has more than one column of the name {_names(twice)}.")
+    named = renamed({name: table[name] for name in table.column_names}, rename, where, source)
     missing = [name for name in NEEDED[kind] if name not in named]
     if missing:
         raise DataError(
-            f"split {split!r} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}. "
-            "Map names with `rename`, such as '{img: image}'."
+            f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names)}. "
+            f"Rename one of them, such as '++data.{source}.rename={{img: {missing[0]}}}'."
         )
     columns: Columns = {}
     for name in (*NEEDED[kind], *(name for name in OPTIONAL[kind] if name in named)):
-        values = named[name].to_pylist()
-        if None in values:
-            raise DataError(f"split {split!r}, column {name!r}, row {values.index(None)}: no value.")
+        at = f"{where}, column {name!r}"
+        if named[name].null_count:
+            row = named[name].is_null().to_pylist().index(True)
+            raise DataError(f"{at}, row {row}: no value.")
         if name == "image":
-            encoded = [value["bytes"] if isinstance(value, dict) else value for value in values]
-            columns[name] = decode_images(encoded, f"split {split!r}")
+            encoded = [_encoded(value, f"{where}, row {row}", files) for row, value in _rows(named[name], at)]
+            columns[name] = decode_images(encoded, where, read)
         elif name == "label":
-            columns[name] = integer_labels(np.asarray(values), split)
+            columns[name] = read_labels([value for _, value in _rows(named[name], at)], read.labels, where)
         else:
-            columns[name] = [str(value) for value in values]
+            columns[name] = text_column(named[name], at, numbers=name != "text")
     if kind == "text":
         columns.setdefault("domain", [split] * len(columns["text"]))
     return columns
 
 
-def integer_labels(values: np.ndarray, split: str) -> np.ndarray:
-    """Check that labels are whole numbers, one per row.
+def text_column(column: Any, where: str, *, numbers: bool) -> list[str]:
+    """Texts of an Arrow column: strings, or bytes in UTF-8.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Without missing values.
+    where : str
+        File, split and column, for messages.
+    numbers : bool
+        Whether whole numbers pass as names (of groups and domains).
 
     Raises
     ------
     DataError
-        If they are one-hot, fractional or not numeric.
+        With the type of a column that holds no texts, or the row that is not UTF-8.
     """
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or not np.issubdtype(values.dtype, np.number):
-        raise DataError(f"split {split!r} has labels of shape {values.shape} and type {values.dtype}, not integers.")
-    whole = values.astype(np.int64)
-    if (whole != values).any():
-        raise DataError(f"split {split!r}: label {values[whole != values][0]} is not an integer.")
-    return whole
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if numbers and pa.types.is_integer(kind):
+        return [str(value) for value in column.to_pylist()]
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        column = column.cast(pa.large_string()).cast(pa.large_binary())  # damaged UTF-8 passes, and is found below
+    elif kind not in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        raise DataError(f"{where} has type {column.type}, not text.")
+    texts = []
+    for row, content in enumerate(column.to_pylist()):
+        try:
+            texts.append(content.decode())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}, row {row}: not valid UTF-8 ({error.reason} at byte {error.start}).") from error
+    return texts
 
 
-def map_labels(columns: Columns, label_map: Mapping[int, int], split: str, drops: dict[str, int]) -> Columns:
-    """Replace labels; rows whose label is not in the map are dropped and counted, never remapped.
+def join_shards(parts: Sequence[Columns], paths: Sequence[Path], split: str) -> Columns:
+    """Put the rows of a split's files one after another.
 
-    An empty map keeps everything.
+    Raises
+    ------
+    DataError
+        If the files have other columns or shapes than the first one; nothing is dropped to make them fit.
     """
-    if not label_map or "label" not in columns:
-        return columns
-    known = np.isin(columns["label"], list(label_map))
-    if not known.all():
-        drops[f"label outside the map ({split})"] = int((~known).sum())
-        columns = take(columns, np.flatnonzero(known))
-    mapped = [label_map[label] for label in columns["label"].tolist()]
-    return {**columns, "label": np.array(mapped, dtype=np.int64)}
+    first = parts[0]
+    for part, path in zip(parts[1:], paths[1:], strict=True):
+        pair = f"split {split!r}: {paths[0]} and {path}"
+        odd = sorted(set(part) ^ set(first))
+        if odd:
+            has = [str(at) for at, one in ((paths[0], first), (path, part)) if odd[0] in one]
+            raise DataError(
+                f"{pair} differ: only {', '.join(has)} has the column {odd[0]!r}. Give it to all or to none."
+            )
+        for name in first:
+            if isinstance(first[name], np.ndarray) and first[name].shape[1:] != part[name].shape[1:]:
+                resize = f" 'data.read.resize={list(first[name].shape[2:])}' scales images to one size."
+                raise DataError(
+                    f"{pair} differ in column {name!r}: rows of shape {first[name].shape[1:]} and "
+                    f"{part[name].shape[1:]}.{resize.replace(', ', ',') * (name == 'image')}"
+                )
+            if isinstance(first[name], np.ndarray) and first[name].dtype != part[name].dtype:
+                raise DataError(f"{pair} differ: {name} holds words in one and numbers in the other.")
+    if len(parts) == 1:
+        return first
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        if isinstance(first[name], np.ndarray)
+        else [value for part in parts for value in part[name]]
+        for name in first
+    }
+
+
+def _rows(column: Any, where: str) -> Iterable[tuple[int, Any]]:
+    """Row numbers and values of an Arrow column, whose strings may be damaged."""
+    try:
+        return list(enumerate(column.to_pylist()))
+    except (UnicodeDecodeError, ValueError, OverflowError) as error:
+        raise DataError(f"{where} holds values that cannot be read: {error}.") from error
+
+
+def _encoded(value: Any, where: str, files: bool) -> bytes:
+    """Bytes of one image file."""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(content, bytes):
+        return content
+    path = value.get("path") if isinstance(value, dict) else None
+    if files and path:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise DataError(f"{where}: the image file {path} cannot be read ({error.strerror}).") from error
+    what = "a path alone" if path or isinstance(value, str) else f"a {type(value).__name__}"
+    raise DataError(f"{where}: the image cannot be decoded: {what} where the bytes of an image file are needed.")
+
+
+def _names(names: Iterable[str]) -> str:
+    """Column names of a stranger's file, inert in a terminal."""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in names)

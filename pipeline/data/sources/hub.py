@@ -7,16 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.data import HubConfig
+from pipeline.config.data import HubConfig, ReadConfig
 from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
+from pipeline.data.labels import map_labels, number_sorted
 from pipeline.data.records import Columns, Records
-from pipeline.data.sources.columns import columns_from_table, map_labels
+from pipeline.data.sources.columns import columns_from_table
 from pipeline.machine.content_digest import content_of
 
 log = logging.getLogger(__name__)
 
 
-def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
+def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None = None) -> Records:
     """Load the configured splits with ``datasets`` and convert them.
 
     Parameters
@@ -27,6 +28,8 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
         What the rows are.
     cache : Path
         ``datasets`` keeps its files below ``cache/hub``.
+    read : ReadConfig, optional
+        How labels and images are taken.
 
     Raises
     ------
@@ -39,6 +42,7 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
 
     if config.id is None:
         raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
+    read = read or ReadConfig()
     local = Path(config.id).is_dir()
     revision = None if local else _commit(config.id, config.revision)
     # Prepared files of a folder are found again by its name and times, so each content gets a cache of its own.
@@ -69,9 +73,17 @@ def load_hub(config: HubConfig, kind: str, cache: Path) -> Records:
             ) from error
         except ValueError as error:
             raise DataError(f"{config.id}, split {theirs!r} of configuration {config.name!r}: {error}") from error
-        columns = columns_from_table(_arrow(loaded), kind, config.rename, split)
+        except datasets.exceptions.DatasetsError as error:
+            cause = error.__cause__ or error
+            raise DataError(f"{config.id}, split {theirs!r}: datasets cannot read it ({cause}).") from error
+        where = f"{config.id}, split {split!r}"
+        columns = columns_from_table(
+            _arrow(loaded), kind, config.rename, where, split=split, read=read, source="hub", files=local
+        )
         splits[split] = map_labels(columns, config.label_map, split, drops)
         names = names or _names(loaded, config)
+    if read.labels == "sorted" and not names:
+        names = number_sorted(splits)
     where = "folder" if local else config.id
     where = where if config.name is None else f"{where} ({config.name})"
     return Records(kind, splits, names, drops, source=f"hub: {where} @ {content or revision}")

@@ -9,10 +9,22 @@ from typing import Any
 from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
+from pipeline.data.sources.sizes import refuse_hollow
 from pipeline.machine.content_digest import cached_sha256, content_of
 
-READER = 1
-"""Version of the loaders and of the canonical form; part of every identity."""
+READER = {"packaged": 1, "path": 2, "hub": 2, "synthetic": 1}
+"""Version of the loaders of a source, and of the canonical form; part of its identities."""
+FORMATS_BY_NAME = {
+    ".parquet": "parquet",
+    ".npz": "npz",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "lines",
+    ".bin": "cifar_binary",
+    "idx3-ubyte": "idx",
+    "idx3-ubyte.gz": "idx",
+}
+"""End of a file's name to its format, where ``data.path.format`` is null."""
 
 
 def source_identity(config: DataConfig) -> dict[str, Any]:
@@ -37,25 +49,55 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     """
     refuse_unfit("data", config)
     if config.source == "packaged":
-        return {"source": "packaged", "reader": READER, **_packaged(config.packaged.name)}
+        return {"source": "packaged", "reader": READER["packaged"], **_packaged(config.packaged.name)}
     if config.source == "path":
-        files = {split: [cached_sha256(path) for path in paths] for split, paths in split_files(config.path).items()}
+        found = split_files(config.path)
+        read = {split: [one for path in paths for one in _read(path, config.path)] for split, paths in found.items()}
+        files = {split: [_digest(path) for path in paths] for split, paths in read.items()}
+        formats = {split: [file_format(path, config.path) for path in paths] for split, paths in found.items()}
+        kinds = sorted({one for several in formats.values() for one in several})
         how = {
-            "format": config.path.format,
+            "format": kinds[0] if len(kinds) == 1 else formats,
             "rename": config.path.rename,
             "label_map": _text_keys(config.path.label_map),
+            **({} if config.path.delimiter == "comma" else {"delimiter": config.path.delimiter}),
         }
-        return {"source": "path", "reader": READER, "files": files, **how}
+        return {"source": "path", "reader": READER["path"], "files": files, **how}
     if config.source == "hub":
         if config.hub.id is None:
             raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
         hub = dataclasses.asdict(config.hub)
         if Path(config.hub.id).is_dir():
             hub |= {"id": content_of(Path(config.hub.id), deep=True), "revision": None}
-        return {"source": "hub", "reader": READER, **hub, "label_map": _text_keys(config.hub.label_map)}
+        return {"source": "hub", "reader": READER["hub"], **hub, "label_map": _text_keys(config.hub.label_map)}
     from pipeline.data.sources.synthetic import VERSION
 
-    return {"source": "synthetic", "reader": READER, "generator": VERSION, **dataclasses.asdict(config.synthetic)}
+    generated = dataclasses.asdict(config.synthetic)
+    return {"source": "synthetic", "reader": READER["synthetic"], "generator": VERSION, **generated}
+
+
+def file_format(path: Path, config: PathConfig) -> str:
+    """Format of one file: the configured one, else the one that its name tells.
+
+    Raises
+    ------
+    DataError
+        If nothing is configured and the name tells nothing.
+    """
+    if config.format is not None:
+        return config.format
+    for end, form in FORMATS_BY_NAME.items():
+        if path.name.lower().endswith(end):
+            return form
+    raise DataError(
+        f"{path}: its name does not tell its format; set data.path.format, such as data.path.format=csv "
+        "(data.path.format=lines for texts, one a line)."
+    )
+
+
+def idx_labels(path: Path) -> Path:
+    """Label file beside an IDX image file; the image file itself where its name does not tell."""
+    return path.with_name(path.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1"))
 
 
 def split_files(config: PathConfig) -> dict[str, list[Path]]:
@@ -94,6 +136,17 @@ def _matches(split: str, value: str) -> list[Path]:
             "data.source (`packaged` works offline where the data set has an archive)."
         )
     return found
+
+
+def _read(path: Path, config: PathConfig) -> list[Path]:
+    """List what is read for one configured file: itself, and the labels beside an IDX file."""
+    labels = idx_labels(path)
+    return [path, labels] if file_format(path, config) == "idx" and labels != path and labels.exists() else [path]
+
+
+def _digest(path: Path) -> str:
+    refuse_hollow(path)
+    return cached_sha256(path)
 
 
 def _packaged(name: str | None) -> dict[str, Any]:

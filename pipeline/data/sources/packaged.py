@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.data.records import Records
 from pipeline.data.sources.archives import fetch
-from pipeline.data.sources.formats import decode_images, parse_idx
+from pipeline.data.sources.formats import parse_idx
+from pipeline.data.sources.pictures import decode_images
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
 from pipeline.data.sources.unpack import read_members
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from pipeline.config.data import SyntheticConfig
 from pipeline.data.errors import DataError
 from pipeline.data.records import Columns, Records
+from pipeline.data.sources.sizes import refuse_too_large
 
 VERSION = 1
 """Part of the identity of generated data; raised when a generator's numbers change."""
@@ -126,6 +127,9 @@ def load_synthetic(config: SyntheticConfig) -> Records:
     """
     if config.function not in GENERATORS:
         raise DataError(f"data.synthetic.function={config.function} is not one of {', '.join(GENERATORS)}.")
+    rows = max(config.n_train, 1) + max(config.n_test, 1)
+    width = config.options.get("features", 2)
+    refuse_too_large(8 * rows * (width if isinstance(width, int) else 2), f"data.synthetic with {rows} rows")
     records = GENERATORS[config.function](config)
     records.source = f"generated: {config.function}"
     return records

@@ -115,8 +115,8 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
 
 
 def _class_names(member: Gathered) -> list[str]:
-    data = member.config.data
-    names = [data.class_names[c] for c in data.subset.classes] if data.subset.classes else list(data.class_names)
+    given, kept = list(member.config.data.class_names or []), member.config.data.subset.classes
+    names = [given[c] if c < len(given) else str(c) for c in kept] if kept else given
     return names + [str(c) for c in range(len(names), 1000)]
 
 

@@ -63,6 +63,17 @@ def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPat
     assert parse_memory(None, GPU) == int(0.7 * 50 * 2**30)
 
 
+def test_a_budget_above_what_a_job_leaves_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, images, _ = make(BY_NAME["tiny_resnet"], 8)
+    needed = plan_kernel(model, images, memory="2GiB")
+    assert needed.row_block == 8
+    monkeypatch.setattr(planner, "available_memory", lambda: 1_000_000)
+    with pytest.raises(MemoryError, match=r"plan takes about .* within its budget of 2 GiB, and 976.6 KiB"):
+        plan_kernel(model, images, memory="2GiB")
+
+
 class Answers(TorchDispatchMode):
     """Count how often Python asks for a tensor's value, for which a GPU would have to finish all its work."""
 

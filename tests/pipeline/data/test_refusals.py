@@ -94,8 +94,8 @@ def test_a_script_data_set_names_the_parquet_references(tmp_path):
         ({"text": ["a"], "kind": [1]}, "has no column label; it has text, kind"),
         ({"text": ["a", None], "label": [0, 1]}, "column 'text', row 1: no value"),
         ({"text": ["a"], "label": [0.5]}, "label 0.5 is not an integer"),
-        ({"text": ["a"], "label": [[0, 1]]}, "has labels of shape"),
-        ({"text": ["a"], "label": [-2]}, "holds label -2"),
+        ({"text": ["a"], "label": [[0, 1]]}, "is no whole number"),
+        ({"text": ["a"], "label": [-2]}, "label -2 is negative"),
         ({"text": [" "], "label": [0]}, "has no rows left"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_folder_without_prepared_rows_and_too_few_names(tmp_path, prepared, co
     with pytest.raises(DataError, match="run `stage=prepare` first"):
         load_view(tmp_path, config)
     folder = prepared({"train": image_columns(40)})
-    with pytest.raises(DataError, match="labels up to 3 but names"):
+    with pytest.raises(DataError, match="labels up to 3 but 2 names"):
         load_view(folder, dataclasses.replace(config, class_names=["a", "b"]))
     named = dataclasses.replace(config, class_names=list("abcd"), subset=SubsetConfig(classes=[2, 0]))
     assert load_view(folder, named).class_names == ["c", "a"]

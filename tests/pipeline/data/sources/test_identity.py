@@ -28,6 +28,15 @@ def test_a_moved_file_keeps_its_identity_and_a_changed_one_does_not(tmp_path):
     assert first != source_identity(path_config(test=other))
 
 
+def test_the_labels_beside_an_idx_file_are_part_of_it(tmp_path):
+    images, labels = tmp_path / "t-images-idx3-ubyte", tmp_path / "t-labels-idx1-ubyte"
+    images.write_bytes(b"images")
+    labels.write_bytes(b"labels")
+    first = source_identity(path_config(train=images))
+    labels.write_bytes(b"other")
+    assert source_identity(path_config(train=images)) != first
+
+
 def test_the_view_is_no_part_of_it():
     config = DataConfig(name="f", packaged=PackagedConfig(name="fashion_mnist"))
     other = dataclasses.replace(config, data_seed=5, subset=SubsetConfig(per_class=3))
