@@ -67,11 +67,11 @@ def test_a_budget_above_what_a_job_leaves_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, images, _ = make(BY_NAME["tiny_resnet"], 8)
-    needed = plan_kernel(model, images, memory="2GiB")
+    needed = plan_kernel(model, images, memory="2GiB", precision="float64")
     assert needed.row_block == 8
     monkeypatch.setattr(planner, "available_memory", lambda: 1_000_000)
     with pytest.raises(MemoryError, match=r"plan takes about .* within its budget of 2 GiB, and 976.6 KiB"):
-        plan_kernel(model, images, memory="2GiB")
+        plan_kernel(model, images, memory="2GiB", precision="float64")
 
 
 class Answers(TorchDispatchMode):
