@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -111,7 +112,7 @@ def read_npz(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
             where = f"{path}, array {name!r},"
             try:
                 with archive.open(entry) as stream:
-                    _check_npy(stream, entry.file_size, where)
+                    _check_npy(cast(io.BufferedIOBase, stream), entry.file_size, where)
                 with archive.open(entry) as stream:
                     arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
             except _DAMAGE as error:
