@@ -23,6 +23,7 @@ from pipeline.data.records import (
     take,
 )
 from pipeline.engine.build import Build
+from pipeline.engine.graph import Graph
 from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 
@@ -42,8 +43,19 @@ def prepare(build: Build) -> dict[str, Any]:
     -------
     dict
         Counts, label histogram, drops per rule and the content fingerprint.
+
+    Raises
+    ------
+    DataError
+        If the source cannot deliver, its rows break the schema, or its files changed while they were read.
     """
-    return prepare_dataset(build.config.data, build.folder, user_path(build.config.paths.cache))
+    metrics = prepare_dataset(build.config.data, build.folder, user_path(build.config.paths.cache))
+    if Graph().resolve("prepare", build.config).key != build.node.key:
+        raise DataError(
+            f"The files of data={build.config.data.name} changed while they were read, so that the rows would be "
+            "stored under the address of others. Run the same command again."
+        )
+    return metrics
 
 
 def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from models.configs import ModelConfig, TextClassifierConfig, ViTConfig
 from models.fields import setting
 from pipeline.config.data import TextConfig
 from pipeline.config.run import RunConfig
-from pipeline.data import source_identity
+from pipeline.data import prepare, source_identity
+from pipeline.data.errors import DataError
 from pipeline.data.sources.hub import load_hub
 from pipeline.data.tokenize import FOLDERS, packaged_folder
+from pipeline.engine.artifacts import Store
+from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.engine.keys import flatten
 
@@ -107,3 +110,23 @@ def test_an_unpacked_folder_that_was_changed_is_unpacked_anew(tmp_path, monkeypa
     (made / "vocab.json").write_text('{"edited": 0}')
     assert packaged_folder("gpt2", tmp_path) == made
     assert (made / "vocab.json").read_text() == "{}" and "was changed after it was unpacked" in caplog.text
+
+
+def test_a_file_that_changes_while_it_is_read_is_stored_under_no_address(tmp_path, monkeypatch):
+    config = run_of(TextClassifierConfig())
+    config.data.source, config.data.kind, config.data.path.format = "path", "text", "csv"
+    config.data.path.train = str(tmp_path / "rows.csv")
+    (tmp_path / "rows.csv").write_text("text,label\ngood,0\nbad,1\n")
+    read = prepare.load_source
+
+    def slow(*arguments):
+        (tmp_path / "rows.csv").write_text("text,label\nbad,0\ngood,1\n")
+        return read(*arguments)
+
+    graph, store = Graph(), Store(tmp_path / "store")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "load_source", slow)
+        with pytest.raises(DataError, match="changed while they were read.* Run the same command again"):
+            Puller(store, graph).pull(graph.resolve("prepare", config))
+    assert store.state(store.folder(*graph.resolve("prepare", config).address)) == "failed"
+    Puller(store, Graph()).pull(Graph().resolve("prepare", config))
