@@ -105,6 +105,13 @@ class Measured(float):
         return made
 
 
+OVER_SEEDS = (
+    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t; for shares and accuracies Wilson's "
+    "interval with the spread between seeds, which stays within their range."
+)
+"""The sentence on n and intervals that captions of tables over seeds end with."""
+
+
 def interval_cell(low: float, high: float) -> str:
     """Write an interval with the digits that its width allows; a dash where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):

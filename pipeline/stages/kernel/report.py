@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.kernel.read import read_gram_spectrum
 
@@ -24,7 +24,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         metrics = [member.artifact.metrics for member in group]
         alignment = [float(entry["label_alignment"]) for entry in metrics]
         rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
-        rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *summary_cells(alignment), rank])
+        rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *summary_cells(alignment, within=(-1, 1)), rank])
         findings.append(
             f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
         )
@@ -32,7 +32,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
         "Kernels of the trained networks on training points. Alignment is centered, with the one-hot label kernel; the "
-        "effective rank is the exponential of the spectrum's entropy.",
+        "effective rank is the exponential of the spectrum's entropy. " + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.verdicts import student_mean_interval
+from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.layer_kernels.claims import routes_agree
 from pipeline.stages.layer_kernels.read import WHOLE, read_layer_kernels, read_routes
@@ -32,7 +32,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         [
             name,
             layer,
-            *summary_cells([100 * v for v in values["accuracy"]]),
+            *summary_cells([100 * v for v in values["accuracy"]], within=(0, 100)),
             *(_mean(values[other]) for other in OTHERS),
         ]
         for name, found in layers.items()
@@ -44,13 +44,13 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rows,
         f"Kernel machine ({config.surrogate.kind}) on the {first['kind']} part of each layer, cosine-normalized by "
         f"itself: fitted on {first['n_train']} training points, accuracy on {first['n_test']} test points. The share "
-        "is that of the unnormalized trace. A frozen layer has no part.",
+        "is that of the unnormalized trace. A frozen layer has no part. " + OVER_SEEDS,
         keys=keys,
         command=members[0].command,
     )
     picture = Picture(
         accuracy_figure(layers, groups),
-        "Test accuracy of a kernel machine on each layer's part of the tangent kernel: mean over runs with its 95 % "
+        "Test accuracy of a kernel machine on each layer's part of the tangent kernel: mean over seeds with its 95 % "
         "interval. Dashed: the networks themselves.",
         "Accuracy of each layer's kernel",
     )
@@ -109,7 +109,7 @@ def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups
     names = list(dict.fromkeys(layer for found in layers.values() for layer in found))
     for (group, found), color in zip(layers.items(), PALETTE, strict=False):
         here = [i for i, layer in enumerate(names) if layer in found]
-        summary = [student_mean_interval(found[names[i]]["accuracy"]) for i in here]
+        summary = [run_interval_within(found[names[i]]["accuracy"], 0, 1) for i in here]
         mean = np.array([entry[0] for entry in summary])
         low, high = (np.array([entry[k] for entry in summary]) for k in (2, 3))
         spread = np.nan_to_num(np.stack([mean - low, high - mean]))

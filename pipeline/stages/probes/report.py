@@ -17,7 +17,7 @@ from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.probes.claims import claims, curve_of, nearest
 from pipeline.stages.probes.read import (
@@ -83,13 +83,13 @@ def _table(
             sufficient = float(np.mean([100 * nearest(curve, SUFFICIENT)["accuracy"] for curve in points]))
             needed = [_needed(curve) for curve in points]
             shown = "–" if None in needed else f"{np.median([k for k in needed if k is not None]):.0f}"
-            n, mean, sd, interval = summary_cells(everything)
+            n, mean, sd, interval = summary_cells(everything, within=(0, 100))
             rows.append([layer, width, probe, n, mean, sd, interval, fidelity, sufficient, shown])
     return Table(
         ["layer", "D", "probe", "runs", "accuracy % (all)", "sd", "95 % interval", "fidelity %", "k ≈ 100", "k*"],
         rows,
         f"{name}: surrogates on test rows. k* is the smallest number of components from which accuracy stays within "
-        "one point of that of all components (median over runs; – where even the largest falls short).",
+        "one point of that of all components (median over runs; – where even the largest falls short). " + OVER_SEEDS,
         keys=[member.artifact.key for member in group],
         command=group[0].command,
     )

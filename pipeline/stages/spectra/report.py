@@ -14,7 +14,7 @@ from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
@@ -72,7 +72,7 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
                 float(np.mean(multiple)) if sgd else math.nan,
                 metrics[0]["matrices"],
                 len(metrics[0]["skipped"]),
-                *summary_cells(distance),
+                *summary_cells(distance, within=(0, 1)),
                 float(np.mean([entry["outliers"] for entry in metrics])),
                 float(np.mean([entry["heavy_tails"] for entry in metrics])),
                 float(np.mean(start)) if start else math.nan,
@@ -97,7 +97,7 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
         "η_c: 2/λ_max of the Gauss-Newton matrix on the first batch, untrained, momentum left out. "
         "KS to start: distance of each matrix's spectrum to its own first one, averaged over matrices. Outliers and "
         "significant tails (heavier than their null): per run, over all matrices. KTA: centered alignment of the probe "
-        "kernel with the labels. Skipped: 1-D weights and short sides.",
+        "kernel with the labels. Skipped: 1-D weights and short sides. " + OVER_SEEDS,
         keys=keys,
         command=command,
     )

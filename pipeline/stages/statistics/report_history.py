@@ -28,7 +28,8 @@ def history_blocks(artifact: Artifact, command: str) -> list[Table | Picture]:
             levels[f"{epoch:g}"] = np.array(found)
             churn[f"{epoch:g}"] = np.array([row["churn_mean"] for row in here])
             right = float(np.mean([row["accuracy"] for row in here]))
-            cells.append([name, f"{epoch:g}", *summary_cells(found), float(churn[f"{epoch:g}"].mean()), right])
+            level = summary_cells(found, within=(0, 1))
+            cells.append([name, f"{epoch:g}", *level, float(churn[f"{epoch:g}"].mean()), right])
         figure = group_levels(levels, churn, delta=mine[0]["delta"])
         for axis in figure.axes:
             axis.set_xlabel("epoch")
@@ -38,7 +39,7 @@ def history_blocks(artifact: Artifact, command: str) -> list[Table | Picture]:
         ["group", "epoch", "runs", "mean level", "sd", "95 % interval", "mean churn", "accuracy"],
         cells,
         "Trimming levels during training, against the mixture of the other runs at the same epoch and the DKW "
-        "delta. The Student-t interval takes runs as independent, which the shared reference makes approximate.",
+        "delta. The interval over runs takes them as independent, which the shared reference makes approximate.",
         keys=[artifact.key],
         command=command,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Section, Table, Text, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
 from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures
 from pipeline.stages.toy.read import Quantity, ToyMember, read_member
@@ -71,8 +71,8 @@ def _errors(read: list[ToyMember], keys: list[str], command: str) -> Table:
             "diverged",
         ],
         rows,
-        "Mean squared test error after training; runs counts seeds that did not diverge. Best ridge: the best linear "
-        "model on the same data.",
+        "Mean squared test error after training; seeds that diverged are left out. Best ridge: the best linear model "
+        "on the same data. " + OVER_SEEDS,
         keys=keys,
         command=command,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.train.read import read_learning_curve
 
@@ -22,15 +22,16 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for name, group in groups.items():
         values = [float(member.artifact.metrics[score]) for member in group]
         losses = [float(member.artifact.metrics["test_loss"]) for member in group]
-        rows.append([name, group[0].artifact.metrics["parameters"], *summary_cells(values), sum(losses) / len(losses)])
-        spread = f", from {min(values):.4g} to {max(values):.4g} between seeds" if len(values) > 1 else ""
+        shown = summary_cells(values, within=(0, 1) if score == "test_accuracy" else None)
+        rows.append([name, group[0].artifact.metrics["parameters"], *shown, sum(losses) / len(losses)])
+        spread = f", from {min(values):.3f} to {max(values):.3f} between seeds" if len(values) > 1 else ""
         findings.append(
-            f"{name}: mean {score.replace('_', ' ')} {sum(values) / len(values):.4g} (n = {len(values)}){spread}."
+            f"{name}: mean {score.replace('_', ' ')} {sum(values) / len(values):.3f} (n = {len(values)}){spread}."
         )
     table = Table(
         ["network", "parameters", "runs", score.replace("_", " "), "sd", "95 % interval of the mean", "test loss"],
         rows,
-        f"Networks after training on {config.data.name}; n counts seeds, the interval is Student's t over seeds.",
+        f"Networks after training on {config.data.name}. {OVER_SEEDS}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
