@@ -82,7 +82,9 @@ class Puller:
     def _check_rebuild(self, target: Node) -> None:
         """Refuse a rebuild before anything is begun: words that match nothing, and what ``require`` forbids."""
         found = plan(target, self.store, self.has)
-        for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], found.todo):
+        # Retrainings that a stage makes itself, and gathers without some cells, are known only when they are made.
+        more = self.allow_missing > 0 or any("train" in node.stage.makes for node in found.todo)
+        for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], more):
             say(f"rebuild: nothing of this run has the key or stage {word}")
         refused = [node for node in found.again if node is not target and node.stage.name != "prepare"]
         if self.require and refused:
@@ -155,7 +157,9 @@ class Puller:
             fewer = self.graph.gather(node.stage, node.config, kept, node.overrides, [*absent, *further])
             self._made[node.key] = node = fewer
             if self.has(node):
-                return Artifact(self.folder(node))
+                found = self._finished(node)
+                found.verify()
+                return found
         labels = [f"{name} {_cell(member)}: {error}" for name, group in missing.items() for member, error in group]
         members = {
             name: [Gathered(m.labels, m.node.config, artifact, m.node.portable_command) for m, artifact in group]

@@ -58,8 +58,15 @@ class Rebuild:
             return False
         return not self.covers(node) or Artifact(folder).provenance.get("rebuild") == self.request
 
-    def check(self, nodes: Collection[Node], to_make: Collection[Node]) -> list[str]:
+    def check(self, nodes: Collection[Node], more: bool) -> list[str]:
         """Return the words that match nothing in a job of a sweep, whose jobs share one command.
+
+        Parameters
+        ----------
+        nodes : collection of Node
+            Everything that the target rests on, and the target.
+        more : bool
+            Whether the run may meet artifacts that are known only when it gets there.
 
         Raises
         ------
@@ -73,8 +80,6 @@ class Rebuild:
                 f"Stages: {', '.join(STAGES)}."
             )
         stages, keys = {node.stage.name for node in nodes}, {node.key for node in nodes}
-        # Retrainings that a stage makes itself are known only when it runs.
-        more = any("train" in node.stage.makes for node in to_make)
         absent = sorted(word for word in self.words - stages - keys if word in STAGES or not more)
         if absent and SWEEP not in os.environ:
             order = [name for name in STAGES if name in stages]

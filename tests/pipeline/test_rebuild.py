@@ -141,6 +141,16 @@ def test_the_remedy_for_a_damaged_artifact_works_as_printed(tmp_path, toy):
     assert payload(again) == good
 
 
+def test_a_damaged_gather_of_fewer_cells_is_rebuilt_by_its_key(tmp_path, toy):
+    config = run_config(cells={"seed": [0, 13]})
+    fewer = pull(tmp_path, "total", config, allow_missing=1)
+    (fewer.folder / "total.parquet").write_bytes(b"damaged")
+    with pytest.raises(CorruptArtifact, match=rf"add rebuild=\[{fewer.key}\] to the command"):
+        pull(tmp_path, "total", config, allow_missing=1)
+    pull(tmp_path, "total", config, allow_missing=1, rebuild={fewer.key}).verify()
+    assert made(toy)[2] == 2
+
+
 # --- kills ---------------------------------------------------------------------------------------------------------
 
 
