@@ -12,7 +12,6 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 
-from pipeline.engine.rebuild import SWEEP
 from pipeline.shown_text import shown
 
 
@@ -47,10 +46,14 @@ class SweepChecks(Callback):
         if problem is not None:
             print(f"\nerror: {problem}", file=sys.stderr)
             raise SystemExit(2)
+        from pipeline.engine.rebuild import SWEEP  # not for a command that is no sweep: it costs 40 ms
+
         os.environ[SWEEP] = uuid.uuid4().hex[:12]
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Forget the mark."""
+        from pipeline.engine.rebuild import SWEEP
+
         os.environ.pop(SWEEP, None)
 
 
