@@ -62,12 +62,15 @@ def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
 
 def _note(store: Store, node: Node, state: str) -> str:
     folder = store.folder(*node.address)
+    failure = store.failure(folder)
+    error = "" if failure is None else (failure["error"].strip().splitlines() or [""])[-1]
     if state == "failed":
-        failure = store.failure(folder)
-        return "" if failure is None else (failure["error"].strip().splitlines() or [""])[-1]
+        return error
     if state == "done":
-        owner = current_owner(lock_of(folder))
-        return "" if owner is None else f"being rebuilt, {_place(owner)}"
+        if (owner := current_owner(lock_of(folder))) is not None:
+            return f"being rebuilt, {_place(owner)}"
+        begun = f"its rebuild failed: {error}" if error else "its rebuild was interrupted"
+        return begun if partial_of(folder).is_dir() else ""
     progress = read_progress(partial_of(folder) / SCRATCH)
     if state == "running":
         return ", ".join(filter(None, [_pace(progress), _place(current_owner(lock_of(folder)) or {})]))

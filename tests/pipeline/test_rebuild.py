@@ -13,6 +13,7 @@ from pipeline.engine import replacement
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import construction
 from pipeline.engine.rebuild import SWEEP, Rebuild, typed_words
+from pipeline.engine.status import rows_of
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.hydra_callbacks import SweepChecks
 from tests.pipeline.test_store import payload, pull, puller, run_config, runs
@@ -115,6 +116,9 @@ def test_a_rebuild_that_fails_leaves_the_old_artifact(tmp_path, toy, monkeypatch
     with pytest.raises(ValueError, match="out of luck"):
         pull(tmp_path, "square", run_config(), rebuild={"draw"})
     assert payload(pull(tmp_path, "draw", run_config())) == old
+    maker = puller(tmp_path)
+    (row,) = rows_of([maker.graph.resolve("draw", run_config())], maker.store)
+    assert (row.state, row.note) == ("done", "its rebuild failed: ValueError: out of luck")
 
 
 def test_an_upstream_folder_that_is_gone_is_said(tmp_path, toy, capsys):
