@@ -21,11 +21,15 @@ test-disturbances: $(READY) ## preemption, lost nodes and kills on SLURM; apart,
 lint: $(READY)
 	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy
 
-# torch goes first and pinned: a range would bring the newest build with gigabytes of GPU libraries.
+# torch goes first: its build depends on the machine. Everything else is taken by hash, and built, where there is no
+# wheel, by the setuptools of the lock.
+LOCKED := install -q --require-hashes --no-deps --no-build-isolation
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q "$$(grep '^torch==' requirements.lock)"
-	$(PY) -m pip install -q -r requirements.lock
+	$(PY) scripts/install_torch.py
+	grep '^setuptools==' requirements.lock > $(VENV)/setuptools.lock
+	$(PY) -m pip $(LOCKED) -r $(VENV)/setuptools.lock
+	$(PY) -m pip $(LOCKED) -r requirements.lock
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(READY)
 

@@ -41,8 +41,23 @@ __all__ = sorted(_PLACES)
 def __getattr__(name: str) -> Any:
     """Import a public name from the module that holds it."""
     if name not in _PLACES:
+        if (version := _other_kernels()) is not None and not name.startswith("_"):
+            raise ImportError(
+                f"{name} is not in seedscope's package 'kernels', which hides Hugging Face's of the same name (version "
+                f"{version} is installed): run `pip uninstall kernels`, or use an environment for each."
+            )
         raise AttributeError(f"module 'kernels' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)
+
+
+def _other_kernels() -> str | None:
+    """Version of another publisher's package of the same name, if one is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("kernels")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from importlib import metadata
 
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
@@ -25,6 +26,18 @@ def _refuse_secrets(config: RunConfig) -> None:
             f"{found[0]} holds the value of the environment variable {found[1]}, and settings are stored and shown: "
             "leave it in the environment, where the services look for it."
         )
+
+
+def _refuse_other_kernels() -> None:
+    """Refuse to compute beside another publisher's package ``kernels``: whichever is found first hides the other."""
+    try:
+        version = metadata.version("kernels")
+    except metadata.PackageNotFoundError:
+        return
+    raise UserError(
+        f"The package 'kernels' {version} of another publisher (Hugging Face's has that name) is installed beside "
+        "seedscope's own, and one hides the other: run `pip uninstall kernels`, or use an environment for each."
+    )
 
 
 def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
@@ -53,6 +66,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     if config.stage in COMMANDS:
         load_function(COMMANDS[config.stage])(graph, store, config)
         return None
+    _refuse_other_kernels()
     from pipeline.engine.executor import Puller
     from pipeline.engine.rebuild import Rebuild, typed_words
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.machine.folders import user_path
 from pipeline.tracking.base import needed
 from pipeline.tracking.journal import Entry
 from pipeline.tracking.remote import RemoteTracker
@@ -29,7 +29,7 @@ class TensorBoardTracker(RemoteTracker):
         self._writers = needed("torch.utils.tensorboard", "tensorboard")
         run = self.run
         name = f"{run.stage} {run.slug}-{run.key}-{run.nonce}"
-        self._folder = Path(self.settings.folder) / run.experiment / name
+        self._folder = user_path(self.settings.folder) / run.experiment / name
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open: Any = None
 

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import masked
 from pipeline.tracking.base import needed
@@ -35,13 +36,13 @@ class WandbTracker(RemoteTracker):
 
     def place(self) -> str:
         """Folder of the files; a server that is away is replaced by them."""
-        return str(Path(self.settings.folder).absolute())
+        return str(user_path(self.settings.folder).absolute())
 
     def connect(self) -> None:
         """Begin the run, or take it up again."""
         self._wandb = needed("wandb", "wandb")
         mode = os.environ.get("WANDB_MODE") or self.settings.mode
-        Path(self.settings.folder).mkdir(parents=True, exist_ok=True)
+        user_path(self.settings.folder).mkdir(parents=True, exist_ok=True)
         if mode in ("online", "run") and not self._begin_online(mode):
             mode = "offline"
         if mode not in ("online", "run"):
@@ -61,7 +62,7 @@ class WandbTracker(RemoteTracker):
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
         self._away[server] = time.monotonic()
-        files = Path(self.settings.folder).absolute() / "wandb"
+        files = user_path(self.settings.folder).absolute() / "wandb"
         say(
             f"  W&B cannot be reached ({reason}). The work goes on and is recorded in files; send them later with:"
             f"\n    wandb sync {shlex.quote(str(files))}/offline-run-*"
@@ -96,7 +97,7 @@ class WandbTracker(RemoteTracker):
             id=None if in_sweep else f"{run.key}-{run.nonce}",
             tags=[run.key, *settings.tags],
             config=run.note,
-            dir=settings.folder,
+            dir=str(user_path(settings.folder)),
             mode=mode,
             resume="allow",
             reinit="finish_previous",

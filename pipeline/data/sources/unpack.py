@@ -6,8 +6,10 @@ Nothing is installed, imported or run, and nothing is extracted to disk.
 from __future__ import annotations
 
 import io
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,12 +38,13 @@ def read_members(archive: Path, patterns: Iterable[str]) -> dict[str, bytes]:
     Raises
     ------
     DataError
-        If a pattern matches no file, or the archive's form is unknown.
+        If a pattern matches no file, the archive's form is unknown, or it is damaged.
     """
     patterns = list(patterns)
-    wanted: dict[str, bytes] = {}
-    for name, content in _files(archive, patterns):
-        wanted[name] = content
+    try:
+        wanted = dict(_files(archive, patterns))
+    except (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{archive.name} is damaged: {error}") from error
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in wanted):
             raise DataError(f"{archive.name} holds no file like {pattern!r}; it is not the archive that was pinned.")

@@ -128,6 +128,9 @@ def test_missing_members_and_damaged_archives_are_named(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar_bytes({"y": b"3"}))
     with pytest.raises(DataError, match="holds no file like"):
         read_members(tmp_path / "a.tar", ["*.csv"])
+    (tmp_path / "cut.tar.gz").write_bytes(tar_bytes({"y": b"3" * 5000}, "w:gz")[:40])
+    with pytest.raises(DataError, match="cut.tar.gz is damaged: Compressed file ended"):
+        read_members(tmp_path / "cut.tar.gz", ["*"])
     (tmp_path / "b.bin").write_bytes(b"nothing")
     with pytest.raises(DataError, match="neither a zip, a tar nor a Debian package"):
         read_members(tmp_path / "b.bin", ["*"])
