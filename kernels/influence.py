@@ -53,7 +53,7 @@ def fit_ekfac(
     labels : Tensor, optional
         Class indices, for ``empirical``.
     draws, seed : int
-        Labels drawn per sample, and the seed; they do not depend on batch size.
+        Labels drawn per sample, over which ``sampled`` is a mean, and the seed; they do not depend on batch size.
     damping, relative
         See :class:`~kernels.fisher.ekfac.EKFAC`.
     **options : PassOptions

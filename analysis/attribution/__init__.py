@@ -6,7 +6,12 @@ from analysis.attribution.decomposition import attribute, attribute_contrast, at
 from analysis.attribution.influence import exact_influence
 from analysis.attribution.masks import rank_mask
 from analysis.attribution.representer import refit_representer_head, representer_scores
-from analysis.attribution.retraining import leave_out_effects, linear_datamodeling_score, random_subsets
+from analysis.attribution.retraining import (
+    leave_out_effects,
+    linear_datamodeling_score,
+    noise_ceiling,
+    random_subsets,
+)
 from analysis.attribution.similarity import embedding_scores
 from analysis.attribution.tracin import tracin_scores, tracin_self_influence
 from analysis.attribution.trak import TrakNetwork, trak_scores
@@ -20,6 +25,7 @@ __all__ = [
     "exact_influence",
     "leave_out_effects",
     "linear_datamodeling_score",
+    "noise_ceiling",
     "random_subsets",
     "rank_mask",
     "refit_representer_head",

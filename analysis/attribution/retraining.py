@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
-from analysis.resampling import Interval, bootstrap_mean_interval
+from analysis.resampling import Interval, bootstrap_mean_interval, check_draws, interval_from_draws, multiplicities
 
 
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:
@@ -35,7 +37,7 @@ def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float
 
 @dataclass(frozen=True)
 class DatamodelingScore:
-    """Linear datamodeling score: per test point, and the mean with its interval over test points."""
+    """Linear datamodeling score: per test point, and the mean with its interval over subsets and test points."""
 
     per_point: Float[np.ndarray, " m"]
     mean: Interval
@@ -60,14 +62,16 @@ def linear_datamodeling_score(
     margins : ndarray, shape (s, m)
         Margin of each test point's label, mean over the seeds retrained on the subset.
     rng : numpy Generator
-        For the interval over test points.
+        For the interval.
     draws : int
         Bootstrap draws.
 
     Returns
     -------
     DatamodelingScore
-        Spearman's ρ over subsets. Test points whose prediction or margin never changes count as 0.
+        Spearman's ρ over subsets. Test points whose prediction or margin never changes count as 0. The interval of the
+        mean resamples subsets and test points, since all test points share the subsets; training points and retraining
+        seeds are fixed.
 
     Examples
     --------
@@ -88,28 +92,114 @@ def linear_datamodeling_score(
         )
     if len(subsets) < 3:
         raise ValueError(f"A rank correlation over {len(subsets)} subsets says nothing; retrain on more.")
-    predicted = scores @ subsets.T
-    per_point = np.nan_to_num(stability(predicted, margins.T.astype(np.float64)))
-    return DatamodelingScore(per_point, bootstrap_mean_interval(per_point, draws=draws, rng=rng, kind="percentile"))
+    pair = (scores @ subsets.T, margins.T.astype(np.float64))
+
+    def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
+        return np.nan_to_num(stability(pair[0][:, taken], pair[1][:, taken]))
+
+    return _over_subsets_and_points(score, len(subsets), draws, rng)
+
+
+def _over_subsets_and_points(
+    score: Callable[[Int[np.ndarray, " t"]], Float[np.ndarray, " m"]],
+    subsets: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> DatamodelingScore:
+    """Score each test point on chosen subsets; bootstrap the mean over resampled subsets and test points."""
+    check_draws(draws, 0.95)
+    per_point = score(np.arange(subsets))
+    means = []
+    for _ in range(draws):
+        resampled = score(np.repeat(np.arange(subsets), multiplicities(subsets, rng)))
+        means.append(resampled @ multiplicities(len(resampled), rng) / len(resampled))
+    return DatamodelingScore(per_point, interval_from_draws(per_point.mean(), np.array(means), kind="percentile"))
+
+
+MOST_SPLITS = 1000
+"""Splits of the seeds that a noise ceiling averages over; of more (from 14 seeds on), so many drawn at random."""
+DRAWN_SPLITS = 10
+"""Splits that each bootstrap draw of its interval averages over."""
 
 
 def noise_ceiling(
     margins: Float[np.ndarray, "s r m"], *, rng: np.random.Generator, draws: int = 1000
 ) -> DatamodelingScore:
-    """Correlate the mean margins of two halves of the seeds: what seed noise leaves for any method to reach.
+    """Score that the true effects would reach: the correlation of the mean margin with its noise-free value.
+
+    Two halves of the seeds both carry noise, so their correlation r is below what a noise-free prediction reaches
+    against the mean of all seeds. Averaged over all splits into halves, r gives √(2r/(1+r)) (Spearman and Brown).
 
     Parameters
     ----------
     margins : ndarray, shape (s, r, m)
         Subsets, seeds (at least 2), test points.
+    rng : numpy Generator
+        For the interval over subsets and test points (`linear_datamodeling_score`).
+    draws : int
+        Bootstrap draws.
+
+    Returns
+    -------
+    DatamodelingScore
+        0 for test points whose halves do not correlate.
+
+    Notes
+    -----
+    An odd number of seeds has halves of a and b = a + 1 seeds. With noise variance q of one seed over that of the
+    signal, r = 1/√((1 + q/a)(1 + q/b)), which is solved for q; the ceiling is 1/√(1 + q/(a + b)). For a = b this is
+    √(2r/(1+r)).
+
+    References
+    ----------
+    Spearman (1910), "Correlation calculated from faulty data", British Journal of Psychology 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import noise_ceiling
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.normal(size=(60, 1, 20))  # 60 subsets, 20 test points
+    >>> margins = signal + rng.normal(size=(60, 4, 20))  # 4 seeds with noise as large as the signal
+    >>> round(noise_ceiling(margins, rng=rng, draws=50).mean.estimate, 2)  # true value 1/√(1 + 1/4) = 0.89
+    0.88
     """
-    seeds = margins.shape[1]
+    subsets, seeds, _ = margins.shape
     if seeds < 2:
         raise ValueError("A noise ceiling needs at least 2 seeds per subset.")
-    order = rng.permutation(seeds)
-    first, second = margins[:, order[: seeds // 2]].mean(1), margins[:, order[seeds // 2 :]].mean(1)
-    per_point = np.nan_to_num(stability(first.T, second.T))
-    return DatamodelingScore(per_point, bootstrap_mean_interval(per_point, draws=draws, rng=rng, kind="percentile"))
+    if subsets < 3:
+        raise ValueError(f"A rank correlation over {subsets} subsets says nothing; retrain on more.")
+    halves = [_halves(margins, first) for first in _splits(seeds, rng)]
+
+    def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
+        every = len(taken) == subsets and bool((taken == np.arange(subsets)).all())
+        chosen = halves if every else [halves[i] for i in rng.permutation(len(halves))[:DRAWN_SPLITS]]
+        found = [np.nan_to_num(stability(a[:, taken], b[:, taken])) for a, b in chosen]
+        return _full_reliability(np.mean(found, axis=0), seeds)
+
+    return _over_subsets_and_points(score, subsets, draws, rng)
+
+
+def _splits(seeds: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """All ways to choose half of the seeds (the smaller half), each unordered split once; at most MOST_SPLITS."""
+    half = seeds // 2
+    if math.comb(seeds, half) > MOST_SPLITS * (2 if seeds % 2 == 0 else 1):
+        return [tuple(rng.permutation(seeds)[:half].tolist()) for _ in range(MOST_SPLITS)]
+    return [one for one in itertools.combinations(range(seeds), half) if seeds % 2 or 0 in one]
+
+
+def _halves(margins: Float[np.ndarray, "s r m"], first: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    second = np.setdiff1d(np.arange(margins.shape[1]), first)
+    return margins[:, list(first)].mean(1).T, margins[:, second].mean(1).T
+
+
+def _full_reliability(r: Float[np.ndarray, " m"], seeds: int) -> Float[np.ndarray, " m"]:
+    """Correlation of the mean of all seeds with the signal, from that of two halves with each other."""
+    a, b = seeds // 2, seeds - seeds // 2
+    known = np.clip(r, 1e-12, 1.0)
+    # (1 + q/a)(1 + q/b) = 1/r², solved for the noise q of one seed
+    noise = (np.sqrt((a + b) ** 2 + 4 * a * b * (1 / known**2 - 1)) - (a + b)) / 2
+    return np.where(r > 0, 1 / np.sqrt(1 + noise / seeds), 0.0)
 
 
 def leave_out_sets(

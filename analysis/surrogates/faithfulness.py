@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
-from scipy.stats import binom, kendalltau, rankdata, spearmanr
+from scipy.stats import binom, rankdata
 
 from analysis.classifier_metrics import calibration_error, negative_log_likelihood, top_label_confidence
 from analysis.resampling import interval_from_draws, multiplicities
+from analysis.surrogates.rank_correlations import kendall_tau, rounded_ranks, spearman, tied_points
 
 Confidence = Literal["correct", "predicted", "every", "wrong", "margin"]
 CONFIDENCES: tuple[Confidence, ...] = ("correct", "predicted", "every", "wrong", "margin")
@@ -35,7 +36,7 @@ class Measure:
     value, low, high : float
         Estimate and 95 % bootstrap interval over test points; NaN where undefined, with `note` saying why.
     ties : int
-        Points that share their confidence with another, in either model.
+        Points that share their confidence with another, up to rounding, in either model.
     dropped : int
         Points left out by the variant.
     note : str
@@ -128,40 +129,6 @@ def confidences(
             raise ValueError(f"kind must be one of {CONFIDENCES}, got {kind!r}.")
         pair = (network[rows, column], surrogate[rows, column])
     return pair[0][:, None], pair[1][:, None]
-
-
-def kendall_tau(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> float:
-    """Kendall's τ_b in O(n log n), averaged over columns; NaN if a column is constant.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from analysis.surrogates import kendall_tau
-    >>> network, surrogate = np.array([[0.1], [0.5], [2.0], [3.0]]), np.array([[0.0], [0.9], [0.8], [4.0]])
-    >>> round(kendall_tau(network, surrogate), 3)
-    0.667
-    """
-    return float(np.mean([kendalltau(x, y).statistic for x, y in zip(a.T, b.T, strict=True)]))
-
-
-def spearman(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> float:
-    """Spearman's ρ, averaged over columns; NaN if a column is constant."""
-    return float(np.mean([_rank_correlation(x, y) for x, y in zip(a.T, b.T, strict=True)]))
-
-
-def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)
-
-
-def tied_points(values: Float[np.ndarray, "n k"]) -> int:
-    """Count points that share a value with another point in some column."""
-    tied = np.zeros(len(values), bool)
-    for column in values.T:
-        _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-        tied |= counts[inverse] > 1
-    return int(tied.sum())
 
 
 def explained_variance(network: Float[np.ndarray, "n k"], surrogate: Float[np.ndarray, "n k"]) -> float:
@@ -316,9 +283,10 @@ def _measures(
     ]
     for kind in CONFIDENCES:
         a, b = confidences(odds_n, odds_s, labels, kind)
-        # Kendall and Spearman depend on ranks alone
-        ranks = rankdata(a, axis=0), rankdata(b, axis=0)
-        ties, note = max(tied_points(a), tied_points(b)), "undefined: a confidence is constant"
+        # Kendall and Spearman depend on ranks alone; equal votes of neighbors differ by the rounding of a logarithm
+        dense = rounded_ranks(a), rounded_ranks(b)
+        ranks = rankdata(dense[0], axis=0), rankdata(dense[1], axis=0)
+        ties, note = max(map(tied_points, dense)), "undefined: a confidence is constant"
         for metric, correlate in (("kendall", kendall_tau), ("spearman", spearman)):
             statistic = partial(_resampled, correlate, *ranks)
             rows.append(measure(metric, kind, statistic, ties=ties, note=note))

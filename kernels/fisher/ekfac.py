@@ -203,7 +203,8 @@ def fisher_cotangent(
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
     """Loss whose gradients' second moment is the Fisher matrix, as a function of (logits, draws).
 
-    ``sampled`` draws each label from the model (draws: uniform numbers); ``exact`` takes every label, weighted by the
+    ``sampled`` draws labels from the model (draws: uniform numbers, one column per label), each weighted by the root of
+    its share, so that their second moments add up to a mean over draws; ``exact`` takes every label, weighted by the
     root of its probability (no draws); ``empirical`` takes the given labels. One logit means a logistic output.
     """
 
@@ -218,7 +219,7 @@ def fisher_cotangent(
         if fisher == "empirical":
             return negative.gather(1, draws.long()[:, None])[:, 0]
         below = probability.cumsum(1)[:, None, :-1] <= draws.reshape(len(logits), -1, 1)
-        return negative.gather(1, below.sum(2))
+        return negative.gather(1, below.sum(2)) / below.shape[1] ** 0.5
 
     return losses
 

@@ -80,3 +80,72 @@ def weighted_ridge(features, targets, sample_weight, damping):
     n, p = features.shape
     hessian = (features * sample_weight[:, None]).T @ features / n + damping * np.eye(p)
     return np.linalg.solve(hessian, (features * sample_weight[:, None]).T @ targets / n)
+
+
+def published_tau(network, surrogate):
+    """Keep what is strictly between 0 and 1 in both and compare all pairs; NaN if anything is NaN."""
+    kept = [(a, b) for a, b in zip(network, surrogate, strict=True) if a not in (0.0, 1.0) and b not in (0.0, 1.0)]
+    if any(np.isnan(b) for _, b in kept):
+        return float("nan")
+    return kendall_tau_b(*map(list, zip(*kept, strict=True)))
+
+
+def single_sigmoid(x):
+    """One number in float32, as a network on a GPU rounds it."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(1) / (np.float32(1) + np.exp(-np.float32(x))))
+
+
+def single_softmax(row):
+    """One row in float32, its largest value subtracted."""
+    e = np.exp(np.asarray(row, np.float32) - np.float32(max(row)))
+    return (e / e.sum(dtype=np.float32)).tolist()
+
+
+def ceiling_of_halves(margins):
+    """All splits of an even number of seeds into halves, one test point at a time: √(2r/(1+r)) of their mean ρ."""
+    from scipy.stats import spearmanr
+
+    _, seeds, points = margins.shape
+    found = []
+    for point in range(points):
+        values = []
+        for first in itertools.combinations(range(seeds), seeds // 2):
+            second = [seed for seed in range(seeds) if seed not in first]
+            halves = margins[:, list(first), point].mean(1), margins[:, second, point].mean(1)
+            values.append(spearmanr(*halves).statistic)
+        r = float(np.mean(values))
+        found.append(np.sqrt(2 * r / (1 + r)) if r > 0 else 0.0)
+    return np.array(found)
+
+
+def glm_optimum(kernel, y, alpha, formulation, penalty):
+    """Smallest objective of a kernel GLM with balanced classes, by BFGS on explicit features (rkhs: a root of K)."""
+    from scipy.optimize import minimize
+
+    n, n_classes = len(y), int(y.max()) + 1
+    features = kernel
+    if penalty == "rkhs":
+        values, vectors = np.linalg.eigh(kernel)
+        features = vectors * np.sqrt(values.clip(0))
+    weight = n / (n_classes * np.bincount(y))
+    columns = n_classes if formulation == "softmax" or n_classes > 2 else 1
+    size = features.shape[1] * columns
+
+    def objective(theta):
+        w, b = theta[:size].reshape(-1, columns), theta[size:]
+        s = features @ w + b
+        if formulation == "softmax":
+            p = np.exp(s - np.logaddexp.reduce(s, axis=1)[:, None])
+            slope = weight[y][:, None] * (p - np.eye(n_classes)[y]) / n
+            loss = (weight[y] * (np.logaddexp.reduce(s, axis=1) - s[np.arange(n), y])).sum() / n
+        else:
+            hot = np.eye(n_classes)[y] if n_classes > 2 else (y == 1)[:, None].astype(float)
+            sides = (weight, 1.0) if n_classes > 2 else (weight[1], weight[0])
+            mass, sign = np.where(hot > 0, *sides), 2 * hot - 1
+            loss = -(mass * log_sigmoid(sign * s)).sum() / n
+            slope = -mass * sign * np.exp(log_sigmoid(-sign * s)) / n
+        return loss + alpha / 2 * (w**2).sum(), np.r_[(features.T @ slope + alpha * w).ravel(), slope.sum(0)]
+
+    options = {"maxiter": 20000, "maxfun": 50000, "ftol": 1e-16, "gtol": 1e-11}
+    return minimize(objective, np.zeros(size + columns), jac=True, method="L-BFGS-B", options=options).fun

@@ -6,7 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from models.mlp import MLP
 from pipeline.config.regression import RegressionConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
@@ -16,7 +18,7 @@ from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Verdict
 from pipeline.stages.regression.report import section
-from pipeline.stages.regression.run import Grams, _logistic, regression
+from pipeline.stages.regression.run import Grams, _grams, _logistic, regression
 from tests.stages.stage_cases import artifact_with_files, run_on
 
 FUNCTION = (
@@ -95,6 +97,36 @@ def test_logistic_machines_beside_the_network(tmp_path, protocol):
     last = {row["machine"]: row for row in rows}
     assert last["ntk"]["cross_entropy"] < last["nn"]["cross_entropy"]
     assert any(isinstance(block, Table) for block in section([member], member.config).blocks)
+
+
+def test_the_ntks_last_term_is_the_ck(tmp_path):
+    """Of a classifier both are kernels of the logit difference; of a function both are those of its one output."""
+    torch.manual_seed(0)
+    x, more = torch.randn(9, 2, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
+    for outputs in (2, 1):
+        network = MLP((2,), outputs, widths=(16, 8), activation="tanh").double().eval()
+        for centers in (None, np.array([0, 3, 4])):
+            grams = _grams(network, x, more, difference=outputs == 2, centers=centers)
+            columns = x if centers is None else x[torch.as_tensor(centers)]
+            sides = [_head_gradients(network, rows) for rows in (x, columns, more)]
+            np.testing.assert_allclose(grams.square["ck"], sides[0] @ sides[1].T, rtol=1e-10)
+            np.testing.assert_allclose(grams.cross["ck"], sides[2] @ sides[1].T, rtol=1e-10)
+        gap = np.linalg.eigvalsh(
+            _grams(network, x, more, difference=outputs == 2).square["ntk"] - sides[0] @ sides[0].T
+        )
+        assert gap[0] >= -1e-10 * gap[-1]
+
+
+def _head_gradients(network, rows):
+    """Gradient of f (or f₁ - f₀) in the last layer's weights and biases, one row at a time."""
+    found = []
+    for row in rows:
+        f = network(row[None])[0]
+        slope = torch.autograd.grad(
+            f[-1] - (f[0] if len(f) == 2 else 0), list(network.get_submodule("head").parameters())
+        )
+        found.append(torch.cat([part.flatten() for part in slope]))
+    return torch.stack(found).numpy()
 
 
 @pytest.mark.parametrize("centres", [None, np.arange(0, 40, 2)])

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.surrogates.faithfulness import binary_log_scores, confidences, kendall_tau, log_odds
+from analysis.surrogates.faithfulness import binary_log_scores
+from analysis.surrogates.named_tau import tau
 from analysis.surrogates.tangent_machine import TangentMachine
 from models.gradient_attack import PixelBall, projected_gradient_attack
 from pipeline.data.datamodule import DataModule, KernelInputs, open_data
@@ -126,12 +127,11 @@ def _judged(
     logits = network(points).double().cpu().numpy()
     own = binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
     copied = machine(points).double().cpu().numpy()
-    pair = confidences(log_odds(own), log_odds(copied), labels, "correct")
     return {
         "source": source,
         "radius": radius,
         "network_accuracy": float((own.argmax(1) == labels).mean()),
         "machine_accuracy": float((copied.argmax(1) == labels).mean()),
         "agreement": float((own.argmax(1) == copied.argmax(1)).mean()),
-        "tau": finite_or_none(kendall_tau(*pair)),
+        "tau": finite_or_none(tau(own, copied, labels)),
     }

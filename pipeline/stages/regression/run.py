@@ -36,6 +36,7 @@ EDGE = 2
 class Grams:
     """Kernels of one snapshot: train x train and test x train by name, and CK features with a column of ones.
 
+    Of a classifier both kernels are those of the logit difference, so that one penalty weighs alike on them.
     With Nyström centers both have one column for each center instead of each training point.
     """
 
@@ -110,6 +111,11 @@ def _snapshots(build: Build, network: nn.Module) -> Iterator[tuple[int, nn.Modul
 def _grams(
     network: nn.Module, train: Tensor, test: Tensor, *, difference: bool, centers: np.ndarray | None = None
 ) -> Grams:
+    """Compute both kernels; ``difference``: of f₁ - f₀ in place of the network's one output.
+
+    The CK is the NTK's last-layer part. That of one output is h·h' + 1; the weights of both logits move their
+    difference, which gives 2 (h·h' + 1).
+    """
     square, cross = {}, {}
     columns = train if centers is None else train[torch.as_tensor(centers)]
     for name, kind in (("ck", "conjugate"), ("ntk", "pntk")):
@@ -117,11 +123,11 @@ def _grams(
         if kind == "conjugate":
             options["append_one"] = True
         elif difference:
-            # the NTK of a two-logit classifier is that of the logit difference
             options["output"] = _logit_difference
+        scale = 2.0 if difference and kind == "conjugate" else 1.0
         rows = () if centers is None else (train,)
-        square[name] = kernel_matrix(network, columns, *rows, **options).matrix.double().numpy()
-        cross[name] = kernel_matrix(network, columns, test, **options).matrix.double().numpy()
+        square[name] = scale * kernel_matrix(network, columns, *rows, **options).matrix.double().numpy()
+        cross[name] = scale * kernel_matrix(network, columns, test, **options).matrix.double().numpy()
     caught: list[Tensor] = []
     handle = network.get_submodule("head").register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
     try:

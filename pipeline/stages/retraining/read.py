@@ -12,7 +12,7 @@ ARRAYS = "retraining.safetensors"
 
 
 class DatamodelingRow(TypedDict):
-    """Linear datamodeling score of one method, with its interval over test points."""
+    """Linear datamodeling score of one method, with its interval over parts of the training rows and test points."""
 
     method: str
     mean: float

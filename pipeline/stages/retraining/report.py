@@ -15,7 +15,7 @@ from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 
 
 class Line(NamedTuple):
-    """One run's value for a method or a dropped set, with its interval over test points."""
+    """One run's value for a method or a dropped set, with its bootstrap interval."""
 
     name: str
     value: float
@@ -45,8 +45,11 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 ["method"],
                 f"{name}: linear datamodeling score, Spearman's ρ between the sum of the scores of a random part of "
                 f"the training rows and the retrained log-odds of the true class; {first.metrics['subsets']} parts, "
-                f"{shape}. The ceiling is the correlation of two halves of the retraining seeds.",
+                f"{shape}. The ceiling is what the true effects would reach: √(2r/(1+r)) of the correlation r of two "
+                "halves of the retraining seeds, averaged over all splits. The first run's interval resamples parts "
+                "and test points.",
                 "Linear datamodeling score",
+                "parts and test points",
             )
             found = first.metrics["lds"]
             best = max(
@@ -65,8 +68,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 changes,
                 ["set", "flipped %"],
                 f"{name}: change of a test point's log-odds of its true class after {first.metrics['k']} training "
-                f"points are dropped: the strongest or weakest by {first.metrics['method']}, or controls; {shape}.",
+                f"points are dropped: the strongest or weakest by {first.metrics['method']}, or controls; {shape}. "
+                "The first run's interval resamples test points.",
                 "Change of the log-odds",
+                "test points",
             )
     return Section("Retraining", blocks, findings)
 
@@ -76,7 +81,7 @@ def _mean(group: list[Gathered], method: str) -> float:
 
 
 def _blocks(
-    name: str, group: list[Gathered], lines: list[Line], headings: list[str], caption: str, label: str
+    name: str, group: list[Gathered], lines: list[Line], headings: list[str], caption: str, label: str, resampled: str
 ) -> list[Block]:
     """Table and bars of one quantity over the runs of a group; a second heading asks for the share of flips."""
     runs: dict[str, list[Line]] = {}
@@ -94,7 +99,7 @@ def _blocks(
         mean, _, low, high = student_mean_interval(values)
         spread = (first.low, first.high) if math.isnan(low) else (low, high)
         bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
-    columns = [headings[0], "runs", "mean", "sd", "95 % interval", "first run, over test points", *headings[1:]]
+    columns = [headings[0], "runs", "mean", "sd", "95 % interval", f"first run, over {resampled}", *headings[1:]]
     return [
         Table(
             [*columns, "test points"],
@@ -105,7 +110,7 @@ def _blocks(
         ),
         Picture(
             interval_bars(bars, label=label, title=name, reference=0.0),
-            f"{label}: mean over runs with its 95 % interval (Student's t; over test points where there is one run).",
+            f"{label}: mean over runs with its 95 % interval (Student's t; over {resampled} where there is one run).",
             f"{label} of {name}",
         ),
     ]

@@ -37,8 +37,8 @@ from pipeline.stages.train.read import outputs_at, read_network_outputs
 def retraining(build: Build) -> dict[str, Any]:
     """Score attributions of the true class on the first test split by retraining.
 
-    Writes ``lds.parquet`` (one row per method: the linear datamodeling score with its interval over test points),
-    ``leave_out.parquet`` (one row per dropped set: the margin's change and the share of flipped decisions) and
+    Writes ``lds.parquet`` (one row per method: the linear datamodeling score with its interval over parts and test
+    points), ``leave_out.parquet`` (one row per dropped set: the margin's change and the share of flipped decisions) and
     ``retraining.safetensors`` (subsets, margins, scores by test point). Margins are the log-odds of the true class.
     """
     config, choice = build.config, build.config.retraining

@@ -16,7 +16,7 @@ from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
 from pipeline.stages.surrogate.machine import Surrogate, fit_surrogate, make_surrogate
-from pipeline.stages.surrogate.published import compare_with_published
+from pipeline.stages.surrogate.published import compare_with_published, published_taus
 from pipeline.stages.surrogate.read import COEFFICIENTS, FAITHFULNESS, PREDICTIONS, PUBLISHED
 
 HEADLINE = {
@@ -70,7 +70,8 @@ def surrogate(build: Build) -> dict[str, Any]:
         build.write_arrays(COEFFICIENTS, {"weights": model.weights_, "offsets": model.offsets_})
     if config.surrogate.protocol == "published":
         build.write_rows(PUBLISHED, compare_with_published(config, train, next(iter(tests.values())), model))
-    return _metrics(config, model, warned, train, tests, rows)
+    predicted = {split: arrays[f"{split}.surrogate"] for split in tests}
+    return _metrics(config, model, warned, train, tests, predicted, rows)
 
 
 def _metrics(
@@ -79,6 +80,7 @@ def _metrics(
     warned: list[str],
     train: KernelSide,
     tests: dict[str, KernelSide],
+    scores: dict[str, np.ndarray],
     rows: list[Measure],
 ) -> dict[str, Any]:
     first = next(iter(tests))
@@ -100,8 +102,10 @@ def _metrics(
             "gradient_norm": report.gradient_norm,
             "loss_gap": finite_or_none(report.gap),
         }
-    for split in tests:
+    for split, side in tests.items():
         prefix = "" if split == first else f"{split}_"
         for name, (metric, variant) in HEADLINE.items():
             metrics[prefix + name] = finite_or_none(table[split, metric, variant].value)
+        for name, found in published_taus(config.surrogate.kind, side.network, scores[split]).items():
+            metrics[prefix + name] = finite_or_none(found.tau)
     return metrics

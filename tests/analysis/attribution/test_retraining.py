@@ -11,6 +11,7 @@ from analysis.attribution.retraining import (
     noise_ceiling,
     random_subsets,
 )
+from tests.references import attribution_formulas as reference
 
 
 def test_datamodeling_score_of_true_linear_effects_is_one_and_of_noise_none():
@@ -31,10 +32,65 @@ def test_datamodeling_score_of_true_linear_effects_is_one_and_of_noise_none():
         linear_datamodeling_score(effects[:, :-1], subsets, margins, rng=rng)
     with pytest.raises(ValueError, match="at least 2 seeds"):
         noise_ceiling(seeds[:, :1], rng=rng)
+    with pytest.raises(ValueError, match="over 2 subsets"):
+        noise_ceiling(seeds[:2], rng=rng)
     with pytest.raises(ValueError, match="2 subsets"):
         linear_datamodeling_score(effects, subsets[:2], margins[:2], rng=rng)
     with pytest.raises(ValueError, match="strictly between"):
         random_subsets(60, 2, rng, fraction=1.0)
+
+
+@pytest.mark.parametrize("seeds", [2, 4, 6])
+def test_the_ceiling_is_the_mean_of_all_halves_corrected_to_all_seeds(seeds):
+    rng = np.random.default_rng(seeds)
+    margins = rng.normal(size=(30, 1, 5)) + rng.normal(size=(30, seeds, 5))
+    found = noise_ceiling(margins, rng=rng, draws=20).per_point
+    np.testing.assert_allclose(found, reference.ceiling_of_halves(margins), atol=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("noise", [1.0, 2.0])
+def test_the_true_effects_reach_the_ceiling_and_stay_below_it(seeds, noise):
+    rng = np.random.default_rng(0)
+    effects = rng.normal(size=(60, 200))
+    subsets = random_subsets(200, 100, rng)
+    signal = effects @ subsets.T
+    margins = signal.T[:, None] + noise * signal.std(1).mean() * rng.normal(size=(100, seeds, 60))
+    best = linear_datamodeling_score(effects, subsets, margins.mean(1), rng=rng, draws=20).mean.estimate
+    top = noise_ceiling(margins, rng=rng, draws=20).mean.estimate
+    attainable = 1 / np.sqrt(1 + noise**2 / seeds)
+    assert best <= top + 0.02 and top == pytest.approx(attainable, abs=0.03)
+
+
+def test_of_many_splits_some_are_drawn():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(size=(20, 1, 3)) + rng.normal(size=(20, 16, 3))
+    found = noise_ceiling(margins, rng=rng, draws=20).mean.estimate
+    assert found == pytest.approx(1 / np.sqrt(1 + 1 / 16), abs=0.04)
+
+
+@pytest.mark.slow
+def test_the_scores_interval_covers_studies_with_other_subsets_and_other_test_points():
+    """Each study draws its own subsets, test points and seed noise; over test points alone 2 in 3 would cover."""
+    rng = np.random.default_rng(0)
+    n, points, count = 60, 30, 40
+    shared = rng.normal(size=n)  # what all test points have in common, so that subsets move their scores together
+
+    def study(draws):
+        effects = shared + 0.5 * rng.normal(size=(points, n))
+        guess = effects + 1.5 * shared[rng.permutation(n)]
+        subsets = random_subsets(n, count, rng)
+        margins = subsets @ effects.T + 2.0 * rng.normal(size=(count, points))
+        return linear_datamodeling_score(guess, subsets, margins, rng=rng, draws=draws)
+
+    truth = float(np.mean([study(2).mean.estimate for _ in range(400)]))
+    covered, alone = [], []
+    for _ in range(200):
+        found = study(200)
+        covered.append(found.mean.low <= truth <= found.mean.high)
+        half = 1.96 * found.per_point.std(ddof=1) / np.sqrt(points)
+        alone.append(abs(found.mean.estimate - truth) <= half)
+    assert np.mean(covered) >= 0.9 > 0.75 > np.mean(alone)
 
 
 def test_dropped_sets_and_their_effects():

@@ -136,3 +136,24 @@ def test_published_solver_is_scikit_learns_and_needs_a_seed():
     np.testing.assert_array_equal(a, b)
     free = [KernelGLM(1e-2, solver="sgd", random_state=None).fit(kernel, y).weights_ for _ in range(2)]
     assert not np.array_equal(*free)
+
+
+@pytest.mark.parametrize(("formulation", "penalty"), itertools.product(["ovr", "softmax"], ["coefficients", "rkhs"]))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_loss_gap_bounds_what_is_left_wherever_the_fit_stops(formulation, penalty):
+    """Early stops leave a bias that is not at its optimum, where the weights' gradient alone bounds nothing."""
+    rng = np.random.default_rng(1)
+    tight = []
+    for _ in range(6):
+        n, n_classes = int(rng.integers(20, 60)), int(rng.integers(2, 5))
+        x = rng.normal(size=(n, int(rng.integers(2, 8))))
+        y = np.r_[np.arange(n_classes), rng.integers(0, n_classes, n - n_classes)]
+        kernel, alpha = x @ x.T, 10 ** rng.uniform(-3, 0)
+        optimum = reference.glm_optimum(kernel, y, alpha, formulation, penalty)
+        for steps in (1, 2, 3, 4, 100):
+            model = KernelGLM(alpha, formulation=formulation, penalty=penalty, tol=1e-10, max_iter=steps)
+            report = model.fit(kernel, y).report_
+            left = report.objective - optimum
+            assert left <= report.gap + 1e-8 * (1 + optimum)
+            tight.append(report.gap if steps == 100 else 0.0)
+    assert max(tight) < 1e-8  # and says nothing is left where nothing is

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from analysis.surrogates.faithfulness import measure_faithfulness
+from analysis.surrogates.named_tau import tau
 from analysis.surrogates.neighbors import KernelNeighbors
+from tests.references import attribution_formulas as reference
 
 
 def points(n=40, m=12):
@@ -43,3 +46,23 @@ def test_a_class_without_votes_keeps_a_finite_log_score():
     scores = model.log_scores(test @ x.T)
     assert np.isfinite(scores).all()
     np.testing.assert_array_equal(model.classes_[scores.argmax(1)], model.predict(test @ x.T))
+
+
+@pytest.mark.parametrize(("k", "n_classes"), [(10, 2), (10, 3), (7, 5), (12, 10)])
+def test_tau_ranks_votes_and_takes_equal_votes_as_ties(k, n_classes):
+    """Log-odds of a class grow with its votes alone; the votes themselves have no rounding."""
+    rng = np.random.default_rng(n_classes)
+    x, test = rng.normal(size=(120, 4)), rng.normal(size=(150, 4))
+    y = np.r_[np.arange(n_classes), rng.integers(0, n_classes, 120 - n_classes)]
+    network, labels = rng.normal(size=(150, n_classes)), rng.integers(0, n_classes, 150)
+    model = KernelNeighbors(k=k).fit(x @ x.T, y)
+    votes = (y[model.neighbors(test @ x.T)] == labels[:, None]).sum(1)
+    rows = np.arange(150)
+    own = network[rows, labels] - np.log(np.exp(network).sum(1) - np.exp(network[rows, labels]))
+    slow = reference.kendall_tau_b(own, votes)
+    scores = model.log_scores(test @ x.T)
+    assert tau(network, scores, labels) == pytest.approx(slow, abs=1e-12)
+    found = measure_faithfulness(network, scores, labels, n_resamples=0)
+    row = next(one for one in found if (one.metric, one.variant) == ("kendall", "correct"))
+    assert row.value == pytest.approx(slow, abs=1e-12)
+    assert row.ties == sum((votes == v).sum() for v in set(votes.tolist()) if (votes == v).sum() > 1)
