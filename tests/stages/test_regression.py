@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.verdicts import OPEN, Claim
 from models.mlp import MLP
 from pipeline.config.regression import RegressionConfig
 from pipeline.engine.artifacts import Store
@@ -16,7 +17,7 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table, Verdict
+from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.regression.report import section
 from pipeline.stages.regression.run import Grams, _grams, _logistic, regression
 from tests.stages.stage_cases import artifact_with_files, run_on
@@ -83,8 +84,8 @@ def test_the_last_gram_is_the_closed_form(function):
 
 def test_section_of_one_run_decides_nothing_and_draws(function):
     shown = section([function], function.config)
-    verdicts = [block for block in shown.blocks if isinstance(block, Verdict)]
-    assert verdicts and {v.verdict for v in verdicts} == {"undecided at this n"}
+    claims = [block for block in shown.blocks if isinstance(block, Claim)]
+    assert claims and {claim.decided.outcome for claim in claims} == {OPEN}
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 3
 
 

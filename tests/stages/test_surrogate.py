@@ -1,14 +1,14 @@
 """Stage ``surrogate``: what it writes, what it finds, and what it refuses."""
 
+import numpy as np
 import pytest
 
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from analysis.surrogates import tau_published_poison
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table
 from pipeline.stages.kernel.read import read_gram
-from pipeline.stages.surrogate.claims import mean_in_band
 from pipeline.stages.surrogate.report import section
 from tests.stages.image_cases import pull
 
@@ -27,6 +27,11 @@ def test_every_surrogate_is_compared_with_its_network(kind, images, tmp_path_fac
     rows = made.table("faithfulness.parquet").to_pylist()
     tau = next(row for row in rows if (row["metric"], row["variant"]) == ("kendall", "correct"))
     assert tau["value"] == made.metrics["tau"] and -1 <= tau["low"] < tau["high"] <= 1
+    assert ("tau_published_poison" in made.metrics) == (kind in ("glm", "svm"))
+    if kind == "glm":
+        odds = np.exp(predictions["test.surrogate"])
+        found = tau_published_poison(predictions["test.network"], odds / odds.sum(1, keepdims=True))
+        assert made.metrics["tau_published_poison"] == pytest.approx(found.tau)
     assert made.has("coefficients.safetensors") == (kind != "knn")
     if kind != "knn":
         kernel = pull("kernel", store, *images, "kernel=conjugate")
@@ -43,15 +48,18 @@ def test_report_and_published_protocol(images, tmp_path):
         '+cells.machine={pNTK:["kernel=pntk"],CK:["kernel=conjugate"]}',
         "+cells.seed='0:2'",
         "+report.options.order=[pNTK,CK]",
-        "+report.options.targets=[{cells:pNTK,measure:tau,low:0.5,high:1.0}]",
+        "+report.options.targets=[{cells:pNTK,measure:tau_published_poison,low:0.5,high:1.0,published:'0.643',"
+        "standing:second-hand,band:ours}]",
         "surrogate.protocol=published",
         "wants=[surrogate,attribution]",
     )
     report = pull("report", tmp_path, *words)
     verdicts = report.metrics["verdicts"]
-    assert len(verdicts) == 2 and {verdict["verdict"] for verdict in verdicts} == {UNDECIDED}
+    assert len(verdicts) == 2 and not {"reproduced", "not reproduced"} & {verdict["verdict"] for verdict in verdicts}
     page = (report.folder / "report.html").read_text()
-    assert "squared_conjugate" in page and "one_hot_index" in page and "unseeded_solver" in page
+    assert "squared_conjugate" in page and "tau_published_poison" in page and "unseeded_solver" in page
+    assert "second-hand; band: ours; measure: tau_published_poison" in page
+    assert "0.643" in page and "follows the probability of class 0, whatever class a point has" in page
 
 
 def test_only_iterative_fits_count_as_converged_or_not(images, tmp_path_factory):
@@ -61,14 +69,6 @@ def test_only_iterative_fits_count_as_converged_or_not(images, tmp_path_factory)
     members = [Gathered({"machine": kind, "seed": "0"}, config, one, "python run.py") for kind, one in made.items()]
     table = section(members, config).blocks[0]
     assert isinstance(table, Table) and "1 of 1 iterative fits converged" in table.caption
-
-
-def test_bands_are_decided_by_the_interval_on_both_sides():
-    values = [0.70, 0.71, 0.72, 0.71, 0.70]
-    assert mean_in_band(values, 0.6, 0.8, "τ").verdict == REPRODUCED
-    assert mean_in_band(values, 0.75, 0.8, "τ").verdict == NOT_REPRODUCED
-    assert mean_in_band(values, 0.705, 0.8, "τ").verdict == UNDECIDED
-    assert mean_in_band(values[:3], 0.6, 0.8, "τ").verdict == UNDECIDED
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.adversarial.claims import study_verdicts
+from pipeline.stages.adversarial.claims import study_claims
 from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii, read_attacks
 
 MEASURES: dict[AttackMeasure, tuple[str, float]] = {
@@ -23,7 +23,6 @@ MEASURES: dict[AttackMeasure, tuple[str, float]] = {
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate, draw and decide, group by group."""
     blocks: list[Block] = []
-    findings: list[str] = []
     for name, group in grouped(members).items():
         runs = [read_attacks(member.artifact) for member in group]
         blocks.append(_table(name, group, runs))
@@ -41,10 +40,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Accuracy of network and machine against the radius of attacks",
             )
         )
-        found = study_verdicts(name, runs)
-        blocks += found
-        findings += [f"{verdict.claim}: {verdict.verdict}." for verdict in found]
-    return Section("Adversarial test points", blocks, findings)
+        blocks += study_claims(name, runs)
+    return Section("Adversarial test points", blocks)
 
 
 def _accuracy(

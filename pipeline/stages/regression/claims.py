@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 
-from analysis.verdicts.superseded import OldDecided as Decided
-from analysis.verdicts.superseded import at_least, at_most
-from pipeline.reporting.blocks import Verdict
+from analysis.verdicts import Claim, Decided, Standing, above, below, equivalent
 from pipeline.stages.regression.read import FunctionRow, LogisticRow
 
 EARLY = 30
 """Epoch of the published early comparison."""
 SMOOTH = ("exp_sin", "exp_3x")
+RATIO_MARGIN = math.log10(1.05)
+"""Margin of every ratio of errors, on log10: five percent of an error."""
 CLOSE = 10.0
 """Factor within which two machines count as close."""
-SLIGHTLY = 0.02
-"""Accuracy by which the CK may be behind the NTK and still count as slightly behind."""
+NO_HELP = 0.86
+"""Ratio of errors from which on a machine does not help: a gain below a tenth counts as none."""
+RETURNED = 7e-5
+"""RMS distance at which a machine fitted to the network returns it."""
+NATS_MARGIN = 0.01
+"""Difference of test cross-entropy that counts; guessing by class shares costs 0.69 nats."""
+SLIGHTLY, ACCURACY_MARGIN = 0.02, 0.002
+"""Accuracy by which the CK may be behind the NTK and still count as slightly behind; one of the 506 test points."""
+HEAD_BEHIND, HEAD_MARGIN = 0.02, 0.01
+"""Balanced accuracy that a refitted head may be behind the network's own: at most one point."""
+FIELDS = ("data", "model", "training", "numerics", "snapshots.steps", "regression", "seeds")
+HEAD_FIELDS = ("data", "model", "training", "weights", "features", "regression", "seeds")
+ORDERINGS = Standing("derived", band="ours")
+"""The orderings (a) to (e) come from our own computation; the paper's table was not seen."""
 Row = TypeVar("Row", FunctionRow, LogisticRow)
 
 
@@ -32,7 +46,7 @@ def last_step(run: list[Row]) -> dict[str, Row]:
     return at_step(run, run[-1].step)
 
 
-def function_verdicts(name: str, activation: str, target: str, runs: list[list[FunctionRow]]) -> list[Verdict]:
+def function_claims(name: str, activation: str, target: str, runs: list[list[FunctionRow]]) -> list[Claim]:
     """Decide orderings (a) to (e) for one activation and target.
 
     Errors range over decades, so every ratio is judged by its logarithm: the claim is about the geometric mean over
@@ -55,72 +69,88 @@ def function_verdicts(name: str, activation: str, target: str, runs: list[list[F
         return [float(np.log10(e[over].test_rms / e[under].test_rms)) if e else float("nan") for e in found]
 
     def factor(over: str, under: str, bound: float, step: int | None = None) -> Decided:
-        return at_least(ratios(over, under, step), float(np.log10(bound)), f"log10 of test RMSE, {over} over {under}")
+        what = f"log10 of test RMSE, {over} over {under}"
+        return above(ratios(over, under, step), float(np.log10(bound)), margin=RATIO_MARGIN, what=what)
 
-    found: list[tuple[str, Decided]] = []
+    found: list[tuple[str, str, Decided]] = []
     if target in SMOOTH:
         for kernel in ("ck", "ntk"):
-            claim = f"(a) at epoch {EARLY} the {kernel.upper()} machine beats the network threefold"
-            found.append((claim, factor("nn", kernel, 3.0, EARLY)))
+            claim = f"at epoch {EARLY} the {kernel.upper()} machine beats the network threefold"
+            found.append(("(a)", claim, factor("nn", kernel, 3.0, EARLY)))
     orders = {
-        ("relu", "exp_sin"): [("nn", "ck", "(b) CK below the network"), ("ntk", "nn", "(b) network below NTK")],
-        ("relu", "exp_3x"): [("ck", "nn", "(b) network below CK"), ("ntk", "ck", "(b) CK below NTK")],
+        ("relu", "exp_sin"): [("nn", "ck", "CK below the network"), ("ntk", "nn", "network below NTK")],
+        ("relu", "exp_3x"): [("ck", "nn", "network below CK"), ("ntk", "ck", "CK below NTK")],
     }
-    found += [(claim, factor(over, under, 1.0)) for over, under, claim in orders.get((activation, target), [])]
+    found += [("(b)", claim, factor(over, under, 1.0)) for over, under, claim in orders.get((activation, target), [])]
     if (activation, target) == ("relu", "cos_exp_3x"):
-        # a gain of up to 10 % counts as no help
-        found.append(("(e) negative case: the CK does not help", factor("ck", "nn", 0.9)))
+        found.append(("(e)", "negative case: the CK does not help", factor("ck", "nn", NO_HELP)))
     if activation == "tanh":
         for kernel in ("ck", "ntk"):
-            found.append((f"(c) the {kernel.upper()} machine beats the network tenfold", factor("nn", kernel, 10.0)))
-        apart = [abs(value) for value in ratios("ck", "ntk")]
-        decided = at_most(apart, float(np.log10(CLOSE)), "|log10 of test RMSE, CK over NTK|")
-        found.append((f"(c) CK and NTK (Gram) are within a factor of {CLOSE:g}", decided))
+            found.append(("(c)", f"the {kernel.upper()} machine beats the network tenfold", factor("nn", kernel, 10.0)))
+        what = "log10 of test RMSE, CK over NTK"
+        decided = equivalent(ratios("ck", "ntk"), 0.0, margin=float(np.log10(CLOSE)), what=what)
+        found.append(("(c)", f"CK and NTK (Gram) are within a factor of {CLOSE:g}", decided))
         if target in SMOOTH:
             decided = factor("ck", "ck_svd", 100.0)
-            found.append(("the feature route is a hundred times better than the Gram", decided))
-    bracket = [value for run in runs if (value := last_step(run)["ck"].bracket) is not None]
-    found.append(("(d) the CK fitted to the network returns it", at_most(bracket, 7e-5, "RMS distance on test points")))
-    return [Verdict(f"{name}: {claim}", d.verdict, d.evidence, "orderings", "derived") for claim, d in found]
+            found.append(("features", "the feature route is a hundred times better than the Gram", decided))
+    bracket = [row.bracket for run in runs if (row := last_step(run)["ck"])]
+    logs = [float("nan") if value is None else float(np.log10(max(value, 1e-300))) for value in bracket]
+    what = "log10 of the RMS distance on test points"
+    decided = below(logs, float(np.log10(RETURNED)), margin=RATIO_MARGIN, what=what)
+    found.append(("(d)", "the CK fitted to the network returns it", decided))
+    return [
+        Claim(f"R1{label} of {name}", f"{name}: R1: {claim}", decided, FIELDS, "orderings", ORDERINGS)
+        for label, claim, decided in found
+    ]
 
 
-def logistic_verdicts(name: str, runs: list[list[LogisticRow]]) -> list[Verdict]:
-    """Decide the R2 claims: both machines below the network in cross-entropy, the CK only slightly behind the NTK."""
+def logistic_claims(name: str, runs: list[list[LogisticRow]]) -> list[Claim]:
+    """Decide the R2 claims: both machines below the network in cross-entropy, the CK only slightly behind the NTK.
+
+    Both kernels are those of the logit difference, so that one penalty weighs alike on them.
+    """
     last = [last_step(run) for run in runs]
-    found = []
+    claims = []
     for kernel in ("ck", "ntk"):
-        gap = [entry[kernel].cross_entropy - entry["nn"].cross_entropy for entry in last]
-        decided = at_most(gap, 0.0, "machine's minus network's test cross-entropy, nats")
-        claim = f"{name}: R2: the {kernel.upper()} machine is below the network in cross-entropy"
-        found.append(Verdict(claim, decided.verdict, decided.evidence, "well below", "derived, ordering only"))
+        gap = [entry["nn"].cross_entropy - entry[kernel].cross_entropy for entry in last]
+        what = "network's minus machine's test cross-entropy, nats"
+        decided = above(gap, 0.0, margin=NATS_MARGIN, what=what)
+        statement = f"{name}: R2: the {kernel.upper()} machine is below the network in cross-entropy"
+        standing = Standing("derived", band="ours")
+        claims.append(Claim(f"R2 {kernel.upper()} of {name}", statement, decided, FIELDS, "well below", standing))
     behind = [entry["ntk"].accuracy - entry["ck"].accuracy for entry in last]
-    decided = at_most(behind, SLIGHTLY, "test accuracy of the NTK machine minus that of the CK machine")
+    what = "test accuracy of the NTK machine minus that of the CK machine"
+    decided = below(behind, SLIGHTLY, margin=ACCURACY_MARGIN, what=what)
     snapshots = [at_step(run, step) for run in runs for step in sorted({row.step for row in run})]
     ahead = sum(entry["ck"].cross_entropy < entry["ntk"].cross_entropy for entry in snapshots)
-    evidence = f"{decided.evidence} The CK is ahead in cross-entropy at {ahead} of {len(snapshots)} snapshots."
-    claim = f"{name}: R2: the CK machine is at most slightly behind the NTK machine"
-    target = "only slightly behind, at times ahead; bound derived"
-    return [*found, Verdict(claim, decided.verdict, evidence, target, "published, no digits")]
+    statement = f"{name}: R2: the CK machine is at most slightly behind the NTK machine"
+    more = f"{decided.evidence} The CK is ahead in cross-entropy at {ahead} of {len(snapshots)} snapshots."
+    decided = dataclasses.replace(decided, evidence=more)
+    standing = Standing("published", band="ours")
+    published = "only slightly behind, at times ahead"
+    return [*claims, Claim(f"R2 order of {name}", statement, decided, FIELDS, published, standing)]
 
 
-def head_verdict(name: str, gain: Sequence[float], epochs: int | None) -> Verdict:
-    """Decide R3: a converged last layer is at least as good as the network's own; says what both cost.
+def head_claim(name: str, gain: Sequence[float]) -> Claim:
+    """Decide R3: a converged last layer is at least as good as the network's own, to one point.
 
     Parameters
     ----------
     name : str
     gain : sequence of float
         Balanced accuracy of the refitted head minus that of the network's own, by run.
-    epochs : int or None
-        Of the fine-tuning that the network's own head comes from; None without any.
     """
-    decided = at_least(gain, 0.0, "gain of balanced accuracy over the network's own head, all rows")
-    evidence = decided.evidence
-    if epochs is not None:
-        # backward counts as two forward passes
-        evidence += (
-            f" Cost: one forward pass over the training rows and a convex fit, against about {3 * epochs} forward "
-            f"passes for {epochs} epochs of fine-tuning."
-        )
-    claim = f"{name}: R3: a converged last layer is at least as good as the network's own"
-    return Verdict(claim, decided.verdict, evidence, "no digits", "published contrast")
+    what = "gain of balanced accuracy over the network's own head, all rows"
+    decided = above(gain, -HEAD_BEHIND, margin=HEAD_MARGIN, what=what)
+    statement = f"{name}: R3: a converged last layer is at least as good as the network's own, to one point"
+    standing = Standing("published", band="ours")
+    return Claim(f"R3 of {name}", statement, decided, HEAD_FIELDS, "no digits", standing)
+
+
+def head_cost(epochs: int) -> str:
+    """Compare what both heads cost, for the fine-tuning that the network's own head comes from."""
+    # backward counts as two forward passes
+    return (
+        f"Cost of a refitted head: one forward pass over the training rows and a convex fit, against about "
+        f"{3 * epochs} forward passes for {epochs} epochs of fine-tuning."
+    )

@@ -14,11 +14,12 @@ from analysis.regression.figures import (
     residual_figure,
 )
 from analysis.regression.regularity import eigenvalue_decay
+from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Verdict, summary_cells
+from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
-from pipeline.stages.regression.claims import function_verdicts, head_verdict, last_step, logistic_verdicts
+from pipeline.stages.regression.claims import function_claims, head_claim, head_cost, last_step, logistic_claims
 from pipeline.stages.regression.read import read_functions, read_heads, read_last, read_logistic
 
 _TRUNCATED = "ck_loo"
@@ -34,7 +35,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def _functions(members: list[Gathered]) -> Section:
     groups = grouped(members)
-    rows, points, verdicts, findings = [], [], [], []
+    rows, points, claims, findings = [], [], [], []
     for name, group in groups.items():
         activation, target = _activation(group[0]), _target(group[0])
         runs = [read_functions(member.artifact) for member in group]
@@ -69,7 +70,7 @@ def _functions(members: list[Gathered]) -> Section:
             f"{name}: final test RMSE (median of {len(group)}): network {medians['nn']:.2g}, CK {medians['ck']:.2g}, "
             f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
         )
-        verdicts += function_verdicts(name, activation, target, runs)
+        claims += function_claims(name, activation, target, runs)
     panels = list(dict.fromkeys((row["activation"], row["target"]) for row in points))
     table = Table(
         [
@@ -100,7 +101,7 @@ def _functions(members: list[Gathered]) -> Section:
         ),
         *_last_pictures(groups),
     ]
-    return Section("Kernel regression", [table, *pictures, *verdicts], findings)
+    return Section("Kernel regression", [table, *pictures, *claims], findings)
 
 
 def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
@@ -121,7 +122,7 @@ def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
 
 def _logistic(members: list[Gathered]) -> Section:
     rows, findings = [], []
-    blocks: list[Picture | Verdict] = []
+    blocks: list[Picture | Claim] = []
     for name, group in grouped(members).items():
         runs = [read_logistic(member.artifact) for member in group]
         points = [{**asdict(row), "epoch": row.step, "run": i} for i, run in enumerate(runs) for row in run]
@@ -138,7 +139,7 @@ def _logistic(members: list[Gathered]) -> Section:
                 f"Logistic machines by epoch, {name}",
             )
         )
-        blocks += logistic_verdicts(name, runs)
+        blocks += logistic_claims(name, runs)
         findings.append(
             f"{name}: test cross-entropy, mean of {len(group)}: "
             + ", ".join(
@@ -158,7 +159,8 @@ def _logistic(members: list[Gathered]) -> Section:
 
 
 def _heads(members: list[Gathered]) -> Section:
-    rows, verdicts, findings = [], [], []
+    rows, findings = [], []
+    blocks: list[Claim | Text] = []
     for name, group in grouped(members).items():
         runs = [read_heads(member.artifact) for member in group]
         for size in sorted({row.size for run in runs for row in run}):
@@ -172,7 +174,9 @@ def _heads(members: list[Gathered]) -> Section:
             for member in group
         ]
         trained = group[0].config.weights.source == "train"
-        verdicts.append(head_verdict(name, gain, group[0].config.training.epochs if trained else None))
+        blocks.append(head_claim(name, gain))
+        if trained:
+            blocks.append(Text(f"{name}: {head_cost(group[0].config.training.epochs)}"))
         findings.append(f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points.")
     table = Table(
         ["cells", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
@@ -182,7 +186,7 @@ def _heads(members: list[Gathered]) -> Section:
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    return Section("Refitted heads", [table, *verdicts], findings)
+    return Section("Refitted heads", [table, *blocks], findings)
 
 
 def _activation(member: Gathered) -> str:

@@ -1,19 +1,30 @@
-"""Verdicts on surrogates: published bands of a measure, and the published order of the kernels."""
+"""Claims about surrogates: published bands of a named measure, orders of kernels, and kernels that are equivalent."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
-from analysis.verdicts import MIN_RUNS
-from analysis.verdicts.superseded import NOT_REPRODUCED, REPRODUCED, UNDECIDED, at_least, at_most
-from analysis.verdicts.superseded import OldDecided as Decided
+from analysis.verdicts import OPEN, Claim, Decided, Standing, above, equivalent, within_band
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Verdict
-from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
+from pipeline.errors import UserError
+from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
+
+TAU_MARGIN = 0.01
+"""Difference of τ that counts in an order: the published standard errors of τ are 0.003 to 0.009."""
+UNKNOWN = "unknown"
+"""Measure of a target whose source is lost: its definition is unknown, so that nothing is compared with it."""
+FIELDS = ("data", "model", "training", "kernel.n_train", "kernel.n_test", "surrogate.alpha", "seeds")
+"""Settings that move a measure of faithfulness; each must be the published one."""
+NETWORK_FIELDS = ("data", "model", "training", "seeds")
 
 
 class Target(TypedDict, total=False):
-    """A published band: cells whose label contains ``cells``, the measure, its bounds and where they come from."""
+    """One entry of ``report.options.targets``: a published number, the measure that it is about, and a band around it.
+
+    ``cells`` names the groups by a label of theirs, all of them where it is left out. Without ``low`` and ``high`` the
+    number is shown and nothing is decided. ``band`` says who derived the band, ``note`` what else the number is about.
+    """
 
     cells: str
     measure: str
@@ -21,10 +32,19 @@ class Target(TypedDict, total=False):
     high: float
     published: str
     standing: str
+    band: str
+    note: str
 
 
-def target_verdicts(target: Target, groups: dict[str, list[Gathered]]) -> list[Verdict]:
-    """Compare the mean over seeds with a published band, for the groups whose label contains ``cells``.
+def standing_of(target: Target) -> Standing:
+    """Say where a target's number comes from, who derived its band and which measure it is about."""
+    measure = str(target.get("measure", ""))
+    named = "definition unknown" if measure == UNKNOWN else measure
+    return Standing(str(target.get("standing", "ours")), band=str(target.get("band", "")), measure=named)
+
+
+def target_claims(target: Target, groups: dict[str, list[Gathered]]) -> list[Claim]:
+    """Compare the mean over seeds with a published band, for the groups that ``cells`` names.
 
     Parameters
     ----------
@@ -34,60 +54,105 @@ def target_verdicts(target: Target, groups: dict[str, list[Gathered]]) -> list[V
         Runs by label.
     """
     measure = str(target["measure"])
-    heading, scale = MEASURES.get(measure.split("triggered_")[-1], (measure, 1.0))
-    verdicts = []
-    for name, group in groups.items():
-        if str(target.get("cells", "")) not in name:
-            continue
-        values = values_over_runs(group, measure, scale)
-        decided = mean_in_band(values, float(target["low"]), float(target["high"]), heading)
-        verdicts.append(
-            Verdict(
-                f"{name}: {heading} is in [{target['low']:g}, {target['high']:g}]",
-                decided.verdict,
-                decided.evidence,
-                str(target.get("published", "")),
-                str(target.get("standing", "")),
+    known = (*MEASURES, *NAMED_TAUS, UNKNOWN)
+    if not measure.endswith(known):
+        raise UserError(f"report.options.targets names the measure {measure!r}; choose one of: {', '.join(known)}.")
+    if "low" not in target or "high" not in target or measure == UNKNOWN:
+        return []
+    low, high, heading = float(target["low"]), float(target["high"]), kind_of(measure).heading
+    fields = NETWORK_FIELDS if measure.endswith("network_accuracy") else FIELDS
+    return [
+        Claim(
+            f"{measure} of {name}",
+            f"{name}: {heading} is in [{low:g}, {high:g}]",
+            within_band(values_over_runs(group, measure), low, high, what=heading),
+            fields,
+            str(target.get("published", "")),
+            standing_of(target),
+        )
+        for name, group in chosen(target, groups).items()
+    ]
+
+
+def order_claims(options: dict[str, Any], groups: dict[str, list[Gathered]]) -> list[Claim]:
+    """Decide each step of an order of kernels, seeds paired.
+
+    ``order`` lists labels from the most to the least faithful, ``order_measure`` names the measure (τ of the true class
+    by default), ``order_standing`` says whose order it is; one that no author printed is ours.
+    """
+    order = [str(label) for label in options.get("order", [])]
+    measure = str(options.get("order_measure", "tau"))
+    standing = Standing(str(options.get("order_standing", "ours")), measure=measure)
+    heading = kind_of(measure).heading
+    claims = []
+    present = [label for label in order if find_group(groups, label)]
+    for upper, lower in zip(present[:-1], present[1:], strict=True):
+        difference = paired_differences(find_group(groups, upper), find_group(groups, lower), measure)
+        what = f"{heading} of {upper} minus that of {lower}, seeds paired"
+        claims.append(
+            Claim(
+                f"{upper} above {lower}",
+                f"{heading} of {upper} is above that of {lower}",
+                above(difference, 0.0, margin=TAU_MARGIN, what=what),
+                FIELDS,
+                " > ".join(order),
+                standing,
             )
         )
-    return verdicts
+    return claims
 
 
-def mean_in_band(values: list[float], low: float, high: float, what: str) -> Decided:
-    """Decide whether a mean over seeds is in a band, by its 95 % interval on either side."""
-    if len(values) < MIN_RUNS:
-        return Decided(UNDECIDED, f"{what}: n = {len(values)} runs, {MIN_RUNS} are needed.")
-    above, below = at_least(values, low, what), at_most(values, high, what)
-    verdicts = {above.verdict, below.verdict}
-    if NOT_REPRODUCED in verdicts:
-        return Decided(NOT_REPRODUCED, above.evidence)
-    return Decided(REPRODUCED if verdicts == {REPRODUCED} else UNDECIDED, above.evidence)
+def equivalence_claims(options: dict[str, Any], groups: dict[str, list[Gathered]]) -> list[Claim]:
+    """Decide whether kernels have the same τ as a reference, each within a margin, seeds paired.
 
-
-def order_verdicts(order: list[str], groups: dict[str, list[Gathered]]) -> list[Verdict]:
-    """Decide each step of a published order of kernels by τ, seeds paired."""
-    by_label = {label: next((group for name, group in groups.items() if _holds(label, name)), None) for label in order}
-    verdicts = []
-    present = [label for label in order if by_label[label] is not None]
-    for upper, lower in zip(present[:-1], present[1:], strict=True):
-        a, b = (_by_seed(by_label[label] or []) for label in (upper, lower))
-        difference = [a[seed] - b[seed] for seed in a if seed in b]
-        claim = f"τ of {upper} is above that of {lower}"
-        if len(difference) < MIN_RUNS:
-            verdicts.append(Verdict(claim, UNDECIDED, f"n = {len(difference)} paired runs, {MIN_RUNS} are needed."))
+    ``equivalent`` is ``{reference, labels, margin}``. TF32 on a CPU is float32, so that nothing was measured there.
+    """
+    choice = options.get("equivalent")
+    if not choice:
+        return []
+    reference, margin = str(choice["reference"]), float(choice["margin"])
+    claims = []
+    for label in map(str, choice["labels"]):
+        groups_of = [find_group(groups, reference), find_group(groups, label)]
+        if not all(groups_of):
             continue
-        decided = at_least(difference, 0.0, f"τ of {upper} minus that of {lower}, seeds paired")
-        verdicts.append(Verdict(claim, decided.verdict, decided.evidence, " > ".join(order), "authors' code"))
-    return verdicts
+        decided = _equivalent(groups_of[1], groups_of[0], margin, f"Kendall τ of {label} minus that of {reference}")
+        statement = f"Kendall τ of {label} equals that of {reference} within {margin:g}"
+        claims.append(Claim(f"{label} as {reference}", statement, decided, FIELDS, "", Standing("ours", measure="tau")))
+    return claims
 
 
-def _holds(label: str, name: str) -> bool:
-    return label in [part.strip() for part in name.split(",")]
+def _equivalent(group: list[Gathered], reference: list[Gathered], margin: float, what: str) -> Decided:
+    config = group[0].config
+    if config.kernel.precision == "tf32" and config.numerics.device == "cpu":
+        return Decided(OPEN, "on a CPU tf32 is float32: not measured here.")
+    return equivalent(paired_differences(group, reference, "tau"), 0.0, margin=margin, what=f"{what}, seeds paired")
 
 
-def _by_seed(group: list[Gathered]) -> dict[str, float]:
-    return {
-        member.labels.get("seed", "0"): float(member.artifact.metrics["tau"])
-        for member in group
-        if member.artifact.metrics["tau"] is not None
-    }
+def chosen(target: Target, groups: dict[str, list[Gathered]]) -> dict[str, list[Gathered]]:
+    """Choose the groups that a target is about."""
+    label = str(target.get("cells", ""))
+    return {name: group for name, group in groups.items() if not label or _has(name, label)}
+
+
+def find_group(groups: dict[str, list[Gathered]], label: str) -> list[Gathered]:
+    """Find the runs of a label, which is a whole part of a group's name; empty without any."""
+    for name, group in groups.items():
+        if _has(name, label):
+            return group
+    return []
+
+
+def _has(name: str, label: str) -> bool:
+    return label in [part.strip() for part in name.split(",")] or label == name
+
+
+def paired_differences(first: Sequence[Gathered], second: Sequence[Gathered], measure: str) -> list[float]:
+    """Differences of a measure over the seeds that both have; NaN where either is undefined."""
+    a, b = (_by_seed(group, measure) for group in (first, second))
+    return [a[seed] - b[seed] for seed in a if seed in b]
+
+
+def _by_seed(group: Sequence[Gathered], measure: str) -> dict[str, float]:
+    values = values_over_runs(list(group), measure)
+    return {member.labels.get("seed", "0"): value for member, value in zip(group, values, strict=True)}

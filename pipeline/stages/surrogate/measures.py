@@ -1,22 +1,54 @@
-"""Measures of faithfulness that tables and claims share: headings, scales and values over runs."""
+"""Measures of faithfulness that tables and claims share: headings, scales, ranges and values over runs."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pipeline.engine.build import Gathered
 
+
+class MeasureKind(NamedTuple):
+    """How a measure is shown: heading, factor from the stored number, and the range that it cannot leave."""
+
+    heading: str
+    scale: float
+    low: float
+    high: float
+
+
 MEASURES = {
-    "network_accuracy": ("network accuracy %", 100.0),
-    "surrogate_accuracy": ("surrogate accuracy %", 100.0),
-    "tad": ("TAD %", 100.0),
-    "tau": ("Kendall τ", 1.0),
-    "r2": ("R²", 1.0),
-    "r_miss": ("R_miss", 1.0),
-    "agreement": ("agreement %", 100.0),
+    "network_accuracy": MeasureKind("network accuracy %", 100.0, 0.0, 100.0),
+    "surrogate_accuracy": MeasureKind("surrogate accuracy %", 100.0, 0.0, 100.0),
+    "tad": MeasureKind("TAD %", 100.0, -100.0, 100.0),
+    "tau": MeasureKind("Kendall τ", 1.0, -1.0, 1.0),
+    "r2": MeasureKind("R²", 1.0, float("-inf"), 1.0),
+    "r_miss": MeasureKind("R_miss", 1.0, 0.0, 1.0),
+    "agreement": MeasureKind("agreement %", 100.0, 0.0, 100.0),
 }
-"""Heading and scale by name of the metric."""
+"""By name of the metric."""
+
+NAMED_TAUS = {
+    "tau_published_glm": "positive class of every point, the machine's logit shared out over the test points",
+    "tau_published_svm": "positive class of every point, Platt's probability",
+    "tau_published_bert": "positive class of every point, softmax and sigmoid",
+    "tau_published_poison": "one-hot labels as an index: class 0 of every point nine times, class 1 once",
+}
+"""What each named τ of the published code ranks; ``analysis.surrogates`` has the functions."""
 
 
-def values_over_runs(group: list[Gathered], measure: str, scale: float = 1.0) -> list[float]:
-    """Collect a metric over a group's runs, without those where it is undefined."""
+def kind_of(measure: str) -> MeasureKind:
+    """Find how a measure is shown; a prefix such as ``test_triggered_`` names another test split."""
+    for name in NAMED_TAUS:
+        if measure.endswith(name):
+            return MeasureKind(f"Kendall {name}", 1.0, -1.0, 1.0)
+    for name, kind in MEASURES.items():
+        if measure == name or measure.endswith(f"_{name}"):
+            return kind
+    return MeasureKind(measure, 1.0, float("-inf"), float("inf"))
+
+
+def values_over_runs(group: list[Gathered], measure: str) -> list[float]:
+    """Collect a metric over a group's runs in the unit of its heading; NaN where a run has none."""
+    scale = kind_of(measure).scale
     found = [member.artifact.metrics.get(measure) for member in group]
-    return [scale * float(value) for value in found if value is not None]
+    return [float("nan") if value is None else scale * float(value) for value in found]

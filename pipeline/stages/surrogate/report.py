@@ -9,58 +9,99 @@ import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.surrogates.faithfulness import confidences, log_odds
-from analysis.verdicts import student_mean_interval
+from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import Block, Picture, Section, Table
 from pipeline.reporting.groups import grouped
-from pipeline.stages.surrogate.claims import order_verdicts, target_verdicts
-from pipeline.stages.surrogate.measures import MEASURES, values_over_runs
+from pipeline.stages.surrogate.claims import (
+    UNKNOWN,
+    Target,
+    chosen,
+    equivalence_claims,
+    order_claims,
+    standing_of,
+    target_claims,
+)
+from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
 from pipeline.stages.surrogate.read import read_predictions, read_published
+
+INTERVALS = "Over seeds: 95 % intervals that stay within the measure's range; n counts seeds."
+TRUE_CLASS = "τ of the true class asks whether the machine is sure where its network is, and has no published band."
+DIFFERENCES = {
+    "tau_published_poison": "The published measure follows the probability of class 0, whatever class a point has",
+    UNKNOWN: "The source of the published number is lost, and what it ranks with it: nothing is compared with it",
+}
+"""What it means that the published measure and τ of the true class differ; of the others:"""
+TWO_CLOUDS = (
+    "The published measure ranks the positive class over all points, so that it mostly ranks two clouds of classes "
+    "against each other"
+)
 
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate faithfulness over seeds, group by group, and decide what ``report.options`` names.
 
-    ``report.options.targets`` is a list of ``{cells, measure, low, high, published, standing}``: the mean over seeds
-    is compared with the band [low, high], for the groups whose label contains ``cells``.
-    ``report.options.order`` lists labels of groups from the most to the least faithful by τ.
+    ``report.options.targets`` lists published numbers, each with the name of the measure that it is about; the mean
+    over seeds is compared with the band [low, high], where there is one, for the groups that ``cells`` names.
+    ``order`` lists labels of groups from the most to the least faithful, ``equivalent`` kernels that should agree.
     """
     groups = grouped(members)
-    blocks: list[Block] = [_table(groups, members), *_split_tables(groups)]
+    options = config.report.options
+    targets: list[Target] = options.get("targets", [])
+    blocks: list[Block] = [_table(groups, members), *_split_tables(groups), *_named_table(targets, groups)]
     blocks.append(_bars(groups))
     name, group = next(iter(groups.items()))
     blocks.append(_scatter(name, group[0]))
-    options = config.report.options
-    for target in options.get("targets", []):
-        blocks += target_verdicts(target, groups)
-    order = options.get("order", [])
-    if order:
-        blocks += order_verdicts([str(label) for label in order], groups)
+    for target in targets:
+        blocks += target_claims(target, groups)
+    blocks += order_claims(options, groups)
+    blocks += equivalence_claims(options, groups)
     blocks += _published(groups)
     findings = []
     for label, group in groups.items():
-        values = values_over_runs(group, "tau")
-        mean, _, low, high = student_mean_interval(values)
-        interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
-        findings.append(f"{label}: Kendall τ to the network {mean:.3f}{interval} over {len(values)} run(s).")
+        found = defined(values_over_runs(group, "tau"))
+        findings.append(f"{label}: Kendall τ to the network {estimate(found, 'tau')} over {len(found)} run(s).")
     return Section("Surrogates", blocks, findings)
 
 
+def defined(values: list[float]) -> list[float]:
+    """Leave out undefined values; whoever shows the rest shows both counts."""
+    return [value for value in values if math.isfinite(value)]
+
+
+def estimate(values: list[float], measure: str) -> str:
+    """Write mean and interval over runs, which stays within the measure's range."""
+    kind = kind_of(measure)
+    if math.isinf(kind.low) or math.isinf(kind.high):
+        mean, _, low, high = student_mean_interval(values)
+    else:
+        mean, _, low, high = run_interval_within(values, kind.low, kind.high)
+    return format_estimate(mean, low, high)
+
+
+def _rows(name: str, measures: list[str], group: list[Gathered], prefix: str = "") -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for measure in measures:
+        values = values_over_runs(group, prefix + measure)
+        found = defined(values)
+        count = f"{len(found)}" if len(found) == len(values) else f"{len(found)} of {len(values)} (others undefined)"
+        sd = float(np.std(found, ddof=1)) if len(found) > 1 else None
+        rows.append([name, kind_of(measure).heading, count, estimate(found, measure), sd])
+    return rows
+
+
 def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
-    rows = []
-    for name, group in groups.items():
-        for measure, (heading, scale) in MEASURES.items():
-            rows.append([name, heading, *summary_cells(values_over_runs(group, measure, scale))])
+    rows = [row for name, group in groups.items() for row in _rows(name, list(MEASURES), group)]
     fits = [member.artifact.metrics["fit"] for member in members if member.artifact.metrics.get("fit")]
     converged = sum(bool(fit["converged"]) for fit in fits)
     note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
     return Table(
-        ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
+        ["cells", "measure", "runs", "mean, 95 % interval", "sd"],
         rows,
         "Surrogates against their networks on the first test split. TAD is the surrogate's accuracy minus the "
         "network's; τ ranks the log-odds of the true class; R_miss is the share of the errors that the surrogate "
-        "repeats (runs without errors are left out). n counts seeds, intervals are Student's t over seeds." + note,
+        f"repeats, undefined without errors. {INTERVALS}{note}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -70,27 +111,67 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
     """Tabulate the further test splits (triggered, shifted) apart."""
     rows, keys = [], []
     first = next(iter(groups.values()))[0]
+    shown = ["network_accuracy", "surrogate_accuracy", "tad", "tau"]
     for name, group in groups.items():
         for split in list(group[0].artifact.metrics["n_test"])[1:]:
-            for measure in ("network_accuracy", "surrogate_accuracy", "tad", "tau"):
-                heading, scale = MEASURES[measure]
-                values = values_over_runs(group, f"{split}_{measure}", scale)
-                rows.append([name, split, heading, *summary_cells(values)])
+            rows += [[row[0], split, *row[1:]] for row in _rows(name, shown, group, f"{split}_")]
             keys += [member.artifact.key for member in group]
     if not rows:
         return []
-    columns = ["cells", "split", "measure", "runs", "mean", "sd", "95 % interval"]
-    return [Table(columns, rows, "The same on further test splits.", keys=keys, command=first.command)]
+    columns = ["cells", "split", "measure", "runs", "mean, 95 % interval", "sd"]
+    return [Table(columns, rows, f"The same on further test splits. {INTERVALS}", keys=keys, command=first.command)]
+
+
+def _named_table(targets: list[Target], groups: dict[str, list[Gathered]]) -> list[Table]:
+    """Show each published τ beside the measure that it is about, and τ of the true class beside both."""
+    rows: list[list[Any]] = []
+    shown: dict[str, str] = {}
+    keys: list[str] = []
+    for target in targets:
+        measure = str(target["measure"])
+        base = next((name for name in NAMED_TAUS if measure.endswith(name)), None)
+        if base is None and measure != UNKNOWN:
+            continue
+        for name, group in chosen(target, groups).items():
+            prefix = "" if base is None else measure.removesuffix(base)
+            named = "definition unknown" if base is None else _counted(group, measure)
+            rows.append([name, measure, str(target["published"]), str(standing_of(target)), named])
+            rows[-1] += [_counted(group, f"{prefix}tau"), str(target.get("note", ""))]
+            keys += [member.artifact.key for member in group]
+            shown[base or UNKNOWN] = NAMED_TAUS.get(base or UNKNOWN, "")
+    if not rows:
+        return []
+    rules = "; ".join(f"{name}: {rule}" for name, rule in shown.items() if rule)
+    differences = "; ".join(dict.fromkeys(DIFFERENCES.get(name, TWO_CLOUDS) for name in shown))
+    return [
+        Table(
+            ["cells", "measure", "published", "standing", "the same measure here", "τ of the true class here", "note"],
+            rows,
+            f"Published τ and the same measure of these runs. {rules + '. ' if rules else ''}{differences}; "
+            f"{TRUE_CLASS} {INTERVALS}",
+            keys=list(dict.fromkeys(keys)),
+            command=next(iter(groups.values()))[0].command,
+        )
+    ]
+
+
+def _counted(group: list[Gathered], measure: str) -> str:
+    values = values_over_runs(group, measure)
+    found = defined(values)
+    if not found:
+        return f"undefined in all {len(values)} runs"
+    return f"{estimate(found, measure)}, n = {len(found)}" + ("" if len(found) == len(values) else f" of {len(values)}")
 
 
 def _bars(groups: dict[str, list[Gathered]]) -> Picture:
     bars = {}
     for name, group in groups.items():
-        mean, _, low, high = student_mean_interval(values_over_runs(group, "tau"))
+        found = defined(values_over_runs(group, "tau"))
+        mean, _, low, high = run_interval_within(found, -1.0, 1.0)
         bars[name] = (mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
     return Picture(
         interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),
-        "Mean τ over seeds with its 95 % interval (Student's t).",
+        f"Mean τ over seeds with its interval. {INTERVALS}",
         "Kendall tau of each group of cells",
     )
 
