@@ -97,23 +97,21 @@ def linear_datamodeling_score(
     def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
         return np.nan_to_num(stability(pair[0][:, taken], pair[1][:, taken]))
 
-    return _over_subsets_and_points(score, len(subsets), draws, rng)
+    per_point, means = _over_subsets_and_points(score, len(subsets), draws, rng)
+    return DatamodelingScore(per_point, interval_from_draws(per_point.mean(), means, kind="percentile"))
 
 
 def _over_subsets_and_points(
-    score: Callable[[Int[np.ndarray, " t"]], Float[np.ndarray, " m"]],
-    subsets: int,
-    draws: int,
-    rng: np.random.Generator,
-) -> DatamodelingScore:
-    """Score each test point on chosen subsets; bootstrap the mean over resampled subsets and test points."""
+    score: Callable[[np.ndarray], np.ndarray], subsets: int, draws: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " b"]]:
+    """Score each test point on all subsets; and draw the mean over resampled subsets and test points."""
     check_draws(draws, 0.95)
     per_point = score(np.arange(subsets))
-    means = []
-    for _ in range(draws):
+    means = np.empty(draws)
+    for draw in range(draws):
         resampled = score(np.repeat(np.arange(subsets), multiplicities(subsets, rng)))
-        means.append(resampled @ multiplicities(len(resampled), rng) / len(resampled))
-    return DatamodelingScore(per_point, interval_from_draws(per_point.mean(), np.array(means), kind="percentile"))
+        means[draw] = resampled @ multiplicities(len(resampled), rng) / len(resampled)
+    return per_point, means
 
 
 MOST_SPLITS = 1000
@@ -142,7 +140,8 @@ def noise_ceiling(
     Returns
     -------
     DatamodelingScore
-        0 for test points whose halves do not correlate.
+        0 for test points whose halves do not correlate. The mean is that of the mean r over test points: r of a single
+        point is noisy, and the mean over points of what each could reach is never above it, because √ is concave.
 
     Notes
     -----
@@ -174,10 +173,12 @@ def noise_ceiling(
     def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
         every = len(taken) == subsets and bool((taken == np.arange(subsets)).all())
         chosen = halves if every else [halves[i] for i in rng.permutation(len(halves))[:DRAWN_SPLITS]]
-        found = [np.nan_to_num(stability(a[:, taken], b[:, taken])) for a, b in chosen]
-        return _full_reliability(np.mean(found, axis=0), seeds)
+        return np.mean([np.nan_to_num(stability(a[:, taken], b[:, taken])) for a, b in chosen], axis=0)
 
-    return _over_subsets_and_points(score, subsets, draws, rng)
+    per_point, means = _over_subsets_and_points(score, subsets, draws, rng)
+    top = float(_full_reliability(per_point.mean(keepdims=True), seeds)[0])
+    interval = interval_from_draws(top, _full_reliability(means, seeds), kind="percentile")
+    return DatamodelingScore(_full_reliability(per_point, seeds), interval)
 
 
 def _splits(seeds: int, rng: np.random.Generator) -> list[tuple[int, ...]]:

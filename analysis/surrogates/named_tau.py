@@ -107,8 +107,8 @@ def tau_published_svm(network: Float[np.ndarray, " n"], surrogate: Float[np.ndar
     --------
     >>> import numpy as np
     >>> from analysis.surrogates import tau_published_svm
-    >>> tau_published_svm(np.array([-2.0, 1.0, 3.0, 25.0]), np.array([0.1, 0.7, 0.6, 0.99]))
-    PublishedTau(tau=0.3333333333333334, n=3, dropped=1)
+    >>> tau_published_svm(np.array([-2.0, 1.0, 3.0, 25.0]), np.array([0.1, 0.6, 0.7, 0.99]))
+    PublishedTau(tau=1.0, n=3, dropped=1)
     """
     return _tau_inside(_sigmoid_in_single(network), np.asarray(surrogate, np.float64))
 
@@ -159,8 +159,8 @@ def tau_published_poison(network: Float[np.ndarray, "n C"], surrogate: Float[np.
     >>> logits = np.array([[1.0, 0.0, 2.0], [0.0, 2.0, 1.0], [2.0, 1.0, 0.0]])
     >>> probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     >>> found = tau_published_poison(logits, probabilities)
-    >>> round(found.tau, 3), found.n
-    (1.0, 9)
+    >>> round(found.tau, 1), found.n
+    (0.9, 9)
     """
     picked = [0] * (surrogate.shape[1] - 1) + [1]
     probabilities = np.asarray(surrogate, np.float64)

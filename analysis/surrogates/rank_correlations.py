@@ -34,6 +34,8 @@ def rounded_ranks(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     array([0., 1., 0.])
     """
     ranks = np.zeros(values.shape)
+    if not len(values):
+        return ranks
     for column, rank in zip(values.T, ranks.T, strict=True):
         order = np.argsort(column, kind="stable")
         apart = np.diff(column[order]) > ROUNDING * np.abs(column).mean()

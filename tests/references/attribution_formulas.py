@@ -103,7 +103,7 @@ def single_softmax(row):
 
 
 def ceiling_of_halves(margins):
-    """All splits of an even number of seeds into halves, one test point at a time: √(2r/(1+r)) of their mean ρ."""
+    """All splits of an even number of seeds into halves, one test point at a time: ρ, averaged; and √(2r/(1+r))."""
     from scipy.stats import spearmanr
 
     _, seeds, points = margins.shape
@@ -114,9 +114,9 @@ def ceiling_of_halves(margins):
             second = [seed for seed in range(seeds) if seed not in first]
             halves = margins[:, list(first), point].mean(1), margins[:, second, point].mean(1)
             values.append(spearmanr(*halves).statistic)
-        r = float(np.mean(values))
-        found.append(np.sqrt(2 * r / (1 + r)) if r > 0 else 0.0)
-    return np.array(found)
+        found.append(float(np.mean(values)))
+    r = float(np.mean(found))
+    return float(np.sqrt(2 * r / (1 + r)))
 
 
 def glm_optimum(kernel, y, alpha, formulation, penalty):
