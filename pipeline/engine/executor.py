@@ -69,6 +69,7 @@ class Puller:
             self._check_rebuild(node)
             self.rebuild.open(self.store.root, node)
         if self.has(node):
+            say(f"{node.stage.name}: checking {node.slug}-{node.key}")
             self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.has)
         announce(found, self.store)
