@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
 
-import tests.typecheck  # noqa: F401 - the import hook names it
+import tests.typecheck
 
-_hook = install_import_hook(["models", "kernels", "analysis", "pipeline"], "tests.typecheck.checked")
+tests.typecheck.install("models", "kernels", "analysis", "pipeline")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
