@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-disturbances lint clean
+.PHONY: demo test test-all test-disturbances lint clean clean-artifacts
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
@@ -33,5 +33,10 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-clean:
-	rm -rf $(VENV) artifacts outputs multirun
+clean: ## what can be made again in minutes: the environment and Hydra's logs; artifacts stay
+	rm -rf $(VENV) outputs multirun
+
+clean-artifacts: ## every network, kernel and report; asks first
+	@printf 'Delete %s artifact folders in %s/artifacts? Type yes: ' \
+	  "$$(find artifacts -mindepth 2 -maxdepth 2 -type d 2>/dev/null | wc -l)" "$$PWD"; \
+	if read answer && [ "$$answer" = yes ]; then rm -rf artifacts; else echo 'Nothing is deleted.'; exit 1; fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -10,10 +11,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from pipeline.config.run import from_composed, register_schemas
+from pipeline.config.run import register_schemas
+from pipeline.ending import begin, last_words
 from pipeline.engine.former_spellings import current_spelling
-from pipeline.engine.scale import collapsed, expanded
-from pipeline.errors import UserError
+from pipeline.engine.scale import expanded
 from pipeline.help import asks_for_a_page, asks_for_help, help_page
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
@@ -26,21 +27,19 @@ def main(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from pipeline.engine.composition.command_words import command_words
+    from pipeline.engine.composition.setting_names import run_config
     from pipeline.entry import execute
 
     gc.enable()
-    hydra_config = HydraConfig.get()
-    multirun = hydra_config.mode == RunMode.MULTIRUN
-    try:
-        execute(from_composed(config), collapsed(hydra_config.overrides.task))
-    except UserError as error:
-        if multirun:  # the launcher reports it for this job, and the other jobs still run
-            raise
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
-        sys.exit(130)
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:  # the launcher reports an error of this job, and the other jobs still run
+        if multiprocessing.parent_process() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the sweep's, which then ends its processes
+        execute(run_config(config), command_words(job))
+        return
+    with last_words():
+        execute(run_config(config), command_words(job))
 
 
 def in_utf8() -> None:
@@ -61,9 +60,7 @@ if __name__ == "__main__":
     if asks_for_help(sys.argv[1:]):
         print(help_page(sys.argv[1:]))
     else:
-        try:
+        with last_words():
             sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
-        except UserError as error:
-            print(f"\nerror: {error}", file=sys.stderr)
-            sys.exit(2)
-        main()
+            begin(sys.argv[1:])
+            main()

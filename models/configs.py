@@ -48,7 +48,7 @@ class MLPConfig(ModelConfig):
         None, "Number of outputs; null: the number of classes. 1 gives a single logit.", at_least=1
     )
     frozen_layers: list[int] = setting(
-        [], "Hidden layers, counted from 0 at the input, that keep their initial weights.", at_least=0
+        [], "Hidden layers, counted from 0 at the input, that keep their initial weights.", at_least=0, distinct=True
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ class Rule:
         Closed and open bounds of a number.
     filled : bool
         Whether a list needs at least one entry.
+    distinct : bool
+        Whether a list may hold an entry only once; always so for a list of choices.
     renamed_to : str or None
         For a former spelling: the setting's name now.
     files_if : tuple of str
@@ -43,6 +46,7 @@ class Rule:
     at_most: float | None = None
     below: float | None = None
     filled: bool = False
+    distinct: bool = False
     renamed_to: str | None = None
     files_if: tuple[str, ...] = ()
     code: bool = False
@@ -82,6 +86,10 @@ class Rule:
         if isinstance(value, list):
             if self.filled and not value:
                 return f"{path} is empty; name at least one entry."
+            if self.distinct or self.choices:
+                twice = [entry for index, entry in enumerate(value) if entry in value[:index]]
+                if twice:
+                    return f"{path} holds {twice[0]!r} twice; name each entry once."
             unfit = [entry for entry in value if not self.allows(entry)]
             if not unfit:
                 return None
@@ -90,7 +98,9 @@ class Rule:
         if self.allows(value):
             return None
         below = self.at_least is not None and words.startswith("at least") and value < self.at_least
-        return f"{path}={value} {f'is below {self.at_least:g}' if below else f'is not {words}'}."
+        null = re.search(r"\bnull\b[^.;]*", self.help)
+        ways = f"; {null[0].strip()}" if null and not self.choices else ""
+        return f"{path}={value} {f'is below {self.at_least:g}' if below else f'is not {words}'}{ways}."
 
 
 def setting(
@@ -104,6 +114,7 @@ def setting(
     filled: bool = False,
     files_if: tuple[str, ...] = (),
     code: bool = False,
+    distinct: bool = False,
 ) -> T:
     """Declare a field with its sentence and, for numbers, its bounds; see :class:`Rule`.
 
@@ -115,7 +126,7 @@ def setting(
     >>> list(problems("training", Training(epochs=0)))
     ['training.epochs=0 is below 1.']
     """
-    rule = Rule(help, at_least=at_least, above=above, at_most=at_most, below=below, filled=filled)
+    rule = Rule(help, (), at_least, above, at_most, below, filled, distinct)
     return _declare(default, dataclasses.replace(rule, files_if=files_if, code=code))
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import COMMANDS, load_function
 from pipeline.errors import UserError
@@ -62,7 +63,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     """
     _refuse_secrets(config)
     check(config)
-    store, graph = Store(user_path(config.paths.store)), Graph(overrides)
+    store, graph = Store(user_path(config.paths.store)), Graph(overrides, _checked)
     if config.stage in COMMANDS:
         load_function(COMMANDS[config.stage])(graph, store, config)
         return None
@@ -81,3 +82,10 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     page = artifact.folder / "report.html"
     say(f"done: {page if page.exists() else artifact.folder}")
     return artifact
+
+
+def _checked(words: tuple[str, ...]) -> RunConfig:
+    """Compose a cell and hold it to the rules of a command."""
+    config = compose_run(words)
+    check(config)
+    return config

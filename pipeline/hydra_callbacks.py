@@ -1,4 +1,4 @@
-"""Hydra callbacks: refuse an impossible sweep before it starts; keep the traceback of each failing job in its log."""
+"""Hydra callbacks: refuse an impossible sweep before it starts; keep the error of each failing job in its log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 
+from pipeline.errors import UserError
 from pipeline.shown_text import shown
 
 
@@ -58,13 +59,13 @@ class SweepChecks(Callback):
 
 
 class FailureLog(Callback):
-    """Log the exception of a failed job; Hydra itself prints only the first failure of a sweep."""
+    """Log the exception of each failed job of a sweep, at whose end only the first is shown."""
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
-        """Write the failure with its frames to the job's log."""
+        """Write the failure to the job's log; with its frames where we are at fault."""
         if job_return.status != JobStatus.FAILED:
             return
         error = job_return._return_value
-        if isinstance(error, SystemExit):
-            return
-        logging.getLogger("seedscope").error("%s", shown("".join(traceback.format_exception(error))))
+        # what a user can act on is one sentence
+        text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
+        logging.getLogger("seedscope").error("%s", shown(text))

@@ -21,7 +21,7 @@ FLOORS = (
     ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),
-    ("entry", "help", "hydra_callbacks"),
+    ("ending", "entry", "help", "hydra_callbacks"),
 )
 """Rooms of pipeline/: a room imports from earlier rows and from itself."""
 MOST_MODULES, MOST_LINES = 20, 350

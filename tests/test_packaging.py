@@ -107,6 +107,19 @@ def test_a_build_with_gpu_libraries_is_told_from_its_metadata(tmp_path, requires
     assert done.stdout.strip() == str(gpu), done.stderr
 
 
+def test_cleaning_keeps_artifacts_and_deleting_them_is_asked_for(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    report = tmp_path / "artifacts" / "report" / "study-0"
+    report.mkdir(parents=True)
+
+    def make(target: str, answer: str) -> int:
+        return subprocess.run(["make", target], cwd=tmp_path, input=answer, text=True, capture_output=True).returncode
+
+    assert make("clean", "") == 0 and report.is_dir()
+    assert make("clean-artifacts", "") != 0 and make("clean-artifacts", "y\n") != 0 and report.is_dir()
+    assert make("clean-artifacts", "yes\n") == 0 and not report.exists()
+
+
 def test_versions_stay_out_of_the_range_that_breaks_gpt2():
     # transformers reads the version of any distribution named "kernels" and changes its imports in this range.
     assert "0.18.2" > PROJECT["version"] or PROJECT["version"] >= "0.19.0"

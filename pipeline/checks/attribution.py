@@ -15,12 +15,12 @@ def attribution_problems(config: RunConfig) -> Iterator[str]:
     --------
     >>> from pipeline.config.attribution import AttributionConfig
     >>> list(attribution_problems(RunConfig(attribution=AttributionConfig(method="tracin"))))
-    ['tracin sums over checkpoints; set attribution.checkpoints, such as [100, -1].']
+    ['tracin sums over checkpoints; set attribution.checkpoints=[100,-1] or others.']
     """
     choice = config.attribution
     if "tracin" in {choice.method, *choice.methods}:
         if not choice.checkpoints:
-            yield "tracin sums over checkpoints; set attribution.checkpoints, such as [100, -1]."
+            yield "tracin sums over checkpoints; set attribution.checkpoints=[100,-1] or others."
         if config.numerics.engine != "lightning":
             yield "tracin records weights along training; set numerics.engine=lightning."
         if config.weights.source != "train":

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from models.fields import problems
 from pipeline.checks.attribution import adversarial_problems, attribution_problems, retraining_problems
+from pipeline.checks.data import source_problems
 from pipeline.checks.kernels import kernel_problems, regression_problems, surrogate_problems
 from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems, toy_problems
 from pipeline.checks.training import (
@@ -15,6 +16,7 @@ from pipeline.checks.training import (
     pretrain_problems,
     rank_problems,
     training_attack_problems,
+    weights_problems,
 )
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import seed_list
@@ -22,6 +24,8 @@ from pipeline.engine.stages import COMMANDS, STAGES
 from pipeline.errors import UserError
 
 COMBINATIONS = (
+    source_problems,
+    weights_problems,
     memory_format_problems,
     ensemble_problems,
     training_attack_problems,

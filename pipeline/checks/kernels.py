@@ -57,9 +57,9 @@ def regression_problems(config: RunConfig) -> Iterator[str]:
     """
     regression = config.regression
     if regression.penalty_unit == "trace" and regression.protocol == "published":
-        yield "regression.penalty_unit=trace belongs to protocol=corrected; the published fit has no penalty."
+        yield "regression.penalty_unit=trace needs regression.protocol=corrected; the published fit has no penalty."
     window = regression.window
     if len(window) != 2 or window[0] >= window[1]:
         yield f"regression.window={window}; give the first and last eigenvalue index, counted from 1."
     if regression.centers is not None and regression.protocol == "published":
-        yield "regression.centers belongs to protocol=corrected; the published fit has no penalty and no centers."
+        yield "regression.centers needs regression.protocol=corrected; the published fit has no penalty and no centers."

@@ -25,7 +25,7 @@ def shift_problems(config: RunConfig) -> Iterator[str]:
     --------
     >>> from pipeline.config.shift import ShiftConfig
     >>> list(shift_problems(RunConfig(shift=ShiftConfig(permutations=9))))
-    ['shift.permutations=9 cannot reach a p-value of 0.05; draw at least 19.']
+    ['shift.permutations=9 cannot reach a p-value of 0.05; set shift.permutations=19 or more.']
     """
     shift = config.shift
     if shift.reference == shift.sample:
@@ -33,7 +33,7 @@ def shift_problems(config: RunConfig) -> Iterator[str]:
     if shift.permutations < LEAST_PERMUTATIONS:
         yield (
             f"shift.permutations={shift.permutations} cannot reach a p-value of 0.05; "
-            f"draw at least {LEAST_PERMUTATIONS}."
+            f"set shift.permutations={LEAST_PERMUTATIONS} or more."
         )
     if set(shift.rivals) - {"random_features"} and not isinstance(config.model, TextClassifierConfig):
         yield f"shift.rivals={shift.rivals} train or reset a text classifier; model={config.model.name} is not one."

@@ -31,7 +31,10 @@ def rank_problems(config: RunConfig) -> Iterator[str]:
             "one rank per device, so leave both alone and set numerics.world_size."
         )
     if numerics.batchnorm == "sync" and numerics.device == "cpu":
-        yield "numerics.batchnorm=sync works on GPUs only; use per_rank, or model.norm=frozen where the model has it."
+        yield (
+            "numerics.batchnorm=sync works on GPUs only; set numerics.batchnorm=per_rank, or model.norm=frozen where "
+            "the model has it."
+        )
     if numerics.world_size > config.training.batch_size:
         yield (
             f"training.batch_size={config.training.batch_size} is the batch over all ranks and cannot be shared by "
@@ -59,6 +62,32 @@ def model_problems(config: RunConfig) -> Iterator[str]:
         yield f"data={config.data.name} has real targets; set training.loss=regression."
 
 
+def weights_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: weights that a network does not have, or a moment of a training that is not looked at.
+
+    Examples
+    --------
+    >>> from pipeline.config.training import WeightsConfig
+    >>> list(weights_problems(RunConfig(weights=WeightsConfig("init", 3))))
+    ['weights.step=3 is a moment of a training, which weights.source=init has not; set weights.source=train.']
+    """
+    source, model = config.weights.source, config.model
+    stored = getattr(model, "weights", "random") != "random" and not getattr(model, "reset", False)
+    if source == "pretrained" and not stored and config.pretrain.classes is None:
+        yield (
+            f"weights.source=pretrained needs stored weights, and model={model.name} begins with random ones here; set "
+            "weights.source=init, or choose a network with model.weights=hub, path or packaged."
+        )
+    if source != "train" and config.weights.step is not None:
+        yield (
+            f"weights.step={config.weights.step} is a moment of a training, which weights.source={source} has not; "
+            "set weights.source=train."
+        )
+    path, kind = getattr(model, "path", None), getattr(model, "weights", None)
+    if path is not None and kind not in ("path", "packaged"):
+        yield f"model.path={path} is not read by model.weights={kind}; set model.weights=path."
+
+
 def memory_format_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: an order of values in memory that the processor's convolutions cannot work with."""
     model, numerics = config.model, config.numerics
@@ -67,7 +96,7 @@ def memory_format_problems(config: RunConfig) -> Iterator[str]:
     if model.width < _NARROWEST_CHANNELS_LAST:
         yield (
             f"numerics.memory_format=channels_last with model.width={model.width} ends some processors' training in a "
-            f"crash; set model.width to {_NARROWEST_CHANNELS_LAST} or more, or numerics.memory_format=contiguous."
+            f"crash; set model.width={_NARROWEST_CHANNELS_LAST} or more, or numerics.memory_format=contiguous."
         )
 
 

@@ -38,6 +38,7 @@ class AttributionConfig:
         [],
         "tracin: optimizer steps whose weights are used, recorded in another training; -1 stands for the last.",
         at_least=-1,
+        distinct=True,
     )
     other_seeds: list[int] = setting([], "trak: seeds of further trainings, averaged with the run's own.", at_least=0)
     dim: int = setting(512, "Features of the gradient sketches (grad_dot, grad_cos, trak).", at_least=1)

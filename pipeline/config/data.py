@@ -7,7 +7,7 @@ describes the view and enters addresses as it stands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.fields import Renamed, choice, renamed, setting
@@ -105,9 +105,11 @@ class SyntheticConfig:
 class SubsetConfig:
     """Classes to keep (relabeled 0, 1, ... in the given order) and how many rows of each."""
 
-    classes: list[int] | None = setting(None, "Labels to keep; null keeps all.", at_least=0)
-    per_class: int | None = setting(None, "Training rows of each class, validation rows included.", at_least=1)
-    test_per_class: int | None = setting(None, "Rows of each class in every other split.", at_least=1)
+    classes: list[int] | None = setting(None, "Labels to keep; null keeps all.", at_least=0, filled=True, distinct=True)
+    per_class: int | None = setting(
+        None, "Training rows of each class, validation rows included; null takes all.", at_least=1
+    )
+    test_per_class: int | None = setting(None, "Rows of each class in every other split; null takes all.", at_least=1)
     pick: str = choice("random", "first", default="random", help="Which rows are kept; they stay in their order.")
     balance: str = choice(
         "none", "downsample", default="none", help="downsample: as many training rows of each class as the rarest has."
@@ -193,15 +195,17 @@ class DataConfig:
     kind: str = choice("image", "text", "vector", default="image", help="What a row is.")
     source: str = choice("packaged", "hub", "path", "synthetic", default="packaged", help="Where the rows come from.")
     class_names: list[str] | None = setting(
-        [], "Names of the classes, in the order of their labels; null or []: those of the data set, or numbers."
+        [],
+        "Names of the classes, in the order of their labels; null or []: those of the data set, or numbers.",
+        distinct=True,
     )
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
     path: PathConfig = field(default_factory=PathConfig)
     reference: str | None = setting(
-        None, "data=texts: short for data.path.extra.reference, the file that holds the reference."
+        None, "Short for data.path.extra.reference, such as the file of texts that a shift test compares with."
     )
-    sample: str | None = setting(None, "data=texts: short for data.path.extra.sample.")
+    sample: str | None = setting(None, "Short for data.path.extra.sample.")
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     read: ReadConfig = field(default_factory=ReadConfig)
     data_seed: int = setting(0, "Seed of subset and split, apart from the model's seed.", at_least=0)
@@ -210,12 +214,17 @@ class DataConfig:
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     poison: PoisonConfig = field(default_factory=PoisonConfig)
-    drop: list[int] = setting([], "Sample ids taken out of the training split (leave-k-out).", at_least=0)
+    drop: list[int] = setting(
+        [], "Sample ids taken out of the training split (leave-k-out).", at_least=0, distinct=True
+    )
     keep: list[int] | None = setting(
-        None, "The only sample ids left in the training split (linear datamodeling).", at_least=0
+        None, "The only sample ids left in the training split (linear datamodeling).", at_least=0, distinct=True
     )
     allow_cross_data: bool = setting(False, "Not used any more; kept because addresses hold it.")
 
     def __post_init__(self) -> None:
-        """Take no names as an empty list, so that both spellings have one address."""
+        """Take no names as an empty list, and put the files of the shortcuts where the readers look for them."""
         self.class_names = self.class_names or []
+        for name in ("reference", "sample"):
+            if getattr(self, name) is not None:
+                self.path = replace(self.path, extra={name: getattr(self, name), **self.path.extra})

@@ -12,7 +12,9 @@ class FeaturesConfig:
     """Layer outputs computed once over a split and shared by probes and shift tests."""
 
     layers: list[str] = setting(
-        ["penultimate"], "Module paths or globs; also penultimate (input of the output layer) and blocks."
+        ["penultimate"],
+        "Module paths or globs; also penultimate (input of the output layer) and blocks.",
+        distinct=True,
     )
     pool: str = choice(
         "flatten",
@@ -22,7 +24,9 @@ class FeaturesConfig:
         default="flatten",
         help="How a layer's positions become one row; of texts, mean and last count real tokens only.",
     )
-    splits: list[str] = setting(["train", "test"], "Splits whose rows pass through the network.", filled=True)
+    splits: list[str] = setting(
+        ["train", "test"], "Splits whose rows pass through the network.", filled=True, distinct=True
+    )
     limit: int | None = setting(None, "Rows of each split; null takes all.", at_least=1)
     noise: float = setting(
         0.0,

@@ -26,6 +26,7 @@ class KernelConfig:
         ["test"],
         "Splits compared with the training points (test_triggered of a poisoned view).",
         filled=True,
+        distinct=True,
     )
     sketch: str | None = choice(
         "tensorsketch",

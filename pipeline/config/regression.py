@@ -41,7 +41,7 @@ class RegressionConfig(Renamed):
     )
     floor: float = setting(1e-12, "logistic: smallest probability in a cross-entropy.", above=0, below=0.5)
     stop_accuracy: float = setting(
-        0.99, "logistic: a run ends at the first snapshot whose training accuracy reaches this."
+        0.99, "logistic: a run ends at the first snapshot whose training accuracy reaches this.", above=0
     )
     sizes: list[int] = setting([250, 1000], "head: training rows of the refitted heads, besides all.", at_least=1)
     redraws: int = setting(5, "head: draws of each size.", at_least=1)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from omegaconf import OmegaConf
+
 from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import choice, setting
 from pipeline.config.adversarial import AdversarialConfig
@@ -61,7 +63,7 @@ class ReportConfig:
     question: str = setting("", "The question that the report answers.")
     study: str = setting("", "The publication that it follows.")
     show_text: bool = setting(False, "Show texts of the data; off, because some hold names.")
-    sections: list[str] = setting([], "Order of the sections by stage; empty: the stages in wants.")
+    sections: list[str] = setting([], "Order of the sections by stage; empty: the stages in wants.", distinct=True)
     options: dict[str, Any] = setting({}, "Options of single sections, such as published numbers to compare with.")
 
 
@@ -98,7 +100,7 @@ class RunConfig:
     watch: float | None = setting(
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
     )
-    wants: list[str] = setting([], "Stages that the report gathers over all cells.")
+    wants: list[str] = setting([], "Stages that the report gathers over all cells.", distinct=True)
     published: PublishedConfig = field(default_factory=PublishedConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -136,8 +138,6 @@ class RunConfig:
 
 def from_composed(composed: DictConfig) -> RunConfig:
     """Turn what Hydra composed into plain dataclasses."""
-    from omegaconf import OmegaConf
-
     config: RunConfig = OmegaConf.to_object(composed)  # type: ignore[assignment]
     if _SEED.search(str(OmegaConf.to_container(composed, resolve=False))):
         setattr(config, "interpolates_seed", True)  # noqa: B010
@@ -155,6 +155,20 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     if "schema.yaml" in store.repo:
         return
-    store.store(name="schema", node=RunConfig)
+    store.store(name="schema", node=_open_mappings(OmegaConf.structured(RunConfig)))
     for name, schema in MODEL_SCHEMAS.items():
-        store.store(group="model", name=f"{name}_schema", node=schema)
+        store.store(group="model", name=f"{name}_schema", node=_open_mappings(OmegaConf.structured(schema)))
+
+
+def _open_mappings(section: DictConfig) -> DictConfig:
+    """Let overrides add keys to the free mappings of a section: ``data.path.rename={img: image}`` needs no ``+``.
+
+    What a mapping takes is checked where it is used.
+    """
+    for _, value in section.items_ex(resolve=False):
+        if OmegaConf.is_dict(value):
+            if OmegaConf.get_type(value) is dict:
+                OmegaConf.set_struct(value, False)
+            else:
+                _open_mappings(value)
+    return section

@@ -38,7 +38,9 @@ class StatisticsConfig:
         default=[],
         help="Published claims to decide for every group of cells.",
     )
-    arms: list[str] = setting([], "B4: label of the group trained from scratch, then of the fine-tuned one.")
+    arms: list[str] = setting(
+        [], "B4: label of the group trained from scratch, then of the fine-tuned one.", distinct=True
+    )
     subsets: int = setting(
         20, "Random subsets of runs at each size, for the curve over the number of seeds.", at_least=1
     )

@@ -53,7 +53,7 @@ class PretrainConfig:
     """An earlier task on other classes of the same data set, whose weights a training starts from."""
 
     classes: list[int] | None = setting(
-        None, "Classes of the earlier task; null: training starts from random weights.", at_least=0
+        None, "Classes of the earlier task; null: training starts from random weights.", at_least=0, distinct=True
     )
     per_class: int | None = setting(None, "Training rows of each class; null takes all.", at_least=1)
     epochs: int = setting(10, "Passes over its training rows.", at_least=1)
@@ -107,4 +107,9 @@ class WeightsConfig:
         default="train",
         help="After training, as initialized, or as downloaded.",
     )
-    step: int | None = setting(None, "A snapshot's step; null is the end of training.", at_least=0)
+    step: int | None = setting(None, "A snapshot's step; null or -1 is the end of training.", at_least=-1)
+
+    def __post_init__(self) -> None:
+        """Take -1, the last step in every list of steps, for null: the same weights, and so the same address."""
+        if self.source == "train" and self.step == -1:
+            self.step = None

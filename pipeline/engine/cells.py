@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.run import RunConfig, from_composed, register_schemas
+from pipeline.config.run import RunConfig, register_schemas
+from pipeline.engine.composition.command_words import CONFIG_NAME, split_flags
+from pipeline.engine.composition.hydra_errors import plain_words
+from pipeline.engine.composition.setting_names import run_config
 from pipeline.engine.former_spellings import current_spelling
 from pipeline.engine.scale import CONF as CONF
 from pipeline.engine.scale import expanded
 from pipeline.errors import UserError
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(?i)(?!(null|true|false|nan|inf)$)[a-z_][\w./-]*")
 
 
 @dataclass(frozen=True)
@@ -37,22 +41,39 @@ def seed_list(value: Any) -> list[int]:
     Raises
     ------
     UserError
-        If it is neither, empty, or holds a negative seed.
+        If it is neither, empty, or holds a negative seed or one twice.
     """
-    if isinstance(value, str):
-        try:
+    ways = "write 'start:stop' in quotes such as '0:8', or a list such as [0,1,2]"
+    if isinstance(value, int) and not isinstance(value, bool):
+        # YAML 1.1 reads an unquoted 10:20 as a number to the base 60
+        pair = f"{value // 60}:{value % 60:02}"
+        read = f"; in a YAML file {pair} without quotes is {value}, so write '{pair}'" if value >= 60 else ""
+        raise UserError(
+            f"cells.seed is the number {value}: write cells.seed=0:{value} for that many seeds, or "
+            f"cells.seed=[{value}] for this one{read}."
+        )
+    try:
+        if isinstance(value, str):
             start, stop = (int(part) for part in value.split(":"))
-        except ValueError as error:
-            raise UserError(
-                f"cells.seed is {value!r}; write 'start:stop' such as '0:8', or a list such as [0,1,2]. "
-                "Hydra's range(...) works only with -m and seed=range(...)."
-            ) from error
-        seeds = list(range(start, stop))
-    else:
-        seeds = [int(item) for item in value]
+            seeds = list(range(start, stop))
+        else:
+            seeds = [_whole(item) for item in value]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"cells.seed is {value!r}; {ways}. Hydra's range(...) works only with -m and seed=range(...)."
+        ) from error
     if not seeds or min(seeds) < 0:
         raise UserError(f"cells.seed is {value!r}; it needs at least one seed and none below 0.")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"cells.seed is {value!r}; name each seed once.")
     return seeds
+
+
+def _whole(item: Any) -> int:
+    """Read one seed; True and 1.5 are none."""
+    if isinstance(item, bool) or int(item) != float(item):
+        raise ValueError(f"{item!r} is no seed")
+    return int(item)
 
 
 def axis_entries(name: str, value: Any) -> list[tuple[str, tuple[str, ...]]]:
@@ -70,6 +91,9 @@ def axis_entries(name: str, value: Any) -> list[tuple[str, tuple[str, ...]]]:
             raise UserError(f"cells.{name} holds {overrides!r}; each entry is a list of overrides such as [model=mlp].")
         label = ", ".join(str(item).split("=", 1)[-1] if i == 0 else str(item) for i, item in enumerate(overrides))
         entries.append((label, tuple(str(item) for item in overrides)))
+    twice = [list(words) for index, (_, words) in enumerate(entries) if words in [one for _, one in entries[:index]]]
+    if twice:
+        raise UserError(f"cells.{name} holds {twice[0]} twice; name each entry once.")
     return entries
 
 
@@ -141,43 +165,58 @@ def _spelled(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_spelled, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_spelled(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{_spelled(key)}:{_spelled(item)}' for key, item in value.items())}}}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if not isinstance(value, str) or _PLAIN.fullmatch(value):
         return str(value)
-    return "'" + value.replace("'", "\\'") + "'"
+    # the grammar reads a backslash as such, but for those before a quote or at the end
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
 
 
 @contextmanager
-def _hydra_home() -> Iterator[None]:
-    """Use the running application's Hydra, or start one on ``conf/`` (library and cluster use)."""
+def _hydra_home(flags: dict[str, str]) -> Iterator[None]:
+    """Use the running application's Hydra, which has heeded the flags, or start one on ``conf/`` (library use)."""
     from hydra import initialize_config_dir
+    from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.global_hydra import GlobalHydra
 
     if GlobalHydra.instance().is_initialized():
         yield
         return
     register_schemas()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(os.path.abspath(flags.get("config-path", CONF)), version_base="1.3"):
+        if "config-dir" in flags:
+            loader: Any = GlobalHydra.instance().config_loader()
+            place = f"file://{os.path.abspath(flags['config-dir'])}"
+            loader.get_search_path().prepend("command-line", place, anchor=SearchPathQuery(provider="schema"))
+            loader.repository.initialize_sources(loader.get_search_path())
         yield
 
 
-def compose_run(overrides: tuple[str, ...]) -> RunConfig:
-    """Compose one configuration from overrides.
+def compose_run(words: tuple[str, ...]) -> RunConfig:
+    """Compose one configuration.
+
+    Parameters
+    ----------
+    words : tuple of str
+        Overrides, and Hydra's flags of the command that say which files are composed (``--config-name=mine``).
 
     Raises
     ------
     UserError
-        If Hydra refuses an override; its own words are kept.
+        If Hydra refuses an override or a file, or a setting does not exist.
     """
     from hydra import compose
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    words = expanded([current_spelling(override) for override in overrides])
-    with _hydra_home():
+    flags, overrides = split_flags(words)
+    current = expanded([current_spelling(word) for word in overrides])
+    with _hydra_home(flags):
         try:
-            return from_composed(compose("config", overrides=words))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"The overrides {' '.join(overrides)} do not compose: {error}") from error
+            return run_config(compose(flags.get("config-name", CONFIG_NAME), current))
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            raise UserError(plain_words(error)) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell, compose_run, expand, overrides_between
+from pipeline.engine.composition.command_words import is_search_path
 from pipeline.engine.keys import digest, hashed_sections
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
@@ -119,7 +120,7 @@ def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
         "hardware",
         "+hardware",
     )
-    return tuple(item for item in overrides if not item.startswith(dropped))
+    return tuple(item for item in overrides if is_search_path(item) or not item.startswith(dropped))
 
 
 class Graph:

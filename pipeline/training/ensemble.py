@@ -34,6 +34,7 @@ from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.training.fit import make_module
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import starting_network
+from pipeline.training.single_rows import refuse_single_rows
 
 CHECKPOINT = "epoch.safetensors"
 
@@ -101,6 +102,7 @@ def train_block(
     with arithmetic(config.numerics) as device:
         batches = BlockBatches(configs, data)
         networks = [starting_network(one, data, pretrained) for one in configs]
+        refuse_single_rows(networks[0], data, training.batch_size)
         try:
             stack = StackedNetworks(networks, device, config.model.center_output)
         except ValueError as error:

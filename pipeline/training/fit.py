@@ -33,6 +33,7 @@ from pipeline.training.history import EpochRow, History, write_history
 from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
 from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
+from pipeline.training.single_rows import refuse_single_rows
 from pipeline.training.snapshots import SnapshotWriter
 
 
@@ -149,6 +150,7 @@ def train_classifier(
         batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)
         module = make_module(model, data, config, len(order))
         _check_padding(model, data)
+        refuse_single_rows(model, data, config.training.batch_size, numerics.world_size)
         if module.initial is not None and is_main_process():
             save_weights(module.initial, work / INITIAL)
 

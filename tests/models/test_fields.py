@@ -24,6 +24,8 @@ class Outer(Renamed):
     rate: float = setting(0.1, "A rate.", above=0)
     costs: list[float] = setting([1.0], "Some costs.", above=0, filled=True)
     neighbors: int = setting(10, "Votes.", at_least=1)
+    names: list[str] = setting([], "Some names.", distinct=True)
+    rows: int | None = setting(None, "Rows; null takes all.", at_least=1)
     inner: Inner = field(default_factory=Inner)
     neighbours: int | None = renamed("outer.neighbors")
 
@@ -40,6 +42,9 @@ class Outer(Renamed):
         ({"rate": math.inf}, "outer.rate=inf is not above 0."),
         ({"costs": [1.0, -1.0]}, "outer.costs holds [-1.0]; it takes numbers above 0."),
         ({"costs": []}, "outer.costs is empty; name at least one entry."),
+        ({"kinds": ["a", "a"]}, "outer.kinds holds 'a' twice; name each entry once."),
+        ({"names": ["x", "y", "x"]}, "outer.names holds 'x' twice; name each entry once."),
+        ({"rows": -1}, "outer.rows=-1 is below 1; null takes all."),
         ({"inner": Inner(1.0)}, "outer.inner.share=1.0 is not in [0, 1)."),
     ],
 )

@@ -11,6 +11,9 @@ from pipeline.engine.cells import CONF
 from pipeline.engine.stages import COMMANDS, STAGES
 from pipeline.help import WIDTH, asks_for_help, help_page
 
+KINDS: dict[str, str] = {}
+"""Declared type of every setting."""
+
 
 def every_field():
     """All settings with their dotted names, those of every network included."""
@@ -21,6 +24,7 @@ def every_field():
             if dataclasses.is_dataclass(value):
                 yield from walk(f"{name}.", value)
             else:
+                KINDS[name] = str(field.type)
                 yield name, rule_of(field)
 
     yield from walk("", RunConfig())
@@ -44,6 +48,15 @@ def test_every_setting_has_a_sentence_and_is_shown_with_its_choices(page):
             assert name in words and words >= set(rule.choices), name
         else:
             assert name not in words, f"{name} is a former spelling"
+
+
+def test_every_number_has_bounds():
+    """A count that takes -1 or 0 in silence would be read as "all", "none" or "all but one", each by another reader."""
+    signed = {"toy.quadratic"}
+    for name, rule in FIELDS:
+        kind = KINDS[name]
+        if ("int" in kind or "float" in kind) and "dict" not in kind and rule.renamed_to is None:
+            assert rule.interval or name in signed | {"data.image.mean"}, f"{name} takes any number"
 
 
 def test_every_stage_and_every_choice_of_every_group_is_shown(page):

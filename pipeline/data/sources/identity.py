@@ -114,7 +114,10 @@ def split_files(config: PathConfig) -> dict[str, list[Path]]:
         raise DataError(f"data.path.extra names {clash}; extra splits need names of their own, such as test_ood.")
     named |= config.extra
     if not named:
-        raise DataError("data.source=path needs data.path.train=FILE (and data.path.test=FILE where there is one).")
+        raise DataError(
+            "data.source=path needs data.path.train=FILE (and data.path.test=FILE where there is one), or, for texts "
+            "without labels, data.reference=FILE data.sample=FILE."
+        )
     return {split: _matches(split, value) for split, value in named.items()}
 
 

@@ -37,7 +37,7 @@ def test_experiments_compose_and_pass(name):
         ("probes", {"components": 0}, "probes.components=0"),
         ("probes", {"tolerance": 1.5}, "is not in [0, 1)"),
         ("shift", {"reference": "test"}, "both 'test'"),
-        ("shift", {"permutations": 9}, "draw at least 19"),
+        ("shift", {"permutations": 9}, "set shift.permutations=19 or more"),
         ("shift", {"redraws": 0}, "shift.redraws=0"),
         ("shift", {"power_sizes": [2]}, "takes numbers at least 4"),
         ("toy", {"optimizer": "adam"}, "give it with rate_unit=absolute"),

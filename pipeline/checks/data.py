@@ -1,0 +1,57 @@
+"""Where rows come from: impossible combinations, and settings that the chosen source would not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.config.data import DataConfig, TextConfig
+from pipeline.config.run import RunConfig
+
+
+def source_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: files for a source that reads none, checksums of no file, tokenizers not asked for.
+
+    Examples
+    --------
+    >>> from pipeline.config.data import DataConfig, PathConfig
+    >>> data = DataConfig(name="mine", source="path", path=PathConfig(train="a.parquet", sha256={"trian": "00"}))
+    >>> list(source_problems(RunConfig(data=data)))
+    ["data.path.sha256 holds 'trian', which is no split with a file; it takes train."]
+    """
+    data = config.data
+    files = {"train": data.path.train, "test": data.path.test, **data.path.extra}
+    given = [split for split, value in files.items() if value is not None]
+    names = [_setting_of(split, data) for split in given]
+    if data.source != "path" and given:
+        yield (
+            f"{' and '.join(names)} {'names a file' if len(given) == 1 else 'name files'}, which data.source="
+            f"{data.source} does not read; set data.source=path."
+        )
+    for split in data.path.sha256:
+        if split not in given:
+            takes = ", ".join(given) or "nothing, since no file is named"
+            yield f"data.path.sha256 holds {split!r}, which is no split with a file; it takes {takes}."
+    for name in ("reference", "sample"):
+        short, full = getattr(data, name), data.path.extra.get(name)
+        if short is not None and full != short:
+            yield f"data.{name}={short} is short for data.path.extra.{name}, which is {full}; keep one of them."
+    if data.allow_cross_data:
+        yield "data.allow_cross_data has no effect any more; leave it at false."
+    yield from _tokenizer_problems(data.text)
+
+
+def _setting_of(split: str, data: DataConfig) -> str:
+    """Name the setting that gave a split its file."""
+    if split in ("reference", "sample") and getattr(data, split) is not None:
+        return f"data.{split}"
+    return f"data.path.{split}" if split in ("train", "test") else f"data.path.extra.{split}"
+
+
+def _tokenizer_problems(text: TextConfig) -> Iterator[str]:
+    for name, wanted in (("tokenizer_path", "path"), ("tokenizer_id", "hub"), ("tokenizer_revision", "hub")):
+        value = getattr(text, name)
+        if value is not None and text.tokenizer != wanted:
+            yield (
+                f"data.text.{name}={value} is not read by data.text.tokenizer={text.tokenizer}; set "
+                f"data.text.tokenizer={wanted}, or data.text.{name}=null."
+            )

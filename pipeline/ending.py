@@ -1,0 +1,93 @@
+"""How a command ends: 2 and one sentence where the user can act, 1 and a traceback where we are at fault."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from pipeline.errors import UserError
+from pipeline.shown_text import shown
+
+REPORT = (
+    "This is a fault of seedscope, not of your input. Please report it where the source is kept, with the traceback "
+    "above and the command. Nothing finished is lost."
+)
+_WHOLE = "HYDRA_FULL_ERROR"
+"""Hydra's switch for whole tracebacks: a user who sets it sees every traceback."""
+_SHOW_ALL = os.environ.get(_WHOLE) == "1"
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Refuse flags that do not exist, and have Hydra raise its errors, which it would print itself.
+
+    Raises
+    ------
+    UserError
+        If Hydra's parser cannot read the command line.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        between = "unrecognized" in message and not message.partition(": ")[2].startswith("-")
+        hint = (
+            "flags come before or after all settings, not between them"
+            if between
+            else ("`python run.py --hydra-help` lists the flags")
+        )
+        raise UserError(f"{message[:1].upper()}{message[1:]}; {hint}.")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parser.parse_args(list(arguments))
+    os.environ[_WHOLE] = "1"
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Turn whatever ends a command early into its last words and its exit code.
+
+    Raises
+    ------
+    SystemExit
+        2 for a :class:`UserError` and what Hydra refuses, 130 for an interrupt, 1 for anything else.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None or _SHOW_ALL:
+            print(shown("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(f"\n{REPORT}" if sentence is None else f"\nerror: {shown(sentence)}", file=sys.stderr)
+        sys.exit(1 if sentence is None else 2)
+
+
+def _sentence(error: Exception) -> str | None:
+    """Say what the user can do about an error; None where it is our fault."""
+    if isinstance(error, UserError):
+        return str(error)
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
+        from pipeline.engine.composition.hydra_errors import plain_words
+
+        return plain_words(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = [frame.filename.replace(os.sep, "/") for frame in frames]
+    in_hydra = any("/hydra/" in name for name in raised_in) and not any("/pipeline/entry.py" in n for n in raised_in)
+    if isinstance(error, OSError) and in_hydra and error.filename is not None:
+        return (
+            f"Hydra cannot write its log to {error.filename} ({error.strerror}). Start from a folder that you can "
+            "write to, or add hydra.run.dir=FOLDER (in a sweep hydra.sweep.dir=FOLDER)."
+        )
+    if isinstance(error, ValueError) and in_hydra:  # such as two of Hydra's flags that exclude one another
+        return " ".join(str(error).split())
+    return None

@@ -1,0 +1,70 @@
+"""The words of a command that decide what is composed: overrides, and Hydra's flags for files of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.scale import CONF, collapsed
+
+CONFIG_NAME = "config"
+_FLAG = "--config-"
+
+
+def command_words(hydra_config: Any) -> list[str]:
+    """Read from a running job how it was composed, so that cells and printed commands are composed likewise.
+
+    Parameters
+    ----------
+    hydra_config : HydraConf
+        Of the job (``HydraConfig.get()``); it also exists in the jobs of a sweep, whose processes have other arguments.
+
+    Returns
+    -------
+    list of str
+        ``--config-path``, ``--config-dir`` and ``--config-name`` where they were given, ``hydra.searchpath``, then the
+        overrides as typed. Folders inside the working folder are relative to it.
+    """
+    return [*_flags(hydra_config), *collapsed(hydra_config.overrides.task)]
+
+
+def _flags(hydra_config: Any) -> Iterator[str]:
+    runtime = hydra_config.runtime
+    for source in runtime.config_sources:
+        if source.schema == "file" and source.provider == "main" and Path(source.path).resolve() != CONF:
+            yield f"{_FLAG}path={os.path.abspath(source.path)}"
+        if source.provider == "command-line":
+            yield f"{_FLAG}dir={_from_here(source.path, runtime.cwd)}"
+    if hydra_config.job.config_name != CONFIG_NAME:
+        yield f"{_FLAG}name={hydra_config.job.config_name}"
+    yield from (word for word in hydra_config.overrides.hydra if is_search_path(word))
+
+
+def _from_here(path: str, folder: str) -> str:
+    """Path relative to a folder that holds it, so that equal studies in two places print equal commands."""
+    return os.path.relpath(path, folder) if Path(path).is_relative_to(folder) else path
+
+
+def is_search_path(word: str) -> bool:
+    """Whether an override names further folders of configuration files."""
+    return word.lstrip("+").startswith("hydra.searchpath=")
+
+
+def split_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Part the flags among the words of a command from its overrides.
+
+    Examples
+    --------
+    >>> split_flags(["--config-name=mine", "seed=3"])
+    ({'config-name': 'mine'}, ['seed=3'])
+    """
+    flags, overrides = {}, []
+    for word in words:
+        name, _, value = word.partition("=")
+        if word.startswith(_FLAG):
+            flags[name.removeprefix("--")] = value
+        else:
+            overrides.append(word)
+    return flags, overrides

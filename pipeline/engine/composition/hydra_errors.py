@@ -1,0 +1,94 @@
+"""What Hydra and OmegaConf refuse, in one sentence: the setting, what is wrong with it, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
+
+from pipeline.engine.composition.setting_names import no_such_setting
+
+
+def plain_words(error: HydraException | OmegaConfBaseException | YAMLError) -> str:
+    """Say in one sentence what a configuration that does not compose has wrong.
+
+    Parameters
+    ----------
+    error : HydraException, OmegaConfBaseException or YAMLError
+        As raised while composing or converting.
+
+    Examples
+    --------
+    >>> from omegaconf import OmegaConf
+    >>> from pipeline.config.training import TrainingConfig
+    >>> try:
+    ...     OmegaConf.merge({"training": TrainingConfig}, {"training": {"epochs": "ten"}})
+    ... except OmegaConfBaseException as error:
+    ...     plain_words(error)
+    "training.epochs: Value 'ten' of type 'str' could not be converted to Integer."
+    """
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}, is not valid YAML: {error.problem}."
+    if isinstance(error, MissingConfigException):
+        return _missing(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    text = str(error)
+    named = re.search(r"Could not override '([^']+)'", text)
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return no_such_setting(str(cause.full_key or (named and named[1])))
+    if isinstance(cause, OmegaConfBaseException):
+        place = f"{cause.full_key}: " if cause.full_key else ""
+        return f"{place}{_first_line(str(cause.msg or cause))}."
+    in_file = re.match(r"In '([^']+)': \w+ raised while composing config:\n(.*)\n\s*full_key: (\S+)", text)
+    if in_file:
+        file, reason, key = in_file.groups()
+        wrong = no_such_setting(key) if reason.startswith("Key ") else f"{key}: {reason}."
+        return f"In conf file {file}: {wrong[:1].lower() if wrong.startswith('There') else wrong[:1]}{wrong[1:]}"
+    if named:
+        return no_such_setting(named[1])
+    several = re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text)
+    if several:
+        return (
+            f"{several[1]}={several[2]} holds several values: a list is written {several[1]}=[{several[2]}], and a "
+            "sweep over them takes -m."
+        )
+    kept = [line.strip() for line in text.splitlines() if line.strip() and "https://" not in line]
+    return " ".join(kept).rstrip(".") + "."
+
+
+def _missing(error: MissingConfigException) -> str:
+    """Name the file of a group that is not there, and those that are."""
+    found = re.search(r"Could not find '(.+)/([^/']+)'", str(error))
+    if found is None:
+        return f"{_first_line(str(error)).rstrip('.')}."
+    group, name = found[1], found[2]
+    options: Sequence[str] = error.options or []
+    near = get_close_matches(name, options, n=1)
+    hint = f"; did you mean {group}={near[0]}?" if near else "."
+    return f"Could not find '{group}/{name}': {group} is one of {', '.join(options) or 'nothing'}{hint}"
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    """Say how to write a word that Hydra's grammar does not take, such as a value with a space."""
+    word, reason = error.override, _first_line(str(error.message))
+    name, equals, value = word.partition("=")
+    if not equals:
+        return f"{word!r} is no setting: write NAME=VALUE, such as seed=3."
+    if name.startswith("-"):
+        return f"{word!r} is no flag; settings are written without dashes, {name.lstrip('-')}={value}."
+    if value.startswith("["):  # a list whose entries are overrides
+        entries = re.sub(r"""[^\[\],"']+=[^\[\],"']*""", lambda entry: f'"{entry[0].strip()}"', value)
+        return f"{word!r} cannot be read ({reason}): quote the entries of its list, {name}={entries}."
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{word!r} cannot be read ({reason}): quote its value once more, {name}='{quoted}'."
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()

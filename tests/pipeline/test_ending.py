@@ -1,0 +1,60 @@
+"""A command ends with 0, with one sentence and 2, or with a traceback, where to report it, and 1."""
+
+import pytest
+from hydra.errors import OverrideParseException
+from yaml import safe_load
+
+from pipeline.ending import REPORT, begin, last_words
+from pipeline.errors import UserError
+
+
+def ended(error: BaseException) -> int:
+    with pytest.raises(SystemExit) as caught, last_words():
+        raise error
+    return caught.value.code
+
+
+def test_what_a_user_can_act_on_is_one_sentence(capsys):
+    assert ended(UserError("seed=-1 is below 0.")) == 2
+    assert capsys.readouterr().err == "\nerror: seed=-1 is below 0.\n"
+
+
+def test_our_own_fault_keeps_its_traceback_and_says_where_to_report_it(capsys):
+    assert ended(ZeroDivisionError("division by zero")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback") and "ZeroDivisionError: division by zero" in said and REPORT in said
+
+
+def test_an_interrupt_says_that_nothing_is_lost(capsys):
+    assert ended(KeyboardInterrupt()) == 130
+    assert "nothing finished is lost; the same command continues" in capsys.readouterr().err
+
+
+def test_a_good_end_stays_silent(capsys):
+    with last_words():
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_words_that_hydra_or_yaml_cannot_read_are_a_users(capsys):
+    assert ended(OverrideParseException("report.title=a: b", "extraneous input ':'\nSee https://hydra.cc")) == 2
+    assert "report.title='a: b'" in capsys.readouterr().err
+    try:
+        safe_load("a: [1")
+    except Exception as error:
+        assert ended(error) == 2
+    assert "line 1, is not valid YAML" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sead=3"], "Unrecognized arguments: --sead=3; .*--hydra-help"),
+        (["--config-name"], "expected one argument"),
+        (["seed=1", "-cd", "x", "seed=2"], "flags come before or after all settings"),
+    ],
+)
+def test_flags_that_hydra_has_not_are_refused_in_one_sentence(arguments, words, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(UserError, match=words):
+        begin(arguments)
