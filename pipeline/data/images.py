@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.errors import DataError
+from pipeline.data.sources.sizes import refuse_too_large
 
 
 def fit_images(images: UInt8[np.ndarray, "n c h w"], pad: int, channels: int | None) -> UInt8[np.ndarray, "n k p q"]:
@@ -28,10 +29,14 @@ def fit_images(images: UInt8[np.ndarray, "n c h w"], pad: int, channels: int | N
     Raises
     ------
     DataError
-        If color would have to be thrown away, or ``pad`` is negative.
+        If color would have to be thrown away, ``pad`` is negative, or the result does not fit the memory.
     """
     if pad < 0:
         raise DataError(f"data.image.pad={pad} must not be negative.")
+    n, present, height, width = images.shape
+    fitted = n * max(present, channels or present) * (height + 2 * pad) * (width + 2 * pad)
+    if fitted > images.size:
+        refuse_too_large(fitted, f"data.image.pad={pad}, data.image.channels={channels} with {n} images", copies=1)
     if pad:
         images = np.pad(images, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     if channels is None or channels == images.shape[1]:

@@ -16,6 +16,7 @@ from pipeline.config.data import TextConfig
 from pipeline.data.errors import DataError, SourceUnavailable, refuse_unfit
 from pipeline.data.sources.archives import fetch
 from pipeline.data.sources.pins import ARCHIVES
+from pipeline.data.sources.sizes import refuse_too_large
 from pipeline.data.sources.unpack import read_members
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.deletion import remove
@@ -23,6 +24,8 @@ from pipeline.machine.folders import user_path
 
 log = logging.getLogger(__name__)
 
+TOKEN_BYTES = 100
+"""Memory of a padded token while it is encoded: ids, masks, offsets."""
 GPT2_TOKENS = 50257
 GPT2_CHECK = ("Hello world", [15496, 995])
 _SAVED_MODEL = (
@@ -167,8 +170,10 @@ def encode_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[
     Raises
     ------
     DataError
-        If a text has no token at all, with its row.
+        If a text has no token at all, with its row, or the padded texts do not fit the memory.
     """
+    what = f"data.text.max_length={max_length}, with {len(texts)} texts,"
+    refuse_too_large(len(texts) * max_length, what, copies=TOKEN_BYTES)
     encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=max_length, return_tensors="np")
     mask = torch.from_numpy(encoded["attention_mask"])
     empty = (mask.sum(1) == 0).nonzero()
