@@ -57,7 +57,7 @@ def test_views_that_do_not_fit_the_memory_are_refused_before_they_are_made(monke
     import kernels.machine.memory as memory
 
     monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
-    with pytest.raises(DataError, match="data.image.pad=50000, .* with 7 images needs 65.21 GiB of memory"):
+    with pytest.raises(DataError, match="data.image.pad=50000, .* with 7 images needs 65.2 GiB of memory"):
         fit_images(np.zeros((7, 1, 8, 8), np.uint8), 50_000, None)
     assert fit_images(np.zeros((7, 1, 8, 8), np.uint8), 2, 3).shape == (7, 3, 12, 12)
     with pytest.raises(DataError, match="data.text.max_length=1000000000, with 2 texts, needs 186.3 GiB of memory"):
