@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.reporting.papers import PAPERS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = sorted(
@@ -97,3 +99,22 @@ def test_the_glossary_explains_the_words_that_only_this_project_uses():
     rows = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), re.M)
     words = "cell gather slug role cotangent form operand side standing view key VERSION stream churn".split()
     assert not {*words, "trimming level"} - set(rows)
+
+
+def test_no_page_gives_a_verdict_without_its_published_setting():
+    """Verdict words are quoted where they are explained or withdrawn; as verdicts they stand beside scale=published."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs" / "studies").glob("*.md"))]:
+        unquoted = re.sub(r'"[^"]*"', "", page.read_text().replace("\n", " \n"), flags=re.S)
+        given = re.findall(r"^.*\b(?:reproduced|undecided)\b.*$", unquoted, re.M)
+        assert not [line for line in given if "scale=published" not in line], page.name
+
+
+def test_a_page_names_its_papers_by_title_authors_and_link():
+    for page in sorted((ROOT / "docs" / "studies").glob("*.md")):
+        text = " ".join(page.read_text().split())
+        numbers = set(re.findall(r"\d{4}\.\d{5}", text)) & set(PAPERS)
+        assert numbers, page.name
+        for paper in (PAPERS[number] for number in numbers):
+            assert paper.title in text and paper.link in text, f"{page.name}: {paper.title}"
+            surnames = [author.split()[-1] for author in paper.authors.split(", ")]
+            assert all(surname in text for surname in surnames), page.name
