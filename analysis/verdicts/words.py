@@ -21,7 +21,8 @@ class Setting:
     kind : {"published", "other", "ours", "tiny"}
         At the published setting, off it, without one (the study is ours), or shrunk by debug=tiny.
     differences : tuple of str
-        What differs and by how much, such as "1,000 of 10,000 rows".
+        What differs and by how much, such as "1,000 of 10,000 rows"; at the published setting, a smaller number of
+        seeds that still suffices for a verdict.
     unknown : str
         What the publication does not say; for a study of our own, why it has no published setting.
 
@@ -47,7 +48,9 @@ class Setting:
         'not tested at the published setting: 1,000 of 10,000 rows, 10 of 200 epochs'
         """
         if self.kind == "published":
-            return "tested at the published setting" + (f" (not published: {self.unknown})" if self.unknown else "")
+            seeds = f", on {', '.join(self.differences)}" if self.differences else ""
+            left_open = f" (not published: {self.unknown})" if self.unknown else ""
+            return f"tested at the published setting{seeds}{left_open}"
         if self.kind == "ours":
             return "the question is ours" + (f": {self.unknown}" if self.unknown else "")
         if self.kind == "tiny":

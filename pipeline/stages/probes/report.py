@@ -209,7 +209,7 @@ def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table 
         ),
         Picture(
             onset_history_figure(onsets, layers),
-            f"{name}: layer of onset by epoch, one line per run with its bootstrap interval.",
+            f"{name}: layer of onset by epoch, one line per run with its bootstrap interval over test rows.",
             "Onset of collapse by epoch",
         ),
     ]

@@ -101,7 +101,7 @@ def group_pictures(
         ),
         Picture(
             ranking_figure(level, _ranking(rows, level)),
-            f"{group}: seeds from the most typical on, with basic bootstrap intervals of their levels.",
+            f"{group}: seeds from the most typical on, with bootstrap intervals of their levels over test examples.",
             f"Seed ranking of {group}",
         ),
     ]

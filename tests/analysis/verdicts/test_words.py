@@ -23,6 +23,11 @@ def test_a_setting_says_in_one_line_what_differs():
     assert line == "not tested at the published setting: 1,000 of 10,000 rows, 10 of 200 epochs"
 
 
+def test_fewer_seeds_that_suffice_are_named_with_the_published_setting():
+    assert Setting("published", ("5 of 100 seeds",)).line == "tested at the published setting, on 5 of 100 seeds"
+    assert word(HOLDS, Setting("published", ("5 of 100 seeds",))) == "reproduced"
+
+
 def test_a_standing_names_its_source():
     assert str(Standing("authors' code", "ours", "tau")) == "authors' code; band: ours; measure: tau"
     with pytest.raises(ValueError, match="is none of"):

@@ -53,8 +53,10 @@ def test_the_published_setting_itself_is_recognized_however_it_is_typed():
     found = comparison("experiment=trimming_cifar2", *typed).setting()
     assert found.kind == "published"
     assert found.line.startswith("tested at the published setting (not published: the two classes, layers")
-    fewer = comparison("experiment=trimming_cifar2", "scale=published", "cells.seed='0:3'").setting()
-    assert fewer.differences == ("3 of 200 seeds",)
+    fewer = comparison("experiment=trimming_cifar2", "scale=published", "cells.seed='0:4'").setting()
+    assert fewer.kind == "other" and fewer.differences == ("4 of 200 seeds",)
+    enough = comparison("experiment=trimming_cifar2", "scale=published", "cells.seed='0:5'").setting()
+    assert enough.kind == "published" and "setting, on 5 of 200 seeds (" in enough.line
 
 
 def test_a_grid_that_lacks_entries_of_an_axis_says_so():
