@@ -30,6 +30,7 @@ def test_quickstart(tmp_path):
     text = page.read_text()
     assert not re.search(r'(src|href)="https?://', text), "the page loads nothing from outside"
     assert text.count("<svg") >= 3 and "</html>" in text
+    assert "<title>DEBUG: " in text and 'class="debug"' in text, "a shrunk run is marked"
     again = run("experiment=quickstart", "debug=tiny", f"paths.store={tmp_path}", f"hydra.run.dir={tmp_path}/hydra")
     assert again.returncode == 0 and "everything exists already" in again.stderr
     status = run(
@@ -55,6 +56,8 @@ def test_experiment(name, tmp_path, shared_store, run_here):
     made = run_here(f"experiment={name}", "debug=tiny", *own, f"paths.store={shared_store}")
     assert (made.folder / "report.html").exists()
     assert made.metrics["sections"] >= 1
+    assert made.metrics["verdicts"] == [], "a shrunk run decides nothing"
+    assert "<title>DEBUG: " in (made.folder / "report.html").read_text()
 
 
 def test_a_failing_job_of_a_sweep_leaves_its_traceback_and_the_others_finish(tmp_path):
