@@ -56,32 +56,7 @@ class Picture:
     """PNG instead of SVG, for image galleries and dense scatter plots."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a published claim, with the test that decided.
-
-    Attributes
-    ----------
-    claim : str
-        The claim in one sentence, with its identifier.
-    verdict : str
-        ``reproduced``, ``not reproduced`` or ``undecided at this n``.
-    evidence : str
-        Effect, interval, n and the deciding test.
-    target : str
-        Published value, where there is one.
-    standing : str
-        published, authors' code, second-hand, memory or derived.
-    """
-
-    claim: str
-    verdict: str
-    evidence: str
-    target: str = ""
-    standing: str = ""
-
-
-Block = Text | Table | Picture | Claim | Verdict
+Block = Text | Table | Picture | Claim
 
 
 @dataclass(frozen=True)
@@ -127,9 +102,15 @@ def summary_cells(values: Sequence[float], within: tuple[float, float] | None = 
     values : sequence of float
         One per run.
     within : tuple of two float or None
-        Range of the number, such as (0, 100) of an accuracy in percent; its interval stays inside.
+        Range of the number, such as (0, 100) of an accuracy in percent or (0, inf) of an error; its interval stays
+        inside.
     """
-    mean, sd, low, high = student_mean_interval(values) if within is None else run_interval_within(values, *within)
+    if within is None or math.isinf(within[0]) or math.isinf(within[1]):
+        mean, sd, low, high = student_mean_interval(values)
+        # a mean of numbers that cannot leave a range is in it: cutting the interval there loses no coverage
+        low, high = (low, high) if within is None else (max(low, within[0]), min(high, within[1]))
+    else:
+        mean, sd, low, high = run_interval_within(values, *within)
     if not (math.isfinite(low) and high - low > 1e-12 * max(abs(mean), 1e-300)):
         return [len(values), mean, "–" if sd != sd else sd, "–"]
     shown = format_estimate(mean, low, high).partition(" ")[0]

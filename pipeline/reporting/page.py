@@ -123,9 +123,9 @@ def _views(build: Build, section: Section, decided: Sequence[Shown], name: str) 
     verdicts = iter(decided)
     views = []
     for j, block in enumerate(section.blocks):
-        if isinstance(block, (Text, Table, Picture)):
+        if not isinstance(block, Claim):
             views.append(_view(build, block, f"{name}-{j}"))
-        elif isinstance(block, Claim) and (shown := next(verdicts, None)) is not None:
+        elif (shown := next(verdicts, None)) is not None:
             views.append({"kind": "verdict", "tone": _TONES[shown.outcome], **dataclasses.asdict(shown)})
     return views
 

@@ -7,7 +7,7 @@ from typing import Literal
 from analysis.attribution.figures import attack_curves
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.adversarial.claims import study_claims
 from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii, read_attacks
@@ -59,12 +59,13 @@ def _table(name: str, group: list[Gathered], runs: list[Attacks]) -> Table:
         for measure, (heading, scale) in MEASURES.items():
             found = [run[source, radius][measure] for run in runs]
             values = [scale * value for value in found if value is not None]
-            rows.append([source if radius else "none", f"{radius:g}", heading, *summary_cells(values)])
+            cells = summary_cells(values, within=(-1, 1) if measure == "tau" else (0, 100))
+            rows.append([source if radius else "none", f"{radius:g}", heading, *cells])
     return Table(
         ["attack through", "radius", "measure", "runs", "mean", "sd", "95 % interval"],
         rows,
         f"{name}: attacked test points (PGD, L∞ radius in pixels of [0, 1]). The other network is the same training "
-        "under another seed. n counts seeds, intervals are Student's t over seeds.",
+        "under another seed. " + OVER_SEEDS,
         keys=[member.artifact.key for member in group],
         command=group[0].command,
     )

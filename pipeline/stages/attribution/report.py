@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from analysis.attribution.decomposition import TopScores
 from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, Text, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.attribution.read import (
     MaskRow,
@@ -52,12 +53,14 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) 
     }
     for name, group in groups.items():
         for key, heading in names.items():
-            rows.append([name, heading, *summary_cells([float(member.artifact.metrics[key]) for member in group])])
+            values = [float(member.artifact.metrics[key]) for member in group]
+            within = (0.0, math.inf) if key.startswith("points") else (0.0, 1.0)
+            rows.append([name, heading, *summary_cells(values, within)])
     return Table(
         ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
         rows,
         "How many training points carry an attribution. Per run: the mean (Gini, share) or median (points) over test "
-        "points. The paper reports that attributions are not sparse (second-hand).",
+        "points. The paper reports that attributions are not sparse (second-hand). " + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -135,12 +138,13 @@ def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[
             numbers = [float(value) for run in runs if (value := run[measure]) is not None]
             if numbers:
                 base = runs[0]["prevalence"]
-                rows.append([mask, method, measure, *summary_cells(numbers), base])
+                rows.append([mask, method, measure, *summary_cells(numbers, within=(0, 1)), base])
     table = Table(
         ["mask", "method", "measure", "runs", "mean", "sd", "95 % interval", "prevalence"],
         rows,
         f"{name}: planted points found by each method. Precision and recall at as many points as are planted (train "
-        "side) or of the flags (test side); AUPRC is step-wise; ties are averaged. Prevalence is what chance gives.",
+        "side) or of the flags (test side); AUPRC is step-wise; ties are averaged. Prevalence is what chance gives. "
+        + OVER_SEEDS,
         keys=[member.artifact.key for member in found],
         command=found[0].command,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -17,7 +18,7 @@ from analysis.regression.regularity import eigenvalue_decay
 from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.regression.claims import function_claims, head_claim, head_cost, last_step, logistic_claims
 from pipeline.stages.regression.read import read_functions, read_heads, read_last, read_logistic
@@ -56,7 +57,7 @@ def _functions(members: list[Gathered]) -> Section:
                 [
                     name,
                     MACHINES.get(machine, "CK (features, rank by LOO)"),
-                    *summary_cells(values),
+                    *summary_cells(values, within=(0, math.inf)),
                     float(np.median(values)),
                     edge,
                     "–" if machine == "nn" else float(np.median(ratio)),
@@ -89,7 +90,7 @@ def _functions(members: list[Gathered]) -> Section:
         ],  # fmt: skip
         rows,
         "Last snapshot. ρ is the machine's test error over the network's; |1-τ|-β ≤ ρ ≤ 1+τ+β is checked with every "
-        "term computed. Edge: the two test points beyond the last training point.",
+        "term computed. Edge: the two test points beyond the last training point. " + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -131,7 +132,15 @@ def _logistic(members: list[Gathered]) -> Section:
             loss = [entry[machine].cross_entropy for entry in last]
             accuracy = float(np.mean([entry[machine].accuracy for entry in last]))
             separable = sum(entry[machine].separable for entry in last)
-            rows.append([name, MACHINES[machine], *summary_cells(loss), accuracy, f"{separable} of {len(last)}"])
+            rows.append(
+                [
+                    name,
+                    MACHINES[machine],
+                    *summary_cells(loss, within=(0, math.inf)),
+                    accuracy,
+                    f"{separable} of {len(last)}",
+                ]
+            )
         blocks.append(
             Picture(
                 logistic_figure(points),
@@ -151,7 +160,7 @@ def _logistic(members: list[Gathered]) -> Section:
         ["cells", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
         rows,
         "Last snapshot of every run. Cross-entropy has a stated probability floor. Separable: the fit classifies every "
-        "training point, so that an unpenalized optimum does not exist.",
+        "training point, so that an unpenalized optimum does not exist. " + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -168,7 +177,7 @@ def _heads(members: list[Gathered]) -> Section:
             values = [float(np.mean([row.balanced_accuracy for row in run])) for run in here if run]
             loss = float(np.mean([row.cross_entropy for run in here for row in run]))
             label = "the network's own head" if size == 0 else "refitted"
-            rows.append([name, label, "–" if size == 0 else size, *summary_cells(values), loss])
+            rows.append([name, label, "–" if size == 0 else size, *summary_cells(values, within=(0, 1)), loss])
         gain = [
             member.artifact.metrics["refit_balanced_accuracy"] - member.artifact.metrics["head_balanced_accuracy"]
             for member in group

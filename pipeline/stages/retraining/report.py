@@ -9,7 +9,7 @@ from analysis.attribution.figures import interval_bars
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, summary_cells
+from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, interval_cell, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 
@@ -91,7 +91,8 @@ def _blocks(
     for entry, found in runs.items():
         values = [float(line.value) for line in found]
         first = found[0]
-        cells = [entry.replace("_", " "), *summary_cells(values), f"[{first.low:.3g}, {first.high:.3g}]"]
+        within = (-1.0, 1.0) if headings == ["method"] else None
+        cells = [entry.replace("_", " "), *summary_cells(values, within), interval_cell(first.low, first.high)]
         if len(headings) > 1:
             flips = [float(line.flips) for line in found if line.flips is not None]
             cells.append(100 * student_mean_interval(flips)[0] if flips else None)
@@ -104,7 +105,7 @@ def _blocks(
         Table(
             [*columns, "test points"],
             rows,
-            caption,
+            f"{caption} {OVER_SEEDS}",
             keys=[member.artifact.key for member in group],
             command=group[0].command,
         ),

@@ -49,7 +49,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     groups = grouped(members)
     options = config.report.options
     targets: list[Target] = options.get("targets", [])
-    blocks: list[Block] = [_table(groups, members), *_split_tables(groups), *_named_table(targets, groups)]
+    blocks: list[Block] = [_table(groups, members), *_split_tables(groups)]
+    if not config.tiny:  # no published number stands beside those of a shrunk run
+        blocks += _named_table(targets, groups)
     blocks.append(_bars(groups))
     name, group = next(iter(groups.items()))
     blocks.append(_scatter(name, group[0]))

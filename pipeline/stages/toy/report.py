@@ -52,7 +52,7 @@ def _errors(read: list[ToyMember], keys: list[str], command: str) -> Table:
                 member.config.samples,
                 multiple,
                 float(np.mean(member.metrics["critical_rate"])),
-                *summary_cells(member.values("test_error")),
+                *summary_cells(member.values("test_error"), within=(0, math.inf)),
                 float(np.mean(member.metrics["ridge_error"])),
                 diverged,
             ]

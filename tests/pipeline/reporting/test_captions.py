@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted((ROOT / "pipeline" / "stages").glob("*/*.py"))
 UNIT = re.compile(
-    r"\bover (?:the |all )?(?:\w+ )?(?:seeds|runs|draws|points|rows|examples|redraws)|of random subsets|OVER_SEEDS"
+    r"\bover (?:the |all )?(?:\w+ )?(?:seeds|runs|draws|points|rows|examples|redraws)|of random subsets"
+    r"|OVER_SEEDS|INTERVALS"
 )
 
 
