@@ -29,7 +29,7 @@ class Table:
     columns : sequence of str
         Headings with units.
     rows : sequence of sequences
-        Numbers are shown to four significant digits, a `Measured` with those that it allows; strings as they are.
+        Numbers are shown to three significant digits, a `Measured` with those that it allows; strings as they are.
     caption : str
         What the table shows and over how many runs.
     keys : sequence of str

@@ -112,6 +112,7 @@ def _render(
 def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple[str, str]]:
     config = build.config
     seeds = {item.labels["seed"] for _, item in gathered if "seed" in item.labels}
+    seeds |= {str(seed) for stage, item in gathered if stage == "toy" for seed in item.config.toy.seeds}
     facts = [("experiment", config.experiment_name), ("data", config.data.name)]
     facts += [("seeds", str(len(seeds) or 1)), ("artifacts", str(len(gathered)))]
     facts.append(("arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
@@ -180,4 +181,6 @@ def _number(cell: Any) -> str:
         return "–" if cell is None else str(cell)
     if isinstance(cell, int):
         return f"{cell:,}"
-    return "–" if cell != cell else f"{cell:.4g}"
+    if cell != cell:
+        return "–"
+    return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
