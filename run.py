@@ -16,6 +16,7 @@ from pipeline.ending import begin, last_words
 from pipeline.engine.former_spellings import current_spelling
 from pipeline.engine.scale import expanded
 from pipeline.help import asks_for_a_page, asks_for_help, help_page
+from pipeline.output_folder import with_usable_outputs
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
@@ -62,5 +63,7 @@ if __name__ == "__main__":
     else:
         with last_words():
             sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
+            if not asks_for_a_page(sys.argv[1:]):
+                sys.argv[1:] = with_usable_outputs(sys.argv[1:])
             begin(sys.argv[1:])
             main()

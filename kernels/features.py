@@ -8,7 +8,6 @@ concatenation (arXiv:2305.14585, "projected" kernels).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,11 @@ from torch import Tensor, nn
 from kernels.capture.capture import Capture
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
+from kernels.contraction.kernel_file import create_arrays, load_finished, map_arrays, put_in_place
 from kernels.contraction.result import divide_by_diagonals
 from kernels.contraction.tile_store import (
     FileTileStore,
     TileStore,
-    create_arrays,
-    load_finished,
-    map_arrays,
     stored_plan,
 )
 from kernels.gradients.blocks import Block
@@ -277,6 +274,7 @@ def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.devic
                 at = rows.start + (bad or 0)
                 raise ValueError(f"features of sample {at} are not finite, or have another shape than the first ones'")
             store.arrays[name][rows] = value.flatten(1).to("cpu", store.dtype)
+        store.cover("", rows)
         store.finish(key)
 
 
@@ -305,7 +303,7 @@ def _in_file(
         metadata = about | {"fingerprint": json.dumps(fingerprint, sort_keys=True), "cotangents": str(cotangents)}
         for name, array in create_arrays(temporary, shapes, dtype, metadata).items():
             array.copy_(store.arrays[name])
-        os.replace(temporary, out)
+        put_in_place(temporary, out)
         store.discard()
     finally:
         store.close()

@@ -18,9 +18,10 @@ from torch import nn
 from kernels.contraction.assembly import Assembly
 from kernels.contraction.finish import finish_in_file, finish_in_memory, reopen
 from kernels.contraction.job import Job, array_shapes, prepared, revive_plan
+from kernels.contraction.kernel_file import load_finished
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import KernelResult
-from kernels.contraction.tile_store import FileTileStore, TileStore, load_finished, stored_plan
+from kernels.contraction.tile_store import FileTileStore, TileStore, stored_plan
 from kernels.inputs.options import KernelOptions, documents, kernel_options
 from kernels.machine.ranks import owners, world
 from kernels.sketched import sketched_kernel

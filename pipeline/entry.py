@@ -12,8 +12,8 @@ from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import COMMANDS, load_function
-from pipeline.errors import UserError
-from pipeline.machine.folders import user_path
+from pipeline.errors import UserError, storage_error
+from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import holds_secret
 
@@ -63,6 +63,16 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     """
     _refuse_secrets(config)
     check(config)
+    try:
+        return _execute(config, overrides)
+    except OSError as error:  # such as a data file that this user may not read
+        store = user_path(config.paths.store)
+        if (plain := storage_error(error, store, folders_of(config))) is not None:
+            raise plain from error
+        raise
+
+
+def _execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     store, graph = Store(user_path(config.paths.store)), Graph(overrides, _checked)
     if config.stage in COMMANDS:
         load_function(COMMANDS[config.stage])(graph, store, config)

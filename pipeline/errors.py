@@ -81,7 +81,7 @@ def storage_error(error: Exception, folder: Path, folders: Mapping[str, Path] | 
             f"{path} cannot be used ({_reason(error)}): a part of it is a file, a broken link, or too long a name. Set "
             f"{_setting(path, folders)} to a folder."
         )
-    if number == errno.ENOENT and not folder.exists():
+    if number in (None, errno.ENOENT) and not folder.exists():
         return UserError(
             f"{folder} was deleted while this process worked in it. Finished artifacts elsewhere are untouched; run "
             "the same command again, and keep cleaners out of the store."

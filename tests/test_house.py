@@ -21,7 +21,7 @@ FLOORS = (
     ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),
-    ("ending", "entry", "help", "hydra_callbacks"),
+    ("ending", "entry", "help", "hydra_callbacks", "output_folder"),
 )
 """Rooms of pipeline/: a room imports from earlier rows and from itself."""
 MOST_MODULES, MOST_LINES = 20, 350
@@ -114,6 +114,15 @@ def test_no_exported_name_hides_a_module():
 def test_names_say_what_a_module_computes():
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "shared"}
     broken("names that say nothing:", [name for name in FILES if set(re.split(r"[._]", name)) & vague])
+
+
+def test_tensor_files_are_written_in_one_place(imports):
+    private = [
+        name
+        for name, path in FILES.items()
+        if name != "kernels.machine.tensor_files" and re.search(r"\bsave_file\b", path.read_text(encoding="utf-8"))
+    ]
+    broken("safetensors writes files that only their owner may read; use kernels.machine.tensor_files:", private)
 
 
 def test_text_files_are_utf8_whatever_the_locale():

@@ -171,6 +171,9 @@ class Assembly:
                 _put(store.arrays[name][rows, columns], values, fresh)
                 if plan.square and left is not right:
                     _put(store.arrays[name][columns, rows], swapped(values), fresh)
+            store.cover("", rows, columns)
+            if plan.square and left is not right:
+                store.cover("", columns, rows)
             if self.norms and first[1] == 0:
                 self._put_norms(store, "row_norms", left, rows, fresh)
             if self.norms and first[0] == 0:
@@ -211,6 +214,7 @@ class Assembly:
                     found[key] = found[key] + norms if key in found else norms
         for key, norms in found.items():
             _put(store.arrays[f"{name}:{key}"][rows], norms if self.plan.full else norms.sum(1), fresh)
+        store.cover(name, rows)
 
     def _chunks(self) -> list[slice | None]:
         if self.plan.class_chunks == 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from kernels.contraction.assembly import TOTAL
 from kernels.contraction.job import Job, duplicates
+from kernels.contraction.kernel_file import create_arrays, map_arrays, put_in_place
 from kernels.contraction.result import KernelResult, divide_by_diagonals
-from kernels.contraction.tile_store import FileTileStore, TileStore, create_arrays, map_arrays
+from kernels.contraction.tile_store import FileTileStore, TileStore
 from kernels.machine.ranks import barrier, gather_sum, world
 
 
@@ -44,7 +44,7 @@ def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
             array.copy_(store.arrays[name] if name in store.arrays else diagonals[name])
         _finish(arrays | {n: a for n, a in store.arrays.items() if ":" in n}, job)
         del arrays
-        os.replace(temporary, store.out)
+        put_in_place(temporary, store.out)
         store.discard()
     else:
         store.close()

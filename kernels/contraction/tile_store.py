@@ -3,7 +3,8 @@
 The file ``out`` appears whole, by an atomic rename. Until then tiles live in ``out.partial`` (raw, mapped into memory)
 and ``out.ledger``: one line of JSON with the fingerprint and plan, then one line per finished tile, written only after
 the tile's bytes were flushed. A killed run therefore continues from its finished tiles with the same plan, and gives
-the same bytes.
+the same bytes. Every line carries a digest, that of a tile also over its numbers: a tile whose bytes, or whose line,
+the disk has changed since is computed again.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import errno
 import fcntl
 import json
 import os
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+import xxhash
 
 from kernels.inputs.fingerprints import differences
 
-_NAMES = {torch.float32: "F32", torch.float64: "F64"}
-_NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
+Place = list[Any]
+"""Name of an array, or the beginning of several, and start and stop along each axis; plain lists, as JSON has."""
+NAMES = {torch.float32: "F32", torch.float64: "F64"}
+NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
 
 
 class TileStore:
@@ -44,6 +48,12 @@ class TileStore:
     def done(self, key: str) -> bool:
         """Whether a tile was finished by an earlier run."""
         return False
+
+    def cover(self, name: str, *place: slice) -> None:
+        """Say what the tile in progress has written: in array ``name``, or in all that begin with ``name:``.
+
+        An empty name stands for all arrays without a colon in their names.
+        """
 
     def finish(self, key: str) -> None:
         """Record that a tile is complete."""
@@ -87,40 +97,82 @@ class FileTileStore(TileStore):
         self.shapes, self.dtype, self.out = shapes, dtype, out
         self._rank = rank
         self._data = _partial(out)
-        sizes = {name: int(np.prod(shape)) * _NUMPY[dtype].itemsize for name, shape in shapes.items()}
-        self._finished = finished_tiles(out, fingerprint)
-        self._log = _claim(_ledger(out, rank))
+        self._covered: list[Place] = []
+        sizes = {name: int(np.prod(shape)) * NUMPY[dtype].itemsize for name, shape in shapes.items()}
+        stored = _matching_ledgers(out, fingerprint)
+        own = _ledger(out, rank)
+        self._log = _claim(own)
         try:
-            if not self._data.exists() or self._data.stat().st_size != sum(sizes.values()):
-                self._finished = set()
-                self._log.truncate(0)  # entries for tiles that no longer exist must not survive this run either
+            whole = self._data.exists() and self._data.stat().st_size == sum(sizes.values())
+            if not whole:
                 with open(self._data, "wb" if rank == 0 else "ab") as file:
-                    _reserve(file, sum(sizes.values()))
+                    reserve(file, sum(sizes.values()))
             self.arrays = {}
             self._maps = []
             offset = 0
             for name, shape in shapes.items():
-                mapped = np.memmap(self._data, _NUMPY[dtype], "r+", offset, shape)
+                mapped = np.memmap(self._data, NUMPY[dtype], "r+", offset, shape)
                 self._maps.append(mapped)
                 self.arrays[name] = torch.from_numpy(mapped)
                 offset += sizes[name]
-            if not os.fstat(self._log.fileno()).st_size:
+            # entries for tiles that no longer exist must not survive this run either
+            self._finished = self._sound_tiles(stored) if whole else {}
+            mine = stored.get(own)
+            kept = [] if mine is None else [tile for tile in mine.tiles if tile["tile"] in self._finished]
+            if mine is None or mine.damaged or mine.cut or len(kept) != len(mine.tiles):
+                self._log.truncate(0)
                 self._write({"fingerprint": fingerprint, "plan": plan})
+                for tile in kept:
+                    self._write(tile)
         except BaseException:
             self._log.close()
             raise
+
+    def _sound_tiles(self, ledgers: dict[Path, Ledger]) -> dict[str, None]:
+        """Tiles whose numbers are still those that were finished, in the order of the ledgers."""
+        tiles = [tile for ledger in ledgers.values() for tile in ledger.tiles]
+        sound = [tile["tile"] for tile in tiles if self._is_sound(tile)]
+        lost = len(tiles) - len(sound) + sum(ledger.damaged for ledger in ledgers.values())
+        if lost:
+            warnings.warn(f"{lost} finished tiles of {self.out} are damaged, so they are computed again", stacklevel=5)
+        return dict.fromkeys(sound)
+
+    def _is_sound(self, tile: dict[str, Any]) -> bool:
+        try:
+            return self._digest(tile["tile"], tile["at"]) == tile["digest"]
+        except IndexError:  # a damaged line that names more axes than there are
+            return False
 
     def done(self, key: str) -> bool:
         """Whether a tile was finished by an earlier run."""
         return key in self._finished
 
     def finish(self, key: str) -> None:
-        """Flush the arrays, then record that a tile is complete."""
+        """Flush the arrays, then record that a tile is complete, with the digest of what it covers."""
         for mapped in self._maps:
             mapped.flush()
-        self._write({"tile": key})
+        at, self._covered = self._covered, []
+        self._write({"tile": key, "at": at, "digest": self._digest(key, at)})
+
+    def cover(self, name: str, *place: slice) -> None:
+        """Say what the tile in progress has written, see :meth:`TileStore.cover`."""
+        entry: Place = [name, [[part.start, part.stop] for part in place]]
+        if entry not in self._covered:
+            self._covered.append(entry)
+
+    def _digest(self, key: str, at: list[Place]) -> str:
+        """Digest of a tile's name, places and numbers."""
+        found = xxhash.xxh3_128(json.dumps([key, at]).encode())
+        for prefix, place in at:
+            for name in sorted(self.arrays):
+                if name.startswith(f"{prefix}:") if prefix else ":" not in name:
+                    region = self.arrays[name].numpy()[tuple(slice(*part) for part in place)]
+                    found.update(np.ascontiguousarray(region).data)
+        return found.hexdigest()
 
     def _write(self, entry: dict[str, Any]) -> None:
+        if "plan" in entry:
+            entry = entry | {"digest": _line_digest(entry)}
         self._log.write(json.dumps(entry, sort_keys=True) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
@@ -152,7 +204,7 @@ def _claim(ledger: Path) -> IO[str]:
     return file
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
+def reserve(file: IO[bytes], size: int) -> None:
     """Reserve a file's size on disk now: a full disk under a mapped file would kill the process later."""
     file.truncate(size)
     if size and hasattr(os, "posix_fallocate"):
@@ -176,101 +228,87 @@ def _ledgers(out: Path) -> list[Path]:
     return sorted(out.parent.glob(out.name + ".ledger*"))
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """Lines of a ledger; a last line cut short by a kill does not count."""
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
-    if complete != text:
-        path.write_text(complete, encoding="utf-8")
-    return [json.loads(line) for line in complete.splitlines()]
+@dataclass(frozen=True)
+class Ledger:
+    """What a ledger says.
+
+    Attributes
+    ----------
+    fingerprint, plan : dict
+        Of the run that began it.
+    tiles : list of dict
+        Finished tiles: ``tile`` (its name), ``at`` (what it covers) and ``digest``.
+    damaged : int
+        Complete lines that could not be read.
+    cut : bool
+        Whether a kill has cut the last line short.
+    """
+
+    fingerprint: dict[str, Any]
+    plan: dict[str, Any]
+    tiles: list[dict[str, Any]]
+    damaged: int
+    cut: bool
+
+
+def _line_digest(header: dict[str, Any]) -> str:
+    fields = json.loads(json.dumps({name: header[name] for name in ("fingerprint", "plan")}))  # as it is read back
+    return xxhash.xxh3_128(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """Read a ledger; None where its first line is damaged. A last line cut short by a kill does not count."""
+    *lines, last = path.read_bytes().split(b"\n")
+    header, *tiles = [_parsed(line) for line in lines] or [None]
+    try:
+        if header is None or header["digest"] != _line_digest(header):
+            return None
+    except (KeyError, TypeError):
+        return None
+    sound = [tile for tile in tiles if tile is not None and _is_tile(tile)]
+    return Ledger(header["fingerprint"], header["plan"], sound, len(tiles) - len(sound), bool(last))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _is_tile(entry: dict[str, Any]) -> bool:
+    """Whether a line has the form of a tile's; its digest is over the numbers too, so it is compared later."""
+    try:
+        places = [(name, [(start, stop) for start, stop in place]) for name, place in entry["at"]]
+    except (KeyError, TypeError, ValueError):
+        return False
+    numbers = [number for _, place in places for pair in place for number in pair]
+    named = [entry["tile"], entry["digest"], *(name for name, _ in places)]
+    return all(type(number) is int for number in numbers) and all(isinstance(name, str) for name in named)
+
+
+def _matching_ledgers(out: Path, fingerprint: dict[str, Any]) -> dict[Path, Ledger]:
+    """Ledgers of earlier runs; a damaged one is absent, and one of another kernel is refused."""
+    found = {path: ledger for path in _ledgers(out) if (ledger := read_ledger(path)) is not None}
+    for path, ledger in found.items():
+        match(ledger.fingerprint, fingerprint, path)
+    return found
 
 
 def finished_tiles(out: Path, fingerprint: dict[str, Any]) -> set[str]:
-    """Tiles that earlier runs with the same fingerprint finished."""
-    found: set[str] = set()
-    for path in _ledgers(out):
-        entries = _entries(path)
-        if not entries:
-            path.unlink()
-            continue
-        _match(entries[0]["fingerprint"], fingerprint, path)
-        found |= {entry["tile"] for entry in entries[1:]}
-    return found
+    """Tiles that earlier runs with the same fingerprint finished, as their ledgers say."""
+    return {tile["tile"] for ledger in _matching_ledgers(out, fingerprint).values() for tile in ledger.tiles}
 
 
 def stored_plan(out: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
     """Plan of an unfinished run with the same fingerprint, or None."""
-    for path in _ledgers(out):
-        entries = _entries(path)
-        if entries:
-            _match(entries[0]["fingerprint"], fingerprint, path)
-            plan: dict[str, Any] = entries[0]["plan"]
-            return plan
-    return None
+    return next((ledger.plan for ledger in _matching_ledgers(out, fingerprint).values()), None)
 
 
-def _match(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+def match(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Refuse a file or ledger of another kernel."""
     differing = differences(stored, wanted)
     if differing:
         pairs = "; ".join(f"{key}: {stored.get(key)} there, {wanted.get(key)} now" for key in differing)
         raise ValueError(f"{path} belongs to another kernel ({pairs}); remove it or choose another out=")
-
-
-def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Arrays (mapped) and metadata of a complete ``out`` with this fingerprint, or None if it does not exist.
-
-    Raises
-    ------
-    ValueError
-        When the file holds another kernel.
-    """
-    if not out.exists():
-        return None
-    if out.is_dir():
-        raise ValueError(f"{out} is a directory; out= names a file")
-    try:
-        with safe_open(out, "pt") as file:
-            metadata = dict(file.metadata() or {})
-    except SafetensorError:
-        metadata = {}
-    if "fingerprint" not in metadata:
-        raise ValueError(f"{out} exists and is not a kernel of this library; choose another out=")
-    _match(json.loads(metadata["fingerprint"]), fingerprint, out)
-    return map_arrays(out), metadata
-
-
-def map_arrays(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, mapped copy-on-write rather than read."""
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    found = {}
-    kinds = {name: _NUMPY[dtype] for dtype, name in _NAMES.items()}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start = 8 + size + entry["data_offsets"][0]
-            found[name] = torch.from_numpy(np.memmap(path, kinds[entry["dtype"]], "c", start, tuple(entry["shape"])))
-    return found
-
-
-def create_arrays(
-    path: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, metadata: dict[str, str]
-) -> dict[str, Tensor]:
-    """Create a safetensors file of zeros and map its tensors for writing."""
-    header: dict[str, Any] = {"__metadata__": metadata}
-    offset = 0
-    for name, shape in shapes.items():
-        size = int(np.prod(shape)) * _NUMPY[dtype].itemsize
-        header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header, sort_keys=True).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        _reserve(file, 8 + len(text) + offset)
-        file.write(len(text).to_bytes(8, "little") + text)
-    return {
-        name: torch.from_numpy(
-            np.memmap(path, _NUMPY[dtype], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)
-        )
-        for name, shape in shapes.items()
-    }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from models.fields import problems
 from pipeline.checks.attribution import adversarial_problems, attribution_problems, retraining_problems
 from pipeline.checks.data import source_problems
+from pipeline.checks.folders import folder_problems, name_problems
 from pipeline.checks.kernels import kernel_problems, regression_problems, surrogate_problems
 from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems, toy_problems
 from pipeline.checks.training import (
@@ -70,7 +71,7 @@ def check(config: RunConfig) -> None:
     UserError
         With one sentence per problem.
     """
-    found = [*value_problems(config), *stage_problems(config)]
+    found = [*value_problems(config), *stage_problems(config), *name_problems(config), *folder_problems(config)]
     if config.stage != "prepare":  # rows are prepared for any model
         found += model_problems(config)
     for combination in COMBINATIONS:

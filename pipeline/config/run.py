@@ -76,8 +76,8 @@ class RunConfig:
 
     stage: str = setting(
         "report",
-        "What to make, with all that it needs; status shows what is there, verify checks it, sync sends what trackers "
-        "missed.",
+        "What to make, with all that it needs; status shows what is there, verify checks it, gc lists leftovers, sync "
+        "sends what trackers missed.",
     )
     scale: str = choice(
         "small",
@@ -97,6 +97,7 @@ class RunConfig:
     )
     cells: dict[str, Any] = setting({}, "Axes of the grid: name to lists of overrides; seed: 'start:stop'.")
     cells_limit: int | None = setting(None, "Entries taken of each axis; null takes all.", at_least=1)
+    gc_delete: bool = setting(False, "stage=gc: delete what it lists; otherwise it only lists.")
     watch: float | None = setting(
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
     )

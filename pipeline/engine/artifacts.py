@@ -159,7 +159,7 @@ class Artifact:
             if problem is not None:
                 yield name, problem
         for name in payload_files(self.folder):
-            if name not in files:
+            if name not in files and not Path(name).name.startswith(".nfs"):  # a file server's own
                 yield name, "is extra: the manifest does not list it"
 
     @cached_property
@@ -220,6 +220,8 @@ class Store:
 
     def folder(self, stage: str, slug: str, key: str) -> Path:
         """Name the final folder of an artifact."""
+        if "/" in slug or "\0" in slug:
+            raise UserError(f"{slug!r} would leave the store: names of data and experiments hold no slash.")
         return self.root / stage / f"{slug}-{key}"
 
     def state(self, folder: Path) -> str:

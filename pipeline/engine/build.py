@@ -248,7 +248,7 @@ def construction(
 def _origin(build: Build, changed: Sequence[str]) -> dict[str, Any]:
     """Code and inputs, from which :mod:`pipeline.engine.staleness` tells whether they are others today."""
     ranks = build.logs / LOADED
-    code = code_record(json.loads(ranks.read_text(encoding="utf-8")) if ranks.exists() else ())
+    code = code_record(json.loads(ranks.read_bytes()) if ranks.exists() else ())
     if during := [name for name in changed if name in code["files"]]:
         code["changed_meanwhile"] = during
     members = [member.artifact for group in build.members.values() for member in group]

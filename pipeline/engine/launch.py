@@ -6,7 +6,7 @@ all start their ranks in the same way, no rank variable outlives a job, and no r
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -26,8 +26,11 @@ from pipeline.engine.build import LOADED, Build
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.stages import load_function
-from pipeline.errors import UserError
+from pipeline.errors import UserError, storage_error
+from pipeline.machine.children import ends_with_parent
 from pipeline.machine.code_digest import loaded_files
+from pipeline.machine.folders import folders_of
+from pipeline.machine.side_files import read_record
 from pipeline.machine.threads import VARIABLES
 from pipeline.shown_text import masked_override, shown
 
@@ -42,7 +45,6 @@ _INHERITED = (
     "TORCHELASTIC",
 )
 _JOB, _RESULT, _FAILURE = "rank-job.json", "rank-result.json", "rank-{}-failed.json"
-_PR_SET_PDEATHSIG = 1
 _PATIENCE = datetime.timedelta(days=2)
 
 
@@ -86,8 +88,10 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         environment[MLFLOW_URI] = build.config.logging.uri
     build.say(f"{size} ranks")
     # A session of its own: a signal that SLURM sends to all processes of a task must reach only this process, which
-    # then ends the ranks in an orderly way.
-    ranks = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_follow_parent)
+    # then ends the ranks in an orderly way. No rank may write after its job is killed.
+    ranks = subprocess.Popen(
+        command, env=environment, start_new_session=True, preexec_fn=ends_with_parent(signal.SIGTERM)
+    )
     try:
         code = ranks.wait()
     except BaseException:
@@ -96,22 +100,22 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         raise
     if code != 0:
         raise _first_failure(logs, code)
-    return json.loads((logs / _RESULT).read_text(encoding="utf-8"))
-
-
-def _follow_parent() -> None:
-    """Have the operating system end this process when its parent dies: no rank may write after its job is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    metrics = read_record(logs / _RESULT)
+    if metrics is None:
+        raise RuntimeError("The ranks ended well but left no readable result; run the same command again.")
+    return metrics
 
 
 def _first_failure(logs: Path, code: int) -> Exception:
     records = sorted(logs.glob(_FAILURE.format("*")), key=lambda path: path.stat().st_mtime)
     if not records:
         return RuntimeError(f"A rank ended with code {code} and left no traceback; its output is above.")
-    record = json.loads(records[0].read_text(encoding="utf-8"))
-    if record["user_error"]:
-        return UserError(record["message"])
-    return RuntimeError(f"{record['rank']} failed:\n{record['traceback']}")
+    record = read_record(records[0])
+    if record is None:  # cut short by the full disk that ended the rank
+        return RuntimeError(f"A rank ended with code {code}; its record {records[0]} cannot be read.")
+    if record.get("user_error"):
+        return UserError(record.get("message"))
+    return RuntimeError(f"{record.get('rank')} failed:\n{record.get('traceback')}")
 
 
 def config_from(values: dict[str, Any]) -> RunConfig:
@@ -148,11 +152,13 @@ def main(path: Path) -> None:
     from pipeline.machine.threads import bound_threads
     from pipeline.tracking.opening import stage_tracker
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ends_with_parent(signal.SIGKILL)()
     job = json.loads(path.read_text(encoding="utf-8"))
     rank = int(os.environ["RANK"])
+    folders = {"paths.store": Path(job["store"])}
     try:
         build = rank_build(job)
+        folders = folders_of(build.config) | folders
         on_gpu = build.config.numerics.device == "cuda"
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -169,13 +175,15 @@ def main(path: Path) -> None:
                 function(build)
         shutdown()
     except Exception as error:
+        plain = error if isinstance(error, UserError) else storage_error(error, Path(job["folder"]), folders)
         record = {
             "rank": f"rank {rank}",
-            "message": str(error),
-            "user_error": isinstance(error, UserError),
+            "message": str(plain or error),
+            "user_error": plain is not None,
             "traceback": shown(traceback.format_exc()),
         }
-        write_json(path.with_name(_FAILURE.format(rank)), record)
+        with contextlib.suppress(OSError):  # such as a full disk: its output is then all there is
+            write_json(path.with_name(_FAILURE.format(rank)), record)
         # Exit at once: the other ranks wait in a collective operation that this one will never join.
         sys.stdout.flush()
         os._exit(1)

@@ -251,6 +251,7 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
 COMMANDS = {
     "status": "pipeline.engine.status:show_status",
     "verify": "pipeline.upkeep.verify:verify_store",
+    "gc": "pipeline.upkeep.leftovers:collect",
     "sync": "pipeline.tracking.sending:sync",
 }
 """What else ``stage=`` takes: commands that make no artifact. Each is a function of graph, store and configuration."""

@@ -97,7 +97,8 @@ def _try_lock(path: Path) -> int | None:
             raise
         raise UserError(
             f"The file system of {path.parent} has no file locks ({error}), so two jobs could make the same artifact "
-            "at once. Mount it with locks (NFS: without nolock; Lustre: -o flock), or set paths.store elsewhere."
+            "at once. Mount it with locks (NFS: without nolock; Lustre: -o flock), or set paths.store elsewhere, or "
+            "paths.cache if the cache is meant."
         ) from error
     # The former owner deletes its lock file: a lock on a deleted file protects nothing.
     if not _same_file(descriptor, path):
@@ -162,6 +163,20 @@ def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2
         os.close(descriptor)
 
 
+@contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock if nobody else does, without waiting; yields whether it is held."""
+    descriptor = _try_lock(path)
+    lock = None if descriptor is None else HeldLock(path, descriptor)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            if not lock.lost():
+                path.unlink(missing_ok=True)
+            os.close(lock._descriptor)
+
+
 class _Waiting:
     """What is said while another process holds the lock."""
 
@@ -211,6 +226,18 @@ def folder_lock(folder: Path, say: Callable[[str], None], poll_seconds: float = 
                 said = True
             time.sleep(poll_seconds)
         yield locked
+    finally:
+        os.close(descriptor)
+
+
+def folder_in_use(folder: Path) -> bool:
+    """Whether a process holds :func:`folder_lock` of a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return _lock_folder(descriptor) is None
     finally:
         os.close(descriptor)
 

@@ -38,12 +38,28 @@ _SLURM = (
 """Variables that are kept; any other may hold a password."""
 
 
-def _git(*arguments: str) -> bytes | None:
+def _run_git(*arguments: str) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=10)
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+
+
+def _git(*arguments: str) -> bytes | None:
+    done = _run_git(*arguments)
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+@cache
+def git_refusal() -> str | None:
+    """Say why git does not tell the commit although there is a repository: the code belongs to another user."""
+    done = _run_git("rev-parse", "HEAD")
+    if done is None or done.returncode == 0 or b"dubious ownership" not in done.stderr:
+        return None
+    return (
+        "the code belongs to another user, so git tells neither its commit nor its changes; "
+        f"git config --global --add safe.directory {ROOT} lets it"
+    )
 
 
 @cache
@@ -55,14 +71,25 @@ def current_commit() -> str | None:
 
 @cache
 def code_state() -> dict[str, str | None]:
-    """Commit, hash of uncommitted changes and hash of the lock file; None where they are not available."""
+    """Commit, hash of uncommitted changes and hash of the lock file; None where they are not available.
+
+    Where git refuses to tell them, ``git`` says why.
+    """
     diff = _git("diff", "HEAD")
-    lock = ROOT / "requirements.lock"
-    return {
+    state = {
         "commit": current_commit(),
         "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
-        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
+        "lock_sha256": _lock_sha256(),
     }
+    refusal = git_refusal()
+    return state if refusal is None else {**state, "git": refusal}
+
+
+def _lock_sha256() -> str | None:
+    try:
+        return hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    except OSError:  # a wheel has none, and another user's may not be readable
+        return None
 
 
 @cache

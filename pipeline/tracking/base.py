@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,9 +145,14 @@ def note(build: TrackedBuild) -> dict[str, Any]:
 def nonce(build: TrackedBuild) -> str:
     """Draw a random mark of this construction: the same after a requeue, a new one when the artifact is rebuilt."""
     path = build.scratch / "tracker-nonce"
-    if not path.exists():
-        path.write_text(secrets.token_hex(4), encoding="utf-8")
-    return path.read_text(encoding="utf-8")
+    try:
+        kept = path.read_bytes().decode("ascii", "replace")
+    except FileNotFoundError:
+        kept = ""
+    if not re.fullmatch("[0-9a-f]{8}", kept):  # none yet, or damaged: the run continues under a new mark
+        kept = secrets.token_hex(4)
+        path.write_text(kept, encoding="utf-8")
+    return kept
 
 
 def run_of(build: TrackedBuild) -> TrackedRun:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +30,11 @@ from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingDa
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
+from pipeline.machine.sealed_files import replace_sealed
 from pipeline.training.fit import make_module
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import starting_network
+from pipeline.training.resume import drop_if_damaged
 from pipeline.training.single_rows import refuse_single_rows
 
 CHECKPOINT = "epoch.safetensors"
@@ -281,9 +282,7 @@ def _save(
     written = path.with_suffix(".writing")
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     save_tensors(plain, written, metadata={"epochs": str(epoch + 1), "history": history})
-    with written.open("rb") as stream:
-        os.fsync(stream.fileno())
-    written.replace(path)
+    replace_sealed(written, path)
 
 
 def _state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Any]:
@@ -292,7 +291,8 @@ def _state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Any
 
 @torch.no_grad()
 def _resume(path: Path, stack: StackedNetworks, optimizer: torch.optim.Optimizer, members: list[Member]) -> int:
-    """Resume from the checkpoint if there is one; return the epochs that it holds."""
+    """Resume from the checkpoint if there is a sound one; return the epochs that it holds."""
+    drop_if_damaged(path)
     if not path.exists():
         return 0
     with safe_open(path, framework="pt") as file:

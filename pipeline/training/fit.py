@@ -28,11 +28,12 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.progress import say
 from pipeline.machine.ranks import barrier, broadcast_object, is_distributed, is_main_process
+from pipeline.machine.sealed_files import unseal
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import EpochRow, History, write_history
 from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
-from pipeline.training.resume import ReseedEachStep, ResumeCheckpoint
+from pipeline.training.resume import CheckpointFile, ReseedEachStep, ResumeCheckpoint, drop_if_damaged
 from pipeline.training.single_rows import refuse_single_rows
 from pipeline.training.snapshots import SnapshotWriter
 
@@ -155,6 +156,9 @@ def train_classifier(
             save_weights(module.initial, work / INITIAL)
 
         checkpoint = ResumeCheckpoint(scratch / "checkpoints")
+        if is_main_process():
+            drop_if_damaged(checkpoint.path)
+        barrier()
         history = History(on_epoch)
         callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint, ProgressNote(scratch)]
         if snapshots is not None:
@@ -249,7 +253,7 @@ def _fit(
         strategy="ddp" if is_distributed() else "auto",
         # Ranks are ours to start (pipeline/engine/launch.py), and a requeue is submitit's: without this, Lightning
         # would take a SLURM job for a rank of its own and requeue it on a signal of its own.
-        plugins=TorchElasticEnvironment() if is_distributed() else LightningEnvironment(),
+        plugins=[TorchElasticEnvironment() if is_distributed() else LightningEnvironment(), CheckpointFile()],
         sync_batchnorm=is_distributed() and config.numerics.batchnorm == "sync",
         precision=precision,
         max_epochs=config.training.epochs,
@@ -289,7 +293,7 @@ def _start_over_if_snapshots_are_lost(checkpoint: Path, snapshots: SnapshotWrite
     """Delete a checkpoint that is later than snapshots that were never taken, such as ones requested after a kill."""
     if is_main_process() and checkpoint.exists() and snapshots.missing(int(_read(checkpoint)["global_step"])):
         say("  training starts over: the interrupted run did not record all snapshots that are now requested")
-        checkpoint.unlink()
+        unseal(checkpoint)
     barrier()
 
 

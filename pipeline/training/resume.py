@@ -9,8 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from pipeline.data.batch_order import dropout_seed
+from pipeline.machine.progress import say
+from pipeline.machine.sealed_files import is_sound, replace_sealed, unseal
 
 
 class ResumeCheckpoint(Checkpoint):
@@ -34,10 +37,23 @@ class ResumeCheckpoint(Checkpoint):
         written = self.path.with_suffix(".writing")
         trainer.save_checkpoint(written)
         if trainer.is_global_zero:
-            with written.open("rb") as stream:
-                os.fsync(stream.fileno())
-            written.replace(self.path)
+            replace_sealed(written, self.path)
         trainer.strategy.barrier("resume checkpoint")
+
+
+class CheckpointFile(TorchCheckpointIO):
+    """Write checkpoints where they belong: Lightning's own way goes through the system's folder for temporary files."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write one checkpoint; :class:`ResumeCheckpoint` puts it in place."""
+        torch.save(checkpoint, path)
+
+
+def drop_if_damaged(checkpoint: Path) -> None:
+    """Delete a checkpoint whose bytes are not those that were written, and say so: the run starts over."""
+    if os.path.lexists(checkpoint) and not is_sound(checkpoint):
+        say(f"  the checkpoint {checkpoint} is damaged: it is dropped, and training starts over")
+        unseal(checkpoint)
 
 
 class ReseedEachStep(pl.Callback):

@@ -32,7 +32,10 @@ from models.logits import model_inputs
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.errors import UserError
-from pipeline.machine.ranks import broadcast_object, is_main_process, share_buffers
+from pipeline.machine.deletion import remove
+from pipeline.machine.progress import say
+from pipeline.machine.ranks import barrier, broadcast_object, is_main_process, share_buffers
+from pipeline.machine.sealed_files import is_sound_folder, seal_folder
 from pipeline.training.evaluation import split_outputs
 from pipeline.training.networks import cpu_weights
 from pipeline.training.snapshot_schedule import (
@@ -113,6 +116,8 @@ class SnapshotWriter(pl.Callback):
             raise UserError(problem)
         self.folder = folder
         self._account = folder.with_name(f"{folder.name}.told")
+        self._seals = folder.with_name(f"{folder.name}.digests")
+        self._probe_written = False
         self.config = config
         self.data = data
         self.memory_format = memory_format
@@ -133,6 +138,20 @@ class SnapshotWriter(pl.Callback):
         )
         self._total, self._per_epoch = total_steps, steps_per_epoch
         self.folder.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            self._drop_damaged()
+        barrier()
+
+    def _seal(self, step: int) -> Path:
+        return self._seals / f"{step_folder(step)}.json"
+
+    def _drop_damaged(self) -> None:
+        """Delete the snapshots of an earlier attempt whose bytes are not those that were written, and say so."""
+        for step in self.steps:
+            folder = self.folder / step_folder(step)
+            if os.path.lexists(folder) and not is_sound_folder(folder, self._seal(step)):
+                say(f"  the snapshot {folder} is damaged: it is dropped and taken again")
+                remove(folder)
 
     def missing(self, until: int) -> list[int]:
         """List the steps up to ``until`` that are due but not on disk."""
@@ -196,7 +215,7 @@ class SnapshotWriter(pl.Callback):
         if "spectra" not in self.config.record:
             matrices = {}
         self._finish(QUEUED - 1)
-        self._waiting.append((step, self._worker.submit(_write, final, entry, files, matrices)))
+        self._waiting.append((step, self._worker.submit(_write, final, self._seal(step), entry, files, matrices)))
 
     def _finish(self, left: int) -> None:
         """Wait until at most ``left`` snapshots are unfinished, and announce the finished ones."""
@@ -212,7 +231,8 @@ class SnapshotWriter(pl.Callback):
             stream.write(f"{step}\n")
 
     def _announced(self) -> set[int]:
-        return set(map(int, self._account.read_text(encoding="utf-8").split())) if self._account.exists() else set()
+        words = self._account.read_bytes().split() if self._account.exists() else []
+        return {int(word) for word in words if word.isdigit()}  # a line that a kill has cut is announced again
 
     def _measure(self, module: ClassifierModule, network: nn.Module) -> Files:
         """Everything that needs the network or its device."""
@@ -234,11 +254,12 @@ class SnapshotWriter(pl.Callback):
         rows = probe_rows(self.data.size("train"), self.config.probe)
         batch = self.data.batch("train", rows)
         path = self.folder / PROBE
-        if is_main_process() and not path.exists():
+        if is_main_process() and not self._probe_written:  # also over what an earlier attempt left
             kept: dict[str, Tensor] = {name: batch[name] for name in ("id", "label", "y") if name in batch}
             written = path.with_suffix(".writing")
             save_tensors(kept, written)
             os.replace(written, path)
+            self._probe_written = True
         dtype = next(network.parameters()).dtype
         if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
             return torch.full((len(rows), len(rows)), torch.nan, dtype=dtype)
@@ -253,17 +274,17 @@ class SnapshotWriter(pl.Callback):
         return result.matrix.cpu()
 
 
-def _write(final: Path, entry: SnapshotMoment, files: Files, matrices: dict[str, Tensor]) -> Files:
+def _write(final: Path, seal: Path, entry: SnapshotMoment, files: Files, matrices: dict[str, Tensor]) -> Files:
     """Add the spectra, and write one snapshot so that its folder appears when it is complete."""
     if matrices:
         files["spectra"] = {label: torch.from_numpy(_spectrum(matrix)) for label, matrix in matrices.items()}
     written = final.with_name(f"{final.name}.writing")
-    shutil.rmtree(written, ignore_errors=True)
+    remove(written)
     written.mkdir()
     for name, tensors in files.items():
         save_tensors(tensors, written / record_file(name))
     _write_json(written / MOMENT, entry)
-    written.rename(final)
+    seal_folder(written, final, seal)
     return files
 
 

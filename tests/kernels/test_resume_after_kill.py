@@ -1,7 +1,9 @@
 """A kernel that is killed between tiles continues from its finished tiles and gives the same bytes."""
 
 import errno
+import json
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,106 @@ def test_tiles_that_were_deleted_are_computed_again(tmp_path: Path, monkeypatch:
             (tmp_path / "k.safetensors.partial").unlink()
     found = kernel_matrix(model, inputs, **options)
     assert torch.equal(found.matrix, kernel_matrix(model, inputs, precision="float64", block_rows=3).matrix)
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, tiles: int, call) -> None:
+    """Run a call and kill it after it has finished some tiles."""
+    finish, done = tile_store.FileTileStore.finish, []
+
+    def dying(self: tile_store.FileTileStore, key: str) -> None:
+        finish(self, key)
+        done.append(key)
+        if len(done) == tiles:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tile_store.FileTileStore, "finish", dying)
+        with pytest.raises(Killed):
+            call()
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x40
+    path.write_bytes(content)
+
+
+LEDGERS = {
+    "empty": lambda text: b"",
+    "zeros": lambda text: bytes(300),
+    "not UTF-8": lambda text: b"\xff\xfe" + text[2:],
+    "garbage line": lambda text: text + b"\x00\x00garbage\n",
+    "first line cut": lambda text: text[:50] + text[text.index(b"\n") :],
+    "another plan": lambda text: text.replace(b'"row_block": 3', b'"row_block": 2'),
+    "another fingerprint": lambda text: text.replace(b'"weights": "', b'"weights": "0'),
+    "another tile": lambda text: text.replace(b'"tile": "0:1"', b'"tile": "1:1"'),
+    "another place": lambda text: text.replace(b"[3, 6]", b"[3, 5]"),
+    "another axis": lambda text: text.replace(b"[[0, 3], [0, 3]]", b"[[0, 3], [0, 3], [0, 1]]"),
+    "a list": lambda text: text + b"[1]\n",
+    "other types": lambda text: text + b'{"tile": 3, "at": [["", [["a", 1]]]], "digest": null}\n',
+    "too deep": lambda text: text + b"[" * 100_000 + b"\n",
+    "no digests": lambda text: b"\n".join(
+        json.dumps({key: value for key, value in json.loads(line).items() if key != "digest"}).encode()
+        for line in text.splitlines()
+    ),
+}
+
+
+@pytest.mark.parametrize("rectangular", [False, True])
+@pytest.mark.parametrize("damage", [*LEDGERS, "tile", "norm"])
+def test_what_the_disk_has_damaged_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn, damage: str, rectangular: bool
+) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 8)
+    test = inputs[:5].flip(0) if rectangular else None
+    whole = kernel_matrix(model, inputs, test, **OPTIONS)
+    out = tmp_path / "k.safetensors"
+    interrupted(monkeypatch, 3, lambda: kernel_matrix(model, inputs, test, out=out, **OPTIONS))
+    ledger, partial = out.with_name(out.name + ".ledger"), out.with_name(out.name + ".partial")
+    if damage in LEDGERS:
+        before = ledger.read_bytes()
+        ledger.write_bytes(LEDGERS[damage](before))
+    elif damage == "tile":
+        flip(partial, 7)
+    else:  # the last array: norms of a rectangular kernel, otherwise a part
+        flip(partial, partial.stat().st_size - 8 * (8 if rectangular else 6 * 8) + 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = kernel_matrix(model, inputs, test, out=out, **OPTIONS)
+    assert torch.equal(found.matrix, whole.matrix)
+    assert all(torch.equal(found.parts[name], part) for name, part in whole.parts.items())
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_damaged_tiles_are_said_and_sound_ones_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 8)
+    out = tmp_path / "k.safetensors"
+    interrupted(monkeypatch, 4, lambda: kernel_matrix(model, inputs, out=out, **OPTIONS))
+    flip(out.with_name(out.name + ".partial"), 7)  # in tile 0:0
+    computed, tile = [], Assembly._tile
+    with monkeypatch.context() as patch:
+        patch.setattr(Assembly, "_tile", lambda self, *a, **k: (computed.append(k["first"]), tile(self, *a, **k)))
+        with pytest.warns(UserWarning, match="1 finished tiles of .* are damaged, so they are computed again"):
+            kernel_matrix(model, inputs, out=out, **OPTIONS)
+    assert computed == [(0, 0), (1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("damage", ["number", "fingerprint", "digest", "cut", "empty"])
+def test_a_damaged_finished_kernel_is_computed_again(tmp_path: Path, damage: str) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 6)
+    out = tmp_path / "k.safetensors"
+    first = kernel_matrix(model, inputs, out=out, **OPTIONS).matrix.clone()  # a mapped file must not be cut short
+    sound = out.read_bytes()
+    places = {"number": -3, "fingerprint": sound.index(b"weights") + 12, "digest": sound.index(b'"digest": "') + 12}
+    if damage in places:
+        flip(out, places[damage])
+    elif damage == "cut":
+        os.truncate(out, len(sound) - 8)
+    else:
+        out.write_bytes(b"")
+    with pytest.warns(UserWarning, match="is damaged, so it is computed again"):
+        again = kernel_matrix(model, inputs, out=out, **OPTIONS)
+    assert torch.equal(first, again.matrix) and out.read_bytes() == sound
 
 
 def test_a_finished_kernel_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

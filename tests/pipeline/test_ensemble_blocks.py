@@ -75,14 +75,14 @@ def test_kill_minus_nine_while_the_checkpoint_is_written(tmp_path):
         "import pipeline.training.ensemble as engine\n"
         "from tests.pipeline.ensemble_cases import Images, together\n"
         "from tests.pipeline.test_ensemble_blocks import three\n"
-        "write, count = engine.save_file, []\n"
+        "write, count = engine.save_tensors, []\n"
         "def doomed(tensors, path, metadata):\n"
         "    count.append(1)\n"
         "    write(tensors, path, metadata)\n"
         "    if len(count) == 2:\n"
         "        os.truncate(path, 100)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "engine.save_file = doomed\n"
+        "engine.save_tensors = doomed\n"
         "together(Path(sys.argv[1]), three(), Images())\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -223,6 +226,50 @@ def test_two_processes_make_an_artifact_once(tmp_path, toy):
     assert [process.returncode for process in both] == [0, 0], errors
     assert (runs(toy, "draw"), runs(toy, "square")) == (1, 1)
     assert any("waiting for process" in text for text in errors)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_the_umask_and_the_folders_group_decide_who_may_use_a_store(tmp_path, umask):
+    store = tmp_path / "store"
+    store.mkdir()
+    store.chmod(0o2775)  # what is made in it belongs to its group
+    before = os.umask(umask)
+    try:
+        pull(tmp_path, "square", run_config())
+        with pytest.raises(ValueError, match="unlucky"):
+            pull(tmp_path, "square", run_config(13))
+    finally:
+        os.umask(before)
+    paths = list(store.rglob("*"))
+    assert {path.name for path in paths} >= {"square.safetensors", "manifest.json", "failed.json", "scratch"}
+    for path in paths:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o2777 if path.is_dir() else 0o666) & ~umask, (path, oct(mode))
+
+
+def test_a_store_that_is_deleted_meanwhile_is_one_sentence(tmp_path, monkeypatch):
+    def vanish(build):
+        shutil.rmtree(tmp_path / "store")
+        build.write_arrays("draws.safetensors", {})
+
+    monkeypatch.setattr("tests.pipeline.toy_stages.draw", vanish)
+    with pytest.raises(UserError, match="was deleted while this process worked in it"):
+        pull(tmp_path, "draw", run_config())
+    assert not (tmp_path / "store" / "draw").exists()
+
+
+def test_lock_files_that_are_cleaned_away_let_no_second_process_in(tmp_path, toy):
+    both = [child(tmp_path, TOY_SLEEP="0.2")]
+    locks = tmp_path / "store" / "draw"
+    while not (found := list(locks.glob("*.lock"))) or not list(locks.glob("*.partial/scratch/0.npy")):
+        time.sleep(0.02)
+    for path in found:
+        path.unlink()
+    both.append(child(tmp_path, TOY_SLEEP="0.2"))
+    errors = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert (runs(toy, "draw"), runs(toy, "square")) == (1, 1)
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.suffix in (".partial", ".lock")]
 
 
 @pytest.fixture

@@ -10,13 +10,20 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGKILL
 
 from pipeline.data.errors import ContentMismatch, SourceUnavailable
 from pipeline.data.sources.pins import Archive
+from pipeline.machine.children import cleaned_up_at_the_end, ends_with_parent
+from pipeline.machine.deletion import remove, remove_or_leave
+from pipeline.machine.owner_lock import owner_lock
+from pipeline.machine.progress import say
+
+FETCHING = ".fetch-"
+"""Beginning of the names of folders in the cache in which a client is at work."""
 
 
 def sha256_of(path: Path) -> str:
@@ -34,7 +41,8 @@ def fetch(archive: Archive, cache: Path) -> Path:
     """Return the archive's verified file, fetching it into the cache when it is not there yet.
 
     Every way is tried in turn (package client, then the pinned address); a file with other content is
-    never accepted. The file enters the cache by an atomic rename, so concurrent jobs are safe.
+    never accepted. One process fetches at a time, and the file enters the cache by an atomic rename. What a killed
+    process left is deleted by the next one.
 
     Parameters
     ----------
@@ -60,22 +68,36 @@ def fetch(archive: Archive, cache: Path) -> Path:
                 "The file was removed; run the same command again to fetch it afresh."
             )
         return path
-    failures: list[str] = []
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
-        for way in _ways(archive):
-            failure = way(archive, Path(scratch)) or _misfit(archive, Path(scratch))
-            if failure is None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(scratch) / archive.filename, path)
-                return path
-            failures.append(failure)
+    scratch = cache / f"{FETCHING}{archive.filename}"
+    with owner_lock(scratch.with_name(f"{scratch.name}.lock"), say), cleaned_up_at_the_end():
+        try:
+            failures = [] if path.exists() else _try_all(archive, scratch, path)
+        finally:
+            remove_or_leave(scratch)
+    if path.exists():
+        return path
     raise SourceUnavailable(
         f"Could not get {archive.filename} ({archive.megabytes} MB):\n  - "
         + "\n  - ".join(failures)
         + f"\nWays out: connect this machine, or copy the file from another one to {path}, or use "
         "`data.source=hub` or `data.source=path` (your own files)."
     )
+
+
+def _try_all(archive: Archive, scratch: Path, path: Path) -> list[str]:
+    """Try every way until one gives the file; return what the others said."""
+    remove(scratch)  # of a process that was killed: its lock is ours now
+    scratch.mkdir()
+    failures: list[str] = []
+    for way in _ways(archive):
+        failure = way(archive, scratch) or _misfit(archive, scratch)
+        if failure is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(scratch / archive.filename, path)
+            break
+        failures.append(failure)
+    return failures
 
 
 def _misfit(archive: Archive, scratch: Path) -> str | None:
@@ -142,7 +164,9 @@ def _by_url(archive: Archive, scratch: Path) -> str | None:
 def _run(command: list[str], folder: Path, name: str) -> str | None:
     """Run a client in a folder; None when it succeeds, else its last words."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=900, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, timeout=900, check=False, preexec_fn=ends_with_parent(SIGKILL)
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{name}: {error}"
     if done.returncode == 0:

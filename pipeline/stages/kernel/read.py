@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from analysis.checks import check_every_class
+from kernels.contraction.kernel_file import is_kernel_file
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.progress import say
 from pipeline.stages.train.read import outputs_at, read_network_outputs
 
 GRAM = "gram.safetensors"
@@ -81,3 +83,14 @@ def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def recognized(out: Path) -> Path:
+    """Return a kernel's file in scratch after deleting one that the disk has damaged beyond recognition.
+
+    One that is recognized is checked by the kernel itself, which computes it again where it is damaged.
+    """
+    if out.exists() and not is_kernel_file(out):
+        say(f"  {out} is damaged beyond recognition: it is computed again")
+        out.unlink()
+    return out

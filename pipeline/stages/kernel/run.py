@@ -11,7 +11,7 @@ from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignmen
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
-from pipeline.stages.kernel.read import GRAM, SPECTRUM
+from pipeline.stages.kernel.read import GRAM, SPECTRUM, recognized
 from pipeline.training.networks import trained_network
 
 
@@ -68,7 +68,8 @@ def _exact_kernels(
     for name, points in (("train", None), *sides.items()):
         rows = () if points is None else (points.inputs,)
         # Written beside its tiles in scratch, so that a killed stage resumes from its finished tiles.
-        found = kernel_matrix(network, train.inputs, *rows, out=build.scratch / f"{name}.safetensors", **options)
+        out = recognized(build.scratch / f"{name}.safetensors")
+        found = kernel_matrix(network, train.inputs, *rows, out=out, **options)
         arrays[name] = found.matrix.cpu()
         if found.diagonal is not None:
             arrays[f"{name}_diagonal"] = found.diagonal.cpu()

@@ -17,6 +17,7 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.features.layers import input_rows, split_features
+from pipeline.stages.kernel.read import recognized
 from pipeline.stages.layer_kernels.read import AGREEMENT, LAYERS, WHOLE, LayerKernelRow, RouteRow
 from pipeline.stages.surrogate.machine import make_surrogate
 from pipeline.training.networks import trained_network
@@ -82,8 +83,9 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
         # a layer behind dead units has no gradient for some points; its row of zeros is not an error here
         "zero_gradient": "zero",
     }
-    square = kernel_matrix(network, train.inputs, out=build.scratch / "train.safetensors", **options)
-    cross = kernel_matrix(network, train.inputs, test.inputs, out=build.scratch / "test.safetensors", **options)
+    outs = [recognized(build.scratch / f"{name}.safetensors") for name in ("train", "test")]
+    square = kernel_matrix(network, train.inputs, out=outs[0], **options)
+    cross = kernel_matrix(network, train.inputs, test.inputs, out=outs[1], **options)
     shares = _trace_shares(network, train, config.kernel.kind)
     labels, truth = train.labels.numpy(), test.labels.numpy()
     rows: list[LayerKernelRow] = []

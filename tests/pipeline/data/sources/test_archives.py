@@ -64,6 +64,26 @@ def test_a_second_fetch_reads_the_cache_only(pinned, tmp_path):
     assert sorted(entry.name for entry in (tmp_path / "cache").iterdir()) == ["archives"]
 
 
+def test_what_a_killed_fetch_left_is_gone_after_the_next_one(pinned, tmp_path):
+    left = tmp_path / "cache" / f"{archives.FETCHING}{pinned.filename}"
+    (left / "state").mkdir(parents=True)
+    (left / pinned.filename).write_bytes(b"half of it")
+    left.with_name(f"{left.name}.lock").write_text("{}")
+    fetch(pinned, tmp_path / "cache")
+    assert sorted(entry.name for entry in (tmp_path / "cache").iterdir()) == ["archives"]
+
+
+def test_a_client_that_is_interrupted_leaves_nothing(pinned, tmp_path, monkeypatch):
+    def interrupted(archive, scratch):
+        (scratch / "half").write_bytes(b"x")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(archives, "_ways", lambda archive: [interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        fetch(pinned, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_a_corrupted_cache_byte_is_refused_removed_and_fetched_on_the_next_request(pinned, tmp_path):
     path = fetch(pinned, tmp_path / "cache")
     content = bytearray(path.read_bytes())

@@ -1,0 +1,102 @@
+"""Settings that become paths: folders that can be used, and names that stay inside the store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config.run import RunConfig
+from pipeline.errors import UserError
+from pipeline.machine.folders import user_path
+
+LONGEST = 100
+"""Bytes of a name: a folder's name adds a model, a seed, a key and an ending, and holds 255 at most."""
+_VARIABLE = re.compile(r"(?:^|/)\$\{?\w")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def name_problems(config: RunConfig) -> Iterator[str]:
+    """Yield one sentence for each name that cannot be a part of a file's name.
+
+    Examples
+    --------
+    >>> config = RunConfig(experiment_name="../elsewhere")
+    >>> list(name_problems(config))
+    ["experiment_name='../elsewhere' holds a slash, so it cannot be part of a file's name; choose another."]
+    """
+    names = {"experiment_name": config.experiment_name, "data.name": config.data.name}
+    names |= {f"data.path.extra, split {name!r}": name for name in config.data.path.extra}
+    names |= {f"data.hub.splits, split {name!r}": name for name in config.data.hub.splits}
+    for setting, name in names.items():
+        fault = _fault(name)
+        if fault is not None:
+            shown = setting if "split" in setting else f"{setting}={name!r}"
+            yield f"{shown} {fault}, so it cannot be part of a file's name; choose another."
+
+
+def _fault(name: str) -> str | None:
+    if not name.strip():
+        return "is empty"
+    if "/" in name or "\\" in name:
+        return "holds a slash"
+    if name.startswith("."):
+        return "begins with a dot"
+    if _CONTROL.search(name):
+        return "holds a control character"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not text"
+    return f"is longer than {LONGEST} bytes" if size > LONGEST else None
+
+
+def folder_problems(config: RunConfig) -> Iterator[str]:
+    """Yield one sentence for each path setting that names no usable path."""
+    paths: dict[str, str | None] = {
+        "paths.store": config.paths.store,
+        "paths.cache": config.paths.cache,
+        "paths.scratch": config.paths.scratch,
+        "logging.folder": config.logging.folder,
+        "data.path.train": config.data.path.train,
+        "data.path.test": config.data.path.test,
+        **{f"data.path.extra.{split}": value for split, value in config.data.path.extra.items()},
+        "data.hub.id": config.data.hub.id,
+        "data.text.tokenizer_path": config.data.text.tokenizer_path,
+        "model.path": getattr(config.model, "path", None),
+    }
+    for setting, text in paths.items():
+        fault = None if text is None else _unspelled(text)
+        if fault is not None:
+            yield f"{setting}={text!r} {fault}"
+        elif text is not None and setting in ("paths.store", "paths.scratch"):
+            yield from _no_folder(setting, user_path(text))
+
+
+def _unspelled(text: str) -> str | None:
+    """Say what is wrong with the spelling of a path; None where nothing is."""
+    if not text.strip():
+        return "is empty; name a folder or file."
+    if _CONTROL.search(text):
+        return "holds a control character; choose another path."
+    if _VARIABLE.search(text):
+        return "holds a variable, which only a shell replaces: leave the single quotes out, or write ~ for your home."
+    try:
+        user_path(text)
+    except UserError as error:
+        return f"names a home folder that does not exist ({error.__cause__}); write the whole path."
+    return None
+
+
+def _no_folder(setting: str, folder: Path) -> Iterator[str]:
+    """Yield why a folder, which need not exist, cannot be one."""
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            goal = os.readlink(place)
+            yield f"{setting}={folder}: {place} is a link to {goal}, which does not exist; make that folder."
+            return
+        if place.exists():
+            if not place.is_dir():
+                yield f"{setting}={folder}: {place} is a file, not a folder; name another one."
+            return

@@ -1,0 +1,118 @@
+"""``stage=gc`` lists what interrupted commands left; told to, it deletes that, and never what is finished or in use."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.artifacts import SCRATCH, Store, lock_of, open_partial, partial_of
+from pipeline.engine.graph import Graph
+from pipeline.machine.owner_lock import folder_lock, owner_lock
+from pipeline.upkeep.leftovers import collect, leftovers
+from tests.pipeline.test_store import pull, run_config
+from tests.pipeline.toy_stages import install
+
+KEY = "0123456789ab"
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    install(monkeypatch)
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = run_config()
+    (tmp_path / "elsewhere").mkdir()
+    paths = dataclasses.replace(config.paths, cache=str(tmp_path / "cache"), scratch=str(tmp_path / "elsewhere"))
+    return dataclasses.replace(config, paths=paths)
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_leftovers_are_listed_and_deleted_only_when_told(tmp_path, config, capsys):
+    draw = pull(tmp_path, "draw", config)
+    with pytest.raises(ValueError, match="unlucky"):
+        pull(tmp_path, "draw", run_config(seed=13))
+    stage = draw.folder.parent
+    open_partial(stage / f"toy-{KEY}", tmp_path / "elsewhere")
+    (stage / f"toy-{KEY}.partial" / SCRATCH / "tile").write_bytes(bytes(1_000_000))
+    (stage / f"other-{KEY}.lock").write_text("{}")
+    (draw.folder.with_name(draw.folder.name + ".deleted-77")).mkdir()
+    (draw.folder.with_name(draw.folder.name + ".replaced")).mkdir()
+    (stage / f"lost-{KEY}.replaced").mkdir()  # all that is left of that artifact: the next command restores it
+    (tmp_path / "store" / "notes.txt").write_text("mine")
+    (stage / "notes").mkdir()
+    fetching = tmp_path / "cache" / ".fetch-a.deb"
+    fetching.mkdir(parents=True)
+    os.utime(fetching, (time.time() - 1e6,) * 2)
+    (tmp_path / "cache" / ".fetch-b.deb").mkdir()  # perhaps of a process on another machine
+    before = everything(tmp_path)
+    collect(Graph(), Store(tmp_path / "store"), config)
+    listed = capsys.readouterr().out
+    assert everything(tmp_path) == before
+    for words in (
+        "a failed attempt (stage=status shows its error)",
+        f"toy-{KEY}.partial: an interrupted attempt",
+        "a lock that nobody holds",
+        ".deleted-77: an old artifact",
+        ".replaced: an old artifact",
+        ".fetch-a.deb: an interrupted download",
+        "6 leftovers, 1.",
+        "gc_delete=true deletes what is listed here",
+    ):
+        assert words in listed
+    assert ".fetch-b.deb" not in listed and "lost" not in listed and "notes" not in listed
+    collect(Graph(), Store(tmp_path / "store"), dataclasses.replace(config, gc_delete=True))
+    assert "6 deleted" in capsys.readouterr().out
+    left = {name for name in everything(tmp_path) if Path(name).suffix in (".partial", ".lock", ".deleted-77")}
+    assert not left and not [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
+    draw.verify()
+    assert (stage / f"lost-{KEY}.replaced").is_dir() and (tmp_path / "store" / "notes.txt").exists()
+    collect(Graph(), Store(tmp_path / "store"), config)
+    assert "no command has left anything" in capsys.readouterr().out
+
+
+def test_what_a_process_works_in_is_no_leftover(tmp_path, config):
+    folder = tmp_path / "store" / "draw" / f"toy-{KEY}"
+    store = Store(tmp_path / "store")
+    with owner_lock(lock_of(folder), print):
+        partial = open_partial(folder, tmp_path / "elsewhere")
+        assert leftovers(store, config) == []
+        lock_of(folder).unlink()  # a cleaner of lock files
+        with folder_lock(partial, print):
+            assert leftovers(store, config) == []
+    (only,) = leftovers(store, config)
+    with owner_lock(lock_of(folder), print):  # begun after the list was made
+        collect(Graph(), store, dataclasses.replace(config, gc_delete=True))
+    assert only.path == partial and partial.is_dir()
+
+
+def test_scratch_of_a_vanished_attempt_is_found_and_that_of_other_stores_left(tmp_path, config):
+    for name in ("store", "other"):
+        folder = tmp_path / name / "draw" / f"toy-{KEY}"
+        open_partial(folder, tmp_path / "elsewhere")
+        (partial_of(folder) / SCRATCH).unlink()
+    (tmp_path / "elsewhere" / "draw" / "mine").mkdir()
+    places = [item.path for item in leftovers(Store(tmp_path / "store"), config) if "scratch of" in item.reason]
+    assert len(places) == 1 and places[0].parent == tmp_path / "elsewhere" / "draw"
+
+
+def test_nothing_outside_the_store_is_deleted(tmp_path, config):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / f"thesis-{KEY}.partial").mkdir()
+    stage = tmp_path / "store" / "draw"
+    stage.mkdir(parents=True)
+    (stage / f"toy-{KEY}.partial").symlink_to(victim)
+    (tmp_path / "store" / "train").symlink_to(victim)
+    inner = stage / f"two-{KEY}.partial"
+    inner.mkdir()
+    (inner / SCRATCH).symlink_to(victim)
+    collect(Graph(), Store(tmp_path / "store"), dataclasses.replace(config, gc_delete=True))
+    assert (victim / f"thesis-{KEY}.partial").is_dir()
+    assert list(stage.iterdir()) == []
