@@ -17,7 +17,7 @@ _FOLDERS = {"hydra.run.dir": "outputs", "hydra.sweep.dir": "multirun"}
 
 
 def with_usable_outputs(words: Sequence[str]) -> list[str]:
-    """Return a command line with the overrides of :func:`usable_outputs` beside its own, since flags may not lie between.
+    """Put the overrides of :func:`usable_outputs` beside a command's own: no flag may lie between them.
 
     Examples
     --------
