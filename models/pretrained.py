@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def build_hugging_face(
             config = transformers.AutoConfig.for_model(family, **fields)
         except ValueError as error:
             raise ValueError(f"transformers has no model family {family!r}") from error
+        _refuse_unknown(config, architecture)
         _complete(config)
         return factory.from_config(config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=False)
     source, where = _locate(weights, id, path)
@@ -82,6 +84,7 @@ def build_hugging_face(
         config = transformers.AutoConfig.from_pretrained(source, **options, **fields)
         if config.model_type != family:
             raise ValueError(f"{where} holds a {config.model_type!r} model, but model.family is {family!r}")
+        _refuse_unknown(config, architecture)
         _complete(config)
         if reset:
             return factory.from_config(
@@ -108,6 +111,16 @@ def build_hugging_face(
     if lacking:
         raise ValueError(f"{where} lacks {len(lacking)} weights of the model's body, such as {lacking[0]!r}")
     return model
+
+
+def _refuse_unknown(config: Any, architecture: Mapping[str, Any]) -> None:
+    """Refuse fields that the family does not have: transformers keeps them, and no network reads them."""
+    known = type(config)()
+    unknown = [name for name in architecture if not hasattr(known, name)]
+    if unknown:
+        near = get_close_matches(unknown[0], known.to_dict(), 1)
+        hint = f", did you mean {near[0]}" if near else ""
+        raise ValueError(f"model.architecture holds {unknown[0]!r}, which {config.model_type} does not have{hint}")
 
 
 def _complete(config: Any) -> None:

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
+from kernels.inputs.options import kernel_options
+from kernels.machine import precision_named
 from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.fields import problems
@@ -114,6 +116,10 @@ class SnapshotWriter(pl.Callback):
     ) -> None:
         for problem in problems("snapshots", config):
             raise UserError(problem)
+        try:
+            precision_named(kernel_options(**config.options)["precision"])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"snapshots.options does not fit: {error}.") from error
         self.folder = folder
         self._account = folder.with_name(f"{folder.name}.told")
         self._seals = folder.with_name(f"{folder.name}.digests")
@@ -266,10 +272,13 @@ class SnapshotWriter(pl.Callback):
         result = kernel_matrix(
             network,
             model_inputs(cast(batch, dtype, self.memory_format)),
-            kind=self.config.kernel,
             labels=batch.get("label"),
-            normalize=False,
-            precision="float64" if dtype == torch.float64 else "float32",
+            **{
+                "kind": self.config.kernel,
+                "normalize": False,
+                "precision": "float64" if dtype == torch.float64 else "float32",
+                **self.config.options,
+            },
         )
         return result.matrix.cpu()
 

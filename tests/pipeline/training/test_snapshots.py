@@ -186,6 +186,17 @@ def test_unknown_record_is_refused(tmp_path):
         writer(tmp_path, record=["hessian"])
 
 
+def test_options_of_the_kernel_are_heeded_and_unknown_ones_are_refused(tmp_path):
+    snapshots = writer(tmp_path / "snapshots", record=["kernel"], steps=[7], probe=6, options={"normalize": True})
+    train(tmp_path / "run", snapshots=snapshots)
+    kernel = load_file(tmp_path / "snapshots" / step_folder(7) / "kernel.safetensors")["kernel"]
+    torch.testing.assert_close(kernel.diagonal(), torch.ones(6))
+    with pytest.raises(UserError, match="unknown option 'lyaers', did you mean 'layers'"):
+        writer(tmp_path, record=["kernel"], options={"lyaers": "all"})
+    with pytest.raises(UserError, match="fp32"):
+        writer(tmp_path, record=["kernel"], options={"precision": "fp32"})
+
+
 def test_probe_rows_spread_over_the_training_rows():
     assert probe_rows(10, 4).tolist() == [0, 2, 5, 7]
     assert probe_rows(3, 64).tolist() == [0, 1, 2]
