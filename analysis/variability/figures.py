@@ -205,7 +205,7 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
         chosen = ranking.ties_with_best[order] == ties
         if chosen.any():
             runs = order[chosen]
-            low, high = ranking.level_low[runs], np.maximum(ranking.level_high[runs], levels[runs])
+            low, high = ranking.level_low[runs], ranking.level_high[runs]
             below = np.maximum(levels[runs] - low, 0)
             axis.errorbar(
                 place[chosen],

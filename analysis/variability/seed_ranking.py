@@ -37,7 +37,9 @@ class SeedRanking:
     rank_low, rank_high : ndarray, shape (m,)
         Interval of each run's rank (1 is best) over bootstrap draws; indexed by run, as all that follow.
     level_low, level_high : ndarray, shape (m,)
-        Basic interval of each run's level.
+        Interval of each run's level: basic, whose upper end is at least that of the percentile interval where the
+        lower one is cut at 0. A level cannot cross 0, so that draws near it do not lie around the level as the level
+        lies around the truth, and the basic interval alone would often have no width there.
     ties_with_best : ndarray of bool, shape (m,)
         The draws do not separate the run from the best one.
     share_best : ndarray, shape (m,)
@@ -83,6 +85,8 @@ def rank_seeds(
     tail = (1 - coverage) / 2
     low, high = np.quantile(ranks, [tail, 1 - tail], axis=0)
     interval = interval_from_draws(levels, draws, level=float(coverage))
+    level_low, level_high = np.asarray(interval.low), np.maximum(interval.high, levels)
+    level_high = np.where(level_low <= 0, np.maximum(level_high, np.quantile(draws, 1 - tail, axis=0)), level_high)
     behind = draws - draws[:, order[:1]]
     lead = np.quantile(behind, tail, axis=0)
     lowest = draws == draws.min(axis=1, keepdims=True)
@@ -90,8 +94,8 @@ def rank_seeds(
         order=order,
         rank_low=low,
         rank_high=high,
-        level_low=np.maximum(np.asarray(interval.low), 0),
-        level_high=np.asarray(interval.high),
+        level_low=np.clip(level_low, 0, levels),
+        level_high=np.minimum(level_high, 1),
         ties_with_best=lead <= 0,
         share_best=(lowest / lowest.sum(axis=1, keepdims=True)).mean(axis=0),
     )

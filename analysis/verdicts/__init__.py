@@ -1,5 +1,6 @@
 """Rules that decide claims, their adjustment within a study, and the words that a setting allows for them."""
 
+from analysis.verdicts.by_interval import above_by_interval, below_by_interval
 from analysis.verdicts.crossed import crossed_above, crossed_below, crossed_mean, crossed_within
 from analysis.verdicts.families import adjusted, all_hold, any_holds, holm
 from analysis.verdicts.intervals import (
@@ -18,11 +19,8 @@ from analysis.verdicts.rules import (
     OPEN,
     UNDEFINED_SHARE,
     Decided,
-    Outcome,
     above,
-    above_by_interval,
     below,
-    below_by_interval,
     equivalent,
     identity,
     share_above,
@@ -40,7 +38,6 @@ __all__ = [
     "UNDEFINED_SHARE",
     "Claim",
     "Decided",
-    "Outcome",
     "Setting",
     "Standing",
     "above",

@@ -98,7 +98,7 @@ def measure_group(
     ranking = rank_seeds(main, draws["mixture"][0])
     extra = {
         "level_low": ranking.level_low,
-        "level_high": np.maximum(ranking.level_high, main),
+        "level_high": ranking.level_high,
         "rank": np.argsort(np.argsort(main, kind="stable")) + 1.0,
         "rank_low": ranking.rank_low,
         "rank_high": ranking.rank_high,

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import norm
 
 from analysis.trimming.bootstrap import bootstrap_levels
 from analysis.trimming.level import robust_ks_distance, trimming_level
@@ -50,3 +52,29 @@ def test_pairwise_distances_and_medoid():
     assert distances[0, 4] == pytest.approx(robust_ks_distance(gaps[0], gaps[4], alpha=0.0))
     assert medoid(distances) != 4
     assert trimming_level(gaps[medoid(distances)], gaps[4], delta=0.05) > 0.5
+
+
+def covered(mean: float, sd: float, studies: int) -> tuple[float, float]:
+    """Share of studies whose interval holds the level of the population, and share without a width."""
+    examples, delta = 400, 0.115
+    places = (np.arange(4000) + 0.5) / 4000
+    true = trimming_level(norm.ppf(places, mean, sd), lambda values: torch.special.ndtr(values), delta=delta)
+    hits = flat = 0
+    for seed in range(studies):
+        rng = np.random.default_rng(seed)
+        candidate, reference = rng.normal(mean, sd, (1, examples)), rng.normal(size=(20, examples))
+        levels = consensus_levels(candidate, reference, deltas=[delta], kinds=["mixture"]).level("mixture", delta)
+        found = rank_seeds(levels, bootstrap_levels(candidate, reference, delta=delta, draws=60, rng=rng))
+        low, high = float(found.level_low[0]), float(found.level_high[0])
+        assert 0 <= low <= levels[0] <= high <= 1
+        hits += low <= true <= high
+        flat += low == high
+    return hits / studies, flat / studies
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mean", "sd"), [(0.3, 1.0), (0.36, 1.0), (0.5, 1.0), (0.8, 1.2)])
+def test_the_interval_of_a_small_level_has_a_width_and_covers_it(mean, sd):
+    hit, flat = covered(mean, sd, 80)
+    assert hit >= 0.88
+    assert flat <= 0.05

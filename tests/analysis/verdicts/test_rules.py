@@ -103,15 +103,6 @@ def test_a_share_is_decided_by_its_exact_bound():
         share_above([True] * 5, 1.0, what="x")
 
 
-def test_an_interval_found_elsewhere_is_read_in_the_same_way():
-    found = above_by_interval((0.3, 0.2, 0.4), 0.0, margin=0.1, n=20, what="gain", unit="groups of runs")
-    assert found.outcome == HOLDS and found.p < 1e-3 and "n = 20 groups of runs" in found.evidence
-    for interval in ((0.3, 0.05, 0.5), (0.3, 0.3, 0.3), (0.3, NAN, NAN)):
-        assert above_by_interval(interval, 0.0, margin=0.1, n=20, what="gain", unit="groups").outcome == OPEN
-    assert below_by_interval((0.3, 0.2, 0.4), 0.0, margin=0.1, n=20, what="gain", unit="groups").outcome == FAILS
-    assert above_by_interval((0.3, 0.2, 0.4), 0.0, margin=0.1, n=20, what="g", unit="g", needed=50).outcome == OPEN
-
-
 @pytest.mark.parametrize("margin", [0.0, -1.0, NAN])
 def test_a_margin_is_stated(margin):
     for rule in (above, below, equivalent):
