@@ -27,7 +27,8 @@ from analysis.trimming.level import check_delta
 from analysis.trimming.references import check_kinds, check_runs
 from analysis.trimming.solver import Tolerance, solve_levels
 from analysis.variability.claims import ClaimFinding
-from analysis.verdicts import FAILS, HOLDS, OPEN, Decided, Outcome, above_by_interval, below_by_interval
+from analysis.verdicts import FAILS, HOLDS, OPEN, Decided, above_by_interval, below_by_interval
+from analysis.verdicts.rules import Outcome
 
 LARGEST_SHARE = 3
 """The largest consensus has at most a third of the pool: of larger ones, all subsets are nearly the same."""

@@ -23,7 +23,6 @@ from analysis.verdicts import (
     OPEN,
     Claim,
     Decided,
-    Outcome,
     Standing,
     above_by_interval,
     all_hold,
@@ -31,6 +30,7 @@ from analysis.verdicts import (
     share_above,
     share_below,
 )
+from analysis.verdicts.rules import Outcome
 from pipeline.engine.artifacts import Artifact
 from pipeline.stages.shift.read import (
     CalibrationRow,

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Outcome, Standing, format_estimate
+from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Standing, format_estimate
+from analysis.verdicts.rules import Outcome
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered

@@ -21,7 +21,6 @@ from analysis.verdicts import (
     OPEN,
     Claim,
     Decided,
-    Outcome,
     Standing,
     above,
     all_hold,
@@ -30,6 +29,7 @@ from analysis.verdicts import (
     share_above,
     student_mean_interval,
 )
+from analysis.verdicts.rules import Outcome
 from pipeline.reporting.blocks import Text
 from pipeline.stages.toy.read import Quantity, ToyMember, ToyRow
 
