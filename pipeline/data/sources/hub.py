@@ -13,6 +13,7 @@ from pipeline.data.labels import map_labels, number_sorted
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.columns import columns_from_table
 from pipeline.machine.content_digest import content_of
+from pipeline.machine.folders import user_path
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,11 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     if config.id is None:
         raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
     read = read or ReadConfig()
-    local = Path(config.id).is_dir()
+    folder = user_path(config.id)
+    local = folder.is_dir()
     revision = None if local else _commit(config.id, config.revision)
     # Prepared files of a folder are found again by its name and times, so each content gets a cache of its own.
-    content = content_of(Path(config.id), deep=True) if local else ""
+    content = content_of(folder, deep=True) if local else ""
     place = cache / "hub" / content.partition(":")[2]
     splits: dict[str, Columns] = {}
     drops: dict[str, int] = {}
@@ -54,7 +56,7 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     for split, theirs in config.splits.items():
         try:
             loaded = datasets.load_dataset(
-                config.id,
+                str(folder) if local else config.id,
                 config.name,
                 split=theirs,
                 revision=revision,

@@ -11,6 +11,7 @@ from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
 from pipeline.data.sources.sizes import refuse_hollow
 from pipeline.machine.content_digest import cached_sha256, content_of
+from pipeline.machine.folders import user_path
 
 READER = {"packaged": 1, "path": 2, "hub": 2, "synthetic": 1}
 """Version of the loaders of a source, and of the canonical form; part of its identities."""
@@ -67,8 +68,8 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
         if config.hub.id is None:
             raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
         hub = dataclasses.asdict(config.hub)
-        if Path(config.hub.id).is_dir():
-            hub |= {"id": content_of(Path(config.hub.id), deep=True), "revision": None}
+        if (folder := user_path(config.hub.id)).is_dir():
+            hub |= {"id": content_of(folder, deep=True), "revision": None}
         return {"source": "hub", "reader": READER["hub"], **hub, "label_map": _text_keys(config.hub.label_map)}
     from pipeline.data.sources.synthetic import VERSION
 
@@ -122,7 +123,7 @@ def split_files(config: PathConfig) -> dict[str, list[Path]]:
 
 
 def _matches(split: str, value: str) -> list[Path]:
-    path = Path(value).expanduser()
+    path = user_path(value)
     if path.is_file():
         return [path]
     parts = path.parts
