@@ -8,6 +8,7 @@ default), and a process that waits then goes on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -124,6 +125,13 @@ class HeldLock:
         """Whether somebody deleted or replaced the lock file, so that another process may hold one as well."""
         return not _same_file(self._descriptor, self.path)
 
+    def release(self) -> None:
+        """Give the lock up and delete its file, unless the file is another process's by now."""
+        if not self.lost():
+            with contextlib.suppress(OSError):  # a colleague's file in a folder where only owners delete
+                self.path.unlink()
+        os.close(self._descriptor)
+
 
 @contextmanager
 def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2) -> Iterator[HeldLock]:
@@ -158,9 +166,7 @@ def owner_lock(path: Path, say: Callable[[str], None], poll_seconds: float = 0.2
         os.pwrite(descriptor, json.dumps(record).encode(), 0)
         yield lock
     finally:
-        if not lock.lost():  # another process's lock is not ours to delete
-            path.unlink(missing_ok=True)
-        os.close(descriptor)
+        lock.release()
 
 
 @contextmanager
@@ -172,9 +178,7 @@ def lock_if_free(path: Path) -> Iterator[bool]:
         yield lock is not None
     finally:
         if lock is not None:
-            if not lock.lost():
-                path.unlink(missing_ok=True)
-            os.close(lock._descriptor)
+            lock.release()
 
 
 class _Waiting:

