@@ -1,10 +1,15 @@
 """Only a run at the published setting is called reproduced or not; a shrunk one is called nothing."""
 
+import ast
 import itertools
+from pathlib import Path
 
 import pytest
 
 from analysis.verdicts import FAILS, HOLDS, OPEN, Setting, Standing, word
+from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_words_depend_on_the_setting():
@@ -32,3 +37,16 @@ def test_a_standing_names_its_source():
     assert str(Standing("authors' code", "ours", "tau")) == "authors' code; band: ours; measure: tau"
     with pytest.raises(ValueError, match="is none of"):
         Standing("rumor")
+
+
+def test_the_words_exist_once():
+    words = {*PUBLISHED_WORDS.values(), *OTHER_WORDS.values()} - {PUBLISHED_WORDS[OPEN]}  # spectra have a class of it
+    found = []
+    for folder in ("analysis", "pipeline"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            if not any(one in text for one in words) or path == ROOT / "analysis" / "verdicts" / "words.py":
+                continue
+            literals = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+            found += [(path.name, value) for value in literals if value in words]
+    assert not found, "a claim gives an outcome; its word comes from analysis.verdicts.word"
