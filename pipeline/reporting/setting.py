@@ -10,8 +10,10 @@ from typing import Any, Literal
 from analysis.verdicts import MIN_RUNS, Setting
 from models.configs import ModelConfig
 from pipeline.config.data import DataConfig
+from pipeline.config.published import PublishedConfig
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell
+from pipeline.engine.composition.command_words import is_search_path
 from pipeline.engine.graph import Graph
 
 SECTIONS = (
@@ -90,9 +92,7 @@ class Comparison:
         self.differences: list[Difference] = []
         if self.tiny or self.published.kind == "ours":
             return
-        name = self.published.experiment or config.experiment_name
-        # a command's own files and folders are no part of a setting, so only the names are needed to compose it
-        there = Graph((f"experiment={name}", "scale=published"))
+        there = Graph(published_words(graph.overrides, config.published))
         base = there.compose()
         if self.published.experiment is not None:
             self.published = base.published
@@ -110,6 +110,15 @@ class Comparison:
         found = [one for one in self.differences if _matters(one.path, fields)]
         kind: Literal["other", "published"] = "other" if any(one.apart for one in found) else "published"
         return Setting(kind, tuple(one.text for one in found), self.published.unknown)
+
+
+def published_words(command: Sequence[str], published: PublishedConfig) -> tuple[str, ...]:
+    """Give the words that compose the published setting, with the command's own places of configuration files."""
+    places = [word for word in command if word.startswith("--") or is_search_path(word)]
+    if published.experiment is not None:
+        return (*places, f"experiment={published.experiment}", "scale=published")
+    chosen = [word for word in command if word.lstrip("+").startswith("experiment=")]
+    return (*places, *chosen, *published.overrides)
 
 
 def _matters(path: str, fields: Sequence[str]) -> bool:

@@ -6,9 +6,10 @@ import pytest
 
 from models.configs import MODEL_SCHEMAS
 from pipeline.config.data import DataConfig, SubsetConfig
+from pipeline.config.published import PublishedConfig
 from pipeline.config.run import RunConfig
 from pipeline.engine.graph import Graph
-from pipeline.reporting.setting import Comparison, axes, rows, section_differences
+from pipeline.reporting.setting import Comparison, axes, published_words, rows, section_differences
 
 
 def comparison(*overrides: str) -> Comparison:
@@ -65,6 +66,15 @@ def test_a_grid_that_lacks_entries_of_an_axis_says_so():
         "1 of 2 entries of machine"
     ]
     assert not list(axes(base, base))
+
+
+def test_files_of_ones_own_are_composed_from_where_they_lie():
+    command = ("--config-dir=/mine", "experiment=mine", "training.epochs=3", "hydra.searchpath=[file:///more]")
+    own = PublishedConfig("protocol", overrides=["training.epochs=9"])
+    places = ("--config-dir=/mine", "hydra.searchpath=[file:///more]")
+    assert published_words(command, own) == (*places, "experiment=mine", "training.epochs=9")
+    other = PublishedConfig("protocol", experiment="ck_logistic")
+    assert published_words(command, other) == (*places, "experiment=ck_logistic", "scale=published")
 
 
 def test_studies_of_our_own_and_shrunk_runs_have_no_published_setting():
