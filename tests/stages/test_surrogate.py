@@ -55,7 +55,7 @@ def test_report_and_published_protocol(images, tmp_path):
     )
     report = pull("report", tmp_path, *words)
     verdicts = report.metrics["verdicts"]
-    assert len(verdicts) == 2 and not {"reproduced", "not reproduced"} & {verdict["verdict"] for verdict in verdicts}
+    assert len(verdicts) == 2 and not {"reproduced", "not reproduced"} & {verdict["word"] for verdict in verdicts}
     page = (report.folder / "report.html").read_text()
     assert "squared_conjugate" in page and "tau_published_poison" in page and "unseeded_solver" in page
     assert "second-hand; band: ours; measure: tau_published_poison" in page

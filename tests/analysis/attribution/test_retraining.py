@@ -84,7 +84,7 @@ def test_the_scores_interval_covers_studies_with_other_subsets_and_other_test_po
         margins = subsets @ effects.T + 2.0 * rng.normal(size=(count, points))
         return linear_datamodeling_score(guess, subsets, margins, rng=rng, draws=draws)
 
-    truth = float(np.mean([study(2).mean.estimate for _ in range(400)]))
+    truth = float(np.mean([study(20).mean.estimate for _ in range(400)]))
     covered, alone = [], []
     for _ in range(200):
         found = study(200)
