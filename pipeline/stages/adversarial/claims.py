@@ -11,7 +11,7 @@ ACCURACY_BOUND, ACCURACY_MARGIN = 1.0, 0.5
 """Points of accuracy, about one test point of a hundred: a difference counts beyond 1.5 and is none below 0.5."""
 TAU_BOUND, TAU_MARGIN = 0.01, 0.005
 """A loss of τ counts beyond 0.015 and is none below 0.005, the published standard errors of τ."""
-FIELDS = ("data", "model", "training", "kernel.n_train", "kernel.n_test", "adversarial.radii", "surrogate", "seeds")
+FIELDS = ("data", "model", "training", "weights", "kernel", "surrogate", "adversarial", "seeds")
 
 
 def study_claims(name: str, runs: list[Attacks]) -> list[Claim]:

@@ -14,9 +14,9 @@ TAU_MARGIN = 0.01
 """Difference of τ that counts in an order: the published standard errors of τ are 0.003 to 0.009."""
 UNKNOWN = "unknown"
 """Measure of a target whose source is lost: its definition is unknown, so that nothing is compared with it."""
-FIELDS = ("data", "model", "training", "kernel.n_train", "kernel.n_test", "surrogate.alpha", "seeds")
+FIELDS = ("data", "model", "training", "weights", "kernel", "surrogate", "seeds")
 """Settings that move a measure of faithfulness; each must be the published one."""
-NETWORK_FIELDS = ("data", "model", "training", "seeds")
+NETWORK_FIELDS = ("data", "model", "training", "weights", "seeds")
 
 
 class Target(TypedDict, total=False):
