@@ -7,6 +7,7 @@ the choice of the run nearest the ensemble.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ from analysis.trimming.distributions import Real
 from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.claims import ClaimFinding
 from analysis.variability.seed_ranking import passes_guard
-from analysis.verdicts import OPEN, Decided, above, all_hold, any_holds
+from analysis.verdicts import FAILS, OPEN, Decided, above, all_hold, any_holds
 
 COMPARED = ("guarded", "best accuracy", "nearest ensemble")
 """What the choice by level is compared with: the mean of the runs that pass the same guard (a random choice among
@@ -131,7 +132,8 @@ def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need
 
     It holds where, for cross-entropy or for calibration error (Holm over the two), the gain of the choice by level is
     above its margin against all of `COMPARED`, and its accuracy is not below that of the guarded runs by half a
-    percentage point. The unit is the group of runs; test examples and the reference of the levels are shared.
+    percentage point. It cannot fail where the level chooses no run in most groups, as with few validation examples.
+    The unit is the group of runs; test examples and the reference of the levels are shared.
 
     Parameters
     ----------
@@ -160,6 +162,11 @@ def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need
         unit=unit,
     )
     decided = all_hold({"gain": any_holds(metrics, "metrics"), "accuracy": accuracy}, "parts")
+    silent = int((np.asarray(gains["guarded"]["accuracy"]) == 0).sum())
+    if silent > groups / 2:
+        evidence = f"{decided.evidence} In {silent} of {groups} groups the level chooses none: the runs tie."
+        outcome = OPEN if decided.outcome == FAILS else decided.outcome
+        decided = dataclasses.replace(decided, outcome=outcome, evidence=evidence)
     if groups < need:
         decided = Decided(OPEN, f"{decided.evidence} n = {groups} {unit}; {need} are needed.")
     details = {

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.verdicts import Claim
+from analysis.variability.claims import ClaimFinding
+from analysis.verdicts import Claim, Decided
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.config.statistics import StatisticsConfig
@@ -21,6 +22,7 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Picture, Table, Text
+from pipeline.stages.statistics.claims import _counting
 from pipeline.stages.statistics.history import level_history
 from pipeline.stages.statistics.report import _cautions, section
 from pipeline.stages.statistics.run import statistics
@@ -154,6 +156,16 @@ def test_runs_that_cannot_be_compared(tmp_path):
     few = made_up(tmp_path / "d", {"x": gaps[:1, :4]}, LABELS[:4])
     with pytest.raises(UserError, match="The test split has 4 examples: .*nothing can be rejected"):
         run_stage(tmp_path / "d", few)
+
+
+def test_runs_that_were_left_out_are_counted(tmp_path):
+    runs = seed_runs("x", made_up(tmp_path, {"x": noisy_gaps(51, 1, LABELS, 9)}, LABELS), "test", "error")
+    found = ClaimFinding("A1", Decided("holds", "levels differ.", 0.001, 0.999))
+    for count, wanted in ((3, "holds"), (9, "open")):
+        lost = dataclasses.replace(runs, dropped=[str(seed) for seed in range(count)])
+        counted = _counting(found, [lost]).decided
+        assert counted.outcome == wanted
+        assert f"{count} of {51 + count} runs were left out" in counted.evidence
 
 
 def recorded(tmp_path, runs, epochs=3):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ from analysis.variability.claims import ClaimFinding, claim_a1, claim_a2, claim_
 from analysis.variability.ensemble_levels import claim_b1, default_sizes, resampled_levels
 from analysis.variability.information import claim_b2
 from analysis.variability.selection import accuracy_guard, claim_b3, ensemble_distance, selection_gains
+from analysis.verdicts import OPEN, UNDEFINED_SHARE
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.stages.statistics.read import ClaimRow
@@ -85,10 +88,23 @@ def decide_claims(config: RunConfig, groups: dict[str, GroupLevels]) -> list[Cla
                 for claim in wanted:
                     finding = _decide(claim, group, kind, place, config, rng)
                     if finding is not None:
-                        rows.append(_row(finding, name, kind, delta, place))
+                        rows.append(_row(_counting(finding, [group.runs]), name, kind, delta, place))
     if "B4" in wanted and groups:
         rows.extend(_transfer(config, groups))
     return rows
+
+
+def _counting(finding: ClaimFinding, groups: Sequence[SeedRuns]) -> ClaimFinding:
+    """Name the runs that were left out; where they are too many, those that are left decide nothing."""
+    lost = sum(len(runs.dropped) for runs in groups)
+    if not lost:
+        return finding
+    decided, count = finding.decided, lost + sum(len(runs.seeds) for runs in groups)
+    evidence = f"{decided.evidence} {lost} of {count} runs were left out, their outputs are not finite"
+    if lost > UNDEFINED_SHARE * count:
+        evidence += f"; more than {UNDEFINED_SHARE:.0%} decide nothing"
+        decided = dataclasses.replace(decided, outcome=OPEN, p=None, p_against=None)
+    return dataclasses.replace(finding, decided=dataclasses.replace(decided, evidence=f"{evidence}."))
 
 
 def _row(finding: ClaimFinding, group: str, kind: str, delta: float, place: int) -> ClaimRow:
@@ -205,6 +221,6 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRo
                 continue
             arms = [groups[arm].spread(kind, delta) for arm in (scratch, tuned)]
             rng = np.random.default_rng([config.statistics.seed, 11, place, REFERENCES.index(kind)])
-            finding = claim_b4(arms[0], arms[1], rng=rng)
+            finding = _counting(claim_b4(arms[0], arms[1], rng=rng), [groups[scratch].runs, groups[tuned].runs])
             rows.append(_row(finding, f"{scratch} against {tuned}", kind, delta, place))
     return rows

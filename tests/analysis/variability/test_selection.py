@@ -27,9 +27,13 @@ def test_b3_asks_for_a_gain_over_every_other_choice_without_loss_of_accuracy():
     assert "20 are needed" in few.decided.evidence
 
 
-def test_equal_choices_decide_nothing():
-    nothing = np.zeros(20)
+def test_a_level_that_chooses_no_run_decides_nothing():
+    nothing, worse = np.zeros(20), np.random.default_rng(1).normal(-0.02, 0.001, 20)
     assert claim_b3(gains_of(nothing, nothing, nothing)).decided.outcome == OPEN
+    tied = gains_of(worse, worse, worse) | {"guarded": dict.fromkeys(("nll", "ece", "accuracy"), nothing)}
+    found = claim_b3(tied).decided
+    assert found.outcome == OPEN
+    assert "In 20 of 20 groups the level chooses none" in found.evidence
 
 
 def test_levels_are_compared_among_the_runs_of_the_same_guard():
