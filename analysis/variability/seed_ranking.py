@@ -40,6 +40,7 @@ class SeedRanking:
         Interval of each run's level: basic, whose upper end is at least that of the percentile interval where the
         lower one is cut at 0. A level cannot cross 0, so that draws near it do not lie around the level as the level
         lies around the truth, and the basic interval alone would often have no width there.
+        Where all draws are 0, a level above 0 is at most as probable as 3 in their number, which is the upper end.
     ties_with_best : ndarray of bool, shape (m,)
         The draws do not separate the run from the best one.
     share_best : ndarray, shape (m,)
@@ -87,6 +88,7 @@ def rank_seeds(
     interval = interval_from_draws(levels, draws, level=float(coverage))
     level_low, level_high = np.asarray(interval.low), np.maximum(interval.high, levels)
     level_high = np.where(level_low <= 0, np.maximum(level_high, np.quantile(draws, 1 - tail, axis=0)), level_high)
+    level_high = np.where((levels == 0) & ~draws.any(axis=0), 3 / len(draws), level_high)
     behind = draws - draws[:, order[:1]]
     lead = np.quantile(behind, tail, axis=0)
     lowest = draws == draws.min(axis=1, keepdims=True)

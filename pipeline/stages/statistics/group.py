@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -230,9 +230,13 @@ def _group_rows(
 
 
 def _two_level_mean(level: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> Interval:
-    """Mean level with an interval over runs and, jointly for all of them, over test examples."""
-    means = [float(row @ multiplicities(len(level), rng) / len(level)) for row in draws]
-    return interval_from_draws(float(level.mean()), np.array(means))
+    """Mean level with an interval over runs and, jointly for all of them, over test examples.
+
+    Where all draws are 0, a level above 0 is at most as probable as 3 in their number, and its mean is no larger.
+    """
+    means = np.array([float(row @ multiplicities(len(level), rng) / len(level)) for row in draws])
+    found = interval_from_draws(float(level.mean()), means)
+    return found if level.any() or means.any() else replace(found, high=3 / len(draws))
 
 
 def _correlation_rows(

@@ -31,6 +31,12 @@ def test_ranking_separates_a_clear_winner_and_ties_equals():
     assert (ranking.level_low <= levels).all()
 
 
+def test_a_level_of_zero_in_all_draws_has_no_interval_of_width_zero():
+    ranking = rank_seeds(np.array([0.0, 0.2]), np.array([[0.0, 0.1], [0.0, 0.3]] * 30))
+    assert ranking.level_low[0] == 0
+    assert ranking.level_high[0] == pytest.approx(3 / 60)
+
+
 def test_selection_guards_accuracy():
     levels = np.array([0.1, 0.0, 0.0, 0.3])
     accuracy = np.array([0.9, 0.5, 0.8, 0.9])
