@@ -23,6 +23,8 @@ from pipeline.machine.code_digest import own_digest
 
 SWEEP = "SEEDSCOPE_SWEEP"
 """Environment variable that all jobs of one sweep share: what one of them rebuilt, the others take."""
+NOTE = ".rebuild-"
+"""Beginning of the name of a file in the store that remembers a request until it is done."""
 _KEY = re.compile(r"[0-9a-f]{12}")
 
 
@@ -94,7 +96,7 @@ class Rebuild:
         if SWEEP in os.environ:
             self.request = os.environ[SWEEP]
             return
-        self._note = store / f".rebuild-{digest([sorted(self.words), target.key])}.json"
+        self._note = store / f"{NOTE}{digest([sorted(self.words), target.key])}.json"
         record = {"request": uuid.uuid4().hex[:12], "code": own_digest()}
         try:
             earlier = json.loads(self._note.read_text(encoding="utf-8"))

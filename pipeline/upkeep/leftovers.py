@@ -16,6 +16,7 @@ from pathlib import Path
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, partial_of
 from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import NOTE
 from pipeline.machine.deletion import remove
 from pipeline.machine.folders import user_path
 from pipeline.machine.owner_lock import current_owner, folder_in_use, lock_if_free
@@ -66,6 +67,9 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _in_store(store: Store) -> Iterator[Leftover]:
+    busy = any(current_owner(lock) is not None for stage in _entries(store.root) for lock in stage.glob("*.lock"))
+    for note in sorted(store.root.glob(f"{NOTE}*.json")) if not busy else []:
+        yield Leftover(note, "the note of an interrupted rebuild, which the same command would continue")
     for stage in _entries(store.root) if not store.root.is_symlink() else sorted(store.root.iterdir()):
         for path in _entries(stage):
             folder = path.with_name(path.name.removesuffix(path.suffix))

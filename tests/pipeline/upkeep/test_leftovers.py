@@ -116,3 +116,14 @@ def test_nothing_outside_the_store_is_deleted(tmp_path, config):
     collect(Graph(), Store(tmp_path / "store"), dataclasses.replace(config, gc_delete=True))
     assert (victim / f"thesis-{KEY}.partial").is_dir()
     assert list(stage.iterdir()) == []
+
+
+def test_the_note_of_an_interrupted_rebuild_is_listed_while_nobody_is_at_work(tmp_path, config, monkeypatch):
+    pull(tmp_path, "draw", config)
+    monkeypatch.setattr("tests.pipeline.toy_stages.draw", lambda build: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        pull(tmp_path, "draw", config, rebuild={"draw"})
+    store = Store(tmp_path / "store")
+    assert any("the note of an interrupted rebuild" in item.reason for item in leftovers(store, config))
+    with owner_lock(store.root / "draw" / f"toy-{KEY}.lock", print):
+        assert not any("the note of an interrupted rebuild" in item.reason for item in leftovers(store, config))
