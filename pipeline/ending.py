@@ -18,6 +18,8 @@ REPORT = (
 )
 _WHOLE = "HYDRA_FULL_ERROR"
 """Hydra's switch for whole tracebacks: a user who sets it sees every traceback."""
+_LAUNCHERS = {"submitit", "joblib"}
+"""Packages whose errors mean that a job was killed, cancelled or could not be submitted."""
 _SHOW_ALL = os.environ.get(_WHOLE) == "1"
 
 
@@ -80,6 +82,12 @@ def _sentence(error: Exception) -> str | None:
         from pipeline.engine.composition.hydra_errors import plain_words
 
         return plain_words(error)
+    if type(error).__module__.partition(".")[0] in _LAUNCHERS:
+        why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return (
+            f"A job of the sweep ended without a result: {why.rstrip('.')}. What is finished stays, and the same "
+            "command makes the rest."
+        )
     frames = traceback.extract_tb(error.__traceback__)
     raised_in = [frame.filename.replace(os.sep, "/") for frame in frames]
     in_hydra = any("/hydra/" in name for name in raised_in) and not any("/pipeline/entry.py" in n for n in raised_in)

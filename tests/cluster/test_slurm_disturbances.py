@@ -58,7 +58,7 @@ def disturbed(slurm, tmp_path_factory):
     slurm.command("scontrol", "requeue", lost)
     os.kill(owner(store, 2)["pid"], signal.SIGKILL)
     slurm.command("scancel", cancelled)
-    output = finished(first, code=1)
+    output = finished(first, code=2)
     after_first = payloads(store)
     finished(slurm.submit(store, "again", *TRAIN, *tracking))
     return store, output, after_first

@@ -15,7 +15,7 @@ def logs(store, sweep: str, suffix: str) -> list[str]:
 
 
 def test_a_sweep_trains_then_computes_kernels_then_reports(slurm, tmp_path):
-    early = finished(slurm.submit(tmp_path, "early", *STUDY, "stage=kernel", "seed=0,1"), code=1)
+    early = finished(slurm.submit(tmp_path, "early", *STUDY, "stage=kernel", "seed=0,1"), code=2)
     assert "upstream=require" in early and "stage=train" in early, "the command that makes what is missing"
     finished(slurm.submit(tmp_path, "train", *STUDY, "stage=train", "seed=0,1"))
     trained = sorted((tmp_path / "store" / "train").iterdir())
@@ -30,7 +30,7 @@ def test_a_sweep_trains_then_computes_kernels_then_reports(slurm, tmp_path):
 
 def test_a_failing_job_keeps_its_traceback_and_the_others_finish(slurm, tmp_path):
     rates = "training.lr=0.01,1e30"
-    finished(slurm.submit(tmp_path, "sweep", *TINY, "stage=train", rates), code=1)
+    finished(slurm.submit(tmp_path, "sweep", *TINY, "stage=train", rates), code=2)
     done = [path for path in (tmp_path / "store" / "train").iterdir() if path.suffix == ""]
     assert len(done) == 1
     assert any("Training diverged" in path.read_text() for path in (tmp_path / "sweep").glob("*/run.log"))

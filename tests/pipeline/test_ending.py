@@ -30,6 +30,13 @@ def test_an_interrupt_says_that_nothing_is_lost(capsys):
     assert "nothing finished is lost; the same command continues" in capsys.readouterr().err
 
 
+def test_a_job_that_its_launcher_lost_is_no_fault_of_ours(capsys):
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    assert ended(TerminatedWorkerError("A worker was killed.\nMore lines.")) == 2
+    assert "error: A job of the sweep ended without a result: A worker was killed." in capsys.readouterr().err
+
+
 def test_a_good_end_stays_silent(capsys):
     with last_words():
         pass
