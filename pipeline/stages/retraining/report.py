@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from analysis.attribution.figures import interval_bars
-from analysis.verdicts import student_mean_interval
+from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, interval_cell, summary_cells
@@ -97,7 +97,7 @@ def _blocks(
             flips = [float(line.flips) for line in found if line.flips is not None]
             cells.append(100 * student_mean_interval(flips)[0] if flips else None)
         rows.append([*cells, first.points])
-        mean, _, low, high = student_mean_interval(values)
+        mean, _, low, high = student_mean_interval(values) if within is None else run_interval_within(values, *within)
         spread = (first.low, first.high) if math.isnan(low) else (low, high)
         bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
     columns = [headings[0], "runs", "mean", "sd", "95 % interval", f"first run, over {resampled}", *headings[1:]]
@@ -111,7 +111,7 @@ def _blocks(
         ),
         Picture(
             interval_bars(bars, label=label, title=name, reference=0.0),
-            f"{label}: mean over runs with its 95 % interval (Student's t; over {resampled} where there is one run).",
+            f"{label}: mean over runs with its 95 % interval (over seeds; over {resampled} where there is one run).",
             f"{label} of {name}",
         ),
     ]
