@@ -77,6 +77,7 @@ def estimate(values: list[float], measure: str) -> str:
     kind = kind_of(measure)
     if math.isinf(kind.low) or math.isinf(kind.high):
         mean, _, low, high = student_mean_interval(values)
+        low, high = max(low, kind.low), min(high, kind.high)
     else:
         mean, _, low, high = run_interval_within(values, kind.low, kind.high)
     return format_estimate(mean, low, high)
