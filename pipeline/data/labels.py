@@ -202,7 +202,7 @@ def check_classes(records: Records, given: Sequence[str] | None, source: str) ->
         raise DataError(
             f"{len(np.unique(train))} of {len(train)} training rows have labels of their own, such as "
             f"{_listed([int(label) for label in train[:3]])}: an identifier or a measured number is no class. Name the "
-            f"column of the classes, such as by '++data.{source}.rename={{kind: label}}'."
+            f"column of the classes, such as by 'data.{source}.rename={{kind: label}}'."
         )
     if found != list(range(len(found))):
         raise DataError(_with_gaps(found, source))
@@ -242,7 +242,7 @@ def _with_gaps(found: list[int], source: str) -> str:
     words = f"The labels are {_listed(found)}; classes count 0, 1, 2, ... without gaps."
     if len(found) <= FEW:
         pairs = ",".join(f"{label}:{number}" for number, label in enumerate(found))
-        words += f" '++data.{source}.label_map={{{pairs}}}' renumbers them, and"
+        words += f" 'data.{source}.label_map={{{pairs}}}' renumbers them, and"
     return f"{words} {SORTED_WAY}."
 
 

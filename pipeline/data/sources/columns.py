@@ -47,7 +47,7 @@ def renamed(
             if others:
                 raise DataError(
                     f"{where}: data.{source}.rename makes {_names([old])} the column {new}, but so is "
-                    f"{_names(others)}; rename that one too, '++data.{source}.rename={{{others[0]}: other}}'."
+                    f"{_names(others)}; rename that one too, 'data.{source}.rename={{{others[0]}: other}}'."
                 )
         elif new not in table:
             raise DataError(f"{where}: data.{source}.rename names the column {old}, but there is {_names(table)}.")
@@ -99,7 +99,7 @@ def columns_from_table(
     if missing:
         raise DataError(
             f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names)}. "
-            f"Rename one of them, such as '++data.{source}.rename={{img: {missing[0]}}}'."
+            f"Rename one of them, such as 'data.{source}.rename={{img: {missing[0]}}}'."
         )
     columns: Columns = {}
     for name in (*NEEDED[kind], *(name for name in OPTIONAL[kind] if name in named)):

@@ -165,7 +165,7 @@ def read_npz_file(path: Path, reading: Reading) -> Columns:
         needed = "image and label" if reading.kind == "image" else "x and label (or y)"
         raise DataError(
             f"{path} holds {', '.join(map(ascii, held))}; needed are {needed}. Rename one of them, such as "
-            f"'++data.path.rename={{arr_0: {wanted}}}'."
+            f"'data.path.rename={{arr_0: {wanted}}}'."
         )
     target = "label" if "label" in named else "y"
     arrays = read_npz(path, {named[wanted], named[target]})
@@ -219,7 +219,7 @@ def read_csv(path: Path, reading: Reading) -> Columns:
     if not {"text", "label"} <= set(named):
         raise DataError(
             f"{path} has columns {', '.join(map(ascii, table.columns))}; needed are text and label. "
-            "Rename one of them, such as '++data.path.rename={review: text}'."
+            "Rename one of them, such as 'data.path.rename={review: text}'."
         )
     columns: Columns = {name: named[name] for name in ("text", "domain", "group") if name in named}
     columns.setdefault("domain", [reading.split] * len(named["text"]))

@@ -84,7 +84,7 @@ def test_labels_from_one_are_refused_with_the_map_that_works_as_printed(prepare)
         prepare([1, 2, 3] * 10)
     printed = str(refusal.value).split("'")[1]
     config = compose_run(("data=texts", printed))
-    assert printed == "++data.path.label_map={1:0,2:1,3:2}" and config.data.path.label_map == {1: 0, 2: 1, 3: 2}
+    assert printed == "data.path.label_map={1:0,2:1,3:2}" and config.data.path.label_map == {1: 0, 2: 1, 3: 2}
     metrics, _ = prepare([1, 2, 3] * 10, label_map=config.data.path.label_map)
     assert metrics["labels"] == {"train": {"0": 10, "1": 10, "2": 10}}
 
@@ -116,7 +116,7 @@ def test_many_odd_labels_are_not_spelled_out_one_by_one(prepare):
 
 
 def test_an_identifier_is_no_class(prepare):
-    with pytest.raises(DataError, match="60 of 60 training rows have labels of their own.*'..data.path.rename="):
+    with pytest.raises(DataError, match="60 of 60 training rows have labels of their own.*'data.path.rename="):
         prepare(list(range(60)))
 
 
