@@ -243,10 +243,16 @@ class Graph:
 
 def _slug(stage: Stage, config: RunConfig) -> str:
     if stage.gathers is not None:
-        return config.experiment_name
+        return _folder_word(config.experiment_name)
     if stage.name == "prepare":
-        return config.data.name
-    return f"{config.data.name}-{config.model.name}-s{config.streams.init}"
+        return _folder_word(config.data.name)
+    return f"{_folder_word(config.data.name)}-{config.model.name}-s{config.streams.init}"
+
+
+def _folder_word(name: str) -> str:
+    """Part of a folder's name: one folder, none that steers a terminal; a path to elsewhere is left to be refused."""
+    elsewhere = name.startswith("/") or ".." in name.split("/")
+    return name if elsewhere else visible(name).replace("/", "_").replace("\n", "_")
 
 
 def _shared_labels(cells: list[Cell]) -> dict[str, str]:

@@ -97,8 +97,13 @@ class Journal:
                 try:
                     lines.append(json.loads(line))
                 except ValueError:  # a kill or a full disk cut the last line
+                    self._write(lines)
                     break
         return lines
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.folder / _ENTRIES).write_text(text, encoding="utf-8")
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -136,8 +141,7 @@ class Journal:
             told = [line for line in self._lines[: self.delivered] if line in kept]
             self._lines = kept
             self.delivered = len(told)
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            (self.folder / _ENTRIES).write_text(text, encoding="utf-8")
+            self._write(kept)
 
     @property
     def delivered(self) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 from pipeline.config.logging import TRACKERS
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
-from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 from pipeline.tracking.journal import kept_journals
 from pipeline.tracking.opening import tracker_class
@@ -18,17 +17,19 @@ def sync(graph: Any, store: Any, config: RunConfig) -> None:
 
     Parameters
     ----------
-    graph, store : object
+    graph : Graph
         Not used: journals are found by their files.
+    store : Store
+        Where the artifacts are.
     config : RunConfig
-        ``logging`` and ``paths.store``.
+        Its section ``logging``.
 
     Raises
     ------
     UserError
         If no tracker is chosen, or its service is still away; what was not sent is still kept.
     """
-    journals = kept_journals(user_path(config.paths.store))
+    journals = kept_journals(store.root)
     kind = tracker_class(config.logging.tracker)
     if kind is None:
         names = sorted({run.tracker for run in journals.values()}) or [
