@@ -110,7 +110,18 @@ def _refusal(error: Exception, path: Path, folders: Mapping[str, Path] | None) -
     setting = _setting(path, folders)
     if _number(error) != errno.EROFS and os.path.lexists(path) and not os.access(path, os.R_OK):
         return f"{path} may not be read ({_reason(error)}). Ask its owner for access, or set {setting} to another path."
-    return f"Cannot write to {path} ({_reason(error)}). Set {setting} to a folder that you can write to."
+    return f"Cannot write to {path} ({_reason(error)}). Set {setting} to a folder that you can write to{_or_ask(path)}."
+
+
+def _or_ask(path: Path) -> str:
+    """Name the colleague who can share what belongs to them; nothing where it is this user's own."""
+    try:
+        existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        if existing.lstat().st_uid in (os.geteuid(), 0):
+            return ""
+        return f", or ask {existing.owner()} for: chmod -R g+rwX {existing}"
+    except (OSError, KeyError, StopIteration):
+        return ""
 
 
 def _setting(path: Path, folders: Mapping[str, Path] | None) -> str:

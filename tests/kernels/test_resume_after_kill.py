@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -133,30 +134,52 @@ LEDGERS = {
 }
 
 
-@pytest.mark.parametrize("rectangular", [False, True])
-@pytest.mark.parametrize("damage", [*LEDGERS, "tile", "norm"])
-def test_what_the_disk_has_damaged_is_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn, damage: str, rectangular: bool
-) -> None:
+@pytest.fixture(scope="module", params=[False, True], ids=["square", "rectangular"])
+def left(request, tmp_path_factory):
+    """Model, inputs, an undisturbed kernel and the folder of one that was killed after three tiles."""
     model, inputs, _ = make(BY_NAME["mlp"], 8)
-    test = inputs[:5].flip(0) if rectangular else None
-    whole = kernel_matrix(model, inputs, test, **OPTIONS)
-    out = tmp_path / "k.safetensors"
-    interrupted(monkeypatch, 3, lambda: kernel_matrix(model, inputs, test, out=out, **OPTIONS))
+    test = inputs[:5].flip(0) if request.param else None
+    out = tmp_path_factory.mktemp("killed") / "k.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, 3, lambda: kernel_matrix(model, inputs, test, out=out, **OPTIONS))
+    return model, inputs, test, kernel_matrix(model, inputs, test, **OPTIONS), out
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "garbage line", "another plan", "another tile", "no digests", "tile", "norm"]
+)
+def test_what_the_disk_has_damaged_is_computed_again(tmp_path: Path, left, damage: str) -> None:
+    model, inputs, test, whole, killed = left
+    shutil.copytree(killed.parent, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / killed.name
     ledger, partial = out.with_name(out.name + ".ledger"), out.with_name(out.name + ".partial")
     if damage in LEDGERS:
-        before = ledger.read_bytes()
-        ledger.write_bytes(LEDGERS[damage](before))
+        ledger.write_bytes(LEDGERS[damage](ledger.read_bytes()))
     elif damage == "tile":
         flip(partial, 7)
     else:  # the last array: norms of a rectangular kernel, otherwise a part
-        flip(partial, partial.stat().st_size - 8 * (8 if rectangular else 6 * 8) + 7)
+        flip(partial, partial.stat().st_size - 8 * (6 * 8 if test is None else 8) + 7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         found = kernel_matrix(model, inputs, test, out=out, **OPTIONS)
     assert torch.equal(found.matrix, whole.matrix)
     assert all(torch.equal(found.parts[name], part) for name, part in whole.parts.items())
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("damage", LEDGERS)
+def test_a_damaged_line_of_a_ledger_counts_as_absent(tmp_path: Path, left, damage: str) -> None:
+    path = left[-1].with_name(left[-1].name + ".ledger")
+    sound = tile_store.read_ledger(path)
+    assert sound is not None and (len(sound.tiles), sound.damaged, sound.cut) == (3, 0, False)
+    (tmp_path / "ledger").write_bytes(LEDGERS[damage](path.read_bytes()))
+    found = tile_store.read_ledger(tmp_path / "ledger")
+    if damage in ("garbage line", "a list", "other types", "too deep"):
+        assert found is not None and found.tiles == sound.tiles and found.damaged == 1
+    elif damage in ("another tile", "another place", "another axis"):  # told by the digest over its numbers
+        assert found is not None and found.tiles != sound.tiles
+    else:
+        assert found is None
 
 
 def test_damaged_tiles_are_said_and_sound_ones_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

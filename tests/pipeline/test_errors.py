@@ -64,6 +64,14 @@ def test_a_read_failure_is_not_called_a_write_failure(tmp_path, monkeypatch):
     assert "may not be read (Permission denied)" in text and "write" not in text
 
 
+def test_a_colleague_who_can_share_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    monkeypatch.setattr(Path, "owner", lambda self: "ada")
+    monkeypatch.setattr(Path, "lstat", lambda self: os.stat_result((0o40755, 0, 0, 1, 1234, 0, 0, 0, 0, 0)))
+    text = said(errno.EACCES, str(tmp_path / "new"), str(tmp_path))
+    assert text.endswith(f"that you can write to, or ask ada for: chmod -R g+rwX {tmp_path}.")
+
+
 def test_a_file_where_a_folder_is_needed_is_named():
     assert "/data/store/train cannot be used (Not a directory)" in said(errno.ENOTDIR, "/data/store/train")
     assert "too long a name" in said(errno.ENAMETOOLONG, "/data/store/" + "x" * 300)
