@@ -63,7 +63,6 @@ if __name__ == "__main__":
     else:
         with last_words():
             sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
-            if not asks_for_a_page(sys.argv[1:]):
-                sys.argv[1:] = with_usable_outputs(sys.argv[1:])
+            sys.argv[1:] = with_usable_outputs(sys.argv[1:])
             begin(sys.argv[1:])
             main()

@@ -13,6 +13,8 @@ from pathlib import Path
 from pipeline.engine.stages import COMMANDS
 from pipeline.errors import UserError
 
+_PAGES = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc")
+"""Flags of Hydra that print something and need no folder."""
 _FOLDERS = {"hydra.run.dir": "outputs", "hydra.sweep.dir": "multirun"}
 
 
@@ -24,6 +26,8 @@ def with_usable_outputs(words: Sequence[str]) -> list[str]:
     >>> with_usable_outputs(["stage=status"])
     ['stage=status']
     """
+    if any(word.startswith(_PAGES) for word in words):
+        return list(words)
     first = next((i for i, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
     return [*words[:first], *usable_outputs(words), *words[first:]]
 

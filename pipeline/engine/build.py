@@ -32,6 +32,7 @@ from pipeline.engine.replacement import settle
 from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError, memory_error, storage_error
 from pipeline.machine.code_digest import code_record
+from pipeline.machine.deletion import remove_or_leave
 from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.machine.progress import say
@@ -217,7 +218,7 @@ def construction(
             changed = begin(node, folder, request)
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
-            started = time.monotonic()
+            begun, started = partial.stat().st_ino, time.monotonic()
             build = Build(node, graph, store, partial, rebuild=rebuild, **upstream)
             try:
                 yield build
@@ -229,6 +230,12 @@ def construction(
                 raise UserError(
                     f"The lock file {lock.path} was deleted or replaced while this process made {folder.name}, so that "
                     "another one may have begun it too. Nothing finished is lost; run the same command again."
+                )
+            if not partial.is_dir() or partial.stat().st_ino != begun:
+                remove_or_leave(partial)  # what was written after it had been deleted
+                raise UserError(
+                    f"{partial} was deleted while this process worked in it. Finished artifacts elsewhere are "
+                    "untouched; run the same command again, and keep cleaners out of the store."
                 )
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
             record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import output_folder
 from pipeline.errors import UserError
-from pipeline.output_folder import usable_outputs
+from pipeline.output_folder import usable_outputs, with_usable_outputs
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ def test_a_command_that_only_looks_says_and_leaves_nothing(read_only, capsys, mo
     assert len(usable_outputs(["stage=status"])) == 2
     assert capsys.readouterr().err == ""
     assert ends[0][0] is shutil.rmtree
+
+
+def test_the_moved_folders_stand_beside_the_commands_own_settings(read_only):
+    words = with_usable_outputs(["--config-name", "config", "stage=train", "seed=1"])
+    assert words[:2] == ["--config-name", "config"] and words[4:] == ["stage=train", "seed=1"]
+    assert [word.split("=")[0] for word in words[2:4]] == ["hydra.run.dir", "hydra.sweep.dir"]
+    assert with_usable_outputs(["stage=train", "--cfg", "job"]) == ["stage=train", "--cfg", "job"]
 
 
 def test_a_folder_that_the_command_names_is_refused_in_one_sentence(read_only):

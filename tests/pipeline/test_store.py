@@ -255,7 +255,7 @@ def test_a_store_that_is_deleted_meanwhile_is_one_sentence(tmp_path, monkeypatch
     monkeypatch.setattr("tests.pipeline.toy_stages.draw", vanish)
     with pytest.raises(UserError, match="was deleted while this process worked in it"):
         pull(tmp_path, "draw", run_config())
-    assert not (tmp_path / "store" / "draw").exists()
+    assert not list((tmp_path / "store").rglob("*.partial"))
 
 
 def test_lock_files_that_are_cleaned_away_let_no_second_process_in(tmp_path, toy):
