@@ -114,13 +114,16 @@ def build_hugging_face(
 
 
 def _refuse_unknown(config: Any, architecture: Mapping[str, Any]) -> None:
-    """Refuse fields that the family does not have: transformers keeps them, and no network reads them."""
+    """Refuse fields that the family does not have, which transformers keeps and no network reads, and no counts."""
     known = type(config)()
     unknown = [name for name in architecture if not hasattr(known, name)]
     if unknown:
         near = get_close_matches(unknown[0], known.to_dict(), 1)
         hint = f", did you mean {near[0]}" if near else ""
         raise ValueError(f"model.architecture holds {unknown[0]!r}, which {config.model_type} does not have{hint}")
+    for name, value in architecture.items():
+        if name.startswith(("n_", "num_")) and isinstance(value, int) and value < 1:
+            raise ValueError(f"model.architecture.{name}={value} is below 1")
 
 
 def _complete(config: Any) -> None:

@@ -35,6 +35,8 @@ def source_problems(config: RunConfig) -> Iterator[str]:
         short, full = getattr(data, name), data.path.extra.get(name)
         if short is not None and full != short:
             yield f"data.{name}={short} is short for data.path.extra.{name}, which is {full}; keep one of them."
+    if data.poison.kind == "none" and data.poison.options:
+        yield f"data.poison.options={data.poison.options} belongs to a data.poison.kind, and nothing is planted here."
     if data.allow_cross_data:
         yield "data.allow_cross_data has no effect any more; leave it at false."
     yield from _tokenizer_problems(data.text)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from pipeline.config.data import PoisonConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_counts
 from pipeline.data.records import Columns, n_rows, take
 
 TRIGGERED = "test_triggered"
@@ -78,6 +78,7 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
     if unknown:
         raise DataError(f"data.poison.options holds {unknown}; {config.kind} takes {sorted(recipe.options)}.")
     options = {**recipe.options, **config.options}
+    refuse_counts("data.poison.options", options, {"size": 1, "margin": 0})
     result = {}
     for index, split in enumerate(options.get("splits", ["train"])):
         if split not in splits:

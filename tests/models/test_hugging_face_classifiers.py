@@ -102,6 +102,7 @@ def test_hub_weights_that_are_not_here_name_the_ways_out(monkeypatch):
             {"architecture": {**TINY_GPT2, "eos_token_id": None, "pad_token_id": None}},
             "neither a padding nor an end token",
         ),
+        ({"architecture": {**TINY_GPT2, "n_layer": -1}}, "model.architecture.n_layer=-1 is below 1"),
         ({"architecture": {**TINY_GPT2, "n_layers": 3}}, "'n_layers', which gpt2 does not have, did you mean n_layer"),
         ({"architecture": {**TINY_GPT2, "n_positions": 8}}, "exceed the model's 8 positions"),
     ],

@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 def refused(tmp_path: Path, *arguments: str) -> str:
     done = subprocess.run(command(tmp_path, *arguments), cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode not in (0, -9)
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr, done.stderr
     complete = [path for path in (tmp_path / "store").glob("*/*") if path.suffix not in (".partial", ".lock")]
     assert not [path for path in complete if path.parent.name != "prepare"]
@@ -110,6 +110,29 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
     done = subprocess.run(command(tmp_path, *arguments), cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/8" not in done.stderr, "it continued behind the first epoch"
+
+
+@pytest.mark.slow
+def test_interrupt_of_a_joblib_sweep_ends_in_the_same_sentence(tmp_path):
+    arguments = ["stage=train", "data=teacher", "model=two_layer", "training.loss=regression", "training.epochs=100000"]
+    sweep = ["-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}/sweep"]
+    process = subprocess.Popen(
+        command(tmp_path, *sweep, *arguments),
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 200
+    while len(list((tmp_path / "store" / "train").glob("*.partial/scratch/checkpoints/last.ckpt"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the same command continues" in errors and "KeyboardInterrupt" not in errors
 
 
 @pytest.mark.archives

@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.config.data import SyntheticConfig
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, refuse_counts
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.sizes import refuse_too_large
 
 VERSION = 1
 """Part of the identity of generated data; raised when a generator's numbers change."""
 
+COUNTS = {"train_grid": 1, "test_grid": 1, "flip": 0, "features": 1, "indices": 1}
+"""The least of each option that is a count."""
 Targets = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
 
 TARGETS: dict[str, Targets] = {
@@ -79,7 +81,9 @@ def parabola_classification(config: SyntheticConfig) -> Records:
         x = x.reshape(-1, 2)
         label = (x[:, 1] > (1 + 3 * x[:, 0] - 4 * x[:, 0] ** 2) / 5).astype(np.int64)
         splits[split] = {"x": x, "label": label}
-    flip = options["flip"]
+    flip, n = options["flip"], len(splits["train"]["label"])
+    if flip > n:
+        raise DataError(f"data.synthetic.options.flip={flip} is more than the {n} training points.")
     splits["train"]["label"][:flip] = 1 - splits["train"]["label"][:flip]
     return Records("vector", splits, ["below", "above"], licence="generated")
 
@@ -141,4 +145,6 @@ def _options(config: SyntheticConfig, **defaults: Any) -> dict[str, Any]:
         raise DataError(
             f"data.synthetic.options holds {unknown}; {config.function} takes {', '.join(sorted(defaults))}."
         )
-    return {**defaults, **config.options}
+    options = {**defaults, **config.options}
+    refuse_counts("data.synthetic.options", options, COUNTS)
+    return options
