@@ -122,12 +122,11 @@ def test_status_is_whole_at_any_width_and_with_any_name(tmp_path, monkeypatch, c
     maker = puller(tmp_path)
     show_status(maker.graph, maker.store, config)
     text = capsys.readouterr().out
-    assert "\x1b" not in text and r"\x1b[2J" in text.replace("\n", "")
-    flat = "".join(text.split())
-    assert "[_red][bold" in flat and "[/red][bold" in flat and "n" * 100 in flat
-    key = maker.graph.resolve("draw", config).key
     column = "".join(line.split("│")[2].strip() for line in text.splitlines() if line.count("│") > 3)
-    assert key in column
+    assert "\x1b" not in text and r"[_x]\x1b[2J-none" in column
+    assert "[/red][bold" + "n" * 100 in "".join(text.split()), "the title"
+    assert "[_red][bold" + "n" * 100 in column, "the folder"
+    assert maker.graph.resolve("draw", config).key in column
 
 
 def test_help_into_a_closed_pipe_ends_without_a_traceback():
