@@ -48,7 +48,16 @@ MEASURES = {
 }
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
-FIELDS = ("data", "model", "training", "pretrain", "statistics", "seeds")
+FIELDS = (
+    "data",
+    "model",
+    "training",
+    "pretrain",
+    "statistics.quantity",
+    "statistics.split",
+    "statistics.eps",
+    "seeds",
+)
 """What the published setting fixes for every claim of these papers."""
 
 
