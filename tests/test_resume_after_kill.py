@@ -1,4 +1,7 @@
-"""kill -9 in every stage, then the same command again: the same payload bytes as an undisturbed run."""
+"""kill -9 in every stage, then the same command again: the same payload bytes as an undisturbed run.
+
+The undisturbed run has OMP_NUM_THREADS=1 and the others 2: that changes no byte either.
+"""
 
 import json
 import os
@@ -31,9 +34,9 @@ runpy.run_path("run.py", run_name="__main__")
 """
 
 
-def start(store: Path, prefix: list[str]) -> subprocess.Popen:
+def start(store: Path, prefix: list[str], threads: int = 2) -> subprocess.Popen:
     command = [sys.executable, *prefix, *COMMAND, f"paths.store={store}", f"hydra.run.dir={store}/hydra"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -57,7 +60,7 @@ def payloads(store: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
     store = tmp_path_factory.mktemp("undisturbed")
-    process = start(store, ["run.py"])
+    process = start(store, ["run.py"], threads=1)
     errors = finish(process)
     if "Could not get " in errors:
         pytest.skip("the packaged images are neither cached nor to be fetched here")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -59,6 +60,15 @@ def test_a_stage_computes_with_the_threads_of_its_address_and_else_with_one():
     expected = {"prepare": 1, "train": 2, "snapshots": 2, "kernel": 2, "surrogate": 2, "spectra": 2, "toy": 2}
     expected |= {"attribution": 2, "probes": 2, "shift": 2, "statistics": 1, "report": 1}
     assert {name: graph.resolve(name, config).threads for name in expected} == expected
+
+
+def test_the_environment_changes_no_singular_value():
+    matrix = np.random.default_rng(0).standard_normal((400, 300))
+    found = []
+    for outside in (1, 2):
+        with threadpool_limits(outside), bound_threads(1):
+            found.append((np.linalg.svd(matrix, compute_uv=False).tobytes(), (matrix @ matrix.T).tobytes()))
+    assert found[0] == found[1]
 
 
 def test_the_executor_binds_a_stage(tmp_path, monkeypatch, two_threads):
