@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
+from pipeline.engine.graph import shell_word
 from pipeline.reporting.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
 from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures
@@ -20,7 +22,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate every setting, draw its spectra, and decide the claims that the settings allow."""
     read = [read_member(member) for member in members]
     keys = [member.key for member in read]
-    command = members[0].command if len(members) == 1 else f"python run.py experiment={config.experiment_name}"
+    command = _command_of_all([member.command for member in members])
     blocks: list[Block] = [
         Text(
             "A two-layer net at linear width learns from a single-index teacher. Rates marked × are multiples of each "
@@ -39,6 +41,21 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
         findings.append(f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}.")
     return Section("Spectra of the toy model", blocks, findings)
+
+
+def _command_of_all(commands: list[str]) -> str:
+    """Give the command that makes all members: the words that their own commands share, without the stage.
+
+    Examples
+    --------
+    >>> _command_of_all(["python run.py experiment=e toy=a stage=toy", "python run.py experiment=e toy=b stage=toy"])
+    'python run.py experiment=e'
+    """
+    if len(commands) == 1:
+        return commands[0]
+    first, *rest = [shlex.split(command) for command in commands]
+    kept = [word for word in first if all(word in other for other in rest) and not word.startswith("stage=")]
+    return " ".join(shell_word(word) for word in kept)
 
 
 def _errors(read: list[ToyMember], keys: list[str], command: str) -> Table:
