@@ -101,6 +101,8 @@ def build_hugging_face(
                 **options,
             )
     except OSError as error:
+        if isinstance(error, PermissionError) and error.filename is not None:
+            raise  # the file is there and may not be read
         raise FileNotFoundError(
             f"no safetensors weights at {where} on this machine. Fetch them once where there is a network "
             "(`huggingface-cli download ID --revision COMMIT`), or choose model.weights=path with a saved-model "

@@ -89,6 +89,11 @@ def storage_error(error: Exception, folder: Path, folders: Mapping[str, Path] | 
     return None
 
 
+def is_refused_by_disk(error: OSError) -> bool:
+    """Whether a file on this machine was refused, so that no service far away is to blame."""
+    return error.filename is not None and error.errno in _FULL | _REFUSED | _BROKEN | {errno.ESTALE}
+
+
 def _number(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno

@@ -18,6 +18,7 @@ from pipeline.data.sources.archives import fetch
 from pipeline.data.sources.pins import ARCHIVES
 from pipeline.data.sources.sizes import refuse_too_large
 from pipeline.data.sources.unpack import read_members
+from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.deletion import remove
 from pipeline.machine.folders import user_path
@@ -144,6 +145,8 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
                 config.tokenizer_id, revision=config.tokenizer_revision, trust_remote_code=False
             )
         except OSError as error:
+            if is_refused_by_disk(error):
+                raise
             raise SourceUnavailable(
                 f"The tokenizer {config.tokenizer_id} cannot be had from the hub ({error}). Ways out: "
                 "data.text.tokenizer=gpt2 or minilm (packaged), or data.text.tokenizer=path "

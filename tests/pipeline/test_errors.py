@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import storage_error
+from pipeline.errors import is_refused_by_disk, storage_error
 
 FOLDERS = {
     "paths.store": Path("/data/store"),
@@ -70,6 +70,12 @@ def test_a_colleague_who_can_share_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "lstat", lambda self: os.stat_result((0o40755, 0, 0, 1, 1234, 0, 0, 0, 0, 0)))
     text = said(errno.EACCES, str(tmp_path / "new"), str(tmp_path))
     assert text.endswith(f"that you can write to, or ask ada for: chmod -R g+rwX {tmp_path}.")
+
+
+def test_a_cache_that_may_not_be_read_is_not_blamed_on_a_service():
+    assert is_refused_by_disk(PermissionError(errno.EACCES, "Permission denied", "/home/me/hf/token"))
+    assert not is_refused_by_disk(ConnectionError("no route to the hub"))
+    assert not is_refused_by_disk(FileNotFoundError(errno.ENOENT, "No such file", "/home/me/hf/token"))
 
 
 def test_a_file_where_a_folder_is_needed_is_named():

@@ -12,6 +12,7 @@ from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
 from pipeline.data.labels import map_labels, number_sorted
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.columns import columns_from_table
+from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.folders import user_path
 
@@ -125,6 +126,8 @@ def _commit(repository: str, revision: str | None) -> str:
 
 
 def _unreachable(repository: str, error: OSError) -> SourceUnavailable:
+    if is_refused_by_disk(error):  # the cache, not the hub: told by where it lies
+        raise error
     return SourceUnavailable(
         f"The hub data set {repository} cannot be had ({type(error).__name__}: {error}). Ways out: connect this "
         f"machine, or {OFFLINE_WAYS}. Nothing else was used in its place."
