@@ -30,6 +30,8 @@ class Rule:
         Whether a list needs at least one entry.
     distinct : bool
         Whether a list may hold an entry only once; always so for a list of choices.
+    keys : tuple of str
+        What a free mapping takes; empty: any key.
     renamed_to : str or None
         For a former spelling: the setting's name now.
     files_if : tuple of str
@@ -47,6 +49,7 @@ class Rule:
     below: float | None = None
     filled: bool = False
     distinct: bool = False
+    keys: tuple[str, ...] = ()
     renamed_to: str | None = None
     files_if: tuple[str, ...] = ()
     code: bool = False
@@ -82,6 +85,9 @@ class Rule:
             return None
         if self.renamed_to is not None:
             return f"{path} is the former name of {self.renamed_to}, and both are set; keep {self.renamed_to} alone."
+        if isinstance(value, dict):
+            odd = [key for key in value if self.keys and key not in self.keys]
+            return f"{path} holds {odd[0]!r}; it takes {', '.join(self.keys)}." if odd else None
         words = f"one of {', '.join(self.choices)}" if self.choices else self.interval
         if isinstance(value, list):
             if self.filled and not value:
@@ -115,6 +121,7 @@ def setting(
     files_if: tuple[str, ...] = (),
     code: bool = False,
     distinct: bool = False,
+    keys: tuple[str, ...] = (),
 ) -> T:
     """Declare a field with its sentence and, for numbers, its bounds; see :class:`Rule`.
 
@@ -126,7 +133,7 @@ def setting(
     >>> list(problems("training", Training(epochs=0)))
     ['training.epochs=0 is below 1.']
     """
-    rule = Rule(help, (), at_least, above, at_most, below, filled, distinct)
+    rule = Rule(help, (), at_least, above, at_most, below, filled, distinct, keys)
     return _declare(default, dataclasses.replace(rule, files_if=files_if, code=code))
 
 

@@ -64,7 +64,11 @@ class ReportConfig:
     study: str = setting("", "The publication that it follows.")
     show_text: bool = setting(False, "Show texts of the data; off, because some hold names.")
     sections: list[str] = setting([], "Order of the sections by stage; empty: the stages in wants.", distinct=True)
-    options: dict[str, Any] = setting({}, "Options of single sections, such as published numbers to compare with.")
+    options: dict[str, Any] = setting(
+        {},
+        "Options of single sections: targets, order and equivalent of the surrogate section's claims.",
+        keys=("targets", "order", "order_measure", "order_standing", "equivalent"),
+    )
 
 
 @dataclass

@@ -25,6 +25,7 @@ class Outer(Renamed):
     costs: list[float] = setting([1.0], "Some costs.", above=0, filled=True)
     neighbors: int = setting(10, "Votes.", at_least=1)
     names: list[str] = setting([], "Some names.", distinct=True)
+    options: dict[str, int] = setting({}, "Some options.", keys=("order", "targets"))
     rows: int | None = setting(None, "Rows; null takes all.", at_least=1)
     inner: Inner = field(default_factory=Inner)
     neighbours: int | None = renamed("outer.neighbors")
@@ -44,6 +45,7 @@ class Outer(Renamed):
         ({"costs": []}, "outer.costs is empty; name at least one entry."),
         ({"kinds": ["a", "a"]}, "outer.kinds holds 'a' twice; name each entry once."),
         ({"names": ["x", "y", "x"]}, "outer.names holds 'x' twice; name each entry once."),
+        ({"options": {"ordr": 1}}, "outer.options holds 'ordr'; it takes order, targets."),
         ({"rows": -1}, "outer.rows=-1 is below 1; null takes all."),
         ({"inner": Inner(1.0)}, "outer.inner.share=1.0 is not in [0, 1)."),
     ],
