@@ -68,7 +68,7 @@ def covered(mean: float, sd: float, studies: int) -> tuple[float, float]:
     hits = flat = 0
     for seed in range(studies):
         rng = np.random.default_rng(seed)
-        candidate, reference = rng.normal(mean, sd, (1, examples)), rng.normal(size=(20, examples))
+        candidate, reference = rng.normal(mean, sd, (2, examples)), rng.normal(size=(20, examples))
         levels = consensus_levels(candidate, reference, deltas=[delta], kinds=["mixture"]).level("mixture", delta)
         found = rank_seeds(levels, bootstrap_levels(candidate, reference, delta=delta, draws=60, rng=rng))
         low, high = float(found.level_low[0]), float(found.level_high[0])
@@ -79,8 +79,8 @@ def covered(mean: float, sd: float, studies: int) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mean", "sd"), [(0.3, 1.0), (0.36, 1.0), (0.5, 1.0), (0.8, 1.2)])
+@pytest.mark.parametrize(("mean", "sd"), [(0.3, 1.0), (0.36, 1.0), (0.5, 1.0)])
 def test_the_interval_of_a_small_level_has_a_width_and_covers_it(mean, sd):
-    hit, flat = covered(mean, sd, 80)
+    hit, flat = covered(mean, sd, 60)
     assert hit >= 0.88
     assert flat <= 0.05
