@@ -48,7 +48,7 @@ def pipeline(store: Path, *arguments: str, **environment: str) -> subprocess.Pop
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -85,7 +85,7 @@ def test_kill_minus_nine_while_the_checkpoint_is_written(tmp_path):
         "engine.save_tensors = doomed\n"
         "together(Path(sys.argv[1]), three(), Images())\n"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     data = Images()
