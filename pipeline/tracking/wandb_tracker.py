@@ -7,22 +7,20 @@ import os
 import shlex
 import shutil
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
+from pipeline.machine.reachable import unanswered
 from pipeline.shown_text import masked
 from pipeline.tracking.base import needed
 from pipeline.tracking.journal import Entry
 from pipeline.tracking.remote import RemoteTracker
 
-_PROBE, _OPEN, _FINISH = 10.0, 30.0, 120.0
-"""Seconds to wait for the server's first answer, for a run to begin, and for its last data to be sent."""
+_OPEN, _FINISH = 30.0, 120.0
+"""Seconds to wait for a run to begin, and for its last data to be sent."""
 
 
 class WandbTracker(RemoteTracker):
@@ -145,22 +143,3 @@ class WandbTracker(RemoteTracker):
     def close(self, exit_code: int) -> None:
         """End the run."""
         self._run.finish(exit_code=exit_code)
-
-
-def unanswered(address: str) -> str | None:
-    """Say why a server gives no answer within a few seconds; None if it gives any."""
-    found: list[str | None] = ["no answer"]
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(address, timeout=_PROBE / 2).close()
-            found[0] = None
-        except urllib.error.HTTPError:
-            found[0] = None
-        except (OSError, ValueError) as error:
-            found[0] = str(error)
-
-    asking = threading.Thread(target=ask, daemon=True)  # a name server that is away can block for minutes
-    asking.start()
-    asking.join(_PROBE)
-    return None if found[0] is None else f"{address}: {found[0]}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,34 @@ from pipeline.data.sources.columns import columns_from_table
 from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.folders import user_path
+from pipeline.machine.reachable import PATIENCE, unanswered
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _at_hand() -> Iterator[str | None]:
+    """Use what is cached, and ask for no more, while the hub does not answer: its client would try for many minutes.
+
+    Yields
+    ------
+    str or None
+        Why the hub is away.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        yield None
+        return
+    away = unanswered(constants.ENDPOINT, PATIENCE)
+    before = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
+    try:
+        if away is not None:
+            constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        yield away
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None = None) -> Records:
@@ -40,14 +68,24 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     DataError
         If the repository needs a loading script, or has no such configuration, split or column.
     """
-    import datasets
-
     if config.id is None:
         raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
-    read = read or ReadConfig()
-    folder = user_path(config.id)
+    read, folder = read or ReadConfig(), user_path(config.id)
+    if folder.is_dir():
+        return _load(config, config.id, kind, cache, read)
+    with _at_hand() as away:
+        try:
+            return _load(config, config.id, kind, cache, read)
+        except SourceUnavailable as error:
+            raise error if away is None else SourceUnavailable(f"{error} The hub does not answer: {away}.") from error
+
+
+def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: ReadConfig) -> Records:
+    import datasets
+
+    folder = user_path(repository)
     local = folder.is_dir()
-    revision = None if local else _commit(config.id, config.revision)
+    revision = None if local else _commit(repository, config.revision)
     # Prepared files of a folder are found again by its name and times, so each content gets a cache of its own.
     content = content_of(folder, deep=True) if local else ""
     place = cache / "hub" / content.partition(":")[2]
@@ -57,7 +95,7 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     for split, theirs in config.splits.items():
         try:
             loaded = datasets.load_dataset(
-                str(folder) if local else config.id,
+                str(folder) if local else repository,
                 config.name,
                 split=theirs,
                 revision=revision,
@@ -65,21 +103,21 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
                 trust_remote_code=False,
             )
         except OSError as error:  # ConnectionError, OfflineModeIsEnabled, DatasetNotFoundError
-            raise _unreachable(config.id, error) from error
+            raise _unreachable(repository, error) from error
         except RuntimeError as error:
             if "scripts are no longer supported" not in str(error):
                 raise
             raise DataError(
-                f"{config.id} needs a loading script, which datasets refuses. Use its Parquet copy: "
+                f"{repository} needs a loading script, which datasets refuses. Use its Parquet copy: "
                 "data.hub.revision=COMMIT where COMMIT is what refs/convert/parquet (or a conversion pull request) "
                 f"points at, or {OFFLINE_WAYS}."
             ) from error
         except ValueError as error:
-            raise DataError(f"{config.id}, split {theirs!r} of configuration {config.name!r}: {error}") from error
+            raise DataError(f"{repository}, split {theirs!r} of configuration {config.name!r}: {error}") from error
         except datasets.exceptions.DatasetsError as error:
             cause = error.__cause__ or error
-            raise DataError(f"{config.id}, split {theirs!r}: datasets cannot read it ({cause}).") from error
-        where = f"{config.id}, split {split!r}"
+            raise DataError(f"{repository}, split {theirs!r}: datasets cannot read it ({cause}).") from error
+        where = f"{repository}, split {split!r}"
         columns = columns_from_table(
             _arrow(loaded), kind, config.rename, where, split=split, read=read, source="hub", files=local
         )
@@ -87,7 +125,7 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
         names = names or _names(loaded, config)
     if read.labels == "sorted" and not names:
         names = number_sorted(splits)
-    where = "folder" if local else config.id
+    where = "folder" if local else repository
     where = where if config.name is None else f"{where} ({config.name})"
     return Records(kind, splits, names, drops, source=f"hub: {where} @ {content or revision}")
 

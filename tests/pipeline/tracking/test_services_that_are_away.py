@@ -9,14 +9,17 @@ import time
 import numpy as np
 import pytest
 
+from pipeline.config.data import HubConfig
+from pipeline.data.errors import SourceUnavailable
+from pipeline.data.sources.hub import load_hub
 from pipeline.engine.build import construction
 from pipeline.entry import execute
 from pipeline.errors import UserError
+from pipeline.machine.reachable import unanswered
 from pipeline.tracking.journal import Entry, Journal, kept_journals
 from pipeline.tracking.opening import stage_tracker
 from pipeline.tracking.remote import RemoteTracker
 from pipeline.tracking.sending import sync
-from pipeline.tracking.wandb_tracker import unanswered
 from tests.pipeline.test_local_trackers import killed_after, mlflow_client, mlflow_runs, record, tracked
 from tests.pipeline.test_store import puller
 from tests.pipeline.toy_stages import install
@@ -135,11 +138,23 @@ def test_the_environments_wandb_mode_wins(tmp_path, monkeypatch, mode):
     assert len(runs(tmp_path)) == (mode == "offline")
 
 
-def test_a_server_that_never_answers_is_not_waited_for(silent_server, closed_port, monkeypatch):
-    monkeypatch.setattr("pipeline.tracking.wandb_tracker._PROBE", 0.4)
+def test_a_server_that_never_answers_is_not_waited_for(silent_server, closed_port):
     started = time.monotonic()
-    assert unanswered(silent_server).startswith(f"{silent_server}: ")
+    assert unanswered(silent_server, patience=0.4).startswith(f"{silent_server}: ")
     assert time.monotonic() - started < 3 and "refused" in unanswered(closed_port)
+
+
+def test_a_hub_that_never_answers_is_refused_in_seconds(silent_server, tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", silent_server)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("pipeline.data.sources.hub.PATIENCE", 0.4)
+    started = time.monotonic()
+    with pytest.raises(SourceUnavailable, match=f"cannot be had .*{silent_server}"):
+        load_hub(HubConfig(id="nobody/nothing", revision="0" * 40), "image", tmp_path)
+    assert time.monotonic() - started < 5
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE, "put back"
 
 
 def test_any_answer_of_a_server_counts():
