@@ -134,7 +134,7 @@ class FileTileStore(TileStore):
         sound = [tile["tile"] for tile in tiles if self._is_sound(tile)]
         lost = len(tiles) - len(sound) + sum(ledger.damaged for ledger in ledgers.values())
         if lost:
-            warnings.warn(f"{lost} finished tiles of {self.out} are damaged, so they are computed again", stacklevel=5)
+            warnings.warn(f"damaged tiles of {self.out}, which are computed again: {lost}", stacklevel=5)
         return dict.fromkeys(sound)
 
     def _is_sound(self, tile: dict[str, Any]) -> bool:

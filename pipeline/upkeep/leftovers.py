@@ -138,7 +138,7 @@ def collect(graph: Graph, store: Store, config: RunConfig) -> None:
     sizes = [_bytes(item.path) + _bytes_elsewhere(item.path) for item in found]
     for item, size in zip(found, sizes, strict=True):
         print(visible(f"{size / 1e6:10.1f} MB  {item.path}: {item.reason}"))
-    total = f"{len(found)} leftovers, {sum(sizes) / 1e6:.1f} MB"
+    total = f"leftovers: {len(found)}, of {sum(sizes) / 1e6:.1f} MB together"
     if not config.gc_delete:
         print(f"{total}. Nothing was deleted; gc_delete=true deletes what is listed here.")
         return

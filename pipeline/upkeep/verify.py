@@ -83,7 +83,7 @@ def verify_store(graph: Graph, store: Store, config: RunConfig) -> None:
         return
     _show(store, found)
     broken = {damage.artifact.folder: damage.artifact for damage in found}
-    say(f"{len(found)} files of {len(broken)} artifacts (of {len(artifacts)}) are not what their manifests say.")
+    say(f"not what their manifests say: {len(found)} files, in {len(broken)} of {len(artifacts)} artifacts")
     sys.exit(1)
 
 

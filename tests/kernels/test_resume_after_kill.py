@@ -190,7 +190,7 @@ def test_damaged_tiles_are_said_and_sound_ones_kept(tmp_path: Path, monkeypatch:
     computed, tile = [], Assembly._tile
     with monkeypatch.context() as patch:
         patch.setattr(Assembly, "_tile", lambda self, *a, **k: (computed.append(k["first"]), tile(self, *a, **k)))
-        with pytest.warns(UserWarning, match="1 finished tiles of .* are damaged, so they are computed again"):
+        with pytest.warns(UserWarning, match="damaged tiles of .*, which are computed again: 1"):
             kernel_matrix(model, inputs, out=out, **OPTIONS)
     assert computed == [(0, 0), (1, 2), (2, 2)]
 

@@ -62,7 +62,7 @@ def test_leftovers_are_listed_and_deleted_only_when_told(tmp_path, config, capsy
         ".deleted-77: an old artifact",
         ".replaced: an old artifact",
         ".fetch-a.deb: an interrupted download",
-        "6 leftovers, 1.",
+        "leftovers: 6, of 1.",
         "gc_delete=true deletes what is listed here",
     ):
         assert words in listed
