@@ -19,6 +19,7 @@ from pipeline.engine.rebuild import words_of
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import staleness
 from pipeline.machine.owner_lock import current_owner
+from pipeline.machine.payload_files import MANIFEST
 from pipeline.machine.progress import read_progress
 from pipeline.shown_text import shown, visible
 
@@ -69,6 +70,8 @@ def _note(store: Store, node: Node, state: str) -> str:
     if state == "done":
         if (owner := current_owner(lock_of(folder))) is not None:
             return f"being rebuilt, {_place(owner)}"
+        if not (folder / MANIFEST).is_file():
+            return "its manifest is missing; stage=verify says how to make it again"
         begun = f"its rebuild failed: {error}" if error else "its rebuild was interrupted"
         return begun if partial_of(folder).is_dir() else ""
     progress = read_progress(partial_of(folder) / SCRATCH)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Graph
+from pipeline.engine.status import rows_of
 from pipeline.errors import CorruptArtifact
 from pipeline.upkeep.verify import damages_of, finished_artifacts, verify_store
 from tests.pipeline.test_store import pull, run_config
@@ -109,3 +110,10 @@ def test_a_damaged_target_is_noticed_before_it_is_said_to_exist(tmp_path):
     manifest.write_text(json.dumps({"format": 1}))
     with pytest.raises(CorruptArtifact, match="it lists no files"):
         pull(tmp_path, "square", run_config())
+
+
+def test_status_points_at_a_complete_name_without_a_manifest(tmp_path):
+    square = pull(tmp_path, "square", run_config())
+    (square.folder / "manifest.json").unlink()
+    (row,) = rows_of([Graph().resolve("square", run_config())], Store(tmp_path / "store"))
+    assert row.note == "its manifest is missing; stage=verify says how to make it again"
