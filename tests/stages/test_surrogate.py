@@ -8,7 +8,8 @@ from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.reporting.blocks import Table
-from pipeline.stages.kernel.read import read_gram
+from pipeline.stages.kernel.read import KernelSide, read_gram
+from pipeline.stages.surrogate.machine import fit_surrogate, make_surrogate
 from pipeline.stages.surrogate.report import section
 from tests.stages.image_cases import pull
 
@@ -39,6 +40,13 @@ def test_every_surrogate_is_compared_with_its_network(kind, images, tmp_path_fac
         found = made.arrays("coefficients.safetensors")
         scores = stored["test"] @ found["weights"].T + found["offsets"]
         assert (scores.argmax(1) == predictions["test.surrogate"].argmax(1)).mean() > 0.95
+
+
+def test_a_penalty_is_not_chosen_on_classes_of_one_point():
+    side = KernelSide(np.eye(3), np.arange(3), np.array([0, 0, 1]), np.zeros((3, 2)))
+    config = compose_run(("surrogate.alpha=null",))
+    with pytest.raises(UserError, match="class 1 has one among 3: raise kernel.n_train, or set surrogate.alpha=1e-4"):
+        fit_surrogate(make_surrogate(config), side, config)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
@@ -14,6 +15,7 @@ from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from pipeline.config.run import RunConfig
+from pipeline.errors import UserError
 from pipeline.stages.kernel.read import KernelSide
 
 Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbors
@@ -38,7 +40,20 @@ def make_surrogate(config: RunConfig) -> Surrogate:
 
 
 def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tuple[Surrogate, list[str]]:
-    """Fit on true labels or on the network's outputs; return the model and the solver's warnings."""
+    """Fit on true labels or on the network's outputs; return the model and the solver's warnings.
+
+    Raises
+    ------
+    UserError
+        If cross-validation cannot hold out a point of every class.
+    """
+    classes, counts = np.unique(train.labels, return_counts=True)
+    if isinstance(model, KernelGLMCV) and counts.min() < 2:
+        raise UserError(
+            "surrogate.alpha=null is chosen by cross-validation, which needs two kernel points of a class, and class "
+            f"{classes[counts.argmin()]} has one among {len(train.labels)}: raise kernel.n_train, or set "
+            "surrogate.alpha=1e-4."
+        )
     given: dict[str, Any] = {}
     if config.surrogate.targets == "network":
         glm = isinstance(model, KernelGLM)
