@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5E4FA2", "#666666")
 """Okabe-Ito order, blue first; black is kept for references and gray for context."""
@@ -92,11 +92,27 @@ def _show_names(figure: Figure) -> None:
             text.set_text(shown)
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
-        if isinstance(formatter, FixedFormatter):
-            formatter.seq = [literal(str(name)) for name in formatter.seq]
-        elif isinstance(formatter, StrCategoryFormatter):
-            names = formatter._units
-            axis.set_ticks(list(names.values()), [literal(name) for name in names])
+        if isinstance(formatter, FixedFormatter | FuncFormatter | StrCategoryFormatter):
+            axis.set_major_formatter(_Literal(formatter))
+
+
+class _Literal(Formatter):
+    """Labels of another formatter as they are."""
+
+    def __init__(self, inner: Formatter) -> None:
+        self._inner = inner
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return literal(self._inner(x, pos))
+
+    def format_ticks(self, values: Any) -> list[str]:
+        return [literal(text) for text in self._inner.format_ticks(values)]
+
+    def set_locs(self, locs: Any) -> None:
+        self._inner.set_locs(locs)
+
+    def get_offset(self) -> str:
+        return self._inner.get_offset()
 
 
 def svg_bytes(figure: Figure) -> bytes:

@@ -25,3 +25,19 @@ def test_panels_share_their_axis_and_take_the_palette():
     assert axes[0, 0].get_ylim() == axes[0, 1].get_ylim()
     assert axes[0, 0].get_lines()[0].get_color() == PALETTE[0]
     assert not axes[0, 0].spines["top"].get_visible()
+
+
+def test_names_from_data_are_no_formulas():
+    names = ["US$ and CA$", r"$\frac{1$", "\x1b[2J"]
+    made, axes = new_figure(1, 3)
+    axes[0, 0].bar(names, [1, 2, 3])
+    axes[0, 1].set_xticks([0, 1, 2], names)
+    axes[0, 1].set(title=names[0], xlabel=names[1], yscale="log", ylim=(1, 100))
+    axes[0, 2].plot([0, 1], label=names[1])
+    axes[0, 2].legend()
+    axes[0, 2].text(0, 0, names[0])
+    svg = svg_bytes(made).decode()
+    assert svg.count("US$ and CA$") == svg_bytes(made).decode().count("US$ and CA$") >= 4, "escaped once"
+    assert "\x1b" not in svg
+    assert "mathdefault{10^{1}}" in svg, "powers of a logarithmic axis stay formulas"
+    assert png_bytes(made)
