@@ -308,7 +308,7 @@ def _refuse_larger_than_free(needed: float, memory: int) -> None:
     if needed > free:
         raise MemoryError(
             f"the plan takes about {show_bytes(needed)} within its budget of {show_bytes(memory)}, and "
-            f"{show_bytes(free)} of main memory are free: pass a smaller memory="
+            f"{show_bytes(free)} of main memory are free: pass a smaller memory= (kernel.memory of a run)"
         )
 
 
