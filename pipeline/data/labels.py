@@ -55,7 +55,8 @@ def whole_numbers(values: np.ndarray, where: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind == "b" or values.dtype.kind in "OUS":
         for row, value in enumerate(values.tolist()):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise DataError(f"{where}, row {row}: label {_short(value)} is no whole number; {SORTED_WAY}.")
+                way = f"; {SORTED_WAY}" * (isinstance(value, (str, bool)) and value != "")
+                raise DataError(f"{where}, row {row}: label {_short(value)} is no whole number{way}.")
         row = next(row for row, value in enumerate(values.tolist()) if not -(2**63) <= value < 2**63)
         raise DataError(f"{where}, row {row}: label {_short(values[row])} is beyond 64 bits.")
     if values.dtype.kind not in "iuf":
@@ -120,6 +121,8 @@ def parse_whole(values: Iterable[str], lines: Sequence[int], name: str) -> Int64
     parsed = []
     for value, line in zip(values, lines, strict=True):
         word = value.strip()
+        if not word:
+            raise DataError(f"{name}, line {line}: no label.")
         if not re.fullmatch(r"[+-]?[0-9]+", word):
             raise DataError(f"{name}, line {line}: label {_short(value)} is not an integer; {SORTED_WAY}.")
         if len(word) > 19 or not -(2**63) <= int(word) < 2**63:

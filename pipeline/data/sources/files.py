@@ -17,6 +17,7 @@ from pipeline.data.records import UNLABELED, Columns, Records
 from pipeline.data.sources.columns import NEEDED, OPTIONAL, columns_from_table, join_shards, renamed
 from pipeline.data.sources.formats import npz_names, parse_cifar_binary, read_idx, read_npz
 from pipeline.data.sources.identity import file_format, idx_labels, split_files
+from pipeline.data.sources.pictures import fit_arrays
 from pipeline.data.sources.sizes import SMALL, read_whole, refuse_too_large
 from pipeline.data.sources.tables import DELIMITERS, TextTable, decode_lines, parse_table
 from pipeline.machine.content_digest import cached_sha256
@@ -179,7 +180,7 @@ def read_npz_file(path: Path, reading: Reading) -> Columns:
     else:
         columns["y"] = _real(targets, f"{where}, array 'y'")
     if reading.kind == "image":
-        return {"image": _channels_first(rows, path), **columns}
+        return {"image": fit_arrays(_channels_first(rows, path), reading.read, where), **columns}
     return {"x": _real(rows, f"{where}, array 'x'"), **columns}
 
 
@@ -188,20 +189,21 @@ def read_idx_files(path: Path, reading: Reading) -> Columns:
     beside = idx_labels(path)
     if beside == path or not beside.exists():
         raise DataError(f"{path}: no label file {beside.name} beside it; name the images *images-idx3*.")
-    with path.open("rb") as pixels, beside.open("rb") as classes:
-        images, labels = read_idx(pixels, path.name), read_idx(classes, beside.name)
+    with path.open("rb") as opened, beside.open("rb") as classes:
+        images, labels = read_idx(opened, path.name), read_idx(classes, beside.name)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
             f"{path.name} holds shape {images.shape} and {beside.name} {labels.shape}; needed are n images of height "
             "and width, and n labels."
         )
-    return {"image": images[:, None], "label": read_labels(labels, reading.read.labels, reading.where(beside))}
+    pixels = fit_arrays(images[:, None], reading.read, reading.where(path))
+    return {"image": pixels, "label": read_labels(labels, reading.read.labels, reading.where(beside))}
 
 
 def read_cifar_binary(path: Path, reading: Reading) -> Columns:
     """Read one file of CIFAR-10's official binary release."""
     images, labels = parse_cifar_binary(read_whole(path), path.name)
-    return {"image": images, "label": labels}
+    return {"image": fit_arrays(images, reading.read, reading.where(path)), "label": labels}
 
 
 def read_csv(path: Path, reading: Reading) -> Columns:
@@ -314,8 +316,6 @@ def _real(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _channels_first(images: np.ndarray, path: Path) -> np.ndarray:
-    if images.dtype != np.uint8:
-        raise DataError(f"{path}: images have type {images.dtype}; they must be uint8 pixels from 0 to 255.")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] in (1, 3):

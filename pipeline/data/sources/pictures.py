@@ -94,6 +94,45 @@ def decode_images(
     return images
 
 
+def fit_arrays(images: np.ndarray, read: ReadConfig, where: str) -> UInt8[np.ndarray, "n c h w"]:
+    """Bring images that were stored as arrays, not as files, to the size and white that are asked for.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or uint16, shape (n, c, h, w)
+        One or three channels.
+    read : ReadConfig
+        Size that all images are scaled to, and what counts as white in 16 bits.
+    where : str
+        File and split, for messages.
+
+    Raises
+    ------
+    DataError
+        If the pixels have neither 8 bits nor 16 bits of gray with a known white.
+    """
+    from PIL import Image
+
+    if images.dtype == np.uint16 and images.shape[1] == 1 and read.white is not None:
+        if images.max() > read.white:
+            raise DataError(f"{where}: value {images.max()} is above data.read.white={read.white}.")
+        images = np.round(images * (255 / read.white)).astype(np.uint8)
+    elif images.dtype != np.uint8:
+        way = "; data.read.white=65535 says that 65535 becomes 255" * (images.dtype == np.uint16)
+        raise DataError(f"{where}: images have type {images.dtype}; they must be uint8 pixels from 0 to 255{way}.")
+    elif read.white is not None:
+        raise DataError(f"{where}: data.read.white={read.white} is for images of 16 bits, and these have 8.")
+    if read.resize is None or tuple(read.resize) == images.shape[2:]:
+        return images
+    n, channels, (height, width) = *images.shape[:2], read.resize
+    refuse_too_large(n * channels * height * width, f"{where}: data.read.resize={read.resize} of {n} images")
+    scaled = np.empty((n, channels, height, width), np.uint8)
+    for image, target in zip(images, scaled, strict=True):
+        for plane, result in zip(image, target, strict=True):
+            result[:] = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+    return scaled
+
+
 def _pixels(opened: Image, read: ReadConfig, where: str) -> UInt8[np.ndarray, "c h w"]:
     """Decode one opened file by the rules of the module."""
     from PIL import Image, ImageOps

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.config.data import ReadConfig
 from pipeline.data.errors import DataError
 from pipeline.data.sources import sizes
-from pipeline.data.sources.pictures import decode_images
+from pipeline.data.sources.pictures import decode_images, fit_arrays
 from tests.pipeline.data.made_rows import png
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -160,3 +160,20 @@ def test_images_that_do_not_fit_the_memory_together_are_refused_at_the_first(mon
 def test_what_cannot_be_decoded_is_named_by_its_row(content):
     with pytest.raises(DataError, match=r"row 1: the image cannot be decoded \((?!.*BytesIO)"):
         decode_images([png(RAMP), content])
+
+
+def test_images_in_arrays_follow_the_same_settings():
+    gray = np.stack([RAMP, RAMP[::-1]])[:, None]
+    scaled = fit_arrays(gray, ReadConfig(resize=[4, 6]), "a.npz")
+    assert scaled.shape == (2, 1, 4, 6) and np.array_equal(fit_arrays(gray, ReadConfig(resize=[8, 8]), "a"), gray)
+    assert np.array_equal(scaled, decode_images([png(RAMP), png(RAMP[::-1])], read=ReadConfig(resize=[4, 6])))
+    deep = fit_arrays(DEEP[None, None], ReadConfig(white=65535), "a.npz")
+    assert np.array_equal(deep[0, 0], np.round(DEEP / 257))
+    for images, read, message in (
+        (DEEP[None, None], ReadConfig(), "type uint16.*data.read.white=65535"),
+        (DEEP[None, None], ReadConfig(white=4095), "value 65535 is above data.read.white=4095"),
+        (gray, ReadConfig(white=4095), "is for images of 16 bits"),
+        (gray / 255, ReadConfig(), "type float64; they must be uint8 pixels"),
+    ):
+        with pytest.raises(DataError, match=f"a.npz: .*{message}"):
+            fit_arrays(images, read, "a.npz")
