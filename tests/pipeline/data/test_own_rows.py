@@ -18,7 +18,7 @@ from tests.pipeline.data.made_rows import png
 def shown_command():
     """Overrides of the README's command for Parquet files of one's own."""
     text = (CONF.parent / "README.md").read_text(encoding="utf-8")
-    (found,) = re.findall(r"^python run.py (data=\w+ data.source=path .*parquet)$", text, re.MULTILINE)
+    (found,) = re.findall(r"^python run.py (data=\w+ data.source=path .*parquet.*)$", text, re.MULTILINE)
     return tuple(shlex.split(found))
 
 

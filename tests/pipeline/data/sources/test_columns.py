@@ -35,7 +35,7 @@ def load(path, kind="text", **options):
 def test_a_rename_that_makes_two_columns_of_one_name_is_refused(write):
     path = write("t", TEXTS, fine=[0, 1, 2, 2])
     with pytest.raises(
-        DataError, match="makes fine the column label, but so is label.*'..data.path.rename={label: other}'"
+        DataError, match="makes fine the column label, but so is label.*'data.path.rename={label: other}'"
     ):
         load(path, rename={"fine": "label"})
     assert load(path, rename={"fine": "label", "label": "other"})["label"].tolist() == [0, 1, 2, 2]
