@@ -26,7 +26,9 @@ def name_problems(config: RunConfig) -> Iterator[str]:
     >>> list(name_problems(config))
     ["experiment_name='../elsewhere' holds a slash, so it cannot be part of a file's name; choose another."]
     """
-    names = {"experiment_name": config.experiment_name, "data.name": config.data.name}
+    words = {"experiment_name": config.experiment_name, "data.name": config.data.name}
+    # A slash such as that of "[/x]" becomes another character in a folder's name; a way elsewhere is refused.
+    names = {setting: name if _leads_elsewhere(name) else name.replace("/", "_") for setting, name in words.items()}
     names |= {f"data.path.extra, split {name!r}": name for name in config.data.path.extra}
     names |= {f"data.hub.splits, split {name!r}": name for name in config.data.hub.splits}
     for setting, name in names.items():
@@ -34,6 +36,10 @@ def name_problems(config: RunConfig) -> Iterator[str]:
         if fault is not None:
             shown = setting if "split" in setting else f"{setting}={name!r}"
             yield f"{shown} {fault}, so it cannot be part of a file's name; choose another."
+
+
+def _leads_elsewhere(name: str) -> bool:
+    return name.startswith("/") or bool({"..", "."} & set(name.split("/")))
 
 
 def _fault(name: str) -> str | None:

@@ -46,7 +46,9 @@ def test_a_name_that_would_leave_the_store_is_refused(name, words):
     assert words in found
 
 
-@pytest.mark.parametrize("name", ["prüfung 1", "we ird=dir, (1) [x] é'q label=1", "a.b", "-x", "über", "日本"])
+@pytest.mark.parametrize(
+    "name", ["prüfung 1", "we ird=dir, (1) [x] é'q label=1", "a.b", "-x", "über", "日本", "[/red] [bold", "a/b"]
+)
 def test_odd_but_harmless_names_pass(name):
     config = RunConfig(experiment_name=name)
     config.data.name = name
