@@ -59,7 +59,8 @@ if __name__ == "__main__":
     if asks_for_a_page(sys.argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     if asks_for_help(sys.argv[1:]):
-        print(help_page(sys.argv[1:]))
+        with last_words():
+            print(help_page(sys.argv[1:]))
     else:
         with last_words():
             sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS, ModelConfig
@@ -15,12 +16,14 @@ from models.fields import Rule, rule_of
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import CONF
 from pipeline.engine.stages import COMMANDS, STAGES
+from pipeline.errors import UserError
 
 FLAGS = {"--help", "-h"}
 PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "stage=status"}
 """Words that print a page and make nothing."""
 WIDTH = 100
 COLUMN = 34
+_HARD_BLANK = "\N{NO-BREAK SPACE}"
 INTRODUCTION = """\
 seedscope: train networks under many seeds, look inside them, and report what differs.
 
@@ -53,6 +56,11 @@ def help_page(arguments: Sequence[str] = ()) -> str:
     arguments : sequence of str
         The command line; where it names sections, the page holds their settings alone.
 
+    Raises
+    ------
+    UserError
+        If a word after ``--help`` names no section.
+
     Examples
     --------
     >>> print(help_page(["--help", "weights"]))
@@ -62,6 +70,11 @@ def help_page(arguments: Sequence[str] = ()) -> str:
       weights.step=null               A snapshot's step; null is the end of training.
     """
     sections = _sections()
+    for word in _words_after_flag(arguments):
+        if word not in sections:
+            near = get_close_matches(word.partition(".")[0], sections, 1)
+            hint = f"did you mean --help {near[0]}?" if near else f"sections are {', '.join(sections)}."
+            raise UserError(f"--help: there is no section {word!r}; {hint}")
     wanted = [name for name in arguments if name in sections]
     if wanted:
         return "\n\n".join("\n".join(sections[name]) for name in wanted)
@@ -75,11 +88,21 @@ def help_page(arguments: Sequence[str] = ()) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts)
 
 
+def _words_after_flag(arguments: Sequence[str]) -> Iterator[str]:
+    """Words that follow ``--help`` up to the next flag, settings left out."""
+    start = next((place for place, word in enumerate(arguments) if word in FLAGS), len(arguments))
+    for word in arguments[start + 1 :]:
+        if word.startswith("-"):
+            return
+        if "=" not in word:
+            yield word
+
+
 def _groups() -> Iterator[str]:
     """Every group of ``conf/`` with its choices."""
     for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
         choices = sorted(path.stem for path in folder.glob("*.yaml"))
-        yield from _wrapped(" | ".join(choices), " " * 16, f"  {folder.name:<13} ")
+        yield from _wrapped(_either(choices), " " * 16, f"  {folder.name:<13} ")
 
 
 def _sections() -> dict[str, list[str]]:
@@ -123,7 +146,7 @@ def _setting(name: str, default: Any, rule: Rule) -> Iterator[str]:
         left = ""
     yield from _wrapped(rule.help, indent, left.ljust(COLUMN))
     if rule.choices:
-        yield from _wrapped(" | ".join(rule.choices), indent, indent)
+        yield from _wrapped(_either(rule.choices), indent, indent)
 
 
 def _sentence(schema: type) -> str:
@@ -141,8 +164,14 @@ def _spelled(value: Any) -> str:
     return str(value)
 
 
+def _either(choices: Iterable[str]) -> str:
+    """Join choices by bars that stay with the word before them when a line is broken."""
+    return f"{_HARD_BLANK}| ".join(choices)
+
+
 def _wrapped(text: str, indent: str, first: str = "") -> list[str]:
     """Wrap a text; a word that is too long for a line stays whole."""
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [first.rstrip()]
+    )
+    return [line.replace(_HARD_BLANK, " ") for line in lines] or [first.rstrip()]

@@ -17,7 +17,7 @@ from models.fields import Renamed, choice, renamed, setting
 class HubConfig:
     """A data set on the Hugging Face hub; ``revision`` is a commit so that the rows cannot move."""
 
-    id: str | None = setting(None, "Repository of the data set, or a folder of yours.")
+    id: str | None = setting(None, "Repository of the data set, or a folder of yours, such as of images (data=images).")
     name: str | None = setting(None, "Configuration of the repository.")
     revision: str | None = setting(None, "Commit; null takes the newest one, warns and records it.")
     splits: dict[str, str] = setting({"train": "train", "test": "test"}, "Our split name to the hub's.")

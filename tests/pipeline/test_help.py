@@ -9,6 +9,7 @@ from models.fields import rule_of
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import CONF
 from pipeline.engine.stages import COMMANDS, STAGES
+from pipeline.errors import UserError
 from pipeline.help import WIDTH, asks_for_help, help_page
 
 KINDS: dict[str, str] = {}
@@ -68,6 +69,9 @@ def test_every_stage_and_every_choice_of_every_group_is_shown(page):
 
 def test_lines_are_short(page):
     assert max(map(len, page.splitlines())) <= WIDTH
+    assert not [line for line in page.splitlines() if line.lstrip().startswith("|")], (
+        "a bar ends a line, it begins none"
+    )
 
 
 def test_a_section_can_be_asked_for_by_itself():
@@ -75,3 +79,12 @@ def test_a_section_can_be_asked_for_by_itself():
     assert page.startswith("surrogate: Kernel machine that stands in for the network.")
     assert "glm | svm | ridge | knn" in page and "kernel.kind" not in page
     assert asks_for_help(["stage=train", "-h"]) and not asks_for_help(["--hydra-help"])
+
+
+@pytest.mark.parametrize(
+    "words,hint", [(["datta"], "mean --help data"), (["data.image"], "mean --help data"), (["xyz"], "sections are run")]
+)
+def test_a_section_that_does_not_exist_is_named(words, hint):
+    with pytest.raises(UserError, match=rf"there is no section '{words[0]}'.*{hint}"):
+        help_page(["--help", *words])
+    assert help_page(["--help", "seed=3", "--config-dir", "mine"]) == help_page(["--help"])

@@ -26,6 +26,8 @@ FORMATS_BY_NAME = {
     "idx3-ubyte.gz": "idx",
 }
 """End of a file's name to its format, where ``data.path.format`` is null."""
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_IMAGE_FOLDER = "for images in a folder with train/CLASS/ and test/CLASS/ set data=images data.hub.id=FOLDER."
 
 
 def source_identity(config: DataConfig) -> dict[str, Any]:
@@ -90,6 +92,8 @@ def file_format(path: Path, config: PathConfig) -> str:
     for end, form in FORMATS_BY_NAME.items():
         if path.name.lower().endswith(end):
             return form
+    if path.name.lower().endswith(_PICTURES):
+        raise DataError(f"{path} is an image file; {_IMAGE_FOLDER}")
     raise DataError(
         f"{path}: its name does not tell its format; set data.path.format, such as data.path.format=csv "
         "(data.path.format=lines for texts, one a line)."
@@ -134,6 +138,8 @@ def _matches(split: str, value: str) -> list[Path]:
         if any("*" in p or "?" in p for p in parts)
         else []
     )
+    if path.is_dir():
+        raise DataError(f"data.path, split {split!r}: {value} is a folder, not a file; {_IMAGE_FOLDER}")
     if not found:
         raise DataError(
             f"data.path, split {split!r}: there is no file {value}. Give an existing file or glob, or use another "

@@ -79,6 +79,11 @@ def test_it_imports_no_heavy_module():
         (DataConfig(name="x", source="path"), "needs data.path.train=FILE"),
         (DataConfig(name="x", source="ftp"), "is not one of packaged, hub, path, synthetic"),
         (DataConfig(name="x", source="path", path=PathConfig(train="no/file_*")), "there is no file no/file_"),
+        (
+            DataConfig(name="x", source="path", path=PathConfig(train="conf")),
+            "conf is a folder, not a file",
+        ),
+        (DataConfig(name="x", source="path", path=PathConfig(train="docs/*.png")), "is an image file; .* data=images"),
         (DataConfig(name="x", source="path", path=PathConfig(extra={"val": "f"})), "names of their own"),
     ],
 )
