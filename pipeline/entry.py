@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from importlib import metadata
 
+from pipeline.checks.commands import command_problems, unused_axes
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
@@ -63,6 +64,10 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     """
     _refuse_secrets(config)
     check(config)
+    if ignored := list(command_problems(config, overrides)):
+        raise UserError("\n".join(ignored))
+    if (unused := unused_axes(config, overrides)) is not None:
+        say(unused)
     try:
         return _execute(config, overrides)
     except OSError as error:  # such as a data file that this user may not read

@@ -37,6 +37,8 @@ def source_problems(config: RunConfig) -> Iterator[str]:
             yield f"data.{name}={short} is short for data.path.extra.{name}, which is {full}; keep one of them."
     if data.poison.kind == "none" and data.poison.options:
         yield f"data.poison.options={data.poison.options} belongs to a data.poison.kind, and nothing is planted here."
+    if data.source != "synthetic" and data.synthetic.options:
+        yield f"data.synthetic.options={data.synthetic.options} is not read by data.source={data.source}."
     if data.allow_cross_data:
         yield "data.allow_cross_data has no effect any more; leave it at false."
     yield from _tokenizer_problems(data.text)

@@ -16,6 +16,7 @@ from pipeline.checks.training import (
     model_problems,
     pretrain_problems,
     rank_problems,
+    snapshot_problems,
     training_attack_problems,
     weights_problems,
 )
@@ -32,6 +33,7 @@ COMBINATIONS = (
     training_attack_problems,
     pretrain_problems,
     rank_problems,
+    snapshot_problems,
     kernel_problems,
     surrogate_problems,
     regression_problems,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pipeline.config.run import RunConfig
 
 GRADIENT_KINDS = ("trntk", "pntk")
 """Kernels of gradients, which can be sketched and rebuilt."""
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:[kmgt]i?)?b?", re.IGNORECASE)
 REGRESSIONS = ("glm", "ridge")
 """Kernel machines that can be fitted to a network's outputs."""
 
@@ -22,6 +24,9 @@ def kernel_problems(config: RunConfig) -> Iterator[str]:
     ['kernel.sketch compresses the gradients of trntk and pntk, not kind=conjugate.']
     """
     kernel = config.kernel
+    size = _SIZE.fullmatch(kernel.memory.strip())
+    if size is None or not float(size[1]):
+        yield f"kernel.memory={kernel.memory} is no size above 0; write kernel.memory=2GiB, 800MB or a number of bytes."
     if kernel.sketch is None:
         return
     if kernel.layerwise or not kernel.normalize:

@@ -88,6 +88,25 @@ def weights_problems(config: RunConfig) -> Iterator[str]:
         yield f"model.path={path} is not read by model.weights={kind}; set model.weights=path."
 
 
+def snapshot_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: steps that no schedule looks at, or a schedule of steps without any.
+
+    Examples
+    --------
+    >>> from pipeline.config.snapshots import SnapshotsConfig
+    >>> list(snapshot_problems(RunConfig(snapshots=SnapshotsConfig(record=["weights"], schedule="steps"))))
+    ['snapshots.schedule=steps needs snapshots.steps, such as snapshots.steps=[0,100,-1].']
+    """
+    chosen = config.snapshots
+    if chosen.schedule == "steps" and chosen.record and not chosen.steps:
+        yield "snapshots.schedule=steps needs snapshots.steps, such as snapshots.steps=[0,100,-1]."
+    if chosen.steps and chosen.schedule != "steps" and not config.tiny:  # debug=tiny takes the schedule of any study
+        yield (
+            f"snapshots.steps={chosen.steps} is not read by snapshots.schedule={chosen.schedule}; set "
+            "snapshots.schedule=steps."
+        )
+
+
 def memory_format_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: an order of values in memory that the processor's convolutions cannot work with."""
     model, numerics = config.model, config.numerics
@@ -106,6 +125,8 @@ def ensemble_problems(config: RunConfig) -> Iterator[str]:
         if getattr(config.seeds, stream, None) is not None:
             yield f"ensemble.varying holds {stream}, but seeds.{stream} is fixed at {getattr(config.seeds, stream)}."
     if config.numerics.engine != "ensemble":
+        if config.ensemble.varying is not None:
+            yield f"ensemble.varying={config.ensemble.varying} is read by numerics.engine=ensemble alone; set that too."
         if config.stage == "ensemble":
             yield "stage=ensemble needs numerics.engine=ensemble; under lightning each seed trains by itself."
         return

@@ -12,7 +12,7 @@ class ProbesConfig:
     """Surrogate classifiers on principal components of layer features."""
 
     neighbors: list[int] = setting(
-        [10], "Neighbors of the k-NN probes; the first one enters the onset.", at_least=1, filled=True
+        [10], "Neighbors of the k-NN probes; the first one enters the onset.", at_least=1, filled=True, distinct=True
     )
     components: int = setting(256, "Principal components.", at_least=1)
     tolerance: float = setting(
@@ -26,6 +26,7 @@ class ProbesConfig:
         "Candidates for the SVM's C, chosen between on held-out training rows.",
         above=0,
         filled=True,
+        distinct=True,
     )
     scaling: str = choice("none", "global", "whitening", default="global", help="Scaling of the components.")
     solver_tolerance: float = setting(1e-3, "Tolerance of the SVM's solver.", above=0)

@@ -43,7 +43,9 @@ class RegressionConfig(Renamed):
     stop_accuracy: float = setting(
         0.99, "logistic: a run ends at the first snapshot whose training accuracy reaches this.", above=0
     )
-    sizes: list[int] = setting([250, 1000], "head: training rows of the refitted heads, besides all.", at_least=1)
+    sizes: list[int] = setting(
+        [250, 1000], "head: training rows of the refitted heads, besides all.", at_least=1, distinct=True
+    )
     redraws: int = setting(5, "head: draws of each size.", at_least=1)
     seed: int = setting(0, "Seed of the draws.", at_least=0)
     centers: int | None = setting(

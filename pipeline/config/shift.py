@@ -21,9 +21,13 @@ class ShiftConfig:
         10, "Pooled principal components tested by KS and used by the Fréchet distance.", at_least=1
     )
     null_draws: int = setting(100, "Pairs drawn from P alone to measure each test's level.", at_least=1)
-    power_sizes: list[int] = setting([20, 40, 80], "Rows on each side at which power is measured.", at_least=4)
+    power_sizes: list[int] = setting(
+        [20, 40, 80], "Rows on each side at which power is measured.", at_least=4, distinct=True
+    )
     power_draws: int = setting(40, "Draws at each of these sizes.", at_least=1)
-    probe_sizes: list[int] = setting([100, 250, 500, 1000, 2400], "Rows of P that probes are trained on.", at_least=4)
+    probe_sizes: list[int] = setting(
+        [100, 250, 500, 1000, 2400], "Rows of P that probes are trained on.", at_least=4, distinct=True
+    )
     probe_redraws: int = setting(20, "Draws at each of these sizes.", at_least=1)
     seed: int = setting(0, "Seed of draws and permutations.", at_least=0)
     rivals: list[str] = choice(

@@ -16,7 +16,9 @@ class SnapshotsConfig:
         "weights", "logits", "spectra", "kernel", default=[], help="What is recorded; empty records nothing."
     )
     schedule: str = choice("log", "epochs", "steps", default="log", help="When: see per_decade and steps.")
-    steps: list[int] = setting([], "schedule=steps: optimizer steps; -1 stands for the last.", at_least=-1)
+    steps: list[int] = setting(
+        [], "schedule=steps: optimizer steps; -1 stands for the last.", at_least=-1, distinct=True
+    )
     per_decade: int = setting(4, "schedule=log: snapshots per factor of ten in steps.", at_least=1)
     probe: int = setting(64, "Training examples in the fixed probe batch.", at_least=1)
     kernel: str = choice(

@@ -13,4 +13,4 @@ class SpectraConfig:
 
     min_side: int = setting(50, "Shorter side that a weight matrix needs to be read.", at_least=1)
     null_draws: int = setting(200, "Noise spectra behind a tail's p-values; 0 fits no tail.", at_least=0)
-    layers: list[str] = setting(["*"], "Globs of the weights that are read.", filled=True)
+    layers: list[str] = setting(["*"], "Globs of the weights that are read.", filled=True, distinct=True)

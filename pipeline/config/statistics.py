@@ -24,7 +24,9 @@ class StatisticsConfig:
     )
     split: str = setting("test", "Split whose outputs are compared.")
     eps: float = setting(0.01, "False-alarm rate of the DKW threshold.", above=0, below=1)
-    deltas: list[float] = setting([0.05, 0.1], "Fixed resolutions reported beside the DKW threshold.", above=0, below=1)
+    deltas: list[float] = setting(
+        [0.05, 0.1], "Fixed resolutions reported beside the DKW threshold.", above=0, below=1, distinct=True
+    )
     draws: int = setting(200, "Bootstrap draws; an interval wants 20 or more.", at_least=2)
     seed: int = setting(0, "Seed of the bootstrap and of random splits of the runs.", at_least=0)
     on_bad_run: str = choice("error", "drop", default="error", help="What to do with runs that diverged.")

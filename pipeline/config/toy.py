@@ -37,7 +37,9 @@ class ToyConfig:
     noise: float = setting(0.3, "Standard deviation of the targets' noise.", at_least=0)
     quadratic: float = setting(0.0, "The teacher's weight tau of ||x||^2 / d.")
     indices: int = setting(1, "Number of teacher directions.", at_least=1)
-    seeds: list[int] = setting([0], "Each fixes its data, initial weights and batches.", at_least=0, filled=True)
+    seeds: list[int] = setting(
+        [0], "Each fixes its data, initial weights and batches.", at_least=0, filled=True, distinct=True
+    )
     per_decade: int = setting(3, "Snapshots per factor of ten in steps, besides the first and the last.", at_least=1)
     null_draws: int = setting(200, "Noise spectra behind a tail's p-values; 0 fits no tail.", at_least=0)
     limit_samples: int | None = setting(None, "Cap on samples for quick looks, at the same ratios.", at_least=2)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,14 @@ class Cell:
     config: RunConfig
 
 
+MOST_SEEDS = 100_000
+"""Seeds of one study. More are a slip of the finger: planning alone would take hours and gigabytes."""
+_OF_THE_STUDY = frozenset(
+    """stage wants cells cells_limit upstream allow_missing rebuild gc_delete watch experiment_name published report
+    statistics tiny paths.store""".split()
+)
+"""Settings that a study has once, so that a cell with its own value would not be heeded."""
+
 Compose = Callable[[tuple[str, ...]], RunConfig]
 
 
@@ -55,15 +63,17 @@ def seed_list(value: Any) -> list[int]:
     try:
         if isinstance(value, str):
             start, stop = (int(part) for part in value.split(":"))
-            seeds = list(range(start, stop))
+            seeds = list(range(start, min(stop, start + MOST_SEEDS + 1)))
         else:
             seeds = [_whole(item) for item in value]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"cells.seed is {value!r}; {ways}. Hydra's range(...) works only with -m and seed=range(...)."
         ) from error
     if not seeds or min(seeds) < 0:
         raise UserError(f"cells.seed is {value!r}; it needs at least one seed and none below 0.")
+    if len(seeds) > MOST_SEEDS:
+        raise UserError(f"cells.seed is {value!r}; name at most {MOST_SEEDS} seeds.")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"cells.seed is {value!r}; name each seed once.")
     return seeds
@@ -82,6 +92,7 @@ def axis_entries(name: str, value: Any) -> list[tuple[str, tuple[str, ...]]]:
         return [(str(seed), (f"seed={seed}",)) for seed in seed_list(value)]
     if isinstance(value, dict) and value:
         named = [axis_entries(name, [overrides])[0][1] for overrides in value.values()]
+        _refuse_twice(name, named)
         return list(zip(map(str, value), named, strict=True))
     if not isinstance(value, list) or not value:
         raise UserError(f"cells.{name} must be a list of override lists such as [[model=mlp], [model=resnet18]].")
@@ -91,10 +102,31 @@ def axis_entries(name: str, value: Any) -> list[tuple[str, tuple[str, ...]]]:
             raise UserError(f"cells.{name} holds {overrides!r}; each entry is a list of overrides such as [model=mlp].")
         label = ", ".join(str(item).split("=", 1)[-1] if i == 0 else str(item) for i, item in enumerate(overrides))
         entries.append((label, tuple(str(item) for item in overrides)))
-    twice = [list(words) for index, (_, words) in enumerate(entries) if words in [one for _, one in entries[:index]]]
+    _refuse_twice(name, [words for _, words in entries])
+    return entries
+
+
+def _refuse_twice(name: str, entries: Sequence[tuple[str, ...]]) -> None:
+    twice = [list(words) for index, words in enumerate(entries) if words in entries[:index]]
     if twice:
         raise UserError(f"cells.{name} holds {twice[0]} twice; name each entry once.")
-    return entries
+
+
+def _refuse_what_no_cell_has(config: RunConfig) -> None:
+    """Refuse entries of an axis that change nothing, or what another axis sets."""
+    for axis, value in config.cells.items():
+        for word in itertools.chain.from_iterable(words for _, words in axis_entries(axis, value)):
+            name = word.lstrip("+~").partition("=")[0].partition("@")[0]
+            if axis == "seed":
+                break
+            if {name, name.partition(".")[0]} & _OF_THE_STUDY:
+                raise UserError(
+                    f"cells.{axis} holds {word!r}, which the whole study has once: set it beside cells, not in one."
+                )
+            if name == "seed" and "seed" in config.cells:
+                raise UserError(
+                    f"cells.{axis} holds {word!r}, but cells.seed sets the seed of every cell; keep one of them."
+                )
 
 
 def expand(config: RunConfig, overrides: tuple[str, ...], compose: Compose) -> list[Cell]:
@@ -116,6 +148,7 @@ def expand(config: RunConfig, overrides: tuple[str, ...], compose: Compose) -> l
     """
     if not config.cells:
         return [Cell({}, overrides, config)]
+    _refuse_what_no_cell_has(config)
     limit = config.cells_limit
     axes = {name: axis_entries(name, value)[:limit] for name, value in config.cells.items() if name != "seed"}
     seeds = axis_entries("seed", config.cells["seed"])[:limit] if "seed" in config.cells else None

@@ -70,6 +70,8 @@ class Node:
     def command(self) -> str:
         """Shell command that makes this artifact; a password in it is replaced by ``***``."""
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
+        if self.missing:  # without the permission, the command would ask for every cell
+            words.append(f"allow_missing={len(self.missing)}")
         return visible(" ".join(shell_word(masked_override(word)) for word in words))
 
     @property
@@ -115,12 +117,13 @@ def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
         "rebuild=",
         "upstream=",
         "allow_missing=",
+        "gc_delete=",
+        "watch=",
         "hydra.",
         "hydra/",
         "hardware",
-        "+hardware",
     )
-    return tuple(item for item in overrides if is_search_path(item) or not item.startswith(dropped))
+    return tuple(item for item in overrides if is_search_path(item) or not item.lstrip("+").startswith(dropped))
 
 
 class Graph:

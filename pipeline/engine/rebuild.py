@@ -130,7 +130,7 @@ def typed_words(words: Sequence[str], overrides: Sequence[str]) -> frozenset[str
     >>> sorted(typed_words(["train", "inf"], ["seed=1", "rebuild=[train,12e456789012]"]))
     ['12e456789012', 'train']
     """
-    typed = [item.partition("=")[2] for item in overrides if item.startswith("rebuild=")]
+    typed = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith("rebuild=")]
     return frozenset(re.findall(r"\w+", typed[-1]) if typed else words)
 
 

@@ -149,7 +149,9 @@ def test_a_damaged_gather_of_fewer_cells_is_rebuilt_by_its_key(tmp_path, toy):
     config = run_config(cells={"seed": [0, 13]})
     fewer = pull(tmp_path, "total", config, allow_missing=1)
     (fewer.folder / "total.parquet").write_bytes(b"damaged")
-    with pytest.raises(CorruptArtifact, match=rf"add rebuild=\[{fewer.key}\] to the command"):
+    with pytest.raises(
+        CorruptArtifact, match=rf"add rebuild=\[{fewer.key}\] to the command.*stage=total allow_missing=1 'rebuild="
+    ):
         pull(tmp_path, "total", config, allow_missing=1)
     pull(tmp_path, "total", config, allow_missing=1, rebuild={fewer.key}).verify()
     assert made(toy)[2] == 2

@@ -44,8 +44,7 @@ def plain_words(error: HydraException | OmegaConfBaseException | YAMLError) -> s
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return no_such_setting(str(cause.full_key or (named and named[1])))
     if isinstance(cause, OmegaConfBaseException):
-        place = f"{cause.full_key}: " if cause.full_key else ""
-        return f"{place}{_first_line(str(cause.msg or cause))}."
+        return _unfit(str(cause.full_key or ""), _first_line(str(cause.msg or cause)))
     in_file = re.match(r"In '([^']+)': \w+ raised while composing config:\n(.*)\n\s*full_key: (\S+)", text)
     if in_file:
         file, reason, key = in_file.groups()
@@ -61,6 +60,16 @@ def plain_words(error: HydraException | OmegaConfBaseException | YAMLError) -> s
         )
     kept = [line.strip() for line in text.splitlines() if line.strip() and "https://" not in line]
     return " ".join(kept).rstrip(".") + "."
+
+
+def _unfit(name: str, reason: str) -> str:
+    """Say why a value has the wrong type for its setting."""
+    if "is not a ListConfig, list or tuple" in reason or "Cannot merge DictConfig with ListConfig" in reason:
+        kind = "[A,B], also for a single entry" if "is not a ListConfig" in reason else "{NAME: VALUE}"
+        return f"{name} takes {'a list' if kind[0] == '[' else 'names with values'}: write {name}={kind}."
+    if reason.endswith("is not Optional"):
+        return f"{name} takes no null; give it a value, or leave it out."
+    return f"{f'{name}: ' if name else ''}{reason.rstrip('.')}."
 
 
 def _missing(error: MissingConfigException) -> str:

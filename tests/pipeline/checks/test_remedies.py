@@ -48,6 +48,8 @@ REMEDIES = [
     (("training.learning_rate=0.5",), "training.lr"),
     (("model=resnet81",), "model=resnet18"),
     (("cells.x=[[training.lr=1],[seed=2]]",), 'cells.x=[["training.lr=1"],["seed=2"]]'),
+    (("snapshots.steps=[3]",), "snapshots.schedule=steps"),
+    (("kernel.memory=lots",), "kernel.memory=2GiB"),
     (("seed=0,1",), "seed=[0,1]"),
 ]
 

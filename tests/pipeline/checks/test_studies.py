@@ -42,7 +42,7 @@ def test_experiments_compose_and_pass(name):
         ("shift", {"power_sizes": [2]}, "takes numbers at least 4"),
         ("toy", {"optimizer": "adam"}, "give it with rate_unit=absolute"),
         ("toy", {"optimizer": "lion"}, "toy.optimizer=lion is not one of gd, sgd, adam"),
-        ("toy", {"seeds": [1, 1]}, "seeds must be distinct"),
+        ("toy", {"seeds": [1, 1]}, "toy.seeds holds 1 twice"),
         ("regression", {"task": "svm"}, "function, logistic, head"),
         ("regression", {"protocol": "authors"}, "corrected, published"),
         ("regression", {"penalty_unit": "norm"}, "absolute, trace"),

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.checks.general import check
-from pipeline.engine.cells import compose_run, seed_list
+from pipeline.config.run import RunConfig
+from pipeline.engine.cells import axis_entries, compose_run, expand, seed_list
 from pipeline.engine.graph import Graph
 from pipeline.entry import _checked
 from pipeline.errors import UserError
@@ -52,6 +53,8 @@ def test_a_cell_is_held_to_the_rules_of_a_command(entry):
         ([1, 1], "name each seed once"),
         ([], "at least one seed"),
         ("3:3", "at least one seed"),
+        ([float("inf")], "write 'start:stop' in quotes"),
+        ("0:99999999999", "at most 100000 seeds"),
     ],
 )
 def test_seeds_that_are_no_range_and_no_list_are_refused(value, words):
@@ -59,7 +62,32 @@ def test_seeds_that_are_no_range_and_no_list_are_refused(value, words):
         seed_list(value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("stage=kernel", "which the whole study has once"),
+        ("paths.store=elsewhere", "which the whole study has once"),
+        ("statistics.draws=30", "which the whole study has once"),
+        ("seed=4", "cells.seed sets the seed of every cell"),
+    ],
+)
+def test_a_cell_cannot_set_what_is_not_its_own(entry, words):
+    config = RunConfig(cells={"try": [[entry], ["training.lr=1"]], "seed": "0:2"})
+    with pytest.raises(UserError, match=words):
+        expand(config, (), compose_run)
+
+
+def test_entries_that_are_named_are_each_there_once():
+    with pytest.raises(UserError, match="cells.try holds .* twice"):
+        axis_entries("try", {"a": ["training.lr=1"], "b": ["training.lr=1"]})
+
+
 REFUSED = {
+    "ensemble.varying=[init]": "ensemble.varying=['init'] is read by numerics.engine=ensemble alone",
+    "snapshots.steps=[3]": "snapshots.steps=[3] is not read by snapshots.schedule=log; set snapshots.schedule=steps",
+    "toy.seeds=[1,1]": "toy.seeds holds 1 twice",
+    "kernel.memory=lots": "kernel.memory=lots is no size above 0",
+    "data.synthetic.options.x=1": "data.synthetic.options={'x': 1} is not read by data.source=packaged",
     "data.class_names=[cat,cat]": "data.class_names holds 'cat' twice",
     "data.subset.classes=[3,3]": "data.subset.classes holds 3 twice",
     "attribution.methods=[random,random]": "attribution.methods holds 'random' twice",
