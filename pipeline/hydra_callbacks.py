@@ -1,4 +1,4 @@
-"""Hydra callbacks: refuse an impossible sweep before it starts; keep the error of each failing job in its log."""
+"""Hydra callbacks: refuse an impossible sweep before it starts, mask passwords, keep the error of each failing job."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import sys
 import traceback
 import uuid
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 
 from pipeline.errors import UserError
-from pipeline.shown_text import shown
+from pipeline.shown_text import masked, shown
 
 
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
@@ -56,6 +57,27 @@ class SweepChecks(Callback):
         from pipeline.engine.rebuild import SWEEP
 
         os.environ.pop(SWEEP, None)
+
+
+class MaskedRecords(Callback):
+    """Take passwords out of what Hydra keeps of a command: its folder ``.hydra`` and a sweep's ``multirun.yaml``."""
+
+    def on_job_start(self, config: Any, **kwargs: Any) -> None:
+        """Mask the records of a job, which Hydra has just written, and of its sweep."""
+        if (name := config.hydra.output_subdir) is not None:
+            _mask(*Path(config.hydra.runtime.output_dir, name).glob("*.yaml"))
+        _mask(Path(config.hydra.sweep.dir, "multirun.yaml"))
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        """Mask the record of a sweep whose jobs ran on other machines."""
+        _mask(Path(config.hydra.sweep.dir, "multirun.yaml"))
+
+
+def _mask(*paths: Path) -> None:
+    for path in paths:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if (without := masked(text)) != text:
+            path.write_text(without, encoding="utf-8")
 
 
 class FailureLog(Callback):

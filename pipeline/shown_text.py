@@ -12,7 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 HIDDEN = "***"
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+"""Controls, marks of the direction of writing, and characters without width that join no letters."""
 _SECRET_NAME = r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|(?<![a-z])token)"
 _SETTING = re.compile(rf"""(?ix) \b(?!(?:pad|cls|sep|bos|eos|unk|mask)_token) ({_SECRET_NAME} (?:\s?=\s?|["']\s*:\s*))
     (?: "[^"\n]*" | '[^'\n]*' | [^\s&'",;)\]}}]+ )""")
@@ -38,7 +42,7 @@ def shown(text: object) -> str:
 
 
 def visible(text: object) -> str:
-    r"""Write characters that steer a terminal or turn its writing around as escapes; lines and tabs stay.
+    r"""Write characters that steer a terminal, turn its writing around or are unseen as escapes; lines and tabs stay.
 
     Examples
     --------

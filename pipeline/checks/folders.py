@@ -13,6 +13,7 @@ from pipeline.machine.folders import user_path
 
 LONGEST = 100
 """Bytes of a name: a folder's name adds a model, a seed, a key and an ending, and holds 255 at most."""
+_LONGEST_PART = 255
 _VARIABLE = re.compile(r"(?:^|/)\$\{?\w")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -97,6 +98,9 @@ def _unspelled(text: str) -> str | None:
 
 def _no_folder(setting: str, folder: Path) -> Iterator[str]:
     """Yield why a folder, which need not exist, cannot be one."""
+    if any(len(os.fsencode(part)) > _LONGEST_PART for part in folder.parts):
+        yield f"{setting} has a part of more than {_LONGEST_PART} bytes, which no file system takes; choose another."
+        return
     for place in (folder, *folder.parents):
         if place.is_symlink() and not place.exists():
             goal = os.readlink(place)

@@ -80,6 +80,8 @@ class Artifact:
         """Format, stage, key, VERSION and the files with their sha256 and size."""
         path = self.folder / MANIFEST
         try:
+            if path.exists() and not path.is_file():
+                raise CorruptArtifact(f"{path} is no file. {self._way_out}")
             manifest = json.loads(path.read_bytes())
         except PermissionError as error:
             raise UserError(not_readable(path)) from error
@@ -130,8 +132,8 @@ class Artifact:
     def _damage(self, what: str) -> UserError:
         """Tell damage from an artifact that another process has rebuilt since this one read its manifest."""
         try:
-            rebuilt = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8")) != self.manifest
-        except (OSError, ValueError):
+            rebuilt = Artifact(self.folder).manifest != self.manifest
+        except UserError:
             rebuilt = False
         if rebuilt:
             return UserError(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell, compose_run, expand, overrides_between
-from pipeline.engine.composition.command_words import is_search_path
+from pipeline.engine.composition.command_words import is_search_path, shell_word
 from pipeline.engine.keys import digest, hashed_sections
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
@@ -83,7 +82,8 @@ class Node:
     @property
     def sync_command(self) -> str:
         """Shell command that sends what trackers missed in this store."""
-        local = tuple(word for word in self.overrides if word.startswith(("paths.store=", "logging")))
+        needed = ("paths.store=", "logging", "--config-")
+        local = tuple(word for word in self.overrides if word.startswith(needed) or is_search_path(word))
         words = ["python", "run.py", "stage=sync", *(shell_word(masked_override(word)) for word in local)]
         return visible(" ".join(words))
 
@@ -99,15 +99,6 @@ class Node:
         """All direct upstream nodes, each once."""
         nodes = [*self.inputs.values(), *(m.node for group in self.members.values() for m in group)]
         return list({node.key: node for node in nodes}.values())
-
-
-def shell_word(word: str) -> str:
-    """Quote one override for a shell: single quotes, or double quotes around a value that contains single ones."""
-    if "'" in word and not set(word) & set('"$`\\!'):
-        return f'"{word}"'
-    if any(mark in word for mark in "[]{}(),: ") and "'" not in word:
-        return f"'{word}'"
-    return shlex.quote(word)
 
 
 def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from pipeline.engine.keys import digest
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError, storage_error
 from pipeline.machine.code_digest import own_digest
+from pipeline.machine.side_files import read_record
 
 SWEEP = "SEEDSCOPE_SWEEP"
 """Environment variable that all jobs of one sweep share: what one of them rebuilt, the others take."""
@@ -98,13 +99,10 @@ class Rebuild:
             return
         self._note = store / f"{NOTE}{digest([sorted(self.words), target.key])}.json"
         record = {"request": uuid.uuid4().hex[:12], "code": own_digest()}
-        try:
-            earlier = json.loads(self._note.read_text(encoding="utf-8"))
-            if earlier["code"] == record["code"]:
-                self.request = str(earlier["request"])
-                return
-        except (OSError, ValueError, KeyError, TypeError):  # none, or not readable: begin anew
-            pass
+        earlier = read_record(self._note) or {}
+        if earlier.get("code") == record["code"] and isinstance(earlier.get("request"), str):
+            self.request = earlier["request"]
+            return
         self.request = record["request"]
         try:
             store.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.code_digest import changed_files, changed_libraries, in_words, own_digest
 from pipeline.machine.provenance import current_commit
+from pipeline.machine.side_files import read_record
 
 
 def staleness(artifact: Artifact) -> str:
@@ -60,7 +60,7 @@ def _now(folder: Path) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _digest_of_state(folder: Path, inode: int, mtime_ns: int) -> str:
-    return payload_digest(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    return payload_digest(read_record(folder / "manifest.json") or {})
 
 
 def payload_digest(manifest: dict[str, Any]) -> str:

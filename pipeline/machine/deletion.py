@@ -22,12 +22,15 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_links(folder: Path) -> None:
-    """Delete every link below a folder: none of ours is among them, and writing through one would leave the folder."""
+def remove_strangers(folder: Path) -> None:
+    """Delete what is neither file nor folder below a folder: none of ours is.
+
+    Writing through a link would leave the folder, and a pipe would be waited for.
+    """
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             path = Path(parent, name)
-            if path.is_symlink():
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 path.unlink()
 
 

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.machine.deletion import remove, remove_links, remove_or_leave
+from pipeline.machine.deletion import remove, remove_or_leave, remove_strangers
 from pipeline.machine.progress import say
 
 SCRATCH = "scratch"
@@ -41,7 +41,10 @@ def open_scratch(partial: Path, elsewhere: Path | None) -> Path:
     if elsewhere is not None and not here.exists():
         here.symlink_to(_new_folder(partial, elsewhere), target_is_directory=True)
     here.mkdir(exist_ok=True)
-    remove_links(here)
+    remove_strangers(here)
+    for record in here.glob("*.json"):
+        if record.is_dir():
+            remove(record)
     return here
 
 
@@ -67,7 +70,7 @@ def belongs_to(scratch: Path) -> Path | None:
     """Read for which construction folder a scratch folder elsewhere was made; None for any other folder."""
     mark = scratch.parent / MARK
     try:
-        return None if mark.is_symlink() else Path(mark.read_text(encoding="utf-8"))
+        return None if mark.is_symlink() or not mark.is_file() else Path(mark.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

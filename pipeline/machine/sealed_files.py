@@ -12,6 +12,7 @@ from pathlib import Path
 
 import xxhash
 
+from pipeline.machine.deletion import remove
 from pipeline.machine.side_files import read_record
 
 _CHUNK = 2**24
@@ -69,9 +70,9 @@ def is_sound(path: Path) -> bool:
 
 
 def unseal(path: Path) -> None:
-    """Delete a file and its digest."""
+    """Delete a file and its digest, whatever has their names."""
     for one in (path, _seal_of(path)):
-        one.unlink(missing_ok=True)
+        remove(one)
 
 
 def seal_folder(written: Path, folder: Path, seal: Path) -> None:

@@ -16,6 +16,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
         A file on which no result depends, such as ``provenance.json`` or ``failed.json``.
     """
     try:
+        if not path.is_file():  # a folder, or a pipe that would be waited for
+            return None
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
+from pipeline.machine.deletion import remove
 from pipeline.shown_text import masked
 from pipeline.tracking.journal import TrackedRun
 
@@ -138,19 +139,26 @@ def note(build: TrackedBuild) -> dict[str, Any]:
     """Collect the metadata logged with every tracker run: hashed configuration, keys and command."""
     node = build.node
     upstream = [other.key for other in node.upstream()]
-    sections = {name: masked(value) if isinstance(value, str) else value for name, value in node.sections.items()}
+    sections = {name: _masked(value) for name, value in node.sections.items()}
     return {**sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
+
+
+def _masked(value: Any) -> Any:
+    """Mask the texts of a setting, also those in lists and mappings."""
+    if isinstance(value, Mapping):
+        return {name: _masked(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(item) for item in value]
+    return masked(value) if isinstance(value, str) else value
 
 
 def nonce(build: TrackedBuild) -> str:
     """Draw a random mark of this construction: the same after a requeue, a new one when the artifact is rebuilt."""
     path = build.scratch / "tracker-nonce"
-    try:
-        kept = path.read_bytes().decode("ascii", "replace")
-    except FileNotFoundError:
-        kept = ""
+    kept = path.read_bytes().decode("ascii", "replace") if path.is_file() else ""
     if not re.fullmatch("[0-9a-f]{8}", kept):  # none yet, or damaged: the run continues under a new mark
         kept = secrets.token_hex(4)
+        remove(path)
         path.write_text(kept, encoding="utf-8")
     return kept
 

@@ -10,13 +10,17 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.machine.deletion import remove
+from pipeline.machine.side_files import read_record
+
 FOLDER = "tracking"
+_FORM: dict[str, Any] = {"kind": str, "step": (int, type(None)), "name": str, "content": dict}
 _RUN, _ENTRIES, _DELIVERED = "run.json", "entries.jsonl", "delivered"
 
 
@@ -87,19 +91,34 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if not folder.is_dir():
+            remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._lines = self._read()
 
     def _read(self) -> list[dict[str, Any]]:
         path, lines = self.folder / _ENTRIES, []
-        if path.exists():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    lines.append(json.loads(line))
-                except ValueError:  # a kill or a full disk cut the last line
-                    self._write(lines)
-                    break
+        if not path.is_file():
+            return []
+        for line in path.read_bytes().decode("utf-8", "replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                entry = None
+            if not self._is_entry(entry):  # a kill or a full disk cut the last line
+                self._write(lines)
+                break
+            lines.append(entry)
         return lines
+
+    def _is_entry(self, line: Any) -> bool:
+        """Whether a line has the form of an entry, and the file that it names is in the journal."""
+        if not isinstance(line, dict) or not _FORM.keys() <= line.keys():
+            return False
+        if not all(isinstance(line[name], kinds) for name, kinds in _FORM.items()):
+            return False
+        file = line.get("file")
+        return file is None or (isinstance(file, str) and file == Path(file).name and (self.folder / file).is_file())
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -147,8 +166,8 @@ class Journal:
     def delivered(self) -> int:
         """How many entries the service has, as far as an earlier process could tell."""
         path = self.folder / _DELIVERED
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return min(int(text), len(self._lines)) if text.isdigit() else 0
+        digits = path.read_bytes()[:20] if path.is_file() else b""
+        return min(int(digits), len(self._lines)) if digits.isdigit() else 0
 
     @delivered.setter
     def delivered(self, count: int) -> None:
@@ -174,7 +193,9 @@ def kept_journals(store: Path) -> dict[Path, TrackedRun]:
     found = {}
     for path in sorted(store.glob(f"*/*/logs/{FOLDER}/{_RUN}")):
         try:
-            found[path.parent] = TrackedRun(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            run = TrackedRun(**(read_record(path) or {}))
+        except TypeError:
             continue
+        if all(type(getattr(run, one.name)).__name__ == str(one.type).partition("[")[0] for one in fields(run)):
+            found[path.parent] = run
     return found

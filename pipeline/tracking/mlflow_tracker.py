@@ -65,10 +65,11 @@ class MlflowTracker(RemoteTracker):
     def _start(self) -> str:
         """Begin the run of this construction, or take it up again."""
         kept = self.journal.folder / "mlflow-run"
-        if kept.exists():
-            identifier = kept.read_text(encoding="utf-8")
+        identifier = kept.read_bytes().decode("ascii", "replace") if kept.is_file() else ""
+        if re.fullmatch(r"[\w-]+", identifier) and self._is_known(identifier):
             self._client.update_run(identifier, status="RUNNING")
             return identifier
+        self.journal.delivered = 0  # the note is damaged, or somebody deleted the run
         run = self.run
         found = self._client.get_experiment_by_name(run.experiment)
         experiment = found.experiment_id if found else self._client.create_experiment(run.experiment)
@@ -76,6 +77,16 @@ class MlflowTracker(RemoteTracker):
         made = self._client.create_run(experiment, run_name=f"{run.stage} {run.slug}", tags=tags)
         kept.write_text(str(made.info.run_id), encoding="utf-8")
         return str(made.info.run_id)
+
+    def _is_known(self, identifier: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._client.get_run(identifier).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return False
+            raise
 
     def deliver(self, entry: Entry) -> None:
         """Record numbers as metrics, words of the summary as tags, pictures, tables, and quantiles of an array."""

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from pipeline.engine.graph import shell_word
+from pipeline.engine.composition.command_words import shell_word
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,25 @@ def test_a_log_of_a_failed_job_is_clean(caplog):
         FailureLog().on_job_end(None, job)
     assert "\x1b" not in caplog.text and PASSWORD not in caplog.text and "ValueError" in caplog.text
     assert shown(caplog.text) == caplog.text
+
+
+def test_hydras_own_records_of_a_command_hold_no_password(tmp_path):
+    from omegaconf import OmegaConf
+
+    from pipeline.hydra_callbacks import MaskedRecords
+
+    records = [tmp_path / "job" / ".hydra" / "overrides.yaml", tmp_path / "multirun.yaml"]
+    records[0].parent.mkdir(parents=True)
+    for record in records:
+        record.write_text(f"- logging.uri={URI}\n", encoding="utf-8")
+    hydra = {"output_subdir": ".hydra", "runtime": {"output_dir": str(records[0].parents[1])}}
+    MaskedRecords().on_job_start(OmegaConf.create({"hydra": hydra | {"sweep": {"dir": str(tmp_path)}}}))
+    assert {record.read_text(encoding="utf-8") for record in records} == {f"- logging.uri={masked(URI)}\n"}
+    settings = (ROOT / "conf" / "config.yaml").read_text(encoding="utf-8")
+    assert "pipeline.hydra_callbacks.MaskedRecords" in settings
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\ufeff", "\u180e", "\U000e0041"])
+def test_characters_that_nobody_sees_are_shown_and_letters_stay_joined(unseen):
+    assert visible(f"a{unseen}b") == "a" + unseen.encode("unicode_escape").decode() + "b"
+    assert visible("می\u200cخواهم") == "می\u200cخواهم"

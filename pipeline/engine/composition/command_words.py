@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,12 @@ def split_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         else:
             overrides.append(word)
     return flags, overrides
+
+
+def shell_word(word: str) -> str:
+    """Quote one override for a shell: single quotes, or double quotes around a value that contains single ones."""
+    if "'" in word and not set(word) & set('"$`\\!'):
+        return f'"{word}"'
+    if any(mark in word for mark in "[]{}(),: ") and "'" not in word:
+        return f"'{word}'"
+    return shlex.quote(word)

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
+from pipeline.engine.composition.command_words import shell_word
 from pipeline.engine.composition.setting_names import no_such_setting
 
 
@@ -87,6 +88,8 @@ def _missing(error: MissingConfigException) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     """Say how to write a word that Hydra's grammar does not take, such as a value with a space."""
     word, reason = error.override, _first_line(str(error.message))
+    if reason.startswith("LexerNoViableAlt"):
+        reason = "a character of it means something else there"
     name, equals, value = word.partition("=")
     if not equals:
         return f"{word!r} is no setting: write NAME=VALUE, such as seed=3."
@@ -96,7 +99,8 @@ def _unreadable(error: OverrideParseException) -> str:
         entries = re.sub(r"""[^\[\],"']+=[^\[\],"']*""", lambda entry: f'"{entry[0].strip()}"', value)
         return f"{word!r} cannot be read ({reason}): quote the entries of its list, {name}={entries}."
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{word!r} cannot be read ({reason}): quote its value once more, {name}='{quoted}'."
+    again = shell_word(f"{name}='{quoted}'")
+    return f"{word!r} cannot be read ({reason}): quote its value once more, {again}."
 
 
 def _first_line(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.engine.graph import shell_word
+from pipeline.engine.composition.command_words import shell_word
 from pipeline.reporting.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
 from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures

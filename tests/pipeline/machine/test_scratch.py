@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.engine.artifacts import open_partial, partial_of
 from pipeline.errors import UserError
-from pipeline.machine.deletion import remove, remove_links
+from pipeline.machine.deletion import remove, remove_strangers
 from pipeline.machine.scratch import SCRATCH, belongs_to, drop_scratch, open_scratch
 
 
@@ -97,6 +97,11 @@ def test_odd_things_in_a_left_construction_folder_go_and_links_in_scratch_too(tm
     assert sorted(path.name for path in (partial / SCRATCH).rglob("*")) == ["inner", "tile"]
 
 
+def test_a_folder_in_the_place_of_a_record_is_removed(tmp_path):
+    (tmp_path / "toy-0.partial" / SCRATCH / "progress.json").mkdir(parents=True)
+    assert not any(open_scratch(tmp_path / "toy-0.partial", None).iterdir())
+
+
 def test_a_scratch_that_is_a_file_is_replaced(tmp_path):
     partial = tmp_path / "toy-0.partial"
     partial.mkdir()
@@ -108,11 +113,12 @@ def test_deletion_never_follows_a_link(tmp_path, victim):
     folder = tmp_path / "folder"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "link").symlink_to(victim)
+    os.mkfifo(folder / "inner" / "pipe")
     (tmp_path / "direct").symlink_to(victim)
     remove(tmp_path / "direct")
     remove(tmp_path / "absent")
-    remove_links(folder)
-    assert not (folder / "inner" / "link").is_symlink()
+    remove_strangers(folder)
+    assert not any((folder / "inner").iterdir())
     (folder / "inner" / "link").symlink_to(victim)
     remove(folder)
     assert not folder.exists()

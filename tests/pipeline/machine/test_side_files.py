@@ -1,10 +1,13 @@
 """Records outside the byte promises may be empty, cut or of another type: they count as absent and stop nothing."""
 
+import os
+
 import pytest
 
-from pipeline.engine.artifacts import SCRATCH, Store, partial_of
+from pipeline.engine.artifacts import SCRATCH, Artifact, Store, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.status import rows_of
+from pipeline.errors import CorruptArtifact
 from pipeline.machine.progress import read_progress
 from pipeline.machine.side_files import read_record
 from tests.pipeline.test_store import pull, run_config
@@ -37,6 +40,18 @@ def test_a_damaged_record_is_absent(tmp_path, damage):
     path.write_bytes(DAMAGES[damage])
     found = read_record(path)
     assert found is None if not damage.startswith("other") else isinstance(found, dict)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_file_is_absent_and_never_waited_for(tmp_path, make):
+    make(tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json") is None
+    draw = pull(tmp_path, "draw", run_config())
+    (draw.folder / "manifest.json").unlink()
+    make(draw.folder / "manifest.json")
+    with pytest.raises(CorruptArtifact, match=r"manifest.json is no file. Nothing was changed"):
+        _ = Artifact(draw.folder).manifest
+    rows_of([Graph().resolve("square", run_config())], Store(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

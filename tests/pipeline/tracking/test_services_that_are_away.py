@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import socket
 import threading
 import time
@@ -77,6 +78,25 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_everything_is_sent_later(
     events = read_events(folder)
     assert [(row.step, row.value) for row in events.Scalars("train/loss")] == [(1, 1.0), (2, 0.5)]
     assert events.Images("a figure: τ")[0].width == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["7", '{"kind": "log"}', "[" * 100_000, '{"kind": "log", "step": "a", "name": "", "content": []}']
+    + ['{"kind": "image", "step": 1, "name": "", "content": {}, "file": "../absent.png"}'],
+    ids=["a number", "no step", "too deep", "other types", "a file outside"],
+)
+def test_a_damaged_journal_keeps_its_sound_lines_and_stops_nothing(tmp_path, line):
+    journal = Journal(tmp_path / "journal")
+    journal.append(Entry("log", 1, content={"loss": 0.5}))
+    with (journal.folder / "entries.jsonl").open("a") as stream:
+        stream.write(line + "\n")
+    (journal.folder / "delivered").write_text("²")
+    (kept,) = Journal(journal.folder).entries()
+    assert kept.content == {"loss": 0.5} and Journal(journal.folder).delivered == 0
+    shutil.rmtree(journal.folder)
+    journal.folder.write_text("a file where the folder should be")
+    assert len(Journal(journal.folder)) == 0
 
 
 def test_mlflow_is_away_and_gets_the_run_later(tmp_path, capsys, closed_port):

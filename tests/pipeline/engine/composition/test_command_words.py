@@ -8,8 +8,8 @@ from functools import cache
 import pytest
 
 from pipeline.engine.cells import compose_run, overrides_between, with_seed
-from pipeline.engine.composition.command_words import command_words
-from pipeline.engine.graph import Graph, shell_word
+from pipeline.engine.composition.command_words import command_words, shell_word
+from pipeline.engine.graph import Graph
 from pipeline.engine.plan import every_node
 
 STUDY = """\
