@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,8 @@ def _sentence(error: Exception) -> str | None:
     """Say what the user can do about an error; None where it is our fault."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return "Nobody reads the output any more, so the command has stopped. Nothing finished is lost."
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -99,3 +102,16 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, ValueError) and in_hydra:  # such as two of Hydra's flags that exclude one another
         return " ".join(str(error).split())
     return None
+
+
+def _nobody_reads() -> bool:
+    """Whether the standard output leads to a closed pipe; it then leads nowhere, so that Python ends without a word."""
+    try:
+        output, poll = sys.stdout.fileno(), select.poll()
+    except (OSError, ValueError, AttributeError):
+        return False
+    poll.register(output, 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return closed

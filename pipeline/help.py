@@ -19,7 +19,7 @@ from pipeline.engine.stages import COMMANDS, STAGES
 from pipeline.errors import UserError
 
 FLAGS = {"--help", "-h"}
-PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "stage=status"}
+PAGES = {*FLAGS, "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "stage=status", "stage=verify", "stage=gc"}
 """Words that print a page and make nothing."""
 WIDTH = 100
 COLUMN = 34
@@ -45,7 +45,8 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
 
 def asks_for_a_page(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for anything that is printed and makes nothing."""
-    return bool(PAGES & {*arguments, *(word.partition("=")[0] for word in arguments)})
+    deletes = any(word.startswith("gc_delete=") for word in arguments)
+    return not deletes and bool(PAGES & {*arguments, *(word.partition("=")[0] for word in arguments)})
 
 
 def help_page(arguments: Sequence[str] = ()) -> str:

@@ -39,8 +39,14 @@ _SLURM = (
 
 
 def _run_git(*arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    # A hook of another repository sets GIT_DIR and its like, which would win over the folder.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
+    }
     try:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=10)
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=10, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
@@ -64,8 +70,9 @@ def git_refusal() -> str | None:
 
 @cache
 def current_commit() -> str | None:
-    """Commit of the code that runs; None outside a git checkout."""
-    commit = _git("rev-parse", "HEAD")
+    """Commit of the code that runs; None where the code is not in a repository, or lies untracked in another's."""
+    ours = _git("ls-files", "--error-unmatch", str(Path(__file__).relative_to(ROOT)))
+    commit = _git("rev-parse", "HEAD") if ours else None
     return commit.decode().strip() if commit else None
 
 
@@ -75,7 +82,7 @@ def code_state() -> dict[str, str | None]:
 
     Where git refuses to tell them, ``git`` says why.
     """
-    diff = _git("diff", "HEAD")
+    diff = _git("diff", "--no-ext-diff", "--no-color", "HEAD") if current_commit() else None
     state = {
         "commit": current_commit(),
         "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,

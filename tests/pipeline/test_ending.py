@@ -1,11 +1,15 @@
 """A command ends with 0, with one sentence and 2, or with a traceback, where to report it, and 1."""
 
+import os
+import sys
+
 import pytest
 from hydra.errors import OverrideParseException
 from yaml import safe_load
 
 from pipeline.ending import REPORT, begin, last_words
 from pipeline.errors import UserError
+from pipeline.help import asks_for_a_page
 
 
 def ended(error: BaseException) -> int:
@@ -65,3 +69,18 @@ def test_flags_that_hydra_has_not_are_refused_in_one_sentence(arguments, words, 
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(UserError, match=words):
         begin(arguments)
+
+
+def test_an_output_that_nobody_reads_is_no_fault_of_ours(monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as stopped, last_words():
+            print("a long list", file=output, flush=True)
+    assert stopped.value.code == 2 and capsys.readouterr().err.startswith("\nerror: Nobody reads the output any more")
+
+
+def test_a_list_is_cut_quietly_and_a_deletion_never():
+    assert asks_for_a_page(["stage=gc"]) and asks_for_a_page(["stage=verify", "data=parabola"])
+    assert not asks_for_a_page(["stage=gc", "gc_delete=true"])

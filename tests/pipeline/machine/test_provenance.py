@@ -34,6 +34,38 @@ def test_code_outside_a_repository_has_no_commit_and_no_complaint(git):
     assert state["commit"] is None and "git" not in state
 
 
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Another repository, with one commit."""
+    done = subprocess.run(
+        "git init -q . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m one",
+        shell=True, cwd=tmp_path, capture_output=True,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip("git is not here")
+    for name in [name for name in provenance.os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    provenance.current_commit.cache_clear()
+    yield tmp_path
+    provenance.current_commit.cache_clear()
+
+
+def test_a_wheel_inside_another_repository_does_not_take_its_commit(repository, monkeypatch):
+    file = repository / "venv" / "pipeline" / "machine" / "provenance.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    monkeypatch.setattr(provenance, "ROOT", repository / "venv")
+    monkeypatch.setattr(provenance, "__file__", str(file))
+    assert provenance.current_commit() is None
+
+
+def test_the_variables_of_another_repositorys_hook_are_not_followed(repository, monkeypatch):
+    here = provenance.current_commit()
+    provenance.current_commit.cache_clear()
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    assert provenance.current_commit() == here
+
+
 def test_a_lock_that_cannot_be_read_is_left_out(git, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
