@@ -97,7 +97,8 @@ class Journal:
         self._lines = self._read()
 
     def _read(self) -> list[dict[str, Any]]:
-        path, lines = self.folder / _ENTRIES, []
+        path = self.folder / _ENTRIES
+        lines: list[dict[str, Any]] = []
         if not path.is_file():
             return []
         for line in path.read_bytes().decode("utf-8", "replace").splitlines():
