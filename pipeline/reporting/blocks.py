@@ -81,8 +81,8 @@ class Measured(float):
 
 
 OVER_SEEDS = (
-    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t; for shares and accuracies Wilson's "
-    "interval with the spread between seeds, which stays within their range."
+    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t, or, for shares, accuracies and "
+    "other measures of bounded range, Wilson's interval with the spread between seeds, which cannot leave that range."
 )
 """The sentence on n and intervals that captions of tables over seeds end with."""
 

@@ -118,6 +118,16 @@ def test_claims_arms_and_released_protocols(tmp_path):
     assert artifact.metrics["recommended_runs"].keys() == groups.keys()
 
 
+def test_two_runs_are_one_pair_and_give_no_interval(tmp_path):
+    pairs = {"a": noisy_gaps(2, 1.0, LABELS, 2), "b": noisy_gaps(2, 0.1, LABELS, 3)}
+    _, shown = run_stage(tmp_path, made_up(tmp_path, pairs, LABELS))
+    tables = [block for block in shown.blocks if isinstance(block, Table)]
+    churn = [row[5] for table in tables if "ECE" in table.columns for row in table.rows]
+    differences = [row[3] for table in tables if "against" in table.columns for row in table.rows]
+    assert len(churn) == 2 and len(differences) >= 2
+    assert all(cell.endswith("(no interval)") for cell in [*churn, *differences])
+
+
 def test_one_run_and_many_classes(tmp_path):
     single, shown = run_stage(tmp_path / "a", made_up(tmp_path / "a", {"x": noisy_gaps(1, 1, LABELS, 4)}, LABELS))
     assert "one run" in single.metrics["notes"][-1]

@@ -70,6 +70,10 @@ def _unfit(name: str, reason: str) -> str:
         return f"{name} takes {'a list' if kind[0] == '[' else 'names with values'}: write {name}={kind}."
     if reason.endswith("is not Optional"):
         return f"{name} takes no null; give it a value, or leave it out."
+    if "to Dict[" in reason:
+        return f"{name} takes names with values: write '{name}={{NAME: VALUE}}'."
+    if "is not a subclass of" in reason:
+        return f"{name} is a section of several settings: write {name}.NAME=VALUE."
     return f"{f'{name}: ' if name else ''}{reason.rstrip('.')}."
 
 

@@ -36,7 +36,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Picture(
                 attack_curves(radii(runs), curves),
-                f"{name}: accuracy on attacked test points, mean over {len(group)} run(s), by source of the attack.",
+                f"{name}: accuracy on attacked test points, mean over runs (n = {len(group)}), by source of attack.",
                 "Accuracy of network and machine against the radius of attacks",
             )
         )

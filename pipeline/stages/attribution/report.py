@@ -60,7 +60,7 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) 
         ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
         rows,
         "How many training points carry an attribution. Per run: the mean (Gini, share) or median (points) over test "
-        "points. The paper reports that attributions are not sparse (second-hand). " + OVER_SEEDS,
+        "points. arXiv 2305.14585 reports that attributions are not sparse (second-hand). " + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )

@@ -47,7 +47,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         trained = group[0].config.weights.source == "train"
         blocks.append(
             Text(
-                f"{name}: {len(group)} run(s), network accuracy {100 * accuracy:.2f} % on the probed rows."
+                f"{name} (n = {len(group)}): network accuracy {100 * accuracy:.2f} % on the probed rows."
                 + ("" if trained else " A control: the claims are about trained networks.")
             )
         )
@@ -58,7 +58,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             curves = [read_curves(member.artifact) for member in group]
             blocks += claims(name, group[0].config, curves, collapse, metrics)
         onsets = sorted({str(entry["onset"]) for entry in metrics})
-        findings.append(f"{name}: onset of collapse over {len(group)} run(s): {', '.join(onsets)}.")
+        findings.append(f"{name}: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}.")
     return Section("Layer probes", blocks, findings)
 
 

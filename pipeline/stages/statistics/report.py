@@ -152,6 +152,11 @@ def _shown(estimate: float, low: float, high: float) -> str:
     return format_estimate(estimate, low, high).replace("undefined", "–")
 
 
+def _over_runs(estimate: float, low: float, high: float, runs: int) -> str:
+    """Estimate and its bootstrap over runs; of two runs every draw is the same pair, which is no interval."""
+    return _shown(estimate, low, high) if runs > 2 else _shown(estimate, math.nan, math.nan)
+
+
 def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> Table:
     rows = [
         [
@@ -196,7 +201,7 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
                 row["accuracy_mean"],
                 row["accuracy_sd"],
                 row["ece_mean"],
-                _shown(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
+                _over_runs(row["churn_pairwise"], row["churn_low"], row["churn_high"], row["runs"]),
                 float(np.mean(scaled)),
             ]
         )
@@ -237,10 +242,11 @@ def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command:
 
 def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple[Table, list[str]]:
     rows = read_contrasts(artifact)
-    shown = [
-        [row["first"], row["second"], MEASURES[row["measure"]], _shown(row["difference"], row["low"], row["high"])]
-        for row in rows
-    ]
+    shown = []
+    for row in rows:
+        fewest = min(sizes[row["first"]], sizes[row["second"]])
+        difference = _over_runs(row["difference"], row["low"], row["high"], fewest)
+        shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
     table = Table(
         ["group", "against", "measure", "difference [95 % for all]"],
         shown,

@@ -63,7 +63,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     findings = []
     for label, group in groups.items():
         found = defined(values_over_runs(group, "tau"))
-        findings.append(f"{label}: Kendall τ to the network {estimate(found, 'tau')} over {len(found)} run(s).")
+        findings.append(f"{label}: Kendall τ to the network {estimate(found, 'tau')} (n = {len(found)}).")
     return Section("Surrogates", blocks, findings)
 
 
@@ -102,12 +102,18 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
     return Table(
         ["cells", "measure", "runs", "mean, 95 % interval", "sd"],
         rows,
-        "Surrogates against their networks on the first test split. TAD is the surrogate's accuracy minus the "
-        "network's; τ ranks the log-odds of the true class; R_miss is the share of the errors that the surrogate "
-        f"repeats, undefined without errors. {INTERVALS}{note}",
+        f"Surrogates against their networks on {_points(members)} of the first test split. TAD is the "
+        "surrogate's accuracy minus the network's; τ ranks the log-odds of the true class; R_miss is the share of the "
+        f"errors that the surrogate repeats, undefined without errors. {INTERVALS}{note}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
+
+
+def _points(members: list[Gathered]) -> str:
+    """Say how many test points the kernels have, on which the network's accuracy is measured here, too."""
+    counts = {next(iter(member.artifact.metrics["n_test"].values())) for member in members}
+    return f"{' or '.join(f'{count:,}' for count in sorted(counts))} points"
 
 
 def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:

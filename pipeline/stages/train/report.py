@@ -52,9 +52,10 @@ def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
         for member in group:
             rows = read_learning_curve(member.artifact)
             epochs = [int(row["epoch"]) for row in rows]
-            axis.plot(epochs, [row["train_loss"] for row in rows], color=PALETTE[0], alpha=0.45, linewidth=0.9)
+            dot = "o" if len(rows) == 1 else None  # a line of one point is invisible
+            axis.plot(epochs, [row["train_loss"] for row in rows], marker=dot, color=PALETTE[0], alpha=0.45, lw=0.9)
             if "val_loss" in rows[0]:
-                axis.plot(epochs, [row["val_loss"] for row in rows], color=PALETTE[1], alpha=0.85)
+                axis.plot(epochs, [row["val_loss"] for row in rows], marker=dot, color=PALETTE[1], alpha=0.85)
         axis.set(title=name, xlabel="epoch", ylabel="loss")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.plot([], [], color=PALETTE[0], alpha=0.6, linewidth=0.9, label="training")
