@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.verdicts import Claim
+from analysis.verdicts.words import OTHER_WORDS
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
@@ -84,6 +85,7 @@ def _render(
         tiny=config.tiny,
         papers=papers_of(config.report.study),
         setting=comparison.setting().line,
+        legend=any(one.word in OTHER_WORDS.values() for group in decided for one in group),
         question=config.report.question,
         facts=_facts(build, gathered),
         missing=build.missing,

@@ -232,7 +232,8 @@ def _amount(mine: int | None, theirs: int | None, noun: str) -> str:
 def _words(path: str, mine: Any, theirs: Any) -> str:
     if path in AMOUNTS:
         return _amount(mine, theirs, AMOUNTS[path])
-    name = path.removeprefix("training.").removeprefix("model.").removeprefix("data.").replace("_", " ")
+    name = path.removeprefix("training.").removeprefix("model.").removeprefix("data.")
+    name = name if "." in name else name.replace("_", " ")  # a dotted name is a setting that can be typed
     return f"{name} {_plain(mine)} instead of {_plain(theirs)}"
 
 

@@ -83,7 +83,8 @@ def verify_store(graph: Graph, store: Store, config: RunConfig) -> None:
         return
     _show(store, found)
     broken = {damage.artifact.folder: damage.artifact for damage in found}
-    say(f"not what their manifests say: {len(found)} files, in {len(broken)} of {len(artifacts)} artifacts")
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    say(f"not what their manifests say: {files}, in {len(broken)} of {len(artifacts)} artifacts")
     sys.exit(1)
 
 

@@ -57,12 +57,14 @@ def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(t
     assert text.count('class="verdict here"') == 3 and "<i>holds here</i>" in text
     assert text.count("not tested at the published setting: 3 of 5 seeds.") == 4  # once for the page, once a claim
     assert "Of 3 claims: holds here 2, open here 1." in text
+    assert "is a statement about these runs alone, not about the published result." in text
     assert "DEBUG" not in text and "a factor of 3" in text
 
 
 def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
     text, metrics = rendered(tmp_path, monkeypatch, Setting("published"))
     assert [one["word"] for one in metrics["verdicts"]] == ["reproduced", "reproduced", "undecided"]
+    assert "these runs alone" not in text
     assert "<b>reproduced</b>" in text and "tested at the published setting" in text
     # raw and adjusted, over the claims that were tested
     assert "one-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text

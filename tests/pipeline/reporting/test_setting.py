@@ -29,6 +29,13 @@ def test_the_line_names_amounts(clothes):
         assert words in line
 
 
+def test_a_setting_with_a_dotted_name_is_named_as_it_is_typed():
+    assert (
+        "toy.null_draws 0 instead of 200"
+        in comparison("experiment=spectra_toy_invariant", "toy.null_draws=0").setting().line
+    )
+
+
 def test_a_claim_asks_only_for_its_fields(clothes):
     assert clothes.setting(["training.epochs"]).differences[0] == "10 of 200 epochs"
     assert "1,000 of 10,000 rows" in clothes.setting(["data.rows"]).differences

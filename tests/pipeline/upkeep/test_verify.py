@@ -71,7 +71,7 @@ def test_damage_is_named_with_the_command_that_makes_it_again(tmp_path, capsys, 
     assert verified(tmp_path) == 1
     shown = capsys.readouterr()
     assert words in " ".join(shown.out.split())
-    assert "not what their manifests say: 1 files, in 1 of 2 artifacts" in shown.err
+    assert "not what their manifests say: 1 file, in 1 of 2 artifacts" in shown.err
     command = next(line for line in shown.out.splitlines() if "rebuild=" in line)
     assert shlex.split(command)[:3] == ["python", "run.py", "experiment=toy"]
     assert shlex.split(command)[-2:] == ["stage=square", f"rebuild=[{square.key}]"]
