@@ -73,6 +73,10 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     read, folder = read or ReadConfig(), user_path(config.id)
     if folder.is_dir():
         return _load(config, config.id, kind, cache, read)
+    if not re.fullmatch(r"(?:[\w.-]+/)?[\w.-]+", config.id) or ".." in config.id:
+        raise DataError(
+            f"data.hub.id={config.id}: there is no such folder, and a repository is written NAME or OWNER/NAME."
+        )
     with _at_hand() as away:
         try:
             return _load(config, config.id, kind, cache, read)
@@ -113,7 +117,9 @@ def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: Read
                 f"points at, or {OFFLINE_WAYS}."
             ) from error
         except ValueError as error:
-            raise DataError(f"{repository}, split {theirs!r} of configuration {config.name!r}: {error}") from error
+            whole = f" of configuration {config.name!r}" if config.name else ""
+            hint = f" '~data.hub.splits.{split}' leaves it out." if "Unknown split" in str(error) else ""
+            raise DataError(f"{repository}, split {theirs!r}{whole}: {error}{hint}") from error
         except datasets.exceptions.DatasetsError as error:
             cause = error.__cause__ or error
             raise DataError(f"{repository}, split {theirs!r}: datasets cannot read it ({cause}).") from error
