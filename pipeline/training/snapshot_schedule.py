@@ -66,8 +66,8 @@ def snapshot_steps(
         chosen = sorted({total_steps if step == -1 else step for step in steps})
         if chosen[0] < 0 or chosen[-1] > total_steps:
             raise UserError(
-                f"snapshots.steps holds {chosen[0] if chosen[0] < 0 else chosen[-1]}, but training has "
-                f"{total_steps} steps ({steps_per_epoch} an epoch)."
+                f"snapshots.steps (or weights.step) holds {chosen[0] if chosen[0] < 0 else chosen[-1]}, but training "
+                f"has {total_steps} steps ({steps_per_epoch} an epoch)."
             )
         return chosen
     if schedule == "log":

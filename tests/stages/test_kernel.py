@@ -30,3 +30,13 @@ def test_sketched_kernel_stays_close_to_the_exact_one(images, tmp_path):
     assert np.abs(exact["train"] - sketched["train"]).mean() < 0.1
     np.testing.assert_allclose(np.diagonal(sketched["train"]), 1, atol=1e-5)
     assert sketched["test"].shape == exact["test"].shape
+
+
+def test_kernels_of_real_targets_have_a_page_without_alignment(tmp_path):
+    words = (
+        "data=teacher", "model=two_layer", "model.width=8", "training.loss=regression", "data.synthetic.n_train=24",
+        "data.synthetic.n_test=8", "training.epochs=1", "training.batch_size=8", "kernel.n_train=8", "kernel.n_test=4",
+        "wants=[kernel]", "cells.seed=0:2",
+    )  # fmt: skip
+    page = (pull("report", tmp_path, *words).folder / "report.html").read_text()
+    assert "effective rank" in page and "alignment of the kernel with the labels" not in page

@@ -22,12 +22,15 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     rows, findings = [], []
     for name, group in groups.items():
         metrics = [member.artifact.metrics for member in group]
-        alignment = [float(entry["label_alignment"]) for entry in metrics]
+        # real targets are no labels to be aligned with
+        alignment = [float(entry["label_alignment"]) for entry in metrics if "label_alignment" in entry]
         rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
-        rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *summary_cells(alignment, within=(-1, 1)), rank])
-        findings.append(
-            f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
-        )
+        cells = summary_cells(alignment, within=(-1, 1)) if alignment else [len(group), "–", "–", "–"]
+        rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *cells, rank])
+        if alignment:
+            findings.append(
+                f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
+            )
     table = Table(
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
