@@ -70,7 +70,10 @@ def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
         return
     own: dict[str, str] = {}
     for line in memberships.splitlines():
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if not colon:
+            continue
         if number == "0" and not controllers:
             own["cgroup2"] = path
         elif "memory" in controllers.split(","):
@@ -97,22 +100,28 @@ def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
 
 def _room(folder: Path, version: _Version) -> int | None:
     """Free bytes of one group; None where it has no limit."""
-    statistics = dict(line.split(maxsplit=1) for line in (_read(folder / "memory.stat") or "").splitlines())
+    statistics = dict(_pair(line) for line in (_read(folder / "memory.stat") or "").splitlines())
     found = [_read(folder / name) for name in version.limits]
     if version.inherited_limit is not None:  # set by an ancestor that a container does not see
         found.append(statistics.get(version.inherited_limit))
     limits = [int(limit) for limit in found if limit is not None and limit.strip().isdecimal()]
     limits = [limit for limit in limits if limit < UNLIMITED]
     used = _read(folder / version.usage)
-    if not limits or used is None:
+    if not limits or used is None or not used.strip().isdecimal():
         return None
-    reclaimable = sum(int(statistics.get(name, 0)) for name in version.reclaimable)
+    given_back = [statistics.get(name, "") for name in version.reclaimable]
+    reclaimable = sum(int(amount) for amount in given_back if amount.isdecimal())
     return min(limits) - max(int(used) - reclaimable, 0)
+
+
+def _pair(line: str) -> tuple[str, str]:
+    name, _, amount = line.partition(" ")
+    return name, amount.strip()
 
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
 

@@ -5,7 +5,8 @@ whole numbers 0, 1, ..., K-1           classes
 -1                                     a row whose class is withheld
 1, 2, 3, or with gaps, or identifiers  refused with the values, and the map or setting that numbers them
 words, true and false                  refused, or numbered in sorted order by ``data.read.labels=sorted``
-1.0                                    1, where all labels are whole
+1.0                                    1, also as written in a text table
+words that differ in blanks alone      refused; those that differ in case are two classes, with a note
 0.5, NaN, infinite, missing            refused with the row
 one label per row                      refused: an identifier
 below -1, or beyond 64 bits            refused with the row
@@ -94,11 +95,15 @@ def read_labels(values: Sequence[object] | np.ndarray, how: str, where: str) -> 
         return whole_numbers(delivered, where)
     entries = delivered.tolist()
     kinds = {type(entry) for entry in entries}
+    if not kinds & {str, bool, int}:
+        raise DataError(f"{where}, row 0: label {_short(entries[0])} is neither a word nor a whole number.")
     if len(kinds) > 1 or not kinds <= {str, bool, int}:
         odd = next(row for row, entry in enumerate(entries) if type(entry) is not str)
         raise DataError(f"{where}, row {odd}: label {_short(entries[odd])} among words; labels need one type.")
-    if kinds == {str} and "" in entries:
-        raise DataError(f"{where}, row {entries.index('')}: no label.")
+    if kinds == {str}:
+        blank = next((row for row, entry in enumerate(entries) if not entry.strip()), None)
+        if blank is not None:
+            raise DataError(f"{where}, row {blank}: no label.")
     result = np.empty(len(entries), dtype=object)
     result[:] = entries
     return result
@@ -116,19 +121,38 @@ def _array(values: Sequence[object]) -> np.ndarray:
     return array
 
 
-def parse_whole(values: Iterable[str], lines: Sequence[int], name: str) -> Int64[np.ndarray, " n"]:
-    """Convert labels read as text, naming the line of the first one that is no whole number of 64 bits."""
+def parse_whole(
+    values: Iterable[str], lines: Sequence[int], name: str, way: str = SORTED_WAY
+) -> Int64[np.ndarray, " n"]:
+    """Convert labels read as text, naming the line of the first one that is no whole number of 64 bits.
+
+    Whole numbers may be written with a point (``1.0``), as pandas does in a column that once missed a value. ``way``
+    is what helps where labels are words.
+    """
     parsed = []
     for value, line in zip(values, lines, strict=True):
         word = value.strip()
-        if not word:
-            raise DataError(f"{name}, line {line}: no label.")
-        if not re.fullmatch(r"[+-]?[0-9]+", word):
-            raise DataError(f"{name}, line {line}: label {_short(value)} is not an integer; {SORTED_WAY}.")
+        if not word or word.casefold() == "nan":
+            raise DataError(f"{name}, line {line}: no label" + f" ({_short(word)})" * bool(word) + ".")
+        if not re.fullmatch(r"[+-]?[0-9]+(\.0*)?", word):
+            helps = f"; {way}" * (bool(way) and not is_number(word))
+            raise DataError(f"{name}, line {line}: label {_short(value)} is not an integer{helps}.")
+        word = word.partition(".")[0]
         if len(word) > 19 or not -(2**63) <= int(word) < 2**63:
             raise DataError(f"{name}, line {line}: label {word[:20]}{'...' * (len(word) > 20)} is beyond 64 bits.")
+        if int(word) < UNLABELED:
+            raise DataError(f"{name}, line {line}: label {word} is negative; labels count from 0 (-1: withheld).")
         parsed.append(int(word))
     return whole_numbers(np.array(parsed, dtype=np.int64), name)
+
+
+def is_number(word: str) -> bool:
+    """Whether a cell holds a number, NaN and infinity included."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word
 
 
 def map_labels(columns: Columns, label_map: Mapping[int, int], split: str, drops: dict[str, int]) -> Columns:
@@ -166,11 +190,30 @@ def number_sorted(splits: dict[str, Columns]) -> list[str]:
     kinds = {type(value) for value in values}
     if len(kinds) > 1:
         raise DataError(f"Labels are {' in one file and '.join(sorted(kind.__name__ for kind in kinds))} in another.")
+    _refuse_like_words([value for value in values if isinstance(value, str)])
     rank = {value: number for number, value in enumerate(sorted(values))}
     for split, labels in labeled.items():
         numbered = [rank.get(value, UNLABELED) for value in labels.tolist()]
         splits[split] = {**splits[split], "label": np.array(numbered, dtype=np.int64)}
     return [str(value) for value in rank]
+
+
+def _refuse_like_words(words: Sequence[str]) -> None:
+    """Refuse labels that differ in blanks alone; say which differ in case alone."""
+    seen: dict[str, str] = {}
+    for word in sorted(words):
+        plain = word.strip()
+        if plain in seen:
+            raise DataError(
+                f"The labels {_short(seen[plain])} and {_short(word)} differ in blanks alone; write them alike."
+            )
+        seen[plain] = word
+    folded: dict[str, str] = {}
+    for word in seen:
+        if word.casefold() in folded:
+            other = _short(folded[word.casefold()])
+            say(f"note: the labels {other} and {_short(word)} differ in case alone and are two classes")
+        folded[word.casefold()] = word
 
 
 def check_classes(records: Records, given: Sequence[str] | None, source: str) -> None:
@@ -196,25 +239,26 @@ def check_classes(records: Records, given: Sequence[str] | None, source: str) ->
         return
     refuse_names(found, given, records.class_names)
     train = labeled.get("train")
-    if records.class_names:
-        absent = [name for label, name in enumerate(records.class_names) if label not in set(found)]
-        if absent:
-            say(f"note: no row has the class {_listed(absent)}, which the data set names")
-        return
-    if train is not None and len(train) >= ENOUGH_ROWS and len(np.unique(train)) > len(train) / 2:
+    absent = [name for label, name in enumerate(records.class_names) if label not in set(found)]
+    if absent:
+        say(f"note: no row has the class {_listed(absent)}, which the data set names")
+    if not absent and train is not None and len(train) >= ENOUGH_ROWS and len(np.unique(train)) > len(train) / 2:
         raise DataError(
             f"{len(np.unique(train))} of {len(train)} training rows have labels of their own, such as "
             f"{_listed([int(label) for label in train[:3]])}: an identifier or a measured number is no class. Name the "
             f"column of the classes, such as by 'data.{source}.rename={{kind: label}}'."
         )
-    if found != list(range(len(found))):
+    if not records.class_names and found != list(range(len(found))):
         raise DataError(_with_gaps(found, source))
     if train is not None and "test" in labeled:
         untrained = sorted(set(np.unique(labeled["test"]).tolist()) - set(np.unique(train).tolist()) - {UNLABELED})
         if untrained:
+            names = [records.class_names[label] for label in untrained] if records.class_names else untrained
             raise DataError(
-                f"Label {_listed(untrained)} occurs in the test rows but in no training row, so that no network learns "
-                f"it; add such training rows, or leave it out with data.{source}.label_map."
+                f"Label {_listed(names)} occurs in the test rows but in no training row, so that no network learns "
+                "it; add such training rows, or take it out of the test rows"
+                + f", such as with data.{source}.label_map" * (not records.class_names)
+                + "."
             )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.config.data import ReadConfig
 from pipeline.data.errors import DataError
 from pipeline.data.labels import read_labels
-from pipeline.data.records import Columns
+from pipeline.data.records import Columns, n_rows
 from pipeline.data.sources.pictures import decode_images
 
 NEEDED = {"image": ("image", "label"), "text": ("text", "label")}
@@ -60,7 +60,6 @@ def columns_from_table(
     rename: Mapping[str, str],
     where: str,
     *,
-    split: str,
     read: ReadConfig,
     source: str = "path",
     files: bool = False,
@@ -77,8 +76,6 @@ def columns_from_table(
         Delivered column name to ours.
     where : str
         File and split, for messages.
-    split : str
-        The domain of texts that have none.
     read : ReadConfig
         How labels and images are taken.
     source : {"path", "hub"}
@@ -98,8 +95,8 @@ def columns_from_table(
     missing = [name for name in NEEDED[kind] if name not in named]
     if missing:
         raise DataError(
-            f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names)}. "
-            f"Rename one of them, such as 'data.{source}.rename={{img: {missing[0]}}}'."
+            f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names) or 'none at all'}."
+            + f" {rename_way(missing[0], table.column_names, source)}" * bool(table.column_names)
         )
     columns: Columns = {}
     for name in (*NEEDED[kind], *(name for name in OPTIONAL[kind] if name in named)):
@@ -114,9 +111,15 @@ def columns_from_table(
             columns[name] = read_labels([value for _, value in _rows(named[name], at)], read.labels, where)
         else:
             columns[name] = text_column(named[name], at, numbers=name != "text")
-    if kind == "text":
-        columns.setdefault("domain", [split] * len(columns["text"]))
     return columns
+
+
+def rename_way(missing: str, names: Iterable[str], source: str) -> str:
+    """Sentence on how a column gets a name that is needed."""
+    near = [name for name in names if name != missing and name.strip().casefold() == missing]
+    if near and near[0] != near[0].strip():
+        return f"Take the blanks out of the name {ascii(near[0])}."
+    return f"Rename one of them, such as 'data.{source}.rename={{{(near or ['img'])[0]}: {missing}}}'."
 
 
 def text_column(column: Any, where: str, *, numbers: bool) -> list[str]:
@@ -151,6 +154,8 @@ def text_column(column: Any, where: str, *, numbers: bool) -> list[str]:
             texts.append(content.decode())
         except UnicodeDecodeError as error:
             raise DataError(f"{where}, row {row}: not valid UTF-8 ({error.reason} at byte {error.start}).") from error
+        if numbers and not texts[-1].strip():
+            raise DataError(f"{where}, row {row}: no value.")
     return texts
 
 
@@ -162,15 +167,13 @@ def join_shards(parts: Sequence[Columns], paths: Sequence[Path], split: str) -> 
     DataError
         If the files have other columns or shapes than the first one; nothing is dropped to make them fit.
     """
+    for part, path in zip(parts[1:], paths[1:], strict=True):
+        _refuse_odd_columns(part, parts[0], f"split {split!r}: ", paths[0], path)
+    held = [(part, path) for part, path in zip(parts, paths, strict=True) if n_rows(part)] or [(parts[0], paths[0])]
+    parts, paths = [part for part, _ in held], [path for _, path in held]  # files without rows have no type
     first = parts[0]
     for part, path in zip(parts[1:], paths[1:], strict=True):
         pair = f"split {split!r}: {paths[0]} and {path}"
-        odd = sorted(set(part) ^ set(first))
-        if odd:
-            has = [str(at) for at, one in ((paths[0], first), (path, part)) if odd[0] in one]
-            raise DataError(
-                f"{pair} differ: only {', '.join(has)} has the column {odd[0]!r}. Give it to all or to none."
-            )
         for name in first:
             if isinstance(first[name], np.ndarray) and first[name].shape[1:] != part[name].shape[1:]:
                 resize = f" 'data.read.resize={list(first[name].shape[2:])}' scales images to one size."
@@ -188,6 +191,15 @@ def join_shards(parts: Sequence[Columns], paths: Sequence[Path], split: str) -> 
         else [value for part in parts for value in part[name]]
         for name in first
     }
+
+
+def _refuse_odd_columns(part: Columns, first: Columns, split: str, path: Path, other: Path) -> None:
+    odd = sorted(set(part) ^ set(first))
+    if odd:
+        has = path if odd[0] in first else other
+        raise DataError(
+            f"{split}{path} and {other} differ: only {has} has the column {odd[0]!r}. Give it to all or to none."
+        )
 
 
 def _rows(column: Any, where: str) -> Iterable[tuple[int, Any]]:

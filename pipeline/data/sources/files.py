@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.config.data import PathConfig, ReadConfig
 from pipeline.data.errors import ContentMismatch, DataError
-from pipeline.data.labels import map_labels, number_sorted, parse_whole, read_labels
-from pipeline.data.records import UNLABELED, Columns, Records
-from pipeline.data.sources.columns import NEEDED, OPTIONAL, columns_from_table, join_shards, renamed
+from pipeline.data.labels import is_number, map_labels, number_sorted, parse_whole, read_labels
+from pipeline.data.records import UNLABELED, Columns, Records, n_rows
+from pipeline.data.sources.columns import NEEDED, OPTIONAL, columns_from_table, join_shards, rename_way, renamed
 from pipeline.data.sources.formats import npz_names, parse_cifar_binary, read_idx, read_npz
 from pipeline.data.sources.identity import file_format, idx_labels, split_files
 from pipeline.data.sources.pictures import fit_arrays
@@ -27,6 +27,8 @@ SENTIMENT140_LABELS = {0: 0, 4: 1}
 TEXT_COPIES = 4
 """Times a text file's size that its rows take while they are read."""
 PARQUET_MAGIC = b"PAR1"
+PACKED_MAGIC = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip, zip, bzip2, xz and zstd files."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def load_path(config: PathConfig, kind: str, read: ReadConfig | None = None) -> 
             _check_content(split, paths, config.sha256[split])
         reading = Reading(kind, split, config.rename, read, DELIMITERS[config.delimiter])
         columns = join_shards([_read_file(path, config, reading) for path in paths], paths, split)
+        if n_rows(columns) == 0:
+            raise DataError(f"{', '.join(map(str, paths))}, split {split!r}: no rows.")
+        if kind == "text":
+            columns.setdefault("domain", [split] * n_rows(columns))
         label_map = dict(config.label_map)
         if not label_map and file_format(paths[0], config) == "sentiment140_csv":
             label_map = SENTIMENT140_LABELS
@@ -121,6 +127,8 @@ def _read_file(path: Path, config: PathConfig, reading: Reading) -> Columns:
         raise DataError(f"{path} is empty.")
     if start == PARQUET_MAGIC and form != "parquet":
         raise DataError(f"{path} is a Parquet file, but data.path.format={form}; data.path.format=parquet reads it.")
+    if start.startswith(PACKED_MAGIC) and reading.kind == "text":
+        raise DataError(f"{path} is compressed, which {form} is not; unpack it (such as with gunzip or unzip).")
     if form != "csv" and reading.delimiter != ",":
         raise DataError(f"{path}: data.path.delimiter is for data.path.format=csv, not for {form}.")
     return reader(path, reading)
@@ -151,9 +159,7 @@ def read_parquet(path: Path, reading: Reading) -> Columns:
             table = pa.Table.from_batches(batches) if batches else schema.empty_table()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    return columns_from_table(
-        table, reading.kind, reading.rename, reading.where(path), split=reading.split, read=reading.read
-    )
+    return columns_from_table(table, reading.kind, reading.rename, reading.where(path), read=reading.read)
 
 
 def read_npz_file(path: Path, reading: Reading) -> Columns:
@@ -174,6 +180,8 @@ def read_npz_file(path: Path, reading: Reading) -> Columns:
     for name, array in ((wanted, rows), (target, targets)):
         if array.ndim == 0 or len(array) == 0:
             raise DataError(f"{where}: array {name!r} of shape {array.shape} has no rows.")
+    if len(rows) != len(targets):
+        raise DataError(f"{where}: {len(rows)} rows of {wanted!r} but {len(targets)} of {target!r}.")
     columns: Columns = {}
     if target == "label":
         columns["label"] = read_labels(targets, reading.read.labels, where)
@@ -215,16 +223,20 @@ def read_csv(path: Path, reading: Reading) -> Columns:
         encoding="utf-8",
         delimiter=reading.delimiter,
         name=path.name,
-        whole=whole if reading.read.labels == "numbers" else (),
+        whole=whole,
     )
     named = renamed(table.columns, reading.rename, reading.where(path))
-    if not {"text", "label"} <= set(named):
+    missing = [name for name in ("text", "label") if name not in named]
+    if missing:
         raise DataError(
-            f"{path} has columns {', '.join(map(ascii, table.columns))}; needed are text and label. "
-            "Rename one of them, such as 'data.path.rename={review: text}'."
+            f"{path}, line 1: the columns are {', '.join(map(ascii, table.columns))}; needed are text and label (a csv "
+            f"begins with a line of such names). {rename_way(missing[0], table.columns, 'path')}"
         )
     columns: Columns = {name: named[name] for name in ("text", "domain", "group") if name in named}
-    columns.setdefault("domain", [reading.split] * len(named["text"]))
+    for name in OPTIONAL["text"]:
+        for line, value in zip(table.lines, columns.get(name, ()), strict=name in columns):
+            if not value.strip():
+                raise DataError(f"{path}, line {line}: no {name}.")
     return {**columns, "label": _cells(named["label"], table, path, reading)}
 
 
@@ -234,7 +246,7 @@ def read_sentiment140(path: Path, reading: Reading) -> Columns:
     options = {"encoding": "latin-1", "delimiter": ",", "name": path.name}
     table = parse_table(content, SENTIMENT140_COLUMNS, one_line=True, **options)  # type: ignore[arg-type]
     columns = table.columns
-    labels = parse_whole(columns["label"], table.lines, path.name)
+    labels = parse_whole(columns["label"], table.lines, path.name, way="")
     domain = [reading.split] * len(labels)
     return {"text": columns["text"], "label": labels, "domain": domain, "group": columns["user"]}
 
@@ -245,13 +257,16 @@ def read_cola(path: Path, reading: Reading) -> Columns:
     content = read_whole(path, TEXT_COPIES)
     table = parse_table(content, names, encoding="utf-8", delimiter="\t", name=path.name, quotes=False)
     domain = "out" if "out_of_domain" in path.name else "in"
-    labels = parse_whole(table.columns["label"], table.lines, path.name)
+    labels = parse_whole(table.columns["label"], table.lines, path.name, way="")
     return {"text": table.columns["text"], "label": labels, "domain": [domain] * len(labels)}
 
 
 def read_lines(path: Path, reading: Reading) -> Columns:
     """Read a plain UTF-8 text file, one text a line, without labels (for shift tests of one's own texts)."""
     texts = decode_lines(read_whole(path, TEXT_COPIES), "utf-8", path.name)
+    for line, text in enumerate(texts, 1):
+        if "\r" in text.rstrip("\r"):
+            raise DataError(f"{path.name}, line {line}: a carriage return inside the line; end all lines alike.")
     labels = np.full(len(texts), UNLABELED, dtype=np.int64)
     return {"text": texts, "label": labels, "domain": [reading.split] * len(texts)}
 
@@ -271,7 +286,7 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
 
 def _cells(values: list[str], table: TextTable, path: Path, reading: Reading) -> np.ndarray:
     """Labels of a csv: whole numbers where all cells are, else words to be numbered."""
-    if reading.read.labels == "sorted" and not all(value.strip().lstrip("+-").isdecimal() for value in values):
+    if reading.read.labels == "sorted" and not all(map(is_number, values)):
         return read_labels(values, "sorted", reading.where(path))
     return parse_whole(values, table.lines, path.name)
 

@@ -24,7 +24,16 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 IDX_UINT8 = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
 MOST_DIMENSIONS = 4
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+)
 """What zip, gzip and numpy raise on cut, flipped, encrypted or unknown content."""
 
 
@@ -110,6 +119,8 @@ def read_npz(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
             if name not in names:
                 continue
             where = f"{path}, array {name!r},"
+            if name in arrays:
+                raise DataError(f"{where} is there twice; write the file anew with one array of each name.")
             try:
                 with archive.open(entry) as stream:
                     _check_npy(cast(io.BufferedIOBase, stream), entry.file_size, where)

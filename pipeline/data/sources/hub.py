@@ -124,9 +124,9 @@ def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: Read
             cause = error.__cause__ or error
             raise DataError(f"{repository}, split {theirs!r}: datasets cannot read it ({cause}).") from error
         where = f"{repository}, split {split!r}"
-        columns = columns_from_table(
-            _arrow(loaded), kind, config.rename, where, split=split, read=read, source="hub", files=local
-        )
+        columns = columns_from_table(_arrow(loaded), kind, config.rename, where, read=read, source="hub", files=local)
+        if kind == "text":
+            columns.setdefault("domain", [split] * len(columns["text"]))
         splits[split] = map_labels(columns, config.label_map, split, drops)
         names = names or _names(loaded, config)
     if read.labels == "sorted" and not names:

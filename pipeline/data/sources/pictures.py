@@ -40,6 +40,10 @@ CHANNELS = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RG
 """Mode of a file to the mode that is stored."""
 ORIENTATION = 0x0112
 """EXIF tag."""
+_SEEN_THROUGH = (
+    "some pixels are transparent (mode {}), and the file does not say what is behind them; save the images on a "
+    "background, without transparency."
+)
 
 
 def decode_images(
@@ -113,6 +117,10 @@ def fit_arrays(images: np.ndarray, read: ReadConfig, where: str) -> UInt8[np.nda
     """
     from PIL import Image
 
+    if 0 in images.shape[1:]:
+        raise DataError(f"{where}: images of shape {images.shape[1:]} have no pixels.")
+    if images.dtype.newbyteorder("=") == np.uint16:
+        images = images.astype(np.uint16, copy=False)  # whichever byte comes first in the file
     if images.dtype == np.uint16 and images.shape[1] == 1 and read.white is not None:
         if images.max() > read.white:
             raise DataError(f"{where}: value {images.max()} is above data.read.white={read.white}.")
@@ -185,6 +193,9 @@ def _scaled(image: Image, white: int | None, where: str) -> UInt8[np.ndarray, "h
             "data.read.white=65535 for the full range, 4095 for 12 bits."
         )
     values = np.asarray(image).astype(np.int64)
+    hidden = image.info.get("transparency")
+    if hidden is not None and (values == hidden).any():
+        raise DataError(f"{where}: {_SEEN_THROUGH.format(image.mode)}")
     if values.max() > white:
         raise DataError(f"{where}: value {values.max()} (mode {image.mode}) is above data.read.white={white}.")
     return np.round(values * (255 / white)).astype(np.uint8)
@@ -195,10 +206,7 @@ def _opaque(image: Image, where: str) -> Image:
     if "A" in image.mode or "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
         if alpha.getextrema()[0] != 255:
-            raise DataError(
-                f"{where}: some pixels are transparent (mode {image.mode}), and the file does not say what is behind "
-                "them; save the images on a background, without transparency."
-            )
+            raise DataError(f"{where}: {_SEEN_THROUGH.format(image.mode)}")
         image.info.pop("transparency", None)
     wanted = CHANNELS[image.mode]
     return image if image.mode == wanted else image.convert(wanted)

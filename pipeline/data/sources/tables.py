@@ -58,6 +58,11 @@ def decode_lines(content: bytes, encoding: str, name: str) -> list[str]:
                 f"{name}, line {number}: not valid {encoding} ({error.reason} at byte {error.start}); save the file as "
                 f"{encoding}."
             ) from error
+        if "\0" in decoded[-1]:
+            raise DataError(
+                f"{name}, line {number}: a NUL character, which is no text (UTF-16 is full of them); save the file as "
+                f"{encoding}."
+            )
     return decoded
 
 
@@ -91,7 +96,7 @@ def parse_table(
     one_line : bool
         Refuse cells that go over several lines.
     whole : sequence of str
-        Columns of whole numbers: they tell whether a quoted cell of several lines has swallowed rows.
+        Columns of labels: they tell whether a quoted cell of several lines has swallowed rows.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def parse_table(
     if names is not None:
         table.columns.update({column: [] for column in names})
     # The authors' Sentiment140 files predate strict quoting; their rows are one line each, which is checked instead.
+    spans: list[tuple[int, int]] = []
     reader = csv.reader(
         (line + "\n" for line in lines),
         delimiter=delimiter,
@@ -122,13 +128,16 @@ def parse_table(
             table.columns.update({column: [] for column in names})
             continue
         if reader.line_num > first:
-            _check_cell(lines[first - 1 : reader.line_num], names, delimiter, one_line, whole, f"{name}, line {first}")
+            spans.append((first, reader.line_num))
         if len(fields) != len(names):
-            found = f"{len(fields)} fields" if fields else "a blank line"
-            raise DataError(f"{name}, line {first}: {found} where {len(names)} fields are expected.")
+            found = f"{len(fields)} field{'s' * (len(fields) > 1)}" if fields else "a blank line"
+            be = "are" if len(names) > 1 else "is"
+            _check_cells(lines, [(first, reader.line_num)], table, delimiter, one_line, whole, name)
+            raise DataError(f"{name}, line {first}: {found} where {len(names)} {be} expected.")
         for column, value in zip(table.columns.values(), fields, strict=True):
             column.append(value)
         table.lines.append(first)
+    _check_cells(lines, spans, table, delimiter, one_line, whole, name)
     return table
 
 
@@ -155,6 +164,11 @@ def _rows(reader: "csv._reader", name: str) -> Iterator[list[str]]:
                     f"{name}, line {ended + 1}: a quotation mark in the row that begins here is never closed; double "
                     "it inside a quoted cell, or take it out."
                 ) from error
+            if "new-line character" in str(error):
+                raise DataError(
+                    f"{name}, line {reader.line_num}: a carriage return inside the line, outside quotation marks; end "
+                    "all lines alike."
+                ) from error
             raise DataError(f"{name}, line {reader.line_num}: {error} (a stray quotation mark?).") from error
         ended = reader.line_num
         yield fields
@@ -174,18 +188,33 @@ def _header(fields: list[str], delimiter: str, name: str) -> list[str]:
     return fields
 
 
-def _check_cell(
-    lines: list[str], names: list[str], delimiter: str, one_line: bool, whole: Sequence[str], where: str
+def _check_cells(
+    lines: list[str],
+    spans: list[tuple[int, int]],
+    table: TextTable,
+    delimiter: str,
+    one_line: bool,
+    whole: Sequence[str],
+    name: str,
 ) -> None:
     """Refuse a cell of several lines whose lines, but for the last, look like rows of their own."""
-    places = [names.index(column) for column in whole if column in names]
-    swallowed = 0
-    for line in lines[:-1]:
-        fields = line.split(delimiter)
-        fits = len(fields) == len(names) and places
-        swallowed += bool(fits and all(re.fullmatch(r'\s*"?-?\d+"?\s*', fields[place]) for place in places))
-    if swallowed or one_line:
-        raise DataError(
-            f"{where}: a quoted cell goes on for {len(lines)} lines" + ", which look like rows" * bool(swallowed) + "; "
-            "a quotation mark is stray. Double it inside a quoted cell, or take it out."
-        )
+    names = list(table.columns)
+    places = {names.index(column): set(table.columns[column]) for column in whole if column in names}
+    for first, last in spans:
+        swallowed = 0
+        for line in lines[first - 1 : last - 1]:
+            fields = line.split(delimiter)
+            fits = len(fields) == len(names) and places
+            swallowed += bool(fits and all(_is_label(fields[place], known) for place, known in places.items()))
+        if swallowed or (one_line and last > first):
+            raise DataError(
+                f"{name}, line {first}: a quoted cell goes on for {last - first + 1} lines"
+                + ", which look like rows" * bool(swallowed)
+                + "; a quotation mark is stray. Double it inside a quoted cell, or take it out."
+            )
+
+
+def _is_label(cell: str, known: set[str]) -> bool:
+    """Whether a cell holds a whole number or a label of another row."""
+    word = cell.strip().strip('"')
+    return word in known or re.fullmatch(r"-?\d+(\.0*)?", word) is not None

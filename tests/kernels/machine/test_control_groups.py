@@ -103,3 +103,11 @@ def test_a_limit_of_the_address_space_counts(monkeypatch, tmp_path):
     assert address_space_headroom(tmp_path) == 6_000_000_000 - 1000 * resource.getpagesize()
     monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert address_space_headroom(tmp_path) is None
+
+
+def test_odd_lines_are_passed_over(machine):
+    files = second("/job", current=100 * MIB, limit=500 * MIB)
+    files["sys/fs/cgroup/job/memory.stat"] = "anon\n\ninactive_file many\nactive_file 0"
+    assert group_headroom(machine("what is this\n\n0::/job", V2_MOUNT, files)) == 400 * MIB
+    files["sys/fs/cgroup/job/memory.current"] = "unknown"
+    assert group_headroom(machine("0::/job", V2_MOUNT, files)) is None

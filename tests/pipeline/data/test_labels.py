@@ -69,15 +69,43 @@ def test_labels_that_are_no_classes_name_their_row(labels, message):
         read_labels(labels, "numbers", "f.parquet")
 
 
-@pytest.mark.parametrize("word", ["zero", "1.0", "1_000", "\u0661", "", "9" * 20, "9" * 5000, "-9"])
+@pytest.mark.parametrize(
+    "word", ["zero", "1.5", "1_000", "NaN", "inf", "1e0", "\u0661", "", "9" * 20, "9" * 5000, "-9"]
+)
 def test_labels_of_a_text_table_name_their_line(word):
-    problem = "(line 7: (label .* (is not an integer|is beyond 64 bits)|no label)|row 1: .*negative)"
+    problem = "line 7: (label .* (is not an integer|is beyond 64 bits)|label -9 is negative|no label)"
     with pytest.raises(DataError, match=f"t.csv, {problem}"):
         parse_whole(["0", word], [2, 7], "t.csv")
 
 
 def test_whole_floats_are_the_numbers_that_they_are():
     assert read_labels([0.0, 2.0, 1.0], "numbers", "f").tolist() == [0, 2, 1]
+    assert parse_whole(["0.0", "2.", "1", "-1.0"], [2, 3, 4, 5], "t.csv").tolist() == [0, 2, 1, -1]
+
+
+def test_a_setting_for_words_is_not_advised_for_fractions():
+    with pytest.raises(DataError, match="label '0.5' is not an integer.$"):
+        parse_whole(["0.5"], [2], "t.csv")
+    with pytest.raises(DataError, match="label 'no' is not an integer; data.read.labels=sorted"):
+        parse_whole(["no"], [2], "t.csv")
+
+
+def test_words_that_differ_in_blanks_alone_are_refused_and_in_case_alone_said(prepare, capsys):
+    with pytest.raises(DataError, match="The labels ' a' and 'a' differ in blanks alone"):
+        prepare(["a", " a", "b"] * 10, labels="sorted")
+    with pytest.raises(DataError, match="row 1: no label"):
+        prepare(["a", " ", "b"] * 10, labels="sorted")
+    _, view = prepare(["a", "A"] * 10, labels="sorted")
+    assert view.class_names == ["A", "a"] and "'A' and 'a' differ in case alone" in capsys.readouterr().err
+
+
+def test_words_are_held_to_the_rules_of_numbers(prepare):
+    with pytest.raises(DataError, match="Label 'c' occurs in the test rows but in no training row"):
+        prepare(["a", "b"] * 10, ["a", "b", "c"] * 5, labels="sorted")
+    with pytest.raises(DataError, match="30 of 30 training rows have labels of their own"):
+        prepare([f"user {row}" for row in range(30)], labels="sorted")
+    with pytest.raises(DataError, match="row 0: label b'a' is neither a word nor a whole number"):
+        prepare([b"a", b"b"] * 10, labels="sorted")
 
 
 def test_labels_from_one_are_refused_with_the_map_that_works_as_printed(prepare):

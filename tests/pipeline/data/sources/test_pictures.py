@@ -71,6 +71,18 @@ def test_transparent_pixels_are_refused(image):
         decode_images([image])
 
 
+def test_a_transparent_value_among_sixteen_bits_is_no_pixel():
+    def keyed(value):
+        chunk = b"tRNS" + struct.pack(">H", value)
+        whole = encoded(Image.fromarray(DEEP))
+        at = whole.index(b"IDAT") - 4
+        return whole[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[at:]
+
+    with pytest.raises(DataError, match=r"row 0: some pixels are transparent \(mode I;16\)"):
+        decode_images([keyed(65535)], read=ReadConfig(white=65535))
+    assert decode_images([keyed(7)], read=ReadConfig(white=65535)).max() == 255
+
+
 def test_sixteen_bits_of_gray_want_to_know_what_is_white():
     image = encoded(Image.fromarray(DEEP))
     with pytest.raises(DataError, match=r"t, row 1: 16 bits of gray \(mode I;16\).*data.read.white=65535"):

@@ -41,16 +41,18 @@ def test_marks_and_line_ends_are_no_content(content):
     [
         (b"", "t.csv is empty"),
         (b"text,text,label\na,b,0\n", "more than one column of the name 'text'"),
-        (b"text,label\na,0\nb\n", "line 3: 1 fields where 2"),
+        (b"text,label\na,0\nb\n", "line 3: 1 field where 2"),
         (b"text,label\na,0\n\nb,1\n", "line 3: a blank line where 2"),
         (b"text,label\na,0,\n", "line 2: 3 fields where 2"),
         (b"text;label\na;0\n", "is one column; with data.path.delimiter=semicolon it is 2"),
         (b"text\tlabel\na\t0\n", "is one column; with data.path.delimiter=tab it is 2"),
         (b"text,label\rhello,0\rworld,1\r", "carriage returns alone"),
-        (b"text,label\nhello\rthere,0\n", "line 2: .*new-line character"),
+        (b"text,label\nhello\rthere,0\n", "line 2: a carriage return inside the line"),
         (b'text,label\na,0\n"oops,0\n' + b"more words,1\n" * 20_000, "line 3: a quotation mark .* is never closed"),
         (b'text,label\n"a"b,0\n', "line 2: .*stray quotation mark"),
         ("text,label\na,0\n".encode("utf-16"), "line 1: not valid utf-8"),
+        ("text,label\na,0\n".encode("utf-16-le"), "line 1: a NUL character"),
+        (b"text,label\na,0\nb\0c,1\n", "line 3: a NUL character"),
     ],
 )
 def test_lines_that_are_no_rows_are_refused(content, message):
@@ -72,3 +74,13 @@ def test_a_cell_may_be_longer_than_131_072_characters():
     before = csv.field_size_limit()
     assert parse(b"text,label\n" + b"a" * 200_000 + b",0\n").columns["text"] == ["a" * 200_000]
     assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("0", "1"), ("0.0", "1.0")])
+def test_a_quoted_cell_with_lines_like_rows_is_refused_whatever_the_labels(labels):
+    no, yes = labels
+    content = f'text,label\n"a,{no}\nb,{yes}\nc",{no}\nd,{yes}\n'.encode()
+    with pytest.raises(DataError, match="line 2: a quoted cell goes on for 3 lines, which look like rows"):
+        parse(content, whole=["label"])
+    kept = parse(b'text,label\n"a, b\nc, d",no\ne,yes\n', whole=["label"])
+    assert kept.columns["text"] == ["a, b\nc, d", "e"]
