@@ -132,12 +132,15 @@ def run_interval_within(
     from scipy import special
 
     array = np.asarray(values, dtype=np.float64)
+    rounding = 1e-12 * (high - low)
+    array = np.where((array < low) & (array >= low - rounding), low, array)
+    array = np.where((array > high) & (array <= high + rounding), high, array)
     outside = array[(array < low) | (array > high)]
     if outside.size:
         raise ValueError(
             f"{outside.size} of {array.size} values lie outside [{low:g}, {high:g}]: first {outside[0]:g}."
         )
-    mean, sd, _, _ = student_mean_interval(values, level)
+    mean, sd, _, _ = student_mean_interval(array.tolist(), level)
     share = (mean - low) / (high - low)
     if not sd > 1e-12 * (high - low):
         return mean, sd, float("nan"), float("nan")
@@ -199,4 +202,5 @@ def format_estimate(value: float, low: float, high: float, *, signed: bool = Fal
         form = f"{sign}.{min(size, 12)}e"
     else:
         form = f"{sign}.{decimals}f"
+        value, low, high = (round(part, decimals) + 0.0 for part in (value, low, high))  # no -0.000
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"

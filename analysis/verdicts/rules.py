@@ -237,12 +237,15 @@ def identity(differences: Sequence[float | None], tolerance: float, *, what: str
     array = np.array([math.nan if value is None else value for value in differences], dtype=np.float64)
     if not array.size:
         return Decided(OPEN, f"{what}: none was compared.")
-    over = int((~(np.abs(array) <= tolerance)).sum())
+    lost = int(np.isnan(array).sum())
+    if lost == array.size:
+        return Decided(OPEN, f"{what}: undefined in all {lost} {unit}.")
+    over = int((np.abs(array) > tolerance).sum())
     evidence = (
-        f"{what}: {np.nanmax(np.abs(array)) if np.isfinite(array).any() else math.nan:.2g} at most over "
-        f"n = {array.size} {unit}; above {tolerance:g} in {over}."
+        f"{what}: {np.nanmax(np.abs(array)):.2g} at most over n = {array.size} {unit}; above {tolerance:g} in {over}"
     )
-    return Decided(FAILS if over else HOLDS, evidence)
+    outcome = FAILS if over else OPEN if lost else HOLDS
+    return Decided(outcome, f"{evidence}, undefined in {lost}." if lost else f"{evidence}.")
 
 
 def share_above(holds: Sequence[bool | None], bound: float, *, what: str, unit: str = "seeds") -> Decided:
@@ -278,7 +281,7 @@ def _share(
 
     if not 0 < bound < 1:
         raise ValueError(f"bound = {bound:g} is no share: it lies between 0 and 1.")
-    known = [bool(one) for one in holds if one is not None]
+    known = [bool(one) for one in holds if one is not None and one == one]  # NaN is undefined, too
     n, hits, lost = len(known), sum(known), len(holds) - len(known)
     note = f", {lost} of {len(holds)} undefined" if lost else ""
     if n < MIN_RUNS or lost > UNDEFINED_SHARE * len(holds):

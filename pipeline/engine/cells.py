@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.run import RunConfig, register_schemas
-from pipeline.engine.composition.command_words import CONFIG_NAME, split_flags
+from pipeline.engine.composition.command_words import CONFIG_NAME, own_places, split_flags
 from pipeline.engine.composition.hydra_errors import plain_words
 from pipeline.engine.composition.setting_names import run_config
 from pipeline.engine.former_spellings import current_spelling
@@ -247,9 +247,13 @@ def compose_run(words: tuple[str, ...]) -> RunConfig:
     from yaml import YAMLError
 
     flags, overrides = split_flags(words)
-    current = expanded([current_spelling(word) for word in overrides])
+    typed = [current_spelling(word) for word in overrides]
+    current = expanded(typed, tuple(own_places(words)))
     with _hydra_home(flags):
         try:
-            return run_config(compose(flags.get("config-name", CONFIG_NAME), current))
+            config = run_config(compose(flags.get("config-name", CONFIG_NAME), current))
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             raise UserError(plain_words(error)) from error
+    if not config.tiny and "debug=tiny" in typed:
+        raise UserError("debug=tiny shrinks a run, and tiny=false hides that: leave one of them out.")
+    return config

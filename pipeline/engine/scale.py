@@ -14,8 +14,15 @@ PUBLISHED = "scale=published"
 
 
 @cache
-def published_block(name: str) -> dict[str, Any]:
+def published_block(name: str, places: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read the ``published`` block of an experiment's file.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment.
+    places : tuple of str
+        Folders of configuration files of one's own, which come before ``conf``.
 
     Raises
     ------
@@ -24,17 +31,27 @@ def published_block(name: str) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    path = CONF / "experiment" / f"{name}.yaml"
-    if not path.is_file():
+    path = next(
+        (file for place in (*places, CONF) if (file := Path(place, "experiment", f"{name}.yaml")).is_file()), None
+    )
+    if path is None:
+        known = sorted(found.stem for found in (CONF / "experiment").glob("*.yaml"))
         raise UserError(
             f"scale=published needs an experiment of conf/experiment, and {name!r} is none: leave scale out, or choose "
-            f"one of {', '.join(sorted(found.stem for found in path.parent.glob('*.yaml')))}."
+            f"one of {', '.join(known)}."
         )
     return OmegaConf.to_container(OmegaConf.load(path)).get("published", {})  # type: ignore[union-attr]
 
 
-def published_overrides(words: Sequence[str]) -> list[str]:
+def published_overrides(words: Sequence[str], places: tuple[str, ...] = ()) -> list[str]:
     """List the overrides of the published setting that a command asks for; none where it does not.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Overrides of the command.
+    places : tuple of str
+        Folders of configuration files of one's own.
 
     Raises
     ------
@@ -46,7 +63,7 @@ def published_overrides(words: Sequence[str]) -> list[str]:
     name = _last(words, "experiment")
     if name is None or name == "null":
         raise UserError("scale=published needs an experiment: add experiment=NAME, or leave scale out.")
-    block = published_block(name)
+    block = published_block(name, places)
     if block.get("kind", "ours") != "protocol":
         raise UserError(
             f"experiment={name} has no published setting ({block.get('why', 'the question is our own')}): leave "
@@ -60,7 +77,7 @@ def published_overrides(words: Sequence[str]) -> list[str]:
     return [str(word) for word in block.get("overrides", [])]
 
 
-def expanded(words: Sequence[str]) -> list[str]:
+def expanded(words: Sequence[str], places: tuple[str, ...] = ()) -> list[str]:
     """Put the published setting of the experiment before the other overrides of a command, which win over it.
 
     Examples
@@ -68,7 +85,7 @@ def expanded(words: Sequence[str]) -> list[str]:
     >>> expanded(["experiment=quickstart", "stage=status"])
     ['experiment=quickstart', 'stage=status']
     """
-    added = published_overrides(words)
+    added = published_overrides(words, places)
     if not added or list(words[: len(added)]) == added:
         return list(words)
     start = next(i for i, word in enumerate(words) if "=" in word and not word.startswith("-"))
@@ -86,4 +103,4 @@ def collapsed(words: Sequence[str]) -> list[str]:
 def _last(words: Sequence[str], name: str) -> str | None:
     """Value of the last override of a name."""
     found = [word.partition("=")[2] for word in words if word.lstrip("+").startswith(f"{name}=")]
-    return found[-1] if found else None
+    return found[-1].strip(" '\"") if found else None

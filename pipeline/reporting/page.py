@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def report(build: Build) -> dict[str, Any]:
     for name in order:
         build.say(f"section {name}")
         sections.append(_section(name)(build.members[name], config))
-    comparison = Comparison(build.graph, config)
+    # a missing run may lack several stages; the stage that lacks most counts them
+    missing = max(Counter(label.split()[0] for label in build.missing).values(), default=0)
+    comparison = Comparison(build.graph, config, missing)
     claims = [[block for block in section.blocks if isinstance(block, Claim)] for section in sections]
     shown = iter(decide([claim for group in claims for claim in group], comparison))
     decided = [list(itertools.islice(shown, len(group))) for group in claims]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ SECTIONS = (
     "training",
     "pretrain",
     "weights",
+    "snapshots",
     "features",
     "kernel",
     "layer_kernels",
@@ -41,6 +43,8 @@ PLACES = ("data.source", "data.hub", "data.packaged", "data.path", "data.referen
 """Where rows come from, not which they are: the data set's name says that."""
 APART = ("kernel.memory", "statistics.claims", "statistics.released")
 """What changes how numbers are computed or which are shown, not the numbers."""
+ALWAYS = ("lacks", "numerics.precision", "report.options")
+"""What matters to every claim."""
 STAND_IN = ("data.kind", "data.image", "data.text", "data.split", "data.synthetic", "data.subset.classes")
 """What belongs to a stand-in data set and is named with it."""
 AMOUNTS = {
@@ -84,9 +88,11 @@ class Comparison:
         Of the report.
     config : RunConfig
         Its configuration.
+    missing : int
+        Runs that the report goes without, see ``allow_missing``.
     """
 
-    def __init__(self, graph: Graph, config: RunConfig) -> None:
+    def __init__(self, graph: Graph, config: RunConfig, missing: int = 0) -> None:
         self.published = config.published
         self.tiny = config.tiny
         self.differences: list[Difference] = []
@@ -96,8 +102,11 @@ class Comparison:
         base = there.compose()
         if self.published.experiment is not None:
             self.published = base.published
-        found = compared(graph.cells(config), config, there.cells(base), base)
+        cells = graph.cells(config)
+        found = compared(cells, config, there.cells(base), base)
         self.differences = list({difference.text: difference for difference in found}.values())
+        if missing:
+            self.differences.append(Difference("seeds", f"{len(cells) - missing} of {len(cells)} runs", apart=False))
         if self.published.lacks:
             self.differences.append(Difference("lacks", self.published.lacks))
 
@@ -122,7 +131,7 @@ def published_words(command: Sequence[str], published: PublishedConfig) -> tuple
 
 
 def _matters(path: str, fields: Sequence[str]) -> bool:
-    if not fields or path == "lacks":
+    if not fields or path in ALWAYS:
         return True
     names = [*fields, *(("data.subset", "data.name", "data.synthetic") if "data.rows" in fields else ())]
     return any(path == name or path.startswith(f"{name}.") for name in names)
@@ -134,12 +143,24 @@ def compared(
     """Yield what differs between two grids of cells; cells are paired by their labels, seeds apart."""
     here, there = _by_labels(run), _by_labels(published)
     paired = [(here[labels], cell) for labels, cell in there.items() if labels in here]
-    for mine, theirs in paired or [(next(iter(here.values())), next(iter(there.values())))]:
+    for mine, theirs in paired:
         yield from section_differences(mine.config, theirs.config)
+    for labels, mine in here.items():
+        if labels not in there:
+            nearest = there[max(there, key=lambda known: len(set(known) & set(labels)))]
+            # an entry of one's own beside published ones is named, so that it is clear what to leave out
+            own = [label for axis, label in labels if (axis, label) not in set(itertools.chain(*there))]
+            where = f" ({', '.join(own)})" if paired and own else ""
+            for one in section_differences(mine.config, nearest.config):
+                yield dataclasses.replace(one, text=f"{one.text}{where}")
     yield from axes(config, base)
+    if config.published.experiment is None and config.report.options != base.report.options:
+        yield Difference("report.options", "report.options of one's own")
     seeds = [len(_seeds(cells)) for cells in (run, published)]
     if seeds[0] < seeds[1]:
         yield Difference("seeds", f"{seeds[0]} of {seeds[1]} seeds", apart=seeds[0] < MIN_RUNS)
+    elif seeds[0] > seeds[1]:
+        yield Difference("seeds", f"{seeds[0]} instead of {seeds[1]} seeds", apart=False)
 
 
 def _by_labels(cells: Sequence[Cell]) -> dict[tuple[tuple[str, str], ...], Cell]:
@@ -181,6 +202,10 @@ def section_differences(run: RunConfig, published: RunConfig) -> Iterator[Differ
     if mine != theirs:
         yield Difference("data.subset.per_class", _amount(mine, theirs, "rows"))
     other_data = run.data.name != published.data.name
+    if run.data.name == published.data.name and (rows_here := _other_rows(run.data, published.data)):
+        yield Difference("data.name", rows_here)
+    for path, a, b in _walk("seeds", run.seeds, published.seeds):
+        yield Difference(path, f"{path} held at {a}" if b is None else _words(path, a, b))
     for section in SECTIONS:
         # layers and tokens of a stand-in belong to it: they are named with it
         if other_network and section in ("model", "features"):
@@ -201,6 +226,17 @@ def _walk(path: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _walk(f"{path}.{field.name}", getattr(a, field.name), getattr(b, field.name))
     elif a != b:
         yield path, a, b
+
+
+def _other_rows(mine: DataConfig, theirs: DataConfig) -> str:
+    """Name rows that are not the data set's, whatever its name says; files of one's own are taken at their word."""
+    if mine.source == "synthetic" != theirs.source:
+        return f"made-up rows for {theirs.name}"
+    if mine.source == "packaged" and (theirs.source != "packaged" or mine.packaged.name != theirs.packaged.name):
+        return f"stand-in rows of the package {mine.packaged.name} for {theirs.name}"
+    if mine.source == theirs.source == "hub" and mine.hub.id != theirs.hub.id:
+        return f"stand-in rows of {mine.hub.id} for {theirs.hub.id}"
+    return ""
 
 
 def network(model: ModelConfig) -> str:

@@ -53,6 +53,22 @@ def is_search_path(word: str) -> bool:
     return word.lstrip("+").startswith("hydra.searchpath=")
 
 
+def own_places(words: Sequence[str]) -> list[str]:
+    """List the folders of configuration files that a command names besides ``conf``.
+
+    Examples
+    --------
+    >>> own_places(["--config-dir=/mine", "hydra.searchpath=[file:///more, pkg://theirs]", "seed=3"])
+    ['/mine', '/more']
+    """
+    flags, overrides = split_flags(words)
+    found = [flags[name] for name in ("config-dir", "config-path") if name in flags]
+    for word in filter(is_search_path, overrides):
+        parts = (part.strip(" []'\"") for part in word.partition("=")[2].split(","))
+        found += [part.removeprefix("file://") for part in parts if "://" not in part or part.startswith("file://")]
+    return found
+
+
 def split_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Part the flags among the words of a command from its overrides.
 

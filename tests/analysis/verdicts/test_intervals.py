@@ -59,3 +59,14 @@ def test_digits_follow_the_width_of_the_interval():
     assert format_estimate(1.234e-12, 1.1e-12, 1.4e-12) == "1.23e-12 [1.10e-12, 1.40e-12]"
     assert format_estimate(float("nan"), 0, 1) == "undefined"
     assert format_estimate(0.51234, float("nan"), float("nan")) == "0.512 (no interval)"
+
+
+def test_rounding_at_an_end_of_the_range_is_no_value_outside():
+    mean, _, low, high = run_interval_within([100.00000000000001, 100.0, 99.9, 99.8], 0, 100)
+    assert low < mean < high <= 100
+    with pytest.raises(ValueError, match="first 100.1"):
+        run_interval_within([100.1, 100.0], 0, 100)
+
+
+def test_zero_has_no_sign():
+    assert format_estimate(-0.0004, -0.04, 0.03) == "0.000 [-0.040, 0.030]"

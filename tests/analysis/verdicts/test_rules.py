@@ -67,7 +67,7 @@ def test_undefined_values_are_counted_and_too_many_decide_nothing():
     found = above([*values, NAN, None, NAN], 2.0, margin=0.1, what="tau")
     assert found.outcome == OPEN and "undefined for 3 of 22 seeds" in found.evidence
     assert share_above([True] * 10 + [None] * 2, 0.5, what="x").outcome == OPEN
-    assert identity([0.0] * 5 + [NAN], 1e-10, what="x").outcome == FAILS
+    assert identity([0.0] * 5 + [NAN], 1e-10, what="x").outcome == OPEN
     assert identity([0.0], 1e-10, what="x").outcome == HOLDS, "no sampling, so no minimum n"
     assert identity([], 1e-10, what="x").outcome == OPEN
 
@@ -127,3 +127,13 @@ def test_a_clear_effect_is_found():
     studies = np.random.default_rng(1).normal(2.5, 1.0, size=(200, 5))
     found = [above(values, 0.0, margin=0.1, what="x").outcome for values in studies.tolist()]
     assert found.count(HOLDS) / 200 > 0.9
+
+
+def test_nan_is_undefined_in_shares_and_identities():
+    nan = float("nan")
+    assert share_above([nan] * 6, 0.5, what="x").outcome == OPEN
+    assert share_above([True] * 8 + [nan] * 4, 0.5, what="x").outcome == OPEN
+    assert identity([nan, 0.0], 1e-9, what="x").outcome == OPEN
+    assert identity([nan, nan], 1e-9, what="x").outcome == OPEN
+    assert identity([nan, 1.0], 1e-9, what="x").outcome == FAILS
+    assert identity([float("inf")], 1e-9, what="x").outcome == FAILS

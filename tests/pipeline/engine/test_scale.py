@@ -54,3 +54,19 @@ def test_every_experiment_says_what_its_published_setting_is():
         if "experiment" in block:
             other = OmegaConf.load(path.with_stem(block["experiment"])).published
             assert other.kind == "protocol" and "experiment" not in other, path.name
+
+
+def test_quotes_and_files_of_ones_own_are_heeded(tmp_path):
+    assert published_overrides(["experiment=ck_regression", "scale='published'"]) == ["cells.seed='0:5'"]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\npublished: {kind: protocol, overrides: [training.epochs=9]}\n"
+    )
+    words = ("experiment=mine", "scale=published", "data=mnist_5k", "model=mlp")
+    for place in (f"--config-dir={tmp_path}", f"hydra.searchpath=[file://{tmp_path}]"):
+        assert compose_run((place, *words)).training.epochs == 9
+
+
+def test_a_shrunk_run_cannot_be_unmarked():
+    with pytest.raises(UserError, match="leave one of them out"):
+        compose_run(("experiment=ck_regression", "debug=tiny", "tiny=false"))

@@ -41,7 +41,7 @@ class Answer(Comparison):
 def rendered(tmp_path, monkeypatch, found: Setting) -> tuple[str, dict]:
     graph = Graph(("experiment=ck_regression", *(["debug=tiny"] if found.kind == "tiny" else [])))
     config = graph.compose()
-    monkeypatch.setattr(page, "Comparison", lambda graph, config: Answer(found))
+    monkeypatch.setattr(page, "Comparison", lambda graph, config, missing: Answer(found))
     node = dataclasses.replace(graph.resolve("prepare", config), config=config)
     section = Section("Regression", [Text("Before."), *CLAIMS, Table(["a"], [[1.0]], "A table.")], ["A finding."])
     monkeypatch.setattr(page, "_section", lambda name: lambda members, config: section)

@@ -10,6 +10,7 @@ from pipeline.config.published import PublishedConfig
 from pipeline.config.run import RunConfig
 from pipeline.engine.graph import Graph
 from pipeline.reporting.setting import Comparison, axes, published_words, rows, section_differences
+from pipeline.stages.regression.claims import FIELDS
 
 
 def comparison(*overrides: str) -> Comparison:
@@ -65,6 +66,36 @@ def test_the_published_setting_itself_is_recognized_however_it_is_typed():
     assert fewer.kind == "other" and fewer.differences == ("4 of 200 seeds",)
     enough = comparison("experiment=trimming_cifar2", "scale=published", "cells.seed='0:5'").setting()
     assert enough.kind == "published" and "setting, on 5 of 200 seeds (" in enough.line
+
+
+@pytest.mark.parametrize(
+    ("word", "difference"),
+    [
+        ("seeds.init=0", "seeds.init held at 0"),
+        ("numerics.precision=bf16-mixed", "precision bf16-mixed instead of 64-true"),
+        ("snapshots.steps=[40,60]", "snapshots.steps [40, 60] instead of"),
+        ('+cells.lr=[["training.lr=1e-5"],["training.lr=0.1"]]', "lr 0.1 instead of 1e-05"),
+        ('+cells.protocol.mine=["training.lr=1"]', "lr 1 instead of 1e-05 (mine)"),
+        ("report.options.targets=[]", "report.options of one's own"),
+    ],
+)
+def test_what_departs_from_the_published_setting_by_any_way_is_named(word, difference):
+    # the fields of the claims of this experiment
+    found = comparison("experiment=ck_logistic", "scale=published", word).setting(FIELDS)
+    assert found.kind == "other" and any(one.startswith(difference) for one in found.differences), found.line
+
+
+def test_rows_of_another_archive_are_stand_ins_under_any_name():
+    renamed = comparison(
+        "experiment=pntk_mnist2_mlp", "scale=published", "data=mnist_5k", "data.name=mnist", "data.subset.classes=[0,1]"
+    )
+    assert renamed.setting(["data"]).differences == ("stand-in rows of the package mnist_5k for mnist",)
+
+
+def test_more_seeds_and_runs_that_are_missing_are_said():
+    graph = Graph(("experiment=ck_logistic", "cells.seed='0:20'"))
+    found = Comparison(graph, graph.compose(), missing=2).setting(["seeds"])
+    assert found.kind == "published" and found.line.endswith("setting, on 20 instead of 10 seeds, 58 of 60 runs")
 
 
 def test_a_grid_that_lacks_entries_of_an_axis_says_so():
