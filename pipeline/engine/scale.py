@@ -31,9 +31,8 @@ def published_block(name: str, places: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    path = next(
-        (file for place in (*places, CONF) if (file := Path(place, "experiment", f"{name}.yaml")).is_file()), None
-    )
+    files = (Path(place) / "experiment" / f"{name}.yaml" for place in (*places, str(CONF)))
+    path = next((file for file in files if file.is_file()), None)
     if path is None:
         known = sorted(found.stem for found in (CONF / "experiment").glob("*.yaml"))
         raise UserError(
