@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from pipeline.errors import UserError
+from pipeline.errors import MissingUpstream, UserError
 from pipeline.shown_text import shown
 
 REPORT = (
@@ -64,11 +64,23 @@ def last_words() -> Iterator[None]:
         print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None or _SHOW_ALL:
-            print(shown("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-        print(f"\n{REPORT}" if sentence is None else f"\nerror: {shown(sentence)}", file=sys.stderr)
-        sys.exit(1 if sentence is None else 2)
+        sentence, fault = _sentence(error), _fault_below(error)
+        if sentence is None or fault is not None or _SHOW_ALL:
+            print(shown("".join(traceback.format_exception(fault or error))), end="", file=sys.stderr)
+        if sentence is not None:
+            print(f"\nerror: {shown(sentence)}", file=sys.stderr)
+        if sentence is None or fault is not None:
+            print(f"\n{REPORT}", file=sys.stderr)
+            sys.exit(1)
+        sys.exit(2)
+
+
+def _fault_below(error: Exception) -> Exception | None:
+    """Give the fault of ours for which a report lacks a cell; None where all that it lacks is the user's to mend."""
+    cause = error.__cause__ if isinstance(error, MissingUpstream) else None
+    if isinstance(cause, MissingUpstream):
+        return _fault_below(cause)
+    return cause if isinstance(cause, Exception) and _sentence(cause) is None else None
 
 
 def _sentence(error: Exception) -> str | None:

@@ -142,11 +142,13 @@ class Puller:
                 done.setdefault(name, []).append((replace(member, node=made), artifact))
         worst = max((len(group) for group in missing.values()), default=0)
         if worst > self.allow_missing:
+            causes = [error for group in missing.values() for _, error in group]
+            fault = next((error for error in causes if not isinstance(error, UserError)), causes[0])
             raise MissingUpstream(
                 f"{node.stage.name} needs every cell, but up to {worst} cells of a stage are missing "
                 f"(allow_missing={self.allow_missing}):\n{_by_error(missing)}\n"
                 f"Make them (stage=status shows tracebacks), or gather without them: allow_missing={worst}."
-            ) from next(iter(missing.values()))[0][1]
+            ) from fault
         absent = [
             f"{name} {_cell(member)} ({member.node.key})" for name, group in missing.items() for member, _ in group
         ]

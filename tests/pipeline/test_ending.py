@@ -8,7 +8,7 @@ from hydra.errors import OverrideParseException
 from yaml import safe_load
 
 from pipeline.ending import REPORT, begin, last_words
-from pipeline.errors import UserError
+from pipeline.errors import MissingUpstream, UserError
 from pipeline.help import asks_for_a_page
 
 
@@ -27,6 +27,19 @@ def test_our_own_fault_keeps_its_traceback_and_says_where_to_report_it(capsys):
     assert ended(ZeroDivisionError("division by zero")) == 1
     said = capsys.readouterr().err
     assert said.startswith("Traceback") and "ZeroDivisionError: division by zero" in said and REPORT in said
+
+
+def test_a_fault_of_ours_in_a_cell_of_a_report_is_still_ours(capsys):
+    lacking = MissingUpstream("report needs every cell.")
+    lacking.__cause__ = ZeroDivisionError("division by zero")
+    assert ended(lacking) == 1
+    said = capsys.readouterr().err
+    assert (
+        "ZeroDivisionError: division by zero" in said and "error: report needs every cell." in said and REPORT in said
+    )
+    lacking.__cause__ = UserError("the run diverged.")
+    assert ended(lacking) == 2
+    assert REPORT not in capsys.readouterr().err
 
 
 def test_an_interrupt_says_that_nothing_is_lost(capsys):
