@@ -22,6 +22,9 @@ CONTEXT = "#9AA0A6"
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+_MATPLOTLIBS = re.compile(r"_child\d+|_nolegend_|_collection\d+|_container\d+|_line\d+|_")
+"""Labels that matplotlib gives to what has no name."""
+
 _RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -41,6 +44,26 @@ _RC: Any = {
     "svg.fonttype": "path",
     "savefig.dpi": 150,
 }
+
+
+class _NamedAxes(Axes):
+    """Axes whose legends also hold names that begin with an underscore, which matplotlib takes for its own."""
+
+    def legend(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw the legend; a name such as ``_hidden`` gets a blank before it."""
+        self._keep_names(*kwargs.get("handles", ()))
+        return super().legend(*args, **kwargs)
+
+    def get_legend_handles_labels(self, *args: Any, **kwargs: Any) -> Any:
+        """Give what a legend holds, names such as ``_hidden`` with a blank before them."""
+        self._keep_names()
+        return super().get_legend_handles_labels(*args, **kwargs)
+
+    def _keep_names(self, *handles: Any) -> None:
+        for artist in [*self.get_children(), *self.containers, *handles]:
+            label = artist.get_label()
+            if isinstance(label, str) and label.startswith("_") and not _MATPLOTLIBS.fullmatch(label):
+                artist.set_label(f" {label}")
 
 
 def new_figure(
@@ -64,7 +87,8 @@ def new_figure(
     """
     with matplotlib.rc_context(_RC):
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharey="row" if sharey else False)
+        kind = {"axes_class": _NamedAxes}
+        axes = figure.subplots(rows, columns, squeeze=False, sharey="row" if sharey else False, subplot_kw=kind)
     return figure, axes
 
 

@@ -41,3 +41,15 @@ def test_names_from_data_are_no_formulas():
     assert "\x1b" not in svg
     assert "mathdefault{10^{1}}" in svg, "powers of a logarithmic axis stay formulas"
     assert png_bytes(made)
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
+    made, axes = new_figure()
+    axis = axes[0, 0]
+    axis.plot([0, 1], label="_hidden")
+    axis.plot([1, 0])
+    axis.bar([0], [1], label="_bars")
+    axis.scatter([0], [1], label="shown")
+    assert " _hidden" in axis.get_legend_handles_labels()[1]
+    legend_below(axis)
+    assert [text.get_text().strip() for text in axis.get_legend().get_texts()] == ["_hidden", "shown", "_bars"]
