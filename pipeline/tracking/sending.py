@@ -36,6 +36,7 @@ def sync(graph: Any, store: Any, config: RunConfig) -> None:
             name for name, place in TRACKERS.items() if place
         ]
         raise UserError(f"stage=sync needs the tracker that it sends to, such as logging={names[0]}.")
+    others = sorted({run.tracker for run in journals.values()} - {config.logging.tracker})
     journals = {folder: run for folder, run in journals.items() if run.tracker == config.logging.tracker}
     for count, (folder, run) in enumerate(journals.items()):
         tracker = kind(run, config.logging, folder)
@@ -44,4 +45,6 @@ def sync(graph: Any, store: Any, config: RunConfig) -> None:
             left = len(journals) - count
             raise UserError(f"{tracker.service} does not take it yet; {left} of {len(journals)} runs are still kept.")
         say(f"sent to {tracker.service}: {run.stage} {run.slug}-{run.key}")
-    say(f"done: {len(journals)} runs sent")
+    say(f"done: {len(journals)} runs sent" if journals else f"{store.root} keeps nothing for {config.logging.tracker}.")
+    for name in others:
+        say(f"  runs for another tracker are kept too: stage=sync logging={name} sends them")

@@ -68,6 +68,9 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_everything_is_sent_later(
     assert not [name for name in maker.make(node).manifest["files"] if "tracking" in name], "no part of the payload"
     with pytest.raises(UserError, match="TensorBoard does not take it yet; 1 of 1 runs are still kept"):
         sync(maker.graph, maker.store, config)
+    sync(maker.graph, maker.store, tracked(tmp_path, "mlflow"))
+    said = capsys.readouterr().err
+    assert "keeps nothing for mlflow" in said and "stage=sync logging=tensorboard sends them" in said
     (tmp_path / "tracking").unlink()
     RemoteTracker._away.clear()
     sync(maker.graph, maker.store, config)
