@@ -49,6 +49,8 @@ def decode_lines(content: bytes, encoding: str, name: str) -> list[str]:
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
+    if 3 * content.count(b"\0") > len(content):  # a few of them are characters of a text
+        raise DataError(f"{name}, line 1: every other byte is zero, as in UTF-16; save the file as {encoding}.")
     decoded = []
     for number, line in enumerate(lines, 1):
         try:
@@ -58,11 +60,6 @@ def decode_lines(content: bytes, encoding: str, name: str) -> list[str]:
                 f"{name}, line {number}: not valid {encoding} ({error.reason} at byte {error.start}); save the file as "
                 f"{encoding}."
             ) from error
-        if "\0" in decoded[-1]:
-            raise DataError(
-                f"{name}, line {number}: a NUL character, which is no text (UTF-16 is full of them); save the file as "
-                f"{encoding}."
-            )
     return decoded
 
 
