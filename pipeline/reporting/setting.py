@@ -152,7 +152,7 @@ def compared(
             own = [label for axis, label in labels if (axis, label) not in set(itertools.chain(*there))]
             where = f" ({', '.join(own)})" if paired and own else ""
             for one in section_differences(mine.config, nearest.config):
-                yield dataclasses.replace(one, text=f"{one.text}{where}")
+                yield Difference(one.path, f"{one.text}{where}", one.apart)
     yield from axes(config, base)
     if config.published.experiment is None and config.report.options != base.report.options:
         yield Difference("report.options", "report.options of one's own")
