@@ -31,6 +31,8 @@ def command_problems(config: RunConfig, overrides: Sequence[str] = ()) -> Iterat
         yield f"gc_delete=true deletes what stage=gc lists, and this is stage={stage}; set stage=gc, or leave it out."
     if config.watch is not None and stage != "status":
         yield f"watch={config.watch:g} repeats stage=status, and this is stage={stage}; set that, or leave watch out."
+    if config.scale == "published" and "scale" not in typed_names(overrides):
+        yield "scale=published works on the command line only, and here a file sets it; take it out there, and type it."
     if config.allow_missing and "allow_missing" in typed_names(overrides) and not gathers(stage):
         yield (
             f"allow_missing={config.allow_missing} lets a report go without some runs, and stage={stage} gathers none; "

@@ -46,6 +46,12 @@ def test_where_it_is_read_it_is_taken(settings):
     assert not list(command_problems(RunConfig(**settings), [f"{name}={value}" for name, value in settings.items()]))
 
 
+def test_a_scale_that_a_file_sets_is_refused():
+    (problem,) = command_problems(RunConfig(scale="published"), ["experiment=mine"])
+    assert "works on the command line only" in problem
+    assert not list(command_problems(RunConfig(scale="published"), ["experiment=mine", "scale=published"]))
+
+
 def test_a_file_may_say_what_its_report_goes_without_whatever_is_made():
     assert not list(command_problems(RunConfig(stage="train", allow_missing=1), ["experiment=mine", "stage=train"]))
 

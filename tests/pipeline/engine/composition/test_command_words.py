@@ -53,6 +53,14 @@ def test_own_files_hold_for_cells_and_for_the_commands_that_are_shown(own, kind)
         assert again.key == node.key, node.command
 
 
+def test_what_an_experiment_says_of_the_first_page_is_taken(own):
+    """Its stage, seed and fixed streams come after the defaults of config.yaml, which used to win in silence."""
+    (own / "experiment" / "fixed.yaml").write_text("# @package _global_\nstage: train\nseed: 3\nseeds: {init: 0}\n")
+    config = compose_run((f"--config-dir={own}", "experiment=fixed"))
+    assert (config.stage, config.seed, config.streams.init, config.streams.order) == ("train", 3, 0, 3)
+    assert compose_run((f"--config-dir={own}", "experiment=fixed", "seed=5")).seed == 5, "a typed word wins"
+
+
 def test_a_job_of_a_sweep_knows_how_it_was_composed(own, tmp_path):
     from hydra import compose, initialize_config_dir
     from hydra.conf import ConfigSourceInfo
