@@ -13,6 +13,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.labels import read_labels
 from pipeline.data.records import Columns, n_rows
 from pipeline.data.sources.pictures import decode_images
+from pipeline.machine.progress import say
 
 NEEDED = {"image": ("image", "label"), "text": ("text", "label")}
 OPTIONAL = {"image": (), "text": ("domain", "group")}
@@ -98,6 +99,9 @@ def columns_from_table(
             f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names) or 'none at all'}."
             + f" {rename_way(missing[0], table.column_names, source)}" * bool(table.column_names)
         )
+    unread = [name for name in OPTIONAL["text"] if name in named and name not in OPTIONAL[kind]]
+    if unread:
+        say(f"note: {where}: {_names(unread)} is read for texts only, and these rows are of kind {kind}")
     columns: Columns = {}
     for name in (*NEEDED[kind], *(name for name in OPTIONAL[kind] if name in named)):
         at = f"{where}, column {name!r}"

@@ -144,7 +144,7 @@ def read_parquet(path: Path, reading: Reading) -> Columns:
             held = opened.metadata
             promised = sum(held.row_group(group).total_byte_size for group in range(held.num_row_groups))
             refuse_too_large(max(promised, 16 * held.num_rows), f"{path}, with {held.num_rows} rows,")
-            wanted = {*NEEDED[reading.kind], *OPTIONAL[reading.kind], *reading.rename, *reading.rename.values()}
+            wanted = {*NEEDED[reading.kind], *OPTIONAL["text"], *reading.rename, *reading.rename.values()}
             schema = opened.schema_arrow
             chosen = [name for name in schema.names if name in wanted]
             if any("." in name for name in chosen) or len(chosen) < len(set(NEEDED[reading.kind])):

@@ -53,6 +53,7 @@ FIELDS = (
     "model",
     "training",
     "pretrain",
+    "weights",
     "statistics.quantity",
     "statistics.split",
     "statistics.eps",

@@ -100,6 +100,11 @@ def test_a_group_that_the_test_rows_lack_is_said(write, tmp_path, capsys):
     assert "train has the column group, test has not" in capsys.readouterr().err
 
 
+def test_a_group_beside_images_is_said_to_be_unread(write, capsys):
+    load(write("t", IMAGES, group=list("uvuv")), "image")
+    assert "group is read for texts only" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "value,message",
     [({"path": "a.png"}, "a path alone"), ("a.png", "a path alone"), (7, "a int")],
