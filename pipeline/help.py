@@ -68,7 +68,7 @@ def help_page(arguments: Sequence[str] = ()) -> str:
     weights: Which weights the stages after training look at.
       weights.source=train            After training, as initialized, or as downloaded.
                                       train | init | pretrained
-      weights.step=null               A snapshot's step; null is the end of training.
+      weights.step=null               A snapshot's step; null or -1 is the end of training.
     """
     sections = _sections()
     for word in _words_after_flag(arguments):

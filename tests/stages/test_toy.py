@@ -168,7 +168,7 @@ def test_adam_deforms_the_bulk_and_learns_features(lazy: ToyResult, adaptive: To
         ({"trained": "last"}, "toy.trained=last is not one of"),
         ({"optimizer": "adam"}, "rate_unit=absolute"),
         ({"optimizer": "adam", "rate_unit": "absolute", "momentum": 0.9}, "momentum belongs to"),
-        ({"seeds": [1, 1]}, "seeds must be distinct"),
+        ({"seeds": [1, 1]}, "toy.seeds holds 1 twice"),
         ({"seeds": []}, "toy.seeds is empty"),
         ({"rate_unit": "relative"}, "toy.rate_unit=relative is not one of"),
         ({"steps": 0}, "toy.steps=0 is below 1"),

@@ -145,13 +145,13 @@ def test_the_loss_gap_bounds_what_is_left_wherever_the_fit_stops(formulation, pe
     """Early stops leave a bias that is not at its optimum, where the weights' gradient alone bounds nothing."""
     rng = np.random.default_rng(1)
     tight = []
-    for _ in range(6):
-        n, n_classes = int(rng.integers(20, 60)), int(rng.integers(2, 5))
+    for _ in range(3):
+        n, n_classes = int(rng.integers(20, 35)), int(rng.integers(2, 5))
         x = rng.normal(size=(n, int(rng.integers(2, 8))))
         y = np.r_[np.arange(n_classes), rng.integers(0, n_classes, n - n_classes)]
         kernel, alpha = x @ x.T, 10 ** rng.uniform(-3, 0)
         optimum = reference.glm_optimum(kernel, y, alpha, formulation, penalty)
-        for steps in (1, 2, 3, 4, 100):
+        for steps in (1, 3, 100):
             model = KernelGLM(alpha, formulation=formulation, penalty=penalty, tol=1e-10, max_iter=steps)
             report = model.fit(kernel, y).report_
             left = report.objective - optimum

@@ -31,7 +31,8 @@ def edit(monkeypatch):
     code_digest.own_digest.cache_clear()
 
 
-def test_plan_and_status_name_the_changed_file_and_the_command_that_rebuilds(tmp_path, edit, capsys):
+def test_plan_and_status_name_the_changed_file_and_the_command_that_rebuilds(tmp_path, edit, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a narrower table folds its notes
     draw = pull(tmp_path, "draw", run_config())
     assert staleness(Artifact(draw.folder)) == ""
     edit("models/fields.py")
