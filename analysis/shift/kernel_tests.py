@@ -21,10 +21,10 @@ from analysis.shift.permutation import (
     TestResult,
     check_samples,
     domain_permutations,
-    holm,
     permutation_p,
     sample_notes,
 )
+from analysis.verdicts import holm
 
 
 def mmd_test(

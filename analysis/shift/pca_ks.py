@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import linalg, stats
 
-from analysis.shift.permutation import TestResult, check_samples, holm, sample_notes
+from analysis.shift.permutation import TestResult, check_samples, sample_notes
+from analysis.verdicts import holm
 
 
 @dataclass(frozen=True)

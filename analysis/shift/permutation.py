@@ -175,15 +175,6 @@ def crowding_note(groups: np.ndarray, *, share: float = 0.02) -> str | None:
     return None
 
 
-def holm(p_values: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Holm's step-down adjusted p-values, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(scaled, 1.0)
-    return adjusted
-
-
 def check_samples(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"]
 ) -> tuple[Float[np.ndarray, "n_plus_m d"], tuple[int, int]]:

@@ -85,10 +85,9 @@ def crossed_mean(values: Shaped[np.ndarray, "runs rows"]) -> CrossedMean:
     parts = (
         (table.mean(axis=1).var(ddof=1) / runs, runs - 1),
         (table.mean(axis=0).var(ddof=1) / rows, rows - 1),
-        (rows**-2.0, rows - 1),
     )
-    variance = max(parts[0][0] + parts[1][0], parts[2][0])
-    spread = sum(part**2 / freedom for part, freedom in parts[:2])
+    variance = max(sum(part for part, _ in parts), rows**-2.0)
+    spread = sum(part**2 / freedom for part, freedom in parts)
     df = variance**2 / spread if spread > 0 else float(rows - 1)
     return CrossedMean(float(table.mean()), math.sqrt(variance), max(1.0, df), runs, rows)
 

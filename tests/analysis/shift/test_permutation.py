@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.shift.permutation import TestResult, crowding_note, domain_permutations, holm, permutation_p
+from analysis.shift.permutation import TestResult, crowding_note, domain_permutations, permutation_p
+from analysis.verdicts import holm
 
 
 def _rng(seed=0):
