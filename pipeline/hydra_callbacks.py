@@ -1,4 +1,4 @@
-"""Hydra callbacks: refuse an impossible sweep before it starts, mask passwords, keep the error of each failing job."""
+"""Hydra callbacks: refuse an impossible sweep before it starts, keep each failing job's error, write no password."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import sys
 import traceback
 import uuid
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
 from pipeline.errors import UserError
-from pipeline.shown_text import masked, shown
+from pipeline.shown_text import masked_yaml, shown
 
 
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
@@ -38,6 +38,27 @@ def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
     )
 
 
+def password_problem(launcher: str, settings: str) -> str | None:
+    """Say that a cluster's launcher would write a password into the files that it hands to its jobs.
+
+    Parameters
+    ----------
+    launcher : str
+        ``hydra.launcher._target_``.
+    settings : str
+        The sweep's composed configuration as YAML, interpolations unresolved.
+    """
+    hidden = masked_yaml(settings)
+    if "submitit" not in launcher or hidden == settings:
+        return None
+    line = next(new for old, new in zip(settings.splitlines(), hidden.splitlines(), strict=True) if old != new)
+    return (
+        f"{line.strip().removeprefix('- ')!r} holds a password, and submitit hands settings to its jobs in files: put "
+        "the value into a variable of the environment, which jobs inherit, and name that one, such as "
+        "'logging.uri=${oc.env:MLFLOW_TRACKING_URI}'."
+    )
+
+
 class SweepChecks(Callback):
     """Look at the launcher once, before the sweep starts, and give all its jobs one mark."""
 
@@ -45,6 +66,7 @@ class SweepChecks(Callback):
         """Refuse the sweep; Hydra turns exceptions of callbacks into warnings, so this exits."""
         launcher = config.hydra.launcher
         problem = launcher_problem(launcher.get("tasks_per_node"), config.hardware.devices)
+        problem = problem or password_problem(str(launcher.get("_target_")), _WRITTEN(config))
         if problem is not None:
             print(f"\nerror: {problem}", file=sys.stderr)
             raise SystemExit(2)
@@ -59,25 +81,37 @@ class SweepChecks(Callback):
         os.environ.pop(SWEEP, None)
 
 
-class MaskedRecords(Callback):
-    """Take passwords out of what Hydra keeps of a command: its folder ``.hydra`` and a sweep's ``multirun.yaml``."""
-
-    def on_job_start(self, config: Any, **kwargs: Any) -> None:
-        """Mask the records of a job, which Hydra has just written, and of its sweep."""
-        if (name := config.hydra.output_subdir) is not None:
-            _mask(*Path(config.hydra.runtime.output_dir, name).glob("*.yaml"))
-        _mask(Path(config.hydra.sweep.dir, "multirun.yaml"))
-
-    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        """Mask the record of a sweep whose jobs ran on other machines."""
-        _mask(Path(config.hydra.sweep.dir, "multirun.yaml"))
+_WRITTEN = OmegaConf.to_yaml
+"""As OmegaConf brings it."""
 
 
-def _mask(*paths: Path) -> None:
-    for path in paths:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if (without := masked(text)) != text:
-            path.write_text(without, encoding="utf-8")
+def mask_records() -> None:
+    """Have OmegaConf write YAML without passwords: ``.hydra``, ``multirun.yaml`` and what ``--cfg`` prints.
+
+    Hydra writes these before it calls any callback, and a kill in between would leave a password in them.
+    """
+
+    def to_yaml(*arguments: Any, **options: Any) -> str:
+        return masked_yaml(_WRITTEN(*arguments, **options))
+
+    OmegaConf.to_yaml = to_yaml  # type: ignore[method-assign]
+
+
+def mask_logs() -> None:
+    """Have Hydra's loggers, which list the overrides of a sweep's jobs, show no password."""
+    make = logging.getLogRecordFactory()
+
+    def made(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = make(*arguments, **options)
+        if record.name.partition(".")[0] == "hydra":
+            record.msg, record.args = shown(record.getMessage()), ()
+        return record
+
+    logging.setLogRecordFactory(made)
+
+
+mask_logs()
+mask_records()  # when Hydra loads its callbacks, also in the processes of a sweep
 
 
 class FailureLog(Callback):

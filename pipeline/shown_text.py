@@ -17,9 +17,14 @@ _STEERING = re.compile(
     "\U000e0000-\U000e007f]"
 )
 """Controls, marks of the direction of writing, and characters without width that join no letters."""
-_SECRET_NAME = r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|(?<![a-z])token)"
-_SETTING = re.compile(rf"""(?ix) \b(?!(?:pad|cls|sep|bos|eos|unk|mask)_token) ({_SECRET_NAME} (?:\s?=\s?|["']\s*:\s*))
-    (?: "[^"\n]*" | '[^'\n]*' | [^\s&'",;)\]}}]+ )""")
+_SECRET_NAME = (
+    r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|"
+    r"(?<![a-z])(?<!poison\.options\.)token)"
+)
+_NO_SECRET = r"(?:pad|cls|sep|bos|eos|unk|mask)_token"
+_SETTING = re.compile(rf"""(?ix) \b(?!{_NO_SECRET}) ({_SECRET_NAME} (?:\s?=\s?|["']\s*:\s*))
+    (?: "[^"\n]*" | '[^'\n]*' | (?!\$\{{)[^\s&'",;)\]}}]+ )""")
+_YAML_LINE = re.compile(rf"(?im)^([\s-]*(?!{_NO_SECRET}|token\b){_SECRET_NAME}: )(?!null$|''$|[|>{{\[&*]).+$")
 _IN_ADDRESS = re.compile(r"""(?x) ( ://[^\s/:@'"]* : ) (?! \d+ (?:[/?\#,\s'"]|$) ) [^\s'"]+ (?=@)""")
 _AS_USER = re.compile(r"""(?<=://)[^\s/:@'"]{16,}(?=@)""")
 _SHAPES = re.compile(
@@ -67,10 +72,25 @@ def masked(text: object) -> str:
     return _SHAPES.sub(HIDDEN, _SETTING.sub(rf"\1{HIDDEN}", found))
 
 
+def masked_yaml(text: str) -> str:
+    r"""Replace passwords in YAML, where names stand before a colon; interpolations of other settings stay.
+
+    Examples
+    --------
+    >>> masked_yaml("WANDB_API_KEY: abc\nuri: http://alice:abc@host")
+    'WANDB_API_KEY: ***\nuri: http://alice:***@host'
+    """
+    return masked(_YAML_LINE.sub(_hide_value, text))
+
+
+def _hide_value(line: re.Match[str]) -> str:
+    return line[0] if re.fullmatch(r"\$\{[^}]*\}", line[0].removeprefix(line[1])) else f"{line[1]}{HIDDEN}"
+
+
 def masked_override(word: str) -> str:
     """One override without its password: after a name such as ``api_key``, everything."""
     name, equals, _ = word.partition("=")
-    if equals and re.fullmatch(rf"(?i)\+*{_SECRET_NAME}", name):
+    if equals and re.fullmatch(rf"(?i)\+*(?!{_NO_SECRET}){_SECRET_NAME}", name):
         return f"{name}={HIDDEN}"
     return masked(word)
 

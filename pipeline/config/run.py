@@ -36,12 +36,16 @@ from pipeline.config.training import (
     TrainingConfig,
     WeightsConfig,
 )
-from pipeline.config.yaml_names import keep_names
+from pipeline.config.written_values import keep_names, keep_truth_values
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _SEED = re.compile(r"\$\{[^}]*\bseed\b")
+
+# On import and not with the schemas: a cluster's job composes its configuration before it calls anything of ours.
+keep_names()
+keep_truth_values()
 
 
 @dataclass
@@ -153,7 +157,6 @@ def register_schemas() -> None:
     """Hand the schemas to Hydra's ConfigStore; every YAML value is checked against them."""
     from hydra.core.config_store import ConfigStore
 
-    keep_names()
     # Hydra copies its repository, and with it every stored schema, once per config group: two seconds for
     # --help. The store hands out copies itself, so one shared store is enough.
     setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010

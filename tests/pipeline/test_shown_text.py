@@ -157,20 +157,44 @@ def test_a_log_of_a_failed_job_is_clean(caplog):
     assert shown(caplog.text) == caplog.text
 
 
-def test_hydras_own_records_of_a_command_hold_no_password(tmp_path):
+def test_hydras_own_records_of_a_command_never_hold_a_password(tmp_path, monkeypatch):
+    from hydra.core import utils
     from omegaconf import OmegaConf
 
-    from pipeline.hydra_callbacks import MaskedRecords
+    import pipeline.hydra_callbacks  # noqa: F401  (as Hydra does before it writes anything)
 
-    records = [tmp_path / "job" / ".hydra" / "overrides.yaml", tmp_path / "multirun.yaml"]
-    records[0].parent.mkdir(parents=True)
-    for record in records:
-        record.write_text(f"- logging.uri={URI}\n", encoding="utf-8")
-    hydra = {"output_subdir": ".hydra", "runtime": {"output_dir": str(records[0].parents[1])}}
-    MaskedRecords().on_job_start(OmegaConf.create({"hydra": hydra | {"sweep": {"dir": str(tmp_path)}}}))
-    assert {record.read_text(encoding="utf-8") for record in records} == {f"- logging.uri={masked(URI)}\n"}
-    settings = (ROOT / "conf" / "config.yaml").read_text(encoding="utf-8")
-    assert "pipeline.hydra_callbacks.MaskedRecords" in settings
+    config = OmegaConf.create({"task": [f"logging.uri='{URI}'"], "job": {"WANDB_API_KEY": PASSWORD, "kept": "${x}"}})
+    utils._save_config(config, "overrides.yaml", tmp_path / ".hydra")
+    OmegaConf.save(config, tmp_path / "multirun.yaml")
+    for record in (tmp_path / ".hydra" / "overrides.yaml", tmp_path / "multirun.yaml"):
+        text = record.read_text(encoding="utf-8")
+        assert PASSWORD not in text and "alice:***@" in text and "WANDB_API_KEY: ***" in text and "${x}" in text
+    assert config.job.WANDB_API_KEY == PASSWORD
+
+
+def test_hydras_list_of_jobs_shows_no_password(caplog):
+    import pipeline.hydra_callbacks  # noqa: F401
+
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("hydra._internal.core_plugins.basic_launcher").info("#%d : logging.uri=%s", 0, URI)
+    assert PASSWORD not in caplog.text and "alice:***@" in caplog.text
+
+
+def test_a_cluster_launcher_is_handed_no_password():
+    from pipeline.hydra_callbacks import password_problem
+
+    cluster = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    settings = "hydra:\n  overrides:\n  - seed=0,1\n  - logging.uri={}\nlogging:\n  uri: {}\n"
+    refusal = password_problem(cluster, settings.format(URI, URI))
+    assert refusal is not None and PASSWORD not in refusal and "${oc.env:MLFLOW_TRACKING_URI}" in refusal
+    named = "${oc.env:MLFLOW_TRACKING_URI}"
+    assert password_problem(cluster, settings.format(named, named)) is None
+    assert password_problem("hydra_plugins.hydra_joblib_launcher.JoblibLauncher", settings.format(URI, URI)) is None
+
+
+def test_the_token_of_a_planted_trigger_is_no_password():
+    word = "data.poison.options.token=cf"
+    assert masked(word) == masked_override(word) == word
 
 
 @pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\ufeff", "\u180e", "\U000e0041"])
