@@ -24,6 +24,7 @@ from kernels.gradients.fallback import doubled, looped_gradients, sample, try_vm
 from kernels.gradients.merge import merge_roles
 from kernels.gradients.one_sample import Gradients, distances, norms, plain_gradients
 from kernels.inputs.outputs import Inputs, batch_size, call_logits
+from kernels.inputs.selection import selector
 from kernels.rules.base import Use
 from kernels.rules.table import RULES
 
@@ -98,7 +99,7 @@ class Capture:
     ) -> None:
         self.model, self.output = model, output
         everything = dict(model.named_parameters())
-        wanted = _selector(layers, everything)
+        wanted = selector(layers, everything)
         self.parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
         if not self.parameters:
             raise ValueError(
@@ -106,7 +107,7 @@ class Capture:
             )
         self._layouts: dict[tuple[Any, ...], str] = {}
         self._copied: set[tuple[Any, ...]] = set()
-        self._reasons = {name: "asked for" for name in self.parameters if _selector(fallback or (), everything)(name)}
+        self._reasons = {name: "asked for" for name in self.parameters if selector(fallback or (), everything)(name)}
         self._unused: set[str] = set()
         self._derived: set[str] = set()
         self.route = "vmap"
@@ -297,15 +298,3 @@ class Capture:
                 f"a sample's output depends on the other samples of its batch (largest deviation {deviation:.3g}); "
                 "per-sample kernels need independent samples: check batch normalization, dropout and padding masks"
             )
-
-
-def _selector(chosen: str | Sequence[str] | Callable[[str], bool], known: dict[str, Any]) -> Callable[[str], bool]:
-    if callable(chosen):
-        return chosen
-    if chosen == "all":
-        return lambda name: True
-    entries = [chosen] if isinstance(chosen, str) else list(chosen)
-    for entry in entries:
-        if not any(name == entry or name.startswith(entry + ".") for name in known):
-            raise ValueError(f"no parameter or module named {entry!r}; the model has {', '.join(list(known)[:8])}, ...")
-    return lambda name: any(name == entry or name.startswith(entry + ".") for entry in entries)
