@@ -91,7 +91,7 @@ class TextClassifierConfig(ModelConfig):
     id: str | None = setting(
         None, "Repository for weights=hub, or archive for weights=packaged.", files_if=("weights", "hub")
     )
-    revision: str | None = setting(None, "Commit for weights=hub.")
+    revision: str | None = setting(None, "Commit for weights=hub.", commit_of=("id", "weights", "hub"))
     path: str | None = setting(
         None, "Folder of a saved model for weights=path.", files_if=("weights", "path", "packaged")
     )
@@ -113,7 +113,7 @@ class ViTConfig(ModelConfig):
     id: str | None = setting(
         None, "Repository for weights=hub, or archive for weights=packaged.", files_if=("weights", "hub")
     )
-    revision: str | None = setting(None, "Commit for weights=hub.")
+    revision: str | None = setting(None, "Commit for weights=hub.", commit_of=("id", "weights", "hub"))
     path: str | None = setting(
         None, "Folder of a saved model for weights=path.", files_if=("weights", "path", "packaged")
     )

@@ -37,6 +37,10 @@ class Rule:
     files_if : tuple of str
         For a setting that names files or a folder: the field beside it, and its values under which they are read.
         Their content then enters addresses in place of the name.
+    commit_of : tuple of str
+        For a revision of a repository of the hub: the field beside it that names the repository, the field that
+        selects it, and that one's values under which it is read. The commit that the revision stands for then enters
+        addresses in its place.
     code : bool
         Whether it is the importable name of a class or function, whose source enters addresses with the name.
     """
@@ -53,6 +57,7 @@ class Rule:
     renamed_to: str | None = None
     files_if: tuple[str, ...] = ()
     code: bool = False
+    commit_of: tuple[str, ...] = ()
 
     @property
     def interval(self) -> str:
@@ -122,6 +127,7 @@ def setting(
     code: bool = False,
     distinct: bool = False,
     keys: tuple[str, ...] = (),
+    commit_of: tuple[str, ...] = (),
 ) -> T:
     """Declare a field with its sentence and, for numbers, its bounds; see :class:`Rule`.
 
@@ -134,7 +140,7 @@ def setting(
     ['training.epochs=0 is below 1.']
     """
     rule = Rule(help, (), at_least, above, at_most, below, filled, distinct, keys)
-    return _declare(default, dataclasses.replace(rule, files_if=files_if, code=code))
+    return _declare(default, dataclasses.replace(rule, files_if=files_if, code=code, commit_of=commit_of))
 
 
 def choice(*choices: str, default: T, help: str, filled: bool = False) -> T:

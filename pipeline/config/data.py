@@ -19,7 +19,9 @@ class HubConfig:
 
     id: str | None = setting(None, "Repository of the data set, or a folder of yours, such as of images (data=images).")
     name: str | None = setting(None, "Configuration of the repository.")
-    revision: str | None = setting(None, "Commit; null takes the newest one, warns and records it.")
+    revision: str | None = setting(
+        None, "Commit; null or a branch: the one that it is at when this machine first uses it."
+    )
     splits: dict[str, str] = setting({"train": "train", "test": "test"}, "Our split name to the hub's.")
     rename: dict[str, str] = setting({}, "The hub's column name to ours: image, text, label, domain or group.")
     label_map: dict[int, int] = setting(
@@ -145,7 +147,9 @@ class TextConfig(Renamed):
         "gpt2", "minilm", "hub", "path", default="gpt2", help="Tokenizer; gpt2 and minilm come from pinned archives."
     )
     tokenizer_id: str | None = setting(None, "Repository for tokenizer=hub.", files_if=("tokenizer", "hub"))
-    tokenizer_revision: str | None = setting(None, "Commit for tokenizer=hub.")
+    tokenizer_revision: str | None = setting(
+        None, "Commit for tokenizer=hub.", commit_of=("tokenizer_id", "tokenizer", "hub")
+    )
     tokenizer_path: str | None = setting(None, "Folder for tokenizer=path.", files_if=("tokenizer", "path"))
     max_length: int = setting(64, "Tokens of a text; longer texts are cut.", at_least=1)
     normalise: str | None = renamed("data.text.normalize")

@@ -22,6 +22,7 @@ from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.deletion import remove
 from pipeline.machine.folders import user_path
+from pipeline.machine.hub_commits import settled_commit
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +141,11 @@ def load_tokenizer(config: TextConfig, cache: Path) -> Any:
     else:
         if config.tokenizer_id is None:
             raise DataError("data.text.tokenizer=hub needs data.text.tokenizer_id.")
+        here = user_path(config.tokenizer_id).exists()
+        commit = None if here else settled_commit(config.tokenizer_id, config.tokenizer_revision, "model")
         try:
             tokenizer = AutoTokenizer.from_pretrained(
-                config.tokenizer_id, revision=config.tokenizer_revision, trust_remote_code=False
+                config.tokenizer_id, revision=commit or config.tokenizer_revision, trust_remote_code=False
             )
         except OSError as error:
             if is_refused_by_disk(error):

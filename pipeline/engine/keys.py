@@ -21,6 +21,7 @@ from models.fields import rule_of
 from pipeline.errors import UserError
 from pipeline.machine.code_digest import source_of
 from pipeline.machine.content_digest import content_of
+from pipeline.machine.hub_commits import settled_commit
 
 TABLE = Path(__file__).with_name("key_defaults.json")
 KEY_LENGTH = 12
@@ -71,8 +72,13 @@ def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _hashed(section: Any, field: dataclasses.Field[Any]) -> Any:
-    """Value of a field as addresses hold it: files by their content, code with its source."""
+    """Value of a field as addresses hold it: files by their content, branches by their commit, code with its source."""
     value, rule = getattr(section, field.name), rule_of(field)
+    if rule.commit_of:
+        repository, selector, *chosen = rule.commit_of
+        name = getattr(section, repository)
+        if getattr(section, selector) in chosen and name is not None and not Path(name).expanduser().exists():
+            return settled_commit(name, value, "model") or value
     if value is None:
         return None
     if rule.files_if:

@@ -17,6 +17,7 @@ from pipeline.data.sources.columns import columns_from_table
 from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.folders import user_path
+from pipeline.machine.hub_commits import settled_commit
 from pipeline.machine.reachable import PATIENCE, unanswered
 
 log = logging.getLogger(__name__)
@@ -154,19 +155,23 @@ def _names(loaded: Any, config: HubConfig) -> list[str]:
 
 
 def _commit(repository: str, revision: str | None) -> str:
-    """Resolve a branch or reference to the commit that it points at now, said aloud because it may move."""
-    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
-        return revision
-    from huggingface_hub import HfApi
+    """Resolve a branch or reference to the commit that addresses name, said aloud because the branch may move."""
+    commit = settled_commit(repository, revision, "dataset")
+    if commit is None:
+        from huggingface_hub import HfApi
 
-    try:
-        commit = HfApi().dataset_info(repository, revision=revision).sha
-    except OSError as error:
-        raise _unreachable(repository, error) from error
-    log.warning(
-        "data.hub.revision=%s is no commit; %s is now at %s. Pin that to keep these rows.", revision, repository, commit
-    )
-    return str(commit)
+        try:
+            commit = str(HfApi().dataset_info(repository, revision=revision).sha)
+        except OSError as error:
+            raise _unreachable(repository, error) from error
+    if commit != revision:
+        log.warning(
+            "data.hub.revision=%s is no commit; for this machine %s is at %s. Pin that to have these rows elsewhere.",
+            "null" if revision is None else revision,
+            repository,
+            commit,
+        )
+    return commit
 
 
 def _unreachable(repository: str, error: OSError) -> SourceUnavailable:

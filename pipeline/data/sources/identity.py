@@ -12,6 +12,7 @@ from pipeline.data.sources.pins import ARCHIVES, packaged_set
 from pipeline.data.sources.sizes import refuse_hollow
 from pipeline.machine.content_digest import cached_sha256, content_of
 from pipeline.machine.folders import user_path
+from pipeline.machine.hub_commits import settled_commit
 
 READER = {"packaged": 1, "path": 2, "hub": 2, "synthetic": 1}
 """Version of the loaders of a source, and of the canonical form; part of its identities."""
@@ -41,7 +42,7 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and revision or, for
+        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and commit or, for
         a folder, its content (hub), or the generator's parameters (synthetic). Two configurations with one identity
         have the same rows.
 
@@ -72,6 +73,8 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
         hub = dataclasses.asdict(config.hub)
         if (folder := user_path(config.hub.id)).is_dir():
             hub |= {"id": content_of(folder, deep=True), "revision": None}
+        else:
+            hub["revision"] = settled_commit(config.hub.id, config.hub.revision, "dataset") or config.hub.revision
         return {"source": "hub", "reader": READER["hub"], **hub, "label_map": _text_keys(config.hub.label_map)}
     from pipeline.data.sources.synthetic import VERSION
 

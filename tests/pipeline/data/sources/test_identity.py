@@ -47,7 +47,7 @@ def test_the_view_is_no_part_of_it():
     "one,other",
     [
         (HubConfig(id="a/b", revision="1" * 40), HubConfig(id="a/b", revision="2" * 40)),
-        (HubConfig(id="a/b", label_map={0: 0}), HubConfig(id="a/b", label_map={0: 1})),
+        (HubConfig("a/b", None, "1" * 40, label_map={0: 0}), HubConfig("a/b", None, "1" * 40, label_map={0: 1})),
         (SyntheticConfig("exp_sin"), SyntheticConfig("exp_3x")),
         (SyntheticConfig("teacher", seed=0), SyntheticConfig("teacher", seed=1)),
     ],
