@@ -231,3 +231,54 @@ def problems(path: str, section: Any) -> Iterator[str]:
         problem = rule_of(field).problem(name, value)
         if problem is not None:
             yield problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a free mapping takes under one name.
+
+    Attributes
+    ----------
+    default : object
+        Its value where it is not given, which tells its type: a list, a word, a number, or true and false.
+    least : int or None
+        Whether it is a count, or a list of as many counts as the default has, and the least of one.
+    choices : tuple of str
+        The words that it takes; empty: any.
+    """
+
+    default: Any
+    least: int | None = None
+    choices: tuple[str, ...] = ()
+
+    def problem(self, path: str, value: Any) -> str | None:
+        """Say in one sentence why a value does not fit; None where it does. A count may be left at null."""
+        if self.choices and value not in self.choices:
+            return f"{path}={value} is not one of {', '.join(self.choices)}."
+        if self.least is not None:
+            counts = value if isinstance(value, list) else [value]
+            several = self.default if isinstance(self.default, list) else [self.default]
+            if len(counts) != len(several) or isinstance(value, list) != isinstance(self.default, list):
+                return f"{path}={value} is not {'one count' if len(several) == 1 else f'{len(several)} counts'}."
+            for count in counts:  # -1 would be read as "all but one", and 0 as "none"
+                if count is not None and (type(count) is not int or count < self.least):
+                    return f"{path}={value} is not a whole number of at least {self.least}."
+        kinds = {list: "a list, such as [A,B]", bool: "true or false", str: "a word", float: "a number"}
+        kind = type(self.default)
+        fits = type(value) in (int, float) if kind is float else isinstance(value, kind)
+        return f"{path}={value} is not {kinds[kind]}." if kind in kinds and not fits else None
+
+
+def entry_problems(path: str, owner: str, given: dict[str, Any], entries: dict[str, Entry]) -> Iterator[str]:
+    """Yield one sentence for each entry of a free mapping that its owner does not take.
+
+    Examples
+    --------
+    >>> list(entry_problems("data.poison.options", "badnets", {"sise": 3}, {"size": Entry(4, least=1)}))
+    ["data.poison.options holds 'sise'; badnets takes size."]
+    """
+    for name, value in given.items():
+        if name not in entries:
+            yield f"{path} holds {name!r}; {owner} takes {', '.join(entries) or 'none'}."
+        elif (problem := entries[name].problem(f"{path}.{name}", value)) is not None:
+            yield problem

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config.data import DataConfig, TextConfig
+from models.fields import entry_problems
+from pipeline.config.data import POISON_OPTIONS, SYNTHETIC_OPTIONS, DataConfig, TextConfig
 from pipeline.config.run import RunConfig
 
 
@@ -37,8 +38,14 @@ def source_problems(config: RunConfig) -> Iterator[str]:
             yield f"data.{name}={short} is short for data.path.extra.{name}, which is {full}; keep one of them."
     if data.poison.kind == "none" and data.poison.options:
         yield f"data.poison.options={data.poison.options} belongs to a data.poison.kind, and nothing is planted here."
+    elif data.poison.kind in POISON_OPTIONS:
+        entries = POISON_OPTIONS[data.poison.kind]
+        yield from entry_problems("data.poison.options", data.poison.kind, data.poison.options, entries)
     if data.source != "synthetic" and data.synthetic.options:
         yield f"data.synthetic.options={data.synthetic.options} is not read by data.source={data.source}."
+    elif data.synthetic.function in SYNTHETIC_OPTIONS:
+        entries = SYNTHETIC_OPTIONS[data.synthetic.function]
+        yield from entry_problems("data.synthetic.options", data.synthetic.function, data.synthetic.options, entries)
     if data.allow_cross_data:
         yield "data.allow_cross_data has no effect any more; leave it at false."
     yield from _tokenizer_problems(data.text)

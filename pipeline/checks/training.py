@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from models.configs import MODEL_SCHEMAS, ResNet18Config
 from pipeline.config.run import RunConfig
@@ -105,6 +106,20 @@ def snapshot_problems(config: RunConfig) -> Iterator[str]:
             f"snapshots.steps={chosen.steps} is not read by snapshots.schedule={chosen.schedule}; set "
             "snapshots.schedule=steps."
         )
+    if chosen.options and (problem := unfit_kernel(chosen.options)) is not None:
+        yield problem
+
+
+def unfit_kernel(options: dict[str, Any]) -> str | None:
+    """Say which option the probe's kernel does not take; it is they alone that are looked up in ``kernels``."""
+    from kernels.inputs.options import kernel_options
+    from kernels.machine import precision_named
+
+    try:
+        precision_named(kernel_options(**options)["precision"])
+    except (TypeError, ValueError) as error:
+        return f"snapshots.options does not fit: {str(error).rstrip('.')}."
+    return None
 
 
 def memory_format_problems(config: RunConfig) -> Iterator[str]:

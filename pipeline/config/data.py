@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from models.fields import Renamed, choice, renamed, setting
+from models.configs import ACTIVATIONS
+from models.fields import Entry, Renamed, choice, renamed, setting
 
 
 @dataclass
@@ -90,6 +91,26 @@ class ReadConfig:
     )
 
 
+_GRID = {"grid": Entry("open", choices=("open", "closed", "gauss"))}
+SYNTHETIC_OPTIONS: dict[str, dict[str, Entry]] = {
+    **dict.fromkeys(("exp_sin", "exp_3x", "cos_exp_3x"), _GRID),
+    "parabola": {
+        "train_grid": Entry([12, 8], least=1),
+        "test_grid": Entry([23, 22], least=1),
+        "flip": Entry(0, least=0),
+    },
+    "teacher": {
+        "features": Entry(1000, least=1),
+        "activation": Entry("softplus", choices=ACTIVATIONS),
+        "normalized": Entry(True),
+        "noise": Entry(0.3),
+        "quadratic": Entry(0.2),
+        "indices": Entry(1, least=1),
+    },
+}
+"""What ``data.synthetic.options`` takes, by generator."""
+
+
 @dataclass
 class SyntheticConfig:
     """Generated data: functions on a grid, a toy classification, or the two-layer teacher."""
@@ -165,6 +186,16 @@ class ImageConfig:
     std: list[float] | None = setting(None, "Deviation that each channel is divided by, or one for all.", above=0)
     augment: str = choice("none", "crop_flip", default="none", help="Augmentation of the training rows.")
     crop_pad: int = setting(4, "crop_flip: pixels added before the crop.", at_least=0)
+
+
+POISON_OPTIONS: dict[str, dict[str, Entry]] = {
+    "badnets": {"size": Entry(4, least=1), "margin": Entry(3, least=0)},
+    "token_trigger": {"token": Entry("cf"), "position": Entry("end", choices=("start", "end"))},
+    "label_flip": {"first": Entry(None, least=0)},
+    "duplicate": {},
+    "trailing_blank": {"splits": Entry(["train"])},
+}
+"""What ``data.poison.options`` takes, by kind."""
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
 from typing import Any
 
-from models.fields import problems
+from models.fields import Entry, entry_problems, problems
 from pipeline.errors import UserError
 
 
@@ -27,25 +27,17 @@ OFFLINE_WAYS = (
 )
 
 
-def refuse_counts(path: str, options: Mapping[str, Any], least: Mapping[str, int]) -> None:
-    """Refuse numbers of a free mapping that are no counts: -1 would be read as "all but one", and 0 as "none".
+def filled_options(path: str, owner: str, given: dict[str, Any], entries: dict[str, Entry]) -> dict[str, Any]:
+    """Give the entries of a free mapping, with defaults where nothing is given.
 
     Raises
     ------
     DataError
-        With the first one.
-
-    Examples
-    --------
-    >>> refuse_counts("data.poison.options", {"size": -1}, {"size": 1})
-    Traceback (most recent call last):
-    pipeline.data.errors.DataError: data.poison.options.size=-1 is not a whole number of at least 1.
+        With the first entry that its owner does not take.
     """
-    for name, smallest in least.items():
-        value = options.get(name)
-        for count in value if isinstance(value, list) else [value]:
-            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < smallest):
-                raise DataError(f"{path}.{name}={value} is not a whole number of at least {smallest}.")
+    for problem in entry_problems(path, owner, given, entries):
+        raise DataError(problem)
+    return {**{name: copy.copy(entry.default) for name, entry in entries.items()}, **given}
 
 
 def refuse_unfit(path: str, section: Any) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from pipeline.config.data import PoisonConfig
-from pipeline.data.errors import DataError, refuse_counts
+from pipeline.config.data import POISON_OPTIONS, PoisonConfig
+from pipeline.data.errors import DataError, filled_options
 from pipeline.data.records import Columns, n_rows, take
 
 TRIGGERED = "test_triggered"
@@ -74,11 +74,7 @@ def apply_poison(splits: dict[str, Columns], config: PoisonConfig, n_classes: in
     recipe = RECIPES[config.kind]
     if recipe.plants_label and config.target is not None and not 0 <= config.target < n_classes:
         raise DataError(f"data.poison.target={config.target} is no class; there are {n_classes}.")
-    unknown = sorted(set(config.options) - set(recipe.options))
-    if unknown:
-        raise DataError(f"data.poison.options holds {unknown}; {config.kind} takes {sorted(recipe.options)}.")
-    options = {**recipe.options, **config.options}
-    refuse_counts("data.poison.options", options, {"size": 1, "margin": 0})
+    options = filled_options("data.poison.options", config.kind, config.options, POISON_OPTIONS[config.kind])
     result = {}
     for index, split in enumerate(options.get("splits", ["train"])):
         if split not in splits:
@@ -205,18 +201,17 @@ def _trailing_blank(
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named change: its function, its options with defaults, whether it plants labels, its test-time trigger."""
+    """A named change: its function, whether it plants labels, its test-time trigger."""
 
     change: Change
-    options: PoisonOptions
     plants_label: bool = False
     trigger: Trigger | None = None
 
 
 RECIPES: dict[str, Recipe] = {
-    "badnets": Recipe(_trigger_change(_stamp_rows), {"size": 4, "margin": 3}, True, _stamp_rows),
-    "token_trigger": Recipe(_trigger_change(_insert_rows), {"token": "cf", "position": "end"}, True, _insert_rows),
-    "label_flip": Recipe(_label_flip, {"first": None}, True),
-    "duplicate": Recipe(_duplicate, {}),
-    "trailing_blank": Recipe(_trailing_blank, {"splits": ["train"]}),
+    "badnets": Recipe(_trigger_change(_stamp_rows), True, _stamp_rows),
+    "token_trigger": Recipe(_trigger_change(_insert_rows), True, _insert_rows),
+    "label_flip": Recipe(_label_flip, True),
+    "duplicate": Recipe(_duplicate),
+    "trailing_blank": Recipe(_trailing_blank),
 }

@@ -25,12 +25,11 @@ from torch import Tensor, nn
 
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
-from kernels.inputs.options import kernel_options
-from kernels.machine import precision_named
 from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.fields import problems
 from models.logits import model_inputs
+from pipeline.checks.training import unfit_kernel
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
 from pipeline.errors import UserError
@@ -116,10 +115,8 @@ class SnapshotWriter(pl.Callback):
     ) -> None:
         for problem in problems("snapshots", config):
             raise UserError(problem)
-        try:
-            precision_named(kernel_options(**config.options)["precision"])
-        except (TypeError, ValueError) as error:
-            raise UserError(f"snapshots.options does not fit: {error}.") from error
+        if (unfit := unfit_kernel(config.options)) is not None:
+            raise UserError(unfit)
         self.folder = folder
         self._account = folder.with_name(f"{folder.name}.told")
         self._seals = folder.with_name(f"{folder.name}.digests")

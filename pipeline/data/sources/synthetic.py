@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.config.data import SyntheticConfig
-from pipeline.data.errors import DataError, refuse_counts
+from pipeline.config.data import SYNTHETIC_OPTIONS, SyntheticConfig
+from pipeline.data.errors import DataError, filled_options
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.sizes import refuse_too_large
 
 VERSION = 1
 """Part of the identity of generated data; raised when a generator's numbers change."""
 
-COUNTS = {"train_grid": 1, "test_grid": 1, "flip": 0, "features": 1, "indices": 1}
-"""The least of each option that is a count."""
 Targets = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
 
 TARGETS: dict[str, Targets] = {
@@ -50,7 +48,7 @@ def grid(n: int, form: str) -> Float[np.ndarray, " n"]:
         return np.linspace(-1.0, 1.0, n)
     if form == "gauss":
         return np.polynomial.legendre.leggauss(n)[0]
-    raise DataError(f"data.synthetic.options.grid={form} is not one of open, closed, gauss.")
+    raise DataError(f"grid={form} is not one of open, closed, gauss.")
 
 
 def function_regression(config: SyntheticConfig) -> Records:
@@ -58,7 +56,7 @@ def function_regression(config: SyntheticConfig) -> Records:
 
     With 200 and 600 points every third test point is a training point (arXiv:2310.18612, experiment R1).
     """
-    form = _options(config, grid="open")["grid"]
+    form = _options(config)["grid"]
     target = TARGETS[str(config.function)]
     splits = {}
     for split, n in (("train", config.n_train), ("test", config.n_test)):
@@ -70,10 +68,10 @@ def function_regression(config: SyntheticConfig) -> Records:
 def parabola_classification(config: SyntheticConfig) -> Records:
     """Classify points of [-1, 1]²: 1 iff x₂ > (1 + 3x₁ - 4x₁²)/5 (arXiv:2310.18612, experiment R2).
 
-    ``options.train_grid`` and ``options.test_grid`` give points per axis (published: 12×8 and 23×22; they, not
-    ``n_train`` and ``n_test``, set the size); the labels of the first ``options.flip`` training points are wrong.
+    Options ``train_grid`` and ``test_grid`` give points per axis (published: 12×8 and 23×22; they, not
+    ``n_train`` and ``n_test``, set the size); the labels of the first ``flip`` training points are wrong.
     """
-    options = _options(config, train_grid=[12, 8], test_grid=[23, 22], flip=0)
+    options = _options(config)
     splits: dict[str, Columns] = {}
     for split in ("train", "test"):
         across, up = options[f"{split}_grid"]
@@ -91,16 +89,14 @@ def parabola_classification(config: SyntheticConfig) -> Records:
 def teacher_regression(config: SyntheticConfig) -> Records:
     """Draw Gaussian inputs with a single- or multi-index teacher's targets (arXiv:2211.06506, section 2).
 
-    ``options``: ``features`` (d), ``activation``, ``normalized``, ``noise``, ``quadratic`` (τ), ``indices``. Test
+    Options: ``features`` (d), ``activation``, ``normalized``, ``noise``, ``quadratic`` (τ), ``indices``. Test
     rows share the teacher's directions, which are kept as the constant ``directions`` (k, d).
     """
     import torch
 
     from models.two_layer import sample_teacher
 
-    options = _options(
-        config, features=1000, activation="softplus", normalized=True, noise=0.3, quadratic=0.2, indices=1
-    )
+    options = _options(config)
     features = options.pop("features")
     generator = torch.Generator().manual_seed(config.seed)
     settings = {**options, "dtype": torch.float64}
@@ -139,12 +135,6 @@ def load_synthetic(config: SyntheticConfig) -> Records:
     return records
 
 
-def _options(config: SyntheticConfig, **defaults: Any) -> dict[str, Any]:
-    unknown = sorted(set(config.options) - set(defaults))
-    if unknown:
-        raise DataError(
-            f"data.synthetic.options holds {unknown}; {config.function} takes {', '.join(sorted(defaults))}."
-        )
-    options = {**defaults, **config.options}
-    refuse_counts("data.synthetic.options", options, COUNTS)
-    return options
+def _options(config: SyntheticConfig) -> dict[str, Any]:
+    name = str(config.function)
+    return filled_options("data.synthetic.options", name, config.options, SYNTHETIC_OPTIONS[name])
