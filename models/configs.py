@@ -22,6 +22,8 @@ class ModelConfig:
     """Kinds of rows that the network takes, see ``data.kind``."""
     stackable: ClassVar[bool] = False
     """Whether many seeds of it can be trained at once (``numerics.engine=ensemble``)."""
+    one_output: ClassVar[bool] = False
+    """Whether it has a single output, for regression."""
     offered: ClassVar[tuple[str, ...]] = ()
     """Files of ``conf/model`` that messages suggest; empty: the one that is called like the network."""
 
@@ -83,7 +85,7 @@ class TextClassifierConfig(ModelConfig):
     """Any transformers sequence classifier; ``architecture`` sizes a random one."""
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
-    offered: ClassVar[tuple[str, ...]] = ("gpt2", "bert", "minilm")
+    offered: ClassVar[tuple[str, ...]] = ("gpt2_tiny", "gpt2", "bert", "minilm")
 
     name: str = setting("text_classifier", "Which network.")
     family: str = setting("gpt2", "Model type of transformers, such as gpt2 or bert.")
@@ -126,6 +128,7 @@ class TwoLayerConfig(ModelConfig):
 
     reads: ClassVar[tuple[str, ...]] = ("image", "vector")
     stackable: ClassVar[bool] = True
+    one_output: ClassVar[bool] = True
 
     name: str = setting("two_layer", "Which network.")
     width: int = setting(1500, "Hidden units.", at_least=1)

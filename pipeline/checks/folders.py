@@ -15,6 +15,9 @@ LONGEST = 100
 """Bytes of a name: a folder's name adds a model, a seed, a key and an ending, and holds 255 at most."""
 _LONGEST_PART = 255
 _VARIABLE = re.compile(r"(?:^|/)\$\{?\w")
+_KERNELS_OWN = ("/proc", "/sys", "/dev")
+"""Folders of the operating system's kernel, which keeps no file there; but for shared memory below the last."""
+_SHARED_MEMORY = "/dev/shm"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -79,6 +82,8 @@ def folder_problems(config: RunConfig) -> Iterator[str]:
             yield f"{setting}={text!r} {fault}"
         elif text is not None and setting in ("paths.store", "paths.scratch"):
             yield from _no_folder(setting, user_path(text))
+        elif text is not None and setting in ("paths.cache", "logging.folder"):
+            yield from _no_place(setting, user_path(text))
 
 
 def _unspelled(text: str) -> str | None:
@@ -96,8 +101,19 @@ def _unspelled(text: str) -> str | None:
     return None
 
 
+def _no_place(setting: str, folder: Path) -> Iterator[str]:
+    """Yield why no file stays in a folder: it belongs to the operating system's kernel."""
+    place = Path(os.path.realpath(folder))
+    for owner in _KERNELS_OWN:
+        if place.is_relative_to(owner) and not place.is_relative_to(_SHARED_MEMORY):
+            yield f"{setting}={folder}: {owner} belongs to the operating system and keeps no files; name another."
+
+
 def _no_folder(setting: str, folder: Path) -> Iterator[str]:
     """Yield why a folder, which need not exist, cannot be one."""
+    if owned := list(_no_place(setting, folder)):
+        yield from owned
+        return
     if any(len(os.fsencode(part)) > _LONGEST_PART for part in folder.parts):
         yield f"{setting} has a part of more than {_LONGEST_PART} bytes, which no file system takes; choose another."
         return

@@ -53,7 +53,11 @@ def model_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: networks and the rows that they read."""
     model, kind = config.model, config.data.kind
     if kind in ROWS and kind not in model.reads:
-        fitting = [schema.offered or (name,) for name, schema in MODEL_SCHEMAS.items() if kind in schema.reads]
+        fitting = [
+            schema.offered or (name,)
+            for name, schema in MODEL_SCHEMAS.items()
+            if kind in schema.reads and (config.training.loss == "regression" or not schema.one_output)
+        ]
         yield (
             f"model={model.name} reads {' or '.join(ROWS[one] for one in model.reads)}, but data={config.data.name} "
             f"holds {kind} rows; choose model={', '.join(chain(*fitting))}."

@@ -51,7 +51,7 @@ def test_a_new_network_is_built_checked_stacked_hashed_and_shown(twig):
         UserError, match="model=twig reads vectors, but data=fashion_mnist holds image rows; choose model=mlp, "
     ):
         check(replace(compose_run(()), model=TwigConfig()))
-    with pytest.raises(UserError, match="choose model=mlp, two_layer, twig"):
+    with pytest.raises(UserError, match="choose model=mlp, twig"):
         check(compose_run(("data=parabola", "model=resnet18")))
     assert list(problems("model", TwigConfig(bark="wet"))) == ["model.bark=wet is not one of rough, smooth."]
     assert "model, name=twig: A network that this test alone knows." in help_page(["--help", "model"])
@@ -62,7 +62,7 @@ def test_a_new_network_is_built_checked_stacked_hashed_and_shown(twig):
 def test_facts_of_a_network_are_no_settings():
     for schema in MODEL_SCHEMAS.values():
         paths = dict(flatten("model", schema()))
-        assert not [path for path in paths if path.endswith(("reads", "stackable", "offered"))]
+        assert not [path for path in paths if path.endswith(("reads", "stackable", "one_output", "offered"))]
         assert schema.reads and set(schema.reads) <= {"image", "text", "vector"}
 
 

@@ -105,3 +105,14 @@ def test_a_tilde_is_the_home_folder_in_every_path_setting(monkeypatch):
     with pytest.raises(UserError, match="no such home folder"):
         user_path("~nobody-of-this-name/x")
     assert os.sep in str(user_path("~/x"))
+
+
+@pytest.mark.parametrize("place", ["/proc/store", "/sys/x/y", "/dev/store", "/dev/shm/../store", "/proc/self/fd/x"])
+def test_a_folder_of_the_operating_system_is_none_of_ours(place):
+    config = RunConfig()
+    for section, name in ((config.paths, "store"), (config.paths, "scratch"), (config.paths, "cache")):
+        setattr(section, name, place)
+        (found,) = folder_problems(config)
+        assert "belongs to the operating system and keeps no files; name another." in found, name
+        setattr(section, name, "/dev/shm/mine")
+        assert not list(folder_problems(config))
