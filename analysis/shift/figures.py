@@ -148,9 +148,8 @@ def power_figure(rows: Sequence[Row], *, alpha: float = 0.05) -> Figure:
         found = sorted((row for row in rows if row["test"] == name), key=lambda row: row["size"])
         size = np.array([row["size"] for row in found])
         rate, low, high = (np.array([row[key] for row in found]) for key in ("rate", "low", "high"))
-        axis.errorbar(
-            size, rate, [rate - low, high - rate], fmt="o-", markersize=3.5, capsize=2, color=color, label=name
-        )
+        spread = np.maximum([rate - low, high - rate], 0)
+        axis.errorbar(size, rate, spread, fmt="o-", markersize=3.5, capsize=2, color=color, label=name)
     axis.axhline(alpha, color=REFERENCE, linestyle="--", linewidth=1, label="nominal level")
     axis.set(xscale="log", xlabel="rows a side", ylabel="rejection rate", ylim=(-0.03, 1.03))
     sizes = sorted({row["size"] for row in rows})

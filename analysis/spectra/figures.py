@@ -302,9 +302,8 @@ def figure_norm_scaling(
     axis = axes[0, 0]
     for index, (name, values) in enumerate(norms.items()):
         mean, low, high = np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        axis.errorbar(
-            sizes, mean, yerr=[mean - low, high - mean], color=PALETTE[index % len(PALETTE)], marker="o", label=name
-        )
+        spread = np.maximum([mean - low, high - mean], 0)  # the mean of equal numbers can round beyond them
+        axis.errorbar(sizes, mean, yerr=spread, color=PALETTE[index % len(PALETTE)], marker="o", label=name)
     axis.set_xscale("log")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()

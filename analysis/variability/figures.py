@@ -206,11 +206,11 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
         if chosen.any():
             runs = order[chosen]
             low, high = ranking.level_low[runs], ranking.level_high[runs]
-            below = np.maximum(levels[runs] - low, 0)
+            holds = (low <= levels[runs]) & (levels[runs] <= high)  # else there is no interval to draw
             axis.errorbar(
                 place[chosen],
                 levels[runs],
-                yerr=[below, high - levels[runs]],
+                yerr=np.where(holds, [levels[runs] - low, high - levels[runs]], 0),
                 fmt="o",
                 markersize=3.5,
                 elinewidth=0.9,

@@ -175,6 +175,9 @@ def digits(low: float, high: float) -> int:
 def format_estimate(value: float, low: float, high: float, *, signed: bool = False) -> str:
     """Write an estimate and its interval with the digits that the interval's width allows.
 
+    A bootstrap whose draws all lie on one side of the estimate, such as one over two runs, gives an interval that
+    does not hold it; that is no statement about the estimate, and none is written.
+
     Parameters
     ----------
     value, low, high : float
@@ -189,11 +192,14 @@ def format_estimate(value: float, low: float, high: float, *, signed: bool = Fal
     '0.664 [0.624, 0.705]'
     >>> format_estimate(0.5, float("nan"), float("nan"))
     '0.5 (no interval)'
+    >>> format_estimate(0.51, 0.03, 0.43)
+    '0.51 (no interval)'
     """
     sign = "+" if signed else ""
     if not math.isfinite(value):
         return "undefined"
-    if not (math.isfinite(low) and math.isfinite(high)):
+    rounding = 1e-9 * max(abs(value), abs(low), abs(high))
+    if not (math.isfinite(low) and math.isfinite(high) and low - rounding <= value <= high + rounding):
         return f"{value:{sign}.3g} (no interval)"
     decimals = digits(low, high)
     largest = max(abs(value), abs(low), abs(high))

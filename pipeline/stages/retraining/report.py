@@ -91,14 +91,15 @@ def _blocks(
     for entry, found in runs.items():
         values = [float(line.value) for line in found]
         first = found[0]
+        own = (first.low, first.high) if first.low <= first.value <= first.high else (math.nan, math.nan)
         within = (-1.0, 1.0) if headings == ["method"] else None
-        cells = [entry.replace("_", " "), *summary_cells(values, within), interval_cell(first.low, first.high)]
+        cells = [entry.replace("_", " "), *summary_cells(values, within), interval_cell(*own)]
         if len(headings) > 1:
             flips = [float(line.flips) for line in found if line.flips is not None]
             cells.append(100 * student_mean_interval(flips)[0] if flips else None)
         rows.append([*cells, first.points])
         mean, _, low, high = student_mean_interval(values) if within is None else run_interval_within(values, *within)
-        spread = (first.low, first.high) if math.isnan(low) else (low, high)
+        spread = own if math.isnan(low) else (low, high)
         bars[entry.replace("_", " ")] = (mean, float(spread[0]), float(spread[1]))
     columns = [headings[0], "runs", "mean", "sd", "95 % interval", f"first run, over {resampled}", *headings[1:]]
     return [

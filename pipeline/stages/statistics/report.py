@@ -154,7 +154,7 @@ def _shown(estimate: float, low: float, high: float) -> str:
 
 
 def _over_runs(estimate: float, low: float, high: float, runs: int) -> str:
-    """Estimate and its bootstrap over runs; of two runs every draw is the same pair, which is no interval."""
+    """Estimate and its bootstrap over runs; of two runs a draw is the same pair or one of them twice: no interval."""
     return _shown(estimate, low, high) if runs > 2 else _shown(estimate, math.nan, math.nan)
 
 
@@ -164,7 +164,7 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
             row["group"],
             KINDS[row["reference"]],
             f"{row['delta']:.4f}{' DKW' if row['threshold'] == 'DKW' else '*' if row['noise_limited'] else ''}",
-            _shown(row["level_mean"], row["level_low"], row["level_high"]),
+            _over_runs(row["level_mean"], row["level_low"], row["level_high"], row["runs"]),
             row["level_sd"],
             row["level_halves"],
             row["share_above_zero"],
@@ -179,8 +179,8 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
         f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
         "bootstrap over runs and examples. Halves: mean level of a random half of the runs (the larger one where their "
         "number is odd) against the consensus of the other half. No level: runs that no trimming brings within delta. "
-        "A star marks a delta below the noise of so few examples. A level is biased up, and 0 only means "
-        "indistinguishable at this delta.",
+        "No interval: two runs, or draws that all lie on one side of the estimate. A star marks a delta below the "
+        "noise of so few examples. A level is biased up, and 0 only means indistinguishable at this delta.",
         keys=[artifact.key],
         command=command,
     )
@@ -218,7 +218,8 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
 
 def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
-        f"{row['group']}: mean trimming level {_shown(row['level_mean'], row['level_low'], row['level_high'])} "
+        f"{row['group']}: mean trimming level "
+        f"{_over_runs(row['level_mean'], row['level_low'], row['level_high'], row['runs'])} "
         f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
         for row in summary
         if row["reference"] == "mixture" and row["threshold"] == "DKW"

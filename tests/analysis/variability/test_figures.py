@@ -1,5 +1,7 @@
 """Every figure of seed variability is drawn from plain arrays and shows what it is given."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,14 @@ def test_figures_render_with_labels_and_the_same_bytes_again():
     for name, figure in first.items():
         assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes), name
         assert svg_bytes(figure) == svg_bytes(again[name]), name
+
+
+def test_a_level_outside_its_interval_is_drawn_without_one():
+    levels = LEVELS[:3]
+    draws = np.clip(np.stack([levels + shift for shift in (-0.02, 0.0, 0.02)] * 10), 0, 1)
+    ranking = rank_seeds(levels, draws)
+    low, high = ranking.level_low.copy(), ranking.level_high.copy()
+    low[0], high[0], low[1], high[1] = levels[0] + 0.1, levels[0] + 0.2, levels[1] - 0.2, levels[1] - 0.1
+    bars = ranking_figure(levels, dataclasses.replace(ranking, level_low=low, level_high=high)).axes[0].collections
+    lengths = [abs(top - bottom) for bar in bars for (_, bottom), (_, top) in bar.get_segments()]
+    assert sorted(length > 1e-9 for length in lengths) == [False, False, True]

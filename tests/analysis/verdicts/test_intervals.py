@@ -61,6 +61,12 @@ def test_digits_follow_the_width_of_the_interval():
     assert format_estimate(0.51234, float("nan"), float("nan")) == "0.512 (no interval)"
 
 
+def test_an_interval_that_does_not_hold_its_estimate_is_not_written():
+    assert format_estimate(0.512, 0.03, 0.43) == "0.512 (no interval)"
+    assert format_estimate(-0.2, -0.1, 0.3, signed=True) == "-0.2 (no interval)"
+    assert format_estimate(0.43 + 1e-16, 0.03, 0.43) == "0.43 [0.03, 0.43]"
+
+
 def test_rounding_at_an_end_of_the_range_is_no_value_outside():
     mean, _, low, high = run_interval_within([100.00000000000001, 100.0, 99.9, 99.8], 0, 100)
     assert low < mean < high <= 100
