@@ -9,8 +9,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from kernels.capture.capture import Capture, Probe
+from kernels.capture.capture import Capture
 from kernels.capture.pullback import OpenPass
+from kernels.capture.settling import Probe
 from kernels.gradients.blocks import Block, OuterBlock, VectorBlock
 from kernels.inputs.outputs import Cotangent, Inputs, cotangent_rows
 
