@@ -29,6 +29,8 @@ from pipeline.machine.progress import say
 
 OWN = ("path", "hub")
 """Sources of rows that this project has not seen before."""
+_NAMED = 10
+"""Rows that a note lists."""
 
 
 def prepare(build: Build) -> dict[str, Any]:
@@ -83,11 +85,13 @@ def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, 
     records = load_source(config, cache)
     if records.kind != config.kind:
         raise DataError(f"data={config.name} holds {records.kind} rows, but data.kind={config.kind}.")
+    empty = {f"empty text ({split})": _blank_rows(columns) for split, columns in records.splits.items()}
     records = check_records(records)
     if config.source in OWN:
         check_classes(records, config.class_names, config.source)
         for rule, rows in records.drops.items():
-            say(f"note: {rows} rows dropped: {rule}")
+            named = f", {_few(empty[rule])}" if rule in empty else ""
+            say(f"note: {rows} row{'s' * (rows != 1)} dropped: {rule}{named}")
     metrics = {
         "name": config.name,
         "source": records.source,
@@ -141,14 +145,22 @@ def check_records(records: Records) -> Records:
     splits, drops = {}, dict(records.drops)
     for split, columns in records.splits.items():
         if records.kind == "text":
-            kept = [row for row, text in enumerate(columns["text"]) if text.strip()]
-            if len(kept) < n_rows(columns):
-                drops[f"empty text ({split})"] = n_rows(columns) - len(kept)
-                columns = take(columns, np.array(kept, dtype=np.int64))
+            if blank := _blank_rows(columns):
+                drops[f"empty text ({split})"] = len(blank)
+                columns = take(columns, np.setdiff1d(np.arange(n_rows(columns)), blank))
         _check_split(records.kind, split, columns)
         splits[split] = columns
     _check_alike(splits)
     return dataclasses.replace(records, splits=splits, drops=drops)
+
+
+def _blank_rows(columns: Columns) -> list[int]:
+    return [row for row, text in enumerate(columns.get("text", ())) if not text.strip()]
+
+
+def _few(rows: list[int]) -> str:
+    listed = ", ".join(map(str, rows[:_NAMED])) + ", ..." * (len(rows) > _NAMED)
+    return f"row{'s' * (len(rows) != 1)} {listed} counted from 0"
 
 
 def _check_split(kind: str, split: str, columns: dict[str, Any]) -> None:

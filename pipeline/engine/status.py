@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 _COLORS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
 _LIVE_ROWS = 30
-_WIDTH = 160
+_WIDTH = 240
 """Of a table that goes to a file or a pipe."""
 _LEAST_WIDTH, _LEAST_COLUMN = 72, 16
+_FRAME = 13
+"""Characters of a row's lines and margins."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
         rows = _watch(console, title, lambda: rows_of(nodes, store), config.watch)
     else:
         rows = rows_of(nodes, store)
-        console.print(_table(title, rows))
+        long = _too_long(rows, console.width)
+        console.print(_table(title, rows, long))
+        for place, row in enumerate(long, 1):  # a command is copied, so that no line break may stand in it
+            console.print(Text(f"({place}) {shown(row.note)}"), soft_wrap=True)
     console.print(_counts(rows))
     if config.scale == "published":
         for line in planned_lines(config, [(row.node.stage.name, row.state) for row in rows]):
@@ -128,8 +133,8 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
             if failure is None:  # another process took the folder over meanwhile
                 continue
             console.print(Text(visible(f"\n{row.node.stage.name} {row.node.slug}-{row.node.key}"), style="red"))
-            console.print(Text(shown(failure["traceback"])))
-            console.print(Text(shown(f"again: {failure['command']}")))
+            console.print(Text(shown(failure["traceback"])), soft_wrap=True)
+            console.print(Text(shown(f"again: {failure['command']}")), soft_wrap=True)
 
 
 def _counts(rows: Sequence[NodeState]) -> str:
@@ -137,11 +142,22 @@ def _counts(rows: Sequence[NodeState]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in _COLORS if counts[state])
 
 
-def _table(title: Text | str, rows: Sequence[NodeState]) -> Table:
+def _too_long(rows: Sequence[NodeState], width: int) -> list[NodeState]:
+    """Rows whose note holds a command that would be broken in a table of this width."""
+    from rich.cells import cell_len
+
+    names = max((cell_len(visible(f"{row.node.slug}-{row.node.key}")) for row in rows), default=0)
+    others = max((len(row.node.stage.name) for row in rows), default=0) + max(map(len, _COLORS)) + names + _FRAME
+    room = max(width - others, _LEAST_COLUMN)
+    return [row for row in rows if row.node.command in row.note and cell_len(shown(row.note)) > room]
+
+
+def _table(title: Text | str, rows: Sequence[NodeState], long: Sequence[NodeState] = ()) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
+    places = {id(row): place for place, row in enumerate(long, 1)}
     table.add_column("stage", no_wrap=True)
     table.add_column("artifact", overflow="fold", min_width=_LEAST_COLUMN)
     table.add_column("state", no_wrap=True)
@@ -149,7 +165,8 @@ def _table(title: Text | str, rows: Sequence[NodeState]) -> Table:
     for row in rows:
         state = Text(row.state, style=_COLORS[row.state])
         artifact = Text(visible(f"{row.node.slug}-{row.node.key}"))
-        table.add_row(row.node.stage.name, artifact, state, Text(shown(row.note)))
+        note = f"({places[id(row)]}) below" if id(row) in places else shown(row.note)
+        table.add_row(row.node.stage.name, artifact, state, Text(note))
     return table
 
 

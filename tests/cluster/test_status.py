@@ -9,7 +9,7 @@ import pytest
 from pipeline.data.batch_order import BatchOrder
 from pipeline.engine.artifacts import Store, lock_of, open_partial, partial_of
 from pipeline.engine.graph import Graph
-from pipeline.engine.status import rows_of, show_status
+from pipeline.engine.status import nodes_of, rows_of, show_status
 from pipeline.machine.owner_lock import owner_lock
 from pipeline.machine.progress import note_progress
 from tests.pipeline.test_store import pull, run_config
@@ -73,3 +73,29 @@ def test_no_rank_is_left_without_rows():
     order = BatchOrder(9, 4, seed=0)
     for rank in range(3):
         assert [len(rows) for rows in order.epoch(0, rank, 3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("columns", ["40", "72", "100", "200", None])
+def test_a_printed_command_can_be_copied_whatever_the_width(tmp_path, capsys, monkeypatch, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    config = run_config(cells={"seed": [0, 1, 2, 13]}, wants=["draw"])
+    words = ["experiment=toy", "report.title='a long title of a report that many would call much too long'"]
+    graph, store = Graph(words), Store(tmp_path / "store")
+    cells = graph.cells(config)
+    for cell in cells[1:]:
+        try:
+            pull(tmp_path, "draw", cell.config)
+        except ValueError:
+            pass
+    folder = store.folder(*graph.resolve("draw", cells[1].config, cells[1].overrides).address)
+    with owner_lock(lock_of(folder), print):
+        note_progress(open_partial(folder) / "scratch", 3, 10, "epoch 4/10", 90.0)
+    show_status(graph, store, config)
+    shown = capsys.readouterr().out
+    commands = [row.node.command for row in rows_of(nodes_of(graph.resolve("report", config)), store)]
+    assert sum(len(command) for command in commands) / len(commands) > 80
+    lines = shown.splitlines()
+    for command, state_ in zip(commands, ["missing", "partial"], strict=False):
+        assert any(command in line for line in lines), (columns, state_)

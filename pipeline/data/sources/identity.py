@@ -27,6 +27,19 @@ FORMATS_BY_NAME = {
     "idx3-ubyte.gz": "idx",
 }
 """End of a file's name to its format, where ``data.path.format`` is null."""
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz")
+_OTHER = {
+    (".json",): "JSON is not read; write it as parquet, such as by pandas.read_json(OLD).to_parquet(NEW)",
+    (".jsonl", ".ndjson"): "JSON lines are not read; write them as parquet, such as by pandas.read_json(OLD, "
+    "lines=True).to_parquet(NEW)",
+    (".feather", ".arrow"): "Arrow files are not read; write parquet, such as by pandas.read_feather(OLD)"
+    ".to_parquet(NEW)",
+    (".xls", ".xlsx", ".ods"): "spreadsheets are not read; save the sheet as csv",
+    (".npy", ".h5", ".hdf5", ".mat"): "write rows and labels into one npz file, such as by numpy.savez(NEW, image=..., "
+    "label=...)",
+    (".pkl", ".pickle", ".pt", ".pth"): "pickles can run code and are not read; write parquet, csv or npz",
+}
+"""Ends of names of formats that are not read, and what helps."""
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _IMAGE_FOLDER = "for images in a folder with train/CLASS/ and test/CLASS/ set data=images data.hub.id=FOLDER."
 
@@ -97,6 +110,13 @@ def file_format(path: Path, config: PathConfig) -> str:
             return form
     if path.name.lower().endswith(_PICTURES):
         raise DataError(f"{path} is an image file; {_IMAGE_FOLDER}")
+    name = path.name.lower()
+    plain = next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)
+    for ends, help in _OTHER.items():
+        if plain.endswith(ends):
+            raise DataError(f"{path}: {help}. Formats that are read: {', '.join(sorted({*FORMATS_BY_NAME.values()}))}.")
+    if plain != name:
+        raise DataError(f"{path} is compressed; unpack it (such as with gunzip or unzip).")
     raise DataError(
         f"{path}: its name does not tell its format; set data.path.format, such as data.path.format=csv "
         "(data.path.format=lines for texts, one a line)."

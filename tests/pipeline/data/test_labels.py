@@ -194,6 +194,21 @@ def test_rows_that_a_map_drops_are_counted_and_said(prepare, capsys):
     assert "note: 20 rows dropped: label outside the map (train)" in capsys.readouterr().err
 
 
+def test_empty_texts_are_dropped_counted_and_named_and_a_row_without_the_column_is_refused(tmp_path, capsys):
+    rows = [f"text {row},{row % 2}" for row in range(24)]
+    rows[3], rows[5], rows[7], rows[9] = ",0", '"  \t",1', "nan,1", '"",0'
+    (tmp_path / "made").mkdir()
+    words = ("data=texts", f"data.path.train={tmp_path}/rows.csv")
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    metrics = prepare_dataset(compose_run(words).data, tmp_path / "made", tmp_path)
+    assert metrics["drops"] == {"empty text (train)": 3} and metrics["rows"]["train"] == 21
+    assert "note: 3 rows dropped: empty text (train), rows 3, 5, 9 counted from 0" in capsys.readouterr().err
+    rows[11] = "1"
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match="line 13: 1 field where 2 are expected"):
+        prepare_dataset(compose_run(words).data, tmp_path / "made", tmp_path)
+
+
 def test_a_folder_of_images_by_class_is_read_with_its_names(tmp_path):
     for split, rows in (("train", 12), ("test", 6)):
         for row in range(rows):

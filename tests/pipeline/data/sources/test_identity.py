@@ -90,3 +90,23 @@ def test_it_imports_no_heavy_module():
 def test_incomplete_sources_are_refused(config, message):
     with pytest.raises(DataError, match=message):
         source_identity(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rows.jsonl", "JSON lines are not read; write them as parquet"),
+        ("rows.JSON", "JSON is not read"),
+        ("rows.ndjson.gz", "JSON lines are not read"),
+        ("rows.xlsx", "save the sheet as csv"),
+        ("rows.npy", "into one npz file"),
+        ("rows.pkl", "pickles can run code"),
+        ("rows.csv.gz", "is compressed; unpack it"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named_with_what_helps(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"[]")
+    config = DataConfig(name="x", kind="text", source="path", path=PathConfig(train=str(tmp_path / name)))
+    with pytest.raises(DataError, match=words) as refused:
+        source_identity(config)
+    assert "unpack" in words or "cifar_binary, csv, idx, lines, npz, parquet" in str(refused.value)
