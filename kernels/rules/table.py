@@ -30,6 +30,7 @@ from kernels.rules.elementwise import (
     WHERE,
 )
 from kernels.rules.embedding import EMBEDDING
+from kernels.rules.experts import ROUTED, routed_linear
 from kernels.rules.linear import ADDMM, LINEAR, MATMUL
 from kernels.rules.norm import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM
 
@@ -38,6 +39,7 @@ RULES: dict[Any, Rule] = {
     torch.addmm: ADDMM,
     **dict.fromkeys((torch.matmul, torch.mm, torch.mv, Tensor.matmul, Tensor.mm, Tensor.mv, Tensor.__matmul__), MATMUL),
     F.embedding: EMBEDDING,
+    routed_linear: ROUTED,
     **dict.fromkeys((torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__), ADD),
     **dict.fromkeys((torch.sub, Tensor.sub, Tensor.sub_, Tensor.__sub__, Tensor.__isub__), SUBTRACT),
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__), MULTIPLY),
