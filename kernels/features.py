@@ -29,7 +29,7 @@ from kernels.contraction.tile_store import (
 )
 from kernels.gradients.blocks import Block
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
-from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.loan import Loan
 from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options
 from kernels.inputs.outputs import cotangent_rows
 from kernels.inputs.samples import PROBE, Samples, first_not_finite
@@ -181,10 +181,11 @@ def kernel_features(
     batch_size = settings["batch_size"] or BATCH
     sketcher = _sketch(kind, sketch, dim, seed)
     arithmetic = precision_named(precision)
-    with evaluation_mode(model, settings["eval_mode"]):
-        device = check_model(model)
+    arithmetic.refuse_narrowing(model)
+    loan = Loan(model, arithmetic.passes, eval_mode=settings["eval_mode"])
+    with loan.lent() as own:
+        device = loan.device
         samples = Samples(data, settings["labels"])
-        own = arithmetic.model(model)
         probe = samples.first(PROBE, device, arithmetic.passes)
         known = None if samples.labels is None else samples.labels[:PROBE]
         with arithmetic.strict_passes():

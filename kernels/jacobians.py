@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kernels.capture.factor_stream import layer_factors
 from kernels.gradients.fallback import looped_gradients, vmapped_gradients
-from kernels.inputs.model_checks import check_model
+from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows
 from kernels.inputs.samples import Samples
@@ -210,12 +210,13 @@ def autograd_kernel(
     if method not in ("loop", "vmap"):
         raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")
     arithmetic = precision_named(precision)
-    device, samples = check_model(model), Samples(data, labels)
-    own = arithmetic.model(model)
-    names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
-    route = vmapped_gradients if method == "vmap" else looped_gradients
-    rows: dict[str, list[Tensor]] = {name: [] for name in names}
-    with arithmetic.strict_passes():
+    arithmetic.refuse_narrowing(model)
+    loan = Loan(model, arithmetic.passes)
+    with loan.lent() as own, arithmetic.strict_passes():
+        device, samples = loan.device, Samples(data, labels)
+        names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
+        route = vmapped_gradients if method == "vmap" else looped_gradients
+        rows: dict[str, list[Tensor]] = {name: [] for name in names}
         for part, inputs in samples.batches(0, samples.count, chunk, device, arithmetic.passes):
             known = None if samples.labels is None else samples.labels[part].to(device)
             with torch.no_grad():

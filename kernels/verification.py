@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kernels.capture.capture import Capture
 from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gram import kernel_matrix
-from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.loan import Loan
 from kernels.inputs.options import ModelOptions, documents, model_options
 from kernels.inputs.outputs import Inputs, batch_size, bind_cotangent, call_logits
 from kernels.inputs.samples import Samples
@@ -115,35 +115,37 @@ def verify(
         raise ValueError(f"verify knows kinds trntk and pntk, not {kind!r}")
     chosen = model_options(**options)
     layers, fallback, output = chosen["layers"], chosen["fallback"], chosen["output"]
-    with evaluation_mode(model, chosen["eval_mode"]):
-        device = check_model(model)
+    matrix = partial(kernel_matrix, kind=kind, normalize=False, **chosen)
+    loan = Loan(model, torch.float64, eval_mode=chosen["eval_mode"])
+    with loan.lent() as wide:
         samples = Samples(batch, name="batch")
         if samples.count < 2:
             raise ValueError("verify needs at least two samples")
-        wide = copy.deepcopy(model).to(torch.float64)
-        inputs = samples.first(samples.count, device, torch.float64)
+        inputs = samples.first(samples.count, loan.device, torch.float64)
         capture = Capture(wide, inputs, layers=layers, fallback=fallback, output=output)
-        matrix = partial(kernel_matrix, kind=kind, normalize=False, **chosen)
         exact = matrix(wide, inputs, precision="float64").matrix
         plain = _plain_kernel(wide, tuple(capture.parameters), inputs, kind, output)
-        narrow = copy.deepcopy(model).to(torch.float32)
-        inputs32 = samples.first(samples.count, device, torch.float32)
+        signs = _signs(wide, inputs, output)
+    with Loan(model, torch.float32, eval_mode=chosen["eval_mode"]).lent() as narrow:
+        inputs32 = samples.first(samples.count, loan.device, torch.float32)
         single = matrix(narrow, inputs32, batch_size=1).matrix
         together = matrix(narrow, inputs32, batch_size=samples.count).matrix
-        sums = {name: p.numel() for name, p in model.named_parameters()}
-        covered = capture.coverage
-        return Verification(
-            coverage_error=_error(exact, plain),
-            batch_error=_error(together, single),
-            float32_error=_error(together, exact),
-            contraction_error=_contraction_error(narrow, inputs32, together, kind, layers, fallback, output),
-            relu_flips=_flips(narrow, wide, inputs32, inputs, output),
-            ruled=sum(sums[name] for name in covered.ruled),
-            fallback=sum(sums[name] for name in covered.fallback),
-            unused=sum(sums[name] for name in covered.unused),
-            frozen=sum(sums[name] for name in covered.frozen),
-            notes=tuple(f"{name}: generic route ({why})" for name, why in covered.reasons.items()),
-        )
+        contraction_error = _contraction_error(narrow, inputs32, together, kind, layers, fallback, output)
+        signs32 = _signs(narrow, inputs32, output)
+    sums = {name: p.numel() for name, p in model.named_parameters()}
+    covered = capture.coverage
+    return Verification(
+        coverage_error=_error(exact, plain),
+        batch_error=_error(together, single),
+        float32_error=_error(together, exact),
+        contraction_error=contraction_error,
+        relu_flips=sum(int((left != right).sum()) for left, right in zip(signs32, signs, strict=True)),
+        ruled=sum(sums[name] for name in covered.ruled),
+        fallback=sum(sums[name] for name in covered.fallback),
+        unused=sum(sums[name] for name in covered.unused),
+        frozen=sum(sums[name] for name in covered.frozen),
+        notes=tuple(f"{name}: generic route ({why})" for name, why in covered.reasons.items()),
+    )
 
 
 def _plain_kernel(
@@ -191,20 +193,11 @@ def _widened(block: Any) -> Any:
     return wide
 
 
-def _flips(
-    narrow: nn.Module,
-    wide: nn.Module,
-    inputs32: Inputs,
-    inputs64: Inputs,
-    output: Callable[[Any], Tensor] | None,
-) -> int:
-    """Count outputs of ReLU modules and functions that are zero in one pass and not in the other."""
-    masks = []
-    for model, inputs in ((narrow, inputs32), (wide, inputs64)):
-        with torch.no_grad(), _ReluMasks() as seen:
-            call_logits(model, inputs, output)
-        masks.append(seen.masks)
-    return sum(int((left != right).sum()) for left, right in zip(*masks, strict=True))
+def _signs(model: nn.Module, inputs: Inputs, output: Callable[[Any], Tensor] | None) -> list[Tensor]:
+    """Which outputs of ReLU modules and functions are not zero."""
+    with torch.no_grad(), _ReluMasks() as seen:
+        call_logits(model, inputs, output)
+    return seen.masks
 
 
 class _ReluMasks(torch.overrides.TorchFunctionMode):

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
 from kernels.gradients.blocks import Block
-from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents, pass_options
 from kernels.inputs.outputs import Cotangent, bind_cotangent, needs_labels
 from kernels.inputs.samples import PROBE, Samples
@@ -113,19 +113,19 @@ def _stream(
     model: nn.Module, data: Any, cotangent: Cotangent, labels: Tensor | None, settings: PassOptions
 ) -> Iterator[FactorBatch]:
     chosen = precision_named(settings["precision"])
-    with evaluation_mode(model, settings["eval_mode"]):
-        device = check_model(model)
+    chosen.refuse_narrowing(model)
+    loan = Loan(model, chosen.passes, eval_mode=settings["eval_mode"])
+    with loan.lent() as own, chosen.strict_passes():
+        device = loan.device
         samples = Samples(data, labels, "data")
         if needs_labels(cotangent) and samples.labels is None:
             raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
-        own = chosen.model(model)
-        with chosen.strict_passes():
-            probe = samples.first(PROBE, device, chosen.passes)
-            capture = Capture(
-                own, probe, layers=settings["layers"], fallback=settings["fallback"], output=settings["output"]
-            )
-        for rows, inputs in samples.batches(0, samples.count, settings["batch_size"] or BATCH, device, chosen.passes):
-            known = None if samples.labels is None else samples.labels[rows].to(device)
-            with chosen.strict_passes():
-                logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
-            yield FactorBatch(rows, logits, known, tuple(blocks))
+        probe = samples.first(PROBE, device, chosen.passes)
+        capture = Capture(
+            own, probe, layers=settings["layers"], fallback=settings["fallback"], output=settings["output"]
+        )
+    for rows, inputs in samples.batches(0, samples.count, settings["batch_size"] or BATCH, device, chosen.passes):
+        known = None if samples.labels is None else samples.labels[rows].to(device)
+        with loan.lent(), chosen.strict_passes():
+            logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
+        yield FactorBatch(rows, logits, known, tuple(blocks))

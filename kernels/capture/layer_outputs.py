@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.capture.sources import FeatureSource
-from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.loan import Loan
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.inputs.samples import Samples
 from kernels.machine.precision import float32_products
@@ -308,16 +308,17 @@ def layer_features(
         raise ValueError(f"unknown pool {pool!r}: use one of {', '.join(POOLS)} or a callable")
     shrink = POOLS[pool] if isinstance(pool, str) else pool
     names = module_names(model, layers)
-    with evaluation_mode(model, eval_mode):
-        device = check_model(model)
-        samples = Samples(data, labels, "data")
-        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-        for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
-            with float32_products(), torch.no_grad(), watch_outputs(model, names) as caught:
-                logits = call_logits(model, inputs, output)
-            size = rows.stop - rows.start
-            features = {name: _per_sample(outputs[-1], size, name) for name, outputs in caught.items() if outputs}
-            if shrink is not None:
-                features = {name: shrink(value) for name, value in features.items()}
-            known = None if samples.labels is None else samples.labels[rows]
-            yield FeatureBatch(rows, features, logits, known)
+    loan = Loan(model, eval_mode=eval_mode)
+    with loan.lent():
+        device = loan.device
+    samples = Samples(data, labels, "data")
+    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
+        with loan.lent(), float32_products(), torch.no_grad(), watch_outputs(model, names) as caught:
+            logits = call_logits(model, inputs, output)
+        size = rows.stop - rows.start
+        features = {name: _per_sample(outputs[-1], size, name) for name, outputs in caught.items() if outputs}
+        if shrink is not None:
+            features = {name: shrink(value) for name, value in features.items()}
+        known = None if samples.labels is None else samples.labels[rows]
+        yield FeatureBatch(rows, features, logits, known)

@@ -1,4 +1,7 @@
-"""Context manager that freezes parameters and disables fused paths and recomputation while a model is traced."""
+"""Context manager that freezes parameters and disables fused paths and recomputation while a model is traced.
+
+What is switched off is so for this thread only.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
+from kernels.machine.process_state import original, replaced_here
 from kernels.rules.experts import IMPLEMENTATIONS, routed_experts
 
 
@@ -21,15 +24,18 @@ from kernels.rules.experts import IMPLEMENTATIONS, routed_experts
 def quiet(model: nn.Module) -> Iterator[None]:
     """Freeze the parameters, switch off composite fast paths and recomputation; restore all however the block ends."""
     flags = [(p, p.requires_grad) for p in model.parameters()]
-    fast = torch.backends.mha.get_fastpath_enabled()
     try:
         for p, _ in flags:
             p.requires_grad_(False)
-        torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH), _activations_kept(), _activations_fused(), _experts_routed():
+        with (
+            replaced_here(torch.backends.mha, "get_fastpath_enabled", lambda: False),
+            _PlainAttention(),
+            _activations_kept(),
+            _activations_fused(),
+            _experts_routed(),
+        ):
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         for p, flag in flags:
             p.requires_grad_(flag)
 
@@ -39,8 +45,8 @@ def _activations_kept() -> Iterator[None]:
     """Make checkpointed layers keep their activations: recomputation in the backward pass would not be traced."""
     place = torch.utils.checkpoint
     with (
-        mock.patch.object(place, "_checkpoint_without_reentrant_generator", _before_and_after),
-        mock.patch.object(place, "CheckpointFunction", _RunOnce),
+        replaced_here(place, "_checkpoint_without_reentrant_generator", _before_and_after),
+        replaced_here(place.CheckpointFunction, "apply", _run_once),
     ):
         yield
 
@@ -52,7 +58,7 @@ def _activations_fused() -> Iterator[None]:
     Values agree to rounding; the eight take a fifth of the time of a small GPT-2's kernel.
     """
     activation = getattr(sys.modules.get("transformers.activations"), "NewGELUActivation", None)
-    with mock.patch.object(activation, "forward", _gelu_by_tanh) if activation else nullcontext():
+    with replaced_here(activation, "forward", _gelu_by_tanh) if activation else nullcontext():
         yield
 
 
@@ -63,7 +69,7 @@ def _experts_routed() -> Iterator[None]:
     if place is None:
         yield
         return
-    dispatch = place.ExpertsInterface.get_interface
+    dispatch = original(place.ExpertsInterface, "get_interface")
 
     def choose(interface: Any, name: str, default: Callable[..., Any]) -> Callable[..., Any]:
         own = dispatch(interface, name, default)
@@ -71,7 +77,7 @@ def _experts_routed() -> Iterator[None]:
             return own
         return lambda layer, *args, **more: (own if layer._is_expert_parallel else routed_experts)(layer, *args, **more)
 
-    with mock.patch.object(place.ExpertsInterface, "get_interface", choose):
+    with replaced_here(place.ExpertsInterface, "get_interface", choose):
         yield
 
 
@@ -84,9 +90,32 @@ def _before_and_after(*_: Any, **__: Any) -> Iterator[None]:
     yield
 
 
-class _RunOnce:
-    """The reentrant variant, without recomputation."""
+def _run_once(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+    """Run the reentrant variant without recomputation."""
+    return function(*args)
 
-    @staticmethod
-    def apply(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
-        return function(*args)
+
+class _PlainAttention(TorchFunctionMode):
+    """Attention in separate steps, which can be vectorized and differentiated twice; the fused kernels cannot."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return _attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **options: Any,
+) -> Tensor:
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float("-inf"))
+    steps = torch.ops.aten._scaled_dot_product_attention_math
+    return steps(query, key, value, attn_mask, dropout_p, is_causal, None, **options)[0]

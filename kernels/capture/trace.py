@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from kernels.capture.row_picking import RowPicks
 from kernels.gradients.derived import Tape, tensors_in
+from kernels.machine.process_state import replaced_here
 from kernels.rules.base import ParameterView, Rule, Use
 from kernels.rules.rewrites import REWRITES
 
@@ -89,9 +89,13 @@ class ForwardTrace(TorchFunctionMode):
     ) -> Any:
         if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
             return func(*args, **kwargs)
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            for view in read:  # the samples are not an axis that can be seen, and the result does not outlive it
+                self._give_up(view, f"read by {_label(func)} inside torch.func")
+            return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             # The composite checks for overrides once, at its start: report none, and watch the projections inside.
-            with mock.patch.object(F, "has_torch_function", lambda *_: False), self:
+            with replaced_here(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
         if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
             result = func(*args, **kwargs)

@@ -21,7 +21,7 @@ from kernels.contraction.forms import LayerForm
 from kernels.contraction.plan import Plan, lay_out
 from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
-from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.loan import Loan
 from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions
 from kernels.inputs.outputs import Inputs, batch_size
 from kernels.inputs.samples import PROBE, Samples
@@ -58,14 +58,15 @@ class Job:
 def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) -> Iterator[Job]:
     """Check everything, probe the model on a few samples and plan the kernel.
 
-    The model is in its original modes, and its parameters keep their ``requires_grad``, when the block ends.
+    The model is as it was when the block ends, however it ends.
     """
     precision = precision_named(options["precision"])
-    with evaluation_mode(model if isinstance(model, nn.Module) else nn.Identity(), options["eval_mode"]):
-        device = check_model(model)
+    precision.refuse_narrowing(model)
+    loan = Loan(model, precision.passes, eval_mode=options["eval_mode"])
+    with loan.lent() as own:
+        device = loan.device
         columns = Samples(train, options["labels"], "train")
         rows = columns if test is None else Samples(test, options["test_labels"], "test")
-        own = precision.model(model)
         probe = columns.first(PROBE, device, precision.passes)
         with precision.strict_passes():
             source, coverage = _source(own, probe, options, test is not None)

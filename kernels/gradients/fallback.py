@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import vjp, vmap
 
+from kernels.gradients.vmap_hazards import Called, vmap_hazard
+from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 
 
@@ -37,6 +38,8 @@ def try_vmap(
     model: nn.Module, names: tuple[str, ...], inputs: Inputs, cotangents: Float[Tensor, "b r k"], output: Output
 ) -> dict[str, Tensor] | None:
     """Gradients by the vectorized route, or None where torch cannot vectorize this model."""
+    if vmap_hazard(model, names, sample(inputs, slice(0, 1)), output) is not None:
+        return None
     try:
         return vmapped_gradients(model, names, inputs, cotangents, output)
     except (RuntimeError, ValueError, TypeError, NotImplementedError):
@@ -67,7 +70,7 @@ def vmapped_gradients(
                 if isinstance(one, Mapping)
                 else one.unsqueeze(0)
             )
-            return call_logits(_Called(model, values), single, output)[0]
+            return call_logits(Called(model, values), single, output)[0]
 
         pull = vjp(logits, chosen)[1]
         pulled = [pull(row)[0] for row in rows]
@@ -75,7 +78,10 @@ def vmapped_gradients(
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        found = vmap(gradients)(dict(inputs) if isinstance(inputs, Mapping) else inputs, cotangents)
+        try:
+            found = vmap(gradients)(dict(inputs) if isinstance(inputs, Mapping) else inputs, cotangents)
+        finally:
+            after_forward(model)
     return {name: found[name].detach().reshape(*cotangents.shape[:2], -1) for name in names}
 
 
@@ -107,15 +113,3 @@ def looped_gradients(
         for p, flag in zip(chosen, flags, strict=True):
             p.requires_grad_(flag)
     return {name: torch.stack(values) for name, values in collected.items()}
-
-
-class _Called(nn.Module):
-    """The model with some of its parameters replaced; tied parameters are replaced together."""
-
-    def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.__dict__["wrapped"], self.__dict__["values"] = model, values
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the wrapped model."""
-        return functional_call(self.__dict__["wrapped"], self.__dict__["values"], args, kwargs)

@@ -27,8 +27,24 @@ def weights_digest(model: nn.Module) -> str:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())
-        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for part in _dense_parts(tensor.detach()):
+            weights.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return weights.hexdigest()[:16]
+
+
+def _dense_parts(tensor: Tensor) -> list[Tensor]:
+    """Return what a tensor keeps in memory: itself, or the indices and values of a sparse one."""
+    if tensor.layout == torch.strided:
+        return list(tensor.unbind()) if tensor.is_nested else [tensor]
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        return [tensor.indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+    jagged: Any = tensor
+    return [jagged.values(), jagged.offsets()]
 
 
 def answers(logits: Float[Tensor, "n k"]) -> list[list[float]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
@@ -84,16 +81,3 @@ def _drops(module: nn.Module) -> bool:
         return module.p > 0
     rate = getattr(module, "dropout", None)
     return isinstance(rate, float) and rate > 0
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module, switch: bool) -> Iterator[None]:
-    """Put every module into evaluation mode if ``switch``, and each back into its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        if switch:
-            model.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.inputs.loan import after_forward
+
 Inputs = Tensor | Mapping[str, Tensor]
 Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
 Output = Callable[[Any], Tensor] | None
@@ -60,6 +62,7 @@ def call_logits(
         result = result["logits"]
     elif not isinstance(result, Tensor) and hasattr(result, "logits"):
         result = result.logits
+    after_forward(model)
     if not isinstance(result, Tensor):
         raise TypeError(
             f"the model returned {type(result).__name__}, not logits; pass output=, a function from what the model "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from kernels.machine.process_state import SharedSetting, replaced_here
 
 
 @dataclass(frozen=True)
@@ -36,28 +34,20 @@ class Precision:
     operands: torch.dtype
     tf32: bool = False
 
-    def model(self, model: nn.Module) -> nn.Module:
-        """Return the model in the passes' type: itself where it already is, else a converted copy.
+    def refuse_narrowing(self, model: nn.Module) -> None:
+        """Refuse a float64 model that would silently lose digits.
 
         Raises
         ------
         ValueError
-            When a float64 model would silently lose digits.
+            With the precision to name.
         """
-        kinds = {p.dtype for p in model.parameters() if p.dtype in _FLOATS}
-        if torch.float64 in kinds and self.passes != torch.float64:
+        if not isinstance(model, nn.Module) or self.passes == torch.float64:
+            return
+        if any(p.dtype == torch.float64 for p in model.parameters()):
             raise ValueError(
                 f"the model is float64 but precision={self.name!r}: pass precision='float64', or convert the model"
             )
-        if kinds == {self.passes}:
-            return model
-        turned = torch.complex128 if self.passes == torch.float64 else torch.complex64
-        kind = {True: turned, False: self.passes}  # rotary tables may be complex buffers: keep their imaginary part
-
-        def convert(x: Tensor) -> Tensor:
-            return x.to(kind[x.is_complex()]) if x.is_complex() or x.is_floating_point() else x
-
-        return copy.deepcopy(model)._apply(convert)
 
     @contextmanager
     def strict_passes(self) -> Iterator[None]:
@@ -115,28 +105,48 @@ def add_product(out: Float[Tensor, "n m"], left: Float[Tensor, "n k"], right: Fl
         out.add_(product(left, right))
 
 
+_CUDA: Any = torch.backends.cuda.matmul
+_CUDNN: Any = torch.backends.cudnn
+_MKLDNN: Any = torch.backends.mkldnn
+
+
+def _flag(owner: Any, name: str, *strict: Any) -> SharedSetting:
+    return SharedSetting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value), strict)
+
+
+_FP32_CUDA = [_flag(one, "fp32_precision", "ieee", "tf32") for one in (_CUDA, _CUDNN.conv, _CUDNN.rnn)]
+_FP32_CPU = [_flag(one, "fp32_precision", "ieee") for one in (_MKLDNN.matmul, _MKLDNN.conv, _MKLDNN.rnn)]
+_FIXED = ((_flag(_CUDNN, "benchmark", False), False), (_flag(_CUDNN, "deterministic", True), True))
+
+
+def _read_sums() -> tuple[bool, bool]:
+    return (
+        _CUDA.allow_bf16_reduced_precision_reduction,
+        _CUDA.allow_bf16_reduced_precision_reduction_split_k,
+    )
+
+
+def _write_sums(value: tuple[bool, bool]) -> None:
+    _CUDA.allow_bf16_reduced_precision_reduction = value
+
+
+_SUMS = SharedSetting(_read_sums, _write_sums, ((False, True),))
+
+
 @contextmanager
 def full_sums() -> Iterator[None]:
     """Add the partial sums of bfloat16 products in float32, where CUDA would by default in bfloat16."""
-    matmul: Any = torch.backends.cuda.matmul
-    before = (matmul.allow_bf16_reduced_precision_reduction, matmul.allow_bf16_reduced_precision_reduction_split_k)
-    try:
-        matmul.allow_bf16_reduced_precision_reduction = False
+    with _SUMS.at((False, True)):
         yield
-    finally:
-        matmul.allow_bf16_reduced_precision_reduction = before
 
 
 @contextmanager
 def fixed_algorithms() -> Iterator[None]:
     """Exclude convolution algorithms that are chosen by timing or add in varying order, so that resumed tiles agree."""
-    cudnn: Any = torch.backends.cudnn
-    before = (cudnn.benchmark, cudnn.deterministic)
-    try:
-        cudnn.benchmark, cudnn.deterministic = False, True
+    with ExitStack() as stack:
+        for setting, value in _FIXED:
+            stack.enter_context(setting.at(value))
         yield
-    finally:
-        cudnn.benchmark, cudnn.deterministic = before
 
 
 @contextmanager
@@ -145,36 +155,28 @@ def float32_products(*, tf32: bool = False) -> Iterator[None]:
 
     ``torch.set_float32_matmul_precision("medium")``, which training frameworks recommend, turns float32 products into
     bfloat16 ones on CPUs that have them; autocast does so anywhere. The flags are those of single operations: reading
-    the older ones fails where the newer have been used.
+    the older ones fails where the newer have been used. torch has them only once for all threads.
     """
-    cudnn: Any = torch.backends.cudnn
-    mkldnn: Any = torch.backends.mkldnn
-    cuda: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
-    cpu: tuple[Any, ...] = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
-    before = [flags.fp32_precision for flags in (*cuda, *cpu)]
-    try:
-        for flags in cuda:
-            flags.fp32_precision = "tf32" if tf32 else "ieee"
-        for flags in cpu:
-            flags.fp32_precision = "ieee"
-        with _no_autocast():
-            yield
-    finally:
-        for flags, value in zip((*cuda, *cpu), before, strict=True):
-            flags.fp32_precision = value
+    with ExitStack() as stack:
+        for setting in _FP32_CUDA:
+            stack.enter_context(setting.at("tf32" if tf32 else "ieee"))
+        for setting in _FP32_CPU:
+            stack.enter_context(setting.at("ieee"))
+        stack.enter_context(_no_autocast())
+        yield
 
 
 @contextmanager
 def _no_autocast() -> Iterator[None]:
-    """Autocast off, around the passes and where a model turns it on itself."""
+    """Autocast off in this thread, around the passes and where a model turns it on itself."""
     kinds = ("cpu", "cuda")
     before = [torch.is_autocast_enabled(kind) for kind in kinds]
     try:
         for kind in kinds:
             torch.set_autocast_enabled(kind, False)
         with (
-            mock.patch.object(torch.autocast, "__enter__", lambda self: self),
-            mock.patch.object(torch.autocast, "__exit__", lambda *_: None),
+            replaced_here(torch.autocast, "__enter__", lambda self: self),
+            replaced_here(torch.autocast, "__exit__", lambda *_: None),
         ):
             yield
     finally:

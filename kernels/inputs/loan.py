@@ -1,0 +1,333 @@
+"""Lend a model for passes in another arithmetic, and give it back exactly as it was, however the passes end.
+
+A copy of a model is another model: a lock, an activation that is kept, or a pruned layer forbids it, and a closure (an
+adapter in a hook, a patched ``forward``) keeps pointing at the original. So the passes run the user's own modules, with
+other tensors in them for the duration.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kernels.inputs.model_checks import check_model
+
+_COMPLEX = {torch.float64: torch.complex128}
+_OF_TORCH = frozenset(vars(nn.Module()))  # what every module has; the rest are a model's own attributes
+_CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
+_OTHER_TYPE = ("same dtype", "scalar type", "should be the same", "same data type", "dtype")
+
+
+class Loan:
+    """One model, lent for passes as often as needed.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The user's.
+    passes : torch.dtype, optional
+        Type of the passes; tensors of the model that have another floating type are replaced by converted ones.
+    eval_mode : bool
+        Put every module into evaluation mode meanwhile.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the model is; known once it has been lent.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from kernels.inputs import Loan
+    >>> model = torch.nn.Linear(2, 3)
+    >>> loan = Loan(model, torch.float64)
+    >>> with loan.lent() as wide:
+    ...     wide.weight.dtype, wide is model
+    (torch.float64, True)
+    >>> model.weight.dtype
+    torch.float32
+    """
+
+    device: torch.device
+
+    def __init__(self, model: nn.Module, passes: torch.dtype | None = None, *, eval_mode: bool = False) -> None:
+        self.model, self._passes, self._eval_mode = model, passes, eval_mode
+        self._converts: bool | None = None
+        self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
+
+    @contextmanager
+    def lent(self) -> Iterator[nn.Module]:
+        """Give the model, of which nothing that happens in the block remains.
+
+        Modes, ``requires_grad``, ``.grad``, hooks, plain attributes and lists are put back; buffers and other tensors
+        that ``forward`` may write to are copies. Other threads wait for the same model.
+        """
+        if not isinstance(self.model, nn.Module):
+            check_model(self.model)  # says so
+        with _alone_with(self.model):
+            before = _State(self.model)
+            outer = _LENT.get(id(self.model))
+            try:
+                if self._eval_mode:
+                    self.model.eval()
+                if self._converts is None:
+                    self.device = check_model(self.model)
+                    self._converts = _has_other_type(self.model, self._passes)
+                self._move_in(before)
+                self._state = _State(self.model)
+                _LENT[id(self.model)] = self
+                with torch.inference_mode(False):
+                    yield self.model
+            except RuntimeError as error:
+                if self._converts and any(words in str(error) for words in _OTHER_TYPE):
+                    raise TypeError(
+                        f"the model cannot be run in {self._passes} ({str(error).splitlines()[0]}): it keeps tensors "
+                        "of another type in a closure or in a module that is not registered, or asks for a type by "
+                        "name; convert it yourself and pass the result, or choose another precision"
+                    ) from error
+                raise
+            finally:
+                _LENT.pop(id(self.model), None)
+                if outer is not None:
+                    _LENT[id(self.model)] = outer
+                before.restore()
+
+    def after_forward(self) -> None:
+        """Undo what a forward pass wrote, so that the next one starts from the same state."""
+        self._state.restore_own()
+        fresh: dict[int, Tensor] = {}
+        for key, (theirs, ours, version) in self._tensors.items():
+            if _version(ours) != version and not isinstance(ours, nn.Parameter):
+                made = self._made(theirs)
+                self._tensors[key] = (theirs, made, _version(made))
+                fresh[id(ours)] = made
+        if fresh:
+            for at, (owner, key, ours) in enumerate(self._slots):
+                if id(ours) in fresh:
+                    owner[key] = fresh[id(ours)]
+                    self._slots[at] = (owner, key, owner[key])
+            self._state = _State(self.model)
+
+    def _move_in(self, before: _State) -> None:
+        """Put our tensors in place of the user's, wherever a module holds them."""
+        self._slots: list[tuple[Any, Any, Tensor]] = []
+        experts = self._passes == torch.float64
+        configs: set[int] = set()
+        for module, attributes in before.modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                if self._converts:
+                    raise TypeError(
+                        f"a part of the model is a TorchScript module ({module.original_name}), which cannot be run "
+                        f"in {self._passes}: convert the model yourself with model.to({self._passes}), or pass the "
+                        "eager module that it was made from"
+                    )
+                continue
+            for name in ("_parameters", "_buffers"):
+                self._replace(attributes[name], list(attributes[name].items()))
+            if getattr(module, "max_norm", None) is not None and isinstance(attributes.get("_parameters"), dict):
+                self._keep_from_writes(attributes["_parameters"])
+            own = [(key, value) for key, value in attributes.items() if key not in _OF_TORCH]
+            self._replace(module.__dict__, own)
+            config = attributes.get("config")
+            if experts and id(config) not in configs:
+                configs.add(id(config))
+                before.keep_attribute(config, "_experts_implementation_internal")
+                _without_grouped_products(config)
+
+    def _replace(self, owner: Any, items: list[tuple[Any, Any]], depth: int = 2) -> None:
+        for key, value in items:
+            if isinstance(value, Tensor):
+                ours = self._own(value)
+                if ours is not value:
+                    owner[key] = ours
+                    self._slots.append((owner, key, ours))
+            elif depth and type(value) in (list, dict, OrderedDict, tuple) and _holds_tensors(value, depth):
+                inside = dict(value) if isinstance(value, dict) else list(value)
+                pairs = list(inside.items()) if isinstance(inside, dict) else list(enumerate(inside))
+                self._replace(inside, pairs, depth - 1)
+                owner[key] = type(value)(inside)
+
+    def _keep_from_writes(self, parameters: dict[str, Any]) -> None:
+        """Copy the table of an embedding with ``max_norm``, which scales the rows that it reads in place."""
+        ours = {id(one) for _, one, _ in self._tensors.values()}
+        for key, p in list(parameters.items()):
+            known = self._tensors.get(id(p))
+            if p is None or known is not None and known[1] is not p or known is None and id(p) in ours:
+                continue
+            parameters[key] = copy = nn.Parameter(p.detach().clone(), p.requires_grad)
+            self._tensors[id(p)] = (p, copy, _version(copy))
+
+    def _own(self, tensor: Tensor) -> Tensor:
+        """Return what stands for a tensor of the user's: the same one where nothing can happen to it."""
+        found = self._tensors.get(id(tensor))
+        if found is None:
+            ours = self._made(tensor)
+            found = self._tensors[id(tensor)] = (tensor, ours, _version(ours))
+        return found[1]
+
+    def _made(self, tensor: Tensor) -> Tensor:
+        kind = tensor.dtype
+        if self._converts and self._passes is not None:
+            if tensor.is_complex():
+                kind = _COMPLEX.get(self._passes, torch.complex64)
+            elif tensor.is_floating_point():
+                kind = self._passes
+        is_parameter = isinstance(tensor, nn.Parameter)
+        if is_parameter and kind == tensor.dtype and not tensor.is_inference():
+            return tensor
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                ours = tensor.detach().to(kind) if kind != tensor.dtype else tensor.detach().clone()
+        except (RuntimeError, NotImplementedError):  # such as a tensor without memory of its own
+            return tensor
+        if is_parameter:
+            return nn.Parameter(ours, tensor.requires_grad)
+        return ours.requires_grad_() if tensor.requires_grad and tensor.is_leaf else ours
+
+
+def after_forward(model: nn.Module) -> None:
+    """Undo what a forward pass of a lent model wrote into it."""
+    loan = _LENT.get(id(model))
+    if loan is not None:
+        loan.after_forward()
+
+
+_LENT: dict[int, Loan] = {}
+_GUARD = threading.Lock()
+_LOCKS: dict[int, tuple[Any, list[int]]] = {}
+
+
+@contextmanager
+def _alone_with(model: nn.Module) -> Iterator[None]:
+    """Let one thread at a time use a model."""
+    with _GUARD:
+        lock, users = _LOCKS.setdefault(id(model), (threading.RLock(), [0]))
+        users[0] += 1
+    try:
+        with lock:
+            yield
+    finally:
+        with _GUARD:
+            users[0] -= 1
+            if not users[0]:
+                del _LOCKS[id(model)]
+
+
+class _State:
+    """What a model holds besides the values of its parameters, so that it can be put back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = [(module, dict(module.__dict__)) for module in model.modules()]
+        self._of_torch: dict[int, tuple[Any, Any]] = {}
+        self._own: dict[int, tuple[Any, Any]] = {}
+        for _, attributes in self.modules:
+            for key, value in attributes.items():
+                known = self._of_torch if key in _OF_TORCH and key != "_buffers" else self._own
+                _keep_inside(known, value, 2 if known is self._own else 0)
+        self._slotted = [(module, dict(_slot_values(module))) for module, _ in self.modules]
+        self._others: list[tuple[Any, str, Any]] = []
+        self._parameters = [(p, p.detach(), p.requires_grad, p.grad) for p in model.parameters()]
+        for p, _, _, grad in self._parameters:
+            if grad is not None:
+                p.grad = None  # so that nothing is added to it
+
+    def keep_attribute(self, other: Any, name: str) -> None:
+        """Put an attribute of an object that is no module back as well."""
+        if name in getattr(other, "__dict__", {}):
+            self._others.append((other, name, other.__dict__[name]))
+
+    def restore_own(self) -> None:
+        """Put plain attributes and buffers back."""
+        for module, attributes in self.modules:
+            now = module.__dict__
+            if len(now) != len(attributes) or not all(map(is_, now.values(), attributes.values())):
+                now.clear()
+                now.update(attributes)
+        for container, content in self._own.values():
+            _put_back(container, content)
+        for module, values in self._slotted:
+            for name, value in values.items():
+                object.__setattr__(module, name, value)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        self.restore_own()
+        for container, content in self._of_torch.values():
+            _put_back(container, content)
+        for other, name, value in self._others:
+            other.__dict__[name] = value
+        for p, values, flag, grad in self._parameters:
+            if not _same_memory(p, values):
+                p.data = values
+            p.requires_grad_(flag)
+            if p.grad is not grad:
+                p.grad = grad
+
+
+def _keep_inside(known: dict[int, tuple[Any, Any]], value: Any, depth: int) -> None:
+    if type(value) not in _CONTAINERS or id(value) in known:
+        return
+    known[id(value)] = (value, value.copy())
+    if depth:
+        for one in value.values() if isinstance(value, dict) else value:
+            _keep_inside(known, one, depth - 1)
+
+
+def _put_back(container: Any, content: Any) -> None:
+    if len(container) == len(content):
+        if isinstance(content, dict):
+            if all(map(is_, container, content)) and all(map(is_, container.values(), content.values())):
+                return
+        elif all(map(is_, container, content)):
+            return
+    container.clear()
+    container.extend(content) if isinstance(content, (list, deque)) else container.update(content)
+
+
+def _slot_values(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Attributes of a class with ``__slots__``."""
+    for kind in type(module).__mro__:
+        names = kind.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            if name not in ("__dict__", "__weakref__"):
+                try:
+                    yield name, object.__getattribute__(module, name)
+                except AttributeError:  # not set
+                    continue
+
+
+def _has_other_type(model: nn.Module, passes: torch.dtype | None) -> bool:
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    return passes is not None and kinds != {passes}
+
+
+def _holds_tensors(value: Any, depth: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value
+    return any(
+        isinstance(x, Tensor)
+        or (depth > 1 and type(x) in (list, dict, OrderedDict, tuple) and _holds_tensors(x, depth - 1))
+        for x in parts
+    )
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _same_memory(left: Tensor, right: Tensor) -> bool:
+    if (left.dtype, left.device, left.shape, left.layout) != (right.dtype, right.device, right.shape, right.layout):
+        return False
+    return left.layout != torch.strided or left.data_ptr() == right.data_ptr()
+
+
+def _without_grouped_products(config: Any) -> None:
+    """Multiply expert by expert, as ``experts_implementation="eager"`` does: grouped products know no float64."""
+    if getattr(config, "__dict__", {}).get("_experts_implementation_internal") == "grouped_mm":
+        config.__dict__["_experts_implementation_internal"] = "eager"
