@@ -1,6 +1,7 @@
 """Shared fixtures. Shape annotations are enforced at run time through beartype in every test."""
 
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,22 @@ from tests.absent import ABSENT
 
 tests.typecheck.install("models", "kernels", "analysis", "pipeline")
 
+UNSTABLE = re.compile(r"\\x[0-9a-f]{2}|0x[0-9a-f]{6,}|\b1[5-9]\d{8}(\.\d+)?\b|pytest-of-")
+"""Bytes, addresses of objects, times and temporary folders: what may be another in the next process."""
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes, and texts that a terminal does not show as they are, by their argument; pytest numbers them."""
+    plain = not isinstance(val, str) or (val.isascii() and val.isprintable() and not UNSTABLE.search(val))
+    return None if plain and not isinstance(val, bytes) else argname
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names of tests that differ from process to process: parallel runs stop at them, and only sometimes."""
+    if found := [item.nodeid for item in items if UNSTABLE.search(item.name)]:
+        raise pytest.UsageError("give these cases ids that are the same in every process:\n" + "\n".join(found))
 
 
 @pytest.fixture(scope="session")
