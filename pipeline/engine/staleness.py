@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.code_digest import changed_files, changed_libraries, in_words, own_digest
+from pipeline.machine.deciding_files import decides
 from pipeline.machine.provenance import current_commit
 from pipeline.machine.side_files import read_record
 
@@ -15,27 +16,29 @@ from pipeline.machine.side_files import read_record
 def staleness(artifact: Artifact) -> str:
     """Say in a few words what differs between then and now; empty where nothing does.
 
-    Only files that the artifact's making has used count, and inputs whose bytes have changed under the same address.
+    Only files that the artifact's making has used and that can decide its numbers count, and inputs whose bytes have
+    changed under the same address.
     """
     record = artifact.provenance
     try:
-        return "; ".join(filter(None, [_code(record), _inputs(record, artifact.folder.parent.parent)]))
+        return "; ".join(filter(None, [_code(record, artifact.stage), _inputs(record, artifact.folder.parent.parent)]))
     except (TypeError, ValueError, AttributeError):  # a damaged record says nothing
         return ""
 
 
-def _code(record: dict[str, Any]) -> str:
+def _code(record: dict[str, Any], stage: str) -> str:
     code = record.get("code")
     if not isinstance(code, dict) or not isinstance(code.get("files"), dict):  # made before this was recorded
         made_at, here = record.get("commit"), current_commit()
         return f"made at commit {made_at[:7]}, same stage VERSION" if made_at and here and made_at != here else ""
     texts = []
-    if code.get("digest") != own_digest() and (changed := changed_files(code["files"])):
-        texts.append(f"made by other code: {in_words(changed)}")
+    if code.get("digest") != own_digest():
+        changed = [name for name in changed_files(code["files"]) if decides(name, stage)]
+        texts += [f"made by other code: {in_words(changed)}"] if changed else []
     libraries = code.get("libraries")
     if isinstance(libraries, dict) and (others := changed_libraries(libraries)):
         texts.append(f"made with other libraries: {'; '.join(others)}")
-    if during := code.get("changed_meanwhile"):
+    if during := [name for name in code.get("changed_meanwhile", []) if decides(name, stage)]:
         texts.append(f"made by two states of the code: {in_words(during)} while it was made")
     return "; ".join(texts)
 
