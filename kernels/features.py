@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
+from kernels.capture.certificate import Certifier
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
-from kernels.contraction.kernel_file import create_arrays, load_finished, map_arrays, put_in_place
+from kernels.contraction.kernel_file import create_arrays, load_finished, map_arrays, put_in_place, stored_certificate
 from kernels.contraction.result import divide_by_diagonals
 from kernels.contraction.tile_store import (
     FileTileStore,
@@ -62,6 +63,8 @@ class KernelFeatures:
         mean absolute error that a sketch leaves in a cosine between orthogonal gradients, "0" without one.
     parts : dict of str to Tensor
         Features of each parameter, which add up to ``values`` where those are sketched.
+    metadata : dict
+        ``certificate``: what was checked against the network's own gradient.
 
     Examples
     --------
@@ -77,6 +80,7 @@ class KernelFeatures:
     cotangents: int
     about: dict[str, str]
     parts: dict[str, Tensor] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -190,12 +194,15 @@ def kernel_features(
         known = None if samples.labels is None else samples.labels[:PROBE]
         with arithmetic.strict_passes():
             source: Source
+            certifier = Certifier(settings["certify"])
             if kind == "conjugate":
                 source = conjugate_source(own, probe, output_layer, append_one, output)
             elif kind == "embedding":
                 source = embedding_source(own, probe, layers, output)
             else:
-                capture = Capture(own, probe, layers=layers, fallback=settings["fallback"], output=output)
+                capture = Capture(
+                    own, probe, layers=layers, fallback=settings["fallback"], output=output, certifier=certifier
+                )
                 cotangent = kind if callable(kind) else FEATURE_COTANGENTS[kind]
                 source = GradientSource(capture, cotangent, split_bias=layerwise)
                 _check_dim(sketcher, sum(p.numel() for p in capture.parameters.values()))
@@ -216,7 +223,8 @@ def kernel_features(
                 if callable(kind):
                     shown["cotangent"] = answers(cotangent_rows(logits, known, kind).flatten(1))
                 arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, cotangents, shown)
-    return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays)
+            certificate = source.certificate() if out is None else stored_certificate(Path(out))
+    return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays, {"certificate": certificate})
 
 
 def _sketch(kind: str | Scalar, name: str | None, dim: int | None, seed: int) -> Sketch | None:
@@ -266,6 +274,7 @@ class _Maker:
 def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.device, size: int, cotangents: int) -> None:
     for rows, inputs in samples.batches(0, samples.count, size, device, store.dtype):
         key = f"{rows.start}:{rows.stop}"
+        maker.source.enter(f"samples {rows.start} to {rows.stop}")
         if store.done(key):
             continue
         labels = None if samples.labels is None else samples.labels[rows].to(device)
@@ -276,7 +285,7 @@ def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.devic
                 raise ValueError(f"features of sample {at} are not finite, or have another shape than the first ones'")
             store.arrays[name][rows] = value.flatten(1).to("cpu", store.dtype)
         store.cover("", rows)
-        store.finish(key)
+        store.finish(key, maker.source.record())
 
 
 def _in_file(
@@ -299,9 +308,11 @@ def _in_file(
     dtype = precision_named(about["precision"]).passes
     store = FileTileStore(shapes, dtype, out, fingerprint, plan)
     try:
+        maker.source.resume(store.records)
         _fill(store, maker, samples, device, plan["batch_size"], cotangents)
         temporary = out.with_name(out.name + ".finishing")
         metadata = about | {"fingerprint": json.dumps(fingerprint, sort_keys=True), "cotangents": str(cotangents)}
+        metadata["certificate"] = json.dumps(maker.source.certificate(), sort_keys=True)
         for name, array in create_arrays(temporary, shapes, dtype, metadata).items():
             array.copy_(store.arrays[name])
         put_in_place(temporary, out)

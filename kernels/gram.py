@@ -9,12 +9,14 @@ the output layer, ``embedding`` :math:`\sum_\ell a_\ell \cdot a'_\ell` over modu
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
 
+from kernels.capture.certificate import MisreadError
 from kernels.contraction.assembly import Assembly
 from kernels.contraction.finish import finish_in_file, finish_in_memory, reopen
 from kernels.contraction.job import Job, array_shapes, prepared, revive_plan
@@ -127,9 +129,13 @@ def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Unpac
 
 
 def _in_memory(job: Job) -> KernelResult:
-    store = TileStore(array_shapes(job), job.precision.passes)
-    _run(job, store)
-    return finish_in_memory(store, job)
+    while True:
+        store = TileStore(array_shapes(job), job.precision.passes)
+        try:
+            _run(job, store)
+            return finish_in_memory(store, job)
+        except MisreadError as error:
+            job = _with_generic(job, error)
 
 
 def _in_file(job: Job, out: Path) -> KernelResult:
@@ -138,14 +144,30 @@ def _in_file(job: Job, out: Path) -> KernelResult:
         return reopen(*found, job)
     plan = stored_plan(out, job.fingerprint)
     if plan is not None:  # the same tiles and forms as before the interruption, so the same bits
-        job.plan = revive_plan(plan)
+        stored = revive_plan(plan)
+        job = job.remake(stored.generic) if stored.generic else job
+        job.plan = stored
     out.parent.mkdir(parents=True, exist_ok=True)
-    store = FileTileStore(array_shapes(job), job.precision.passes, out, job.fingerprint, asdict(job.plan), world()[0])
-    try:
-        _run(job, store)
-        return finish_in_file(store, job)
-    finally:
-        store.close()
+    while True:
+        shapes, rank = array_shapes(job), world()[0]
+        store = FileTileStore(shapes, job.precision.passes, out, job.fingerprint, asdict(job.plan), rank)
+        try:
+            _run(job, store)
+            return finish_in_file(store, job)
+        except MisreadError as error:
+            job = _with_generic(job, error)
+            store.discard()
+        finally:
+            store.close()
+
+
+def _with_generic(job: Job, error: MisreadError) -> Job:
+    """Send parameters that a pass has shown to be misread through the generic route, from the first tile on."""
+    fresh = [name for name in error.names if name not in job.coverage["unused"] and name not in job.plan.generic]
+    if not fresh or world()[1] > 1:  # several processes would have to agree on the new plan
+        raise error
+    warnings.warn(f"{error}; the kernel starts again with these parameters on the generic route", stacklevel=4)
+    return job.remake((*job.plan.generic, *fresh))
 
 
 def _run(job: Job, store: TileStore) -> None:

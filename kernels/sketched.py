@@ -69,6 +69,7 @@ def sketched_kernel(
         "precision": options["precision"],
         "normalize": options["normalize"],
         "sketch": columns.about,
+        "certificate": columns.metadata["certificate"],
         "seconds": time.perf_counter() - start,
     }
     return KernelResult(matrix, left, left if test is None else right, {}, metadata)

@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.capture.certificate import Certifier, pattern_of
 from kernels.capture.pullback import OpenPass
 from kernels.capture.quiet import quiet
 from kernels.capture.settling import Probe, Settling
@@ -59,6 +60,8 @@ class Capture:
         Parameter or module names to send through the generic route in any case.
     output : callable, optional
         Turns what the model returns into logits.
+    certifier : Certifier, optional
+        Checks passes against the network's own gradient; without one no pass is checked.
 
     Attributes
     ----------
@@ -78,8 +81,10 @@ class Capture:
         layers: str | Sequence[str] | Callable[[str], bool] = "all",
         fallback: Sequence[str] = (),
         output: Callable[[Any], Tensor] | None = None,
+        certifier: Certifier | None = None,
     ) -> None:
         self.model, self.output = model, output
+        self.certifier = certifier or Certifier("off")
         everything = dict(model.named_parameters())
         wanted = selector(layers, everything)
         self.parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
@@ -114,7 +119,7 @@ class Capture:
         self.probed = self.settling.probed = None
         with quiet(self.model):
             logits, uses = self.settling.forward(inputs)
-        return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()))
+        return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()), pattern_of(uses))
 
     def blocks(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, "b k"], list[Block]]:
         """Trace one batch and return its logits and blocks; parameters as for :meth:`open`."""
@@ -128,6 +133,10 @@ class Capture:
             blocks += self._fall_back(inputs, rows)
         self._complete(blocks, reached)
         return blocks
+
+    def certify(self, inputs: Inputs, logits: Tensor, rows: Tensor, blocks: list[Block], pattern: str) -> list[Block]:
+        """Check the blocks of a pass, and replace those that are not the network's gradients."""
+        return self.certifier.check(self, inputs, logits, rows, blocks, pattern)
 
     def _fall_back(self, inputs: Inputs, rows: Tensor) -> list[Block]:
         names = tuple(self.settling.reasons)

@@ -6,6 +6,7 @@ For consumers (sketches, EK-FAC, the Gram engine)::
         part.rows      # slice of sample positions in `data`
         part.logits    # (B, K), detached
         part.labels    # (B,) or None
+        part.certificate   # what was checked so far against the network's own gradient
         for block in part.blocks: ...
 
 ``part.blocks`` is a tuple of :mod:`kernels.gradients.blocks` objects. Together they cover every trainable parameter
@@ -30,13 +31,14 @@ gradients do not overlap. Every block has ``names`` (parameters covered), ``grad
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
+from kernels.capture.certificate import Certifier
 from kernels.gradients.blocks import Block
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents, pass_options
@@ -64,6 +66,7 @@ class FactorBatch:
     logits: Float[Tensor, "b k"]
     labels: Tensor | None
     blocks: tuple[Block, ...]
+    certificate: dict[str, Any] = field(default_factory=dict)
 
 
 @documents(PassOptions)
@@ -120,12 +123,19 @@ def _stream(
         samples = Samples(data, labels, "data")
         if needs_labels(cotangent) and samples.labels is None:
             raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
+        certifier = Certifier(settings["certify"])
         probe = samples.first(PROBE, device, chosen.passes)
         capture = Capture(
-            own, probe, layers=settings["layers"], fallback=settings["fallback"], output=settings["output"]
+            own,
+            probe,
+            layers=settings["layers"],
+            fallback=settings["fallback"],
+            output=settings["output"],
+            certifier=certifier,
         )
     for rows, inputs in samples.batches(0, samples.count, settings["batch_size"] or BATCH, device, chosen.passes):
         known = None if samples.labels is None else samples.labels[rows].to(device)
+        certifier.place = f"samples {rows.start} to {rows.stop}"
         with loan.lent(), chosen.strict_passes():
             logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
-        yield FactorBatch(rows, logits, known, tuple(blocks))
+        yield FactorBatch(rows, logits, known, tuple(blocks), certifier.summary())

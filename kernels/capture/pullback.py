@@ -23,6 +23,10 @@ class Finisher(Protocol):
         """Return the blocks."""
         ...
 
+    def certify(self, inputs: Inputs, logits: Tensor, rows: Tensor, blocks: list[Block], pattern: str) -> list[Block]:
+        """Check the blocks of a pass against the network's own gradient."""
+        ...
+
 
 @dataclass
 class OpenPass:
@@ -40,6 +44,8 @@ class OpenPass:
         Operations that read parameters.
     rows : Tensor, shape (B, R, k)
         Cotangents.
+    pattern : str
+        Of the uses, see :func:`kernels.capture.certificate.pattern_of`.
     """
 
     capture: Finisher
@@ -47,6 +53,7 @@ class OpenPass:
     logits: Float[Tensor, "b k"]
     uses: list[Use]
     rows: Float[Tensor, "b r k"]
+    pattern: str = ""
 
     def blocks(self, classes: slice | None = None, *, last: bool = True) -> list[Block]:
         """Return the blocks of some cotangents; the graph is freed with the ``last`` ones."""
@@ -54,7 +61,8 @@ class OpenPass:
         roles, reached = pull(self.logits, self.uses, rows, last=last)
         if last:
             self.logits, self.uses = self.logits.detach(), []
-        return self.capture.finish(self.inputs, rows, roles, reached)
+        blocks = self.capture.finish(self.inputs, rows, roles, reached)
+        return self.capture.certify(self.inputs, self.logits.detach(), rows, blocks, self.pattern)
 
 
 def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last: bool) -> tuple[Roles, set[str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,22 @@ class Source(Protocol):
 
     def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch; ``classes`` selects cotangents."""
+        ...
+
+    def enter(self, place: str) -> None:
+        """Say which samples the next batch holds, for messages and for the certificate."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Return what was checked since the last call."""
+        ...
+
+    def resume(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what an interrupted run has recorded."""
+        ...
+
+    def certificate(self) -> dict[str, Any]:
+        """Summarize what was checked."""
         ...
 
 
@@ -55,6 +71,22 @@ class GradientSource:
     def open(self, inputs: Inputs, labels: Tensor | None) -> OpenPass:
         """Trace a batch and keep its graph."""
         return self.capture.open(inputs, lambda logits: self.rows(logits, labels))
+
+    def enter(self, place: str) -> None:
+        """Say which samples the next batch holds."""
+        self.capture.certifier.place = place
+
+    def record(self) -> dict[str, Any]:
+        """Return what was checked since the last call."""
+        return self.capture.certifier.record()
+
+    def resume(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what an interrupted run has recorded."""
+        self.capture.certifier.restore(records)
+
+    def certificate(self) -> dict[str, Any]:
+        """Summarize what was checked."""
+        return self.capture.certifier.summary()
 
     def probe(self, labels: Tensor | None) -> Probe | None:
         """Return statistics of the probe pass, or None if a dedicated pass is needed."""
@@ -95,6 +127,20 @@ class FeatureSource:
 
     def __init__(self, extract: Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]]) -> None:
         self.extract = extract
+
+    def enter(self, place: str) -> None:
+        """Do nothing: features are read off the network itself."""
+
+    def record(self) -> dict[str, Any]:
+        """Return nothing: there are no gradients to check."""
+        return {}
+
+    def resume(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Do nothing."""
+
+    def certificate(self) -> dict[str, Any]:
+        """Return nothing: there are no gradients to check."""
+        return {}
 
     def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch."""

@@ -66,6 +66,7 @@ class Assembly:
         rows = _cuts(self.plan.rows, self.plan.row_block)
         columns = _cuts(self.plan.columns, self.plan.column_block)
         chunks = self._chunks()
+        self.source.resume(store.records)
         for i, ours in enumerate(rows):
             if not mine(i):
                 continue
@@ -84,13 +85,14 @@ class Assembly:
                     right = left if one_side else self.operands(self.columns, columns[j], classes)
                     self._tile(store, left, right, ours, columns[j], fresh=index == 0, first=(i, j))
                     del right, left
-                store.finish(f"{i}:{j}")
+                store.finish(f"{i}:{j}", self.source.record())
             del held
 
     def operands(self, samples: Samples, rows: slice, classes: slice | None) -> list[Operand]:
         """Capture a run of samples and keep what each layer's form needs."""
         gathered = self._empty(rows)
         for here, inputs, labels in self._batches(samples, rows):
+            self.source.enter(f"{samples.name} samples {here.start} to {here.stop}")
             with self.precision.strict_passes():
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
@@ -112,6 +114,7 @@ class Assembly:
         for classes in chunks:
             gathered = self._empty(rows)
             for here, one in opened:
+                source.enter(f"{self.rows.name} samples {here.start} to {here.stop}")
                 with self.precision.strict_passes():
                     blocks = source.pulled(one, classes, last=classes is chunks[-1])
                 self._keep(blocks, gathered, here, self.rows.name)

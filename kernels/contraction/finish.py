@@ -13,8 +13,8 @@ from kernels.contraction.assembly import TOTAL
 from kernels.contraction.job import Job, duplicates
 from kernels.contraction.kernel_file import create_arrays, map_arrays, put_in_place
 from kernels.contraction.result import KernelResult, divide_by_diagonals
-from kernels.contraction.tile_store import FileTileStore, TileStore
-from kernels.machine.ranks import barrier, gather_sum, world
+from kernels.contraction.tile_store import FileTileStore, TileStore, stored_records
+from kernels.machine.ranks import barrier, gather_objects, gather_sum, world
 
 
 def finish_in_memory(store: TileStore, job: Job) -> KernelResult:
@@ -22,11 +22,15 @@ def finish_in_memory(store: TileStore, job: Job) -> KernelResult:
     if world()[1] > 1:
         for array in store.arrays.values():
             gather_sum(array, job.device)
+        for records in gather_objects(store.records):
+            job.source.resume(records)
     return _finish(store.arrays, job)
 
 
 def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
     """Write the finished kernel next to its tiles, move it into place, remove the tiles."""
+    barrier()
+    job.source.resume(stored_records(store.out))
     barrier()
     temporary = store.out.with_name(store.out.name + ".finishing")
     metadata = {
@@ -34,6 +38,7 @@ def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
         "plan": json.dumps(_described(asdict(job.plan)), sort_keys=True),
         "coverage": json.dumps(job.coverage, sort_keys=True),
         "precision": job.precision.name,
+        "certificate": json.dumps(job.source.certificate(), sort_keys=True),
     }
     if world()[0] == 0:
         shapes = {name: shape for name, shape in store.shapes.items() if ":" not in name}
@@ -57,8 +62,8 @@ def reopen(arrays: dict[str, Tensor], metadata: dict[str, str], job: Job) -> Ker
     matrix = arrays.pop(TOTAL)
     rows, columns = arrays.pop("row_diagonal", None), arrays.pop("column_diagonal", None)
     parts = {name: array for name, array in arrays.items() if ":" not in name}
-    found = KernelResult(matrix, rows, rows if job.square else columns, parts, _metadata(job))
-    return found
+    about = _metadata(job) | {"certificate": json.loads(metadata.get("certificate", "{}"))}
+    return KernelResult(matrix, rows, rows if job.square else columns, parts, about)
 
 
 def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
@@ -130,6 +135,7 @@ def _metadata(job: Job) -> dict[str, Any]:
         "plan": job.plan,
         "coverage": job.coverage,
         "fingerprint": job.fingerprint,
+        "certificate": job.source.certificate(),
         **duplicates(job),
     }
 

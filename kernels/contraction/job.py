@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
+from kernels.capture.certificate import Certifier
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.assembly import TOTAL
@@ -47,6 +48,8 @@ class Job:
     fingerprint: dict[str, Any]
     coverage: dict[str, Any]
     options: KernelOptions
+    remake: Callable[[tuple[str, ...]], Job]
+    """Prepare the same kernel with these parameters on the generic route."""
 
     @property
     def needs_norms(self) -> bool:
@@ -67,48 +70,74 @@ def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) ->
         device = loan.device
         columns = Samples(train, options["labels"], "train")
         rows = columns if test is None else Samples(test, options["test_labels"], "test")
-        probe = columns.first(PROBE, device, precision.passes)
-        with precision.strict_passes():
-            source, coverage = _source(own, probe, options, test is not None)
-            labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
-            logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
-        _warn_softmax(logits)
-        cotangents = logits.shape[1] if COTANGENT_OF_KIND.get(options["kind"]) == "class" else 1
-        groups = _groups(blocks, options["layerwise"])
-        plan = lay_out(
-            blocks,
-            kind=options["kind"],
-            precision=precision,
-            device=device,
-            rows=rows.count,
-            columns=None if test is None else columns.count,
-            full=options["kind"] == "entk",
-            parts=1 + len({group for group in groups if group is not None}),
-            cotangents=cotangents,
-            splittable=options["kind"] == "trntk",
-            pass_bytes=held,
-            cotangent_bytes=each,
-            forward_mac=sum(map(_forward_mac, blocks)),
-            pass_seconds=seconds * (1 + cotangents) / 2,
-            memory=parse_memory(options["memory"], device),
-            forms={"": options["forms"]} if isinstance(options["forms"], str) else dict(options["forms"] or {}),
-            block_rows=options["block_rows"],
-            batch_size=options["batch_size"],
-            ranks=world()[1],
-            on_disk=options["out"] is not None,
-        )
-        print_of = _fingerprint(own, rows, columns, options, groups, logits)
-        yield Job(source, rows, columns, test is None, precision, device, plan, groups, print_of, coverage, options)
+
+        def make(generic: tuple[str, ...]) -> Job:
+            return _job(own, columns, rows, precision, device, options, generic, make)
+
+        yield make(())
+
+
+def _job(
+    own: nn.Module,
+    columns: Samples,
+    rows: Samples,
+    precision: Precision,
+    device: torch.device,
+    options: KernelOptions,
+    generic: tuple[str, ...],
+    remake: Callable[[tuple[str, ...]], Job],
+) -> Job:
+    square = rows is columns
+    probe = columns.first(PROBE, device, precision.passes)
+    with precision.strict_passes():
+        source, coverage = _source(own, probe, options, not square, generic)
+        labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
+        logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
+    _warn_softmax(logits)
+    cotangents = logits.shape[1] if COTANGENT_OF_KIND.get(options["kind"]) == "class" else 1
+    groups = _groups(blocks, options["layerwise"])
+    plan = lay_out(
+        blocks,
+        kind=options["kind"],
+        precision=precision,
+        device=device,
+        rows=rows.count,
+        columns=None if square else columns.count,
+        full=options["kind"] == "entk",
+        parts=1 + len({group for group in groups if group is not None}),
+        cotangents=cotangents,
+        splittable=options["kind"] == "trntk",
+        pass_bytes=held,
+        cotangent_bytes=each,
+        forward_mac=sum(map(_forward_mac, blocks)),
+        pass_seconds=seconds * (1 + cotangents) / 2,
+        memory=parse_memory(options["memory"], device),
+        forms={"": options["forms"]} if isinstance(options["forms"], str) else dict(options["forms"] or {}),
+        block_rows=options["block_rows"],
+        batch_size=options["batch_size"],
+        ranks=world()[1],
+        on_disk=options["out"] is not None,
+    )
+    plan = replace(plan, certify=options["certify"] if coverage else "off", generic=generic)
+    print_of = _fingerprint(own, rows, columns, options, groups, logits)
+    return Job(source, rows, columns, square, precision, device, plan, groups, print_of, coverage, options, remake)
 
 
 def _source(
-    model: nn.Module, probe: Inputs, options: KernelOptions, rectangular: bool
+    model: nn.Module, probe: Inputs, options: KernelOptions, rectangular: bool, generic: tuple[str, ...]
 ) -> tuple[Source, dict[str, Any]]:
     if options["kind"] == "conjugate":
         return conjugate_source(model, probe, options["output_layer"], options["append_one"], options["output"]), {}
     if options["kind"] == "embedding":
         return embedding_source(model, probe, options["layers"], options["output"]), {}
-    capture = Capture(model, probe, layers=options["layers"], fallback=options["fallback"], output=options["output"])
+    capture = Capture(
+        model,
+        probe,
+        layers=options["layers"],
+        fallback=[*options["fallback"], *generic],
+        output=options["output"],
+        certifier=Certifier(options["certify"], replaces=False),
+    )
     split = options["layerwise"] is not False and options["layerwise"] != "module"
     source = GradientSource(
         capture,
@@ -117,9 +146,10 @@ def _source(
         predicted=options["kind"] == "loss_gradient" and rectangular and options["test_labels"] is None,
     )
     covered = capture.coverage
+    disagreed = dict.fromkeys(generic, "a pass disagreed with the network's own gradient")
     return source, {
         "ruled": list(covered.ruled),
-        "fallback": dict(covered.reasons),
+        "fallback": {name: disagreed.get(name, reason) for name, reason in covered.reasons.items()},
         "fallback_route": covered.route,
         "unused": list(covered.unused),
         "frozen": list(covered.frozen),
@@ -195,7 +225,7 @@ def _warn_softmax(logits: Tensor) -> None:
         if float((logits.sum(1) - 1).abs().max()) < 1e-4:
             warnings.warn(
                 "the model's outputs sum to 1: kernels are defined on logits, not softmax probabilities",
-                stacklevel=6,
+                stacklevel=8,
             )
 
 
@@ -243,4 +273,4 @@ def array_shapes(job: Job) -> dict[str, tuple[int, ...]]:
 def revive_plan(stored: dict[str, Any]) -> Plan:
     """Rebuild a plan from a ledger."""
     layers = tuple(LayerForm(**(one | {"names": tuple(one["names"])})) for one in stored["layers"])
-    return Plan(**(stored | {"layers": layers}))
+    return Plan(**(stored | {"layers": layers, "generic": tuple(stored.get("generic", ()))}))

@@ -56,6 +56,11 @@ def is_kernel_file(out: Path) -> bool:
     return "fingerprint" in _metadata(out)
 
 
+def stored_certificate(out: Path) -> dict[str, Any]:
+    """Read what a finished file says about the checks of its passes; empty for files of earlier releases."""
+    return dict(json.loads(_metadata(out).get("certificate", "{}")))
+
+
 def _metadata(out: Path) -> dict[str, str]:
     try:
         found = _header(out)[1].get("__metadata__", {})

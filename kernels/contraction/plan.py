@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from kernels.capture.certificate import MODES
 from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form
 from kernels.contraction.traffic import traffic_cost_on
@@ -47,6 +48,10 @@ class Plan:
         The budget in bytes that all operands, tiles and passes keep to.
     result_bytes : int
         Size of the result.
+    certify : str
+        How passes are checked against the network's own gradient.
+    generic : tuple of str
+        Parameters that take the generic route because a pass disagreed with the network's own gradient.
     pass_seconds, mac_rate : float
         Seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product. Measured.
 
@@ -77,6 +82,8 @@ class Plan:
     result_bytes: int
     pass_seconds: float = field(compare=False)
     mac_rate: float = field(compare=False)
+    certify: str = "off"
+    generic: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> float:
@@ -136,6 +143,7 @@ class Plan:
             f"tiles {self.row_block} x {self.column_block}, batch {self.batch}, class chunks {self.class_chunks}; "
             f"result {show_bytes(self.result_bytes)}, memory budget {show_bytes(self.memory)}"
         )
+        lines.append(f"certificate: {MODES[self.certify]}")
         return "\n".join(lines)
 
 

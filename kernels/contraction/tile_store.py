@@ -43,6 +43,7 @@ class TileStore:
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> None:
         self.shapes, self.dtype = shapes, dtype
+        self.records: list[dict[str, Any]] = []
         self.arrays = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
 
     def done(self, key: str) -> bool:
@@ -55,8 +56,10 @@ class TileStore:
         An empty name stands for all arrays without a colon in their names.
         """
 
-    def finish(self, key: str) -> None:
-        """Record that a tile is complete."""
+    def finish(self, key: str, record: dict[str, Any] | None = None) -> None:
+        """Record that a tile is complete, and what was checked of the passes behind it."""
+        if record:
+            self.records.append(record)
 
 
 class FileTileStore(TileStore):
@@ -115,6 +118,7 @@ class FileTileStore(TileStore):
                 self._maps.append(mapped)
                 self.arrays[name] = torch.from_numpy(mapped)
                 offset += sizes[name]
+            self.records = []
             # entries for tiles that no longer exist must not survive this run either
             self._finished = self._sound_tiles(stored) if whole else {}
             mine = stored.get(own)
@@ -132,6 +136,7 @@ class FileTileStore(TileStore):
         """Tiles whose numbers are still those that were finished, in the order of the ledgers."""
         tiles = [tile for ledger in ledgers.values() for tile in ledger.tiles]
         sound = [tile["tile"] for tile in tiles if self._is_sound(tile)]
+        self.records = [tile["record"] for tile in tiles if tile.get("record") and tile["tile"] in sound]
         lost = len(tiles) - len(sound) + sum(ledger.damaged for ledger in ledgers.values())
         if lost:
             warnings.warn(f"damaged tiles of {self.out}, which are computed again: {lost}", stacklevel=5)
@@ -139,7 +144,7 @@ class FileTileStore(TileStore):
 
     def _is_sound(self, tile: dict[str, Any]) -> bool:
         try:
-            return self._digest(tile["tile"], tile["at"]) == tile["digest"]
+            return self._digest(tile["tile"], tile["at"], tile.get("record", {})) == tile["digest"]
         except IndexError:  # a damaged line that names more axes than there are
             return False
 
@@ -147,12 +152,13 @@ class FileTileStore(TileStore):
         """Whether a tile was finished by an earlier run."""
         return key in self._finished
 
-    def finish(self, key: str) -> None:
+    def finish(self, key: str, record: dict[str, Any] | None = None) -> None:
         """Flush the arrays, then record that a tile is complete, with the digest of what it covers."""
         for mapped in self._maps:
             mapped.flush()
         at, self._covered = self._covered, []
-        self._write({"tile": key, "at": at, "digest": self._digest(key, at)})
+        record = record or {}
+        self._write({"tile": key, "at": at, "record": record, "digest": self._digest(key, at, record)})
 
     def cover(self, name: str, *place: slice) -> None:
         """Say what the tile in progress has written, see :meth:`TileStore.cover`."""
@@ -160,9 +166,10 @@ class FileTileStore(TileStore):
         if entry not in self._covered:
             self._covered.append(entry)
 
-    def _digest(self, key: str, at: list[Place]) -> str:
-        """Digest of a tile's name, places and numbers."""
-        found = xxhash.xxh3_128(json.dumps([key, at]).encode())
+    def _digest(self, key: str, at: list[Place], record: dict[str, Any]) -> str:
+        """Digest of a tile's name, places, record and numbers."""
+        told = [key, at, record] if record else [key, at]
+        found = xxhash.xxh3_128(json.dumps(told, sort_keys=True).encode())
         for prefix, place in at:
             for name in sorted(self.arrays):
                 if name.startswith(f"{prefix}:") if prefix else ":" not in name:
@@ -285,7 +292,8 @@ def _is_tile(entry: dict[str, Any]) -> bool:
         return False
     numbers = [number for _, place in places for pair in place for number in pair]
     named = [entry["tile"], entry["digest"], *(name for name, _ in places)]
-    return all(type(number) is int for number in numbers) and all(isinstance(name, str) for name in named)
+    whole = isinstance(entry.get("record", {}), dict) and all(isinstance(name, str) for name in named)
+    return whole and all(type(number) is int for number in numbers)
 
 
 def _matching_ledgers(out: Path, fingerprint: dict[str, Any]) -> dict[Path, Ledger]:
@@ -294,6 +302,12 @@ def _matching_ledgers(out: Path, fingerprint: dict[str, Any]) -> dict[Path, Ledg
     for path, ledger in found.items():
         match(ledger.fingerprint, fingerprint, path)
     return found
+
+
+def stored_records(out: Path) -> list[dict[str, Any]]:
+    """Read what every process has recorded about the passes behind the tiles that it finished."""
+    ledgers = [ledger for path in _ledgers(out) if (ledger := read_ledger(path)) is not None]
+    return [tile["record"] for ledger in ledgers for tile in ledger.tiles if tile.get("record")]
 
 
 def finished_tiles(out: Path, fingerprint: dict[str, Any]) -> set[str]:

@@ -173,6 +173,7 @@ def accumulate_ekfac(
     samples = 0
     for part in batches():
         samples += len(part.logits)
+        _require_own_factors(part)
         for block in part.blocks:
             key = block_key(block)
             if key not in blocks:
@@ -187,6 +188,16 @@ def accumulate_ekfac(
     for fisher in blocks.values():
         fisher.eigenvalues /= samples
     return EKFAC(blocks, damping, relative, samples)
+
+
+def _require_own_factors(part: FactorBatch) -> None:
+    """Refuse gradients from the generic route in factored form: their factors say nothing about inputs and outputs."""
+    names = part.certificate.get("generic")
+    if names:
+        raise RuntimeError(
+            f"no rule reads {', '.join(names)} rightly in samples {part.rows.start} to {part.rows.stop}, so there are "
+            f"no factors for EK-FAC: pass fallback={list(names)} here and wherever this Fisher matrix is used"
+        )
 
 
 def small_pieces(block: Block) -> Iterator[Block]:

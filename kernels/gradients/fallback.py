@@ -27,7 +27,7 @@ def doubled(inputs: Inputs) -> Inputs:
     return {name: torch.cat([value, value]) for name, value in inputs.items()}
 
 
-def sample(inputs: Inputs, index: slice) -> Inputs:
+def sample(inputs: Inputs, index: slice | Tensor) -> Inputs:
     """Slice a batch of inputs along its samples."""
     if isinstance(inputs, Mapping):
         return {name: value[index] for name, value in inputs.items()}

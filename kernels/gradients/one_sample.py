@@ -67,6 +67,45 @@ def plain_gradients(
     return logits.detach(), dict(zip(parameters, gradients, strict=True)), row.detach()
 
 
+def own_gradients(
+    model: nn.Module,
+    inputs: Inputs,
+    parameters: Mapping[str, nn.Parameter],
+    output: Callable[[Any], Tensor] | None,
+    rows: Float[Tensor, "m k"],
+) -> tuple[Float[Tensor, "m k"], Gradients]:
+    """Differentiate ``(rows * logits).sum()`` over a batch as the network does, through its own parameters.
+
+    Parameters
+    ----------
+    model, parameters, output
+        As for :func:`plain_gradients`; flags that say which parameters require gradients are restored.
+    inputs : Tensor or mapping
+        A batch.
+    rows : Tensor, shape (m, k)
+        One cotangent per sample.
+
+    Returns
+    -------
+    tuple
+        Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read.
+    """
+    flags = [p.requires_grad for p in parameters.values()]
+    try:
+        for p in parameters.values():
+            p.requires_grad_(True)
+        with torch.enable_grad(), _SparseTables():
+            logits = call_logits(model, inputs, output)
+        if not logits.requires_grad:
+            return logits, dict.fromkeys(parameters)
+        found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
+    finally:
+        for p, flag in zip(parameters.values(), flags, strict=True):
+            p.requires_grad_(flag)
+    gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
+    return logits.detach(), dict(zip(parameters, gradients, strict=True))
+
+
 def norms(truth: Gradients) -> dict[str, float]:
     """Norm of each gradient that exists."""
     return {name: float((g.values() if g.is_sparse else g).norm()) for name, g in truth.items() if g is not None}

@@ -115,6 +115,15 @@ class PassOptions(ModelOptions, total=False):
             least=1,
         ),
     ]
+    certify: Annotated[
+        str,
+        Option(
+            "sampled",
+            "Check per-sample gradients against the network's own gradient: whole batches of every pass, a few samples "
+            "of each pass, or nothing. Parameters that disagree take the generic route for that pass.",
+            ("every", "sampled", "off"),
+        ),
+    ]
 
 
 class FeatureOptions(PassOptions, total=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -36,6 +38,15 @@ def gather_sum(array: Tensor, device: torch.device, rows: int = 1024) -> None:
         moved = piece.to(device) if on_device else piece.contiguous()
         dist.all_reduce(moved)
         piece.copy_(moved)
+
+
+def gather_objects(value: list[Any]) -> list[list[Any]]:
+    """Every rank's plain values, in the order of the ranks."""
+    if world()[1] == 1:
+        return [value]
+    found: list[Any] = [None] * world()[1]
+    dist.all_gather_object(found, value)
+    return found
 
 
 def barrier() -> None:

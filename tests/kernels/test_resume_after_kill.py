@@ -36,10 +36,10 @@ def test_killed_and_resumed_equals_uninterrupted(
 
     finish, done = tile_store.FileTileStore.finish, []
 
-    def dying(self: tile_store.FileTileStore, key: str) -> None:
+    def dying(self: tile_store.FileTileStore, key: str, record: dict) -> None:
         if len(done) == tiles:
             raise Killed  # after the tile's numbers were written, before the ledger says so
-        finish(self, key)
+        finish(self, key, record)
         done.append(key)
 
     out = tmp_path / "cut.safetensors"
@@ -72,8 +72,8 @@ def test_tiles_that_were_deleted_are_computed_again(tmp_path: Path, monkeypatch:
     def dying(after: int):
         done: list[str] = []
 
-        def finished(self: tile_store.FileTileStore, key: str) -> None:
-            finish(self, key)
+        def finished(self: tile_store.FileTileStore, key: str, record: dict) -> None:
+            finish(self, key, record)
             done.append(key)
             if len(done) == after:
                 raise Killed
@@ -95,8 +95,8 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, tiles: int, call) -> None:
     """Run a call and kill it after it has finished some tiles."""
     finish, done = tile_store.FileTileStore.finish, []
 
-    def dying(self: tile_store.FileTileStore, key: str) -> None:
-        finish(self, key)
+    def dying(self: tile_store.FileTileStore, key: str, record: dict) -> None:
+        finish(self, key, record)
         done.append(key)
         if len(done) == tiles:
             raise Killed

@@ -1,0 +1,324 @@
+r"""The certificate: passes are checked against the network's own gradient while a kernel is computed.
+
+For random signed weights :math:`w_{jr}` the ordinary gradient of :math:`\sum_{jr} w_{jr} v_{jr} \cdot f_j`, taken by
+autograd through the model's own parameters, must equal :math:`\sum_{jr} w_{jr} g_{jr}` formed from the factors. Two
+checks share the work:
+
+* *alone*: a few seeded samples of the batch go through the untouched model by themselves. This sees what a backward
+  pass of the same batch cannot: samples that depend on each other, and a sample axis that was taken for another (every
+  sum over the whole batch is the same there). It costs the passes of these few samples.
+* *together*: the whole batch, on the activations of the pass, with a weight of its own for every sample. It follows
+  wherever the first check disagrees (a unit near zero may switch when a sample is alone), and always under ``every``.
+
+Parameters on which both disagree go to the generic route for this pass, and that route is checked too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from kernels.capture.quiet import quiet
+from kernels.gradients.blocks import Block, VectorBlock
+from kernels.gradients.dressed import dressed
+from kernels.gradients.fallback import looped_gradients, sample
+from kernels.gradients.one_sample import own_gradients
+from kernels.gradients.weighted_sum import Agreement, agreements
+from kernels.inputs.outputs import Inputs, Output
+from kernels.rules.base import Use
+
+MODES = {
+    "every": "whole batches of every pass against the network's own gradient (about a training step more each)",
+    "sampled": "a few samples of each pass against the network's own gradient",
+    "off": "no pass is checked against the network's own gradient",
+}
+SHARE = 32
+"""One sample in so many of a pass is checked alone."""
+SMALL = 8
+"""Passes of fewer samples are checked now and then: one sample in so many."""
+FIRST = 4
+"""Samples that are checked alone of the first pass of each pattern."""
+
+# Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+# Of the largest output: the same network at another batch size. And of a gradient, where units near zero may switch.
+_OUTPUTS = {torch.float64: 1e-9, torch.float32: 1e-3}
+_SWITCHED = {torch.float64: 1e-8, torch.float32: 2e-3}
+# Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
+_LEAST = 1e-3
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """What a check needs of a prepared model."""
+
+    model: nn.Module
+    output: Output
+    parameters: dict[str, nn.Parameter]
+
+
+class MisreadError(RuntimeError):
+    """Parameters whose per-sample gradients are not the network's, in a pass whose blocks cannot be replaced.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The parameters.
+    """
+
+    def __init__(self, names: Sequence[str], place: str, size: float) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            f"per-sample gradients of {', '.join(names)} for {place} differ from the network's own gradient by "
+            f"{size:.2g} of its size: no rule reads this use of them rightly; pass fallback={list(names)}"
+        )
+
+
+@dataclass
+class Certifier:
+    """Checks the passes of one computation and remembers what it found.
+
+    Attributes
+    ----------
+    mode : {"every", "sampled", "off"}
+        Whole batches of every pass, a few samples of nearly every pass and of each pattern's first, or nothing.
+    replaces : bool
+        Whether consumers take replaced factors of any form; otherwise :class:`MisreadError` names the parameters.
+    place : str
+        Which samples the next pass holds, for messages and as the pass's seed; a pass without a place is a trial.
+    passes : dict of str to float or None
+        Largest relative difference by place, None where the pass was left out.
+    patterns : dict of str to float
+        The same of the first pass of each pattern of uses and shapes.
+    generic : set of str
+        Parameters that took the generic route in some pass.
+    parameters : int
+        Number of parameters that are compared.
+    unit : float
+        Rounding unit of the passes.
+    """
+
+    mode: str = "sampled"
+    replaces: bool = True
+    place: str = ""
+    passes: dict[str, float | None] = field(default_factory=dict)
+    patterns: dict[str, float] = field(default_factory=dict)
+    generic: set[str] = field(default_factory=set)
+    parameters: int = 0
+    unit: float = 0.0
+    _kept: set[str] = field(default_factory=set)
+
+    def check(
+        self,
+        capture: Prepared,
+        inputs: Inputs,
+        logits: Float[Tensor, "b k"],
+        rows: Float[Tensor, "b r k"],
+        blocks: list[Block],
+        pattern: str,
+    ) -> list[Block]:
+        """Check one pass, and return its blocks: replaced where they are not the network's gradients."""
+        place = self.place
+        if self.mode == "off" or not place or not len(rows) or not bool(logits.sum().isfinite()):
+            return blocks
+        self.parameters, self.unit = len(capture.parameters), torch.finfo(logits.dtype).eps
+        if place in self.passes and pattern in self.patterns:  # computed again for another tile
+            return blocks
+        seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
+        count = self._count(len(rows), seeded)
+        new = pattern not in self.patterns
+        order = torch.randperm(len(rows), generator=seeded)
+        alone = order[: max(count, min(FIRST, len(rows)) if new else 0)].sort().values
+        found: float | None = None
+        if len(alone):
+            blocks, found = self._settle(capture, inputs, logits, rows, blocks, alone, place, seeded)
+        self.passes[place] = found if count else None
+        if new and found is not None:
+            self.patterns[pattern] = found
+        return blocks
+
+    def _count(self, batch: int, seeded: torch.Generator) -> int:
+        """Count the samples of a pass that are checked alone, from nothing but the pass itself."""
+        if self.mode == "every":
+            return min(batch, max(FIRST, batch // SHARE))
+        if batch < SMALL:
+            return int(int(torch.randint(SMALL, (), generator=seeded)) < batch)
+        return max(1, batch // SHARE)
+
+    def _settle(
+        self,
+        capture: Prepared,
+        inputs: Inputs,
+        logits: Tensor,
+        rows: Tensor,
+        blocks: list[Block],
+        alone: Tensor,
+        place: str,
+        seeded: torch.Generator,
+    ) -> tuple[list[Block], float | None]:
+        limit = _TOLERANCE.get(logits.dtype, 1e-4)
+        weights = _weights(alone, rows, seeded)
+        differences: dict[str, float] | None = None
+        try:
+            found, own = _own(capture, sample(inputs, alone), _weighted(rows, alone, weights))
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            pass  # a network for whole batches only: the second check decides
+        else:
+            self._require_same_outputs(logits, found, alone, place)
+            differences = _relative(agreements(blocks, alone, weights, own))
+            if any(map(math.isnan, differences.values())):
+                return blocks, None  # NaN or infinity in a gradient: whoever reads the blocks names the sample
+        if self.mode != "every" and differences is not None and not _above(differences, limit):
+            return blocks, max(differences.values())
+        whole = torch.arange(len(rows))
+        weights = _weights(whole, rows, seeded)
+        with quiet(capture.model):
+            _, own = _own(capture, inputs, _weighted(rows, whole, weights))
+        sums = agreements(blocks, whole, weights, own)
+        differences = _relative(sums)
+        wrong = _above(differences, limit)
+        if not wrong:
+            return blocks, max(differences.values())
+        return self._replace(capture, inputs, rows, blocks, wrong, own, weights, _least(sums), place)
+
+    def _require_same_outputs(self, logits: Tensor, alone: Tensor, chosen: Tensor, place: str) -> None:
+        """Refuse samples whose outputs are others when they are alone: they depend on each other, or on chance."""
+        deviation = float((logits[chosen.to(logits.device)] - alone).abs().max())
+        if not deviation <= _OUTPUTS.get(logits.dtype, 1e-3) * max(float(logits.abs().max()), 1e-30):
+            raise ValueError(
+                f"a sample's output depends on the other samples of its batch, or on random numbers (largest deviation "
+                f"{deviation:.3g} in {place}): per-sample kernels need independent samples; check batch "
+                "normalization, dropout and padding masks"
+            )
+
+    def _replace(
+        self,
+        capture: Prepared,
+        inputs: Inputs,
+        rows: Tensor,
+        blocks: list[Block],
+        wrong: dict[str, float],
+        own: dict[str, Tensor | None],
+        weights: Tensor,
+        least: float,
+        place: str,
+    ) -> tuple[list[Block], float]:
+        """Take the generic route for the parameters on which rules and network disagree, and check that too."""
+        touched = [block for block in blocks if set(block.names) & wrong.keys()]
+        names = tuple(dict.fromkeys([*wrong, *(name for block in touched for name in block.names)]))
+        with quiet(capture.model):
+            found = looped_gradients(capture.model, names, inputs, rows, capture.output)
+        shapes = {name: capture.parameters[name].shape for name in wrong}
+        plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
+        sums = agreements(plain, torch.arange(len(rows)), weights, {name: own[name] for name in wrong})
+        differences = _relative(sums, least)
+        coupled = _above(differences, _SWITCHED.get(rows.dtype, 2e-3))
+        if coupled:
+            worst = max(coupled, key=lambda name: coupled[name])
+            raise ValueError(
+                f"the gradient of {worst} for {place} is not the sum of its samples' gradients (difference "
+                f"{coupled[worst]:.2g} of its size): samples depend on each other (batch normalization, attention "
+                "between samples), the network is random, or a hook changes gradients other than linearly; per-sample "
+                "kernels need independent samples"
+            )
+        covered = {name for block in blocks for name in block.names}
+        fixed = {name for block in touched if not isinstance(block, VectorBlock) for name in block.names}
+        if not self.replaces and fixed or wrong.keys() - covered:
+            raise MisreadError(sorted((fixed & wrong.keys()) | (wrong.keys() - covered)), place, max(wrong.values()))
+        self.generic |= wrong.keys()
+        return [dressed(block, found) if any(block is one for one in touched) else block for block in blocks], max(
+            differences.values()
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return what was found since the last record, to be kept beside the tiles that it vouches for."""
+        found = {
+            "passes": {place: value for place, value in self.passes.items() if place not in self._kept},
+            "patterns": {name: value for name, value in self.patterns.items() if name not in self._kept},
+            "generic": sorted(self.generic),
+            "parameters": self.parameters,
+            "unit": self.unit,
+        }
+        self._kept |= self.passes.keys() | self.patterns.keys()
+        return found
+
+    def restore(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what an interrupted run, or another process, has recorded."""
+        for one in records:
+            self.passes = one["passes"] | self.passes
+            self.patterns = one["patterns"] | self.patterns
+            self.generic |= set(one["generic"])
+            self.parameters, self.unit = max(self.parameters, one["parameters"]), max(self.unit, one["unit"])
+        self._kept |= self.passes.keys() | self.patterns.keys()
+
+    def summary(self) -> dict[str, Any]:
+        """Summarize what was checked, in plain values that do not depend on threads or interruptions.
+
+        ``largest_difference`` is the power of ten that no relative difference exceeds; 0 where nothing was checked.
+        """
+        checked = [value for value in self.passes.values() if value is not None]
+        found = max([*checked, *self.patterns.values()], default=None)
+        return {
+            "certify": self.mode,
+            "passes": len(self.passes),
+            "passes_checked": len(checked),
+            "patterns_checked": len(self.patterns),
+            "parameters": self.parameters,
+            "largest_difference": 0.0 if found is None else ceiling(max(found, 40 * self.unit)),
+            "generic": sorted(self.generic),
+        }
+
+
+def ceiling(value: float) -> float:
+    """Smallest power of ten that is not below a positive number.
+
+    Examples
+    --------
+    >>> from kernels.capture.certificate import ceiling
+    >>> ceiling(3e-7)
+    1e-06
+    """
+    return float(f"1e{math.ceil(math.log10(value))}")
+
+
+def pattern_of(uses: Sequence[Use]) -> str:
+    """Name what the uses of a pass have in common with other passes: keys, layouts, batch and shapes."""
+    told = repr([(use.key, use.layout, use.batch, tuple(use.shape)) for use in uses])
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def _own(capture: Prepared, inputs: Inputs, row: Float[Tensor, "m k"]) -> tuple[Tensor, dict[str, Tensor | None]]:
+    return own_gradients(capture.model, inputs, capture.parameters, capture.output, row)
+
+
+def _weights(chosen: Int[Tensor, " m"], rows: Float[Tensor, "b r k"], seeded: torch.Generator) -> Float[Tensor, "m r"]:
+    """Signs times sizes between 1/2 and 3/2, so that no two samples are alike."""
+    shape = (len(chosen), rows.shape[1])
+    signs = torch.randint(2, shape, generator=seeded) * 2 - 1
+    return (signs * (0.5 + torch.rand(shape, generator=seeded))).to(rows.device, rows.dtype)
+
+
+def _weighted(rows: Float[Tensor, "b r k"], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"]) -> Tensor:
+    return torch.einsum("mrk,mr->mk", rows[chosen.to(rows.device)], weights)
+
+
+def _least(sums: dict[str, Agreement]) -> float:
+    return _LEAST * max((one.size for one in sums.values()), default=0.0)
+
+
+def _relative(sums: dict[str, Agreement], least: float | None = None) -> dict[str, float]:
+    """Differences in units of their sizes; what is far smaller than the largest gradient is measured by that."""
+    least = _least(sums) if least is None else least
+    return {name: one.error / max(one.size, least, 1e-300) for name, one in sums.items()}
+
+
+def _above(differences: dict[str, float], limit: float) -> dict[str, float]:
+    return {name: value for name, value in differences.items() if not value <= limit}

@@ -1,0 +1,185 @@
+r"""Weighted sums of per-sample gradients, formed from factors, beside the same sums out of the network's own gradient.
+
+For weights :math:`w_{jr}` the gradient of :math:`\sum_{jr} w_{jr} v_{jr} \cdot f_j` is :math:`G = \sum_{jr} w_{jr}
+g_{jr}`. A matrix is compared through one seeded Gaussian vector u: :math:`G u` costs a row of numbers instead of a
+matrix, and :math:`E \| (G - \hat G) u \|^2 = \| G - \hat G \|_F^2`, so a difference shows with its own size.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far one parameter's sum is from the network's own gradient, and the size to measure it by.
+
+    Attributes
+    ----------
+    error : float
+        Norm of the difference.
+    size : float
+        The larger of the own gradient's norm and the root of the sum of squares of all terms: sums that cancel carry
+        the rounding of their terms.
+    """
+
+    error: float
+    size: float
+
+
+def agreements(
+    blocks: Sequence[Block], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], own: dict[str, Tensor | None]
+) -> dict[str, Agreement]:
+    """Compare weighted sums of the chosen samples' gradients with the network's own gradient.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Factors of a batch.
+    chosen : Tensor, shape (m,)
+        Samples of the batch that enter the sum.
+    weights : Tensor, shape (m, R)
+        Their weights for each cotangent.
+    own : dict of str to Tensor or None
+        The network's own gradient of the weighted sum, None where there is no path; a table's may be sparse.
+
+    Returns
+    -------
+    dict of str to Agreement
+        One entry for every name in ``own``; those that no block covers must have a gradient of zero.
+    """
+    errors: dict[str, list[float]] = {name: [] for name in own}
+    sizes: dict[str, list[float]] = {name: [] for name in own}
+    covered: dict[str, list[tuple[int, int] | None]] = {name: [] for name in own}
+    for block in blocks:
+        if not own.keys() & set(block.names):
+            continue
+        try:
+            sums = _sums(block.take(chosen), weights)  # type: ignore[arg-type]
+        except (RuntimeError, IndexError):  # a misread block need not even fit itself
+            sums = [(name, None, 0, torch.full((), torch.inf), 0.0) for name in block.names]
+        for name, rows, width, found, squares in sums:
+            if name not in own:
+                continue
+            true = _seen(own[name], name, rows, width, found)
+            errors[name].append(float((found - true).norm()))
+            sizes[name].append(max(float(true.norm()) ** 2, squares) ** 0.5)
+            covered[name].append(rows)
+    for name, gradient in own.items():
+        rest = _outside(gradient, covered[name])
+        errors[name].append(rest)
+        sizes[name].append(rest)
+    return {name: Agreement(_norm(errors[name]), _norm(sizes[name])) for name in own}
+
+
+def _norm(parts: list[float]) -> float:
+    return sum(part * part for part in parts) ** 0.5
+
+
+_Sum = tuple[str, tuple[int, int] | None, int, Tensor, float]
+
+
+def _sums(block: Block, weights: Tensor) -> list[_Sum]:
+    """(name, rows, width of the projection or 0, sum, sum of squares of its terms) of each parameter of a block."""
+    if isinstance(block, TiedBlock):
+        return [_tied(block, weights)]
+    if isinstance(block, TokenBlock):
+        return [_token(block, weights)]
+    if isinstance(block, VectorBlock):
+        return [_vector(block.weight, block.rows, block.values, weights)]
+    found = [_outer(block, weights)]
+    if block.bias is not None:
+        delta = _weighted(block.delta, weights) * block.bias_scale
+        squares = float(delta.square().sum())
+        found.append((block.bias, block.bias_rows, 0, delta.sum((0, 1)), squares))
+    return found
+
+
+def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
+    groups = block.groups
+    delta = _weighted(block.delta, weights).unflatten(2, (groups, -1))
+    inputs = block.a.unflatten(2, (groups, -1))
+    left, right = (inputs, delta) if block.transposed else (delta, inputs)
+    width = right.shape[3]
+    if len(block.shape) < 2:  # a vector: nothing to project
+        found = torch.einsum("mtgo,mtgi->goi", left, right).flatten()
+        squares = float((left.square().sum(3) * right.square().sum(3)).sum())
+        return block.weight, block.rows, 0, found, squares
+    shares = right @ direction(block.weight, width, right)
+    found = torch.einsum("mtgo,mtg->go", left, shares).flatten()
+    squares = float((left.square().sum(3) * shares.square()).sum())
+    return block.weight, block.rows, width, found, squares
+
+
+def _token(block: TokenBlock, weights: Tensor) -> _Sum:
+    width = block.delta.shape[3]
+    shares = _weighted(block.delta, weights) @ direction(block.weight, width, block.delta)
+    shares = shares * (block.ids >= 0)
+    found = shares.new_zeros(block.shape[0]).index_add_(0, block.ids.clamp(min=0).flatten(), shares.flatten())
+    return block.weight, None, width, found, float(shares.square().sum())
+
+
+def _vector(name: str, rows: tuple[int, int] | None, values: Tensor, weights: Tensor) -> _Sum:
+    terms = _weighted(values, weights)
+    return name, rows, 0, terms.sum(0), float(terms.square().sum())
+
+
+def _tied(block: TiedBlock, weights: Tensor) -> _Sum:
+    """Sum over the roles: projected where all of them project alike, else formed."""
+    parts = [_sums(role, weights)[0] for role in block.roles]
+    if len({(rows, width) for _, rows, width, _, _ in parts}) == 1:
+        _, rows, width, _, _ = parts[0]
+        return block.weight, rows, width, torch.stack([p[3] for p in parts]).sum(0), sum(p[4] for p in parts)
+    terms = []
+    for index in range(len(weights)):
+        one = block.take(slice(index, index + 1)).gradients()[block.weight][0]
+        terms.append(torch.einsum("r...,r->...", one, weights[index]).flatten())
+    stacked = torch.stack(terms)
+    return block.weight, None, 0, stacked.sum(0), float(stacked.square().sum())
+
+
+def _weighted(values: Tensor, weights: Tensor) -> Tensor:
+    """(m, R, ...) summed over the cotangents with their weights."""
+    if values.shape[1] == 1:
+        return values[:, 0] * weights[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
+    return torch.einsum("mr...,mr->m...", values, weights)
+
+
+def direction(name: str, width: int, like: Tensor) -> Tensor:
+    """Gaussian vector of a parameter, the same for its factors and for its own gradient."""
+    seeded = torch.Generator().manual_seed(zlib.crc32(f"{name}:{width}".encode()))
+    return torch.randn(width, generator=seeded, dtype=torch.float64).to(like.device, like.dtype)
+
+
+def _seen(own: Tensor | None, name: str, rows: tuple[int, int] | None, width: int, found: Tensor) -> Tensor:
+    """Read a sum off the own gradient: its rows, projected like the sum."""
+    if own is None:
+        return torch.zeros_like(found)
+    if own.is_sparse:
+        if width and rows is None and own.sparse_dim() == 1:
+            shares = own.values().reshape(-1, width).to(found.dtype) @ direction(name, width, found)
+            return torch.zeros_like(found).index_add_(0, own.indices()[0], shares)
+        own = own.to_dense()
+    part = (own if rows is None else own[slice(*rows)]).to(found.dtype)
+    return part.reshape(-1, width) @ direction(name, width, found) if width else part.reshape(-1)
+
+
+def _outside(own: Tensor | None, covered: list[tuple[int, int] | None]) -> float:
+    """Norm of the own gradient in rows that no block covers."""
+    if own is None or None in covered:
+        return 0.0
+    if not covered:
+        return float((own.values() if own.is_sparse else own).norm())
+    own = own.to_dense() if own.is_sparse else own
+    left = torch.ones(len(own), dtype=torch.bool, device=own.device)
+    for rows in covered:
+        left[slice(*rows)] = False  # type: ignore[misc]
+    return float(own[left].norm()) if bool(left.any()) else 0.0
