@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from functools import cache
 from typing import Any
 
 import matplotlib
@@ -12,6 +13,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
@@ -21,6 +24,9 @@ REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_JOINING = "\u200d\ufe00-\ufe0f"
+"""Characters that are drawn with the one before them."""
 
 _MATPLOTLIBS = re.compile(r"_child\d+|_nolegend_|_collection\d+|_container\d+|_line\d+|_")
 """Labels that matplotlib gives to what has no name."""
@@ -109,28 +115,55 @@ def literal(text: str) -> str:
     return plain if plain.startswith(r"$\mathdefault{") else re.sub(r"(?<!\\)\$", r"\$", plain)
 
 
+def undrawn_names(figure: Figure) -> dict[str, str]:
+    """Give what a rendered figure shows in the place of characters that its font lacks, such as ``[1]`` for 猫.
+
+    A font that another machine has would draw them, and make other bytes of the same address.
+    """
+    return {mark: name for name, mark in getattr(figure, "_undrawn", {}).items()}
+
+
+@cache
+def _font() -> frozenset[int]:
+    """Characters that both weights of the font draw."""
+    faces = [findfont(FontProperties(family=_RC["font.family"], weight=weight)) for weight in ("normal", "bold")]
+    return frozenset({10}).union(frozenset.intersection(*(frozenset(FT2Font(face).get_charmap()) for face in faces)))
+
+
+def _drawable(text: str, marks: dict[str, str]) -> str:
+    """Replace each run of characters that the font lacks by its mark."""
+    lacking = "" if text.isascii() else re.escape("".join({sign for sign in text if ord(sign) not in _font()}))
+    if not lacking.strip():
+        return text
+    return re.sub(
+        f"[{lacking}][{lacking}{_JOINING}]*", lambda run: marks.setdefault(run[0], f"[{len(marks) + 1}]"), text
+    )
+
+
 def _show_names(figure: Figure) -> None:
     """Make every text of a figure literal; no figure of ours has a formula but the powers on logarithmic axes."""
+    marks: dict[str, str] = getattr(figure, "_undrawn", {})
+    setattr(figure, "_undrawn", marks)  # noqa: B010
     for text in figure.findobj(Text):
-        if text.get_text() != (shown := literal(text.get_text())):
+        if text.get_text() != (shown := _drawable(literal(text.get_text()), marks)):
             text.set_text(shown)
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
         if isinstance(formatter, FixedFormatter | FuncFormatter | StrCategoryFormatter):
-            axis.set_major_formatter(_Literal(formatter))
+            axis.set_major_formatter(_Literal(formatter, marks))
 
 
 class _Literal(Formatter):
     """Labels of another formatter as they are."""
 
-    def __init__(self, inner: Formatter) -> None:
-        self._inner = inner
+    def __init__(self, inner: Formatter, marks: dict[str, str]) -> None:
+        self._inner, self._marks = inner, marks
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return literal(self._inner(x, pos))
+        return _drawable(literal(self._inner(x, pos)), self._marks)
 
     def format_ticks(self, values: Any) -> list[str]:
-        return [literal(text) for text in self._inner.format_ticks(values)]
+        return [_drawable(literal(text), self._marks) for text in self._inner.format_ticks(values)]
 
     def set_locs(self, locs: Any) -> None:
         self._inner.set_locs(locs)

@@ -154,7 +154,16 @@ def _view(build: Build, block: Text | Table | Picture, name: str) -> dict[str, A
             "keys": list(dict.fromkeys(block.keys)),
             "command": block.command,
         }
-    return {"kind": "picture", "image": _image(build, block, name), "caption": block.caption, "alt": block.alt}
+    image = _image(build, block, name)
+    return {"kind": "picture", "image": image, "caption": f"{block.caption}{_undrawn(block)}", "alt": block.alt}
+
+
+def _undrawn(block: Picture) -> str:
+    """Name what stands in a rendered figure for names that its font cannot draw."""
+    from analysis.style import undrawn_names
+
+    names = [f"{mark} is {visible(name)}" for mark, name in undrawn_names(block.figure).items()]
+    return f" The figure's font lacks some characters: in it, {', '.join(names)}." if names else ""
 
 
 def _image(build: Build, block: Picture, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.style import PALETTE, legend_below, new_figure, png_bytes, svg_bytes
+from analysis.style import PALETTE, legend_below, new_figure, png_bytes, svg_bytes, undrawn_names
 
 
 def figure():
@@ -53,3 +53,21 @@ def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
     assert " _hidden" in axis.get_legend_handles_labels()[1]
     legend_below(axis)
     assert [text.get_text().strip() for text in axis.get_legend().get_texts()] == ["_hidden", "shown", "_bars"]
+
+
+def test_names_that_the_font_lacks_are_numbered_and_listed_on_every_machine():
+    made, axes = new_figure(1, 2)
+    axes[0, 0].bar(["猫", "chat", "prüfung – é", "犬 の"], [1, 2, 3, 4], label="👩‍🚀")
+    axes[0, 0].set(title="猫 and 犬", xlabel="naïve 🦊")
+    axes[0, 1].set_xticks([0, 1], ["猫", "plain"])
+    axes[0, 0].legend()
+    svg = svg_bytes(made)  # a warning about a missing glyph would be an error
+    listed = undrawn_names(made)
+    assert set(listed.values()) == {"猫", "犬", "の", "👩‍🚀", "🦊"} and len(listed) == 5
+    mark = {name: mark for mark, name in listed.items()}
+    text = svg.decode()
+    assert f"{mark['猫']} and {mark['犬']}" in text and "prüfung – é" in text and f"naïve {mark['🦊']}" in text
+    assert png_bytes(made) and undrawn_names(made) == listed and svg_bytes(made) == svg
+    plain, _ = figure()
+    svg_bytes(plain)
+    assert undrawn_names(plain) == {}
