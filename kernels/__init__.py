@@ -16,7 +16,7 @@ _PLACES = {
     "KernelResult": "kernels.contraction.result",
     "Plan": "kernels.contraction.plan",
     "kernel_features": "kernels.features",
-    "KernelFeatures": "kernels.features",
+    "KernelFeatures": "kernels.feature_result",
     "verify": "kernels.verification",
     "layer_factors": "kernels.capture.factor_stream",
     "layer_features": "kernels.capture.layer_outputs",

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kernels.contraction.array_like import takes_results
+
 _ROWS = 2048
 
 
+@takes_results
 def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     """Eigenvalues in float64, largest first.
 
@@ -46,16 +48,14 @@ def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     return torch.linalg.eigvalsh(kernel.double()).flip(0)
 
 
-def effective_rank(
-    eigenvalues: Float[Tensor, " n"], measure: Literal["entropy", "participation", "stable"] = "entropy"
-) -> float:
+def effective_rank(eigenvalues: Float[Tensor, " n"], measure: str = "entropy") -> float:
     """How many directions carry the spectrum.
 
     Parameters
     ----------
     eigenvalues
         Of a positive semi-definite kernel, in any order; rounding below zero counts as zero.
-    measure
+    measure : {"entropy", "participation", "stable"}
         `entropy`: exp of the entropy of λ/Σλ (Roy and Vetterli, EUSIPCO 2007). `participation`: (Σλ)²/Σλ².
         `stable`: Σλ/max λ.
 
@@ -71,6 +71,8 @@ def effective_rank(
     >>> round(effective_rank(torch.tensor([3.0, 1.0])), 3), effective_rank(torch.tensor([3.0, 1.0]), "participation")
     (1.755, 1.6)
     """
+    if measure not in ("entropy", "participation", "stable"):
+        raise ValueError(f"unknown measure {measure!r}: use one of entropy, participation, stable")
     weights = eigenvalues.double().clamp(min=0)
     if not float(weights.sum()) > 0:
         raise ValueError("effective rank needs a positive eigenvalue; is this the spectrum of a zero kernel?")
@@ -115,6 +117,7 @@ def _products(left: Tensor, right: Tensor, centered: bool) -> _Products:
     return _Products(*sums)
 
 
+@takes_results
 def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *, centered: bool = True) -> float:
     """Cosine between two Gram matrices, ⟨K, L⟩_F / (‖K‖_F ‖L‖_F).
 
@@ -137,6 +140,7 @@ def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *,
     return _products(left, right, centered).cosine
 
 
+@takes_results
 def target_alignment(
     kernel: Float[Tensor, "n n"], labels: Int[Tensor, " n"] | Float[Tensor, "n c"], *, centered: bool = True
 ) -> float:
@@ -174,6 +178,7 @@ def target_alignment(
     return _Products(cross, own, float(((targets.T @ targets) ** 2).sum())).cosine
 
 
+@takes_results
 def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> float:
     """CKA from the unbiased estimate of HSIC: near 0 for unrelated kernels at any n, unlike the plain one.
 
@@ -208,6 +213,7 @@ def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> flo
     return float(hsic(0, 1) / (hsic(0, 0) * hsic(1, 1)).sqrt())
 
 
+@takes_results
 def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], interval: float = 1.0) -> float:
     """Speed at which a kernel turns: (1 - ⟨K, K'⟩/(‖K‖‖K'‖)) / interval (arXiv 2010.15110, section 4).
 
@@ -231,6 +237,7 @@ def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], i
     return (1.0 - _products(before, after, centered=False).cosine) / interval
 
 
+@takes_results
 def relative_change(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -> float:
     """Distance moved, ‖K' - K‖_F / ‖K‖_F.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,19 +21,20 @@ from kernels.capture.certificate import Certifier
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.kernel_file import create_arrays, load_finished, map_arrays, put_in_place, stored_certificate
-from kernels.contraction.result import divide_by_diagonals
+from kernels.contraction.result_files import PART
 from kernels.contraction.tile_store import (
     FileTileStore,
     TileStore,
     stored_plan,
 )
+from kernels.feature_result import NAME, KernelFeatures, without_prefix
 from kernels.gradients.blocks import Block
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.loan import Loan
-from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options
+from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options, refuse_meaningless
 from kernels.inputs.outputs import cotangent_rows
 from kernels.inputs.samples import PROBE, Samples, first_not_finite
-from kernels.machine.precision import float32_products, precision_named
+from kernels.machine.precision import precision_named
 from kernels.sketches.base import Sketch
 from kernels.sketches.countsketch import CountSketch
 from kernels.sketches.rademacher import Rademacher
@@ -44,82 +44,8 @@ SKETCHES: dict[str, type[Sketch]] = {one.kind: one for one in (TensorSketch, Cou
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 FEATURE_COTANGENTS = COTANGENT_OF_KIND | {"log_odds": "log_odds"}
 FEATURE_KINDS = (*FEATURE_COTANGENTS, "conjugate", "embedding")
+LABELED = ("loss_gradient", "log_odds")
 BATCH = 64
-NAME = "features"
-
-
-@dataclass
-class KernelFeatures:
-    r"""Features of N samples.
-
-    Attributes
-    ----------
-    values : Tensor, shape (N, R * k)
-        Cotangent by cotangent; mapped from the file where they were written to one.
-    cotangents : int
-        R; 1 but for ``trntk`` and ``entk``.
-    about : dict
-        What fixes the map (kind, sketch, dim, seed, version, weights, layers, precision), and ``expected_error``: the
-        mean absolute error that a sketch leaves in a cosine between orthogonal gradients, "0" without one.
-    parts : dict of str to Tensor
-        Features of each parameter, which add up to ``values`` where those are sketched.
-    metadata : dict
-        ``certificate``: what was checked against the network's own gradient.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from kernels import KernelFeatures
-    >>> features = KernelFeatures(torch.tensor([[3.0, 4.0], [4.0, 3.0]]), cotangents=1, about={"sketch": "none"})
-    >>> features.gram()
-    tensor([[1.0000, 0.9600],
-            [0.9600, 1.0000]])
-    """
-
-    values: Float[Tensor, "n rk"]
-    cotangents: int
-    about: dict[str, str]
-    parts: dict[str, Tensor] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.values)
-
-    @float32_products()
-    def gram(self, rows: KernelFeatures | None = None, *, normalize: bool = True) -> Float[Tensor, "m n"]:
-        """Kernel of these features, or ``rows`` x these.
-
-        Parameters
-        ----------
-        rows : KernelFeatures, optional
-            Features of test points under the same map.
-        normalize : bool
-            Divide by the root of both diagonals; a sample without features gets zeros.
-
-        Raises
-        ------
-        ValueError
-            When the two sets went through different maps.
-        """
-        if rows is not None:
-            check_same_map(rows.about, self.about)
-        left = self.values if rows is None else rows.values
-        matrix = left @ self.values.T
-        if normalize:
-            norms = [torch.linalg.vector_norm(x, dim=1).square() for x in (left, self.values)]
-            divide_by_diagonals(matrix, *norms, exact_diagonal=rows is None)
-        return matrix
-
-
-def check_same_map(left: dict[str, str], right: dict[str, str]) -> None:
-    """Refuse to compare features that went through different maps."""
-    keys = [key for key in left | right if left.get(key) != right.get(key)]
-    if keys:
-        pairs = "; ".join(f"{key}: {left.get(key)} and {right.get(key)}" for key in keys)
-        raise ValueError(
-            f"these features went through different maps ({pairs}); make both with the same model, sketch, dim and seed"
-        )
 
 
 @documents(FeatureOptions)
@@ -177,9 +103,12 @@ def kernel_features(
             [3., 6., 6.],
             [6., 6., 9.]])
     """
+    if layerwise not in (True, False):
+        raise ValueError(f"layerwise={layerwise!r}: use True, for parts by parameter, or False")
     if not callable(kind) and kind not in FEATURE_KINDS:
         raise ValueError(f"unknown kind {kind!r}: use one of {', '.join(FEATURE_KINDS)}, or a callable")
     settings = feature_options(**options)
+    refuse_meaningless(kind, settings)
     layers, output, output_layer = settings["layers"], settings["output"], settings["output_layer"]
     precision, out, append_one = settings["precision"], settings["out"], settings["append_one"]
     batch_size = settings["batch_size"] or BATCH
@@ -208,6 +137,8 @@ def kernel_features(
                 _check_dim(sketcher, sum(p.numel() for p in capture.parameters.values()))
             maker = _Maker(source, sketcher, layerwise)
             logits, blocks = source.blocks(probe, known, None)
+            if kind in LABELED:
+                samples.check_labels(logits.shape[1])
             first = maker(blocks)
             cotangents = first[NAME].shape[1]
             about = _about(sketcher, kind, precision, chosen(layers, own), weights_digest(own), cotangents)
@@ -224,7 +155,11 @@ def kernel_features(
                     shown["cotangent"] = answers(cotangent_rows(logits, known, kind).flatten(1))
                 arrays = _in_file(Path(out), shapes, maker, samples, device, batch_size, about, cotangents, shown)
             certificate = source.certificate() if out is None else stored_certificate(Path(out))
-    return KernelFeatures(arrays.pop(NAME), cotangents, about, arrays, {"certificate": certificate})
+    return KernelFeatures(arrays.pop(NAME), cotangents, about, without_prefix(arrays), {"certificate": certificate})
+
+
+def _with_prefix(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{PART}{name}": part for name, part in parts.items()}
 
 
 def _sketch(kind: str | Scalar, name: str | None, dim: int | None, seed: int) -> Sketch | None:
@@ -259,7 +194,7 @@ class _Maker:
                 for name, gradient in block.gradients().items():  # a packed parameter comes as blocks of its rows
                     flat = gradient.reshape(*gradient.shape[:2], -1)
                     parts[name] = parts[name] + flat if name in parts else flat
-            return {NAME: torch.cat(list(parts.values()), 2)} | (parts if self.layerwise else {})
+            return {NAME: torch.cat(list(parts.values()), 2)} | (_with_prefix(parts) if self.layerwise else {})
         total: Tensor | None = None
         for block in blocks:
             features = self.sketch.block(block)
@@ -268,7 +203,7 @@ class _Maker:
                 parts[name] = parts[name] + features if name in parts else features.clone()
             total = features if total is None else total.add_(features)
         assert total is not None
-        return {NAME: total} | parts
+        return {NAME: total} | _with_prefix(parts)
 
 
 def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.device, size: int, cotangents: int) -> None:

@@ -92,6 +92,7 @@ def kernel_matrix(
     out = chosen["out"]
     with prepared(model, train, test, chosen) as job:
         result = _in_memory(job) if out is None else _in_file(job, Path(out))
+    result.metadata["file"] = None if out is None else str(out)
     result.metadata["seconds"] = time.perf_counter() - start
     return result
 

@@ -8,7 +8,7 @@ i lowers the loss at x.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from kernels.machine.memory import parse_memory
 from kernels.machine.precision import float32_products
 
 Fisher = Literal["sampled", "exact", "empirical"]
+FISHERS = get_args(Fisher)
 
 
 @documents(PassOptions)
@@ -67,15 +68,25 @@ def fit_ekfac(
     >>> fisher.samples, list(fisher.blocks)
     (2, ['weight+bias'])
     """
-    samples = Samples(data, labels)
+    if fisher not in FISHERS:
+        raise ValueError(f"fisher={fisher!r}: use one of {', '.join(FISHERS)}")
+    if draws < 1:
+        raise ValueError(f"draws={draws} must be at least 1")
+    samples = Samples(data, labels, "data")
     extra = samples.labels
+    losses = fisher_cotangent(fisher)
     if fisher == "sampled":
         extra = uniform_draws(seed, samples.count, draws)
     elif fisher == "exact":
         extra = None
 
+    def cotangent(logits: Tensor, chosen: Tensor | None) -> Tensor:
+        if fisher == "empirical":
+            samples.check_labels(logits.shape[1])
+        return losses(logits, chosen)
+
     def batches() -> Iterator[FactorBatch]:
-        return layer_factors(model, data, cotangent=fisher_cotangent(fisher), labels=extra, **options)
+        return layer_factors(model, samples, cotangent=cotangent, labels=extra, **options)
 
     return accumulate_ekfac(batches, damping=damping, relative=relative)
 
@@ -132,6 +143,8 @@ def influence_scores(
     >>> scores.shape, bool((scores.diagonal() > 0).all())  # every point supports itself
     (torch.Size([2, 2]), True)
     """
+    if layerwise not in (True, False):
+        raise ValueError(f"layerwise={layerwise!r}: use True, for parts by block of parameters, or False")
     rows, columns = Samples(test, test_labels, "test"), Samples(train, labels, "train")
     budget = parse_memory(memory, next(model.parameters()).device)
     found: dict[str, Tensor] = {}
@@ -140,7 +153,7 @@ def influence_scores(
 
     def sweep() -> None:
         left = {key: torch.cat(values) for key, values in held.items()}
-        stream = layer_factors(model, train, cotangent=cotangent, labels=columns.labels, **options)
+        stream = layer_factors(model, columns, cotangent=cotangent, **options)
         for part in stream:
             for block in part.blocks:
                 key = block_key(block)
@@ -154,7 +167,7 @@ def influence_scores(
                     found[name][first:last, start:stop] += (left[key] @ right.T).cpu()
                     start = stop
 
-    for part in layer_factors(model, test, cotangent=test_cotangent, labels=rows.labels, **options):
+    for part in layer_factors(model, rows, cotangent=test_cotangent, **options):
         for block in part.blocks:
             whitened = torch.cat([_single(fisher.whiten(piece)) for piece in small_pieces(block)])
             held.setdefault(block_key(block), []).append(whitened)

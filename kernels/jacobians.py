@@ -16,7 +16,7 @@ from kernels.capture.factor_stream import layer_factors
 from kernels.gradients.fallback import looped_gradients, vmapped_gradients
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents
-from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows
+from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows, needs_labels
 from kernels.inputs.samples import Samples
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import float32_products, precision_named
@@ -79,9 +79,9 @@ def layer_jacobians(
     >>> {name: tuple(values.shape) for name, values in jacobians.items()}  # samples, classes, parameters
     {'weight': (2, 3, 6), 'bias': (2, 3, 3)}
     """
-    samples = Samples(data, labels)
+    samples = Samples(data, labels, "data")
     found: dict[str, Tensor] = {}
-    for part in layer_factors(model, data, cotangent=cotangent, labels=samples.labels, **options):
+    for part in layer_factors(model, samples, cotangent=cotangent, **options):
         if not found:
             _check_memory(part.blocks, samples.count, memory, next(model.parameters()).device)
         for block in part.blocks:
@@ -209,11 +209,13 @@ def autograd_kernel(
     """
     if method not in ("loop", "vmap"):
         raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk} must be at least 1")
     arithmetic = precision_named(precision)
     arithmetic.refuse_narrowing(model)
     loan = Loan(model, arithmetic.passes)
     with loan.lent() as own, arithmetic.strict_passes():
-        device, samples = loan.device, Samples(data, labels)
+        device, samples = loan.device, Samples(data, labels, "data")
         names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
         route = vmapped_gradients if method == "vmap" else looped_gradients
         rows: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -221,6 +223,8 @@ def autograd_kernel(
             known = None if samples.labels is None else samples.labels[part].to(device)
             with torch.no_grad():
                 logits = call_logits(own, inputs)
+            if needs_labels(cotangent):
+                samples.check_labels(logits.shape[1])
             found = route(own, names, inputs, cotangent_rows(logits, known, cotangent))
             for name in names:
                 rows[name].append(found[name].flatten(1))

@@ -10,7 +10,8 @@ from torch import nn
 
 from kernels.contraction.finish import refuse_zero
 from kernels.contraction.result import KernelResult, divide_by_diagonals
-from kernels.features import KernelFeatures, kernel_features
+from kernels.feature_result import KernelFeatures
+from kernels.features import kernel_features
 from kernels.inputs.options import KernelOptions, PassOptions, entries
 
 SKETCHED_KINDS = ("trntk", "pntk", "loss_gradient")

@@ -21,7 +21,7 @@ from kernels.gradients.blocks import Block, Roles, VectorBlock
 from kernels.gradients.fallback import looped_gradients, vmapped_gradients
 from kernels.gradients.merge import merge_roles
 from kernels.inputs.outputs import Inputs
-from kernels.inputs.selection import selector
+from kernels.inputs.selection import parameter_names, selector
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ class Capture:
         self.model, self.output = model, output
         self.certifier = certifier or Certifier("off")
         everything = dict(model.named_parameters())
-        wanted = selector(layers, everything)
+        names = parameter_names(model)
+        wanted = selector(layers, names)
         self.parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
         if not self.parameters:
             raise ValueError(
                 "no parameter to differentiate: every one is frozen or left out; unfreeze some or widen layers="
             )
-        forced = {name: "asked for" for name in self.parameters if selector(fallback or (), everything)(name)}
+        forced = {name: "asked for" for name in self.parameters if selector(fallback or (), names)(name)}
         self.settling = settling = Settling(model, self.parameters, output, forced)
         settling.settle(probe)
         self.probed = settling.probed

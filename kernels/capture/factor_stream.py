@@ -30,7 +30,7 @@ gradients do not overlap. Every block has ``names`` (parameters covered), ``grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
@@ -135,7 +135,20 @@ def _stream(
         )
     for rows, inputs in samples.batches(0, samples.count, settings["batch_size"] or BATCH, device, chosen.passes):
         known = None if samples.labels is None else samples.labels[rows].to(device)
+        rows_of = bind_cotangent(cotangent, known)
+        if rows.start == 0 and needs_labels(cotangent):
+            rows_of = _all_checked(samples, rows_of)
         certifier.place = f"samples {rows.start} to {rows.stop}"
         with loan.lent(), chosen.strict_passes():
-            logits, blocks = capture.blocks(inputs, bind_cotangent(cotangent, known))
+            logits, blocks = capture.blocks(inputs, rows_of)
         yield FactorBatch(rows, logits, known, tuple(blocks), certifier.summary())
+
+
+def _all_checked(samples: Samples, rows_of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Check the labels of all samples, as soon as the number of outputs is known."""
+
+    def rows(logits: Tensor) -> Tensor:
+        samples.check_labels(logits.shape[1])
+        return rows_of(logits)
+
+    return rows

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kernels.capture.output_axes import ChannelTrace, OutputAxes
 from kernels.capture.sources import FeatureSource
 from kernels.inputs.loan import Loan
-from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
-from kernels.inputs.samples import Samples
+from kernels.inputs.outputs import Inputs, Output, call_logits
+from kernels.inputs.samples import PROBE, Samples
+from kernels.inputs.selection import known
 from kernels.machine.precision import float32_products
 
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
-POOLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "flatten": lambda x: x.flatten(1),
-    "mean": lambda x: x.flatten(2).mean(2) if x.ndim > 3 else x.mean(1) if x.ndim == 3 else x,
-    "first": lambda x: x[:, 0] if x.ndim == 3 else x.flatten(1),
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "flatten": lambda x, channel: x.flatten(1),
+    "mean": lambda x, channel: _positions(x, channel).mean(2),
+    "first": lambda x, channel: _positions(x, channel)[:, :, 0],
 }
+"""Pooling of an output (B, ...) over its positions: all axes but the first and that of the channels."""
+
+
+def _positions(values: Tensor, channel: int) -> Tensor:
+    """Shape (B, channels, positions); (B, values, 1) for an output without positions."""
+    return values.movedim(channel, 1).flatten(2) if values.ndim > 2 else values.reshape(len(values), -1, 1)
 
 
 def conjugate_source(
@@ -53,7 +61,7 @@ def conjugate_source(
     name = output_layer if output_layer is not None else find_output_layer(model, probe, output)
     module = _module(model, name)
 
-    def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def watched(inputs: Inputs) -> tuple[Tensor, Tensor]:
         caught: list[Tensor] = []
         handle = module.register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
         try:
@@ -62,7 +70,14 @@ def conjugate_source(
             handle.remove()
         if len(caught) != 1:
             raise ValueError(f"output layer {name!r} ran {len(caught)} times in one forward pass, not once")
-        hidden = _read_out(model, module, inputs, caught[0], logits, name, output)
+        return logits, caught[0]
+
+    with torch.no_grad():
+        axes = OutputAxes(lambda inputs: {name: [watched(inputs)[1]]}, probe)
+
+    def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, values = watched(inputs)
+        hidden = _read_out(module, axes, values, logits, name)
         if append_one:
             hidden = torch.cat([hidden, torch.ones_like(hidden[:, :1])], 1)
         return logits, {name: hidden}
@@ -113,21 +128,14 @@ def _contains(rows: Tensor, logits: Tensor) -> bool:
     return all(bool((rows == one).all(1).any()) for one in logits)
 
 
-def _read_out(
-    model: nn.Module,
-    module: nn.Module,
-    inputs: Inputs,
-    hidden: Tensor,
-    logits: Tensor,
-    name: str,
-    output: Output,
-) -> Tensor:
+def _read_out(module: nn.Module, axes: OutputAxes, values: Tensor, logits: Tensor, name: str) -> Tensor:
     """One hidden vector per sample: of the position from which the logits were read."""
-    size = batch_size(inputs)
-    if hidden.ndim == 2 and hidden.shape[0] == size:
+    size = len(logits)
+    hidden = axes.arranged(name, 0, values, size)
+    if hidden.ndim == 2:
         return hidden
     flat = hidden.reshape(size, -1, hidden.shape[-1])
-    outputs = module(hidden).reshape(size, flat.shape[1], -1)
+    outputs = axes.arranged(name, 0, module(values), size).reshape(size, flat.shape[1], -1)
     match = (outputs == logits[:, None]).all(2)
     if outputs.shape[2] != logits.shape[1] or not bool(match.any(1).all()):
         raise ValueError(
@@ -142,32 +150,23 @@ def embedding_source(model: nn.Module, probe: Inputs, layers: Any, output: Outpu
     """Features vec(a_l): the outputs of chosen modules, flattened."""
     names = module_names(model, layers)
 
-    def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def watched(inputs: Inputs) -> tuple[Tensor, dict[str, list[Tensor]]]:
         with watch_outputs(model, names) as caught:
-            logits = call_logits(model, inputs, output)
-        size = batch_size(inputs)
-        rows = {name: [_per_sample(x, size, name).flatten(1) for x in caught[name]] for name in names}
-        return logits, {name: torch.cat(parts, 1) for name, parts in rows.items() if parts}
+            return call_logits(model, inputs, output), caught
 
     with torch.no_grad():
-        ran = extract(probe)[1]
-    silent = [name for name in names if name not in ran]
+        axes = OutputAxes(lambda inputs: watched(inputs)[1], probe)
+        ran = watched(probe)[1]
+    silent = [name for name in names if not ran[name]]
     if silent and layers != "all" and not callable(layers):
         raise ValueError(f"modules {', '.join(silent)} do not run in the forward pass; leave them out of layers=")
+
+    def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, caught = watched(inputs)
+        rows = axes.arrange(inputs, caught)
+        return logits, {name: torch.cat([x.flatten(1) for x in parts], 1) for name, parts in rows.items() if parts}
+
     return FeatureSource(extract)
-
-
-def _per_sample(values: Tensor, size: int, name: str) -> Tensor:
-    """Give an output one row per sample: expand what all samples share, split what was folded into the batch."""
-    if values.ndim and values.shape[0] == size:
-        return values
-    if values.ndim and values.shape[0] == 1:
-        return values.expand(size, *values.shape[1:])
-    if values.ndim and values.shape[0] % size == 0:
-        return values.unflatten(0, (size, -1))
-    raise ValueError(
-        f"module {name!r} returns shape {tuple(values.shape)} for {size} samples: rows are not samples; leave it out"
-    )
 
 
 def module_names(model: nn.Module, layers: Any) -> list[str]:
@@ -186,13 +185,13 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
     >>> module_names(model, "all")  # without dropout
     ['0', '2']
     """
-    known = dict(model.named_modules())
+    modules = dict(model.named_modules())
     if callable(layers):
-        names = [name for name in known if name and layers(name)]
+        names = [name for name in modules if name and layers(name)]
     elif isinstance(layers, str) and layers == "all":
         names = [
             name
-            for name, module in known.items()
+            for name, module in modules.items()
             if name and not any(module.children()) and not isinstance(module, (*_DROPOUTS, nn.ParameterList))
         ]
         names = names or [""]
@@ -201,17 +200,19 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
         for name in names:
             _module(model, name)
     if not names:
-        raise ValueError("no module chosen: layers= selects none of " + ", ".join(list(known)[1:8]))
+        raise ValueError("no module chosen: layers= selects none of " + ", ".join(list(modules)[1:8]))
     return names
 
 
 @contextmanager
-def watch_outputs(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """Collect the tensor outputs of modules, one entry per call, during the block."""
-    caught: dict[str, list[Tensor]] = {name: [] for name in names}
+def watch_outputs(
+    model: nn.Module, names: Sequence[str], keep: Callable[[Tensor], Any] = lambda values: values.detach().clone()
+) -> Iterator[dict[str, list[Any]]]:
+    """Collect the tensor outputs of modules, or what is to be kept of them, one entry per call, during the block."""
+    caught: dict[str, list[Any]] = {name: [] for name in names}
     handles = [
         _module(model, name).register_forward_hook(
-            lambda _m, _a, out, name=name: caught[name].append(_first_tensor(out, name).detach().clone())
+            lambda _m, _a, out, name=name: caught[name].append(keep(_first_tensor(out, name)))
         )
         for name in names
     ]
@@ -234,10 +235,10 @@ def _first_tensor(result: Any, name: str) -> Tensor:
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
-    known = dict(model.named_modules())
-    if name not in known:
-        raise ValueError(f"the model has no module {name!r}; it has {', '.join(list(known)[1:9])}, ...")
-    return known[name]
+    modules = dict(model.named_modules(remove_duplicate=False))  # a shared module has several names
+    if name not in modules:
+        raise ValueError(f"the model has no module {name!r}; {known(name, {one: (one,) for one in modules if one})}")
+    return modules[name]
 
 
 @dataclass
@@ -281,8 +282,8 @@ def layer_features(
     layers : "all", sequence of str, or callable
         Modules: every leaf except dropout, names, or those whose name satisfies the callable.
     pool : {"flatten", "mean", "first"} or callable, optional
-        Applied to each output (B, ...): all values, the mean over positions, or the first position (class token).
-        Default: outputs as they are.
+        Applied to each output (B, ...): all values, the mean over positions (time steps, tokens or pixels, wherever the
+        layer keeps its channels), or the first position (class token). Default: outputs as they are, samples first.
     labels : Tensor, optional
         Passed through.
     batch_size : int
@@ -304,21 +305,34 @@ def layer_features(
     >>> {name: tuple(values.shape) for name, values in batch.features.items()}
     {'0': (2, 4), '1': (2, 4), '2': (2, 3)}
     """
-    if isinstance(pool, str) and pool not in POOLS:
+    if pool is not None and not callable(pool) and pool not in POOLS:
         raise ValueError(f"unknown pool {pool!r}: use one of {', '.join(POOLS)} or a callable")
-    shrink = POOLS[pool] if isinstance(pool, str) else pool
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
     names = module_names(model, layers)
+
+    def watched(inputs: Inputs) -> tuple[Tensor, dict[str, list[Tensor]], dict[str, int]]:
+        trace = ChannelTrace()
+        with watch_outputs(model, names, lambda values: (values.detach().clone(), trace.axis(values))) as caught:
+            with trace if isinstance(pool, str) else nullcontext():
+                logits = call_logits(model, inputs, output)
+        last = {name: [calls[-1][0]] for name, calls in caught.items() if calls}
+        return logits, last, {name: calls[-1][1] for name, calls in caught.items() if calls}
+
     loan = Loan(model, eval_mode=eval_mode)
-    with loan.lent():
-        device = loan.device
     samples = Samples(data, labels, "data")
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    with loan.lent(), float32_products(), torch.no_grad():
+        device = loan.device
+        axes = OutputAxes(lambda inputs: watched(inputs)[1], samples.first(PROBE, device, dtype))
     for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
-        with loan.lent(), float32_products(), torch.no_grad(), watch_outputs(model, names) as caught:
-            logits = call_logits(model, inputs, output)
-        size = rows.stop - rows.start
-        features = {name: _per_sample(outputs[-1], size, name) for name, outputs in caught.items() if outputs}
-        if shrink is not None:
-            features = {name: shrink(value) for name, value in features.items()}
-        known = None if samples.labels is None else samples.labels[rows]
-        yield FeatureBatch(rows, features, logits, known)
+        with loan.lent(), float32_products(), torch.no_grad():
+            logits, outputs, channels = watched(inputs)
+            features = {name: values for name, (values,) in axes.arrange(inputs, outputs).items()}
+        if callable(pool):
+            features = {name: pool(values) for name, values in features.items()}
+        elif pool is not None:
+            size = rows.stop - rows.start
+            at = {name: axes.channel(name, 0, outputs[name][0], axis, size) for name, axis in channels.items()}
+            features = {name: POOLS[pool](values, at[name]) for name, values in features.items()}
+        yield FeatureBatch(rows, features, logits, None if samples.labels is None else samples.labels[rows])

@@ -13,7 +13,8 @@ from kernels.contraction.assembly import TOTAL
 from kernels.contraction.job import Job, duplicates
 from kernels.contraction.kernel_file import create_arrays, map_arrays, put_in_place
 from kernels.contraction.result import KernelResult, divide_by_diagonals
-from kernels.contraction.tile_store import FileTileStore, TileStore, stored_records
+from kernels.contraction.result_files import PART
+from kernels.contraction.tile_store import FileTileStore, TileStore, is_norms, stored_records
 from kernels.machine.ranks import barrier, gather_objects, gather_sum, world
 
 
@@ -41,13 +42,13 @@ def finish_in_file(store: FileTileStore, job: Job) -> KernelResult:
         "certificate": json.dumps(job.source.certificate(), sort_keys=True),
     }
     if world()[0] == 0:
-        shapes = {name: shape for name, shape in store.shapes.items() if ":" not in name}
+        shapes = {name: shape for name, shape in store.shapes.items() if not is_norms(name)}
         _, diagonals = _diagonals(store.arrays, job)
         shapes |= {name: tuple(values.shape) for name, values in diagonals.items()}
         arrays = create_arrays(temporary, shapes, store.dtype, metadata)
         for name, array in arrays.items():
             array.copy_(store.arrays[name] if name in store.arrays else diagonals[name])
-        _finish(arrays | {n: a for n, a in store.arrays.items() if ":" in n}, job)
+        _finish(arrays | {n: a for n, a in store.arrays.items() if is_norms(n)}, job)
         del arrays
         put_in_place(temporary, store.out)
         store.discard()
@@ -61,7 +62,7 @@ def reopen(arrays: dict[str, Tensor], metadata: dict[str, str], job: Job) -> Ker
     """Present a kernel file's arrays as a result."""
     matrix = arrays.pop(TOTAL)
     rows, columns = arrays.pop("row_diagonal", None), arrays.pop("column_diagonal", None)
-    parts = {name: array for name, array in arrays.items() if ":" not in name}
+    parts = {name.removeprefix(PART): arrays[name] for name in dict.fromkeys(job.groups) if name is not None}
     about = _metadata(job) | {"certificate": json.loads(metadata.get("certificate", "{}"))}
     return KernelResult(matrix, rows, rows if job.square else columns, parts, about)
 
@@ -82,7 +83,7 @@ def _finish(arrays: dict[str, Tensor], job: Job) -> KernelResult:
             own = by_name[name] if normalize == "part" else (rows, columns)
             exact = job.square and (name == TOTAL or normalize == "part")
             divide_by_diagonals(arrays[name], *own, exact_diagonal=exact)
-    parts = {name: arrays[name] for name in names[1:]}
+    parts = {name.removeprefix(PART): arrays[name] for name in names[1:]}
     return KernelResult(arrays[TOTAL], rows, columns, parts, _metadata(job))
 
 

@@ -20,17 +20,19 @@ from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.assembly import TOTAL
 from kernels.contraction.forms import LayerForm
 from kernels.contraction.plan import Plan, lay_out
+from kernels.contraction.result_files import PART
 from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.loan import Loan
-from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions
+from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions, refuse_meaningless
 from kernels.inputs.outputs import Inputs, batch_size
 from kernels.inputs.samples import PROBE, Samples
+from kernels.inputs.selection import Names, is_within, known, parameter_names
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
 
-VERSION = 6  # of the arithmetic: raised whenever a bit of a result may change
+VERSION = 7  # of the arithmetic: raised whenever a bit of a result may change
 
 
 @dataclass
@@ -64,6 +66,7 @@ def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) ->
     The model is as it was when the block ends, however it ends.
     """
     precision = precision_named(options["precision"])
+    refuse_meaningless(options["kind"], options)
     precision.refuse_narrowing(model)
     loan = Loan(model, precision.passes, eval_mode=options["eval_mode"])
     with loan.lent() as own:
@@ -93,9 +96,13 @@ def _job(
         source, coverage = _source(own, probe, options, not square, generic)
         labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
         logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
+    if options["kind"] == "loss_gradient":
+        columns.check_labels(logits.shape[1])
+        rows.check_labels(logits.shape[1])
     _warn_softmax(logits)
     cotangents = logits.shape[1] if COTANGENT_OF_KIND.get(options["kind"]) == "class" else 1
-    groups = _groups(blocks, options["layerwise"])
+    names = parameter_names(own)
+    groups = _groups(blocks, options["layerwise"], names)
     plan = lay_out(
         blocks,
         kind=options["kind"],
@@ -112,14 +119,14 @@ def _job(
         forward_mac=sum(map(_forward_mac, blocks)),
         pass_seconds=seconds * (1 + cotangents) / 2,
         memory=parse_memory(options["memory"], device),
-        forms={"": options["forms"]} if isinstance(options["forms"], str) else dict(options["forms"] or {}),
+        forms=_forms(options["forms"], blocks, names),
         block_rows=options["block_rows"],
         batch_size=options["batch_size"],
         ranks=world()[1],
         on_disk=options["out"] is not None,
     )
     plan = replace(plan, certify=options["certify"] if coverage else "off", generic=generic)
-    print_of = _fingerprint(own, rows, columns, options, groups, logits)
+    print_of = _fingerprint(own, rows, columns, options, _contents(groups, blocks), logits)
     return Job(source, rows, columns, square, precision, device, plan, groups, print_of, coverage, options, remake)
 
 
@@ -195,29 +202,49 @@ def _forward_mac(block: Block) -> float:
     return block.delta.numel() / samples / cotangents * block.width / block.groups
 
 
-def _groups(blocks: list[Block], layerwise: bool | str | Mapping[str, Sequence[str]]) -> list[str | None]:
-    """Part to which each block adds."""
+def _groups(blocks: list[Block], layerwise: bool | str | Mapping[str, Sequence[str]], names: Names) -> list[str | None]:
+    """Array to which each block adds, named apart from all others; None where no parts are kept."""
     if layerwise is False:
         return [None] * len(blocks)
     if isinstance(layerwise, Mapping):
-        for name in (one for names in layerwise.values() for one in names):
-            if not any(_within(own, name) for block in blocks for own in block.names):
-                raise ValueError(f"layerwise= names {name!r}, which is not a parameter or module of this kernel")
-        return [_member(block, layerwise) for block in blocks]
-    if layerwise == "module":
-        return [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
-    return [block.names[0] for block in blocks]
+        for name in (one for members in layerwise.values() for one in members):
+            if not any(_covers(block, name, names) for block in blocks):
+                own = {first: names.get(first, (first,)) for block in blocks for first in block.names}
+                raise ValueError(
+                    f"layerwise= names {name!r}, which is not a parameter or module of this kernel; {known(name, own)}"
+                )
+        found = [_member(block, layerwise, names) for block in blocks]
+    elif layerwise == "module":
+        found = [block.names[0].rpartition(".")[0] or block.names[0] for block in blocks]
+    else:
+        found = [block.names[0] for block in blocks]
+    return [None if name is None else f"{PART}{name}" for name in found]
 
 
-def _member(block: Block, groups: Mapping[str, Sequence[str]]) -> str | None:
-    found = [group for group, names in groups.items() if any(_within(block.names[0], name) for name in names)]
+def _member(block: Block, groups: Mapping[str, Sequence[str]], names: Names) -> str | None:
+    found = [group for group, members in groups.items() if any(_covers(block, name, names) for name in members)]
     if len(found) > 1:
         raise ValueError(f"{block.names[0]} is in several groups of layerwise=: {', '.join(found)}")
     return found[0] if found else None
 
 
-def _within(parameter: str, name: str) -> bool:
-    return parameter == name or parameter.startswith(name + ".")
+def _covers(block: Block, entry: str, names: Names) -> bool:
+    """Whether a block's first parameter is called so, or lies in a module that is."""
+    return any(is_within(name, entry) for name in names.get(block.names[0], block.names[:1]))
+
+
+def _forms(forms: str | Mapping[str, str] | None, blocks: list[Block], names: Names) -> dict[str, str]:
+    """Translate forced forms to the names that stand for parameters; the empty name is for all."""
+    if forms is None or isinstance(forms, str):
+        return {} if forms is None else {"": forms}
+    found: dict[str, str] = {}
+    every = {first: names.get(first, (first,)) for block in blocks for first in block.names}
+    for entry, form in forms.items():
+        meant = [first for first, own in every.items() if any(entry in (n, n.rpartition(".")[0]) for n in own)]
+        if entry and not meant:
+            raise ValueError(f"forms= names {entry!r}, which is not a parameter or layer; {known(entry, every)}")
+        found |= dict.fromkeys(meant if entry else [""], form)
+    return found
 
 
 def _warn_softmax(logits: Tensor) -> None:
@@ -229,8 +256,22 @@ def _warn_softmax(logits: Tensor) -> None:
             )
 
 
+def _contents(groups: list[str | None], blocks: list[Block]) -> dict[str, list[str]]:
+    """List the parameters of each named group: another choice under the same name is another kernel."""
+    found: dict[str, list[str]] = {}
+    for group, block in zip(groups, blocks, strict=True):
+        if group is not None:
+            found.setdefault(group.removeprefix(PART), []).extend(block.names)
+    return found
+
+
 def _fingerprint(
-    model: nn.Module, rows: Samples, columns: Samples, options: KernelOptions, groups: list[str | None], logits: Tensor
+    model: nn.Module,
+    rows: Samples,
+    columns: Samples,
+    options: KernelOptions,
+    parts: dict[str, list[str]],
+    logits: Tensor,
 ) -> dict[str, Any]:
     """Collect what a result depends on, as short digests, for messages as much as for comparison."""
     settings = {
@@ -243,7 +284,7 @@ def _fingerprint(
         "settings": settings,
         "layers": chosen(options["layers"], model),
         "answers": answers(logits),
-        "parts": sorted({group for group in groups if group is not None}),
+        "parts": parts if isinstance(options["layerwise"], Mapping) else sorted(parts),
         "version": VERSION,
     }
 

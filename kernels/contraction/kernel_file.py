@@ -41,10 +41,10 @@ def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Ten
         return None
     if out.is_dir():
         raise ValueError(f"{out} is a directory; out= names a file")
-    metadata = _metadata(out)
+    metadata = header_metadata(out)
     if "fingerprint" not in metadata and out.stat().st_size:
         raise ValueError(f"{out} exists and is not a kernel of this library; choose another out=")
-    if not _sound(out, metadata):
+    if "fingerprint" not in metadata or not is_sound(out, metadata):
         warnings.warn(f"{out} is damaged, so it is computed again", stacklevel=4)
         return None
     match(json.loads(metadata["fingerprint"]), fingerprint, out)
@@ -53,15 +53,16 @@ def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Ten
 
 def is_kernel_file(out: Path) -> bool:
     """Whether a file, sound or damaged, can be recognized as one of this library."""
-    return "fingerprint" in _metadata(out)
+    return "fingerprint" in header_metadata(out)
 
 
 def stored_certificate(out: Path) -> dict[str, Any]:
     """Read what a finished file says about the checks of its passes; empty for files of earlier releases."""
-    return dict(json.loads(_metadata(out).get("certificate", "{}")))
+    return dict(json.loads(header_metadata(out).get("certificate", "{}")))
 
 
-def _metadata(out: Path) -> dict[str, str]:
+def header_metadata(out: Path) -> dict[str, str]:
+    """Metadata of a safetensors file; empty for any other."""
     try:
         found = _header(out)[1].get("__metadata__", {})
         return dict(found) if all(isinstance(value, str) for value in found.values()) else {}
@@ -77,12 +78,12 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
         return size, json.loads(file.read(size))
 
 
-def _sound(out: Path, metadata: dict[str, str]) -> bool:
+def is_sound(out: Path, metadata: dict[str, str]) -> bool:
     """Whether a file has its digest; files of earlier releases, which hold none, pass if they are of full length."""
     try:
         size, header = _header(out)
         end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        json.loads(metadata["fingerprint"])
+        json.loads(metadata.get("fingerprint", "{}"))
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return False
     if out.stat().st_size != 8 + size + end:
@@ -130,14 +131,18 @@ def map_arrays(path: Path) -> dict[str, Tensor]:
 
 
 def create_arrays(
-    path: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, metadata: dict[str, str]
+    path: Path,
+    shapes: dict[str, tuple[int, ...]],
+    dtype: torch.dtype | dict[str, torch.dtype],
+    metadata: dict[str, str],
 ) -> dict[str, Tensor]:
     """Create a safetensors file of zeros and map its tensors for writing; :func:`put_in_place` ends it."""
+    kinds = dtype if isinstance(dtype, dict) else dict.fromkeys(shapes, dtype)
     header: dict[str, Any] = {"__metadata__": metadata | {_DIGEST: _NONE}}
     offset = 0
     for name, shape in shapes.items():
-        size = int(np.prod(shape)) * NUMPY[dtype].itemsize
-        header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+        size = int(np.prod(shape)) * NUMPY[kinds[name]].itemsize
+        header[name] = {"dtype": NAMES[kinds[name]], "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header, sort_keys=True).encode()
     text += b" " * (-len(text) % 8)
@@ -146,7 +151,7 @@ def create_arrays(
         file.write(len(text).to_bytes(8, "little") + text)
     return {
         name: torch.from_numpy(
-            np.memmap(path, NUMPY[dtype], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)
+            np.memmap(path, NUMPY[kinds[name]], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)
         )
         for name, shape in shapes.items()
     }

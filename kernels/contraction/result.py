@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.contraction.array_like import ArrayLike, same_tensors, shown_array
+from kernels.contraction.result_files import PART, read_result, write_result
 
-@dataclass
-class KernelResult:
+
+@dataclass(eq=False, repr=False)
+class KernelResult(ArrayLike):
     """A kernel matrix that can be used as an array.
 
-    ``numpy.asarray(result)``, ``result[i, j]``, ``len(result)`` and ``result.shape`` refer to :attr:`matrix`.
+    ``torch.as_tensor(K)``, ``numpy.asarray(K)``, ``K @ v``, ``K[i, j]``, arithmetic, and functions of torch, NumPy and
+    scikit-learn (``SVC(kernel="precomputed").fit(K, y)``) take it for :attr:`matrix`.
 
     Attributes
     ----------
@@ -28,16 +32,22 @@ class KernelResult:
     parts : dict of str to Tensor
         Layer parts of a layerwise kernel, by parameter, module or group.
     metadata : dict
-        Plan, coverage, precision, fingerprints, duplicates, seconds.
+        Kind, plan, coverage, certificate, precision, fingerprints, duplicates, file, seconds.
 
     Examples
     --------
     >>> import numpy as np
     >>> import torch
     >>> from kernels import KernelResult
-    >>> result = KernelResult(torch.eye(2), diagonal=torch.ones(2), column_diagonal=torch.ones(2))
-    >>> result.shape, float(result[0, 1]), float(np.asarray(result).trace())
-    (torch.Size([2, 2]), 0.0, 2.0)
+    >>> K = KernelResult(torch.eye(2), diagonal=torch.ones(2), column_diagonal=torch.ones(2))
+    >>> K.shape, float(K[0, 1]), float(np.trace(K)), K @ torch.tensor([1.0, 2.0])
+    (torch.Size([2, 2]), 0.0, 2.0, tensor([1., 2.]))
+    >>> K
+    KernelResult: 2 x 2, float32, on cpu, 16 bytes
+      kind: unknown
+      normalized: unknown
+      certificate: none
+      file: none, kept in memory
     """
 
     matrix: Tensor
@@ -46,26 +56,130 @@ class KernelResult:
     parts: dict[str, Tensor] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def _array(self) -> Tensor:
+        return self.matrix
+
     @property
-    def shape(self) -> torch.Size:
-        """Shape of the matrix."""
-        return self.matrix.shape
+    def T(self) -> KernelResult:  # noqa: N802
+        """The kernel with its two sides exchanged, with diagonals and parts; a view."""
+        parts = {name: swapped(part) for name, part in self.parts.items()}
+        return KernelResult(swapped(self.matrix), self.column_diagonal, self.diagonal, parts, dict(self.metadata))
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.matrix)
+    def equals(self, other: object) -> bool:
+        """Whether matrix, diagonals and parts are the same, entry by entry; metadata are not compared."""
+        return (
+            isinstance(other, KernelResult)
+            and same_tensors(self.matrix, other.matrix)
+            and same_tensors(self.diagonal, other.diagonal)
+            and same_tensors(self.column_diagonal, other.column_diagonal)
+            and self.parts.keys() == other.parts.keys()
+            and all(same_tensors(part, other.parts[name]) for name, part in self.parts.items())
+        )
 
-    def __getitem__(self, index: Any) -> Tensor:
-        """Index the matrix."""
-        return self.matrix[index]
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file, which appears whole; :meth:`load` gives it back exactly.
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the matrix as a NumPy array."""
-        return np.array(self.matrix.cpu().numpy(), dtype=dtype, copy=copy)
+        Parameters
+        ----------
+        path : str or Path
+            The file; one of the same name is replaced if it holds a kernel or features of this library.
 
-    def numpy(self) -> np.ndarray:
-        """Return the matrix as a NumPy array, without a copy where it is in main memory."""
-        return self.matrix.cpu().numpy()
+        Raises
+        ------
+        ValueError
+            If the path is a directory or holds something else.
+        """
+        same = self.column_diagonal is self.diagonal
+        tensors = {"matrix": self.matrix, "row_diagonal": self.diagonal}
+        tensors |= {"column_diagonal": None if same else self.column_diagonal}
+        tensors |= {f"{PART}{name}": part for name, part in self.parts.items()}
+        write_result(path, "kernel", tensors, {"metadata": self.metadata, "one_diagonal": same})
+
+    @classmethod
+    def load(cls, path: str | Path) -> KernelResult:
+        """Read what :meth:`save` wrote; the arrays are mapped from the file, not read into memory.
+
+        Raises
+        ------
+        ValueError
+            If the file holds no saved kernel, or is damaged.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import torch
+        >>> from kernels import KernelResult, kernel_matrix
+        >>> K = kernel_matrix(torch.nn.Linear(2, 3), torch.eye(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     K.save(f"{folder}/kernel.safetensors")
+        ...     KernelResult.load(f"{folder}/kernel.safetensors").equals(K)
+        True
+        """
+        tensors, about = read_result(path, "kernel")
+        rows = tensors.get("row_diagonal")
+        columns = rows if about["one_diagonal"] else tensors.get("column_diagonal")
+        parts = {name.removeprefix(PART): x for name, x in tensors.items() if name.startswith(PART)}
+        return cls(tensors["matrix"], rows, columns, parts, about["metadata"])
+
+    def to_dataframe(self) -> Any:
+        """Entries as a tidy pandas table, one row per entry: of every part where there are parts, else of the matrix.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``row`` and ``column`` (positions of the samples), for ``entk`` also ``row_class`` and
+            ``column_class``, ``part`` (where there are parts) and ``value``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_dataframe needs pandas: run pip install pandas") from None
+        axes = ("row", "column", "row_class", "column_class")[: self.ndim]
+        places = torch.meshgrid(*(torch.arange(size) for size in self.shape), indexing="ij")
+        common = {axis: place.reshape(-1).numpy() for axis, place in zip(axes, places, strict=True)}
+        tables = [
+            pd.DataFrame(common | named | {"value": values.detach().cpu().reshape(-1).numpy()})
+            for named, values in [({"part": name}, part) for name, part in self.parts.items()] or [({}, self.matrix)]
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    def __repr__(self) -> str:
+        """Return five lines: size, kind, normalization, certificate and file."""
+        about = self.metadata
+        divided = about.get("normalize")
+        normalized = {True: "cosine", False: "no", "part": "cosine, each part by its own diagonals"}
+        kind = str(about.get("kind", "unknown"))
+        if "precision" in about:
+            kind += f", precision {about['precision']}"
+        if "sketch" in about:
+            kind += f", estimated by {about['sketch'].get('sketch')}"
+        if self.parts:
+            kind += f", {len(self.parts)} parts"
+        lines = [
+            shown_array("KernelResult", self.matrix),
+            f"  kind: {kind}",
+            f"  normalized: {'unknown' if divided is None else normalized[divided]}",
+            f"  certificate: {certificate_line(about.get('certificate'))}",
+            f"  file: {about.get('file') or 'none, kept in memory'}",
+        ]
+        return "\n".join(lines)
+
+
+def certificate_line(found: Any) -> str:
+    """Say in a few words what was checked against the network's own gradient."""
+    if not found:
+        return "none"
+    if "passes_checked" not in found:
+        return " ".join(str(found).split())[:100]
+    return (
+        f"{found.get('certify')}, {found['passes_checked']} of {found.get('passes')} passes checked, largest "
+        f"difference {float(found.get('largest_difference') or 0.0):.1e}"
+    )
 
 
 def divide_by_diagonals(

@@ -26,8 +26,15 @@ from kernels.inputs.fingerprints import differences
 
 Place = list[Any]
 """Name of an array, or the beginning of several, and start and stop along each axis; plain lists, as JSON has."""
+NORMS = ("row_norms:", "column_norms:")
+"""What the names of norms begin with; a part's begins otherwise, whatever it is called."""
 NAMES = {torch.float32: "F32", torch.float64: "F64"}
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
+
+
+def is_norms(name: str) -> bool:
+    """Whether an array holds the squared norms of one side's samples, rather than a kernel or a part."""
+    return name.startswith(NORMS)
 
 
 class TileStore:
@@ -51,9 +58,9 @@ class TileStore:
         return False
 
     def cover(self, name: str, *place: slice) -> None:
-        """Say what the tile in progress has written: in array ``name``, or in all that begin with ``name:``.
+        """Say what the tile in progress has written: in all arrays that begin with ``name:``.
 
-        An empty name stands for all arrays without a colon in their names.
+        An empty name stands for all arrays but those of :data:`NORMS`.
         """
 
     def finish(self, key: str, record: dict[str, Any] | None = None) -> None:
@@ -172,7 +179,7 @@ class FileTileStore(TileStore):
         found = xxhash.xxh3_128(json.dumps(told, sort_keys=True).encode())
         for prefix, place in at:
             for name in sorted(self.arrays):
-                if name.startswith(f"{prefix}:") if prefix else ":" not in name:
+                if name.startswith(f"{prefix}:") if prefix else not is_norms(name):
                     region = self.arrays[name].numpy()[tuple(slice(*part) for part in place)]
                     found.update(np.ascontiguousarray(region).data)
         return found.hexdigest()

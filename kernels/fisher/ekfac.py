@@ -69,6 +69,8 @@ class EKFAC:
         rows = getattr(self.blocks[key], "rows", None)
         if isinstance(self.blocks[key], DiagonalBlock) and rows:
             eigenvalues = eigenvalues[rows[0] : rows[1]]
+        if not eigenvalues.numel():  # a parameter without entries
+            return self.damping
         value = self.damping * float(eigenvalues.mean()) if self.relative else self.damping
         if not value + float(eigenvalues.min()) > 1e-12 * float(eigenvalues.max()):
             raise ValueError(
@@ -117,7 +119,7 @@ class EKFAC:
         fields: dict[str, Any] = {}
         for key, block in self.blocks.items():
             values = {n: v.contiguous().cpu() for n, v in vars(block).items() if isinstance(v, Tensor)}
-            tensors |= {f"{key}/{n}": v for n, v in values.items()}
+            tensors |= {f"{n}/{key}": v for n, v in values.items()}
             rest = {n: v for n, v in vars(block).items() if n not in values}
             fields[key] = {"type": type(block).__name__, **rest}
         about = {"damping": self.damping, "relative": self.relative, "samples": self.samples, "blocks": fields}
@@ -131,9 +133,12 @@ class EKFAC:
             if "ekfac" not in metadata:
                 raise ValueError(f"{path} does not hold an EK-FAC Fisher matrix")
             about = json.loads(metadata["ekfac"])
+            held, names = set(file.keys()), ("outputs", "inputs", "eigenvalues")
+            if not held <= {f"{name}/{key}" for name in names for key in about["blocks"]}:
+                raise ValueError(f"{path} holds an EK-FAC Fisher matrix of an earlier version: fit and save it again")
             blocks: dict[str, FisherBlock] = {}
             for key, fields in about["blocks"].items():
-                tensors = {n.rsplit("/", 1)[1]: file.get_tensor(n) for n in file.keys() if n.startswith(f"{key}/")}
+                tensors = {n: file.get_tensor(f"{n}/{key}") for n in names if f"{n}/{key}" in held}
                 plain: dict[str, Any] = {
                     n: tuple(v) if isinstance(v, list) else v for n, v in fields.items() if n != "type"
                 }
@@ -204,7 +209,7 @@ def small_pieces(block: Block) -> Iterator[Block]:
     """Slices of a batch whose formed gradients stay within ``GRADIENT_BYTES``."""
     kept = block.roles[0] if hasattr(block, "roles") else block
     values = kept.values if hasattr(kept, "values") else kept.delta
-    step = max(1, GRADIENT_BYTES // (values.shape[1] * block.shape.numel() * values.element_size()))
+    step = max(1, GRADIENT_BYTES // max(1, values.shape[1] * block.shape.numel() * values.element_size()))
     for start in range(0, len(values), step):
         yield block.take(slice(start, start + step))
 
@@ -218,6 +223,8 @@ def fisher_cotangent(
     its share, so that their second moments add up to a mean over draws; ``exact`` takes every label, weighted by the
     root of its probability (no draws); ``empirical`` takes the given labels. One logit means a logistic output.
     """
+    if fisher not in ("sampled", "exact", "empirical"):
+        raise ValueError(f"unknown fisher {fisher!r}: use one of sampled, exact, empirical")
 
     def losses(logits: Tensor, draws: Tensor | None) -> Tensor:
         both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

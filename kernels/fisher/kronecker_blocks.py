@@ -74,10 +74,15 @@ class KroneckerBlock:
         )
 
     def gather_basis(self, block: Any) -> None:
-        """Add a batch's factor moments."""
+        """Add a batch's factor moments.
+
+        A position without output gradient, such as padding, is no part of a gradient, so its input does not count.
+        """
         delta = block.delta.unflatten(3, (block.groups, -1))
         self.outputs += torch.einsum("brtgo,brtgp->gop", delta, delta).double()
         inputs = self._homogeneous(block)
+        if delta.shape[2] > 1:
+            inputs = inputs * (block.delta != 0).any(3).any(1)[:, :, None, None]
         self.inputs += torch.einsum("btgi,btgj->gij", inputs, inputs).double()
 
     def finish_basis(self) -> None:

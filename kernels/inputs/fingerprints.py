@@ -60,8 +60,8 @@ def chosen(layers: Any, model: nn.Module) -> str:
     if isinstance(layers, str):
         return layers
     if callable(layers):
-        names = [name for name, _ in [*model.named_parameters(), *model.named_modules()]]
-        return repr([name for name in names if layers(name)])
+        named = [*model.named_parameters(remove_duplicate=False), *model.named_modules(remove_duplicate=False)]
+        return repr([name for name, _ in named if layers(name)])
     return repr(list(layers))
 
 

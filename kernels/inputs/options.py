@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack, cast, get_args, get_type_hints
 
@@ -60,12 +61,16 @@ class Option:
         """Refuse a value that the option cannot have."""
         if value is None and self.default is None:
             return
+        if isinstance(value, Mapping) and not value:
+            raise ValueError(f"{name}={{}} has no groups: name some, or leave it out")
         given = [value]
         if isinstance(value, Mapping) and self.mapping:
             given = list(value.values()) if self.mapping == "of choices" else []
         for one in given:
             if self.choices and one not in self.choices:
                 raise ValueError(f"{name}={one!r}: use one of {', '.join(map(str, self.choices))}{self.hint}")
+        if self.least is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise ValueError(f"{name}={value!r} is no whole number")
         if self.least is not None and value < self.least:
             raise ValueError(f"{name}={value} must be at least {self.least}")
 
@@ -278,6 +283,13 @@ def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
     TypeError: unknown option 'layer', did you mean 'layers'? The options are layers, fallback, ...
     """
     return cast(KernelOptions, _filled(KernelOptions, given))
+
+
+def refuse_meaningless(kind: Any, chosen: Mapping[str, Any]) -> None:
+    """Refuse options of the conjugate kernel where another kind is asked for."""
+    for name in ("output_layer", "append_one"):
+        if kind != "conjugate" and chosen[name] not in (None, False):
+            raise ValueError(f"{name}={chosen[name]!r} has no meaning for kind {kind!r}: it is for conjugate alone")
 
 
 def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from inspect import signature
+from functools import lru_cache
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -22,12 +23,16 @@ Inputs = Tensor | Mapping[str, Tensor]
 Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
 Output = Callable[[Any], Tensor] | None
 COTANGENTS = ("sum", "class", "loss", "log_odds")
+IGNORED = -100
+"""Label that PyTorch's cross-entropy leaves out by default."""
 
 
 def call_logits(
     model: nn.Module, inputs: Inputs, output: Callable[[Any], Tensor] | None = None
 ) -> Float[Tensor, "n k"]:
     """Run the model and return its logits.
+
+    It runs on a copy of the inputs, since it may change them in place (normalization, masking).
 
     Parameters
     ----------
@@ -53,9 +58,11 @@ def call_logits(
     torch.Size([4, 3])
     """
     if isinstance(inputs, Mapping):
-        result = model(**{**(_no_cache(model) if output is None else {}), **inputs})
+        _refuse_unknown_inputs(model, inputs)
+        own = {name: value.clone() for name, value in inputs.items()}
+        result = model(**{**(_no_cache(model) if output is None else {}), **own})
     else:
-        result = model(inputs)
+        result = model(inputs.clone())
     if output is not None:
         result = output(result)
     elif isinstance(result, Mapping) and "logits" in result:
@@ -79,6 +86,26 @@ def call_logits(
     if not result.is_floating_point():
         raise TypeError(f"the model returned {result.dtype}; kernels need real, differentiable logits")
     return result
+
+
+def _refuse_unknown_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+    """Name an input that the model does not take, such as a further column of a table."""
+    if "forward" in vars(model):
+        return
+    takes = _parameters_of(type(model).forward)
+    if any(one.kind is Parameter.VAR_KEYWORD for one in takes.values()):
+        return
+    unknown = [name for name in inputs if name not in takes]
+    if unknown:
+        raise TypeError(
+            f"the model takes no input {', '.join(map(repr, unknown))}: leave it out of the data; it takes "
+            f"{', '.join(list(takes)[1:])}"
+        )
+
+
+@lru_cache(maxsize=64)
+def _parameters_of(forward: Callable[..., Any]) -> Mapping[str, Parameter]:
+    return signature(forward).parameters
 
 
 def _no_cache(model: nn.Module) -> dict[str, bool]:
@@ -137,23 +164,79 @@ def cotangent_rows(logits: Float[Tensor, "n k"], labels: Tensor | None, cotangen
         raise ValueError(f"unknown cotangent {cotangent!r}: use one of {', '.join(COTANGENTS)} or a callable")
     if labels is None:
         raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
-    labels = labels.to(logits.device)
+    labels = class_labels(labels.to(logits.device), n, k)
     if k == 1:
-        if labels.numel() != n or not bool(((labels == 0) | (labels == 1)).all()):
-            raise ValueError(
-                f"labels of a model with one output must be {n} zeros and ones, got shape {tuple(labels.shape)} with "
-                f"values from {labels.min().item()} to {labels.max().item()}"
-            )
         sign = 1.0 - 2.0 * labels.to(logits.dtype).reshape(n, 1)
         rows = torch.sigmoid(logits) - labels.to(logits.dtype).reshape(n, 1) if cotangent == "loss" else -sign
         return rows.unsqueeze(1)
-    if labels.shape != (n,) or labels.is_floating_point() or int(labels.min()) < 0 or int(labels.max()) >= k:
-        raise ValueError(f"labels must be {n} class indices below {k}, got shape {tuple(labels.shape)} {labels.dtype}")
     truth = torch.nn.functional.one_hot(labels.long(), k).to(logits.dtype)
     if cotangent == "loss":
         return (torch.softmax(logits, 1) - truth).unsqueeze(1)
     others = torch.softmax(logits.masked_fill(truth.bool(), float("-inf")), 1)
     return (truth - others).unsqueeze(1)
+
+
+def class_labels(labels: Tensor, samples: int, classes: int, name: str = "") -> Tensor:
+    """Return labels that are a class index of every sample.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape (samples,); for one output also (samples, 1), as zeros and ones of any type.
+    samples, classes : int
+        Numbers of samples and of the model's outputs.
+    name : str
+        ``"train"`` or ``"test"``, for messages.
+
+    Raises
+    ------
+    ValueError
+        With the first label that is none: ignored (-100), out of range, one-hot or not whole.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from kernels.inputs.outputs import class_labels
+    >>> class_labels(torch.tensor([0, 2, -100]), samples=3, classes=3, name="train")
+    Traceback (most recent call last):
+    ...
+    ValueError: the label of train sample 2 is -100, which means "ignore": leave the sample out, or give it a class
+    """
+    sample = f"{name} sample".strip()
+    shaped = labels.shape == (samples,) or classes == 1 and labels.shape == (samples, 1)
+    ignored = torch.nonzero((labels.reshape(samples, -1) == IGNORED).any(1)) if shaped else torch.empty(0)
+    if ignored.numel():
+        raise ValueError(
+            f'the label of {sample} {int(ignored[0])} is {IGNORED}, which means "ignore": leave the sample out, or '
+            "give it a class"
+        )
+    if classes == 1:
+        if not shaped or not bool(((labels == 0) | (labels == 1)).all()):
+            raise ValueError(
+                f"labels of a model with one output must be {samples} zeros and ones, got shape {tuple(labels.shape)} "
+                f"with values from {labels.min().item()} to {labels.max().item()}"
+            )
+        return labels
+    if not shaped or labels.is_floating_point() or labels.is_complex():
+        hint = ""
+        if labels.shape == (samples, classes) and bool(((labels == 0) | (labels == 1)).all()):
+            hint = ": turn one-hot rows into indices with labels.argmax(1)"
+        elif labels.shape == (samples, 1):
+            hint = ": remove the last axis with labels[:, 0]"
+        elif shaped and bool((labels == labels.round()).all()):
+            hint = ": pass labels.long()"
+        raise ValueError(
+            f"labels must be {samples} class indices below {classes}, got shape {tuple(labels.shape)} "
+            f"{labels.dtype}{hint}"
+        )
+    wrong = torch.nonzero((labels < 0) | (labels >= classes))
+    if wrong.numel():
+        at = int(wrong[0])
+        raise ValueError(
+            f"the label of {sample} {at} is {int(labels[at])}, and the model has {classes} outputs: labels must be "
+            f"class indices from 0 to {classes - 1}"
+        )
+    return labels
 
 
 def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -164,7 +247,7 @@ def bind_cotangent(cotangent: Cotangent, labels: Tensor | None) -> Callable[[Ten
 def _pull_back(logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
     with torch.enable_grad():
         point = logits.detach().requires_grad_()
-        values = scalar(point, labels)
+        values = scalar(point, None if labels is None else labels.clone())
         if values.shape[:1] != logits.shape[:1] or values.ndim > 2:
             raise ValueError(
                 f"the cotangent callable returned shape {tuple(values.shape)} for {logits.shape[0]} samples; it must "

@@ -1,8 +1,8 @@
-"""Read a tensor, a mapping of tensors or a loader, and give batches in a fixed order."""
+"""All samples of one data set, read once and given in batches in a fixed order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,16 +10,14 @@ import numpy as np
 import torch
 import xxhash
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
-from kernels.inputs.outputs import Inputs, batch_size
+from kernels.inputs.outputs import Inputs, batch_size, class_labels
+from kernels.inputs.reading import bytes_view, read_batches
 
 Labels = Tensor | np.ndarray | Sequence[int]
 
 PROBE = 3
 """Samples on which a model is tried out before a kernel is planned."""
-
-_LABEL_KEYS = ("labels", "label")
 
 
 class Samples:
@@ -28,8 +26,8 @@ class Samples:
     Parameters
     ----------
     data : Tensor, mapping of tensors, or iterable of batches
-        A loader yields tensors, mappings, or pairs (inputs, labels). ``labels`` inside a mapping are taken out of the
-        model's inputs.
+        See :func:`kernels.inputs.reading.read_batches`; ``labels`` inside a mapping are taken out of the model's
+        inputs. Samples that were read before are taken over, with their own name.
     labels : Tensor, array or sequence, shape (N,), optional
         Class indices; they win over labels in the data.
     name : str
@@ -50,33 +48,24 @@ class Samples:
     """
 
     def __init__(self, data: Any, labels: Labels | None = None, name: str = "train") -> None:
-        self.name = name
-        if isinstance(data, Tensor) or isinstance(data, Mapping):
-            batches = [data]
-        elif isinstance(data, Iterable) and not hasattr(data, "__array__"):
-            _refuse_shuffling(data, name)
-            batches = list(data)
-            _compare_passes(data, batches, name)
-        else:
-            hint = ", here torch.from_numpy(array)" if hasattr(data, "__array__") else ""
-            raise TypeError(
-                f"{name} data is {type(data).__name__}: pass a tensor, a mapping of tensors or a DataLoader{hint}"
-            )
-        split = [_split_batch(batch, name) for batch in batches]
-        if not split or not sum(batch_size(inputs) for inputs, _ in split):
+        known = data if isinstance(data, Samples) else None
+        self.name: str = known.name if known else name
+        read = [] if known else read_batches(data, name)
+        if not known and not sum(batch_size(inputs) for inputs, _ in read):
             raise ValueError(f"{name} data holds no samples")
-        found = [target for _, target in split]
-        self._batches = _join([inputs for inputs, _ in split])
+        self._batches: list[Inputs] = known._batches if known else _join([inputs for inputs, _ in read])
         self._starts = [0]
         for inputs in self._batches:
             self._starts.append(self._starts[-1] + batch_size(inputs))
         self.count = self._starts[-1]
-        self.labels = None if labels is None else torch.as_tensor(labels)
-        if labels is None and all(target is not None for target in found):
-            self.labels = torch.cat([target for target in found if target is not None])
-        if self.labels is not None and len(self.labels) != self.count:
-            raise ValueError(f"{len(self.labels)} labels for {self.count} {name} samples")
-        self._check_finite()
+        self.labels: Tensor | None = known.labels if known else _joined_labels([found for _, found in read])
+        if labels is not None:
+            self.labels = torch.as_tensor(labels)
+        if self.labels is not None and (self.labels.ndim == 0 or len(self.labels) != self.count):
+            count = len(self.labels) if self.labels.ndim else 1
+            raise ValueError(f"{count} labels for {self.count} {self.name} samples")
+        if known is None:
+            self._check_finite()
 
     def batches(
         self, start: int, stop: int, size: int, device: torch.device, dtype: torch.dtype
@@ -100,13 +89,18 @@ class Samples:
         """Return up to ``count`` samples from the beginning."""
         return next(self.batches(0, self.count, count, device, dtype))[1]
 
+    def check_labels(self, classes: int) -> None:
+        """Require one class index below ``classes`` of every sample, if there are labels at all."""
+        if self.labels is not None:
+            class_labels(self.labels, self.count, classes, self.name)
+
     @cached_property
     def hashes(self) -> list[bytes]:
         """One digest per sample of its inputs."""
         found = []
         for inputs in self._batches:
             columns = [inputs] if isinstance(inputs, Tensor) else [inputs[key] for key in sorted(inputs)]
-            for first, *others in zip(*map(_bytes_view, columns), strict=True):
+            for first, *others in zip(*map(bytes_view, columns), strict=True):
                 digest = xxhash.xxh3_128(first)
                 for more in others:
                     digest.update(more)
@@ -119,7 +113,7 @@ class Samples:
         for one in self.hashes:
             total.update(one)
         if self.labels is not None:
-            total.update(_bytes_view(self.labels).tobytes())
+            total.update(bytes_view(self.labels).tobytes())
         return total.hexdigest()
 
     def _check_finite(self) -> None:
@@ -139,44 +133,12 @@ def first_not_finite(values: Tensor) -> int | None:
     return int(bad[0]) if bad.numel() else None
 
 
-def _split_batch(batch: Any, name: str) -> tuple[Inputs, Tensor | None]:
-    labels = None
-    if isinstance(batch, (tuple, list)) and len(batch) in (1, 2):
-        labels = batch[1] if len(batch) == 2 else None
-        batch = batch[0]
-    if isinstance(batch, Mapping):
-        inputs = dict(batch)
-        for key in _LABEL_KEYS:
-            if key in inputs:
-                found = inputs.pop(key)
-                labels = found if labels is None else labels
-        for key, value in inputs.items():
-            _require_samples(value, f"{name} input {key!r}")
-        sizes = {len(value) for value in inputs.values()}
-        if not sizes:
-            raise ValueError(f"{name} data holds no samples: the mapping has no inputs")
-        if len(sizes) != 1:
-            raise ValueError(f"{name} inputs have unequal numbers of samples: {sorted(sizes)}")
-        batch = inputs
-    elif not isinstance(batch, Tensor):
-        raise TypeError(
-            f"{name} data yields {type(batch).__name__}; a batch is a tensor, a mapping of tensors or a pair "
-            "(inputs, labels)"
-        )
-    else:
-        _require_samples(batch, f"{name} data")
-    if labels is not None and not isinstance(labels, Tensor):
-        labels = torch.as_tensor(labels)
-    return batch, labels
-
-
-def _require_samples(value: Any, what: str) -> None:
-    """Require a dense tensor whose first axis counts samples."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{what} is {type(value).__name__}, not a tensor: convert it, or leave it out of the batches")
-    if value.ndim == 0 or value.layout != torch.strided:
-        form = "a single number" if value.ndim == 0 else f"a tensor of layout {value.layout}"
-        raise ValueError(f"{what} is {form}; kernels need a dense tensor with one row per sample")
+def _joined_labels(found: list[Tensor | None]) -> Tensor | None:
+    """Labels of all batches, if every one has them and they are of one shape."""
+    labels = [one for one in found if one is not None]
+    if len(labels) != len(found) or len({one.shape[1:] for one in labels}) != 1:
+        return None
+    return torch.cat([one.reshape(1) if one.ndim == 0 else one for one in labels])
 
 
 def _join(batches: list[Inputs]) -> list[Inputs]:
@@ -192,53 +154,6 @@ def _join(batches: list[Inputs]) -> list[Inputs]:
         return batches
     tensors = [batch for batch in batches if isinstance(batch, Tensor)]
     return [torch.cat(tensors)] if len({batch.shape[1:] for batch in tensors}) == 1 else batches
-
-
-def _refuse_shuffling(data: Any, name: str) -> None:
-    if isinstance(data, DataLoader) and isinstance(
-        data.sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    ):
-        raise ValueError(
-            f"the {name} loader shuffles ({type(data.sampler).__name__}): rows of the kernel could not be identified; "
-            "build it with shuffle=False"
-        )
-
-
-def _compare_passes(data: Any, batches: list[Any], name: str) -> None:
-    """Require the same bytes from a second pass, else the loader shuffles or augments."""
-    if not isinstance(data, DataLoader):
-        return
-    again = 0
-    for first, second in zip(batches, data, strict=False):
-        again += 1
-        if _digest(first) != _digest(second):
-            raise ValueError(
-                f"two passes over the {name} loader differ (batch {again}): it augments or shuffles; pass a loader "
-                "with fixed order and deterministic transforms"
-            )
-    if again != len(batches):
-        raise ValueError(f"two passes over the {name} loader differ in length: {len(batches)} and {again} batches")
-
-
-def _digest(nested: Any) -> bytes:
-    digest = xxhash.xxh3_128()
-    if isinstance(nested, Tensor):
-        digest.update(_bytes_view(nested).tobytes())
-    elif isinstance(nested, Mapping):
-        for key in sorted(nested):
-            digest.update(key.encode() + _digest(nested[key]))
-    elif isinstance(nested, (tuple, list)):
-        for value in nested:
-            digest.update(_digest(value))
-    else:
-        digest.update(repr(nested).encode())
-    return digest.digest()
-
-
-def _bytes_view(tensor: Tensor) -> Any:
-    dense = tensor.detach().cpu().contiguous()
-    flat = dense.reshape(dense.shape[0], -1) if dense.ndim else dense.reshape(1, 1)
-    return flat.view(torch.uint8).numpy() if flat.numel() else flat.numpy()
 
 
 def _move(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:

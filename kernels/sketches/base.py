@@ -151,6 +151,6 @@ def entry_count(block: OuterBlock) -> int:
 
 def in_pieces(block: OuterBlock, numbers_per_sample: int) -> Iterator[OuterBlock]:
     """Slices of the batch whose intermediates stay within ``CHUNK_BYTES``."""
-    step = max(1, CHUNK_BYTES // (numbers_per_sample * block.delta.element_size()))
+    step = max(1, CHUNK_BYTES // max(1, numbers_per_sample * block.delta.element_size()))
     for i in range(0, len(block.delta), step):
         yield block.take(slice(i, i + step))

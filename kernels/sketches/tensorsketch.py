@@ -78,6 +78,8 @@ class TensorSketch(Sketch):
     ) -> Float[Tensor, "n k"]:
         """See ``Sketch.dense``."""
         n, size = gradient.shape
+        if not size:  # a parameter without entries
+            return gradient.new_zeros(n, self.dim)
         bucket, sign = self._axis(f"{name}/rows", size // columns, gradient, first_row)
         if columns > 1:
             column_bucket, column_sign = self._axis(f"{name}/columns", columns, gradient)

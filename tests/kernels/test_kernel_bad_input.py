@@ -252,7 +252,7 @@ def test_loaders() -> None:
     refused(ValueError, "two passes.*augments", linear(), DataLoader(Augmenting(X), batch_size=3))
     refused(ValueError, "no samples", linear(), X[:0])
     refused(TypeError, "pass a tensor, a mapping of tensors or a DataLoader", linear(), 3)
-    refused(TypeError, "from_numpy", linear(), X.numpy())
+    refused(TypeError, "as_tensor", linear(), X.numpy())
     refused(TypeError, "train input 'a' is ndarray, not a tensor", linear(), {"a": X.numpy()})
     refused(ValueError, "single number", linear(), X.sum())
     refused(ValueError, "layout torch.sparse_coo", linear(), {"a": X.to_sparse()})

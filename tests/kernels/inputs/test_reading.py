@@ -1,0 +1,303 @@
+"""Data as people have it gives the right samples, or one sentence that says what to pass instead."""
+
+from collections import UserDict
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, RandomSampler, TensorDataset
+
+import kernels
+from kernels.inputs import Samples
+
+X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+Y = torch.tensor([0, 1, 2, 0, 1, 2])
+IDS = torch.arange(30).reshape(6, 5) % 9
+MASK = (IDS != 3).long()
+
+
+class Reader(nn.Module):
+    """Reads ids, and a mask where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        mask = torch.ones_like(ids) if attention_mask is None else attention_mask
+        return self.head((self.table(ids) * mask[..., None]).sum(1))
+
+
+def linear() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
+
+
+class Shuffled:
+    """An iterable of its own order each time."""
+
+    def __iter__(self):
+        yield from X[torch.randperm(6)].split(2)
+
+
+def inputs_of(samples: Samples) -> Tensor | dict[str, Tensor]:
+    return samples.first(100, torch.device("cpu"), torch.float32)
+
+
+def same(data, labels: bool) -> None:
+    samples = Samples(data)
+    assert torch.equal(inputs_of(samples), X)
+    assert (samples.labels is not None) == labels
+    if labels:
+        assert torch.equal(samples.labels, Y)
+
+
+PAIRS = list(zip(X.split(2), Y.split(2), strict=True))
+WITH_LABELS = {
+    "a loader of pairs": lambda: DataLoader(TensorDataset(X, Y), batch_size=4),
+    "a data set": lambda: TensorDataset(X, Y),
+    "a generator of pairs": lambda: (pair for pair in PAIRS),
+    "a list of pairs": lambda: PAIRS,
+    "a list of samples": lambda: [(x, int(y)) for x, y in zip(X, Y, strict=True)],
+    "a loader of single samples": lambda: DataLoader(TensorDataset(X, Y), batch_size=None),
+}
+WITHOUT = {
+    "a generator of tensors": lambda: iter(X.split(4)),
+    "a list of batches": lambda: list(X.split(2)),
+    "a loader of tuples of one": lambda: DataLoader(TensorDataset(X), batch_size=2),
+}
+
+
+@pytest.mark.parametrize("form", [*WITH_LABELS, *WITHOUT])
+def test_the_same_samples_in_many_forms(form: str) -> None:
+    same((WITH_LABELS | WITHOUT)[form](), form in WITH_LABELS)
+
+
+def rows_of_tokens(extra: dict | None = None) -> dict:
+    return {"ids": IDS.tolist(), "attention_mask": MASK.tolist(), "label": Y.tolist()} | (extra or {})
+
+
+MAPPINGS = {
+    "tensors with labels": lambda: {"ids": IDS, "attention_mask": MASK, "labels": Y},
+    "what a tokenizer returns": lambda: UserDict(rows_of_tokens()),
+    "a datasets.Dataset": lambda: datasets.Dataset.from_dict(rows_of_tokens()),
+    "one with a format": lambda: datasets.Dataset.from_dict(rows_of_tokens({"note": ["a"] * 6})).with_format(
+        "torch", columns=["ids", "attention_mask", "label"]
+    ),
+    "its stream": lambda: datasets.Dataset.from_dict(rows_of_tokens()).to_iterable_dataset(),
+    "a loader of it": lambda: DataLoader(datasets.Dataset.from_dict(rows_of_tokens()).with_format("torch"), 2),
+    "a list of its rows": lambda: list(datasets.Dataset.from_dict(rows_of_tokens())),
+    "a generator of named triples": lambda: (
+        {"ids": a, "attention_mask": b, "labels": c}
+        for a, b, c in DataLoader(TensorDataset(IDS, MASK, Y), batch_size=4)
+    ),
+}
+
+
+@pytest.mark.parametrize("form", MAPPINGS)
+def test_named_inputs_in_many_forms(form: str) -> None:
+    samples = Samples(MAPPINGS[form]())
+    found = inputs_of(samples)
+    assert torch.equal(found["ids"], IDS) and torch.equal(found["attention_mask"], MASK)
+    assert list(found) == ["ids", "attention_mask"] and torch.equal(samples.labels, Y)
+
+
+REFUSED = {
+    "a loader of ids and mask": (lambda: DataLoader(TensorDataset(IDS, MASK), 2), "second part has shape .* name what"),
+    "float sequences with a mask": (lambda: [(torch.ones(2, 5, 3), MASK[:2].bool())], "no label per sample"),
+    "a label per token": (lambda: [(IDS, MASK * -100)], "no label per sample"),
+    "a loader of triples": (lambda: DataLoader(TensorDataset(IDS, MASK, Y), 2), "tuples of 3.*'attention_mask': mask"),
+    "inputs and labels as a tuple": (lambda: (X, Y), "tuple of 2 tensors.*labels="),
+    "a tuple of batches": (lambda: tuple(X.split(2)), "tuple of 3 tensors.*torch.cat"),
+    "one batch of a loader": (lambda: next(iter(DataLoader(TensorDataset(X, Y), 6))), "list of 2 tensors"),
+    "ids and mask of one batch": (lambda: [IDS, MASK], "list of 2 tensors"),
+    "a list of flat tensors": (lambda: list(X), "torch.stack"),
+    "ragged samples": (lambda: [([1, 2], 0), ([1], 1)], "sample 1 has shape .1,. and sample 0 has .2,.; pad"),
+    "ragged tensors": (lambda: [(X[0], 0), (X[0, :2], 1)], "pad all to one length"),
+    "ragged lists": (lambda: {"ids": [[1, 2], [3]]}, "different lengths.*padding=True"),
+    "ragged columns": (lambda: datasets.Dataset.from_dict({"ids": [[1, 2], [3]]}), "column 'ids'.*pad"),
+    "a column of words": (lambda: datasets.Dataset.from_dict({"text": ["a", "b"]}), "'text' holds str"),
+    "several splits": (
+        lambda: datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows_of_tokens())}),
+        "DatasetDict of train",
+    ),
+    "rows without a format in a loader": (
+        lambda: DataLoader(datasets.Dataset.from_dict(rows_of_tokens()), 2),
+        "list of tensors.*with_format",
+    ),
+    "samples of other inputs": (lambda: [{"a": 1.0}, {"b": 1.0}], "sample 1 has the inputs b"),
+    "a batch sampler that shuffles": (
+        lambda: DataLoader(TensorDataset(X), batch_sampler=BatchSampler(RandomSampler(X), 2, False)),
+        "shuffles .RandomSampler.*shuffle=False",
+    ),
+    "a distributed sampler": (
+        lambda: DataLoader(TensorDataset(X), sampler=DistributedSampler(X, 1, 0, shuffle=True)),
+        "shuffles .DistributedSampler",
+    ),
+    "an iterable that shuffles": (Shuffled, "augments or shuffles"),
+    "an empty generator": (lambda: iter([]), "holds no samples: the iterator was read before"),
+    "an empty list": (list, "holds no samples"),
+    "an empty table": (lambda: datasets.Dataset.from_dict({"ids": []}), "holds no samples"),
+    "arrays": (lambda: [X.numpy()], "yields ndarray.*torch.as_tensor"),
+    "a nested tensor": (lambda: torch.nested.nested_tensor([X[0], X[0, :2]], layout=torch.jagged), "to_padded_tensor"),
+    "a sample that is no number": (lambda: torch.stack([X[0], X[1] * np.nan]), "sample 1 has NaN"),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_what_could_be_taken_in_two_ways_is_refused(form: str) -> None:
+    make, match = REFUSED[form]
+    with pytest.raises((TypeError, ValueError), match=match):
+        Samples(make(), name="train")
+
+
+def test_a_transform_that_augments_is_seen() -> None:
+    class Noisy(Dataset):
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return X[index] + torch.rand(()), int(Y[index])
+
+    with pytest.raises(ValueError, match="augments"):
+        Samples(Noisy())
+
+
+FUNCTIONS = {
+    "kernel_matrix": lambda model, data: kernels.kernel_matrix(model, data, normalize=False).matrix,
+    "rectangular": lambda model, data: kernels.kernel_matrix(model, X, data, normalize=False).matrix,
+    "sketched": lambda model, data: kernels.kernel_matrix(model, data, sketch="countsketch", dim=8).matrix,
+    "kernel_features": lambda model, data: kernels.kernel_features(model, data, dim=8).values,
+    "autograd_kernel": lambda model, data: kernels.autograd_kernel(model, data),
+    "layer_jacobians": lambda model, data: kernels.layer_jacobians(model, data)["0.weight"],
+    "fisher_blocks": lambda model, data: kernels.fisher_blocks(model, data)["0.weight"].matrix,
+    "layer_factors": lambda model, data: torch.cat([part.logits for part in kernels.layer_factors(model, data)]),
+    "layer_features": lambda model, data: next(kernels.layer_features(model, data)).features["0"],
+    "fit_ekfac": lambda model, data: (
+        kernels.fit_ekfac(model, data, fisher="empirical").blocks["0.weight+0.bias"].eigenvalues
+    ),
+    "influence_scores": lambda model, data: kernels.influence_scores(
+        model, kernels.fit_ekfac(model, X), data, X[:2], test_labels=Y[:2]
+    ),
+    "influence of test points": lambda model, data: kernels.influence_scores(
+        model, kernels.fit_ekfac(model, X), X, data, labels=Y
+    ),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_reads_a_generator_once(function: str) -> None:
+    call = FUNCTIONS[function]
+    assert torch.equal(call(linear(), (pair for pair in PAIRS)), call(linear(), DataLoader(TensorDataset(X, Y), 2)))
+
+
+class Normalizing(nn.Module):
+    """Changes its input in place, as a first layer that normalizes does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = linear()
+
+    def forward(self, x: Tensor, drop: Tensor | None = None) -> Tensor:
+        if drop is not None:
+            x[drop.bool()] = 0.0
+            drop.zero_()
+        return self.inner(x.sub_(0.5).mul_(2.0))
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in ("autograd_kernel", "layer_features")])
+def test_a_model_that_changes_its_input_changes_none_of_ours(function: str) -> None:
+    model, data, labels = Normalizing().eval(), X.clone(), Y.clone()
+    plain = nn.ModuleDict({"inner": linear()})
+    plain.forward = lambda x: plain["inner"]((x - 0.5) * 2.0)
+    kernels.kernel_matrix(model, data, kind="pntk")
+    assert torch.equal(data, X)
+    found = kernels.kernel_matrix(model, data, kind="loss_gradient", labels=labels, normalize=False)
+    expected = kernels.kernel_matrix(plain, X, kind="loss_gradient", labels=Y, normalize=False)
+    torch.testing.assert_close(found.matrix, expected.matrix)
+    assert torch.equal(data, X) and torch.equal(labels, Y)
+
+
+def test_named_inputs_and_labels_stay_as_they_are() -> None:
+    batch = {"x": X.clone(), "drop": torch.tensor([0, 1, 0, 0, 0, 0]), "labels": Y.clone()}
+    kept = {name: value.clone() for name, value in batch.items()}
+    for kind in ("pntk", "loss_gradient", "embedding"):
+        kernels.kernel_matrix(Normalizing().eval(), batch, kind=kind)
+
+    def clipping(logits: Tensor, labels: Tensor) -> Tensor:
+        return logits.gather(1, labels.clamp_(max=1)[:, None])[:, 0]
+
+    kernels.kernel_features(Normalizing().eval(), batch, kind=clipping, dim=8)
+    assert all(torch.equal(batch[name], value) for name, value in kept.items()) and list(batch) == list(kept)
+
+
+def test_an_input_that_the_model_does_not_take_is_named() -> None:
+    with pytest.raises(TypeError, match="takes no input 'idx': leave it out.*it takes ids, attention_mask"):
+        kernels.kernel_matrix(Reader().eval(), {"ids": IDS, "idx": torch.arange(6)})
+
+
+LABELED = {
+    "kernel_matrix": lambda labels: kernels.kernel_matrix(linear(), X, kind="loss_gradient", labels=labels),
+    "small passes": lambda labels: kernels.kernel_matrix(
+        linear(), X, kind="loss_gradient", labels=labels, batch_size=2, block_rows=2
+    ),
+    "test points": lambda labels: kernels.kernel_matrix(
+        linear(), X, X, kind="loss_gradient", labels=Y, test_labels=labels
+    ),
+    "sketched": lambda labels: kernels.kernel_matrix(
+        linear(), X, kind="loss_gradient", labels=labels, sketch="tensorsketch", dim=8
+    ),
+    "features": lambda labels: kernels.kernel_features(linear(), X, kind="log_odds", labels=labels, dim=8),
+    "jacobians": lambda labels: kernels.layer_jacobians(linear(), X, cotangent="loss", labels=labels, batch_size=2),
+    "fisher_blocks": lambda labels: kernels.fisher_blocks(linear(), X, cotangent="log_odds", labels=labels),
+    "autograd": lambda labels: kernels.autograd_kernel(linear(), X, cotangent="loss", labels=labels, chunk=2),
+    "fit_ekfac": lambda labels: kernels.fit_ekfac(linear(), X, fisher="empirical", labels=labels, batch_size=2),
+    "influence": lambda labels: kernels.influence_scores(
+        linear(), kernels.fit_ekfac(linear(), X), X, X, labels=Y, test_labels=labels
+    ),
+}
+
+
+@pytest.mark.parametrize("function", LABELED)
+def test_labels_that_are_no_classes_are_named_with_their_sample(function: str) -> None:
+    wrong = {
+        "sample 4 is -100, which means": Y.clone().index_fill_(0, torch.tensor([4]), -100),
+        "sample 5 is 7, and the model has 3 outputs": Y.clone().index_fill_(0, torch.tensor([5]), 7),
+        "argmax": nn.functional.one_hot(Y, 3),
+        "class indices below 3": Y + 0.7,
+        "pass labels.long": Y.float(),
+    }
+    for match, labels in wrong.items():
+        with pytest.raises(ValueError, match=match):
+            LABELED[function](labels)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (
+            lambda: kernels.fit_ekfac(linear(), X, fisher="Empirical", labels=Y),
+            "'Empirical': use one of sampled",
+        ),
+        (lambda: kernels.fit_ekfac(linear(), X, draws=0), "draws=0 must be at least 1"),
+        (lambda: kernels.effective_rank(torch.ones(2), "entrpy"), "unknown measure 'entrpy': use one of entropy"),
+        (lambda: kernels.kernel_features(linear(), X, dim=8, layerwise="module"), "layerwise='module': use True"),
+        (lambda: kernels.influence_scores(linear(), None, X, X, layerwise="tensor"), "layerwise='tensor': use True"),
+        (lambda: kernels.kernel_matrix(linear(), X, forms={"nothing": "position"}), "forms= names 'nothing'"),
+        (lambda: kernels.kernel_matrix(linear(), X, layers=["0.wieght"]), "did you mean '0.weight'"),
+        (lambda: kernels.kernel_matrix(linear(), X, fallback=["9"]), "no parameter or module named '9'"),
+        (lambda: kernels.kernel_matrix(linear(), X, output_layer="2"), "output_layer='2' has no meaning for kind"),
+        (lambda: kernels.kernel_features(linear(), X, dim=8, append_one=True), "append_one=True has no meaning"),
+        (lambda: next(kernels.layer_features(linear(), X, batch_size=0)), "batch_size=0 must be at least 1"),
+        (lambda: kernels.autograd_kernel(linear(), X, chunk=0), "chunk=0 must be at least 1"),
+        (lambda: kernels.kernel_matrix(linear(), X, batch_size="many"), "batch_size='many' is no whole number"),
+        (lambda: kernels.kernel_matrix(linear(), X, layerwise={}), "layerwise={} has no groups"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_misspelled_choice_is_named_with_the_right_ones(call, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        call()
