@@ -159,7 +159,7 @@ _TABLE = (
         "attribution",
         "pipeline.stages.attribution.run:attribution",
         ("attribution",),
-        version=4,
+        version=5,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
         report="pipeline.stages.attribution.report:section",
     ),

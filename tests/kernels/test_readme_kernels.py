@@ -21,7 +21,7 @@ def names(tmp_path, monkeypatch) -> dict:
     model, x, y = make(BY_NAME["mlp"], n=6)
     model, x = model.float(), x.float()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), batch_size=4)
-    K = kernel_matrix(model, x, kind="pntk").matrix
+    K = kernel_matrix(model, x, kind="pntk")
     known = {"model": model, "x": x, "y": y, "loader": loader, "K": K, "K0": K + torch.eye(6), "torch": torch}
     return known | {name: getattr(kernels, name) for name in kernels.__all__}
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import kernels
 from kernels.capture.capture import Capture
 from kernels.capture.factor_stream import FactorBatch
 from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, uniform_draws
@@ -238,3 +239,37 @@ def test_bad_input_is_named(tmp_path) -> None:
         fisher.whiten(part.blocks[0])
     with pytest.raises(ValueError, match="needs labels"):
         accumulate_ekfac(stream(model, inputs, fisher_cotangent("empirical"), None, 4))
+
+
+class Masked(nn.Module):
+    """Mean over the tokens that a mask keeps, of a layer that runs on all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer, self.head = nn.Embedding(9, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = torch.tanh(self.layer(self.table(ids))) * mask[..., None]
+        return self.head(hidden.sum(1) / mask.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("fisher", ["sampled", "exact", "empirical"])
+def test_padded_positions_have_no_influence(fisher: str) -> None:
+    torch.manual_seed(0)
+    model, labels = Masked().eval().double(), torch.tensor([0, 1, 2, 0, 1, 2])
+    ids, lengths = torch.randint(1, 9, (6, 7)), torch.tensor([5, 3, 4, 2, 5, 1])
+    mask = (torch.arange(7) < lengths[:, None]).double()
+    short = {"ids": ids[:, :5], "mask": mask[:, :5]}
+    long = {"ids": torch.where(mask > 0, ids, 8), "mask": mask}
+    by_batch = [{key: value[i : i + 2, :n] for key, value in long.items()} for i, n in ((0, 5), (2, 6), (4, 7))]
+    options = {"precision": "float64"}
+    found = []
+    for data in (short, long, by_batch):
+        fitted = kernels.fit_ekfac(model, data, fisher=fisher, labels=labels, seed=1, **options)
+        vectors = {name: torch.ones_like(p)[None] for name, p in model.named_parameters()}
+        scores = kernels.influence_scores(model, fitted, data, data, labels=labels, test_labels=labels, **options)
+        blocks = kernels.fisher_blocks(model, data, cotangent="loss", labels=labels, **options)
+        found.append([scores, *fitted.inverse_product(vectors).values(), *(one.matrix for one in blocks.values())])
+    for other in found[1:]:
+        for left, right in zip(found[0], other, strict=True):
+            torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-12)
