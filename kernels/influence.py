@@ -17,7 +17,7 @@ from kernels.capture.factor_stream import FactorBatch, layer_factors
 from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
 from kernels.fisher.kronecker_blocks import block_key
 from kernels.inputs.options import PassOptions, documents
-from kernels.inputs.outputs import Cotangent
+from kernels.inputs.outputs import Cotangent, needs_labels
 from kernels.inputs.samples import Samples
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import float32_products
@@ -145,6 +145,7 @@ def influence_scores(
     """
     if layerwise not in (True, False):
         raise ValueError(f"layerwise={layerwise!r}: use True, for parts by block of parameters, or False")
+    needs_labels(cotangent), needs_labels(test_cotangent)  # refuses misspelled ones before anything runs
     rows, columns = Samples(test, test_labels, "test"), Samples(train, labels, "train")
     budget = parse_memory(memory, next(model.parameters()).device)
     found: dict[str, Tensor] = {}

@@ -82,6 +82,10 @@ class ArrayLike:
         """Return a NumPy array, without a copy where the entries are in main memory."""
         return self._array().detach().cpu().numpy()
 
+    def tolist(self) -> list[Any]:
+        """Return nested lists of numbers."""
+        return self._array().tolist()
+
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -124,7 +124,9 @@ def batch_size(inputs: Inputs) -> int:
 
 
 def needs_labels(cotangent: Cotangent) -> bool:
-    """Whether a cotangent cannot be computed from logits alone."""
+    """Whether a cotangent cannot be computed from logits alone; a misspelled one is refused."""
+    if not callable(cotangent) and cotangent not in COTANGENTS:
+        raise ValueError(f"unknown cotangent {cotangent!r}: use one of {', '.join(COTANGENTS)} or a callable")
     return cotangent in ("loss", "log_odds")
 
 

@@ -68,7 +68,7 @@ def selector(chosen: str | Sequence[str] | Callable[[str], bool], names: Names) 
     entries = [chosen] if isinstance(chosen, str) else list(chosen)
     for entry in entries:
         if not any(is_within(one, entry) for aliases in names.values() for one in aliases):
-            raise ValueError(f"no parameter or module named {entry!r}; {known(entry, names)}")
+            raise ValueError(f"no parameter or module named {entry!r} holds parameters; {known(entry, names)}")
     return lambda name: any(is_within(one, entry) for entry in entries for one in names.get(name, (name,)))
 
 
