@@ -85,12 +85,12 @@ class KernelFeatures(ArrayLike):
 
     @classmethod
     def load(cls, path: str | Path) -> KernelFeatures:
-        """Read what :meth:`save` wrote; the arrays are mapped from the file, not read into memory.
+        """Read what :meth:`save` or ``out=`` wrote; the arrays are mapped from the file, not read into memory.
 
         Raises
         ------
         ValueError
-            If the file holds no saved features, or is damaged.
+            If the file holds no features, or is damaged.
         """
         tensors, found = read_result(path, "features")
         return cls(tensors.pop(NAME), found["cotangents"], found["about"], without_prefix(tensors), found["metadata"])

@@ -46,9 +46,10 @@ def kernel_matrix(
     ----------
     model : nn.Module
         In evaluation mode, on the device to use.
-    train, test : Tensor, mapping of tensors, or DataLoader
-        Inputs; a mapping is passed as keyword arguments. Loaders yield tensors, mappings or pairs (inputs, labels) in a
-        fixed order. Without ``test`` the kernel is train x train, with it test x train.
+    train, test : Tensor, mapping of tensors, DataLoader, or other data
+        Inputs; a mapping is passed as keyword arguments. Loaders, generators and lists yield tensors, mappings or pairs
+        (inputs, labels) in a fixed order, and are read once; a ``datasets.Dataset`` and lists of samples are stacked.
+        Without ``test`` the kernel is train x train, with it test x train.
     sketch : {None, "tensorsketch", "countsketch", "rademacher"}
         Estimate ``trntk``, ``pntk`` or ``loss_gradient`` from ``dim`` sketched features per sample and class; the map
         and its expected error are recorded in ``metadata["sketch"]``.

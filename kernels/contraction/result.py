@@ -97,12 +97,12 @@ class KernelResult(ArrayLike):
 
     @classmethod
     def load(cls, path: str | Path) -> KernelResult:
-        """Read what :meth:`save` wrote; the arrays are mapped from the file, not read into memory.
+        """Read what :meth:`save` or ``out=`` wrote; the arrays are mapped from the file, not read into memory.
 
         Raises
         ------
         ValueError
-            If the file holds no saved kernel, or is damaged.
+            If the file holds no kernel, or is damaged.
 
         Examples
         --------

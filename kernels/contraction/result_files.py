@@ -22,6 +22,7 @@ from kernels.contraction.tile_store import NAMES
 PART = "part/"
 """What the names of parts begin with in a file or store, so that none is taken for an array of ours."""
 _OWN, _ABOUT = "seedscope", "about"
+_ARRAYS = ("matrix", "row_diagonal", "column_diagonal", "features")
 _PLAIN = (type(None), bool, int, float, str)
 
 
@@ -70,7 +71,7 @@ def write_result(path: str | Path, kind: str, tensors: Mapping[str, Tensor | Non
 
 
 def read_result(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, mapped from the file, and metadata of a result.
+    """Tensors, mapped from the file, and metadata of a result that was saved, or written by ``out=``.
 
     Raises
     ------
@@ -81,15 +82,38 @@ def read_result(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[st
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file: save a result there first")
     found = header_metadata(path)
-    if found.get(_OWN) != kind:
-        held = f"saved {found[_OWN]}" if _OWN in found else "nothing that this library has saved"
-        hint = ""
-        if "fingerprint" in found:
-            held, hint = "what out= wrote", f"; run the same call with out={str(path)!r}, which loads it, and save that"
-        raise ValueError(f"{path} holds {held}, not a saved {kind}{hint}")
+    held = found.get(_OWN) or _written_by_a_run(found)
+    if held != kind:
+        named = {"kernel": "a kernel", "features": "features"}
+        raise ValueError(f"{path} holds {named.get(held, 'nothing of this library')}, not {named[kind]}")
     if not is_sound(path, found):
-        raise ValueError(f"{path} is damaged: its bytes are not those that were saved; save it again")
-    return map_arrays(path), _decoded(json.loads(found[_ABOUT]))
+        raise ValueError(f"{path} is damaged: its bytes are not those that were saved; make it again")
+    tensors = map_arrays(path)
+    if _OWN in found:
+        return tensors, _decoded(json.loads(found[_ABOUT]))
+    if any(name not in _ARRAYS and not name.startswith(PART) for name in tensors):
+        raise ValueError(f"{path} was written by an earlier version of this library: make it again")
+    return tensors, _about_a_run(path, found)
+
+
+def _written_by_a_run(found: Mapping[str, str]) -> str:
+    if "fingerprint" not in found:
+        return ""
+    return "features" if "cotangents" in found else "kernel"
+
+
+def _about_a_run(path: Path, found: Mapping[str, str]) -> dict[str, Any]:
+    """Metadata of a file that ``out=`` has written, as far as it holds them."""
+    print_of = json.loads(found["fingerprint"])
+    certificate = json.loads(found.get("certificate", "{}"))
+    if "cotangents" in found:
+        about = {"cotangents": int(found["cotangents"]), "about": print_of["features"]}
+        return about | {"metadata": {"certificate": certificate}}
+    settings = print_of["settings"]
+    metadata = {name: settings[name] for name in ("kind", "precision", "normalize")}
+    metadata |= {name: json.loads(found[name]) for name in ("plan", "coverage") if name in found}
+    metadata |= {"certificate": certificate, "fingerprint": print_of, "file": str(path)}
+    return {"metadata": metadata, "one_diagonal": print_of["test"] is None}
 
 
 def _encoded(value: Any) -> Any:

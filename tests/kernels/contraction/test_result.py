@@ -210,10 +210,10 @@ def test_files_of_other_things_are_refused_and_kept(square: KernelResult, tmp_pa
         before = path.read_bytes()
         with pytest.raises(ValueError, match="not a file of this library"):
             square.save(path)
-        with pytest.raises(ValueError, match="holds nothing that this library has saved"):
+        with pytest.raises(ValueError, match="holds nothing of this library, not a kernel"):
             KernelResult.load(path)
         assert path.read_bytes() == before
-    with pytest.raises(ValueError, match="holds saved features, not a saved kernel"):
+    with pytest.raises(ValueError, match="holds features, not a kernel"):
         KernelResult.load(features)
     with pytest.raises(ValueError, match="is a directory"):
         square.save(tmp_path)
@@ -221,10 +221,23 @@ def test_files_of_other_things_are_refused_and_kept(square: KernelResult, tmp_pa
         KernelFeatures.load(tmp_path / "absent")
     out = tmp_path / "gram.safetensors"
     computed = kernel_matrix(network(), X, out=out)
-    with pytest.raises(ValueError, match="what out= wrote.*run the same call with out="):
-        KernelResult.load(out)
+    with pytest.raises(ValueError, match="holds a kernel, not features"):
+        KernelFeatures.load(out)
     computed.save(tmp_path / "empty")
     assert f"file: {out}" in repr(KernelResult.load(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_what_a_run_has_written_is_loaded_too(tmp_path: Path, normalize: bool) -> None:
+    options = {"layerwise": {"matrix": ["0"], "b:c": ["2"]}, "normalize": normalize}
+    for name, sides in (("square", (X,)), ("cross", (X, X[:2]))):
+        out = tmp_path / f"{name}.safetensors"
+        computed = kernel_matrix(network(), *sides, out=out, **options)
+        loaded = KernelResult.load(out)
+        assert loaded.equals(computed) and repr(loaded) == repr(computed)
+        assert loaded.metadata["certificate"] == computed.metadata["certificate"]
+    computed = kernel_features(network(), X, dim=8, layerwise=True, out=tmp_path / "features")
+    assert KernelFeatures.load(tmp_path / "features").equals(computed)
 
 
 def test_damage_is_said(square: KernelResult, tmp_path: Path) -> None:
