@@ -20,7 +20,7 @@ from kernels.machine.precision import float32_products
 
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "flatten": lambda x, channel: x.flatten(1),
+    "flatten": lambda x, channel: x.reshape(len(x), -1),
     "mean": lambda x, channel: _positions(x, channel).mean(2),
     "first": lambda x, channel: _positions(x, channel)[:, :, 0],
 }
@@ -164,7 +164,9 @@ def embedding_source(model: nn.Module, probe: Inputs, layers: Any, output: Outpu
     def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
         logits, caught = watched(inputs)
         rows = axes.arrange(inputs, caught)
-        return logits, {name: torch.cat([x.flatten(1) for x in parts], 1) for name, parts in rows.items() if parts}
+        return logits, {
+            name: torch.cat([x.reshape(len(x), -1) for x in parts], 1) for name, parts in rows.items() if parts
+        }
 
     return FeatureSource(extract)
 

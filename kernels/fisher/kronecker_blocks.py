@@ -23,7 +23,7 @@ from kernels.gradients.blocks import Block, OuterBlock
 def block_key(block: Block) -> str:
     """Name of a block that is the same in every batch: its parameters, with the rows where it covers only some."""
     rows = getattr(block, "rows", None)
-    return "+".join(block.names) + (f"[{rows[0]}:{rows[1]}]" if rows else "")
+    return "+".join(name.replace("+", "++") for name in block.names) + (f"[{rows[0]}:{rows[1]}]" if rows else "")
 
 
 @dataclass
