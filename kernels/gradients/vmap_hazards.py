@@ -61,11 +61,27 @@ class Called(nn.Module):
 
     def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
         super().__init__()
-        self.__dict__["wrapped"], self.__dict__["values"] = model, values
+        self.__dict__["wrapped"], self.__dict__["values"] = model, _by_slot(model, values)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped model."""
-        return functional_call(self.__dict__["wrapped"], self.__dict__["values"], args, kwargs)
+        return functional_call(self.__dict__["wrapped"], self.__dict__["values"], args, kwargs, tie_weights=False)
+
+
+def _by_slot(model: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name every place that holds a parameter once.
+
+    torch itself ties by name: in a module that has two names it would replace a parameter twice, and then put its own
+    replacement back in the place of the original.
+    """
+    first: dict[int, str] = {}
+    found: dict[tuple[int, str], tuple[str, Tensor]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        own = first.setdefault(id(parameter), name)
+        owner, _, attribute = name.rpartition(".")
+        if own in values:
+            found.setdefault((id(model.get_submodule(owner)), attribute), (name, values[own]))
+    return dict(found.values())
 
 
 class _Watch(TorchFunctionMode):

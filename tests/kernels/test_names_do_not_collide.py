@@ -13,7 +13,7 @@ from tests.references import per_sample_jacobian as slow
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).double()
 Y = torch.tensor([0, 1, 2, 0, 1])
 ARRAYS = ("matrix", "features", "diagonal", "row_diagonal", "row_norms:matrix", "__metadata__")
-OURS = (*ARRAYS, "total", "test", "a:b", "a/b")
+OURS = (*ARRAYS, "total", "test", "a:b", "a/b", "test+a:b")
 EXACT = {"normalize": False, "precision": "float64"}
 
 

@@ -179,3 +179,22 @@ def test_the_output_layer_of_a_time_first_network() -> None:
         hidden = model.norm(model.body(x.transpose(0, 1))[0])[-1]
     found = kernel_matrix(model, x, kind="conjugate", normalize=False).matrix
     torch.testing.assert_close(found, hidden @ hidden.T)
+
+
+def test_an_output_of_one_number_per_sample() -> None:
+    class Energy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.energy = nn.Linear(4, 3), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.energy(torch.tanh(self.layer(x)).sum(1))
+
+    model, x = Energy().eval(), torch.randn(5, 4, generator=seeded())
+    with torch.no_grad():
+        energy = model(x)
+    found = kernel_matrix(model, x, kind="embedding", layers=["energy"], normalize=False).matrix
+    torch.testing.assert_close(found, energy[:, None] * energy)
+    for pool in ("flatten", "mean", "first"):
+        batch = next(layer_features(model, x, ["energy"], pool))
+        torch.testing.assert_close(batch.features["energy"], energy[:, None])

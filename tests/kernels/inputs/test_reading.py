@@ -295,7 +295,7 @@ def test_labels_that_are_no_classes_are_named_with_their_sample(function: str) -
         (lambda: kernels.autograd_kernel(linear(), X, chunk=0), "chunk=0 must be at least 1"),
         (
             lambda: kernels.influence_scores(linear(), None, X, X, cotangent="los"),
-            "unknown cotangent .los.: use one of",
+            "unknown cotangent .los.: use",
         ),
         (lambda: kernels.kernel_matrix(linear(), X, batch_size="many"), "batch_size='many' is no whole number"),
         (lambda: kernels.kernel_matrix(linear(), X, layerwise={}), "layerwise={} has no groups"),
