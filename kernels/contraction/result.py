@@ -43,7 +43,7 @@ class KernelResult(ArrayLike):
     >>> K.shape, float(K[0, 1]), float(np.trace(K)), K @ torch.tensor([1.0, 2.0])
     (torch.Size([2, 2]), 0.0, 2.0, tensor([1., 2.]))
     >>> K
-    KernelResult: 2 x 2, float32, on cpu, 16 bytes
+    KernelResult: 2 x 2, float32, on cpu, 16 B
       kind: unknown
       normalized: unknown
       certificate: none
