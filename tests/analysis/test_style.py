@@ -67,7 +67,7 @@ def test_names_that_the_font_lacks_are_numbered_and_listed_on_every_machine():
     mark = {name: mark for mark, name in listed.items()}
     text = svg.decode()
     assert f"{mark['猫']} and {mark['犬']}" in text and "prüfung – é" in text and f"naïve {mark['🦊']}" in text
-    assert png_bytes(made) and undrawn_names(made) == listed and svg_bytes(made) == svg
+    assert png_bytes(made) and undrawn_names(made) == listed
     plain, _ = figure()
     svg_bytes(plain)
     assert undrawn_names(plain) == {}
