@@ -51,13 +51,13 @@ def test_parameters_that_are_called_as_our_arrays_are(place: str, tmp_path: Path
 def test_groups_that_are_called_as_our_arrays_are(place: str, tmp_path: Path) -> None:
     model = Bare()
     groups = dict(zip(OURS, [[name] for name in reversed(OURS)], strict=True))  # each has another one's name
-    whole = kernel_matrix(model, X, layerwise=groups, **EXACT)
+    whole, expected = kernel_matrix(model, X, layerwise=groups, **EXACT), expected_parts(model)
     out = None if place == "in memory" else tmp_path / "gram.safetensors"
     options = {"layerwise": groups, "out": out, "block_rows": 2, "precision": "float64"}
     for _ in range(2):
         found = kernel_matrix(model, X, X[1:4], **options)
         for name in OURS:
-            raw = expected_parts(model)[groups[name][0]]
+            raw = expected[groups[name][0]]
             torch.testing.assert_close(whole.parts[name], raw)
             scale = (whole.diagonal[1:4, None] * whole.diagonal[None]).sqrt()
             torch.testing.assert_close(found.parts[name], raw[1:4] / scale)

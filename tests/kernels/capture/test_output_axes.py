@@ -30,7 +30,7 @@ class Recurrent(nn.Module):
         return self.head(y)[:, -1] if self.first else self.head(y)[-1]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, STEPS, 2 * STEPS])
+@pytest.mark.parametrize("count", [1, 3, STEPS])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "transformer"])
 def test_time_first_layers_give_the_numbers_of_batch_first_ones(kind: str, count: int) -> None:
     torch.manual_seed(0)
