@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.kernel_cells import Inputs, call, gradient_rows
+from benchmarks.kernel_cells import Inputs, call, first, gradient_rows
 
 
 def ours(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
@@ -201,6 +201,38 @@ def dattri(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     return attributor.attribute(loader, loader).T
 
 
+def dattri_llm(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
+    """dattri-llm's factorized gradients of one frozen probe, and `Gradient.similarity` of them.
+
+    Frozen parameters spare it the weight gradients. A layer hooked as `linear_io` is exact; batch normalization has no
+    per-sample gradient there and is left out. Position ids are given for every sample, since a lookup that the samples
+    share would be summed over the batch.
+    """
+    from dattri_llm import REGISTER_ALL, HookManager, HookManagerConfig
+
+    if isinstance(inputs, Tensor):
+        batch: Inputs = inputs.clone().requires_grad_()
+    else:
+        ids = inputs["input_ids"]
+        batch = {**inputs, "position_ids": torch.arange(ids.shape[1]).expand_as(ids).clone()}
+    model = copy.deepcopy(model).requires_grad_(False)
+    if not isinstance(inputs, Tensor):  # one parameter in front keeps the graph alive
+        next(p for n, p in model.named_parameters() if n.endswith("wpe.weight")).requires_grad_()
+    classes = [None] if kind == "pntk" else list(range(call(model, first(inputs, 1)).shape[1]))
+    total: Tensor | None = None
+    for c in classes:
+        one = Selected(model, c)
+        config = HookManagerConfig(linear_io=REGISTER_ALL, include_frozen=True)
+        with HookManager(one, config=config).collect(deregister_on_exit=True) as collector:
+            (one(batch) if isinstance(batch, Tensor) else one(**batch)).sum().backward()
+            gradient = collector.get_gradient()
+        gram = gradient.similarity(gradient, reduce="all")
+        total = gram if total is None else total + gram
+        del gradient, collector
+    assert total is not None
+    return total
+
+
 def kronfluence(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     """Kronfluence's pairwise scores with the identity in place of the Fisher matrix."""
     import tempfile
@@ -238,7 +270,7 @@ def kronfluence(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
 
 ENGINES: dict[str, Callable[[nn.Module, Inputs, str], Tensor]] = {
     f.__name__: f
-    for f in (ours, torch_func, per_sample_loop, opacus, asdl, asdl_hadamard, nngeometry, trak, dattri, kronfluence)
+    for f in (ours, torch_func, per_sample_loop, opacus, asdl, asdl_hadamard, nngeometry, trak, dattri, dattri_llm, kronfluence)
 }
 
 
@@ -247,7 +279,7 @@ def version(engine: str) -> str:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    names = {"trak": "traker", "asdl": "asdfghjkl", "asdl_hadamard": "asdfghjkl"}
+    names = {"trak": "traker", "asdl": "asdfghjkl", "asdl_hadamard": "asdfghjkl", "dattri_llm": "dattri-llm"}
     try:
         return installed(names.get(engine, engine))
     except PackageNotFoundError:

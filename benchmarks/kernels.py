@@ -33,6 +33,7 @@ IMPORTS = {
     "nngeometry": ["nngeometry"],
     "trak": ["trak.gradient_computers"],
     "dattri": ["dattri.algorithm.tracin", "dattri.task"],
+    "dattri_llm": ["dattri_llm"],
     "kronfluence": ["kronfluence.analyzer"],
 }
 

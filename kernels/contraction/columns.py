@@ -144,40 +144,42 @@ def _parts_of(operand: Operand) -> list[Factored]:
 def gradient_columns(
     parts: Sequence[Factored], scratch: float, step: int | None = None
 ) -> Iterator[Float[Tensor, "n r d"]]:
-    """Materialize the gradient ``step`` output rows of one band at a time, (n, R, step * J), then the bias's.
+    """Materialize the gradient ``step`` output rows at a time, band by band, (n, R, step * J), then the bias's.
 
-    Every yielded block shares the same memory: use it before requesting the next.
+    A batch is unfolded once for all bands of these rows. Every yielded block shares the same memory: use it before
+    requesting the next.
     """
     first = parts[0]
     _, groups, cotangents, width = first.delta.shape
-    samples, fan = sum(part.samples for part in parts), first.band_fan
-    step = step or _step(parts, scratch)
+    samples, fan, bands = sum(part.samples for part in parts), first.band_fan, first.band_count
+    step = min(step or _step(parts, scratch), width)
     longest = max(part.extents.longest for part in parts)
     unfolded = first.delta.element_size() * max(1, longest) * fan * groups
     chunk = min(samples, max(1, int(scratch / 2 / unfolded)))
     whole = [part.bands() for part in parts] if chunk == samples else None
-    memory = first.delta.new_empty(samples * cotangents * min(step, width) * fan)
-    for group, band in combinations(range(groups), range(first.band_count)):
-        for start in range(0, width, step):
-            rows = slice(start, min(start + step, width))
-            shape = (samples, cotangents * (rows.stop - start), fan)
-            made, filled = memory[: torch.Size(shape).numel()].view(shape), 0
-            for index, part in enumerate(parts):
-                for i in range(0, part.samples, chunk):
-                    piece = part.take(slice(i, i + chunk)) if whole is None else part
-                    inputs = (piece.bands() if whole is None else whole[index])[band][:, :, group]
-                    delta = piece.padded(piece.delta[:, group, :, rows].flatten(1))
-                    torch.bmm(delta.transpose(1, 2), inputs, out=made[filled : filled + piece.samples])
-                    filled += piece.samples
-            yield made.view(samples, cotangents, -1)
+    memory = first.delta.new_empty(bands, samples * cotangents * step * fan)
+    for group, start in combinations(range(groups), range(0, width, step)):
+        rows = slice(start, min(start + step, width))
+        shape = (samples, cotangents * (rows.stop - start), fan)
+        made = [band[: torch.Size(shape).numel()].view(shape) for band in memory]
+        filled = 0
+        for index, part in enumerate(parts):
+            for i in range(0, part.samples, chunk):
+                piece = part.take(slice(i, i + chunk)) if whole is None else part
+                inputs = piece.bands() if whole is None else whole[index]
+                delta = piece.padded(piece.delta[:, group, :, rows].flatten(1)).transpose(1, 2)
+                for band, place in zip(inputs, made, strict=True):
+                    torch.bmm(delta, band[:, :, group], out=place[filled : filled + piece.samples])
+                filled += piece.samples
+        for place in made:
+            yield place.view(samples, cotangents, -1)
     if first.bias is not None:
         yield torch.cat([part.padded(part.delta.transpose(1, 2).flatten(2)).sum(1) for part in parts]) * first.bias
 
 
 def _step(parts: Sequence[Factored], scratch: float) -> int:
-    """Output rows whose gradients fit; on a CPU a block that stays in its caches is contracted fastest."""
+    """Output rows whose gradients fit: the more, the fewer times a batch is unfolded, and the better products run."""
     first = parts[0]
     samples = sum(part.samples for part in parts)
-    per_row = first.delta.element_size() * samples * first.cotangents * first.band_fan
-    room = scratch if first.delta.is_cuda else min(scratch, max(2**23, 4 * per_row))
-    return max(1, min(first.delta.shape[3], int(room / per_row)))
+    per_row = first.delta.element_size() * samples * first.cotangents * first.band_fan * first.band_count
+    return max(1, min(first.delta.shape[3], int(scratch / per_row)))

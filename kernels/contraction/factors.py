@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,6 +28,17 @@ from kernels.contraction.pixel_shift import patch_gram
 from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
 from kernels.machine.precision import product
+
+
+CACHED = 2.0**24
+"""Bytes of products over pairs of positions on a CPU, which are read several times: as many as its caches hold."""
+
+
+class _Laid(NamedTuple):
+    """Output gradients (M, g, R, O) and inputs (M, g, I), or images (*extent, n, C) for the shift form."""
+
+    delta: Tensor
+    inputs: Tensor
 
 
 @dataclass
@@ -148,37 +160,51 @@ class Factors(Operand):
     def product(self, other: Factors, full: bool) -> Tensor:
         """Contribution to a tile through pairs of positions."""
         total: Tensor | None = None
-        left = right = None
-        if self.form != "shift":
-            left, right = self.patches(), other.patches()
+        ours, theirs = self._by_position(), other._by_position()
         cotangents = self.cotangents
         for group in range(self.delta.shape[1]):
-            if left is None or right is None:
-                assert self.windows is not None and other.windows is not None
-                gram = patch_gram(self.inputs, other.inputs, self.windows)
+            if self.form == "shift":
+                assert self.windows is not None
+                gram = patch_gram(ours.inputs, theirs.inputs, self.windows)
             else:
-                gram = product(left[:, group], right[:, group])
+                gram = product(ours.inputs[:, group], theirs.inputs[:, group])
             if self.bias is not None:
                 gram += self.bias**2
-            ours, theirs = self.delta[:, group], other.delta[:, group]
+            left, right = ours.delta[:, group], theirs.delta[:, group]
             if full:
-                pairs = product(ours.flatten(0, 1), theirs.flatten(0, 1))
+                pairs = product(left.flatten(0, 1), right.flatten(0, 1))
                 pairs = pairs.unflatten(1, (-1, cotangents)).unflatten(0, (-1, cotangents))
                 pairs *= gram[:, None, :, None]
             else:
-                pairs = product(ours.flatten(1), theirs.flatten(1)).mul_(gram)
+                pairs = product(left.flatten(1), right.flatten(1)).mul_(gram)
             total = pairs if total is None else total.add_(pairs)
         assert total is not None
-        total = _sum_segments(total, self.extents, 0)
-        total = _sum_segments(total, other.extents, 2 if full else 1)
+        total = _sum_positions(total, self.extents, 0)
+        total = _sum_positions(total, other.extents, 2 if full else 1)
         return total.transpose(1, 2) if full else total
+
+    def _by_position(self) -> _Laid:
+        """Delta and inputs as :meth:`product` multiplies them: where extents are equal, all samples' first position,
+        all samples' second position, and so on, so that sums over positions add long runs of memory.
+        """
+        length = self.extents.length
+        delta = self.delta
+        if length is not None and length > 1:
+            delta = delta.unflatten(0, (-1, length)).transpose(0, 1).flatten(0, 1)
+        if self.form == "shift":
+            return _Laid(delta, self.inputs.movedim(1, -1).movedim(0, -2).contiguous())
+        inputs = self.patches()
+        if length is not None and length > 1:
+            inputs = inputs.unflatten(0, (-1, length)).transpose(0, 1).flatten(0, 1)
+        return _Laid(delta, inputs)
 
     def accumulate(self, other: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
         """Add this layer's part to ``out`` in the form chosen for it."""
         if self.form == "feature":
             multiply_columns(self, other, out, full, symmetric, scratch)
         else:
-            super().accumulate(other, out, full, symmetric, scratch)
+            room = scratch if out.is_cuda else min(scratch, CACHED)
+            super().accumulate(other, out, full, symmetric, room)
 
     @property
     def band_count(self) -> int:
@@ -238,12 +264,12 @@ def _reached(delta: Float[Tensor, "b t d"]) -> Bool[Tensor, "b t"] | None:
     return None if live.all() else live
 
 
-def _sum_segments(values: Tensor, extents: Extents, axis: int) -> Tensor:
-    """Sum the positions of each sample along one axis."""
+def _sum_positions(values: Tensor, extents: Extents, axis: int) -> Tensor:
+    """Sum over the positions of each sample along one axis, see :meth:`Factors._by_position` for their order."""
     if extents.length == 1:
         return values
     if extents.length is not None and extents.length > 0:
-        return values.unflatten(axis, (-1, extents.length)).sum(axis + 1)
+        return values.unflatten(axis, (extents.length, -1)).sum(axis)
     sizes = torch.tensor(extents.each(), device=values.device)
     owner = torch.repeat_interleave(torch.arange(extents.count, device=values.device), sizes)
     shape = list(values.shape)

@@ -22,6 +22,10 @@ STRIPS = {"cuda": 32}
 """Strips of a symmetric product by device type, else 8, which do 56 % of the square's work; 32 do 52 %."""
 
 
+LEAST_STRIP = {"cuda": 256}
+"""Rows of the product in a strip at least, by device type, else 64."""
+
+
 class Operand(ABC):
     """One layer's operand for n samples and R cotangents."""
 
@@ -131,8 +135,10 @@ def tiles(
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)
     height = min(left.samples, max(1, int(pairs**0.5)))
-    if symmetric:  # strips of 256 rows of the product or more
-        strips = min(STRIPS.get(out.device.type, 8), left.samples, max(1, int(left.samples * left.product_rows // 256)))
+    if symmetric:  # narrower strips repeat little work, but are multiplied slowly
+        least = LEAST_STRIP.get(out.device.type, 64)
+        strips = min(STRIPS.get(out.device.type, 8), max(1, int(left.samples * left.product_rows // least)))
+        strips = min(strips, left.samples)
         height = min(height, -(-left.samples // strips))
     width = min(right.samples, max(1, int(pairs / height)))
     for start in range(0, left.samples, height):

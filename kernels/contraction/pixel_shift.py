@@ -18,20 +18,23 @@ from kernels.gradients.windows import Windows
 from kernels.machine.precision import product
 
 
-def patch_gram(left: Tensor, right: Tensor, windows: Windows) -> Float[Tensor, "nt ms"]:
-    """Inner products of all patches of two sets of padded images.
+def patch_gram(left: Tensor, right: Tensor, windows: Windows) -> Float[Tensor, "tn sm"]:
+    """Inner products of all patches of two sets of images.
+
+    Positions come before samples on both sides: every step then runs over neighboring samples in memory, where an
+    image's few pixels would make short runs.
 
     Parameters
     ----------
-    left, right : Tensor, shapes (n, C, *extent), (m, C, *extent)
+    left, right : Tensor, shapes (*extent, n, C), (*extent, m, C)
         Images, without the zeros around them; one channel group.
     windows : Windows
         Which pixels each output position reads.
 
     Returns
     -------
-    Tensor, shape (n * T, m * T)
-        Positions in row-major order within each image.
+    Tensor, shape (T * n, T * m)
+        Positions in row-major order, the samples of each in their order.
     """
     total: Tensor | None = None
     axes = len(windows.space)
@@ -45,24 +48,19 @@ def patch_gram(left: Tensor, right: Tensor, windows: Windows) -> Float[Tensor, "
         ]
         if not all(starts):
             continue
-        same = (
-            slice(None),
-            slice(None),
-            *(slice(rho, None, r) for rho, r in zip(residue, windows.stride, strict=True)),
-        )
+        same = tuple(slice(rho, None, r) for rho, r in zip(residue, windows.stride, strict=True))
         part = _pixel_gram(left[same], right[same])
         for axis, (shifts, extent) in enumerate(zip(starts, windows.space, strict=True)):
-            part = _add_diagonals(part, 1 + axis, 2 + axes + axis, shifts, extent)
+            part = _add_diagonals(part, axis, 1 + axes + axis, shifts, extent)
         total = part if total is None else total.add_(part)
     assert total is not None
-    return total.reshape(left.shape[0] * windows.positions, right.shape[0] * windows.positions)
+    return total.view(windows.positions * left.shape[axes], windows.positions * right.shape[axes])
 
 
 def _pixel_gram(left: Tensor, right: Tensor) -> Tensor:
-    """(n, *extent, m, *extent) inner products of pixels over channels."""
-    ours, theirs = left.flatten(2).transpose(1, 2), right.flatten(2).transpose(1, 2)
-    gram = product(ours.reshape(-1, left.shape[1]), theirs.reshape(-1, right.shape[1]))
-    return gram.view(left.shape[0], *left.shape[2:], right.shape[0], *right.shape[2:])
+    """(*extent, n, *extent, m) inner products of pixels over channels."""
+    gram = product(left.flatten(0, -2), right.flatten(0, -2))
+    return gram.view(*left.shape[:-1], *right.shape[:-1])
 
 
 def _add_diagonals(gram: Tensor, first: int, second: int, shifts: list[int], extent: int) -> Tensor:
@@ -72,10 +70,11 @@ def _add_diagonals(gram: Tensor, first: int, second: int, shifts: list[int], ext
         return gram
     shape = list(gram.shape)
     shape[first] = shape[second] = extent
-    total = gram.new_zeros(shape)
+    whole = 0 in shifts and extent == pixels  # then the sum starts as a copy, not as zeros
+    total = gram.clone() if whole else gram.new_zeros(shape)
     for shift in shifts:
         start, stop = max(0, -shift), min(extent, pixels - shift)
-        if start < stop:
+        if start < stop and not (whole and shift == 0):
             length = stop - start
             moved = gram.narrow(first, start + shift, length).narrow(second, start + shift, length)
             total.narrow(first, start, length).narrow(second, start, length).add_(moved)
