@@ -270,7 +270,19 @@ def kronfluence(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
 
 ENGINES: dict[str, Callable[[nn.Module, Inputs, str], Tensor]] = {
     f.__name__: f
-    for f in (ours, torch_func, per_sample_loop, opacus, asdl, asdl_hadamard, nngeometry, trak, dattri, dattri_llm, kronfluence)
+    for f in (
+        ours,
+        torch_func,
+        per_sample_loop,
+        opacus,
+        asdl,
+        asdl_hadamard,
+        nngeometry,
+        trak,
+        dattri,
+        dattri_llm,
+        kronfluence,
+    )
 }
 
 

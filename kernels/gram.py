@@ -24,6 +24,7 @@ from kernels.contraction.kernel_file import load_finished
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import KernelResult
 from kernels.contraction.tile_store import FileTileStore, TileStore, stored_plan
+from kernels.contraction.timing import timed_plan
 from kernels.inputs.options import KernelOptions, documents, kernel_options
 from kernels.machine.ranks import owners, world
 from kernels.sketched import sketched_kernel
@@ -127,7 +128,7 @@ def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Unpac
     [(('0.weight', '0.bias'), 'position'), (('2.weight', '2.bias'), 'position')]
     """
     with prepared(model, train, test, kernel_options(**options)) as job:
-        return job.plan
+        return timed_plan(job)
 
 
 def _in_memory(job: Job) -> KernelResult:

@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.forms import make_operand
 from kernels.contraction.gathering import OperandBuffer
-from kernels.contraction.operands import Operand, tensors_of
+from kernels.contraction.operands import Operand, scratch_kept, tensors_of
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import mirror, swapped
 from kernels.contraction.tile_store import TileStore
@@ -154,9 +154,14 @@ class Assembly:
         shape: tuple[int, ...] = (left[0].samples, right[0].samples)
         if plan.full:
             shape += (plan.cotangents, plan.cotangents)
-        with self.precision.contraction(), torch.no_grad():
+        with self.precision.contraction(), torch.no_grad(), scratch_kept():
             sums: dict[str, Tensor] = {}
-            total = torch.zeros(shape, dtype=self.precision.passes, device=self.device)
+            place = store.arrays[TOTAL][rows, columns]
+            in_place = store.in_memory and place.device == self.device and self.groups == [None] * len(self.groups)
+            if in_place:
+                total = place.zero_() if fresh else place
+            else:
+                total = torch.zeros(shape, dtype=self.precision.passes, device=self.device)
             for ours, theirs, group in zip(left, right, self.groups, strict=True):
                 target = total
                 if group is not None:
@@ -171,9 +176,10 @@ class Assembly:
             for name, values in {TOTAL: total, **sums}.items():
                 if left is right:
                     mirror(values)
-                _put(store.arrays[name][rows, columns], values, fresh)
+                if not in_place:
+                    _put(store.arrays[name][rows, columns], values, fresh)
                 if plan.square and left is not right:
-                    _put(store.arrays[name][columns, rows], swapped(values), fresh)
+                    _put(store.arrays[name][columns, rows], swapped(values), fresh or in_place)
             store.cover("", rows, columns)
             if plan.square and left is not right:
                 store.cover("", columns, rows)

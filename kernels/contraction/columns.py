@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kernels.contraction.extents import Extents
-from kernels.contraction.operands import DenseGradients, Operand
+from kernels.contraction.operands import DenseGradients, Operand, reused
 
 
 @runtime_checkable
@@ -131,8 +131,9 @@ def multiply_columns(left: Operand, right: Operand, out: Tensor, full: bool, sym
             DenseGradients(made).accumulate(DenseGradients(made), out, full, True, scratch)
         return
     theirs = _parts_of(right)
-    step = min(_step(ours, scratch / 2), _step(theirs, scratch / 2))
-    for made, other in zip(gradient_columns(ours, scratch, step), gradient_columns(theirs, scratch, step), strict=True):
+    step = min(output_rows(ours, scratch / 2), output_rows(theirs, scratch / 2))
+    sides = gradient_columns(ours, scratch, step), gradient_columns(theirs, scratch, step, side="right")
+    for made, other in zip(*sides, strict=True):
         DenseGradients(made).accumulate(DenseGradients(other), out, full, False, scratch)
 
 
@@ -142,22 +143,22 @@ def _parts_of(operand: Operand) -> list[Factored]:
 
 
 def gradient_columns(
-    parts: Sequence[Factored], scratch: float, step: int | None = None
+    parts: Sequence[Factored], scratch: float, step: int | None = None, *, side: str = "left"
 ) -> Iterator[Float[Tensor, "n r d"]]:
     """Materialize the gradient ``step`` output rows at a time, band by band, (n, R, step * J), then the bias's.
 
-    A batch is unfolded once for all bands of these rows. Every yielded block shares the same memory: use it before
-    requesting the next.
+    A batch is unfolded once for all bands of these rows. All yielded blocks of a side share the same memory: use one
+    before requesting the next.
     """
     first = parts[0]
     _, groups, cotangents, width = first.delta.shape
     samples, fan, bands = sum(part.samples for part in parts), first.band_fan, first.band_count
-    step = min(step or _step(parts, scratch), width)
+    step = min(step or output_rows(parts, scratch), width)
     longest = max(part.extents.longest for part in parts)
     unfolded = first.delta.element_size() * max(1, longest) * fan * groups
     chunk = min(samples, max(1, int(scratch / 2 / unfolded)))
     whole = [part.bands() for part in parts] if chunk == samples else None
-    memory = first.delta.new_empty(bands, samples * cotangents * step * fan)
+    memory = reused(first.delta, bands * samples * cotangents * step * fan, side).view(bands, -1)
     for group, start in combinations(range(groups), range(0, width, step)):
         rows = slice(start, min(start + step, width))
         shape = (samples, cotangents * (rows.stop - start), fan)
@@ -177,9 +178,9 @@ def gradient_columns(
         yield torch.cat([part.padded(part.delta.transpose(1, 2).flatten(2)).sum(1) for part in parts]) * first.bias
 
 
-def _step(parts: Sequence[Factored], scratch: float) -> int:
+def output_rows(parts: Sequence[Factored], scratch: float, samples: int | None = None) -> int:
     """Output rows whose gradients fit: the more, the fewer times a batch is unfolded, and the better products run."""
     first = parts[0]
-    samples = sum(part.samples for part in parts)
+    samples = samples or sum(part.samples for part in parts)
     per_row = first.delta.element_size() * samples * first.cotangents * first.band_fan * first.band_count
     return max(1, min(first.delta.shape[3], int(scratch / per_row)))

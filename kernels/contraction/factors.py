@@ -29,7 +29,6 @@ from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
 from kernels.machine.precision import product
 
-
 CACHED = 2.0**24
 """Bytes of products over pairs of positions on a CPU, which are read several times: as many as its caches hold."""
 
@@ -184,8 +183,10 @@ class Factors(Operand):
         return total.transpose(1, 2) if full else total
 
     def _by_position(self) -> _Laid:
-        """Delta and inputs as :meth:`product` multiplies them: where extents are equal, all samples' first position,
-        all samples' second position, and so on, so that sums over positions add long runs of memory.
+        """Delta and inputs as :meth:`product` multiplies them.
+
+        Where extents are equal, all samples' first position comes first, then all samples' second position, and so on,
+        so that sums over positions add long runs of memory.
         """
         length = self.extents.length
         delta = self.delta

@@ -143,4 +143,5 @@ def _metadata(job: Job) -> dict[str, Any]:
 
 def _described(plan: dict[str, Any]) -> dict[str, Any]:
     """Give a plan without what was measured, so that equal kernels make equal files."""
-    return {key: value for key, value in plan.items() if key not in ("pass_seconds", "mac_rate")}
+    measured = ("pass_seconds", "mac_rate", "setup_seconds", "entry_seconds", "layer_seconds")
+    return {key: value for key, value in plan.items() if key not in measured}

@@ -108,9 +108,14 @@ def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand
 
 
 def _flat_gradient(block: Block) -> torch.Tensor:
+    """Gradients as vectors; the order of their entries is the same for every sample, and does not matter."""
     if isinstance(block, VectorBlock):
         return block.values
-    parts = [value.flatten(2) for value in block.gradients().values()]
+    if isinstance(block, OuterBlock):
+        parts = [part.flatten(2) for part in block.outer_by_band()]
+        parts += [block.bias_vector()] if block.bias is not None else []
+    else:
+        parts = [value.flatten(2) for value in block.gradients().values()]
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 

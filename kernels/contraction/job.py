@@ -90,7 +90,7 @@ def _job(
     generic: tuple[str, ...],
     remake: Callable[[tuple[str, ...]], Job],
 ) -> Job:
-    square = rows is columns
+    start, square = time.perf_counter(), rows is columns
     probe = columns.first(PROBE, device, precision.passes)
     with precision.strict_passes():
         source, coverage = _source(own, probe, options, not square, generic)
@@ -127,6 +127,7 @@ def _job(
     )
     plan = replace(plan, certify=options["certify"] if coverage else "off", generic=generic)
     print_of = _fingerprint(own, rows, columns, options, _contents(groups, blocks), logits)
+    plan = replace(plan, setup_seconds=time.perf_counter() - start)
     return Job(source, rows, columns, square, precision, device, plan, groups, print_of, coverage, options, remake)
 
 
@@ -314,4 +315,4 @@ def array_shapes(job: Job) -> dict[str, tuple[int, ...]]:
 def revive_plan(stored: dict[str, Any]) -> Plan:
     """Rebuild a plan from a ledger."""
     layers = tuple(LayerForm(**(one | {"names": tuple(one["names"])})) for one in stored["layers"])
-    return Plan(**(stored | {"layers": layers, "generic": tuple(stored.get("generic", ()))}))
+    return Plan(**(stored | {"layers": layers, "layer_seconds": (), "generic": tuple(stored.get("generic", ()))}))

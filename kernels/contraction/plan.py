@@ -19,6 +19,15 @@ from kernels.machine.precision import PRECISIONS, Precision, product
 
 
 @dataclass(frozen=True)
+class LayerSeconds:
+    """Measured seconds of a layer: per sample to keep it, per sample to form its gradients later, per pair."""
+
+    keep: float
+    form: float
+    pair: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that decides how a kernel is computed, and what it will cost.
 
@@ -54,6 +63,9 @@ class Plan:
         Parameters that take the generic route because a pass disagreed with the network's own gradient.
     pass_seconds, mac_rate : float
         Seconds of one sample's forward and backward passes, multiply-adds per second of a matrix product. Measured.
+    setup_seconds, entry_seconds, layer_seconds
+        Seconds that planning took, that an entry of the matrix takes, and a layer; measured for
+        :func:`kernels.plan_kernel` alone, see :mod:`kernels.contraction.timing`.
 
     Examples
     --------
@@ -84,6 +96,9 @@ class Plan:
     mac_rate: float = field(compare=False)
     certify: str = "off"
     generic: tuple[str, ...] = ()
+    setup_seconds: float = field(default=0.0, compare=False)
+    entry_seconds: float = field(default=0.0, compare=False)
+    layer_seconds: tuple[LayerSeconds, ...] = field(default=(), compare=False)
 
     @property
     def pairs(self) -> float:
@@ -114,25 +129,30 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Expected wall time from this device's measured rates, traffic of intermediates included."""
-        return self.passes * self.pass_seconds + sum(map(self._work, self.layers)) / self.mac_rate
+        """Expected wall time: planning, passes, layers and entries, at the rates that were measured here."""
+        entries = float(self.rows) * self.columns * (self.cotangents**2 if self.full else 1)
+        rest = self.setup_seconds + entries * self.entry_seconds
+        return rest + self.passes * self.pass_seconds + sum(self.seconds_of(i) for i in range(len(self.layers)))
 
-    def _work(self, layer: LayerForm) -> float:
-        """Cost of a layer, whose gradients are formed again for every tile."""
+    def seconds_of(self, index: int) -> float:
+        """Give the expected time of one layer, whose gradients are formed again for every tile."""
         down, across = -(-self.rows // self.row_block), -(-self.columns // self.column_block)
         formed = self.rows * down if self.square else self.rows * across + self.columns * down
-        return layer.cost(self.pairs, formed)
+        if not self.layer_seconds:
+            return self.layers[index].cost(self.pairs, formed) / self.mac_rate
+        one = self.layer_seconds[index]
+        return one.keep * self.passes + one.form * formed + one.pair * self.pairs
 
     def __str__(self) -> str:
         """Table of layers with form, work, storage and time, then the totals."""
         formed = self.rows if self.square else self.rows + self.columns
         lines = [f"{'layer':44} {'form':9} {'kept':8} {'GFLOP':>10} {'KiB/sample':>11} {'seconds':>8}"]
-        for one in self.layers:
+        for index, one in enumerate(self.layers):
             mac = one.pair_mac * self.pairs + one.sample_mac * formed
             name = one.names[0] if len(one.names) == 1 else f"{one.names[0]} (+{len(one.names) - 1})"
             lines.append(
                 f"{name[:44]:44} {one.form:9} {one.kept:8} {2e-9 * mac:10.3g} {one.sample_bytes / 1024:11.1f} "
-                f"{self._work(one) / self.mac_rate:8.3g}"
+                f"{self.seconds_of(index):8.3g}"
             )
         size = f"{self.rows} x {self.rows if self.square else self.columns}"
         lines.append(
@@ -155,15 +175,16 @@ def measure_rate(device: torch.device, precision: Precision) -> float:
     seconds = float("inf")
     with precision.contraction():
         for _ in range(3):
-            _wait(device)
+            wait_for(device)
             start = time.perf_counter()
             product(matrix, matrix)
-            _wait(device)
+            wait_for(device)
             seconds = min(seconds, time.perf_counter() - start)
     return side**3 / seconds
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait for a GPU's work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -241,7 +262,7 @@ def lay_out(
             "out='gram.safetensors' to keep it on disk" + (", or layerwise=False" if parts > 1 else "")
         )
     stored = sum(one.sample_bytes for one in layers)
-    scratch = int(min(memory / 4, 2**33 if on_card else 2**27))
+    scratch = int(min(memory / 4, 2**33 if on_card else 2**29))
     # On a GPU, repeating passes for every pair of row blocks costs less than products for every chunk of classes.
     splittable = splittable and not on_card
     if on_card:  # a few samples do not show the speed of its passes: take half the rate of products

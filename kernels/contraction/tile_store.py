@@ -48,6 +48,8 @@ class TileStore:
         float32 or float64.
     """
 
+    in_memory = True
+
     def __init__(self, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> None:
         self.shapes, self.dtype = shapes, dtype
         self.records: list[dict[str, Any]] = []
@@ -94,6 +96,8 @@ class FileTileStore(TileStore):
     OSError
         When the disk cannot hold the arrays.
     """
+
+    in_memory = False
 
     def __init__(
         self,

@@ -100,6 +100,10 @@ class OuterBlock:
         """Materialize the weight gradient per group, shape (B, R, g, O, I)."""
         return self._outer(self.a)
 
+    def outer_by_band(self) -> list[Float[Tensor, "b r g o j"]]:
+        """Materialize the weight gradient in pieces along its inputs, in the order that is the cheapest to form."""
+        return [self.outer()]
+
     def _outer(self, inputs: Float[Tensor, "b t j"]) -> Float[Tensor, "b r g o i"]:
         """Sum over positions of the outer products of the output gradients and these inputs."""
         cotangents = self.delta.shape[1]
@@ -159,8 +163,11 @@ class ConvBlock(OuterBlock):
     def outer(self) -> Float[Tensor, "b r g o i"]:
         """Materialize the weight gradient per group, shape (B, R, g, O, I), without unfolding whole patches."""
         channels = self.inputs.shape[1] // self.groups
-        parts = [self._outer(band).unflatten(4, (channels, -1)) for band in self.windows.bands(self.inputs)]
-        return torch.stack(parts, 5).flatten(4)
+        return torch.stack([part.unflatten(4, (channels, -1)) for part in self.outer_by_band()], 5).flatten(4)
+
+    def outer_by_band(self) -> list[Float[Tensor, "b r g o j"]]:
+        """Materialize the weight gradient for each kernel offset along the first axis."""
+        return [self._outer(band) for band in self.windows.bands(self.inputs)]
 
 
 @dataclass

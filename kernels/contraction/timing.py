@@ -1,0 +1,171 @@
+"""Expected time of a plan: its own operations, measured for a moment on this machine and scaled to all samples.
+
+What is measured follows the structure of the cost. Passes cost per sample; a layer costs per sample, to keep or to form
+its gradients, and per pair, to multiply them; every entry of the matrix costs to check, mirror and store. Nothing here
+decides how a kernel is computed, since a timing may not decide its last bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.capture.sources import GradientSource
+from kernels.contraction.columns import gradient_columns, output_rows
+from kernels.contraction.factors import Factors
+from kernels.contraction.forms import LayerForm, make_operand
+from kernels.contraction.job import Job
+from kernels.contraction.operands import DenseGradients, Operand
+from kernels.contraction.plan import LayerSeconds, Plan, wait_for
+from kernels.contraction.result import mirror
+from kernels.gradients.blocks import Block
+from kernels.inputs.samples import first_not_finite
+from kernels.machine.precision import Precision
+
+SAMPLES = 64
+"""Samples of a trial pass at most."""
+
+PRODUCTS = 5e8
+"""Multiply-adds of a layer's trial product."""
+
+
+def timed_plan(job: Job) -> Plan:
+    """Give the job's plan with what its operations take here, see :attr:`Plan.seconds`."""
+    plan = job.plan
+    count = min(plan.batch, plan.rows, SAMPLES)
+    together = -(-plan.cotangents // plan.class_chunks)
+    pass_seconds, blocks = _time_pass(job, count, slice(0, together) if plan.class_chunks > 1 else None)
+    layers = [_time_layer(block, layer, plan, job.precision) for block, layer in zip(blocks, plan.layers, strict=True)]
+    return replace(
+        plan,
+        pass_seconds=pass_seconds,
+        layer_seconds=tuple(layers),
+        entry_seconds=entry_seconds(job.device, job.precision),
+    )
+
+
+def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list[Block]]:
+    """Seconds of one sample's passes, of all chunks of cotangents that share a forward pass, and a batch's blocks."""
+    plan, source = job.plan, job.source
+    rows = slice(0, count)
+    _, inputs = next(iter(job.rows.batches(0, count, count, job.device, job.precision.passes)))
+    labels = None if job.rows.labels is None else job.rows.labels[rows]
+    seconds, blocks = float("inf"), []
+    for _ in range(2):  # what a first pass builds is not paid again
+        with job.precision.strict_passes():
+            start = _now(job.device)
+            if isinstance(source, GradientSource):
+                opened = source.open(inputs, labels)
+                middle = _now(job.device)
+                blocks = source.pulled(opened, classes, last=True)
+            else:
+                middle = start
+                _, blocks = source.blocks(inputs, labels, classes)
+            end = _now(job.device)
+        chunks = plan.class_chunks if plan.one_pass else 1
+        seconds = min(seconds, (middle - start + chunks * (end - middle)) / count)
+        if end - start > 1.0:
+            break
+    return seconds, blocks
+
+
+def _time_layer(block: Block, layer: LayerForm, plan: Plan, precision: Precision) -> LayerSeconds:
+    """Seconds of one layer per sample kept, per sample formed, and per pair; of all chunks of cotangents."""
+    chunks = plan.class_chunks
+    with precision.contraction(), torch.no_grad():
+        device = _device_of(block)
+        keep = _least(lambda: make_operand(block, layer, precision.operands), device)
+        operand = make_operand(block, layer, precision.operands)
+        count = operand.samples
+        form, pair = 0.0, 0.0
+        side = min(plan.row_block, 1024)
+        if isinstance(operand, DenseGradients) or layer.form == "feature":
+            pair = layer.pair_mac * seconds_per_mac(side, device, precision, plan.square)
+        if isinstance(operand, Factors) and layer.form == "feature":
+            step = output_rows([operand], plan.scratch / 2, plan.row_block)
+            form = _least(lambda: [None for _ in gradient_columns([operand], plan.scratch, step)], device) / count
+        elif not isinstance(operand, DenseGradients):
+            pair = chunks * _pair_seconds(operand, layer, plan, side, device)
+    return LayerSeconds(keep=chunks * keep / count, form=chunks * form, pair=pair)
+
+
+def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, device: torch.device) -> float:
+    """Seconds per pair of an operand that is multiplied as it is kept, repeated to a trial's size."""
+    each = max((layer.pair_mac + layer.pair_traffic) / plan.class_chunks, 1.0)
+    wanted = max(operand.samples, min(side, int((PRODUCTS / each) ** 0.5)))
+    repeated = type(operand).concatenate([operand] * max(1, wanted // operand.samples))
+    n = repeated.samples
+    shape = (n, n, *((operand.cotangents,) * 2 if plan.full else ()))
+    out = torch.zeros(shape, dtype=_sums(operand), device=device)
+    seconds = _least(lambda: repeated.accumulate(repeated, out, plan.full, plan.square, plan.scratch), device)
+    return seconds / (n * (n + 1) / 2 if plan.square else n * n)
+
+
+@lru_cache(maxsize=64)
+def seconds_per_mac(side: int, device: torch.device, precision: Precision, symmetric: bool) -> float:
+    """Seconds per multiply-add of gradients' products, of the triangle alone where that is what is computed."""
+    width = max(256, min(16_384, int(4 * PRODUCTS / side**2)))
+    gradients = DenseGradients(torch.ones(side, 1, width, device=device, dtype=precision.operands))
+    out = torch.zeros(side, side, device=device, dtype=precision.passes)
+    with precision.contraction():
+        seconds = _least(lambda: gradients.accumulate(gradients, out, False, symmetric, 2.0**27), device)
+    return seconds / width / (side * (side + 1) / 2 if symmetric else side**2)
+
+
+@lru_cache(maxsize=8)
+def entry_seconds(device: torch.device, precision: Precision) -> float:
+    """Seconds per entry of the matrix: made zero, checked, mirrored and scaled."""
+    side = 2048
+    matrix = torch.zeros(side, side, device=device, dtype=precision.passes)
+
+    def handle() -> None:
+        matrix.zero_()
+        first_not_finite(matrix)
+        mirror(matrix)
+        matrix.mul_(1.0)
+
+    return _least(handle, device) / side**2
+
+
+def _least(work: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of the faster of two runs; of one that takes long."""
+    least = float("inf")
+    for _ in range(2):
+        start = _now(device)
+        work()
+        least = min(least, _now(device) - start)
+        if least > 0.2:
+            break
+    return least
+
+
+def _now(device: torch.device) -> float:
+    wait_for(device)
+    return time.perf_counter()
+
+
+def _sums(operand: Operand) -> torch.dtype:
+    tensors = [x for x in _tensors(operand) if x.is_floating_point()]
+    return torch.promote_types(tensors[0].dtype, torch.float32)
+
+
+def _device_of(block: Block) -> torch.device:
+    return next(x for x in _tensors(block)).device
+
+
+def _tensors(holder: Any) -> list[Tensor]:
+    """All tensors of an operand or block, those of its parts included."""
+    found: list[Tensor] = []
+    for value in vars(holder).values():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, Tensor):
+                found.append(one)
+            elif isinstance(one, (Operand, Block)):
+                found += _tensors(one)
+    return found
