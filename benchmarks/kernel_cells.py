@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +36,34 @@ def resnet18(max_pool: bool) -> nn.Module:
     return model
 
 
-def gpt2() -> nn.Module:
-    from transformers import GPT2Config, GPT2ForSequenceClassification
+def _gpt2_config() -> Any:
+    from transformers import GPT2Config
 
     config = GPT2Config(
         n_embd=128, n_layer=2, n_head=4, n_positions=64, num_labels=2, pad_token_id=0,
         embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
     config._attn_implementation = "eager"
-    return GPT2ForSequenceClassification(config)
+    return config
+
+
+def gpt2() -> nn.Module:
+    from transformers import GPT2ForSequenceClassification
+
+    return GPT2ForSequenceClassification(_gpt2_config())
+
+
+class TiedGPT2(nn.Module):
+    """Two logits of the next token, from an output layer that is the token table."""
+
+    def __init__(self) -> None:
+        from transformers import GPT2LMHeadModel
+
+        super().__init__()
+        self.model = GPT2LMHeadModel(_gpt2_config())
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        return self.model(**inputs, logits_to_keep=1).logits[:, 0, 1:3]
 
 
 def images(n: int) -> Tensor:
@@ -62,6 +82,7 @@ SUITES: dict[str, Suite] = {
     "resnet18": Suite("ResNet-18, 3x3 stem", 64, lambda: resnet18(False), images),
     "resnet18_pool": Suite("ResNet-18, 3x3 stem + max-pool", 64, lambda: resnet18(True), images),
     "gpt2": Suite("GPT-2, 2 layers, d=128, 64 tokens, 2 labels", 64, gpt2, text),
+    "gpt2_tied": Suite("GPT-2 with a tied output layer, 2 logits", 64, TiedGPT2, text),
 }
 
 
@@ -77,6 +98,10 @@ def first(inputs: Inputs, n: int, dtype: torch.dtype | None = None) -> Inputs:
     if isinstance(inputs, Tensor):
         return inputs[:n].to(dtype)
     return {key: value[:n] for key, value in inputs.items()}
+
+
+def part(inputs: Inputs, rows: slice) -> Inputs:
+    return inputs[rows] if isinstance(inputs, Tensor) else {key: value[rows] for key, value in inputs.items()}
 
 
 def count(inputs: Inputs) -> int:

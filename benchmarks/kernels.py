@@ -3,9 +3,10 @@
     python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
     python -m benchmarks.kernels --cell mlp:trntk:ours
 
-Every cell is a separate process with two threads. Peak memory is the high-water mark of resident memory above what
-the process held once everything was imported and the model built. The error is the largest entry error against a
-float64 kernel of six samples, in units of sqrt(K_ii K_jj).
+Every cell is a separate process with two threads. The unit that holds on any machine is one training step, measured in
+the same process: forward and backward of the same samples (one backward per class for trntk), without a Gram. Peak
+memory is the high-water mark of resident memory above what the process held once everything was imported and the model
+built. The error is the largest entry error against a float64 kernel of six samples, in units of sqrt(K_ii K_jj).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 THREADS = 2
 LIMIT = 400  # seconds that one cell may take
 KINDS = ("pntk", "trntk")
+STEP = "training_step"
 IMPORTS = {
     "ours": ["kernels.gram"],
     "opacus": ["opacus"],
@@ -60,6 +62,9 @@ def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[st
     for module in IMPORTS.get(engine, []):
         importlib.import_module(module)
     model, inputs = kernel_cells.build(suite, samples)
+    step = training_seconds(model, inputs, kind)
+    if engine == STEP:
+        return {"seconds": step, "peak_mb": float("nan"), "error": float("nan"), "steps": 1.0, "version": ""}
     function = kernel_engines.ENGINES[engine]
     function(model, kernel_cells.first(inputs, 2), kind)  # first-call costs are not the kernel's
     found, cost = measured(lambda: function(model, inputs, kind))
@@ -72,10 +77,29 @@ def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[st
         "error": kernel_cells.largest_error(found, expected),
         "version": kernel_engines.version(engine),
         "n": count,
+        "steps": float(cost["seconds"]) / step,
     }
 
 
-def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, object]]:
+def training_seconds(model: Any, inputs: Any, kind: str, batch: int = 512, rounds: int = 3) -> float:
+    """Seconds of the forward and backward passes of all samples, the fastest of a few rounds."""
+    from benchmarks import kernel_cells
+
+    count, least = kernel_cells.count(inputs), float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for first in range(0, count, batch):
+            part = kernel_cells.part(inputs, slice(first, first + batch))
+            logits = kernel_cells.call(model, part)
+            sums = [logits.sum()] if kind == "pntk" else list(logits.sum(0))
+            for index, value in enumerate(sums):
+                value.backward(retain_graph=index + 1 < len(sums))
+            model.zero_grad()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What the work gives, its seconds, and its peak memory above what the process held."""
     reset_peak()
     before, start = resident("VmRSS"), time.perf_counter()
@@ -108,16 +132,18 @@ def table(title: str, rows: dict[str, dict[str, Any]], base: str, error: str = "
     lines = [
         f"\n{title}, N={rows.get(base, {}).get('n', '?')}",
         "",
-        f"| engine | seconds | times {base} | peak MB | {error} |",
-        "| --- | --- | --- | --- | --- |",
+        f"| engine | seconds | training steps | times {base} | peak MB | {error} |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for engine, row in rows.items():
         name = f"{engine} {row.get('version', '')}".strip()
         if "failed" in row:
-            lines.append(f"| {name} | failed: {str(row['failed'])[:110]} | | | |")
+            lines.append(f"| {name} | failed: {str(row['failed'])[:110]} | | | | |")
             continue
         ratio = f"{row['seconds'] / unit:.1f}" if unit else ""
-        lines.append(f"| {name} | {row['seconds']:.3g} | {ratio} | {row['peak_mb']:.0f} | {row['error']:.2g} |")
+        steps = f"{row['steps']:.2f}" if "steps" in row else ""
+        cells = [name, f"{row['seconds']:.3g}", steps, ratio, f"{row['peak_mb']:.0f}", f"{row['error']:.2g}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -131,7 +157,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="other N than the suite's")
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
+    parser.add_argument("--engines", nargs="+", default=[STEP, *ENGINES], choices=[STEP, *ENGINES])
     parser.add_argument("--python", default=sys.executable, help="interpreter of the peers' environment")
     options = parser.parse_args()
     if options.cell:

@@ -128,7 +128,11 @@ def plan_kernel(model: nn.Module, train: Any, test: Any = None, **options: Unpac
     [(('0.weight', '0.bias'), 'position'), (('2.weight', '2.bias'), 'position')]
     """
     with prepared(model, train, test, kernel_options(**options)) as job:
-        return timed_plan(job)
+        while True:
+            try:
+                return timed_plan(job)
+            except MisreadError as error:
+                job = _with_generic(job, error)
 
 
 def _in_memory(job: Job) -> KernelResult:

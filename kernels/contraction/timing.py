@@ -42,12 +42,16 @@ def timed_plan(job: Job) -> Plan:
     together = -(-plan.cotangents // plan.class_chunks)
     pass_seconds, blocks = _time_pass(job, count, slice(0, together) if plan.class_chunks > 1 else None)
     layers = [_time_layer(block, layer, plan, job.precision) for block, layer in zip(blocks, plan.layers, strict=True)]
-    return replace(
+    timed = replace(
         plan,
         pass_seconds=pass_seconds,
         layer_seconds=tuple(layers),
         entry_seconds=entry_seconds(job.device, job.precision),
     )
+    if plan.setup_seconds > 0.1 * timed.seconds:  # the first call in a process also imports and builds
+        again = job.remake(plan.generic).plan.setup_seconds
+        timed = replace(timed, setup_seconds=min(again, plan.setup_seconds))
+    return timed
 
 
 def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list[Block]]:
