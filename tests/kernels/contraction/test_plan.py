@@ -1,5 +1,6 @@
 """What the planner decides for a GPU, checked without one: no product is timed here, and nothing is computed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,3 +99,26 @@ def test_a_plan_can_be_read() -> None:
     model, inputs, _ = make(BY_NAME["tiny_gpt2"], 4, dtype=torch.float32)
     text = str(plan_kernel(model, inputs, kind="pntk", memory="1GiB"))
     assert "transformer.wte.weight" in text and "tokens" in text and "memory budget 1 GiB" in text
+
+
+def test_expected_seconds_add_up_passes_layers_and_entries() -> None:
+    model, inputs, _ = make(BY_NAME["tiny_resnet"], 6, dtype=torch.float32)
+    plan = plan_kernel(model, inputs, kind="pntk")
+    assert len(plan.layer_seconds) == len(plan.layers)
+    assert plan.pass_seconds > 0 and plan.entry_seconds > 0 and plan.setup_seconds > 0
+    assert all(one.pair > 0 and one.keep > 0 and one.form >= 0 for one in plan.layer_seconds)
+    layers = [one.keep * 6 + one.form * 6 + one.pair * 21 for one in plan.layer_seconds]
+    assert [plan.seconds_of(i) for i in range(len(layers))] == pytest.approx(layers)
+    expected = plan.setup_seconds + 6 * plan.pass_seconds + sum(layers) + 36 * plan.entry_seconds
+    assert plan.seconds == pytest.approx(expected)
+    tiled = replace(plan, row_block=2, column_block=2)  # three row blocks: passes and formed gradients are repeated
+    assert tiled.passes == 12 and tiled.seconds > plan.seconds
+
+
+@pytest.mark.parametrize("kind", ["pntk", "trntk", "entk", "conjugate"])
+@pytest.mark.parametrize("name", ["tiny_resnet", "tiny_gpt2"])
+def test_every_kind_of_plan_is_timed_and_decides_nothing(name: str, kind: str) -> None:
+    model, inputs, _ = make(BY_NAME[name], 5, dtype=torch.float32)
+    plan = plan_kernel(model, inputs, kind=kind)
+    assert plan.layer_seconds and plan.seconds > 0
+    assert kernel_matrix(model, inputs, kind=kind).metadata["plan"] == plan
