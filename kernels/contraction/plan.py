@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,7 +13,8 @@ from kernels.contraction.forms import LayerForm, available_forms, choose_form
 from kernels.contraction.traffic import traffic_cost_on
 from kernels.gradients.blocks import Block
 from kernels.machine.memory import available_memory, show_bytes
-from kernels.machine.precision import PRECISIONS, Precision, product
+from kernels.machine.precision import PRECISIONS, Precision
+from kernels.machine.rates import measure_rate
 
 
 @dataclass(frozen=True)
@@ -165,28 +164,6 @@ class Plan:
         )
         lines.append(f"certificate: {MODES[self.certify]}")
         return "\n".join(lines)
-
-
-@lru_cache(maxsize=8)
-def measure_rate(device: torch.device, precision: Precision) -> float:
-    """Multiply-adds per second of a contraction's square matrix product, measured once per device and precision."""
-    side = 4096 if device.type == "cuda" else 512
-    matrix = torch.ones(side, side, device=device, dtype=precision.operands)
-    seconds = float("inf")
-    with precision.contraction():
-        for _ in range(3):
-            wait_for(device)
-            start = time.perf_counter()
-            product(matrix, matrix)
-            wait_for(device)
-            seconds = min(seconds, time.perf_counter() - start)
-    return side**3 / seconds
-
-
-def wait_for(device: torch.device) -> None:
-    """Wait for a GPU's work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def lay_out(

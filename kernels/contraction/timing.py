@@ -22,11 +22,12 @@ from kernels.contraction.factors import Factors
 from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
 from kernels.contraction.operands import DenseGradients, Operand
-from kernels.contraction.plan import LayerSeconds, Plan, wait_for
+from kernels.contraction.plan import LayerSeconds, Plan
 from kernels.contraction.result import mirror
 from kernels.gradients.blocks import Block
 from kernels.inputs.samples import first_not_finite
 from kernels.machine.precision import Precision
+from kernels.machine.rates import wait_for
 
 SAMPLES = 64
 """Samples of a trial pass at most."""
