@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kernels.capture.factor_stream import layer_factors
 from kernels.gradients.fallback import looped_gradients, vmapped_gradients
+from kernels.gradients.vmap_hazards import vmap_hazard
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows, needs_labels
@@ -217,6 +218,10 @@ def autograd_kernel(
     with loan.lent() as own, arithmetic.strict_passes():
         device, samples = loan.device, Samples(data, labels, "data")
         names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
+        if method == "vmap":
+            hazard = vmap_hazard(own, names, samples.first(1, device, arithmetic.passes), None)
+            if hazard is not None:
+                raise ValueError(f"the model's forward pass {hazard}, which torch.vmap cannot run: use method='loop'")
         route = vmapped_gradients if method == "vmap" else looped_gradients
         rows: dict[str, list[Tensor]] = {name: [] for name in names}
         for part, inputs in samples.batches(0, samples.count, chunk, device, arithmetic.passes):

@@ -18,7 +18,7 @@ from kernels.capture.pullback import OpenPass
 from kernels.capture.quiet import quiet
 from kernels.capture.settling import Probe, Settling
 from kernels.gradients.blocks import Block, Roles, VectorBlock
-from kernels.gradients.fallback import looped_gradients, vmapped_gradients
+from kernels.gradients.fallback import looped_gradients, try_vmap
 from kernels.gradients.merge import merge_roles
 from kernels.inputs.outputs import Inputs
 from kernels.inputs.selection import parameter_names, selector
@@ -143,8 +143,13 @@ class Capture:
         names = tuple(self.settling.reasons)
         if not names:
             return []
-        route = vmapped_gradients if self.settling.route == "vmap" else looped_gradients
-        found = route(self.model, names, inputs, rows, self.output)
+        found = None
+        if self.settling.route == "vmap":
+            found = try_vmap(self.model, names, inputs, rows, self.output, watch=False)
+            if found is None:  # this batch takes a way that the first samples did not show
+                self.settling.route = "loop"
+        if found is None:
+            found = looped_gradients(self.model, names, inputs, rows, self.output)
         return [VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names]
 
     def _complete(self, blocks: list[Block], reached: set[str]) -> None:

@@ -102,18 +102,11 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
     '2'
     """
     found: list[tuple[str, Tensor]] = []
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
-            handles.append(
+    with Loan(model, checked=False).lent(), torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
                 module.register_forward_hook(lambda _m, _a, out, name=name: found.append((name, out.detach())))
-            )
-    try:
-        with torch.no_grad():
-            logits = call_logits(model, probe, output)
-    finally:
-        for handle in handles:
-            handle.remove()
+        logits = call_logits(model, probe, output)  # the hooks end with the loan
     for name, values in reversed(found):
         rows = values.reshape(-1, values.shape[-1])
         if rows.shape[1] == logits.shape[1] and _contains(rows, logits):
@@ -194,7 +187,10 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
         names = [
             name
             for name, module in modules.items()
-            if name and not any(module.children()) and not isinstance(module, (*_DROPOUTS, nn.ParameterList))
+            if name
+            and not any(module.children())
+            and not isinstance(module, (*_DROPOUTS, nn.ParameterList))
+            and "parametrizations" not in name.split(".")  # those compute weights, not features
         ]
         names = names or [""]
     else:
@@ -212,6 +208,12 @@ def watch_outputs(
 ) -> Iterator[dict[str, list[Any]]]:
     """Collect the tensor outputs of modules, or what is to be kept of them, one entry per call, during the block."""
     caught: dict[str, list[Any]] = {name: [] for name in names}
+    for name in names:
+        if isinstance(_module(model, name), torch.jit.ScriptModule):
+            raise TypeError(
+                f"module {name!r} is TorchScript, whose output cannot be watched: leave it out with layers=, or pass "
+                "the eager module that it was made from"
+            )
     handles = [
         _module(model, name).register_forward_hook(
             lambda _m, _a, out, name=name: caught[name].append(keep(_first_tensor(out, name)))

@@ -35,10 +35,19 @@ def sample(inputs: Inputs, index: slice | Tensor) -> Inputs:
 
 
 def try_vmap(
-    model: nn.Module, names: tuple[str, ...], inputs: Inputs, cotangents: Float[Tensor, "b r k"], output: Output
+    model: nn.Module,
+    names: tuple[str, ...],
+    inputs: Inputs,
+    cotangents: Float[Tensor, "b r k"],
+    output: Output,
+    *,
+    watch: bool = True,
 ) -> dict[str, Tensor] | None:
-    """Gradients by the vectorized route, or None where torch cannot vectorize this model."""
-    if vmap_hazard(model, names, sample(inputs, slice(0, 1)), output) is not None:
+    """Gradients by the vectorized route, or None where torch cannot vectorize this model.
+
+    A model that has not been run by this route is to be watched first, see :mod:`kernels.gradients.vmap_hazards`.
+    """
+    if watch and vmap_hazard(model, names, sample(inputs, slice(0, 1)), output) is not None:
         return None
     try:
         return vmapped_gradients(model, names, inputs, cotangents, output)
@@ -106,10 +115,16 @@ def looped_gradients(
             rows = []
             for row in cotangents[index]:
                 grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
-                rows.append([torch.zeros_like(p) if g is None else g for p, g in zip(chosen, grads, strict=True)])
+                rows.append([_dense(g, p) for p, g in zip(chosen, grads, strict=True)])
             for name, values in zip(names, zip(*rows, strict=True), strict=True):
                 collected[name].append(torch.stack(values).reshape(len(values), -1))
     finally:
         for p, flag in zip(chosen, flags, strict=True):
             p.requires_grad_(flag)
     return {name: torch.stack(values) for name, values in collected.items()}
+
+
+def _dense(gradient: Tensor | None, parameter: Tensor) -> Tensor:
+    if gradient is None:
+        return torch.zeros_like(parameter)
+    return gradient.to_dense() if gradient.layout != torch.strided else gradient

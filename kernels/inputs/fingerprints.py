@@ -25,7 +25,8 @@ def weights_digest(model: nn.Module) -> str:
     """
     weights = xxhash.xxh3_128()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        flags = f"{name}{tuple(tensor.shape)}{tensor.dtype}{tensor.requires_grad}"
+        shape = "nested" if tensor.is_nested else tuple(tensor.shape)
+        flags = f"{name}{shape}{tensor.dtype}{tensor.requires_grad}"
         weights.update(flags.encode())
         for part in _dense_parts(tensor.detach()):
             weights.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

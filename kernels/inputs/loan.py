@@ -36,6 +36,8 @@ class Loan:
         Type of the passes; tensors of the model that have another floating type are replaced by converted ones.
     eval_mode : bool
         Put every module into evaluation mode meanwhile.
+    checked : bool
+        Refuse models without per-sample gradients; without the check, ``device`` stays unknown.
 
     Attributes
     ----------
@@ -57,8 +59,10 @@ class Loan:
 
     device: torch.device
 
-    def __init__(self, model: nn.Module, passes: torch.dtype | None = None, *, eval_mode: bool = False) -> None:
-        self.model, self._passes, self._eval_mode = model, passes, eval_mode
+    def __init__(
+        self, model: nn.Module, passes: torch.dtype | None = None, *, eval_mode: bool = False, checked: bool = True
+    ) -> None:
+        self.model, self._passes, self._eval_mode, self._checked = model, passes, eval_mode, checked
         self._converts: bool | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
 
@@ -78,7 +82,8 @@ class Loan:
                 if self._eval_mode:
                     self.model.eval()
                 if self._converts is None:
-                    self.device = check_model(self.model)
+                    if self._checked:
+                        self.device = check_model(self.model)
                     self._converts = _has_other_type(self.model, self._passes)
                 self._move_in(before)
                 self._state = _State(self.model)
@@ -121,13 +126,12 @@ class Loan:
         experts = self._passes == torch.float64
         configs: set[int] = set()
         for module, attributes in before.modules:
-            if isinstance(module, torch.jit.ScriptModule):
-                if self._converts:
-                    raise TypeError(
-                        f"a part of the model is a TorchScript module ({module.original_name}), which cannot be run "
-                        f"in {self._passes}: convert the model yourself with model.to({self._passes}), or pass the "
-                        "eager module that it was made from"
-                    )
+            if isinstance(module, torch.jit.ScriptModule):  # keeps its tensors where no others can be put
+                for held in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                    converted = self._made(held)
+                    if converted.dtype != held.dtype:
+                        before.keep_values(held)
+                        held.data = converted.data
                 continue
             for name in ("_parameters", "_buffers"):
                 self._replace(attributes[name], list(attributes[name].items()))
@@ -188,7 +192,10 @@ class Loan:
         except (RuntimeError, NotImplementedError):  # such as a tensor without memory of its own
             return tensor
         if is_parameter:
-            return nn.Parameter(ours, tensor.requires_grad)
+            copied = nn.Parameter(ours, tensor.requires_grad)
+            for hook in (tensor._backward_hooks or {}).values():
+                copied.register_hook(hook)
+            return copied
         return ours.requires_grad_() if tensor.requires_grad and tensor.is_leaf else ours
 
 
@@ -233,10 +240,15 @@ class _State:
                 _keep_inside(known, value, 2 if known is self._own else 0)
         self._slotted = [(module, dict(_slot_values(module))) for module, _ in self.modules]
         self._others: list[tuple[Any, str, Any]] = []
+        self._values: list[tuple[Tensor, Tensor]] = []
         self._parameters = [(p, p.detach(), p.requires_grad, p.grad) for p in model.parameters()]
         for p, _, _, grad in self._parameters:
             if grad is not None:
                 p.grad = None  # so that nothing is added to it
+
+    def keep_values(self, tensor: Tensor) -> None:
+        """Put the values of a tensor back as well."""
+        self._values.append((tensor, tensor.detach()))
 
     def keep_attribute(self, other: Any, name: str) -> None:
         """Put an attribute of an object that is no module back as well."""
@@ -263,6 +275,8 @@ class _State:
             _put_back(container, content)
         for other, name, value in self._others:
             other.__dict__[name] = value
+        for tensor, values in self._values:
+            tensor.data = values
         for p, values, flag, grad in self._parameters:
             if not _same_memory(p, values):
                 p.data = values

@@ -39,6 +39,10 @@ def check_model(model: nn.Module) -> torch.device:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         kind = type(tensor).__name__
+        if torch.nn.parameter.is_lazy(tensor):
+            raise ValueError(f"{name} has no shape yet (a lazy module): run one batch through the model first")
+        if isinstance(tensor, nn.Parameter) and tensor.layout != torch.strided:
+            raise TypeError(f"{name} is a sparse parameter ({tensor.layout}): kernels need dense ones, to_dense()")
         if kind in ("DTensor", "FlatParameter", "ShardedTensor"):
             raise TypeError(f"{name} is sharded ({kind}): gather the full parameters on each rank first")
         if tensor.is_quantized or type(model).__module__.startswith("torch.ao.nn.quantized"):

@@ -57,19 +57,21 @@ def call_logits(
     >>> call_logits(model, torch.ones(4, 5, 2), output=lambda found: found[0][:, -1]).shape
     torch.Size([4, 3])
     """
-    if isinstance(inputs, Mapping):
-        _refuse_unknown_inputs(model, inputs)
-        own = {name: value.clone() for name, value in inputs.items()}
-        result = model(**{**(_no_cache(model) if output is None else {}), **own})
-    else:
-        result = model(inputs.clone())
-    if output is not None:
-        result = output(result)
-    elif isinstance(result, Mapping) and "logits" in result:
-        result = result["logits"]
-    elif not isinstance(result, Tensor) and hasattr(result, "logits"):
-        result = result.logits
-    after_forward(model)
+    try:
+        if isinstance(inputs, Mapping):
+            _refuse_unknown_inputs(model, inputs)
+            own = {name: value.clone() for name, value in inputs.items()}
+            result = model(**{**(_no_cache(model) if output is None else {}), **own})
+        else:
+            result = model(inputs.clone())
+        if output is not None:
+            result = output(result)
+        elif isinstance(result, Mapping) and "logits" in result:
+            result = result["logits"]
+        elif not isinstance(result, Tensor) and hasattr(result, "logits"):
+            result = result.logits
+    finally:
+        after_forward(model)
     if not isinstance(result, Tensor):
         raise TypeError(
             f"the model returned {type(result).__name__}, not logits; pass output=, a function from what the model "
