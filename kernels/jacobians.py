@@ -226,8 +226,7 @@ def autograd_kernel(
         rows: dict[str, list[Tensor]] = {name: [] for name in names}
         for part, inputs in samples.batches(0, samples.count, chunk, device, arithmetic.passes):
             known = None if samples.labels is None else samples.labels[part].to(device)
-            with torch.no_grad():
-                logits = call_logits(own, inputs)
+            logits = call_logits(own, inputs).detach()
             if needs_labels(cotangent):
                 samples.check_labels(logits.shape[1])
             found = route(own, names, inputs, cotangent_rows(logits, known, cotangent))

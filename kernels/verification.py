@@ -152,8 +152,7 @@ def _plain_kernel(
     model: nn.Module, names: tuple[str, ...], inputs: Inputs, kind: str, output: Callable[[Any], Tensor] | None
 ) -> Tensor:
     """Kernel from one backward per sample and logit."""
-    with torch.no_grad():
-        classes = call_logits(model, sample(inputs, slice(0, 1)), output).shape[1]
+    classes = call_logits(model, sample(inputs, slice(0, 1)), output).shape[1]
     eye = torch.eye(classes, dtype=torch.float64, device=next(model.parameters()).device)
     rows = eye if kind == "trntk" else eye.sum(0, keepdim=True)
     size = batch_size(inputs)
@@ -195,7 +194,7 @@ def _widened(block: Any) -> Any:
 
 def _signs(model: nn.Module, inputs: Inputs, output: Callable[[Any], Tensor] | None) -> list[Tensor]:
     """Which outputs of ReLU modules and functions are not zero."""
-    with torch.no_grad(), _ReluMasks() as seen:
+    with _ReluMasks() as seen:  # a network that differentiates within its forward pass needs gradients on
         call_logits(model, inputs, output)
     return seen.masks
 

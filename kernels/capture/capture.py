@@ -13,15 +13,17 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.capture.certificate import Certifier, pattern_of
+from kernels.capture.certificate import Certifier, MisreadError, pattern_of
 from kernels.capture.pullback import OpenPass
 from kernels.capture.quiet import quiet
 from kernels.capture.settling import Probe, Settling
-from kernels.gradients.blocks import Block, Roles, VectorBlock
+from kernels.gradients.blocks import Block, ConvBlock, Roles, VectorBlock
 from kernels.gradients.fallback import looped_gradients, try_vmap
+from kernels.gradients.in_form import in_form
 from kernels.gradients.merge import merge_roles
 from kernels.inputs.outputs import Inputs
 from kernels.inputs.selection import parameter_names, selector
+from kernels.rules.base import Use
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Capture:
         Turns what the model returns into logits.
     certifier : Certifier, optional
         Checks passes against the network's own gradient; without one no pass is checked.
+    reserve : bool
+        Give also those parameters a block in every pass that the probe does not read, in case later samples do.
 
     Attributes
     ----------
@@ -82,13 +86,15 @@ class Capture:
         fallback: Sequence[str] = (),
         output: Callable[[Any], Tensor] | None = None,
         certifier: Certifier | None = None,
+        reserve: bool = False,
     ) -> None:
         self.model, self.output = model, output
         self.certifier = certifier or Certifier("off")
         everything = dict(model.named_parameters())
         names = parameter_names(model)
         wanted = selector(layers, names)
-        self.parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
+        chosen = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
+        self.parameters = {n: p for n, p in chosen.items() if p.numel()}
         if not self.parameters:
             raise ValueError(
                 "no parameter to differentiate: every one is frozen or left out; unfreeze some or widen layers="
@@ -96,12 +102,14 @@ class Capture:
         forced = {name: "asked for" for name in self.parameters if selector(fallback or (), names)(name)}
         self.settling = settling = Settling(model, self.parameters, output, forced)
         settling.settle(probe)
+        if reserve:
+            settling.reserve()
         self.probed = settling.probed
-        frozen = [name for name in everything if name not in self.parameters]
+        frozen = [name for name in everything if name not in chosen]
         self.coverage = Coverage(
             ruled=tuple(n for n in self.parameters if n not in settling.reasons and n not in settling.unused),
             fallback=tuple(n for n in self.parameters if n in settling.reasons),
-            unused=tuple(n for n in self.parameters if n in settling.unused),
+            unused=tuple(n for n in chosen if n in settling.unused or n not in self.parameters),
             frozen=tuple(frozen),
             reasons=dict(settling.reasons),
             route=settling.route,
@@ -118,46 +126,47 @@ class Capture:
             Maps detached logits (B, k) to the cotangents (B, R, k).
         """
         self.probed = self.settling.probed = None
+        logits, uses, astray = self.traced(inputs, set())
+        return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()), pattern_of(uses), astray)
+
+    def traced(self, inputs: Inputs, astray: set[str]) -> tuple[Tensor, list[Use], set[str]]:
+        """Trace one batch: logits with their graph, uses, and what takes the generic route in this pass."""
         with quiet(self.model):
-            logits, uses = self.settling.forward(inputs)
-        return OpenPass(self, inputs, logits, uses, cotangent(logits.detach()), pattern_of(uses))
+            return self.settling.forward(inputs, astray)
 
     def blocks(self, inputs: Inputs, cotangent: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, "b k"], list[Block]]:
         """Trace one batch and return its logits and blocks; parameters as for :meth:`open`."""
         opened = self.open(inputs, cotangent)
         return opened.logits.detach(), opened.blocks()
 
-    def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str]) -> list[Block]:
-        """Join the roles of each parameter, add the fallback's gradients, and require every parameter."""
-        blocks = merge_roles(roles, [n for n in self.parameters if n not in self.settling.unused])
-        with quiet(self.model):
-            blocks += self._fall_back(inputs, rows)
-        self._complete(blocks, reached)
-        return blocks
+    def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str], astray: set[str]) -> list[Block]:
+        """Join the roles of each parameter and give every parameter its block, in the same form in every pass.
+
+        What a pass does not use has a gradient of zero. What it reads in a way that no rule fits takes the generic
+        route; so does what no earlier pass read, behind the others.
+        """
+        settling = self.settling
+        blocks = merge_roles(roles, [n for n in self.parameters if n not in settling.unused])
+        formed = {name for form in settling.forms for name in form.names}
+        late = settling.unused & (reached | astray)
+        generic = (*settling.reasons, *(n for n in self.parameters if n in late - formed))
+        other = [n for n in self.parameters if n in (astray | late) & formed]
+        images = sorted({n for form in settling.forms if isinstance(form, ConvBlock) for n in form.names} & set(other))
+        if images and not self.certifier.replaces:  # patches and images do not meet in one contraction
+            raise MisreadError(images, self.certifier.place, 1.0)
+        found = self._fall_back((*generic, *other), inputs, rows) if generic or other else {}
+        blocks = in_form(blocks, settling.forms, {n: found[n] for n in other}, rows)
+        return blocks + [VectorBlock(n, self.parameters[n].shape, found[n], origin="fallback") for n in generic]
 
     def certify(self, inputs: Inputs, logits: Tensor, rows: Tensor, blocks: list[Block], pattern: str) -> list[Block]:
         """Check the blocks of a pass, and replace those that are not the network's gradients."""
         return self.certifier.check(self, inputs, logits, rows, blocks, pattern)
 
-    def _fall_back(self, inputs: Inputs, rows: Tensor) -> list[Block]:
-        names = tuple(self.settling.reasons)
-        if not names:
-            return []
-        found = None
-        if self.settling.route == "vmap":
-            found = try_vmap(self.model, names, inputs, rows, self.output, watch=False)
-            if found is None:  # this batch takes a way that the first samples did not show
-                self.settling.route = "loop"
-        if found is None:
-            found = looped_gradients(self.model, names, inputs, rows, self.output)
-        return [VectorBlock(name, self.parameters[name].shape, found[name], origin="fallback") for name in names]
-
-    def _complete(self, blocks: list[Block], reached: set[str]) -> None:
-        covered = {name for block in blocks for name in block.names}
-        missing = [name for name in self.parameters if name not in covered and name not in self.settling.unused]
-        late = sorted(reached & self.settling.unused) + sorted(self.settling.unknown)
-        if missing or late:
-            raise RuntimeError(
-                f"the model uses its parameters differently from batch to batch: {', '.join(missing + late)} "
-                "did not behave as for the first samples; pass fallback=[...] with these names"
-            )
+    def _fall_back(self, names: tuple[str, ...], inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
+        settling, found = self.settling, None
+        with quiet(self.model):
+            if settling.route == "vmap" and settling.reasons:  # else nothing has shown that it works for this model
+                found = try_vmap(self.model, names, inputs, rows, self.output, watch=False)
+                if found is None:  # this batch takes a way that the first samples did not show
+                    settling.route = "loop"
+            return looped_gradients(self.model, names, inputs, rows, self.output) if found is None else found

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.gradients.blocks import Block, Roles
+from kernels.gradients.blocks import Block, Role, Roles
 from kernels.inputs.outputs import Inputs
-from kernels.rules.base import Use
+from kernels.rules.base import MisfitError, Use
 
 
 @runtime_checkable
 class Finisher(Protocol):
     """Turns the roles that a backward pass found into one block per parameter."""
 
-    def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str]) -> list[Block]:
+    def traced(self, inputs: Inputs, astray: set[str]) -> tuple[Tensor, list[Use], set[str]]:
+        """Return logits with their graph, uses, and the parameters that take the generic route in this pass."""
+        ...
+
+    def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str], astray: set[str]) -> list[Block]:
         """Return the blocks."""
         ...
 
@@ -46,6 +50,8 @@ class OpenPass:
         Cotangents.
     pattern : str
         Of the uses, see :func:`kernels.capture.certificate.pattern_of`.
+    astray : set of str
+        Parameters that take the generic route in this pass only.
     """
 
     capture: Finisher
@@ -54,14 +60,20 @@ class OpenPass:
     uses: list[Use]
     rows: Float[Tensor, "b r k"]
     pattern: str = ""
+    astray: set[str] = field(default_factory=set)
 
     def blocks(self, classes: slice | None = None, *, last: bool = True) -> list[Block]:
         """Return the blocks of some cotangents; the graph is freed with the ``last`` ones."""
         rows = self.rows if classes is None else self.rows[:, classes]
-        roles, reached = pull(self.logits, self.uses, rows, last=last)
+        while True:
+            try:
+                roles, reached = pull(self.logits, self.uses, rows, last=last)
+                break
+            except MisfitError as misfit:
+                self.logits, self.uses, self.astray = self.capture.traced(self.inputs, self.astray | misfit.owners)
         if last:
             self.logits, self.uses = self.logits.detach(), []
-        blocks = self.capture.finish(self.inputs, rows, roles, reached)
+        blocks = self.capture.finish(self.inputs, rows, roles, reached, self.astray)
         return self.capture.certify(self.inputs, self.logits.detach(), rows, blocks, self.pattern)
 
 
@@ -82,7 +94,7 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
             for index, use in enumerate(live):
                 part = found.pop(index, None)
                 if part is None:
-                    part = use.rule.reduce(use, torch.zeros(use.shape, dtype=logits.dtype, device=logits.device))
+                    part = _reduced(use, torch.zeros(use.shape, dtype=logits.dtype, device=logits.device))
                 else:
                     reached |= use.owners()
                 store = kept[index]
@@ -97,11 +109,28 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
     with torch.no_grad():
         for use, stacked in zip(live, kept, strict=True):
             assert stacked is not None
-            for block in use.rule.build(use, stacked):
+            for block in _built(use, stacked):
                 roles.setdefault(block.weight, []).append(block)
         if live and live[0].tape is not None:
             roles = live[0].tape.resolve(roles)
     return roles, reached
+
+
+_MISFITS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
+
+
+def _reduced(use: Use, delta: Tensor) -> Tensor:
+    try:
+        return use.rule.reduce(use, delta)
+    except _MISFITS as error:
+        raise MisfitError(use, error) from error
+
+
+def _built(use: Use, kept: Tensor) -> list[Role]:
+    try:
+        return use.rule.build(use, kept)
+    except _MISFITS as error:
+        raise MisfitError(use, error) from error
 
 
 def _sweep_back(logits: Tensor, live: list[Use], row: Tensor, found: dict[int, Tensor], *, retain: bool) -> None:
@@ -113,7 +142,7 @@ def _sweep_back(logits: Tensor, live: list[Use], row: Tensor, found: dict[int, T
             delta = gradients[use.edge.output_nr]
             if delta is not None:
                 with torch.no_grad():
-                    found[index] = use.rule.reduce(use, delta)
+                    found[index] = _reduced(use, delta)
 
         return hook
 

@@ -2,7 +2,8 @@
 
 A layer that runs on ``x[mask]`` (a mixture's expert, a gate, an early exit) sees any number of rows from any sample.
 On a few probe samples these can look like the same number from each, in order, and a later batch would then be
-contracted wrongly without any warning. Such layers belong to the generic fallback.
+contracted wrongly without any warning. Such layers belong to the generic fallback. So do those that run on sorted
+samples, whose order the first samples may happen to have, and on packed sequences, which hold any number of rows each.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ _PICKING = {
     torch.unique,
     Tensor.unique,
 }
+_PACKING = {torch._VF._pack_padded_sequence}
+_UNPACKING = {torch._VF._pad_packed_sequence}
+_RECURRENT = {torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu}
+_ORDERING = {torch.sort, Tensor.sort, torch.argsort, Tensor.argsort, torch.topk, Tensor.topk, torch.randperm}
+_INDEXING = {Tensor.__getitem__, torch.index_select, Tensor.index_select}
 _PUTTING = {
     Tensor.__setitem__,
     Tensor.index_add,
@@ -56,7 +62,9 @@ class RowPicks:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._picked: Any = WeakTensorKeyDictionary()
+        self._picked: Any = WeakTensorKeyDictionary()  # what made the rows others: "data", "order", "packed"
+        self._orders: Any = WeakTensorKeyDictionary()
+        self.routed = False
 
     def among(self, tensors: Sequence[Tensor]) -> bool:
         """Whether the rows of one of these tensors were picked by the data."""
@@ -67,14 +75,37 @@ class RowPicks:
 
         Rows that are put back into a whole tensor, or reshaped to one row per sample, are whole again.
         """
+        ordered = self._follow_orders(func, args, read, made)
         if func in _PUTTING and not self.among(read[:1]):
             return
-        if not (self._picks(func, args) or self.among(read)):
+        why: set[str] = set().union(*(self._picked.get(x, ()) for x in read)) if len(self._picked) else set()
+        if self._picks(func, args):
+            why.add("data")
+            self.routed = True
+        if ordered:
+            why.add("order")
+        if func in _PACKING:
+            why.add("packed")
+        if func in _UNPACKING:
+            why.discard("packed")
+        if not why or func in _SHAPING and made[0].shape[:1] == (self._batch,) and why == {"data"}:
             return
-        if func in _SHAPING and made[0].shape[:1] == (self._batch,):
-            return
+        states = why - {"packed"}  # the final states of a packed sequence are one per sample again
+        for index, out in enumerate(made):
+            kinds = states if func in _RECURRENT and index else why
+            if kinds:
+                self._picked[out] = frozenset(kinds)
+
+    def _follow_orders(self, func: Any, args: tuple[Any, ...], read: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
+        """Follow orders of samples; tell whether the operation puts rows into one."""
+        orders = func in _ORDERING or len(self._orders) > 0 and any(x in self._orders for x in read)
+        if not orders:
+            return False
+        rows = [out for out in made if not (out.ndim == 1 and not out.is_floating_point())]
         for out in made:
-            self._picked[out] = True
+            if out.ndim == 1 and not out.is_floating_point():
+                self._orders[out] = True
+        return func in _INDEXING and bool(rows)
 
     @staticmethod
     def _picks(func: Any, args: tuple[Any, ...]) -> bool:

@@ -1,34 +1,46 @@
-"""Settle, on a few probe samples, which rule serves each parameter and which axis of its uses holds the samples.
+"""Settle, on three samples, which rule serves each parameter and which axis of its uses holds the samples.
 
-The outcome is compared with plain autograd of one sample, so an operation that a rule misreads goes to the generic
-fallback of :mod:`kernels.gradients.fallback`.
+Two batch sizes, three samples and two of them in reverse, show which axes grow with the batch. What the rules then give
+is compared with plain autograd of one sample, to rounding, so an operation that a rule misreads goes to the generic
+route of :mod:`kernels.gradients.fallback`. Gradient hooks on parameters (``register_hook``) belong to what autograd
+gives, so such parameters take the generic route; hooks that run after accumulation change no gradient and are not
+called.
+
+A later pass may use its parameters as these samples did not: a layer runs once more for longer texts, another branch
+is taken. Such uses are settled on samples of that pass, and what cannot be settled takes the generic route in it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.capture.independence import require_independence
 from kernels.capture.pullback import pull
 from kernels.capture.quiet import quiet
-from kernels.capture.trace import ForwardTrace, layout_options
+from kernels.capture.sample_axis import Shapes, other_layouts
+from kernels.capture.trace import ForwardTrace
 from kernels.gradients.blocks import Block
 from kernels.gradients.derived import tensors_in
-from kernels.gradients.fallback import doubled, sample, try_vmap
+from kernels.gradients.fallback import sample, try_vmap
+from kernels.gradients.in_form import in_form, outline, unread_form
 from kernels.gradients.merge import merge_roles
-from kernels.gradients.one_sample import Gradients, distances, norms, plain_gradients
+from kernels.gradients.one_sample import Gradients, plain_gradients, relative_distances
 from kernels.inputs.outputs import Inputs, batch_size, call_logits
-from kernels.rules.base import Use
+from kernels.rules.base import MisfitError, Use
 from kernels.rules.table import RULES
 
-# To detect a wrong layout, whose error is of order one; models compute norms in float32 in any precision.
-_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
+# Of a sample alone against the same sample in a batch: units near zero may switch, norms run in float32 anywhere.
+_COARSE = {torch.float64: 1e-5, torch.float32: 1e-2}
+# Of the same sums in another order.
+_FINE = {torch.float64: 1e-8, torch.float32: 3e-5}
+_MISREAD, _HOOKED, _UNREAD = "no rule reproduces autograd", "has a gradient hook", "not read by the first samples"
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,17 @@ class Probe:
     logits: Float[Tensor, "b k"]
     blocks: list[Block]
     seconds: float
+
+
+@dataclass
+class _Checked:
+    """One sample whose true gradients are known, alone and, once asked for, in its batch."""
+
+    inputs: Inputs
+    at: int
+    row: Tensor
+    alone: Gradients
+    together: Gradients | None = None
 
 
 class Settling:
@@ -60,12 +83,14 @@ class Settling:
         Parameters on the generic route, and why.
     unused : set of str
         Parameters without a path to the output.
+    unread : set of str
+        Those of them that nothing read.
     route : str
         ``"vmap"`` or ``"loop"``, how the generic route differentiates.
     probed : Probe or None
-        Of two or more probe samples, where rules cover everything.
-    unknown : dict of str to str
-        Parameters that the last pass read without a rule, and how.
+        Of three probe samples, where rules cover everything.
+    forms : list of Block
+        Blocks of the parameters with rules, without their numbers: the form in which every pass gives them.
     """
 
     def __init__(
@@ -76,143 +101,250 @@ class Settling:
         reasons: dict[str, str],
     ) -> None:
         self.model, self.parameters, self.output = model, parameters, output
-        self.reasons = dict(reasons)
+        hooked = {name: _HOOKED for name, p in parameters.items() if p._backward_hooks}
+        self.reasons = hooked | reasons
         self.unused: set[str] = set()
-        self.unknown: dict[str, str] = {}
-        self.route = "vmap"
+        self.route = "loop" if hooked else "vmap"
         self.probed: Probe | None = None
+        self.forms: list[Block] = []
+        self.unread: set[str] = set()
         self._layouts: dict[tuple[Any, ...], str] = {}
+        self._more: dict[frozenset[Any], tuple[dict[tuple[Any, ...], str], set[str]]] = {}
         self._copied: set[tuple[Any, ...]] = set()
         self._derived: set[str] = set()
+        self._seen: Shapes | None = None
+        self._fine = 0.0
 
-    def settle(self, probe: Inputs) -> None:
-        """Decide on the probe samples."""
-        alone = batch_size(probe) == 1
-        if alone:  # one sample cannot show which axis holds the samples
-            probe = doubled(probe)
-        size = batch_size(probe)
-        middle = size // 2
-        single = sample(probe, slice(middle, middle + 1))
+    def settle(self, probe: Inputs, *, derive: bool = True) -> None:
+        """Decide on the first, the middle and the last of some samples; of one or two, some are taken again."""
+        count = batch_size(probe)
+        three = sample(probe, torch.tensor([0, count // 2, count - 1] if count > 2 else [0, 0, count - 1]))
+        pair, single = sample(three, torch.tensor([2, 0])), sample(three, slice(1, 2))
         with quiet(self.model):
-            logits, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
-            batch_logits, uses = self._retrace(probe, set())
-            self._compare_outputs(probe, batch_logits.detach(), {middle: logits})
-            for attempt in range(4):
-                self.reasons |= self.unknown
-                wrong, reached, blocks = self._disagreements(batch_logits, uses, row, middle, truth)
-                if not wrong:
-                    break
-                self._revise(uses, wrong, attempt)
-                batch_logits, uses = self._retrace(probe, wrong)
-            self.probed = None if self.reasons or alone else Probe(batch_logits.detach(), blocks, self._seconds)
+            alone, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
+            apart = self._watch(pair)
+            logits, uses = self._retrace(three, set())
+            require_independence(logits.detach(), torch.cat([apart[1:], alone, apart[:1]]))
+            checked = _Checked(three, 1, row, truth)
+            logits, uses, reached, blocks = self._reconcile(logits, uses, checked)
             self._layouts |= {use.key: use.layout for use in uses}
-            self.unused = {n for n in self.parameters if truth[n] is None and n not in reached | set(self.reasons)}
-            for name in self.unused:
-                self.reasons.pop(name, None)
-            self._derive_rest(probe, single, row, middle, truth)
-            self._choose_route(probe, row, middle, truth)
+            silent = {name for name in self.parameters if truth[name] is None}
+            if self._trace.routed:  # by the data, which may send later samples elsewhere
+                self.reasons |= dict.fromkeys(silent - self._trace.touched - set(self.reasons), _UNREAD)
+            self.unused = silent - reached - set(self.reasons)
+            self.unread = self.unused - self._trace.touched
+            blocks = [block for block in blocks if not self.unused.issuperset(block.names)]
+            self.probed = None if self.reasons or count != 3 else Probe(logits.detach(), blocks, self._seconds)
+            if derive:
+                blocks = self._derive_rest(checked, single) or blocks
+                self._choose_route(checked)
+            self.forms = [outline(block) for block in blocks if not set(block.names) & self.reasons.keys()]
+            self._seen = None
 
-    def forward(self, inputs: Inputs) -> tuple[Tensor, list[Use]]:
-        """Trace one batch of a quiet model; return its logits, with their graph, and the uses of parameters."""
-        tracked: dict[str, Tensor] = {n: p for n, p in self.parameters.items() if n not in self.reasons}
+    def reserve(self) -> None:
+        """Give what no sample has read yet a form too, for consumers that need every parameter from the start."""
+        self.forms += [unread_form(n, p) for n, p in self.parameters.items() if n in self.unread]
+        if self.probed is not None:
+            rows = torch.zeros_like(self.probed.logits).unsqueeze(1)
+            self.probed = replace(self.probed, blocks=in_form(self.probed.blocks, self.forms, {}, rows))
+
+    def forward(self, inputs: Inputs, astray: set[str]) -> tuple[Tensor, list[Use], set[str]]:
+        """Trace one batch of a quiet model.
+
+        Parameters
+        ----------
+        inputs : Tensor or mapping
+            The batch.
+        astray : set of str
+            Parameters that are to take the generic route in this pass.
+
+        Returns
+        -------
+        tuple
+            Logits with their graph, uses of parameters, and ``astray`` with those added that this pass reads in a way
+            that no rule fits.
+        """
+        layouts, astray = self._layouts, {name for name in astray if name in self.parameters}
+        while True:
+            logits, uses = self._pass(inputs, layouts, astray)
+            strange, lost = self._trace.strange, self._trace.unknown.keys() - astray
+            if strange:
+                known, more = self._settle_more(frozenset(strange), inputs)
+                layouts = known | layouts
+                lost = lost | more
+            if not lost and not strange:
+                return logits, uses, astray
+            astray = astray | (lost & self.parameters.keys())
+
+    def _settle_more(self, strange: frozenset[Any], inputs: Inputs) -> tuple[dict[tuple[Any, ...], str], set[str]]:
+        """Layouts of uses that the first samples did not show, and parameters that have no rule because of them."""
+        if strange not in self._more:
+            left = {name: p for name, p in self.parameters.items() if name not in self.reasons}
+            count = batch_size(inputs)
+            for start in range(min(count, 3)):  # another pair of samples may show what the first did not
+                fresh = Settling(self.model, left, self.output, {})
+                fresh._derived = set(self._derived)
+                fresh.settle(sample(inputs, torch.arange(count).roll(start)), derive=False)
+                if not fresh.reasons and strange <= fresh._layouts.keys():
+                    break
+            owners = fresh._owners
+            lost = set(fresh.reasons)
+            for key, layout in fresh._layouts.items():
+                if self._layouts.get(key, layout) != layout:
+                    lost |= owners[key]
+            for key in strange - fresh._layouts.keys():
+                lost |= self._owners.get(key, set())
+            self._more[strange] = ({k: v for k, v in fresh._layouts.items() if k not in self._layouts}, lost)
+        return self._more[strange]
+
+    def _pass(
+        self, inputs: Inputs, layouts: dict[tuple[Any, ...], str], astray: set[str], *, watch: bool = False
+    ) -> tuple[Tensor, list[Use]]:
+        tracked: dict[str, Tensor] = {
+            n: p for n, p in self.parameters.items() if n not in self.reasons and n not in astray
+        }
         self._trace = trace = ForwardTrace(
-            tracked, RULES, batch_size(inputs), self._layouts, self._copied, self._derived, tensors_in(inputs)
+            tracked,
+            RULES,
+            batch_size(inputs),
+            layouts,
+            self._copied,
+            self._derived - astray,
+            tensors_in(inputs),
+            seen=self._seen,
+            watch=watch,
         )
         start = time.perf_counter()
         with torch.enable_grad(), trace:
             logits = call_logits(self.model, inputs, self.output)
         self._seconds = time.perf_counter() - start
         mutated = {use.key for use in trace.uses if use.mutated()}
-        self.unknown = trace.unknown
         if mutated - self._copied:
             self._copied |= mutated
-            return self.forward(inputs)
+            return self._pass(inputs, layouts, astray)
         return logits, trace.uses
 
-    def _derive_rest(self, probe: Inputs, single: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
-        """Take parameters out of the fallback that act on samples only through tensors computed from them alone."""
+    @property
+    def _owners(self) -> dict[tuple[Any, ...], set[str]]:
+        """Parameters behind each use of the last pass."""
+        return {use.key: use.owners() & self.parameters.keys() for use in self._trace.uses}
+
+    def _watch(self, pair: Inputs) -> Tensor:
+        """Note the shapes of all uses in a pass of two samples; return its outputs."""
+        self._seen = None
+        logits = self._pass(pair, {}, set(), watch=True)[0].detach()
+        self._seen = self._trace.shapes
+        self._fine = _FINE.get(logits.dtype, 0.2)
+        if self._trace.narrowest < torch.finfo(logits.dtype).bits:
+            self._fine = _COARSE.get(logits.dtype, 0.2)  # sums of fewer digits inside
+        return logits
+
+    def _reconcile(
+        self, logits: Tensor, uses: list[Use], checked: _Checked
+    ) -> tuple[Tensor, list[Use], set[str], list[Block]]:
+        """Change layouts, then routes, until every rule gives what autograd gives."""
+        tried: set[tuple[Any, str]] = set()
+        while True:
+            self.reasons |= self._trace.unknown
+            wrong: set[str] = set()
+            try:
+                wrong, reached, blocks = self._disagreements(logits, uses, checked)
+                if not wrong:
+                    return logits, uses, reached, blocks
+            except MisfitError as misfit:
+                self.reasons |= dict.fromkeys(misfit.owners & self.parameters.keys(), str(misfit))
+            self._revise(uses, wrong, tried)
+            logits, uses = self._retrace(checked.inputs, wrong)
+
+    def _derive_rest(self, checked: _Checked, single: Inputs) -> list[Block]:
+        """Follow what acts on samples only through tensors computed from parameters alone; all blocks if that works."""
         fallback = dict(self.reasons)
-        names = {name for name, reason in fallback.items() if reason != "asked for" and truth[name] is not None}
+        fixed = ("asked for", _HOOKED, _UNREAD)
+        truth, layouts = checked.alone, dict(self._layouts)
+        names = {name for name, reason in fallback.items() if reason not in fixed and truth[name] is not None}
+        pair = sample(checked.inputs, torch.tensor([2, 0]))
+        alone = _Checked(single, 0, checked.row, truth, truth)
         for _ in range(len(names) and 6):
             self._derived, self.reasons = names, {n: why for n, why in fallback.items() if n not in names}
             wrong: set[str] = set()
+            found: list[Block] = []
             try:
-                for inputs, at in ((probe, middle), (single, 0)):
-                    logits, uses = self.forward(inputs)
-                    wrong |= self._disagreements(logits, uses, row, at, truth)[0] | self.unknown.keys()
+                self._watch(pair)
+                for one in (checked, alone):
+                    logits, uses = self._pass(one.inputs, self._layouts, set())
+                    bad, _, blocks = self._disagreements(logits, uses, one)
+                    wrong |= bad | self._trace.unknown.keys()
+                    found = found or blocks
                     self._layouts = {use.key: use.layout for use in uses} | self._layouts
+                    self._seen = None
             except (RuntimeError, ValueError, IndexError, TypeError):
                 break
             if not wrong:
-                return
+                return [block for block in found if not self.unused.issuperset(block.names)]
             # A parameter with a rule may share a derived tensor with these; then it is followed like them.
             names = names | wrong if wrong - names else names - wrong
-        self._derived, self.reasons = set(), fallback
+        self._derived, self.reasons, self._layouts = set(), fallback, layouts
+        return []
 
-    def _choose_route(self, probe: Inputs, row: Tensor, middle: int, truth: Gradients) -> None:
+    def _choose_route(self, checked: _Checked) -> None:
         """Vectorize the fallback where torch can, and does so correctly, for this model."""
         names = tuple(self.reasons)
-        if not names:
+        if not names or self.route == "loop":
             return
-        rows = row.expand(batch_size(probe), 2, -1)
-        found = try_vmap(self.model, names, probe, rows, self.output)
+        rows = checked.row.expand(batch_size(checked.inputs), 2, -1)
+        found = try_vmap(self.model, names, checked.inputs, rows, self.output)
         for name in names:
-            true = truth[name]
+            true = checked.alone[name]
             if found is None or true is None:
                 self.route = "loop" if found is None else self.route
                 continue
             true = true.to_dense() if true.is_sparse else true
-            error = float((found[name][middle, 1] - true.flatten()).norm())
-            if not error <= _TOLERANCE.get(row.dtype, 0.2) * max(float(true.norm()), 1e-30):
+            error = float((found[name][checked.at, 1] - true.flatten()).norm())
+            if not error <= _COARSE.get(rows.dtype, 0.2) * max(float(true.norm()), 1e-30):
                 self.route = "loop"
 
     def _disagreements(
-        self, logits: Tensor, uses: list[Use], row: Tensor, middle: int, truth: Gradients
+        self, logits: Tensor, uses: list[Use], checked: _Checked
     ) -> tuple[set[str], set[str], list[Block]]:
-        """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks."""
-        roles, reached = pull(logits, uses, row.expand(logits.shape[0], 1, -1), last=True)
-        blocks = merge_roles(roles, list(self.parameters))
-        sizes, off = norms(truth), distances(blocks, middle, truth)
-        least = 1e-4 * max(sizes.values(), default=0.0)
-        tolerance = _TOLERANCE.get(logits.dtype, 0.2)
-        right = {name for name, error in off.items() if error <= tolerance * max(sizes.get(name, 0.0), least)}
-        silent = truth.keys() - sizes.keys()
-        return set(self.parameters) - right - silent - set(self.reasons), reached, blocks
+        """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks.
 
-    def _revise(self, uses: list[Use], wrong: set[str], attempt: int) -> None:
-        """Try the next layout for the uses of misread parameters, then send them to the fallback."""
+        A sample alone is not the same sample in a batch to the last digit. Where that may explain a difference, the
+        truth is taken from the batch itself, which leaves the order of sums.
+        """
+        roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
+        blocks = merge_roles(roles, list(self.parameters))
+        ruled = [n for n, g in checked.alone.items() if g is not None and n not in self.reasons]
+        off = relative_distances(blocks, checked.at, checked.alone)
+        doubtful = {name for name in ruled if not off.get(name, 1.0) <= self._fine}
+        wrong = {name for name in doubtful if not off.get(name, 1.0) <= _COARSE.get(logits.dtype, 0.2)}
+        if doubtful - wrong:
+            if checked.together is None:
+                known = plain_gradients(self.model, checked.inputs, self.parameters, self.output, checked.at)
+                checked.together = known[1]
+            off = relative_distances(blocks, checked.at, checked.together)
+            wrong |= {name for name in doubtful if not off.get(name, 1.0) <= self._fine}
+        return wrong, reached, blocks
+
+    def _revise(self, uses: list[Use], wrong: set[str], tried: set[tuple[Any, str]]) -> None:
+        """Try another layout for the uses of misread parameters, then send them to the fallback."""
         hopeless = set(wrong)
         for use in uses:
-            names = {view.name for view in use.views.values()} & wrong
-            options = layout_options(use)
-            if names and attempt < len(options):
-                self._layouts[use.key] = options[attempt]
+            names = use.owners() & wrong
+            left = [layout for layout in other_layouts(use) if (use.key, layout) not in tried]
+            if names and left:
+                self._layouts[use.key] = left[0]
+                tried.add((use.key, left[0]))
                 hopeless -= names
-        for name in hopeless:
-            self.reasons[name] = "no rule reproduces autograd"
+        self.reasons |= dict.fromkeys(sorted(hopeless), _MISREAD)
 
-    def _retrace(self, probe: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
-        """Trace again; parameters whose guessed layout does not fit this model go to the fallback."""
+    def _retrace(self, three: Inputs, wrong: set[str]) -> tuple[Tensor, list[Use]]:
+        """Trace again; parameters whose outputs cannot be spread over the samples go to the fallback."""
         while True:
             try:
-                return self.forward(probe)
+                return self._pass(three, self._layouts, set())
             except (RuntimeError, ValueError, IndexError):
-                guessed = [use for use in self._trace.uses if use.layout == "shared"]
-                names = {view.name for use in guessed for view in use.views.values()}
-                if not names:
+                spread = [use for use in self._trace.uses if use.layout == "shared"]
+                names = {name for use in spread for name in use.owners()} & self.parameters.keys()
+                if not names - self.reasons.keys():
                     raise
-                self.reasons |= dict.fromkeys(names | wrong, "no rule reproduces autograd")
-
-    def _compare_outputs(self, probe: Inputs, together: Tensor, known: dict[int, Tensor]) -> None:
-        """Require that a sample's output is the same alone; ``known`` holds what was computed alone already."""
-        rest = {i: sample(probe, slice(i, i + 1)) for i in range(len(together)) if i not in known}
-        with torch.no_grad():
-            known = known | {i: call_logits(self.model, single, self.output) for i, single in rest.items()}
-        alone = torch.cat([known[i] for i in sorted(known)])
-        deviation = float((together - alone).abs().max())
-        scale = float(alone.abs().max()) + 1.0
-        if deviation > _TOLERANCE.get(alone.dtype, 0.2) * scale:
-            raise ValueError(
-                f"a sample's output depends on the other samples of its batch (largest deviation {deviation:.3g}); "
-                "per-sample kernels need independent samples: check batch normalization, dropout and padding masks"
-            )
+                self.reasons |= dict.fromkeys(names | wrong, _MISREAD)

@@ -19,10 +19,16 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from kernels.capture.row_picking import RowPicks
+from kernels.capture.sample_axis import Shapes, layout_between, likely_layout
 from kernels.gradients.derived import Tape, tensors_in
 from kernels.machine.process_state import replaced_here
 from kernels.rules.base import ParameterView, Rule, Use
 from kernels.rules.rewrites import REWRITES
+
+# Operations that take nothing but type and shape from a tensor: from their second one, or from all.
+_NEW = {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like}
+_NEW |= {Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full, Tensor.new_tensor}
+_LIKE = _NEW | {Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as}
 
 
 class ForwardTrace(TorchFunctionMode):
@@ -44,6 +50,10 @@ class ForwardTrace(TorchFunctionMode):
         Parameters that are followed through tensors computed from them alone.
     inputs : iterable of Tensor
         The batch.
+    seen : Shapes, optional
+        Shapes of the uses at another batch size, which tell where the samples of new uses are.
+    watch : bool
+        Only note the shape of every use, in ``shapes``; nothing is spread over the samples or given up.
     """
 
     def __init__(
@@ -55,8 +65,15 @@ class ForwardTrace(TorchFunctionMode):
         copied: set[tuple[Any, ...]],
         derivable: Set[str] = frozenset(),
         inputs: Iterable[Tensor] = (),
+        seen: Shapes | None = None,
+        watch: bool = False,
     ) -> None:
         super().__init__()
+        self.seen, self.watch = seen, watch
+        self.shapes = Shapes(batch)
+        self.strange: set[tuple[Any, ...]] = set()
+        self.touched: set[str] = set()
+        self.narrowest = 64
         self.rules = rules
         self.batch = batch
         self.layouts = layouts
@@ -78,11 +95,20 @@ class ForwardTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         tensors = tensors_in((args, kwargs))
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]
+        if read and func in _LIKE:
+            read = [self._views[id(x)] for x in args[:1] if id(x) in self._views and func not in _NEW]
         result = self._run(func, args, kwargs, tensors, read)
         made = tensors_in(result)
+        if self.watch:
+            self.narrowest = min([self.narrowest, *(torch.finfo(x.dtype).bits for x in made if x.is_floating_point())])
         self._picks.follow(func, args, tensors, made)
         self._tape.follow(args, tensors, made)
         return result
+
+    @property
+    def routed(self) -> bool:
+        """Whether the data picked rows for some layer."""
+        return self._picks.routed
 
     def _run(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
@@ -99,6 +125,7 @@ class ForwardTrace(TorchFunctionMode):
                 return func(*args, **kwargs)
         if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
             result = func(*args, **kwargs)
+            self.touched.update(view.name for view in read)
             self._tape.record(func, args, kwargs, tensors, tensors_in(result))
             self._derive(func, args, result, read)
             return result
@@ -136,6 +163,7 @@ class ForwardTrace(TorchFunctionMode):
         if scaled is not None:
             self._track(result, scaled)
             return result
+        self.touched.update(view.name for view in read)
         names = (rule.name, *sorted((view.name, view.rows or ()) for view in views.values()))
         self._counts[names] = self._counts.get(names, -1) + 1
         key = (*names, self._counts[names])
@@ -144,14 +172,19 @@ class ForwardTrace(TorchFunctionMode):
             for slot, value in arguments.items()
             if slot not in views
         }
-        layout = self.layouts.get(key) or _likely_layout(result.shape, self.batch)
+        if self.watch:
+            self.shapes.by_key[key] = result.shape
+            return self._anchored(result)
+        layout = self._layout(key, result.shape)
         use = Use(rule, kept, views, key, layout, self.batch, result.shape, None, tape=self._tape)
         stray = [view for view in read if view not in views.values()]
         for view in stray:
             self._give_up(view, f"operand of {_label(func)}")
-        ragged = picked or layout == "batch" and result.shape[:1].numel() % self.batch != 0
-        if not views or ragged or not rule.accepts(use):
+        extent = {"second": result.shape[1:2].numel(), "shared": self.batch}.get(layout, result.shape[:1].numel())
+        ragged = picked or extent % self.batch != 0 or layout == "second" and extent != self.batch
+        if not views or ragged or layout == "none" or not rule.accepts(use):
             form = "of rows that the data pick" if ragged else "in an unsupported form"
+            form = "with its samples on no axis of their own" if layout == "none" else form
             for view in views.values():
                 self._give_up(view, f"{_label(func)} {form}")
             return result
@@ -166,14 +199,32 @@ class ForwardTrace(TorchFunctionMode):
         if use.layout == "shared":
             inner = result.squeeze(0) if result.shape[:1] == (1,) and result.ndim > 1 else result
             result = inner.expand(self.batch, *inner.shape)
-        if not result.requires_grad:
-            place = (result.dtype, result.device)
-            if place not in self._anchors:
-                self._anchors[place] = torch.zeros((), dtype=place[0], device=place[1], requires_grad=True)
-            result = result + self._anchors[place]
+        result = self._anchored(result)
         use.shape = result.shape
         use.edge = get_gradient_edge(result)
         return result
+
+    def _anchored(self, result: Tensor) -> Tensor:
+        """Make a result require gradients, although the parameters do not."""
+        if result.requires_grad:
+            return result
+        place = (result.dtype, result.device)
+        if place not in self._anchors:
+            self._anchors[place] = torch.zeros((), dtype=place[0], device=place[1], requires_grad=True)
+        return result + self._anchors[place]
+
+    def _layout(self, key: tuple[Any, ...], shape: torch.Size) -> str:
+        """Where the samples of a use are; what no earlier use of these parameters shows is noted as strange."""
+        if key in self.layouts:
+            return self.layouts[key]
+        if self.seen is not None:
+            return layout_between(shape, self.batch, self.seen.by_key.get(key), self.seen.batch)
+        before = [(*key[:-1], count) for count in range(key[-1]) if (*key[:-1], count) in self.layouts]
+        alike = {self.layouts[one] for one in before[-8:]}
+        if len(before) > 1 and len(alike) == 1:  # one more turn of a loop
+            return alike.pop()
+        self.strange.add(key)
+        return likely_layout(shape, self.batch)
 
     def _scaled(self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]) -> ParameterView | None:
         if rule.name not in ("multiply", "divide") or list(views) != ["left"]:
@@ -211,31 +262,12 @@ class ForwardTrace(TorchFunctionMode):
                 self._track(out, view)
 
     def _give_up(self, view: ParameterView, reason: str) -> None:
+        self.touched.add(view.name)
         self.unknown |= dict.fromkeys(self._tape.owners(view.name), reason)
 
     def _track(self, tensor: Tensor, view: ParameterView) -> None:
         self._views[id(tensor)] = view
         self._alive.append(tensor)
-
-
-def _likely_layout(shape: torch.Size, batch: int) -> str:
-    if len(shape) > 2 and shape[1] == batch and shape[0] != batch:
-        return "second"
-    return "batch" if shape[:1].numel() % batch == 0 else "shared"
-
-
-def layout_options(use: Use) -> list[str]:
-    """Layouts to try where the likely one is wrong."""
-    options: list[str] = []
-    if len(use.shape) > 2 and use.shape[1] == use.batch and use.layout != "second":
-        options.append("second")
-    if use.layout == "second" and use.shape[0] % use.batch == 0:
-        options.append("batch")
-    if use.layout == "batch" and use.shape[0] > use.batch:
-        options.append("minor")
-    if use.layout == "batch" and use.shape[:1] != (use.batch,):
-        options.append("shared")
-    return options
 
 
 def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:

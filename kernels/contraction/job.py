@@ -145,6 +145,7 @@ def _source(
         fallback=[*options["fallback"], *generic],
         output=options["output"],
         certifier=Certifier(options["certify"], replaces=False),
+        reserve=options["layerwise"] is False,  # a part of its own would be empty for most models
     )
     split = options["layerwise"] is not False and options["layerwise"] != "module"
     source = GradientSource(

@@ -8,7 +8,7 @@ samples are differentiated one by one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -113,8 +113,11 @@ def looped_gradients(
             with torch.enable_grad():
                 logits = call_logits(model, sample(inputs, slice(index, index + 1)), output)[0]
             rows = []
+            grads: Sequence[Tensor | None]
             for row in cotangents[index]:
-                grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
+                grads = [None] * len(chosen)
+                if logits.requires_grad:  # else this sample reads none of them
+                    grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
                 rows.append([_dense(g, p) for p, g in zip(chosen, grads, strict=True)])
             for name, values in zip(names, zip(*rows, strict=True), strict=True):
                 collected[name].append(torch.stack(values).reshape(len(values), -1))

@@ -23,7 +23,8 @@ def plain_gradients(
     single: Inputs,
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
-) -> tuple[Float[Tensor, "1 k"], Gradients, Float[Tensor, " k"]]:
+    at: int = 0,
+) -> tuple[Float[Tensor, "b k"], Gradients, Float[Tensor, " k"]]:
     """Gradients of one sample under one generic cotangent.
 
     Parameters
@@ -31,11 +32,13 @@ def plain_gradients(
     model : nn.Module
         With frozen parameters, which require gradients for the duration.
     single : Tensor or mapping
-        One sample on the model's device.
+        One sample on the model's device, or a batch with others, whose cotangents are zero.
     parameters : mapping
         What to differentiate by, under qualified names.
     output : callable, optional
         Turns what the model returns into logits.
+    at : int
+        Which sample of the batch.
 
     Returns
     -------
@@ -59,7 +62,9 @@ def plain_gradients(
                 "torch.no_grad() or inference mode?"
             )
         row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
-        found = torch.autograd.grad(logits, list(parameters.values()), row[None], allow_unused=True)
+        rows = torch.zeros_like(logits)
+        rows[at] = row
+        found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
     finally:
         for p in parameters.values():
             p.requires_grad_(False)
@@ -128,6 +133,14 @@ def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str
             true = truth[name]
             found[name] = values[0, 0].clone() if true is None else values[0, 0] - true
     return {name: float(error.norm()) for name, error in found.items()}
+
+
+def relative_distances(blocks: Sequence[Block], at: int, truth: Gradients) -> dict[str, float]:
+    """Distance from the truth in units of its size; what is far smaller than the largest is measured by that."""
+    sizes = norms(truth)
+    least = 1e-2 * max(sizes.values(), default=0.0)
+    found = distances(blocks, at, truth)
+    return {name: error / max(sizes.get(name, 0.0), least, 1e-300) for name, error in found.items()}
 
 
 def _rows_read(block: TokenBlock) -> Tensor:

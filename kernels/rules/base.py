@@ -87,6 +87,14 @@ class Use:
         return names if self.tape is None else names.union(*map(self.tape.owners, names))
 
 
+class MisfitError(RuntimeError):
+    """A rule that cannot make blocks of what an operation left; ``owners`` are the parameters that it read."""
+
+    def __init__(self, use: Use, error: Exception) -> None:
+        self.owners = use.owners()
+        super().__init__(f"the rule of {use.rule.name} does not fit {', '.join(sorted(self.owners))}: {error}")
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one kind of operation's parameter gradients factorize.

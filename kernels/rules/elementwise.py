@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.gradients.blocks import Role
-from kernels.rules.base import Rule, Use
+from kernels.rules.base import ParameterView, Rule, Use
 from kernels.rules.positions import samples_first, vector_block
 
 
@@ -64,15 +64,19 @@ def _reduce_elementwise(use: Use, delta: Tensor) -> Tensor:
         if slot == "right" and use.rule.name != "multiply":
             values = values * use.arguments["alpha"]
         values = samples_first(values, use)
-        lead = values.ndim - len(view.shape)
-        if lead < 2:  # the parameter spans the batch axis too, with extent 1
-            values, lead = values.unsqueeze(1), 2
-            shape = view.shape[len(view.shape) - (values.ndim - 2) :]
-        else:
-            shape = view.shape
-        sums = list(range(1, lead)) + [lead + i for i, extent in enumerate(shape) if extent == 1]
+        sums = [1] + [2 + i for i, extent in enumerate(_aligned(use, view)) if extent == 1]
         parts.append(values.sum(sums).reshape(use.batch, -1))
     return torch.cat(parts, 1)
+
+
+def _aligned(use: Use, view: ParameterView) -> tuple[int, ...]:
+    """Extents of a parameter along the axes of the output, without the axis of the samples."""
+    count = len(use.shape)
+    if use.layout == "shared":  # the samples were put in front of an axis, or in place of one of extent one
+        return ((1,) * count + tuple(view.shape))[-(count - 1) :] if count > 1 else ()
+    extents = (1,) * (count - len(view.shape)) + tuple(view.shape)
+    axis = 1 if use.layout == "second" else 0
+    return extents[:axis] + extents[axis + 1 :]
 
 
 def _build_elementwise(use: Use, kept: Tensor) -> list[Role]:

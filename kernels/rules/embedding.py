@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kernels.gradients.blocks import Role, TokenBlock
 from kernels.rules.base import Rule, Use
-from kernels.rules.positions import read_whole, samples_first
+from kernels.rules.positions import argument_first, read_whole, samples_first
 
 
 def _bind_embedding(
@@ -44,7 +44,7 @@ def _reduce_embedding(use: Use, delta: Tensor) -> Tensor:
 
 def _build_embedding(use: Use, kept: Tensor) -> list[Role]:
     view = use.views["weight"]
-    ids = samples_first(use.arguments["ids"], use).flatten(1).long()
+    ids = argument_first(use.arguments["ids"], use).flatten(1).long()
     padding = use.arguments["padding_idx"]
     if padding is not None:
         padding = padding % view.shape[0]

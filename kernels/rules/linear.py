@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kernels.gradients.blocks import OuterBlock, Role
 from kernels.rules.base import Rule, Use
-from kernels.rules.positions import samples_first, vector_block
+from kernels.rules.positions import argument_first, samples_first, vector_block
 
 
 def _bind_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _build_linear(use: Use, kept: Tensor) -> list[Role]:
     if weight is None:
         assert bias is not None
         return [vector_block(bias, kept.sum(2))]
-    inputs = samples_first(use.arguments["input"], use).flatten(1, -2)
+    inputs = argument_first(use.arguments["input"], use).flatten(1, -2)
     if weight.scale != 1.0:
         inputs = inputs * weight.scale
     stored_transposed = weight.transposed == (use.rule.name == "linear")

@@ -9,7 +9,7 @@ from kernels.rules.base import ParameterView, Use
 
 
 def samples_first(tensor: Tensor, use: Use) -> Tensor:
-    """Move the batch axis of a tensor with the use's layout to the front and split folded axes off it.
+    """Move the batch axis of an output, or of its gradient, to the front and split folded axes off it.
 
     Returns
     -------
@@ -20,10 +20,15 @@ def samples_first(tensor: Tensor, use: Use) -> Tensor:
         return tensor.transpose(0, 1).unsqueeze(1)
     if use.layout == "minor":
         return tensor.unflatten(0, (-1, use.batch)).transpose(0, 1)
-    if use.layout == "shared" and tensor.shape[0] != use.batch:
-        inner = tensor.squeeze(0) if tensor.shape[0] == 1 and tensor.ndim > 1 else tensor
-        return inner.expand(use.batch, *inner.shape).unsqueeze(1)
     return tensor.unflatten(0, (use.batch, -1))
+
+
+def argument_first(tensor: Tensor, use: Use) -> Tensor:
+    """Do the same with an argument, which has no batch axis yet where only the output was spread over the samples."""
+    if use.layout != "shared":
+        return samples_first(tensor, use)
+    inner = tensor.squeeze(0) if tensor.shape[:1] == (1,) and tensor.ndim > 1 else tensor
+    return inner.expand(use.batch, *inner.shape).unsqueeze(1)
 
 
 def read_whole(use: Use, *slots: str) -> bool:

@@ -84,7 +84,7 @@ def test_unused_parameters_are_listed_and_unknown_names_refused() -> None:
     refused(ValueError, "no parameters", nn.Flatten())
 
 
-def test_a_parameter_that_only_later_samples_reach_is_an_error_not_a_zero() -> None:
+def test_a_parameter_that_only_later_samples_reach_counts_there() -> None:
     class Rare(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -99,12 +99,14 @@ def test_a_parameter_that_only_later_samples_reach_is_an_error_not_a_zero() -> N
 
     model, data = Rare(), X.clone()
     data[4, 0] = 6.0
-    refused(RuntimeError, "rare.bias, rare.weight, scale did not behave.*pass fallback=", model, data)
-    found = kernel_matrix(
-        model, data.double(), precision="float64", normalize=False, fallback=["rare", "scale", "common"]
-    )
     jacobian = slow.flat(slow.jacobian(model.double(), data.double()))
-    torch.testing.assert_close(found.matrix, slow.trntk(jacobian, jacobian), rtol=1e-10, atol=1e-10)
+    for fallback in ([], ["rare", "scale", "common"]):
+        for size in (None, 2):
+            found = kernel_matrix(
+                model, data.double(), precision="float64", normalize=False, fallback=fallback, batch_size=size
+            )
+            torch.testing.assert_close(found.matrix, slow.trntk(jacobian, jacobian), rtol=1e-10, atol=1e-10)
+    refused(RuntimeError, "pass fallback=", model, data.double(), layerwise=True, precision="float64")
 
 
 def test_zero_gradients_are_listed_never_nan() -> None:

@@ -42,7 +42,7 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Jacobian:
             grads = torch.autograd.grad(f[c], list(named.values()), retain_graph=c + 1 < len(f), allow_unused=True)
             for (name, p), g in zip(named.items(), grads, strict=True):
                 found[name].append(torch.zeros(p.numel(), dtype=p.dtype) if g is None else g.detach().reshape(-1))
-    return {name: torch.stack(gs).reshape(count(inputs), -1, gs[0].numel()) for name, gs in found.items()}
+    return {name: torch.stack(gs).unflatten(0, (count(inputs), -1)) for name, gs in found.items()}
 
 
 def flat(jac: Jacobian) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import kernel_matrix
+from kernels.capture.capture import Capture
 from kernels.gradients.blocks import TokenBlock
 from kernels.gradients.one_sample import distances, norms, plain_gradients
 from tests.kernels.cases import BY_NAME, make
@@ -77,9 +78,9 @@ def test_a_table_that_no_rule_reads_rightly_is_found_out() -> None:
             return rows + (2.0 * (self.weight[ids] - self.weight.detach()[ids]) if len(ids) > 1 else 0.0)
 
     model = Reader().eval()
-    assert not kernel_matrix(model, IDS).metadata["coverage"]["fallback"]
+    assert not Capture(model, IDS[:3]).coverage.reasons
     model.table = Louder(300, 4)
-    reasons = kernel_matrix(model, IDS).metadata["coverage"]["fallback"]
+    reasons = Capture(model, IDS[:3]).coverage.reasons
     assert reasons == {"table.weight": "no rule reproduces autograd"}
 
 
@@ -129,4 +130,6 @@ def test_hooks_on_a_large_table_see_the_gradient_that_they_always_saw() -> None:
     model = Reader().eval()
     plain = kernel_matrix(model, IDS)
     model.table.weight.register_hook(lambda gradient: gradient.clamp(-1e3, 1e3))
-    assert torch.equal(kernel_matrix(model, IDS).matrix, plain.matrix)
+    hooked = kernel_matrix(model, IDS)
+    torch.testing.assert_close(hooked.matrix, plain.matrix, rtol=1e-5, atol=1e-6)
+    assert hooked.metadata["coverage"]["fallback"] == {"table.weight": "has a gradient hook"}
