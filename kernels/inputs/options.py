@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
+from types import CodeType
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack, cast, get_args, get_type_hints
 
 from torch import Tensor
@@ -27,6 +28,8 @@ COTANGENT_OF_KIND = {"trntk": "class", "pntk": "sum", "entk": "class", "loss_gra
 KINDS = (*COTANGENT_OF_KIND, "conjugate", "embedding")
 FORMS = ("position", "shift", "feature", "tokens")
 
+_DOCUMENTED: dict[CodeType, list[str]] = {}
+"""Keywords that a function has besides its options."""
 Documented = TypeVar("Documented", bound=Callable[..., Any])
 
 
@@ -247,6 +250,9 @@ def documents(options: type) -> Callable[[Documented], Documented]:
     """Decorate a function that takes these options: its docstring and its signature list them."""
 
     def decorate(function: Documented) -> Documented:
+        taken = inspect.signature(function).parameters.values()
+        own = [one.name for one in taken if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        _DOCUMENTED[inspect.unwrap(function).__code__] = own
         function.__doc__ = _with_section(function.__doc__, options)
         function.__signature__ = _with_keywords(inspect.signature(function), options)  # type: ignore[attr-defined]
         return function
@@ -296,11 +302,20 @@ def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     known = entries(options)
     for name, value in given.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            every = [*_own_keywords(), *known]
+            near = difflib.get_close_matches(name, every, 1)
             hint = f", did you mean {near[0]!r}?" if near else ":"
-            raise TypeError(f"unknown option {name!r}{hint} The options are {', '.join(known)}")
+            raise TypeError(f"unknown option {name!r}{hint} The options are {', '.join(every)}")
         known[name].check(name, value)
     return {name: given.get(name, option.default) for name, option in known.items()}
+
+
+def _own_keywords() -> list[str]:
+    """Find the keywords of the function that was called with options, for a message about one that it does not have."""
+    frame, found = inspect.currentframe(), []
+    while frame is not None:
+        frame, found = frame.f_back, _DOCUMENTED.get(frame.f_code, found)
+    return found
 
 
 def _with_keywords(signature: inspect.Signature, options: type) -> inspect.Signature:

@@ -53,6 +53,21 @@ def test_a_misspelled_option_is_named_with_the_right_ones(name: str) -> None:
         call(evalmode=True)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "call"),
+    [
+        ("fishr", "fisher", lambda **options: kernels.fit_ekfac(MODEL, DATA, **options)),
+        ("sktech", "sketch", lambda **options: kernels.kernel_matrix(MODEL, DATA, **options)),
+        ("cotangents", "cotangent", lambda **options: kernels.fisher_blocks(MODEL, DATA, **options)),
+        ("test_label", "test_labels", lambda **options: kernels.influence_scores(MODEL, FISHER, DATA, DATA, **options)),
+    ],
+    ids=["fit_ekfac", "kernel_matrix", "fisher_blocks", "influence_scores"],
+)
+def test_a_misspelled_keyword_of_one_function_is_named_too(wrong: str, right: str, call) -> None:
+    with pytest.raises(TypeError, match=f"unknown option '{wrong}', did you mean '{right}'.*layers"):
+        call(**{wrong: None})
+
+
 def test_a_stream_refuses_options_before_it_is_read() -> None:
     with pytest.raises(TypeError, match="unknown option 'evalmode'"):
         kernels.layer_factors(MODEL, DATA, evalmode=True)
