@@ -11,6 +11,7 @@ import difflib
 import inspect
 import re
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -312,10 +313,8 @@ def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_keywords() -> list[str]:
     """Find the keywords of the function that was called with options, for a message about one that it does not have."""
-    frame, found = inspect.currentframe(), []
-    while frame is not None:
-        frame, found = frame.f_back, _DOCUMENTED.get(frame.f_code, found)
-    return found
+    running = [frame.f_code for frame, _ in traceback.walk_stack(inspect.currentframe())]
+    return next((_DOCUMENTED[code] for code in reversed(running) if code in _DOCUMENTED), [])
 
 
 def _with_keywords(signature: inspect.Signature, options: type) -> inspect.Signature:
