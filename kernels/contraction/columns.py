@@ -156,7 +156,7 @@ def gradient_columns(
     step = min(step or output_rows(parts, scratch), width)
     longest = max(part.extents.longest for part in parts)
     unfolded = first.delta.element_size() * max(1, longest) * fan * groups
-    chunk = min(samples, max(1, int(scratch / 2 / unfolded)))
+    chunk = min(samples, max(1, int(scratch / 2 / max(1, unfolded))))
     whole = [part.bands() for part in parts] if chunk == samples else None
     memory = reused(first.delta, bands * samples * cotangents * step * fan, side).view(bands, -1)
     for group, start in combinations(range(groups), range(0, width, step)):

@@ -109,7 +109,7 @@ def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
     inputs = block.a.unflatten(2, (groups, -1))
     left, right = (inputs, delta) if block.transposed else (delta, inputs)
     width = right.shape[3]
-    if len(block.shape) < 2:  # a vector: nothing to project
+    if len(block.shape) < 2 or not width:  # a vector, or no entries: nothing to project
         found = torch.einsum("mtgo,mtgi->goi", left, right).flatten()
         squares = float((left.square().sum(3) * right.square().sum(3)).sum())
         return block.weight, block.rows, 0, found, squares

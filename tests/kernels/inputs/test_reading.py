@@ -330,3 +330,29 @@ def test_labels_that_are_no_classes_are_named_with_their_sample(function: str) -
 def test_a_misspelled_choice_is_named_with_the_right_ones(call, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+class Placeholder(nn.Module):
+    """An adapter of rank 0, a layer without inputs, and a parameter that stands for nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.nothing = linear(), nn.Linear(0, 3)
+        self.down, self.up = nn.Parameter(torch.empty(4, 0)), nn.Parameter(torch.empty(0, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x + x @ self.down @ self.up) + self.nothing(x[:, :0])
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("function", [name for name in NUMBERS if name not in ("embedding", "layer", "features")])
+def test_parameters_without_entries_add_nothing(function: str) -> None:
+    empty = Placeholder().eval()
+    nn.init.zeros_(empty.nothing.bias)
+    plain = nn.Module()
+    plain.inner, plain.extra = empty.inner, empty.nothing.bias
+    plain.forward = lambda x: plain.inner(x) + plain.extra
+    torch.testing.assert_close(NUMBERS[function](empty, X), NUMBERS[function](plain, X), rtol=1e-4, atol=1e-5)
+    for sketch in ("tensorsketch", "countsketch", "rademacher"):
+        assert kernels.kernel_features(empty, X, sketch=sketch, dim=8).values.isfinite().all()
+    assert kernels.verify(empty, X[:3]).ok
