@@ -183,4 +183,4 @@ def output_rows(parts: Sequence[Factored], scratch: float, samples: int | None =
     first = parts[0]
     samples = samples or sum(part.samples for part in parts)
     per_row = first.delta.element_size() * samples * first.cotangents * first.band_fan * first.band_count
-    return max(1, min(first.delta.shape[3], int(scratch / per_row)))
+    return max(1, min(first.delta.shape[3], int(scratch / max(1, per_row))))
