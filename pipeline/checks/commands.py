@@ -29,6 +29,8 @@ def command_problems(config: RunConfig, overrides: Sequence[str] = ()) -> Iterat
         yield f"rebuild=[{words}] makes artifacts again, and stage={stage} makes none; leave one of them out."
     if config.gc_delete and stage != "gc":
         yield f"gc_delete=true deletes what stage=gc lists, and this is stage={stage}; set stage=gc, or leave it out."
+    if config.gc_finished and (stage != "gc" or not config.gc_delete):
+        yield "gc_finished=true says what stage=gc gc_delete=true deletes; set these, or leave it out."
     if config.watch is not None and stage != "status":
         yield f"watch={config.watch:g} repeats stage=status, and this is stage={stage}; set that, or leave watch out."
     if config.scale == "published" and "scale" not in typed_names(overrides):

@@ -106,6 +106,9 @@ class RunConfig:
     cells: dict[str, Any] = setting({}, "Axes of the grid: name to lists of overrides; seed: 'start:stop'.")
     cells_limit: int | None = setting(None, "Entries taken of each axis; null takes all.", at_least=1)
     gc_delete: bool = setting(False, "stage=gc: delete what it lists; otherwise it only lists.")
+    gc_finished: bool = setting(
+        False, "stage=gc with gc_delete=true: also delete finished artifacts that nothing needs any more."
+    )
     watch: float | None = setting(
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
     )

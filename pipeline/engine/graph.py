@@ -109,6 +109,7 @@ def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
         "upstream=",
         "allow_missing=",
         "gc_delete=",
+        "gc_finished=",
         "watch=",
         "hydra.",
         "hydra/",

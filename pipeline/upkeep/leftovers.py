@@ -1,7 +1,8 @@
 """``stage=gc``: what interrupted and failed commands have left in a store, its scratch and its cache.
 
 Finished artifacts are never among it, nor anything that a process is at work in. Without ``gc_delete=true`` it is only
-listed; with it, each thing is deleted under its owner lock, and no link is followed.
+listed; with it, each thing is deleted under its owner lock, and no link is followed. Finished artifacts that nothing
+needs any more are listed beside it, and deleted only with ``gc_finished=true`` as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipeline.machine.owner_lock import current_owner, folder_in_use, lock_if_fr
 from pipeline.machine.progress import read_progress, say
 from pipeline.machine.scratch import belongs_to, drop_scratch
 from pipeline.shown_text import visible
+from pipeline.upkeep.unneeded import unneeded
 
 _OLD = re.compile(r"(.+-[0-9a-f]{12})\.(replaced|deleted-\d+)")
 _DAY = 24 * 3600.0
@@ -129,18 +131,27 @@ def collect(graph: Graph, store: Store, config: RunConfig) -> None:
     store : Store
         The store.
     config : RunConfig
-        ``paths.scratch``, ``paths.cache`` and ``gc_delete`` are read.
+        ``paths.scratch``, ``paths.cache``, ``gc_delete`` and ``gc_finished`` are read.
     """
     found = leftovers(store, config)
+    old = [Leftover(one.folder, reason, lock_of(one.folder)) for one, reason in unneeded(store)]
     if not found:
         print(f"{store.root}: no command has left anything.")
-        return
+    else:
+        _show(found, "leftovers", "gc_delete=true", config.gc_delete)
+    if old:
+        print("finished, but no report here rests on it, and no command finds it any more:")
+        _show(old, "not needed", "gc_delete=true gc_finished=true", config.gc_delete and config.gc_finished)
+
+
+def _show(found: list[Leftover], what: str, switch: str, delete: bool) -> None:
+    """List with sizes, and delete if told."""
     sizes = [_bytes(item.path) + _bytes_elsewhere(item.path) for item in found]
     for item, size in zip(found, sizes, strict=True):
         print(visible(f"{size / 1e6:10.1f} MB  {item.path}: {item.reason}"))
-    total = f"leftovers: {len(found)}, of {sum(sizes) / 1e6:.1f} MB together"
-    if not config.gc_delete:
-        print(f"{total}. Nothing was deleted; gc_delete=true deletes what is listed here.")
+    total = f"{what}: {len(found)}, of {sum(sizes) / 1e6:.1f} MB together"
+    if not delete:
+        print(f"{total}. Nothing was deleted; {switch} deletes what is listed here.")
         return
     gone = sum(_delete(item) for item in found)
     print(f"{total}; {gone} deleted.")

@@ -1,6 +1,7 @@
 """``stage=gc`` lists what interrupted commands left; told to, it deletes that, and never what is finished or in use."""
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, open_partial, partial_of
+from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.upkeep.leftovers import collect, leftovers
@@ -127,3 +129,41 @@ def test_the_note_of_an_interrupted_rebuild_is_listed_while_nobody_is_at_work(tm
     assert any("the note of an interrupted rebuild" in item.reason for item in leftovers(store, config))
     with owner_lock(store.root / "draw" / f"toy-{KEY}.lock", print):
         assert not any("the note of an interrupted rebuild" in item.reason for item in leftovers(store, config))
+
+
+def test_finished_artifacts_that_nothing_needs_are_listed_and_deleted_only_when_told_twice(
+    tmp_path, config, capsys, monkeypatch
+):
+    from pipeline.upkeep import unneeded
+
+    monkeypatch.setattr(unneeded, "ROOT", "total")
+    study = dataclasses.replace(config, cells={"seed": [0, 1]}, wants=["square"], experiment_name="study")
+    here = {tuple(word for word in ("experiment=toy", f"seed={seed}")): run_config(seed) for seed in range(5)}
+    monkeypatch.setattr(unneeded, "compose_run", lambda words: here[tuple(words)])
+
+    def made(stage, seed):
+        graph, store = Graph(["experiment=toy", f"seed={seed}"]), Store(tmp_path / "store")
+        return Puller(store, graph).pull(graph.resolve(stage, run_config(seed)))
+
+    total = pull(tmp_path, "total", study)
+    used, found, former = made("square", 0), made("square", 2), made("square", 3)
+    assert len(total.provenance["inputs"]) == 2
+    record = json.loads((former.folder / "manifest.json").read_text())
+    (former.folder / "manifest.json").write_text(json.dumps({**record, "version": 0}))
+    moved = made("draw", 4)
+    here["experiment=toy", "seed=4"] = run_config(5)  # its command makes another network now
+    store = Store(tmp_path / "store")
+    listed = {artifact.folder: reason for artifact, reason in unneeded.unneeded(store)}
+    assert set(listed) == {former.folder, moved.folder} and used.folder.is_dir()
+    assert listed[former.folder] == "of VERSION 0 of its stage, now 1"
+    assert listed[moved.folder].startswith("its command makes ")
+    collect(Graph(), store, dataclasses.replace(config, gc_delete=True))
+    shown = capsys.readouterr().out
+    assert "not needed: 2, of " in shown and "gc_delete=true gc_finished=true deletes what is listed here" in shown
+    assert former.folder.is_dir() and moved.folder.is_dir()
+    collect(Graph(), store, dataclasses.replace(config, gc_delete=True, gc_finished=True))
+    assert "2 deleted." in capsys.readouterr().out
+    assert not former.folder.exists() and not moved.folder.exists()
+    assert total.folder.is_dir() and used.folder.is_dir() and found.folder.is_dir()
+    (total.folder / "provenance.json").write_text("{}")  # a report that does not say what it rests on
+    assert not list(unneeded.unneeded(store))
