@@ -2,6 +2,7 @@
 
     python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
     python -m benchmarks.kernels --cell mlp:trntk:ours
+    python -m benchmarks.kernels --certificate
 
 Every cell is a separate process with two threads. The unit that holds on any machine is one training step, measured in
 the same process: forward and backward of the same samples (one backward per class for trntk), without a Gram. Peak
@@ -154,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cell", help="SUITE:KIND:ENGINE, in this process")
     parser.add_argument("--all", action="store_true", help="every cell, each in its own process")
+    parser.add_argument("--certificate", action="store_true", help="what checking passes adds to our own time")
     parser.add_argument("--samples", type=int, help="other N than the suite's")
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
@@ -163,8 +165,16 @@ def main() -> None:
     if options.cell:
         print(json.dumps(run_cell(*options.cell.split(":"), options.samples)))
         return
+    if options.certificate:
+        import torch
+
+        from benchmarks.kernel_certificate import table as certificate_table
+
+        torch.set_num_threads(THREADS)
+        certificate_table(options.suites, options.kinds, options.samples)
+        return
     if not options.all:
-        parser.error("choose --cell or --all")
+        parser.error("choose --cell, --certificate or --all")
     for suite in options.suites:
         for kind in options.kinds:
             rows = {}

@@ -40,12 +40,12 @@ MODES = {
     "sampled": "a few samples of each pass against the network's own gradient",
     "off": "no pass is checked against the network's own gradient",
 }
-SHARE = 32
+SHARE = 64
 """One sample in so many of a pass is checked alone."""
 SMALL = 8
 """Passes of fewer samples are checked now and then: one sample in so many."""
 FIRST = 4
-"""Samples that are checked alone of the first pass of each pattern."""
+"""Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -136,7 +136,8 @@ class Certifier:
         count = self._count(len(rows), seeded)
         new = pattern not in self.patterns
         order = torch.randperm(len(rows), generator=seeded)
-        alone = order[: max(count, min(FIRST, len(rows)) if new else 0)].sort().values
+        first = FIRST if len(rows) <= 16 else FIRST // 2
+        alone = order[: max(count, first if new else 0)].sort().values
         found: float | None = None
         if len(alone):
             blocks, found = self._settle(capture, inputs, logits, rows, blocks, alone, place, seeded)
@@ -148,7 +149,7 @@ class Certifier:
     def _count(self, batch: int, seeded: torch.Generator) -> int:
         """Count the samples of a pass that are checked alone, from nothing but the pass itself."""
         if self.mode == "every":
-            return min(batch, max(FIRST, batch // SHARE))
+            return max(FIRST, batch // SHARE)
         if batch < SMALL:
             return int(int(torch.randint(SMALL, (), generator=seeded)) < batch)
         return max(1, batch // SHARE)
