@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kernels.capture.certificate import joined
 from kernels.contraction.finish import refuse_zero
 from kernels.contraction.result import KernelResult, divide_by_diagonals
 from kernels.feature_result import KernelFeatures
@@ -70,7 +71,7 @@ def sketched_kernel(
         "precision": options["precision"],
         "normalize": options["normalize"],
         "sketch": columns.about,
-        "certificate": columns.metadata["certificate"],
+        "certificate": joined([one.metadata["certificate"] for one in {id(x): x for x in (rows, columns)}.values()]),
         "seconds": time.perf_counter() - start,
     }
     return KernelResult(matrix, left, left if test is None else right, {}, metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Unpack
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
+from kernels.capture.certificate import told
 from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gram import kernel_matrix
 from kernels.inputs.loan import Loan
@@ -42,6 +43,8 @@ class Verification:
         Parameter counts by route; they add up to the model's.
     notes : tuple of str
         Reasons for the fallback, and findings in words.
+    certificate : dict
+        Of the float64 kernel, every pass of which is held whole against the network's own gradient.
     """
 
     coverage_error: float
@@ -54,6 +57,7 @@ class Verification:
     unused: int
     frozen: int
     notes: tuple[str, ...]
+    certificate: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -70,6 +74,7 @@ class Verification:
             f"units that change sign {self.relu_flips}",
             f"parameters: {self.ruled} by rule, {self.fallback} by fallback, {self.unused} unused, "
             f"{self.frozen} frozen",
+            f"certificate: {told(self.certificate)}",
             *self.notes,
         ]
         return "\n".join(lines)
@@ -115,7 +120,7 @@ def verify(
         raise ValueError(f"verify knows kinds trntk and pntk, not {kind!r}")
     chosen = model_options(**options)
     layers, fallback, output = chosen["layers"], chosen["fallback"], chosen["output"]
-    matrix = partial(kernel_matrix, kind=kind, normalize=False, **chosen)
+    matrix = partial(kernel_matrix, kind=kind, normalize=False, certify="every", **chosen)
     loan = Loan(model, torch.float64, eval_mode=chosen["eval_mode"])
     with loan.lent() as wide:
         samples = Samples(batch, name="batch")
@@ -123,7 +128,8 @@ def verify(
             raise ValueError("verify needs at least two samples")
         inputs = samples.first(samples.count, loan.device, torch.float64)
         capture = Capture(wide, inputs, layers=layers, fallback=fallback, output=output)
-        exact = matrix(wide, inputs, precision="float64").matrix
+        certified = matrix(wide, inputs, precision="float64")
+        exact = certified.matrix
         plain = _plain_kernel(wide, tuple(capture.parameters), inputs, kind, output)
         signs = _signs(wide, inputs, output)
     with Loan(model, torch.float32, eval_mode=chosen["eval_mode"]).lent() as narrow:
@@ -145,6 +151,7 @@ def verify(
         unused=sum(sums[name] for name in covered.unused),
         frozen=sum(sums[name] for name in covered.frozen),
         notes=tuple(f"{name}: generic route ({why})" for name, why in covered.reasons.items()),
+        certificate=certified.metadata["certificate"],
     )
 
 

@@ -31,6 +31,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             findings.append(
                 f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
             )
+    findings += [f"{name}: {sentence}" for name, group in groups.items() for sentence in certified(group)]
     table = Table(
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
@@ -45,6 +46,14 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Eigenvalue decay of the kernels",
     )
     return Section("Kernels", [table, picture], findings)
+
+
+def certified(group: list[Gathered]) -> list[str]:
+    """Say what was checked of a group's kernels against the networks' own gradients."""
+    from kernels.capture.certificate import joined, told
+
+    found = joined([member.artifact.metrics.get("certificate", {}) for member in group])
+    return [f"the certificate of its kernels: {told(found)}."] if found else []
 
 
 def spectra(groups: dict[str, list[Gathered]]) -> Figure:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kernels import KernelFeatures, kernel_features, kernel_matrix, plan_kernel
+from kernels.capture.certificate import joined
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
@@ -27,10 +28,11 @@ def kernel(build: Build) -> dict[str, Any]:
     data = open_data(config, build.inputs["data"])
     train = data.kernel_inputs("train", choice.n_train)
     sides = {split: data.kernel_inputs(split, choice.n_test) for split in choice.test_splits}
+    certificates: list[dict[str, Any]] = []
     with arithmetic(config.numerics) as device:
         network = trained_network(config, data, build.inputs["weights"]).to(device)
         make = _sketched_kernels if choice.sketch else _exact_kernels
-        arrays = make(build, network, train, sides)
+        arrays = make(build, network, train, sides, certificates)
         gram = arrays["train"]
         spectrum = kernel_spectrum(gram)
     for name, points in (("train", train), *sides.items()):
@@ -43,6 +45,8 @@ def kernel(build: Build) -> dict[str, Any]:
         "n_test": len(arrays[choice.test_splits[0]]),
         "effective_rank": effective_rank(spectrum),
     }
+    if certificate := joined(certificates):
+        metrics["certificate"] = certificate
     if choice.sketch:
         metrics["sketch"] = f"{choice.sketch}, {choice.dim} features"
     if data.n_classes:
@@ -51,7 +55,11 @@ def kernel(build: Build) -> dict[str, Any]:
 
 
 def _exact_kernels(
-    build: Build, network: nn.Module, train: KernelInputs, sides: dict[str, KernelInputs]
+    build: Build,
+    network: nn.Module,
+    train: KernelInputs,
+    sides: dict[str, KernelInputs],
+    certificates: list[dict[str, Any]],
 ) -> dict[str, Tensor]:
     choice = build.config.kernel
     options: dict[str, Any] = {
@@ -70,6 +78,7 @@ def _exact_kernels(
         # Written beside its tiles in scratch, so that a killed stage resumes from its finished tiles.
         out = recognized(build.scratch / f"{name}.safetensors")
         found = kernel_matrix(network, train.inputs, *rows, out=out, **options)
+        certificates.append(found.metadata["certificate"])
         arrays[name] = found.matrix.cpu()
         if found.diagonal is not None:
             arrays[f"{name}_diagonal"] = found.diagonal.cpu()
@@ -78,7 +87,11 @@ def _exact_kernels(
 
 
 def _sketched_kernels(
-    build: Build, network: nn.Module, train: KernelInputs, sides: dict[str, KernelInputs]
+    build: Build,
+    network: nn.Module,
+    train: KernelInputs,
+    sides: dict[str, KernelInputs],
+    certificates: list[dict[str, Any]],
 ) -> dict[str, Tensor]:
     choice = build.config.kernel
     found: dict[str, KernelFeatures] = {}
@@ -91,5 +104,6 @@ def _sketched_kernels(
             dim=choice.dim,
             precision=choice.precision,
         )
+        certificates.append(found[name].metadata["certificate"])
     build.say(f"sketch of {choice.dim} features; expected error {found['train'].about['expected_error']}")
     return {name: found["train"].gram(None if name == "train" else rows).cpu() for name, rows in found.items()}

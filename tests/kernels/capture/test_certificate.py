@@ -1,0 +1,246 @@
+"""Passes are held against the network's own gradient: what no rule reads rightly never becomes a number unseen."""
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from kernels import (
+    fisher_blocks,
+    fit_ekfac,
+    influence_scores,
+    kernel_features,
+    kernel_matrix,
+    layer_factors,
+    layer_jacobians,
+    plan_kernel,
+    verify,
+)
+from kernels.capture.capture import Capture
+from kernels.capture.certificate import Certifier, ceiling
+from kernels.gradients.dressed import dressed
+from kernels.inputs.outputs import bind_cotangent
+from kernels.rules.linear import LINEAR
+from kernels.rules.table import RULES
+from tests.kernels.cases import BY_NAME, make
+from tests.references import per_sample_jacobian as slow
+
+WIDE = {"precision": "float64"}
+PLAIN = {**WIDE, "kind": "pntk", "normalize": False}
+
+
+def network() -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double().eval()
+    return model, torch.randn(9, 4).double()
+
+
+def true_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
+    rows = torch.cat([values.sum(1) for values in slow.jacobian(model, inputs).values()], 1)
+    return rows @ rows.T
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, factor: float = 1.01) -> None:
+    """Make the rule of linear layers wrong in passes that hold more samples than those on which it is settled."""
+
+    def build(use, kept):
+        return LINEAR.build(use, kept * factor if use.batch > 6 else kept)
+
+    monkeypatch.setitem(RULES, F.linear, replace(LINEAR, build=build))
+
+
+def off_by(found: Tensor, true: Tensor) -> float:
+    return float((found - true).abs().max() / true.abs().max())
+
+
+@pytest.mark.parametrize("certify", ["off", "sampled", "every"])
+def test_a_rule_that_is_wrong_in_later_passes_gives_no_wrong_kernel(certify: str, monkeypatch) -> None:
+    model, inputs = network()
+    true = true_kernel(model, inputs)
+    plant(monkeypatch)
+    if certify == "off":
+        assert off_by(kernel_matrix(model, inputs, certify=certify, **PLAIN).matrix, true) > 1e-3
+        return
+    with pytest.warns(UserWarning, match=r"0.weight.* for train samples 0 to 9 differ from the network's own gradient"):
+        found = kernel_matrix(model, inputs, certify=certify, **PLAIN)
+    assert off_by(found.matrix, true) < 1e-12
+    assert set(found.metadata["plan"].generic) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert "disagreed" in found.metadata["coverage"]["fallback"]["0.weight"]
+
+
+def test_a_kernel_in_a_file_starts_again_too_and_a_killed_one_resumes(tmp_path: Path, monkeypatch) -> None:
+    model, inputs = network()
+    true = true_kernel(model, inputs)
+    plant(monkeypatch)
+    out = tmp_path / "k.safetensors"
+    with pytest.warns(UserWarning, match="starts again"):
+        found = kernel_matrix(model, inputs, out=out, **PLAIN)
+    assert off_by(found.matrix, true) < 1e-12
+    assert [path.name for path in tmp_path.iterdir()] == ["k.safetensors"]
+
+
+def test_features_jacobians_and_fisher_blocks_take_the_generic_route_for_that_pass(monkeypatch) -> None:
+    model, inputs = network()
+    right = {
+        "features": kernel_features(model, inputs, dim=12, **WIDE).values,
+        "jacobian": layer_jacobians(model, inputs, **WIDE)["0.weight"],
+        "fisher": fisher_blocks(model, inputs, **WIDE)["2.weight"].matrix,
+    }
+    plant(monkeypatch)
+    wrong = layer_jacobians(model, inputs, certify="off", **WIDE)["0.weight"]
+    assert off_by(wrong, right["jacobian"]) > 1e-3
+    assert off_by(kernel_features(model, inputs, dim=12, certify="off", **WIDE).values, right["features"]) > 1e-3
+    found = kernel_features(model, inputs, dim=12, **WIDE)
+    assert off_by(found.values, right["features"]) < 1e-12
+    assert "0.weight" in found.metadata["certificate"]["generic"]
+    assert off_by(layer_jacobians(model, inputs, **WIDE)["0.weight"], right["jacobian"]) < 1e-12
+    assert off_by(fisher_blocks(model, inputs, **WIDE)["2.weight"].matrix, right["fisher"]) < 1e-12
+
+
+def test_influence_is_right_and_ekfac_refuses_factors_that_are_none(monkeypatch) -> None:
+    model, inputs = network()
+    labels = torch.arange(9) % 3
+    fisher = fit_ekfac(model, inputs, fisher="exact", **WIDE)
+    options = {"labels": labels, "test_labels": labels, **WIDE}
+    right = influence_scores(model, fisher, inputs, inputs, **options)
+    plant(monkeypatch)
+    assert off_by(influence_scores(model, fisher, inputs, inputs, certify="off", **options), right) > 1e-3
+    assert off_by(influence_scores(model, fisher, inputs, inputs, **options), right) < 1e-11
+    with pytest.raises(RuntimeError, match=r"0.weight.* in samples 0 to 9.* pass fallback=\["):
+        fit_ekfac(model, inputs, fisher="exact", **WIDE)
+
+
+def test_two_samples_in_each_others_place_are_seen(monkeypatch) -> None:
+    model, _ = network()
+    inputs = torch.randn(40, 4).double()
+    true = true_kernel(model, inputs)
+
+    def build(use, kept):
+        order = torch.arange(use.batch)
+        if use.batch > 6:
+            order[[11, 30]] = order[[30, 11]]
+        return LINEAR.build(use, kept[order])
+
+    monkeypatch.setitem(RULES, F.linear, replace(LINEAR, build=build))
+    with pytest.warns(UserWarning, match="starts again"):
+        found = kernel_matrix(model, inputs, certify="every", **PLAIN)
+    assert off_by(found.matrix, true) < 1e-12
+
+
+class Coupled(nn.Module):
+    """Samples depend on each other in batches of more than six, by a small amount."""
+
+    def __init__(self, share: float, *, through_gradients: bool) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 3)
+        self.share, self.through_gradients = share, through_gradients
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x))
+        if len(x) > 6:
+            mean = h.mean(0) if self.through_gradients else h.mean(0).detach()
+            h = h + self.share * mean
+        return self.b(h)
+
+
+@pytest.mark.parametrize("through_gradients", [True, False])
+@pytest.mark.parametrize("certify", ["sampled", "every"])
+def test_samples_that_depend_on_each_other_are_refused(certify: str, through_gradients: bool) -> None:
+    torch.manual_seed(1)
+    model = Coupled(1e-4, through_gradients=through_gradients).double().eval()
+    with pytest.raises(ValueError, match="depends on the other samples of its batch.* in train samples 0 to 9"):
+        kernel_matrix(model, torch.randn(9, 4).double(), certify=certify, **PLAIN)
+
+
+def test_a_hook_on_a_parameter_is_part_of_the_networks_gradient() -> None:
+    model, inputs = network()
+    model[0].weight.register_hook(lambda gradient: 3 * gradient)
+    true = true_kernel(model, inputs)
+    with warnings.catch_warnings(action="ignore"):  # whether a rule or this pass finds it out
+        assert off_by(kernel_matrix(model, inputs, **PLAIN).matrix, true) < 1e-12
+
+
+def test_a_hook_that_clips_has_no_per_sample_gradients(monkeypatch) -> None:
+    model, inputs = network()
+    model[0].weight.register_hook(lambda gradient: gradient.clamp(-1e-2, 1e-2))
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(ValueError, match="a hook changes gradients other than linearly"),
+    ):
+        kernel_matrix(model, inputs, **PLAIN)
+
+
+def test_kernel_bytes_are_the_same_with_every_certificate(tmp_path: Path) -> None:
+    for name in ("tiny_gpt2", "tiny_resnet"):
+        model, inputs, _ = make(BY_NAME[name], 9)
+        model = model.float()
+        moved = inputs.float() if isinstance(inputs, Tensor) else inputs
+        found = [kernel_matrix(model, moved, kind="trntk", certify=mode).matrix for mode in ("off", "sampled", "every")]
+        assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_the_certificate_is_kept_with_the_result_the_file_the_plan_and_the_verification(tmp_path: Path) -> None:
+    model, inputs = network()
+    out = tmp_path / "k.safetensors"
+    found = kernel_matrix(model, inputs, out=out, certify="every", block_rows=3, **PLAIN).metadata["certificate"]
+    assert found == {
+        "certify": "every",
+        "passes": 3,
+        "passes_checked": 3,
+        "patterns_checked": 1,
+        "parameters": 4,
+        "largest_difference": found["largest_difference"],
+        "generic": [],
+    }
+    assert 0 < found["largest_difference"] < 1e-12
+    with safe_open(str(out), "pt") as file:
+        assert json.loads(file.metadata()["certificate"]) == found
+    assert kernel_matrix(model, inputs, out=out, block_rows=3, **PLAIN).metadata["certificate"] == found
+    assert "certificate: a few samples" in str(plan_kernel(model, inputs, **PLAIN))
+    assert "4 parameters each, agree with the network's own gradient" in str(verify(model, inputs))
+    off = kernel_matrix(model, inputs, certify="off", **PLAIN).metadata["certificate"]
+    assert off["passes"] == 0 and off["largest_difference"] == 0
+    assert kernel_matrix(model, inputs, kind="conjugate", **WIDE).metadata["certificate"] == {}
+
+
+def test_small_passes_are_left_out_now_and_then_and_large_ones_never() -> None:
+    model, _ = network()
+    inputs = torch.randn(64, 4).double()
+    small = kernel_matrix(model, inputs, batch_size=1, **PLAIN).metadata["certificate"]
+    large = kernel_matrix(model, inputs, batch_size=16, **PLAIN).metadata["certificate"]
+    assert small["passes"] == 64 and 0 < small["passes_checked"] < 32 and small["patterns_checked"] == 1
+    assert large["passes"] == large["passes_checked"] == 4
+
+
+@pytest.mark.parametrize("name", ["tied_language_model", "conv2d_groups", "conv_transpose2d", "lookups", "gru"])
+def test_sums_from_factors_are_the_networks_gradient(name: str) -> None:
+    model, inputs, _ = make(BY_NAME[name], 9)
+    certifier = Certifier("every", place="nine samples")
+    capture = Capture(model, slow.rows(inputs, slice(0, 3)), certifier=certifier)
+    _, blocks = capture.blocks(inputs, bind_cotangent("class", None))
+    assert 0 < certifier.passes["nine samples"] < 1e-12 and not certifier.generic
+    for block in blocks:
+        gradients = {key: value.flatten(2) for key, value in block.gradients().items()}
+        again = dressed(block, gradients)
+        assert again.names == block.names
+        for key, value in again.gradients().items():
+            torch.testing.assert_close(value.flatten(2), gradients[key], rtol=1e-10, atol=1e-12)
+
+
+def test_factors_say_what_was_checked_so_far() -> None:
+    model, inputs = network()
+    parts = list(layer_factors(model, inputs, batch_size=8, **WIDE))
+    assert [part.certificate["passes"] for part in parts] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(3e-7, 1e-6), (1e-9, 1e-9), (0.2, 1.0)], ids=["between", "power", "large"]
+)
+def test_differences_are_reported_as_powers_of_ten(value: float, expected: float) -> None:
+    assert ceiling(value) == expected
