@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernels.capture.certificate import joined
+from kernels.capture.summary import joined
 from kernels.contraction.finish import refuse_zero
 from kernels.contraction.result import KernelResult, divide_by_diagonals
 from kernels.feature_result import KernelFeatures

@@ -27,6 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kernels.capture.quiet import quiet
+from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.fallback import looped_gradients, sample
@@ -276,59 +277,6 @@ class Certifier:
             "largest_difference": 0.0 if found is None else ceiling(max(found, 40 * self.unit)),
             "generic": sorted(self.generic),
         }
-
-
-def joined(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what was checked in several computations of one network.
-
-    Examples
-    --------
-    >>> from kernels.capture.certificate import Certifier, joined
-    >>> joined([Certifier("every").summary(), Certifier("every").summary()])["passes"]
-    0
-    """
-    given = [one for one in summaries if one]
-    if not given:
-        return {}
-    total = {name: sum(one[name] for one in given) for name in ("passes", "passes_checked", "patterns_checked")}
-    most = {name: max(one[name] for one in given) for name in ("parameters", "largest_difference")}
-    return {
-        "certify": given[0]["certify"],
-        **total,
-        **most,
-        "generic": sorted({name for one in given for name in one["generic"]}),
-    }
-
-
-def told(certificate: Mapping[str, Any]) -> str:
-    """Say in one sentence what was checked.
-
-    Examples
-    --------
-    >>> from kernels.capture.certificate import Certifier, told
-    >>> told(Certifier("off").summary())
-    'not checked'
-    """
-    if not certificate or not certificate["passes_checked"] + certificate["patterns_checked"]:
-        return "not checked"
-    generic = f"; generic route: {', '.join(certificate['generic'])}" if certificate["generic"] else ""
-    return (
-        f"{certificate['passes_checked']} of {certificate['passes']} passes and the first of "
-        f"{certificate['patterns_checked']} pattern(s), {certificate['parameters']} parameters each, agree with the "
-        f"network's own gradient to {certificate['largest_difference']:.0e}{generic}"
-    )
-
-
-def ceiling(value: float) -> float:
-    """Smallest power of ten that is not below a positive number.
-
-    Examples
-    --------
-    >>> from kernels.capture.certificate import ceiling
-    >>> ceiling(3e-7)
-    1e-06
-    """
-    return float(f"1e{math.ceil(math.log10(value))}")
 
 
 def pattern_of(uses: Sequence[Use]) -> str:

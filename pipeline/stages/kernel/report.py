@@ -50,7 +50,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def certified(group: list[Gathered]) -> list[str]:
     """Say what was checked of a group's kernels against the networks' own gradients."""
-    from kernels.capture.certificate import joined, told
+    from kernels.capture.summary import joined, told
 
     found = joined([member.artifact.metrics.get("certificate", {}) for member in group])
     return [f"the certificate of its kernels: {told(found)}."] if found else []

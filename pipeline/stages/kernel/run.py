@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kernels import KernelFeatures, kernel_features, kernel_matrix, plan_kernel
-from kernels.capture.certificate import joined
+from kernels.capture.summary import joined
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build

@@ -23,7 +23,8 @@ from kernels import (
     verify,
 )
 from kernels.capture.capture import Capture
-from kernels.capture.certificate import Certifier, ceiling
+from kernels.capture.certificate import Certifier
+from kernels.capture.summary import ceiling
 from kernels.gradients.dressed import dressed
 from kernels.inputs.outputs import bind_cotangent
 from kernels.rules.linear import LINEAR
