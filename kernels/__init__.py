@@ -15,6 +15,7 @@ _PLACES = {
     "KernelOptions": "kernels.inputs.options",
     "KernelResult": "kernels.contraction.result",
     "Plan": "kernels.contraction.plan",
+    "KernelOperator": "kernels.operator.kernel_operator",
     "kernel_features": "kernels.features",
     "KernelFeatures": "kernels.feature_result",
     "verify": "kernels.verification",

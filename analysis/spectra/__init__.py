@@ -6,12 +6,12 @@ from analysis.spectra.critical_rate import gauss_newton_critical_rate
 from analysis.spectra.deformed_laws import conjugate_kernel_law, deformed_law_of_inputs
 from analysis.spectra.heavy_tails import gaussian_null, tail_report
 from analysis.spectra.kernel_evolution import spectral_evolution
-from analysis.spectra.lanczos import require_dense_kernel, spectral_density
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.outliers import count_outliers, predict_spike
 from analysis.spectra.tail_rivals import likelihood_ratios
 from analysis.spectra.weights import describe_spectrum, weight_spectrum
+from kernels.operator.lanczos import require_dense_kernel, spectral_density
 
 __all__ = [
     "MarchenkoPastur",

@@ -263,17 +263,17 @@ def documents(options: type) -> Callable[[Documented], Documented]:
 
 def model_options(**given: Unpack[ModelOptions]) -> ModelOptions:
     """Check these options and fill in the others."""
-    return cast(ModelOptions, _filled(ModelOptions, given))
+    return cast(ModelOptions, filled(ModelOptions, given))
 
 
 def pass_options(**given: Unpack[PassOptions]) -> PassOptions:
     """Check these options and fill in the others."""
-    return cast(PassOptions, _filled(PassOptions, given))
+    return cast(PassOptions, filled(PassOptions, given))
 
 
 def feature_options(**given: Unpack[FeatureOptions]) -> FeatureOptions:
     """Check these options and fill in the others."""
-    return cast(FeatureOptions, _filled(FeatureOptions, given))
+    return cast(FeatureOptions, filled(FeatureOptions, given))
 
 
 def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
@@ -289,7 +289,7 @@ def kernel_options(**given: Unpack[KernelOptions]) -> KernelOptions:
     ...
     TypeError: unknown option 'layer', did you mean 'layers'? The options are layers, fallback, ...
     """
-    return cast(KernelOptions, _filled(KernelOptions, given))
+    return cast(KernelOptions, filled(KernelOptions, given))
 
 
 def refuse_meaningless(kind: Any, chosen: Mapping[str, Any]) -> None:
@@ -299,7 +299,8 @@ def refuse_meaningless(kind: Any, chosen: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={chosen[name]!r} has no meaning for kind {kind!r}: it is for conjugate alone")
 
 
-def _filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check given options of a class of options and fill in the others."""
     known = entries(options)
     for name, value in given.items():
         if name not in known:

@@ -1,0 +1,287 @@
+"""Multiply with a kernel: pull vectors back through the columns, push them forward through the rows, and check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kernels.gram import plan_kernel
+from kernels.inputs.fingerprints import chosen
+from kernels.inputs.model_checks import check_model, evaluation_mode
+from kernels.inputs.outputs import cotangent_rows
+from kernels.inputs.samples import PROBE, Samples
+from kernels.inputs.selection import selector
+from kernels.machine.memory import parse_memory
+from kernels.operator.certificate import Certificate, certify
+from kernels.operator.cost import OperatorPlan
+from kernels.operator.jacobian import Jacobian
+from kernels.operator.options import OperatorOptions
+from kernels.operator.sides import Side
+
+_ENOUGH, _LEAST, _MOST = 2**27, 32, 1024
+"""Bytes of a pass at which larger batches gain nothing; bounds of the samples in one."""
+_KEPT = 4
+"""Bytes of kept passes, in units of what the forward pass saves: its graph, and that of the gradients."""
+_LABELS = 10_000
+
+
+class Multiplier:
+    """Both sides of a kernel, ready to multiply.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode and in the type of the passes.
+    train, test
+        Data of the columns, and of the rows unless None.
+    options : OperatorOptions
+        Checked and complete.
+    dtype : torch.dtype
+        Of the passes.
+    """
+
+    def __init__(self, model: nn.Module, train: Any, test: Any, options: OperatorOptions, dtype: torch.dtype) -> None:
+        self.model, self.options, self.dtype = model, options, dtype
+        self.data = tuple(_again(data) for data in (train, test))
+        columns = Samples(self.data[0], options["labels"], "train")
+        rows = None if test is None else Samples(self.data[1], options["test_labels"], "test")
+        self.device = next(model.parameters()).device
+        everything = dict(model.named_parameters())
+        wanted = selector(options["layers"], everything)
+        parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
+        if not parameters:
+            raise ValueError(
+                "no parameter to differentiate: every one is frozen or left out; unfreeze some or widen layers="
+            )
+        self.budget = parse_memory(options["memory"], self.device)
+        self.classes, saved = _try(model, parameters, columns, rows, options, self.device, dtype)
+        size = options["batch_size"] or int(max(1, min(_MOST, self.budget / 8 / saved, max(_LEAST, _ENOUGH / saved))))
+        sides = []
+        for samples in (columns, rows):
+            if samples is not None:
+                own = Jacobian(model, parameters, samples, options["output"], dtype, size)
+                predicted = samples is rows and options["test_labels"] is None
+                sides.append(Side(own, options["kind"], self.classes, predicted=predicted))
+        self.columns, self.rows, self.square = sides[0], sides[-1], rows is None
+        self.certificate = Certificate()
+        self.saved, self.vectors = int(saved), 0
+        self._versions = [p._version for p in parameters.values()]
+        self._certified = False
+
+    def __call__(self, vectors: Float[Tensor, "n k"], *, transposed: bool) -> Float[Tensor, "m k"]:
+        """K @ vectors in float64, or K.T @ vectors."""
+        self.settle()
+        source, target = (self.rows, self.columns) if transposed else (self.columns, self.rows)
+        given = vectors.to(self.device, self.dtype)
+        if not bool(given.isfinite().all()):
+            raise ValueError("the vector overflows float32: scale it down, or pass precision='float64'")
+        out = torch.zeros(target.size, vectors.shape[1], dtype=torch.float64, device=self.device)
+        room = int(max(1, self.budget / 4 / (source.jacobian.width * given.element_size())))
+        each = max(1, room // source.repeats)
+        step = min(source.repeats, room)
+        self.vectors += vectors.shape[1]
+        for start in range(0, vectors.shape[1], each):
+            here = slice(start, min(start + each, vectors.shape[1]))
+            squares = torch.zeros(here.stop - here.start, dtype=torch.float64, device=self.device)
+            for first in range(0, source.repeats, step):
+                classes = slice(first, first + step)
+                pulled = source.pull(given[:, here], classes)
+                target.push(pulled, classes, out[:, here])
+                if self.square:
+                    squares += pulled.unflatten(0, (-1, len(squares))).double().square().sum((0, 2))
+                del pulled
+            if self.square:
+                self._check(given[:, here].double(), out[:, here], squares)
+        return out.cpu()
+
+    def settle(self) -> None:
+        """Compare with plain autograd on a few samples, once, and choose how to push."""
+        if self._certified:
+            return
+        generator = np.random.default_rng([0, *b"certificate"])
+        sides = [self.columns] if self.square else [self.columns, self.rows]
+        for side in sides:
+            certify(side.jacobian, self.certificate, generator)
+        held = _KEPT * self.saved * sum(side.jacobian.samples.count for side in sides)
+        if all(side.jacobian.shared for side in sides) and held <= self.budget / 2:
+            for side in sides:
+                side.jacobian.keep = True
+        self._certified = True
+        if not self.square:
+            self._check_both(generator)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Hold evaluation mode, and weights that are those of the first product.
+
+        Raises
+        ------
+        RuntimeError
+            When a parameter was written to since.
+        """
+        parameters = self.columns.jacobian.parameters
+        for (name, p), version in zip(parameters.items(), self._versions, strict=True):
+            if p._version != version:
+                raise RuntimeError(f"{name} has changed since the operator was made: make a new one for these weights")
+        with evaluation_mode(self.model, self.options["eval_mode"]):
+            check_model(self.model)
+            yield
+
+    def squared_norms(self) -> tuple[Tensor, Tensor]:
+        """Exact diagonals of rows x rows and columns x columns, in float64 on the CPU."""
+        fallback = tuple(self.options["fallback"] or ())
+        columns = self.columns.squared_norms(fallback, self.budget).cpu()
+        return (columns if self.square else self.rows.squared_norms(fallback, self.budget).cpu()), columns
+
+    def description(self) -> dict[str, Any]:
+        """Facts for the metadata."""
+        own = self.columns.jacobian
+        passes = {name: count for name, count in own.passes.items()}
+        if not self.square:
+            passes = {name: count + self.rows.jacobian.passes[name] for name, count in passes.items()}
+        return {
+            "kind": self.options["kind"],
+            "layers": chosen(self.options["layers"], self.model),
+            "parameters": own.width,
+            "route": own.route,
+            "kept": own.keep,
+            "batch_size": own.size,
+            "products": self.vectors,
+            "passes": passes,
+        }
+
+    def plan(self, options: OperatorOptions) -> OperatorPlan:
+        """Measure one batch of either side, and plan the matrix."""
+        self.settle()
+        sides = [self.columns, self.rows]
+        seconds = self._seconds(self.columns, push=self.square)
+        if not self.square:
+            seconds += self._seconds(self.rows, push=True, pull=False)
+        own = self.columns.jacobian
+        held = sum(side.jacobian.samples.count for side in sides[: 1 if self.square else 2]) * _KEPT * self.saved
+        vectors = 2 * own.width * self.columns.repeats * torch.finfo(self.dtype).bits // 8
+        refusal, gram = "", None
+        settings: dict[str, Any] = {
+            name: options[name]
+            for name in ("kind", "layers", "fallback", "output", "eval_mode", "precision", "labels", "test_labels")
+        }
+        try:
+            gram = plan_kernel(
+                self.model, *self.data, memory=options["memory"], normalize=options["normalize"], **settings
+            )
+        except MemoryError as error:
+            refusal = str(error)
+        return OperatorPlan(
+            kind=options["kind"],
+            precision=options["precision"],
+            device=str(self.device),
+            rows=self.rows.jacobian.samples.count,
+            columns=self.columns.jacobian.samples.count,
+            parameters=own.width,
+            repeats=self.columns.repeats,
+            batch=own.size,
+            route=own.route,
+            kept=own.keep,
+            product_seconds=seconds,
+            bytes=int(held if own.keep else _KEPT * self.saved * own.size) + vectors,
+            gram=gram,
+            refusal=refusal,
+        )
+
+    def _seconds(self, side: Side, *, push: bool, pull: bool = True) -> float:
+        """Seconds of one product's part, from the largest batch."""
+        own = side.jacobian
+        rows = max(own.cuts(), key=lambda cut: cut.stop - cut.start)
+        inputs = own.batch(rows)
+        repeats = side.repeats
+        vectors = torch.ones(repeats, own.width, dtype=self.dtype, device=self.device)
+        best = float("inf")
+        for _ in range(2):
+            with own.prepared():
+                start = time.perf_counter()
+                logits = own.logits(inputs)
+                forward = time.perf_counter() - start
+                if pull:
+                    own.pulled(logits, logits.detach().expand(repeats, *logits.shape))
+                if push:
+                    own.tangents(inputs, vectors, "double" if own.shared and repeats > 3 else own.route)
+                self._wait()
+                taken = time.perf_counter() - start - (forward * (pull + push) if own.keep else 0.0)
+            best = min(best, taken)
+        return best * own.samples.count / (rows.stop - rows.start)
+
+    def _check(self, given: Tensor, found: Tensor, squares: Tensor) -> None:
+        """U' K u is the squared length of what u was pulled back to: free, for every product."""
+        values, scales = (given * found).sum(0), given.norm(dim=0) * found.norm(dim=0)
+        for value, square, scale in zip(values.tolist(), squares.tolist(), scales.tolist(), strict=True):
+            self.certificate.record(value, square, scale, self.dtype)
+
+    def _check_both(self, generator: np.random.Generator) -> None:
+        """Check the same for two sides, once: u' K v is the inner product of what both were pulled back to."""
+        u, v = (
+            torch.from_numpy(generator.standard_normal((side.size, 1))).to(self.device, self.dtype)
+            for side in (self.rows, self.columns)
+        )
+        classes = slice(0, 1)  # of trntk's
+        pulled, other = self.columns.pull(v, classes), self.rows.pull(u, classes)
+        out = torch.zeros(self.rows.size, 1, dtype=torch.float64, device=self.device)
+        self.rows.push(pulled, classes, out)
+        value, scale = float((u.double() * out).sum()), float(u.double().norm() * out.norm())
+        inner = float((pulled.double() * other.double()).sum())
+        self.certificate.record(value, inner, max(scale, float(pulled.norm() * other.norm())), self.dtype)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _again(data: Any) -> Any:
+    """Make data that can be read twice: what a generator yields is kept."""
+    if isinstance(data, Tensor | Mapping) or not isinstance(data, Iterator):
+        return data
+    return list(data) if isinstance(data, Iterable) else data
+
+
+def _try(
+    model: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    columns: Samples,
+    rows: Samples | None,
+    options: OperatorOptions,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[int, float]:
+    """Count logits, and bytes that autograd saves of one sample; refuse outputs and labels that do not fit."""
+    classes, saved = 0, 1.0
+    for samples in (columns, rows):
+        if samples is None:
+            continue
+        inputs = samples.first(PROBE, device, dtype)
+        own = Jacobian(model, parameters, samples, options["output"], dtype, PROBE)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with own.prepared(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logits = own.logits(inputs)
+        if classes and logits.shape[1] != classes:
+            raise ValueError(f"the model has {classes} outputs for train and {logits.shape[1]} for test samples")
+        classes = logits.shape[1]
+        if options["kind"] == "loss_gradient" and (samples.labels is not None or samples is columns):
+            labels = samples.labels
+            for start in range(0, samples.count, _LABELS):  # all of them now, not when a product meets them
+                part = None if labels is None else labels[start : start + _LABELS]
+                cotangent_rows(torch.zeros(min(_LABELS, samples.count - start), classes), part, "loss")
+        weights = {p.data_ptr() for p in model.parameters()}
+        held = sum(size for place, size in kept.items() if place not in weights)
+        saved = max(saved, held / len(logits))
+    return classes, saved
