@@ -17,10 +17,11 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from kernels.capture.quiet import quiet
 from kernels.gradients.fallback import sample
+from kernels.gradients.vmap_hazards import Called
+from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.inputs.samples import Samples, first_not_finite
 
@@ -214,7 +215,11 @@ class Jacobian:
             self.passes["forward"] += batch_size(inputs)
             with torch.no_grad(), _single_steps(self.model), forward_ad.dual_level():
                 duals = self._duals(vector)
-                value, tangent = forward_ad.unpack_dual(call_logits(_Called(self.model, duals), inputs, self.output))
+                try:
+                    found_logits = call_logits(Called(self.model, duals), inputs, self.output)
+                finally:
+                    after_forward(self.model)
+                value, tangent = forward_ad.unpack_dual(found_logits)
                 found.append(torch.zeros_like(value) if tangent is None else tangent)
         return value.detach(), torch.stack(found)
 
@@ -307,15 +312,3 @@ def _single_steps(model: nn.Module) -> Iterator[None]:
     finally:
         cudnn.enabled = before[0]
         torch._C._set_mkldnn_enabled(before[1])
-
-
-class _Called(nn.Module):
-    """The model with some of its parameters replaced; tied parameters are replaced together."""
-
-    def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.__dict__["wrapped"], self.__dict__["values"] = model, values
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the wrapped model."""
-        return functional_call(self.__dict__["wrapped"], self.__dict__["values"], args, kwargs)

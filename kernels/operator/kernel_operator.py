@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from kernels.contraction.finish import refuse_zero
 from kernels.contraction.result import inverse_roots
-from kernels.inputs.model_checks import check_model, evaluation_mode
-from kernels.inputs.options import documents
+from kernels.gram import plan_kernel
+from kernels.inputs.loan import Loan
+from kernels.inputs.options import KernelOptions, documents, entries
 from kernels.machine.precision import precision_named
 from kernels.operator.cost import OperatorPlan
 from kernels.operator.multiply import Multiplier
@@ -70,12 +71,11 @@ class KernelOperator(SpectralNumbers):
     def __init__(self, model: nn.Module, train: Any, test: Any = None, **options: Unpack[OperatorOptions]) -> None:
         self.options = operator_options(**options)
         self._arithmetic = precision_named(self.options["precision"])
-        switch = self.options["eval_mode"] and isinstance(model, nn.Module)
-        with evaluation_mode(model if isinstance(model, nn.Module) else nn.Identity(), switch):
-            check_model(model)
-            own = self._arithmetic.model(model)
-            with self._arithmetic.strict_passes():
-                self._products = Multiplier(own, train, test, self.options, self._arithmetic.passes)
+        self._arithmetic.refuse_narrowing(model)
+        self._loan = Loan(model, self._arithmetic.passes, eval_mode=self.options["eval_mode"])
+        with self._loan.lent() as own, self._arithmetic.strict_passes():
+            self._products = Multiplier(own, train, test, self.options, self._arithmetic.passes)
+        self._versions = [_version(p) for p in model.parameters()]
         super().__init__()
         self._roots: tuple[Tensor, Tensor] | None = None
 
@@ -154,8 +154,19 @@ class KernelOperator(SpectralNumbers):
 
     def plan(self) -> OperatorPlan:
         """Measure one batch, and set the cost of products beside the engine's plan for the matrix."""
+        samples = [side.jacobian.samples for side in (self._products.columns, self._products.rows)]
+        settings: dict[str, Any] = {
+            name: value
+            for name, value in self.options.items()
+            if name in entries(KernelOptions) and name not in ("labels", "test_labels", "batch_size")
+        }
+        gram, refusal = None, ""
+        try:
+            gram = plan_kernel(self._loan.model, samples[0], None if self.square else samples[1], **settings)
+        except MemoryError as error:
+            refusal = str(error)
         with self._ready():
-            return self._products.plan(self.options)
+            return self._products.plan(gram, refusal)
 
     @property
     def _facts(self) -> Facts:
@@ -166,8 +177,11 @@ class KernelOperator(SpectralNumbers):
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
-        """Check the model again, and run it in the operator's mode and arithmetic."""
-        with self._products.unchanged(), self._arithmetic.strict_passes():
+        """Refuse weights that have changed, and lend the model in the operator's mode and arithmetic."""
+        for (name, p), version in zip(self._loan.model.named_parameters(), self._versions, strict=True):
+            if _version(p) != version:
+                raise RuntimeError(f"{name} has changed since the operator was made: make a new one for these weights")
+        with self._loan.lent(), self._arithmetic.strict_passes():
             yield
 
     def _times(self, vectors: Float[np.ndarray, "n k"], *, transposed: bool) -> Float[np.ndarray, "m k"]:
@@ -189,3 +203,7 @@ class KernelOperator(SpectralNumbers):
             refuse_zero(columns, "train", self.options["zero_gradient"])
             self._roots = inverse_roots(rows), inverse_roots(columns)
         return self._roots
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.gram import plan_kernel
+from kernels.contraction.plan import Plan
 from kernels.inputs.fingerprints import chosen
-from kernels.inputs.model_checks import check_model, evaluation_mode
-from kernels.inputs.outputs import cotangent_rows
 from kernels.inputs.samples import PROBE, Samples
-from kernels.inputs.selection import selector
+from kernels.inputs.selection import parameter_names, selector
 from kernels.machine.memory import parse_memory
 from kernels.operator.certificate import Certificate, certify
 from kernels.operator.cost import OperatorPlan
@@ -29,7 +25,6 @@ _ENOUGH, _LEAST, _MOST = 2**27, 32, 1024
 """Bytes of a pass at which larger batches gain nothing; bounds of the samples in one."""
 _KEPT = 4
 """Bytes of kept passes, in units of what the forward pass saves: its graph, and that of the gradients."""
-_LABELS = 10_000
 
 
 class Multiplier:
@@ -49,12 +44,11 @@ class Multiplier:
 
     def __init__(self, model: nn.Module, train: Any, test: Any, options: OperatorOptions, dtype: torch.dtype) -> None:
         self.model, self.options, self.dtype = model, options, dtype
-        self.data = tuple(_again(data) for data in (train, test))
-        columns = Samples(self.data[0], options["labels"], "train")
-        rows = None if test is None else Samples(self.data[1], options["test_labels"], "test")
+        columns = Samples(train, options["labels"], "train")
+        rows = None if test is None else Samples(test, options["test_labels"], "test")
         self.device = next(model.parameters()).device
         everything = dict(model.named_parameters())
-        wanted = selector(options["layers"], everything)
+        wanted = selector(options["layers"], parameter_names(model))
         parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
         if not parameters:
             raise ValueError(
@@ -72,7 +66,6 @@ class Multiplier:
         self.columns, self.rows, self.square = sides[0], sides[-1], rows is None
         self.certificate = Certificate()
         self.saved, self.vectors = int(saved), 0
-        self._versions = [p._version for p in parameters.values()]
         self._certified = False
 
     def __call__(self, vectors: Float[Tensor, "n k"], *, transposed: bool) -> Float[Tensor, "m k"]:
@@ -117,28 +110,11 @@ class Multiplier:
         if not self.square:
             self._check_both(generator)
 
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """Hold evaluation mode, and weights that are those of the first product.
-
-        Raises
-        ------
-        RuntimeError
-            When a parameter was written to since.
-        """
-        parameters = self.columns.jacobian.parameters
-        for (name, p), version in zip(parameters.items(), self._versions, strict=True):
-            if p._version != version:
-                raise RuntimeError(f"{name} has changed since the operator was made: make a new one for these weights")
-        with evaluation_mode(self.model, self.options["eval_mode"]):
-            check_model(self.model)
-            yield
-
     def squared_norms(self) -> tuple[Tensor, Tensor]:
         """Exact diagonals of rows x rows and columns x columns, in float64 on the CPU."""
-        fallback = tuple(self.options["fallback"] or ())
-        columns = self.columns.squared_norms(fallback, self.budget).cpu()
-        return (columns if self.square else self.rows.squared_norms(fallback, self.budget).cpu()), columns
+        fallback, certify = tuple(self.options["fallback"] or ()), self.options["certify"]
+        columns = self.columns.squared_norms(fallback, certify, self.budget).cpu()
+        return (columns if self.square else self.rows.squared_norms(fallback, certify, self.budget).cpu()), columns
 
     def description(self) -> dict[str, Any]:
         """Facts for the metadata."""
@@ -157,30 +133,19 @@ class Multiplier:
             "passes": passes,
         }
 
-    def plan(self, options: OperatorOptions) -> OperatorPlan:
-        """Measure one batch of either side, and plan the matrix."""
+    def plan(self, gram: Plan | None, refusal: str) -> OperatorPlan:
+        """Measure one batch of either side, and set it beside the plan of the matrix."""
         self.settle()
-        sides = [self.columns, self.rows]
+        sides = [self.columns] if self.square else [self.columns, self.rows]
         seconds = self._seconds(self.columns, push=self.square)
         if not self.square:
             seconds += self._seconds(self.rows, push=True, pull=False)
         own = self.columns.jacobian
-        held = sum(side.jacobian.samples.count for side in sides[: 1 if self.square else 2]) * _KEPT * self.saved
+        held = sum(side.jacobian.samples.count for side in sides) if own.keep else own.size
         vectors = 2 * own.width * self.columns.repeats * torch.finfo(self.dtype).bits // 8
-        refusal, gram = "", None
-        settings: dict[str, Any] = {
-            name: options[name]
-            for name in ("kind", "layers", "fallback", "output", "eval_mode", "precision", "labels", "test_labels")
-        }
-        try:
-            gram = plan_kernel(
-                self.model, *self.data, memory=options["memory"], normalize=options["normalize"], **settings
-            )
-        except MemoryError as error:
-            refusal = str(error)
         return OperatorPlan(
-            kind=options["kind"],
-            precision=options["precision"],
+            kind=self.options["kind"],
+            precision=self.options["precision"],
             device=str(self.device),
             rows=self.rows.jacobian.samples.count,
             columns=self.columns.jacobian.samples.count,
@@ -190,7 +155,7 @@ class Multiplier:
             route=own.route,
             kept=own.keep,
             product_seconds=seconds,
-            bytes=int(held if own.keep else _KEPT * self.saved * own.size) + vectors,
+            bytes=_KEPT * self.saved * held + vectors,
             gram=gram,
             refusal=refusal,
         )
@@ -242,13 +207,6 @@ class Multiplier:
             torch.cuda.synchronize(self.device)
 
 
-def _again(data: Any) -> Any:
-    """Make data that can be read twice: what a generator yields is kept."""
-    if isinstance(data, Tensor | Mapping) or not isinstance(data, Iterator):
-        return data
-    return list(data) if isinstance(data, Iterable) else data
-
-
 def _try(
     model: nn.Module,
     parameters: dict[str, nn.Parameter],
@@ -276,11 +234,10 @@ def _try(
         if classes and logits.shape[1] != classes:
             raise ValueError(f"the model has {classes} outputs for train and {logits.shape[1]} for test samples")
         classes = logits.shape[1]
-        if options["kind"] == "loss_gradient" and (samples.labels is not None or samples is columns):
-            labels = samples.labels
-            for start in range(0, samples.count, _LABELS):  # all of them now, not when a product meets them
-                part = None if labels is None else labels[start : start + _LABELS]
-                cotangent_rows(torch.zeros(min(_LABELS, samples.count - start), classes), part, "loss")
+        if options["kind"] == "loss_gradient":
+            if samples.labels is None and samples is columns:
+                raise ValueError("kind 'loss_gradient' needs labels: pass labels=, or a loader that yields them")
+            samples.check_labels(classes)
         weights = {p.data_ptr() for p in model.parameters()}
         held = sum(size for place, size in kept.items() if place not in weights)
         saved = max(saved, held / len(logits))

@@ -7,11 +7,14 @@ has a row for each.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from kernels.capture.capture import Capture
+from kernels.capture.certificate import Certifier
 from kernels.capture.sources import GradientSource
 from kernels.inputs.options import COTANGENT_OF_KIND
 from kernels.inputs.outputs import cotangent_rows
@@ -78,17 +81,18 @@ class Side:
 
         self.jacobian.push(pulled, take)
 
-    def squared_norms(self, fallback: tuple[str, ...], room: int) -> Float[Tensor, " n"]:
+    def squared_norms(self, fallback: tuple[str, ...], certify: str, room: int) -> Float[Tensor, " n"]:
         """Diagonal of the kernel from the engine's per-sample gradients, a few samples at a time."""
         own, samples = self.jacobian, self.jacobian.samples
-        names = set(own.parameters)
         probe = samples.first(PROBE, own.device, own.dtype)
-        capture = Capture(own.model, probe, layers=names.__contains__, fallback=fallback, output=own.output)
+        chosen: dict[str, Any] = {"layers": list(own.parameters), "fallback": fallback, "output": own.output}
+        capture = Capture(own.model, probe, certifier=Certifier(certify), **chosen)
         source = GradientSource(capture, COTANGENT_OF_KIND[self.kind], predicted=self.predicted)
         each = own.width * 8 * (self.classes if self.kind in ("trntk", "entk") else 1)
         size = int(max(1, min(own.size, room / (2 * each))))
         found = []
         for rows, inputs in samples.batches(0, samples.count, size, own.device, own.dtype):
+            source.enter(f"{samples.name} samples {rows.start} to {rows.stop}")
             squares: Tensor | None = None
             for block in source.blocks(inputs, self._labels(rows), None)[1]:
                 for gradient in block.gradients().values():
