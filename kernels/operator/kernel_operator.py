@@ -20,6 +20,7 @@ from kernels.contraction.finish import refuse_zero
 from kernels.contraction.result import inverse_roots
 from kernels.gram import plan_kernel
 from kernels.inputs.loan import Loan
+from kernels.inputs.model_checks import check_model
 from kernels.inputs.options import KernelOptions, documents, entries
 from kernels.machine.precision import precision_named
 from kernels.operator.cost import OperatorPlan
@@ -181,7 +182,8 @@ class KernelOperator(SpectralNumbers):
         for (name, p), version in zip(self._loan.model.named_parameters(), self._versions, strict=True):
             if _version(p) != version:
                 raise RuntimeError(f"{name} has changed since the operator was made: make a new one for these weights")
-        with self._loan.lent(), self._arithmetic.strict_passes():
+        with self._loan.lent() as own, self._arithmetic.strict_passes():
+            check_model(own)  # its modes may have changed since
             yield
 
     def _times(self, vectors: Float[np.ndarray, "n k"], *, transposed: bool) -> Float[np.ndarray, "m k"]:

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh_tridiagonal
 
+Block = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
+
 
 class KernelTooLargeError(ValueError):
     """A dense kernel would not fit; the message says how large it is and what to do."""
@@ -95,11 +97,20 @@ def spectral_density(
     >>> float(found.nodes[-1].round(3)), float((np.linalg.norm(factor, 2) ** 2).round(3))
     (1.201, 1.201)
     """
+    return block_density(
+        lambda x: np.stack([product(column) for column in x.T], 1), size, generator, steps=steps, probes=probes
+    )
+
+
+def block_density(
+    product: Block, size: int, generator: np.random.Generator, *, steps: int, probes: int
+) -> SpectralDensity:
+    """Do the same with products of several vectors at once."""
     if size < 1 or steps < 1 or probes < 1:
         raise ValueError(f"size, steps and probes must be positive, got {size}, {steps}, {probes}")
     starts = generator.choice([-1.0, 1.0], size=(probes, size)).T / np.sqrt(size)
     nodes, weights = [], []
-    for one in tridiagonals(lambda x: np.stack([product(column) for column in x.T], 1), starts, min(steps, size)):
+    for one in tridiagonals(product, starts, min(steps, size)):
         theta, first = one.gauss()
         nodes.append(theta)
         weights.append(first / probes)
@@ -144,8 +155,6 @@ class Tridiagonal:
 
 _SECOND_LOOK = 8
 """Steps from a new start before eigenvalues that have converged are believed to be all."""
-
-Block = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
 
 
 def tridiagonals(product: Block, starts: Float[np.ndarray, "n p"], steps: int) -> list[Tridiagonal]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kernels.inputs.samples import Labels
 from kernels.operator.entropy import spectral_entropy
 from kernels.operator.estimates import Estimate, Moments, estimate_moments
-from kernels.operator.lanczos import Eigenpairs, SpectralDensity, spectral_density, top_eigenpairs
+from kernels.operator.lanczos import Eigenpairs, SpectralDensity, block_density, top_eigenpairs
 from kernels.operator.targets import one_hot, ratio, without_means
 
 MEASURES = ("entropy", "participation", "stable")
@@ -178,9 +178,8 @@ class SpectralNumbers(ABC):
     def spectral_density(self, *, steps: int = 40, probes: int = 5, seed: int = 0) -> SpectralDensity:
         """Distribution of all eigenvalues of a square kernel: see :func:`kernels.operator.spectral_density`."""
         self._require_square("a spectral density")
-        return spectral_density(
-            lambda v: self._block(v[:, None])[:, 0], self.shape[0], _named(seed, "density"), steps, probes
-        )
+        generator = _named(seed, "density")
+        return block_density(self._block, self.shape[0], generator, steps=steps, probes=probes)
 
     def alignment(
         self,

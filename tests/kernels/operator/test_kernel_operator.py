@@ -183,7 +183,12 @@ def test_vectors_that_cannot_be_multiplied(error: type[Exception], match: str, v
         (ValueError, "train data holds no samples", X[:0], {}),
         (ValueError, "no parameter or module named 'nothing'", X, {"layers": ["nothing"]}),
         (ValueError, "needs labels", X, {"kind": "loss_gradient"}),
-        (ValueError, "class indices below 3", X, {"kind": "loss_gradient", "labels": [0, 1, 2, 3, 4, 5]}),
+        (
+            ValueError,
+            "the label of train sample 3 is 3, and the model has 3 outputs",
+            X,
+            {"kind": "loss_gradient", "labels": [0, 1, 2, 3, 4, 5]},
+        ),
         (
             ValueError,
             "shuffles.*shuffle=False",
