@@ -4,9 +4,9 @@
     python -m benchmarks.operator --suite lstm    one of mlp, gpt2, lstm
 
 Five eigenvalues of a pNTK to 1e-3 of the largest, in float32, on inputs in ten clusters: the operator's Lanczos; the
-engine's matrix, then eigsh on it. The last columns say from which N the operator is faster, measured and as its plan says beforehand, and up to which
-N a matrix fits memory. Costs are continued from the two largest sizes: the operator's linearly, the matrix's as a N +
-b N^2.
+engine's matrix, then eigsh on it. The last columns say from which N the operator is faster, measured and as its plan
+says beforehand, and up to which N a matrix fits memory. Costs are continued from the two largest sizes: the operator's
+linearly, the matrix's as a N + b N^2.
 """
 
 import argparse
