@@ -134,7 +134,8 @@ class ForwardTrace(TorchFunctionMode):
                 result = REWRITES[func](*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if func in self.rules:
+        standardized = func is F.batch_norm and id(tensors[0]) in self._views  # a parameter by its own statistics
+        if func in self.rules and not standardized:
             return self._record(func, args, kwargs, read, self._picks.among(tensors))
         result = func(*args, **kwargs)
         self._derive(func, args, result, read)

@@ -7,8 +7,10 @@ samples are differentiated one by one.
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from jaxtyping import Float
@@ -18,6 +20,7 @@ from torch.func import vjp, vmap
 from kernels.gradients.vmap_hazards import Called, vmap_hazard
 from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
+from kernels.machine.process_state import replaced_here
 
 
 def doubled(inputs: Inputs) -> Inputs:
@@ -88,10 +91,20 @@ def vmapped_gradients(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         try:
-            found = vmap(gradients)(dict(inputs) if isinstance(inputs, Mapping) else inputs, cotangents)
+            with _masks_written_out():
+                every = vmap(gradients, randomness="different")  # what is drawn for a sample alone is drawn for each
+                found = every(dict(inputs) if isinstance(inputs, Mapping) else inputs, cotangents)
         finally:
             after_forward(model)
     return {name: found[name].detach().reshape(*cotangents.shape[:2], -1) for name in names}
+
+
+@contextmanager
+def _masks_written_out() -> Iterator[None]:
+    """Keep Hugging Face from reading masks, to leave out those that hide nothing, where they cannot be read."""
+    place = sys.modules.get("transformers.masking_utils")
+    with nullcontext() if place is None else replaced_here(place, "is_tracing", lambda *_: True):
+        yield
 
 
 def looped_gradients(

@@ -64,7 +64,13 @@ def plain_gradients(
         row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
         rows = torch.zeros_like(logits)
         rows[at] = row
-        found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
+        try:
+            found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
+        except (RuntimeError, AssertionError) as error:  # of the model's own backward pass
+            raise ValueError(
+                f"the backward pass of the model alone, without kernels, fails on one sample ({error}): change the "
+                "model or its inputs until `output.sum().backward()` works as they are passed here"
+            ) from error
     finally:
         for p in parameters.values():
             p.requires_grad_(False)

@@ -112,12 +112,40 @@ def _matmul(input: Tensor, other: Tensor) -> Any:
     return input @ spread if parameter is other else spread @ other
 
 
+def _bmm(input: Tensor, mat2: Tensor) -> Any:
+    """Go through the matrices of heads or blocks (the first axis) one after another."""
+    if input.requires_grad == mat2.requires_grad:
+        return NotImplemented
+    return torch.stack([x @ w for x, w in zip(input, mat2, strict=True)])
+
+
+def _baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Go through them likewise, with one bias per head."""
+    plain = beta == alpha == 1 and input.ndim == 3 and input.shape[:2] == (len(batch2), 1)
+    if not plain or batch2.requires_grad or not batch1.requires_grad:
+        return NotImplemented
+    return torch.stack([torch.addmm(b[0], x, w) for b, x, w in zip(input, batch1, batch2, strict=True)])
+
+
 def _einsum(equation: Any, *operands: Any) -> Any:
-    """Product of a tensor and one parameter, as a matrix product where the parameter is a matrix of grouped axes."""
+    """Product of a tensor and one parameter, as a matrix product where the parameter is a matrix of grouped axes.
+
+    An axis of both that is not summed (heads) is gone through one entry at a time.
+    """
     if not isinstance(equation, str) or len(operands) != 2 or "->" not in equation or "." in equation:
         return NotImplemented
     terms, out = equation.replace(" ", "").split("->")
     letters = terms.split(",")
+    shared = [axis for axis in out if all(axis in names for names in letters)]
+    if shared and operands[0].requires_grad != operands[1].requires_grad:
+        inner = f"{terms}->{out}".replace(shared[0], "")
+        places = [names.index(shared[0]) for names in letters]
+        count = operands[0].shape[places[0]]
+        parts = [
+            torch.einsum(inner, *(x.select(at, i) for x, at in zip(operands, places, strict=True)))
+            for i in range(count)
+        ]
+        return torch.stack(parts, out.index(shared[0]))
     order = (0, 1) if operands[0].requires_grad or not operands[1].requires_grad else (1, 0)
     x, w = (operands[i] for i in order)
     of_x, of_w = (letters[i] for i in order)
@@ -148,5 +176,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     F.scaled_dot_product_attention: _attention,
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     torch.einsum: _einsum,
+    **dict.fromkeys((torch.bmm, Tensor.bmm), _bmm),
+    **dict.fromkeys((torch.baddbmm, Tensor.baddbmm), _baddbmm),
     **RECURRENT,
 }
