@@ -49,10 +49,11 @@ FIRST = 4
 """Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+# Of float64 too only digits of float32: layers of Hugging Face's (norms, softmax, states) compute in it inside.
+_TOLERANCE = {torch.float64: 2e-5, torch.float32: 1e-4}
 # Of the largest output: the same network at another batch size. And of a gradient, where units near zero may switch.
-_OUTPUTS = {torch.float64: 1e-9, torch.float32: 1e-3}
-_SWITCHED = {torch.float64: 1e-8, torch.float32: 2e-3}
+_OUTPUTS = {torch.float64: 1e-5, torch.float32: 1e-3}
+_SWITCHED = {torch.float64: 2e-4, torch.float32: 2e-3}
 # Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
 _LEAST = 1e-3
 

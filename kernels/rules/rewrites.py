@@ -156,11 +156,12 @@ def _einsum(equation: Any, *operands: Any) -> Any:
     if not distinct or not summed or not kept or of_w not in ("".join(summed + kept), "".join(kept + summed)):
         return NotImplemented
     size = dict(zip(of_w, w.shape, strict=True))
-    matrix = w.flatten(len(kept)) if of_w.startswith(kept[0]) else w.flatten(len(summed))
-    matrix = matrix.flatten(0, -2)
-    matrix = matrix if of_w.startswith(kept[0]) else matrix.t()
     rows = x.permute([of_x.index(axis) for axis in rest + summed]).flatten(len(rest))
-    product = F.linear(rows, matrix).unflatten(-1, [size[axis] for axis in kept])
+    if of_w.startswith(kept[0]):
+        product = F.linear(rows, w.flatten(len(kept)).flatten(0, -2))
+    else:
+        product = torch.matmul(rows, w.flatten(len(summed)).flatten(0, -2))
+    product = product.unflatten(-1, [size[axis] for axis in kept])
     found = rest + kept
     return product.permute([found.index(axis) for axis in out])
 
