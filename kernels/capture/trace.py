@@ -253,7 +253,8 @@ class ForwardTrace(TorchFunctionMode):
             view = None
             if len(read) == 1 and source.scale == 1.0:
                 view = _view_of(self._parameters[source.name], source, out)
-            if view is None and self._tape.holds(out):
+            reshaped = view is not None and view.rows is None and view.shape != view.parameter_shape
+            if (view is None or reshaped) and self._tape.holds(out):
                 name = self._tape.name(out, label)
                 self._parameters[name], view = out, ParameterView(name, out.shape, out.shape)
             if view is None:
