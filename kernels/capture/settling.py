@@ -119,13 +119,13 @@ class Settling:
         """Decide on the first, the middle and the last of some samples; of one or two, some are taken again."""
         count = batch_size(probe)
         three = sample(probe, torch.tensor([0, count // 2, count - 1] if count > 2 else [0, 0, count - 1]))
-        pair, single = sample(three, torch.tensor([2, 0])), sample(three, slice(1, 2))
+        pair, single = sample(three, torch.tensor([2, 1])), sample(three, slice(0, 1))
         with quiet(self.model):
             alone, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
             apart = self._watch(pair)
             logits, uses = self._retrace(three, set())
-            require_independence(logits.detach(), torch.cat([apart[1:], alone, apart[:1]]))
-            checked = _Checked(three, 1, row, truth)
+            require_independence(logits.detach(), torch.cat([alone, apart[1:], apart[:1]]))
+            checked = _Checked(three, 0, row, truth)  # the first: the middle one stays where it is in reversed samples
             logits, uses, reached, blocks = self._reconcile(logits, uses, checked)
             self._layouts |= {use.key: use.layout for use in uses}
             silent = {name for name in self.parameters if truth[name] is None}
@@ -262,7 +262,7 @@ class Settling:
         fixed = ("asked for", _HOOKED, _UNREAD)
         truth, layouts = checked.alone, dict(self._layouts)
         names = {name for name, reason in fallback.items() if reason not in fixed and truth[name] is not None}
-        pair = sample(checked.inputs, torch.tensor([2, 0]))
+        pair = sample(checked.inputs, torch.tensor([2, 1]))
         alone = _Checked(single, 0, checked.row, truth, truth)
         for _ in range(len(names) and 6):
             self._derived, self.reasons = names, {n: why for n, why in fallback.items() if n not in names}

@@ -65,7 +65,8 @@ def _repeat(input: Tensor, *sizes: Any) -> Any:
     if any(t != 1 and extent != 1 for t, extent in zip(times[1:], extents[1:], strict=True)):
         return NotImplemented
     expanded = [t * extent for t, extent in zip(times, extents, strict=True)]
-    if extents[0] > 1:  # also once, which is how often a batch of one sample repeats it
+    alone = all(t == 1 for t in times)  # that is how often a batch of one sample repeats it
+    if extents[0] > 1 and (alone or times[0] != 1):
         return input.expand(times[0], extents[0], *expanded[1:]).flatten(0, 1)
     return input.expand(expanded).clone()  # a repeated tensor may be written into, an expanded one may not
 

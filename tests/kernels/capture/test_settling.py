@@ -135,3 +135,20 @@ def test_coupled_samples_are_refused_however_small_the_logits(random: bool) -> N
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="depends on the other samples of its batch, or on random numbers"):
         kernel_matrix(Coupled(random).eval(), torch.randn(6, 4))
+
+
+class Mirrored(nn.Module):
+    """The samples are turned around and back; the middle one of three stays where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inside(x.flip(0))).flip(0))
+
+
+def test_samples_in_another_order_are_noticed_where_the_middle_one_stays() -> None:
+    torch.manual_seed(0)
+    capture = Capture(Mirrored().double().eval(), torch.randn(3, 4, dtype=torch.float64))
+    assert set(capture.coverage.fallback) == {"inside.weight", "inside.bias"}
