@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import uuid
 from pathlib import Path
-
-from pipeline.machine.reachable import unanswered
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
@@ -60,7 +57,7 @@ def settled_commit(repository: str, revision: str | None, kind: str, ask: bool =
         if (commit := _ASKED[place]) is not None:
             with contextlib.suppress(OSError):  # such as a cache of others: this process remembers it
                 note.parent.mkdir(parents=True, exist_ok=True)
-                written = note.with_name(f"{note.name}.{uuid.uuid4().hex[:8]}.tmp")
+                written = note.with_name(f"{note.name}.{os.getpid()}.tmp")
                 written.write_text(commit, encoding="ascii")
                 os.replace(written, note)
     return _ASKED.get(place)
@@ -75,6 +72,8 @@ def cache_folder() -> Path:
 
 def _newest(repository: str, branch: str, kind: str) -> str | None:
     from huggingface_hub import HfApi, constants
+
+    from pipeline.machine.reachable import unanswered  # with its parts of the library, not for a status
 
     if constants.HF_HUB_OFFLINE or unanswered(constants.ENDPOINT, _PATIENCE) is not None:
         return None

@@ -62,7 +62,7 @@ def test_it_imports_no_heavy_module():
     code = (
         "import sys; from pipeline.data import source_identity; from pipeline.config.data import *;"
         "source_identity(DataConfig(packaged=PackagedConfig(name='fashion_mnist')));"
-        "print([m for m in ('torch', 'datasets', 'transformers', 'numpy', 'pyarrow') if m in sys.modules])"
+        "print([m for m in ('torch', 'datasets', 'transformers', 'numpy', 'pyarrow', 'ssl') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
