@@ -248,12 +248,14 @@ def entries(options: type) -> dict[str, Option]:
 
 
 def documents(options: type) -> Callable[[Documented], Documented]:
-    """Decorate a function that takes these options: its docstring and its signature list them."""
+    """Decorate a function, or class, that takes these options: its docstring and its signature list them."""
 
     def decorate(function: Documented) -> Documented:
         taken = inspect.signature(function).parameters.values()
         own = [one.name for one in taken if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        _DOCUMENTED[inspect.unwrap(function).__code__] = own
+        _DOCUMENTED[inspect.unwrap(vars(function)["__init__"] if isinstance(function, type) else function).__code__] = (
+            own
+        )
         function.__doc__ = _with_section(function.__doc__, options)
         function.__signature__ = _with_keywords(inspect.signature(function), options)  # type: ignore[attr-defined]
         return function
