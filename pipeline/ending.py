@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +63,8 @@ def last_words() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses twice wants the end, and no traceback
         print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

@@ -1,6 +1,7 @@
 """A command ends with 0, with one sentence and 2, or with a traceback, where to report it, and 1."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -42,8 +43,13 @@ def test_a_fault_of_ours_in_a_cell_of_a_report_is_still_ours(capsys):
     assert REPORT not in capsys.readouterr().err
 
 
-def test_an_interrupt_says_that_nothing_is_lost(capsys):
-    assert ended(KeyboardInterrupt()) == 130
+def test_an_interrupt_says_that_nothing_is_lost_and_a_second_one_ends_at_once(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert ended(KeyboardInterrupt()) == 130
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL, "no traceback of a second one"
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "nothing finished is lost; the same command continues" in capsys.readouterr().err
 
 
