@@ -252,10 +252,10 @@ def documents(options: type) -> Callable[[Documented], Documented]:
 
     def decorate(function: Documented) -> Documented:
         taken = inspect.signature(function).parameters.values()
-        own = [one.name for one in taken if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        _DOCUMENTED[inspect.unwrap(vars(function)["__init__"] if isinstance(function, type) else function).__code__] = (
-            own
-        )
+        called = vars(function)["__init__"] if isinstance(function, type) else function
+        _DOCUMENTED[inspect.unwrap(called).__code__] = [
+            p.name for p in taken if p.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
         function.__doc__ = _with_section(function.__doc__, options)
         function.__signature__ = _with_keywords(inspect.signature(function), options)  # type: ignore[attr-defined]
         return function
