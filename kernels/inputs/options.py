@@ -226,8 +226,7 @@ class KernelOptions(FeatureOptions, total=False):
         int | None,
         Option(
             None,
-            "Samples per tile side, in place of the planner's choice. Equal tiles give equal bits on any number of "
-            "processes.",
+            "Samples per tile side instead of the planner's choice; equal tiles give equal bits on any ranks.",
             least=1,
         ),
     ]
@@ -251,11 +250,10 @@ def documents(options: type) -> Callable[[Documented], Documented]:
     """Decorate a function, or class, that takes these options: its docstring and its signature list them."""
 
     def decorate(function: Documented) -> Documented:
-        taken = inspect.signature(function).parameters.values()
         called = vars(function)["__init__"] if isinstance(function, type) else function
-        _DOCUMENTED[inspect.unwrap(called).__code__] = [
-            p.name for p in taken if p.kind is inspect.Parameter.KEYWORD_ONLY
-        ]
+        taken = inspect.signature(function).parameters.values()
+        own = [one.name for one in taken if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        _DOCUMENTED[inspect.unwrap(called).__code__] = own
         function.__doc__ = _with_section(function.__doc__, options)
         function.__signature__ = _with_keywords(inspect.signature(function), options)  # type: ignore[attr-defined]
         return function
