@@ -101,7 +101,7 @@ def mean_interval(probes: Float[np.ndarray, " m"], confidence: float) -> tuple[f
     >>> import numpy as np
     >>> from kernels.operator.estimates import mean_interval
     >>> low, high = mean_interval(np.array([1.0, 1.2, 0.9, 1.1, 0.8]), 0.95)
-    >>> low < 1.0 < high
+    >>> bool(low < 1.0 < high)
     True
     """
     m = len(probes)

@@ -66,7 +66,7 @@ class KernelOperator(SpectralNumbers):
     >>> op.shape, op @ torch.tensor([1.0, 0.0, 0.0])
     ((3, 3), tensor([6., 3., 6.]))
     >>> float(op.trace()), op.eigenvalues(1).values.round(3).tolist()
-    (21.0, [16.583])
+    (21.0, [17.485])
     """
 
     def __init__(self, model: nn.Module, train: Any, test: Any = None, **options: Unpack[OperatorOptions]) -> None:
