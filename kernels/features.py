@@ -114,8 +114,7 @@ def kernel_features(
     batch_size = settings["batch_size"] or BATCH
     sketcher = _sketch(kind, sketch, dim, seed)
     arithmetic = precision_named(precision)
-    arithmetic.refuse_narrowing(model)
-    loan = Loan(model, arithmetic.passes, eval_mode=settings["eval_mode"])
+    loan = Loan(model, arithmetic.passes, eval_mode=settings["eval_mode"], refuse=arithmetic.refuse_narrowing)
     with loan.lent() as own:
         device = loan.device
         samples = Samples(data, settings["labels"])

@@ -213,8 +213,7 @@ def autograd_kernel(
     if chunk < 1:
         raise ValueError(f"chunk={chunk} must be at least 1")
     arithmetic = precision_named(precision)
-    arithmetic.refuse_narrowing(model)
-    loan = Loan(model, arithmetic.passes)
+    loan = Loan(model, arithmetic.passes, refuse=arithmetic.refuse_narrowing)
     with loan.lent() as own, arithmetic.strict_passes():
         device, samples = loan.device, Samples(data, labels, "data")
         names = tuple(name for name, p in own.named_parameters() if p.requires_grad)

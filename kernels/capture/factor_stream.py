@@ -116,8 +116,7 @@ def _stream(
     model: nn.Module, data: Any, cotangent: Cotangent, labels: Tensor | None, settings: PassOptions
 ) -> Iterator[FactorBatch]:
     chosen = precision_named(settings["precision"])
-    chosen.refuse_narrowing(model)
-    loan = Loan(model, chosen.passes, eval_mode=settings["eval_mode"])
+    loan = Loan(model, chosen.passes, eval_mode=settings["eval_mode"], refuse=chosen.refuse_narrowing)
     with loan.lent() as own, chosen.strict_passes():
         device = loan.device
         samples = Samples(data, labels, "data")

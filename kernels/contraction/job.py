@@ -67,8 +67,7 @@ def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) ->
     """
     precision = precision_named(options["precision"])
     refuse_meaningless(options["kind"], options)
-    precision.refuse_narrowing(model)
-    loan = Loan(model, precision.passes, eval_mode=options["eval_mode"])
+    loan = Loan(model, precision.passes, eval_mode=options["eval_mode"], refuse=precision.refuse_narrowing)
     with loan.lent() as own:
         device = loan.device
         columns = Samples(train, options["labels"], "train")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from kernels.inputs.model_checks import check_model
 
@@ -38,6 +39,8 @@ class Loan:
         Put every module into evaluation mode meanwhile.
     checked : bool
         Refuse models without per-sample gradients; without the check, ``device`` stays unknown.
+    refuse : callable
+        Called with the model as the user has it, to raise an exception.
 
     Attributes
     ----------
@@ -60,9 +63,16 @@ class Loan:
     device: torch.device
 
     def __init__(
-        self, model: nn.Module, passes: torch.dtype | None = None, *, eval_mode: bool = False, checked: bool = True
+        self,
+        model: nn.Module,
+        passes: torch.dtype | None = None,
+        *,
+        eval_mode: bool = False,
+        checked: bool = True,
+        refuse: Callable[[nn.Module], None] = lambda model: None,
     ) -> None:
-        self.model, self._passes, self._eval_mode, self._checked = model, passes, eval_mode, checked
+        self.model, self._passes, self._eval_mode = model, passes, eval_mode
+        self._checked, self._refuse = checked, refuse
         self._converts: bool | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
 
@@ -84,6 +94,7 @@ class Loan:
                 if self._converts is None:
                     if self._checked:
                         self.device = check_model(self.model)
+                    self._refuse(self.model)
                     self._converts = _has_other_type(self.model, self._passes)
                 self._move_in(before)
                 self._state = _State(self.model)
@@ -241,7 +252,7 @@ class _State:
         self._slotted = [(module, dict(_slot_values(module))) for module, _ in self.modules]
         self._others: list[tuple[Any, str, Any]] = []
         self._values: list[tuple[Tensor, Tensor]] = []
-        self._parameters = [(p, p.detach(), p.requires_grad, p.grad) for p in model.parameters()]
+        self._parameters = [(p, p.detach(), p.requires_grad, p.grad) for p in model.parameters() if not is_lazy(p)]
         for p, _, _, grad in self._parameters:
             if grad is not None:
                 p.grad = None  # so that nothing is added to it
