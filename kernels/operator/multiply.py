@@ -88,7 +88,8 @@ class Multiplier:
                 pulled = source.pull(given[:, here], classes)
                 target.push(pulled, classes, out[:, here])
                 if self.square:
-                    squares += pulled.unflatten(0, (-1, len(squares))).double().square().sum((0, 2))
+                    lengths = torch.linalg.vector_norm(pulled, dim=1, dtype=torch.float64)
+                    squares += lengths.square().unflatten(0, (-1, len(squares))).sum(0)
                 del pulled
             if self.square:
                 self._check(given[:, here].double(), out[:, here], squares)
