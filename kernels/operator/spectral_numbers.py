@@ -118,6 +118,8 @@ class SpectralNumbers(ABC):
         self._require_square("an effective rank")
         if measure not in MEASURES:
             raise ValueError(f"measure={measure!r}: use one of {', '.join(MEASURES)}")
+        _require_whole(products=products)
+        _require_share(confidence)
         if measure == "entropy":
             found = spectral_entropy(self._block, self.shape[0], products, _named(seed, "entropy"), confidence)
             low, value, high = np.exp([found.low, found.value, found.high])
@@ -161,6 +163,7 @@ class SpectralNumbers(ABC):
             ``values``, ``errors``, ``vectors`` and whether they converged.
         """
         self._require_square("eigenvalues")
+        _require_whole(k=k, products=products)
         if not 1 <= k <= self.shape[0]:
             raise ValueError(f"k={k}: a kernel of {self.shape[0]} rows has 1 to {self.shape[0]} eigenvalues")
         start = block or (min(self._facts.classes, 8) if self._facts.kind == "entk" else 1)
@@ -213,7 +216,7 @@ class SpectralNumbers(ABC):
         low, high = (max(end, 0.0) ** 0.5 for end in found.square.interval(confidence, 4 * self._facts.rounding))
         norm = found.square.value**0.5
         if not norm * outer > 0:
-            raise ValueError("alignment is undefined for a kernel that is zero (after centered, constant)")
+            raise ValueError("alignment is undefined for a kernel that is zero (after centering, constant)")
         value, least = inner / (norm * outer), inner / (high * outer)
         most = inner / (low * outer) if low > 0 else 1.0
         return self._stated(value, min(least, most), max(least, most), found, confidence)
@@ -223,6 +226,7 @@ class SpectralNumbers(ABC):
 
     def _estimated(self, products: int, seed: int, centered: bool = False) -> Moments:
         """Moments of the kernel, or of HKH, from one set of products for each seed."""
+        _require_whole(products=products, seed=seed)
         key = (products, seed, centered)
         if key not in self._moments:
 
@@ -244,6 +248,7 @@ class SpectralNumbers(ABC):
         return self._moments[key]
 
     def _stated(self, value: float, low: float, high: float, found: Moments, confidence: float) -> Estimate:
+        _require_share(confidence)
         exact = not len(found.square.probes)
         return Estimate(
             value, low, high, found.products, "all products" if exact else "hutch++", 1.0 if exact else confidence
@@ -252,6 +257,17 @@ class SpectralNumbers(ABC):
     def _require_square(self, what: str) -> None:
         if not self.square:
             raise ValueError(f"{what} needs the square train x train kernel: make the operator without test data")
+
+
+def _require_whole(**given: object) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or (name == "seed" and value < 0):
+            raise ValueError(f"{name}={value!r} must be a whole number{' from 0' if name == 'seed' else ''}")
+
+
+def _require_share(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
 
 
 def _named(seed: int, name: str) -> np.random.Generator:

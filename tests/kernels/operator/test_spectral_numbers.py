@@ -105,6 +105,11 @@ def test_products_are_shared_between_numbers_and_seeds_are_kept_apart(kernel) ->
     [
         ("k=7: a kernel of 6 rows has 1 to 6 eigenvalues", lambda op: op.eigenvalues(7)),
         ("k=0", lambda op: op.eigenvalues(0)),
+        ("k=2.5 must be a whole number", lambda op: op.eigenvalues(2.5)),
+        ("seed=-1 must be a whole number from 0", lambda op: op.trace(seed=-1)),
+        ("products=3.0 must be a whole number", lambda op: op.frobenius_norm(products=3.0)),
+        ("confidence=95 must lie between 0 and 1", lambda op: op.trace(confidence=95)),
+        ("products=3: an estimate with an error needs at least 4", lambda op: op.trace(products=3)),
         ("method='xtrace': use 'hutch\\+\\+' or 'diagonal'", lambda op: op.trace(method="xtrace")),
         ("measure='rank': use one of entropy, participation, stable", lambda op: op.effective_rank("rank")),
         ("alignment needs labels", lambda op: op.alignment()),
@@ -113,7 +118,22 @@ def test_products_are_shared_between_numbers_and_seeds_are_kept_apart(kernel) ->
         ("labels are floating point", lambda op: op.alignment(torch.ones(6))),
         ("constant", lambda op: op.alignment([1] * 6)),
     ],
-    ids=["k", "zero", "method", "measure", "unlabeled", "count", "ignored", "float", "constant"],
+    ids=[
+        "k",
+        "zero",
+        "half",
+        "seed",
+        "float count",
+        "percent",
+        "few",
+        "method",
+        "measure",
+        "unlabeled",
+        "count",
+        "ignored",
+        "float",
+        "constant",
+    ],
 )
 def test_questions_that_have_no_answer(match: str, call) -> None:
     model, inputs, _ = make(BY_NAME["mlp"], 6)
