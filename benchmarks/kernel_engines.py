@@ -204,7 +204,7 @@ def dattri(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
 def dattri_llm(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     """dattri-llm's factorized gradients of one frozen probe, and `Gradient.similarity` of them.
 
-    Frozen parameters spare it the weight gradients. A layer hooked as `linear_io` is exact; batch normalization has no
+    Frozen parameters spare it most weight gradients. A layer hooked as `linear_io` is exact; batch normalization has no
     per-sample gradient there and is left out. Position ids are given for every sample, since a lookup that the samples
     share would be summed over the batch.
     """
@@ -216,8 +216,9 @@ def dattri_llm(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
         ids = inputs["input_ids"]
         batch = {**inputs, "position_ids": torch.arange(ids.shape[1]).expand_as(ids).clone()}
     model = copy.deepcopy(model).requires_grad_(False)
-    if not isinstance(inputs, Tensor):  # one parameter in front keeps the graph alive
-        next(p for n, p in model.named_parameters() if n.endswith("wpe.weight")).requires_grad_()
+    for module in model.modules():  # nothing in front of an embedding requires a gradient: its table must
+        if isinstance(module, nn.Embedding):
+            module.requires_grad_()
     classes = [None] if kind == "pntk" else list(range(call(model, first(inputs, 1)).shape[1]))
     total: Tensor | None = None
     for c in classes:
