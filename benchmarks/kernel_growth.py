@@ -2,10 +2,11 @@
 
     python -m benchmarks.kernel_growth [--suites mlp gpt2 resnet18] [--picture benchmarks/kernel_growth.svg]
     python -m benchmarks.kernel_growth --cell resnet18:512
+    python -m benchmarks.kernel_growth --cpu-time ...     # one thread and its CPU seconds, on a machine that is not quiet
 
 The limit is what no engine that forms this kernel on this machine can go below by much: one training step over all
 samples, and the plan's arithmetic at the rate of a large matrix product. Both are measured in the process that computes
-the kernel, with two threads. The plan is made before the kernel and knows none of its times.
+the kernel, with two threads unless ``--cpu-time`` says one. The plan is made before the kernel and knows none of its times.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ def product_rate(side: int = 2048) -> float:
     return 2 * side**3 / seconds
 
 
-def run_cell(suite: str, samples: int, kind: str = "pntk") -> dict[str, Any]:
+def run_cell(suite: str, samples: int, kind: str = "pntk", threads: int = THREADS) -> dict[str, Any]:
     import torch
 
     from benchmarks import kernel_cells
     from kernels import kernel_matrix, plan_kernel
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     model, inputs = kernel_cells.build(suite, samples)
     few = kernel_cells.first(inputs, 64)
     kernel_matrix(model, few, kind=kind, normalize=False)
@@ -131,18 +132,21 @@ def main() -> None:
     parser.add_argument("--cell", help="SUITE:N, in this process")
     parser.add_argument("--suites", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--sizes", nargs="+", type=int, help="other N than the suite's")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, and the CPU seconds of the process")
     parser.add_argument("--picture", type=Path, help="write an .svg or .png")
     parser.add_argument("--rows", type=Path, help="also keep the numbers in this .json file, which may hold others")
     options = parser.parse_args()
     if options.cell:
         suite, samples = options.cell.split(":")
-        print(json.dumps(run_cell(suite, int(samples))))
+        if options.cpu_time:
+            time.perf_counter = time.process_time
+        print(json.dumps(run_cell(suite, int(samples), threads=1 if options.cpu_time else THREADS)))
         return
     found: dict[str, list[dict[str, Any]]] = {}
     for suite in options.suites:
         found[suite] = []
         for samples in options.sizes or SIZES[suite]:
-            arguments = ["--cell", f"{suite}:{samples}"]
+            arguments = ["--cell", f"{suite}:{samples}", *(["--cpu-time"] if options.cpu_time else [])]
             row = run_process(sys.executable, "benchmarks.kernel_growth", arguments, None, LIMIT)
             found[suite].append({"n": samples} | row)
             print(json.dumps(found[suite][-1]), file=sys.stderr, flush=True)

@@ -53,12 +53,12 @@ def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def run_cell(suite: str, kind: str, engine: str, samples: int | None) -> dict[str, object]:
+def run_cell(suite: str, kind: str, engine: str, samples: int | None, threads: int = THREADS) -> dict[str, object]:
     import torch
 
     from benchmarks import kernel_cells, kernel_engines
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     warnings.simplefilter("ignore")
     for module in IMPORTS.get(engine, []):
         importlib.import_module(module)
@@ -160,10 +160,13 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--engines", nargs="+", default=[STEP, *ENGINES], choices=[STEP, *ENGINES])
+    parser.add_argument("--cpu-time", action="store_true", help="with --cell: CPU seconds of one thread")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the peers' environment")
     options = parser.parse_args()
+    if options.cpu_time:
+        time.perf_counter = time.process_time
     if options.cell:
-        print(json.dumps(run_cell(*options.cell.split(":"), options.samples)))
+        print(json.dumps(run_cell(*options.cell.split(":"), options.samples, 1 if options.cpu_time else THREADS)))
         return
     if options.certificate:
         import torch
