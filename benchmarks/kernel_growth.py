@@ -2,11 +2,12 @@
 
     python -m benchmarks.kernel_growth [--suites mlp gpt2 resnet18] [--picture benchmarks/kernel_growth.svg]
     python -m benchmarks.kernel_growth --cell resnet18:512
-    python -m benchmarks.kernel_growth --cpu-time ...     # one thread and its CPU seconds, on a machine that is not quiet
+    python -m benchmarks.kernel_growth --cpu-time  # CPU seconds of one thread: the machine is not quiet
 
 The limit is what no engine that forms this kernel on this machine can go below by much: one training step over all
 samples, and the plan's arithmetic at the rate of a large matrix product. Both are measured in the process that computes
-the kernel, with two threads unless ``--cpu-time`` says one. The plan is made before the kernel and knows none of its times.
+the kernel, with two threads unless ``--cpu-time`` says one. The plan is made before the kernel and knows none of its
+times.
 """
 
 from __future__ import annotations
