@@ -154,6 +154,8 @@ class Capture:
         images = sorted({n for form in settling.forms if isinstance(form, ConvBlock) for n in form.names} & set(other))
         if images and not self.certifier.replaces:  # patches and images do not meet in one contraction
             raise MisreadError(images, self.certifier.place, 1.0)
+        factored = {n for form in settling.forms if not isinstance(form, VectorBlock) for n in form.names}
+        self.certifier.generic |= factored & set(other)
         found = self._fall_back((*generic, *other), inputs, rows) if generic or other else {}
         blocks = in_form(blocks, settling.forms, {n: found[n] for n in other}, rows)
         return blocks + [VectorBlock(n, self.parameters[n].shape, found[n], origin="fallback") for n in generic]

@@ -31,7 +31,7 @@ from kernels.gradients.derived import tensors_in
 from kernels.gradients.fallback import sample, try_vmap
 from kernels.gradients.in_form import in_form, outline, unread_form
 from kernels.gradients.merge import merge_roles
-from kernels.gradients.one_sample import Gradients, plain_gradients, relative_distances
+from kernels.gradients.one_sample import Checked, plain_gradients, relative_distances
 from kernels.inputs.outputs import Inputs, batch_size, call_logits
 from kernels.rules.base import MisfitError, Use
 from kernels.rules.table import RULES
@@ -50,17 +50,6 @@ class Probe:
     logits: Float[Tensor, "b k"]
     blocks: list[Block]
     seconds: float
-
-
-@dataclass
-class _Checked:
-    """One sample whose true gradients are known, alone and, once asked for, in its batch."""
-
-    inputs: Inputs
-    at: int
-    row: Tensor
-    alone: Gradients
-    together: Gradients | None = None
 
 
 class Settling:
@@ -115,17 +104,17 @@ class Settling:
         self._seen: Shapes | None = None
         self._fine = 0.0
 
-    def settle(self, probe: Inputs, *, derive: bool = True) -> None:
+    def settle(self, probe: Inputs, *, derive: bool = True, two: tuple[int, int] = (2, 1)) -> None:
         """Decide on the first, the middle and the last of some samples; of one or two, some are taken again."""
         count = batch_size(probe)
         three = sample(probe, torch.tensor([0, count // 2, count - 1] if count > 2 else [0, 0, count - 1]))
-        pair, single = sample(three, torch.tensor([2, 1])), sample(three, slice(0, 1))
+        pair, single = sample(three, torch.tensor(two)), sample(three, slice(0, 1))
         with quiet(self.model):
             alone, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
             apart = self._watch(pair)
             logits, uses = self._retrace(three, set())
-            require_independence(logits.detach(), torch.cat([alone, apart[1:], apart[:1]]))
-            checked = _Checked(three, 0, row, truth)  # the first: the middle one stays where it is in reversed samples
+            require_independence(logits.detach()[[0, *two]], torch.cat([alone, apart]))
+            checked = Checked(three, 0, row, truth)  # the first: the middle one stays where it is in reversed samples
             logits, uses, reached, blocks = self._reconcile(logits, uses, checked)
             self._layouts |= {use.key: use.layout for use in uses}
             silent = {name for name in self.parameters if truth[name] is None}
@@ -138,8 +127,21 @@ class Settling:
             if derive:
                 blocks = self._derive_rest(checked, single) or blocks
                 self._choose_route(checked)
+            else:
+                self._check_others(three)
             self.forms = [outline(block) for block in blocks if not set(block.names) & self.reasons.keys()]
             self._seen = None
+
+    def _check_others(self, three: Inputs) -> None:
+        """Hold the rules against every sample, also where another one is in the middle."""
+        for order in ([0, 1, 2], [1, 2, 0]):
+            inputs = sample(three, torch.tensor(order))
+            for at in range(3):
+                one = sample(inputs, slice(at, at + 1))
+                _, truth, row = plain_gradients(self.model, one, self.parameters, self.output)
+                logits, uses = self._pass(inputs, self._layouts, set())
+                wrong = self._disagreements(logits, uses, Checked(inputs, at, row, truth))[0]
+                self.reasons |= dict.fromkeys(sorted(wrong), _MISREAD)
 
     def reserve(self) -> None:
         """Give what no sample has read yet a form too, for consumers that need every parameter from the start."""
@@ -180,11 +182,10 @@ class Settling:
         """Layouts of uses that the first samples did not show, and parameters that have no rule because of them."""
         if strange not in self._more:
             left = {name: p for name, p in self.parameters.items() if name not in self.reasons}
-            count = batch_size(inputs)
-            for start in range(min(count, 3)):  # another pair of samples may show what the first did not
+            for two in ((2, 1), (2, 0), (1, 0)):  # another pair of samples may show what the first did not
                 fresh = Settling(self.model, left, self.output, {})
                 fresh._derived = set(self._derived)
-                fresh.settle(sample(inputs, torch.arange(count).roll(start)), derive=False)
+                fresh.settle(inputs, derive=False, two=two)
                 if not fresh.reasons and strange <= fresh._layouts.keys():
                     break
             owners = fresh._owners
@@ -240,7 +241,7 @@ class Settling:
         return logits
 
     def _reconcile(
-        self, logits: Tensor, uses: list[Use], checked: _Checked
+        self, logits: Tensor, uses: list[Use], checked: Checked
     ) -> tuple[Tensor, list[Use], set[str], list[Block]]:
         """Change layouts, then routes, until every rule gives what autograd gives."""
         tried: set[tuple[Any, str]] = set()
@@ -256,14 +257,14 @@ class Settling:
             self._revise(uses, wrong, tried)
             logits, uses = self._retrace(checked.inputs, wrong)
 
-    def _derive_rest(self, checked: _Checked, single: Inputs) -> list[Block]:
+    def _derive_rest(self, checked: Checked, single: Inputs) -> list[Block]:
         """Follow what acts on samples only through tensors computed from parameters alone; all blocks if that works."""
         fallback = dict(self.reasons)
         fixed = ("asked for", _HOOKED, _UNREAD)
         truth, layouts = checked.alone, dict(self._layouts)
         names = {name for name, reason in fallback.items() if reason not in fixed and truth[name] is not None}
         pair = sample(checked.inputs, torch.tensor([2, 1]))
-        alone = _Checked(single, 0, checked.row, truth, truth)
+        alone = Checked(single, 0, checked.row, truth, truth)
         for _ in range(len(names) and 6):
             self._derived, self.reasons = names, {n: why for n, why in fallback.items() if n not in names}
             wrong: set[str] = set()
@@ -286,7 +287,7 @@ class Settling:
         self._derived, self.reasons, self._layouts = set(), fallback, layouts
         return []
 
-    def _choose_route(self, checked: _Checked) -> None:
+    def _choose_route(self, checked: Checked) -> None:
         """Vectorize the fallback where torch can, and does so correctly, for this model."""
         names = tuple(self.reasons)
         if not names or self.route == "loop":
@@ -304,7 +305,7 @@ class Settling:
                 self.route = "loop"
 
     def _disagreements(
-        self, logits: Tensor, uses: list[Use], checked: _Checked
+        self, logits: Tensor, uses: list[Use], checked: Checked
     ) -> tuple[set[str], set[str], list[Block]]:
         """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks.
 
@@ -313,16 +314,16 @@ class Settling:
         """
         roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
         blocks = merge_roles(roles, list(self.parameters))
-        ruled = [n for n, g in checked.alone.items() if g is not None and n not in self.reasons]
-        off = relative_distances(blocks, checked.at, checked.alone)
-        doubtful = {name for name in ruled if not off.get(name, 1.0) <= self._fine}
-        wrong = {name for name in doubtful if not off.get(name, 1.0) <= _COARSE.get(logits.dtype, 0.2)}
+        ruled = {n: float(g is not None) for n, g in checked.alone.items() if n not in self.reasons}  # if no block is
+        off = ruled | relative_distances(blocks, checked.at, checked.alone)
+        doubtful = {name for name in ruled if not off[name] <= self._fine}
+        wrong = {name for name in doubtful if not off[name] <= _COARSE.get(logits.dtype, 0.2)}
         if doubtful - wrong:
             if checked.together is None:
                 known = plain_gradients(self.model, checked.inputs, self.parameters, self.output, checked.at)
                 checked.together = known[1]
-            off = relative_distances(blocks, checked.at, checked.together)
-            wrong |= {name for name in doubtful if not off.get(name, 1.0) <= self._fine}
+            off = ruled | relative_distances(blocks, checked.at, checked.together)
+            wrong |= {name for name in doubtful if not off[name] <= self._fine}
         return wrong, reached, blocks
 
     def _revise(self, uses: list[Use], wrong: set[str], tried: set[tuple[Any, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,17 @@ from kernels.gradients.blocks import Block, TokenBlock
 from kernels.inputs.outputs import Inputs, call_logits
 
 Gradients = dict[str, Tensor | None]
+
+
+@dataclass
+class Checked:
+    """Sample ``at`` of a batch, whose true gradients are known alone and, once asked for, in company."""
+
+    inputs: Inputs
+    at: int
+    row: Float[Tensor, " k"]
+    alone: Gradients
+    together: Gradients | None = None
 
 
 def plain_gradients(

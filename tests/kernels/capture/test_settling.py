@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels import kernel_matrix, layer_jacobians
+from kernels import fit_ekfac, kernel_matrix, layer_jacobians
 from kernels.capture.capture import Capture
 from kernels.inputs.outputs import bind_cotangent
 from tests.kernels import batch_models as models
@@ -135,6 +135,36 @@ def test_coupled_samples_are_refused_however_small_the_logits(random: bool) -> N
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="depends on the other samples of its batch, or on random numbers"):
         kernel_matrix(Coupled(random).eval(), torch.randn(6, 4))
+
+
+class Detour(nn.Module):
+    """A layer runs a second time, on samples in another order, for large inputs only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, large = torch.tanh(self.inside(x)), x[:, :1] > 5
+        if bool(large.any()):
+            h = torch.where(large, torch.tanh(self.inside(h.flip(0)).flip(0)), h)
+        return self.head(h)
+
+
+def test_what_no_rule_reads_in_one_pass_takes_the_generic_route_in_that_pass() -> None:
+    torch.manual_seed(0)
+    model, x = Detour().double().eval(), torch.randn(7, 4, dtype=torch.float64)
+    x[4, 0] = 6.0
+    expected = slow.jacobian(model, x)
+    found = layer_jacobians(model, x, precision="float64", batch_size=4, certify="off")
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    kernel = kernel_matrix(model, x, kind="pntk", precision="float64", normalize=False, batch_size=4, certify="off")
+    torch.testing.assert_close(kernel.matrix, slow.pntk(*[slow.flat(expected)] * 2), rtol=1e-9, atol=1e-11)
+    options = {"fisher": "exact", "precision": "float64", "batch_size": 4}
+    with pytest.raises(RuntimeError, match="no rule reads inside.bias, inside.weight rightly.*pass fallback="):
+        fit_ekfac(model, x, **options)
+    assert fit_ekfac(model, x, fallback=["inside"], **options).samples == 7
 
 
 class Mirrored(nn.Module):
