@@ -232,7 +232,6 @@ class Settling:
 
     def _watch(self, pair: Inputs) -> Tensor:
         """Note the shapes of all uses in a pass of two samples; return its outputs."""
-        self._seen = None
         logits = self._pass(pair, {}, set(), watch=True)[0].detach()
         self._seen = self._trace.shapes
         self._fine = _FINE.get(logits.dtype, 0.2)
