@@ -95,18 +95,21 @@ def _run_once(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
     return function(*args)
 
 
+_FUSED = F.scaled_dot_product_attention
+
+
 class _PlainAttention(TorchFunctionMode):
     """Attention in separate steps, which can be vectorized and differentiated twice; the fused kernels cannot."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return _attention(*args, **(kwargs or {}))
+        if func is _FUSED:
+            return plain_attention(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _attention(
+def plain_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -115,6 +118,7 @@ def _attention(
     is_causal: bool = False,
     **options: Any,
 ) -> Tensor:
+    """Compute attention with the arguments of ``scaled_dot_product_attention``, in separate steps."""
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float("-inf"))
     steps = torch.ops.aten._scaled_dot_product_attention_math

@@ -15,15 +15,17 @@ from typing import Any, NoReturn
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.capture.quiet import quiet
+from kernels.capture.quiet import plain_attention, quiet
 from kernels.gradients.fallback import sample
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.inputs.samples import Samples, first_not_finite
+from kernels.machine.process_state import replaced_here
 
 ROUTES = ("forward", "double", "loop")
 _FEW = 3
@@ -131,7 +133,8 @@ class Jacobian:
         """Composite fast paths, hooks and flags of parameters as products need them; all restored at the end."""
         own = list(self.parameters.values())
         hooks = [p._backward_hooks for p in own]
-        with quiet(self.model):
+        # nn.MultiheadAttention calls the fused kernel where no mode sees it
+        with quiet(self.model), replaced_here(F, "scaled_dot_product_attention", plain_attention):
             try:
                 for p in own:
                     p._backward_hooks = None  # a hook would change J^T u and not J w

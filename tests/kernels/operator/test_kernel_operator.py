@@ -249,3 +249,11 @@ def test_numbers_that_are_not_finite_are_named() -> None:
     data[5] = 0
     with pytest.raises(ValueError, match="gradient of inner.weight is NaN or infinite for train sample 5"):
         KernelOperator(Root(), data, batch_size=2) @ torch.ones(6)
+
+
+@pytest.mark.parametrize("name", ["self_attention", "shared_position_bias"])
+def test_fused_attention_is_taken_apart_for_tangents(name: str) -> None:
+    model, inputs, labels = make(BY_NAME[name], 3)
+    op = KernelOperator(model, inputs, **DOUBLE)
+    close(whole(op), references(model, inputs, labels)["trntk"])
+    assert op.metadata["route"] == "forward" and op.metadata["kept"]
