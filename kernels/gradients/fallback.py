@@ -31,10 +31,14 @@ def doubled(inputs: Inputs) -> Inputs:
 
 
 def sample(inputs: Inputs, index: slice | Tensor) -> Inputs:
-    """Slice a batch of inputs along its samples."""
+    """Slice or index a batch of inputs along its samples."""
     if isinstance(inputs, Mapping):
-        return {name: value[index] for name, value in inputs.items()}
-    return inputs[index]
+        return {name: _rows(value, index) for name, value in inputs.items()}
+    return _rows(inputs, index)
+
+
+def _rows(values: Tensor, index: slice | Tensor) -> Tensor:
+    return values[index.to(values.device) if isinstance(index, Tensor) else index]
 
 
 def try_vmap(
