@@ -1,6 +1,6 @@
 """Products with a kernel that is not formed, against forming it and SciPy's eigsh on the matrix.
 
-    python -m benchmarks.operator                 all suites, at most three minutes on two cores
+    python -m benchmarks.operator                 all suites, some two minutes on two cores that do nothing else
     python -m benchmarks.operator --suite lstm    one of mlp, gpt2, lstm
 
 Five eigenvalues of a pNTK to 1e-3 of the largest, in float32, on inputs in ten clusters: the operator's Lanczos; the
@@ -63,9 +63,9 @@ def clustered(noise: Tensor) -> Tensor:
 
 
 SUITES = {
-    "mlp": Suite("MLP 784-512-512-10", (2048, 4096, 8192), mlp),
-    "gpt2": Suite("GPT-2, 2 layers, d=128, 64 tokens", (128, 256), lambda n: kernel_cells.build("gpt2", n)),
-    "lstm": Suite("LSTM 32-128, 32 steps", (256, 512), lstm),
+    "mlp": Suite("MLP 784-512-512-10", (1024, 2048), mlp),
+    "gpt2": Suite("GPT-2, 2 layers, d=128, 64 tokens", (48, 96), lambda n: kernel_cells.build("gpt2", n)),
+    "lstm": Suite("LSTM 32-128, 32 steps", (128, 256), lstm),
 }
 
 
@@ -121,8 +121,9 @@ def main() -> None:
     ends = []
     for name in [chosen] if chosen else SUITES:
         suite = SUITES[name]
-        rows = [measure(suite, samples) for samples in suite.sizes]
-        for row in rows:
+        rows = []
+        for samples in suite.sizes:
+            rows.append(row := measure(suite, samples))
             print(
                 f"| {suite.about} | {row['n']} | {row['product']:.3g}: {row['planned']:.3g} | {row['products']} | "
                 f"{row['ours']:.3g} | {row['forming']:.3g} + {row['solving']:.3g} | {row['difference']:.1e}, "
