@@ -63,7 +63,7 @@ def agreements(
         if not own.keys() & set(block.names):
             continue
         try:
-            sums = _sums(block.take(chosen), weights)  # type: ignore[arg-type]
+            sums = _sums(block.take(chosen.to(weights.device)), weights)  # type: ignore[arg-type]
         except (RuntimeError, IndexError):  # a misread block need not even fit itself
             sums = [(name, None, 0, torch.full((), torch.inf), 0.0) for name in block.names]
         for name, rows, width, found, squares in sums:
