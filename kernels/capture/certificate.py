@@ -31,7 +31,7 @@ from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.fallback import looped_gradients, sample
-from kernels.gradients.one_sample import own_gradients
+from kernels.gradients.one_sample import narrowest, own_gradients
 from kernels.gradients.weighted_sum import Agreement, agreements
 from kernels.inputs.outputs import Inputs, Output
 from kernels.rules.base import Use
@@ -49,11 +49,10 @@ FIRST = 4
 """Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
-# Of float64 too only digits of float32: layers of Hugging Face's (norms, softmax, states) compute in it inside.
-_TOLERANCE = {torch.float64: 2e-5, torch.float32: 1e-4}
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 # Of the largest output: the same network at another batch size. And of a gradient, where units near zero may switch.
-_OUTPUTS = {torch.float64: 1e-5, torch.float32: 1e-3}
-_SWITCHED = {torch.float64: 2e-4, torch.float32: 2e-3}
+_OUTPUTS = {torch.float64: 1e-9, torch.float32: 1e-3}
+_SWITCHED = {torch.float64: 1e-8, torch.float32: 2e-3}
 # Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
 _LEAST = 1e-3
 
@@ -106,6 +105,8 @@ class Certifier:
         Number of parameters that are compared.
     unit : float
         Rounding unit of the passes.
+    digits : torch.dtype or None
+        Type whose digits two passes can be expected to share, once a sample has shown it.
     """
 
     mode: str = "sampled"
@@ -116,6 +117,7 @@ class Certifier:
     generic: set[str] = field(default_factory=set)
     parameters: int = 0
     unit: float = 0.0
+    digits: torch.dtype | None = None
     _kept: set[str] = field(default_factory=set)
 
     def check(
@@ -167,7 +169,9 @@ class Certifier:
         place: str,
         seeded: torch.Generator,
     ) -> tuple[list[Block], float | None]:
-        limit = _TOLERANCE.get(logits.dtype, 1e-4)
+        if self.digits is None:
+            self.digits = narrowest(capture.model, sample(inputs, alone[:1]), capture.output, logits.dtype)
+        limit = _TOLERANCE[self.digits]
         weights = _weights(alone, rows, seeded)
         differences: dict[str, float] | None = None
         try:
@@ -195,7 +199,7 @@ class Certifier:
     def _require_same_outputs(self, logits: Tensor, alone: Tensor, chosen: Tensor, place: str) -> None:
         """Refuse samples whose outputs are others when they are alone: they depend on each other, or on chance."""
         deviation = float((logits[chosen.to(logits.device)] - alone).abs().max())
-        if not deviation <= _OUTPUTS.get(logits.dtype, 1e-3) * max(float(logits.abs().max()), 1e-30):
+        if not deviation <= _OUTPUTS[self.digits or torch.float32] * max(float(logits.abs().max()), 1e-30):
             raise ValueError(
                 f"a sample's output depends on the other samples of its batch, or on random numbers (largest deviation "
                 f"{deviation:.3g} in {place}): per-sample kernels need independent samples; check batch "
@@ -223,7 +227,7 @@ class Certifier:
         plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
         sums = agreements(plain, torch.arange(len(rows)), weights, {name: own[name] for name in wrong})
         differences = _relative(sums, least)
-        coupled = _above(differences, _SWITCHED.get(rows.dtype, 2e-3))
+        coupled = _above(differences, _SWITCHED[self.digits or torch.float32])
         if coupled:
             worst = max(coupled, key=lambda name: coupled[name])
             raise ValueError(

@@ -168,6 +168,34 @@ def _rows_read(block: TokenBlock) -> Tensor:
     return torch.sparse_coo_tensor(ids[None], rows, block.shape, check_invariants=False)
 
 
+def narrowest(
+    model: nn.Module, inputs: Inputs, output: Callable[[Any], Tensor] | None, passes: torch.dtype
+) -> torch.dtype:
+    """Type in which a network computes: float32 if anything in it does, as norms and softmax of Hugging Face's.
+
+    Two passes in float64 then agree in the digits of float32 alone.
+    """
+    if passes != torch.float64:
+        return torch.float32
+    with torch.enable_grad(), _FloatTypes() as seen:
+        call_logits(model, inputs, output)
+    return torch.float32 if seen.narrow else torch.float64
+
+
+class _FloatTypes(TorchFunctionMode):
+    """See whether an operation gives numbers of fewer digits than float64 has."""
+
+    narrow = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
+            self.narrow = True
+        return result
+
+
 class _SparseTables(TorchFunctionMode):
     """Take an embedding's gradient in the rows that were read, where the table has many more.
 

@@ -245,3 +245,27 @@ def test_factors_say_what_was_checked_so_far() -> None:
 )
 def test_differences_are_reported_as_powers_of_ten(value: float, expected: float) -> None:
     assert ceiling(value) == expected
+
+
+class NormedInFloat32(nn.Module):
+    """Computes in float32 inside, whatever the type of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x).float()
+        return self.b((h * h.square().mean(1, keepdim=True).add(1e-6).rsqrt()).to(x.dtype))
+
+
+def test_float64_is_held_to_its_own_digits_unless_the_network_has_fewer_inside(monkeypatch) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(9, 4).double()
+    narrow = kernel_matrix(NormedInFloat32().double().eval(), inputs, certify="every", **PLAIN)
+    assert 1e-13 < narrow.metadata["certificate"]["largest_difference"] < 1e-4
+    assert not narrow.metadata["plan"].generic
+    model, _ = network()
+    plant(monkeypatch, 1 + 1e-7)
+    with pytest.warns(UserWarning, match="starts again"):
+        assert kernel_matrix(model, inputs, **PLAIN).metadata["plan"].generic
