@@ -32,7 +32,7 @@ from kernels.machine.rates import wait_for
 SAMPLES = 64
 """Samples of a trial pass at most."""
 
-PRODUCTS = 5e8
+PRODUCTS = 2e9
 """Multiply-adds of a layer's trial product."""
 
 
