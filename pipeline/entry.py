@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -12,8 +14,10 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.stages import COMMANDS, load_function
 from pipeline.errors import UserError, storage_error
+from pipeline.machine.cores import usable_cores
 from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import holds_secret
@@ -92,11 +96,21 @@ def _execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
         require=config.upstream == "require",
         allow_missing=config.allow_missing,
         rebuild=Rebuild(typed_words(config.rebuild, overrides)),
+        workers=_workers(config),
     )
     artifact = puller.pull(graph.resolve(config.stage, config))
     page = artifact.folder / "report.html"
     say(f"done: {page if page.exists() else artifact.folder}")
     return artifact
+
+
+def _workers(config: RunConfig) -> int:
+    """Give how many artifacts are made at the same time: one in a job of a sweep, whose launcher runs jobs together."""
+    if config.workers != "auto":
+        return int(config.workers)
+    if SWEEP in os.environ or "torch" in sys.modules:  # a process that has computed cannot be forked
+        return 1
+    return max(1, usable_cores() // config.numerics.threads)
 
 
 def _checked(words: tuple[str, ...]) -> RunConfig:

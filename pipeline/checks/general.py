@@ -57,6 +57,10 @@ def stage_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: stages that do not exist, and cells that cannot be read."""
     if config.stage not in {*STAGES, *COMMANDS}:
         yield f"There is no stage {config.stage!r}. Stages: {', '.join([*STAGES, *COMMANDS])}."
+    if config.workers != "auto" and not (
+        config.workers.isascii() and config.workers.isdecimal() and int(config.workers)
+    ):
+        yield f"workers={config.workers} is neither auto nor a number of at least 1."
     shown = config.report.sections or config.wants
     for name in config.wants:
         if name not in STAGES or name == "report" or (name in shown and STAGES[name].report is None):

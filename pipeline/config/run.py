@@ -99,6 +99,11 @@ class RunConfig:
     upstream: str = choice(
         "make", "require", default="make", help="What is missing upstream: make it here, or list it and stop."
     )
+    workers: str = setting(
+        "auto",
+        "Artifacts that are made at the same time on this machine: a number, or auto for as many as its cores divided "
+        "by numerics.threads allow. The bytes are the same.",
+    )
     allow_missing: int = setting(0, "Runs that a report may lack.", at_least=0)
     rebuild: list[str] = setting(
         [], "Keys of artifacts, or names of stages, to make again with everything of the run that rests on them."

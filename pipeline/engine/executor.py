@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
+from pipeline.engine.events import Events
 from pipeline.engine.graph import GatheredNode, Graph, Node
+from pipeline.engine.labels import labels_of
 from pipeline.engine.launch import run_on_ranks, wants_ranks
-from pipeline.engine.plan import announce, plan
+from pipeline.engine.local_workers import LocalWorkers
+from pipeline.engine.plan import Plan, announce, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import drop_replaced
+from pipeline.engine.scheduler import Schedule, run
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.machine.progress import say
@@ -35,6 +40,8 @@ class Puller:
         How many cells a gather may lack.
     rebuild : Rebuild
         What is to be made again although it exists.
+    workers : int
+        How many artifacts are made at the same time.
     """
 
     store: Store
@@ -42,10 +49,12 @@ class Puller:
     require: bool = False
     allow_missing: int = 0
     rebuild: Rebuild = field(default_factory=Rebuild)
+    workers: int = 1
     _made: dict[str, Node] = field(default_factory=dict, repr=False)
     _failures: dict[str, Exception] = field(default_factory=dict, repr=False)
     _count: int = field(default=0, repr=False)
     _total: int = field(default=0, repr=False)
+    _silent: bool = field(default=False, repr=False)
 
     def folder(self, node: Node) -> Path:
         """Name the final folder of a node."""
@@ -76,6 +85,8 @@ class Puller:
         for there in found.kept:
             drop_replaced(self.folder(there))
         self._total = len(found.todo)
+        if self.workers > 1 and len(found.todo) > 1 and not self.require:
+            self._make_together(found)
         artifact = self.make(node)
         self.rebuild.close()
         return artifact
@@ -111,6 +122,22 @@ class Puller:
         except Exception as error:
             self._failures[node.key] = error
             raise
+
+    def _make_together(self, found: Plan) -> None:
+        """Make what a target needs, and the target, on several worker processes."""
+        by_key = {node.key: node for node in found.todo}
+        events = Events(found.todo, labels_of(found.target), self.store)
+        schedule = Schedule(found.todo, failures=self._failures)
+
+        def make(key: str, failures: Mapping[str, Exception]) -> None:
+            self._failures, self._made, self._silent = dict(failures), {}, True
+            self.make(by_key[key])
+
+        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun)
+        with events.shown_live(), workers:
+            run(schedule, workers, events.ended)
+        if lines := events.failures():
+            say("failed:\n" + "\n".join(lines))
 
     def _finished(self, node: Node) -> Artifact:
         return Artifact(self.folder(node), rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
@@ -172,7 +199,8 @@ class Puller:
 
     def _run(self, node: Node, **upstream: object) -> Artifact:
         self._count += 1
-        say(f"[{self._count}/{max(self._total, self._count)}] {node.stage.name} {node.slug}-{node.key}")
+        if not self._silent:
+            say(f"[{self._count}/{max(self._total, self._count)}] {node.stage.name} {node.slug}-{node.key}")
         with construction(node, self.graph, self.store, rebuild=self.rebuild, **upstream) as build:
             if build is not None:
                 self._call(build)

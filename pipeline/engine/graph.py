@@ -111,6 +111,7 @@ def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
         "gc_delete=",
         "gc_finished=",
         "watch=",
+        "workers=",
         "hydra.",
         "hydra/",
         "hardware",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -19,10 +20,27 @@ _PLAIN_SECONDS = 10.0
 _NOTE = "progress.json"
 
 
-def say(message: str) -> None:
-    """Print one line to the error stream at once, and keep the standard output for results."""
+def say(message: str, stamp: str = "") -> None:
+    """Print one line to the error stream at once and to the command's log; the standard output is for results.
+
+    Parameters
+    ----------
+    message : str
+        The line.
+    stamp : str
+        Time to print before it; the log has its own.
+    """
     with contextlib.suppress(OSError):  # a closed window or a pipe that nobody reads stops no training
-        print(shown(message), file=sys.stderr, flush=True)
+        print(stamp + shown(message), file=sys.stderr, flush=True)
+    write_log(message)
+
+
+def write_log(message: str) -> None:
+    """Write one line, with the time, to the log files of this command, which Hydra opens in its output folder."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            record = {"name": "seedscope", "levelno": logging.INFO, "levelname": "INFO", "msg": shown(message)}
+            handler.handle(logging.makeLogRecord(record))
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:

@@ -20,6 +20,7 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.stages import STAGES
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
+from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import TOY, install, toy_defaults
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,12 +33,6 @@ def toy(monkeypatch, tmp_path):
     counts.mkdir()
     monkeypatch.setenv("TOY_COUNTS", str(counts))
     return counts
-
-
-def run_config(seed: int = 0, **changes) -> RunConfig:
-    config = RunConfig(experiment_name="toy", **changes)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name="toy"))
-    return dataclasses.replace(config, seed=seed, model=dataclasses.replace(config.model, name="none"))
 
 
 def puller(tmp_path: Path, **options) -> Puller:

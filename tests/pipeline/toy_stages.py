@@ -48,6 +48,15 @@ def _count(name: str) -> None:
             stream.write(f"{os.getpid()}\n")
 
 
+def _first(mark: Path) -> bool:
+    """Whether this is the first call for a mark, of any process."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def draw(build):
     """Ten steps, each kept in scratch; resumes behind the last finished one."""
     _count("draw")
@@ -59,6 +68,8 @@ def draw(build):
         path = build.scratch / f"{step}.npy"
         if not path.exists():
             if os.environ.get("TOY_KILL") == f"draw{step}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if os.environ.get("TOY_KILL_ONCE") == f"draw{step}" and _first(build.store.root.parent / "killed"):
                 os.kill(os.getpid(), signal.SIGKILL)
             temporary = path.with_suffix(".tmp.npy")
             np.save(temporary, np.random.default_rng([seed, step]).normal(size=3))

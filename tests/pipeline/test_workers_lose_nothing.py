@@ -1,0 +1,136 @@
+"""Many artifacts at the same time end in the bytes of one after another, whoever is killed and when."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.artifacts import Artifact
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = "0:6"
+
+
+def start(folder: Path, workers: int, seeds: str = SEEDS, *more: str, **environment: str) -> subprocess.Popen:
+    (folder / "counts").mkdir(parents=True, exist_ok=True)
+    variables = os.environ | {"TOY_COUNTS": str(folder / "counts"), "PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, "-m", "tests.pipeline.toy_study", str(folder / "store"), str(workers), seeds, *more]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == code, said
+    return said
+
+
+def payloads(folder: Path) -> dict[str, object]:
+    found = {}
+    for entry in sorted((folder / "store").glob("*/*")):
+        assert entry.is_dir() and not entry.name.endswith(".partial"), entry
+        found[f"{entry.parent.name}/{entry.name}"] = Artifact(entry).manifest["files"]
+        Artifact(entry).verify()
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("alone")
+    finish(start(folder, 1))
+    return payloads(folder)
+
+
+def test_three_workers_make_what_one_makes_and_each_artifact_once(tmp_path, alone):
+    said = finish(start(tmp_path, 3, TOY_SLEEP="0.02"))
+    assert payloads(tmp_path) == alone
+    pids = [(tmp_path / "counts" / name).read_text().split() for name in ("draw", "square", "total")]
+    assert [len(found) for found in pids] == [6, 6, 1] and len(set(pids[0])) == 3
+    assert "[13/13] total toy" in said and "draw toy-none-s4" in said and "(seed 4): done in" in said
+
+
+def test_a_killed_worker_costs_what_it_was_making_and_that_is_continued(tmp_path, alone):
+    said = finish(start(tmp_path, 2, TOY_KILL_ONCE="draw5"))
+    assert payloads(tmp_path) == alone
+    assert "ended from outside (signal SIGKILL" in said and "begun once more" in said
+    assert len((tmp_path / "counts" / "draw").read_text().split()) == 7
+
+
+def test_what_kills_its_worker_twice_is_reported_and_the_rest_is_made(tmp_path):
+    said = finish(start(tmp_path, 2, "12:15", TOY_KILL="draw9"), code=2)
+    assert "It was tried twice." in said and "seed 12" in said
+    assert not list((tmp_path / "store" / "total").glob("*[0-9a-f]"))
+
+
+def test_a_failing_cell_stops_only_what_needs_it(tmp_path):
+    said = finish(start(tmp_path, 3, "12:15"), code=1)  # seed 13 raises, and that is our fault
+    made = {entry.name[:11] for entry in (tmp_path / "store" / "square").iterdir()}
+    assert made == {"toy-none-s1"} and len(list((tmp_path / "store" / "square").iterdir())) == 2
+    assert "ValueError: unlucky seed" in said and "in draw" in said  # the traceback of the worker
+    assert "again: python run.py experiment=toy" in said and ".partial/logs" in said
+    said = finish(start(tmp_path, 3, "12:15", "1"))
+    assert "total" in said and (tmp_path / "counts" / "square").read_text().count("\n") == 2
+
+
+def test_an_interrupt_ends_everything_within_five_seconds_and_the_same_command_continues(tmp_path, alone):
+    process = start(tmp_path, 3, TOY_SLEEP="0.3")
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    said = finish(process, code=130)
+    assert time.monotonic() - begun < 5 and "the same command continues" in said
+    assert not list((tmp_path / "store").rglob("*.lock"))
+    finish(start(tmp_path, 3))
+    assert payloads(tmp_path) == alone
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_killed_scheduler_takes_its_workers_with_it_and_loses_nothing(tmp_path, alone, moment):
+    kill_scheduler(tmp_path, random.Random(moment).uniform(0.6, 2.0))
+    finish(start(tmp_path, 2))
+    assert payloads(tmp_path) == alone
+
+
+@pytest.mark.kill
+def test_twenty_kills_of_the_scheduler_and_twenty_of_a_worker_lose_nothing(tmp_path, alone):
+    dice = random.Random(0)
+    for moment in range(20):
+        folder = tmp_path / f"scheduler{moment}"
+        kill_scheduler(folder, dice.uniform(0.4, 3.0))
+        finish(start(folder, 2))
+        assert payloads(folder) == alone
+    for moment in range(20):
+        folder = tmp_path / f"worker{moment}"
+        process = start(folder, 2, TOY_SLEEP="0.03")
+        time.sleep(dice.uniform(0.4, 2.0))
+        for pid in children(process.pid)[:1]:
+            os.kill(pid, signal.SIGKILL)
+        finish(process)
+        assert payloads(folder) == alone
+
+
+def kill_scheduler(folder: Path, seconds: float) -> None:
+    process = start(folder, 2, TOY_SLEEP="0.05")
+    time.sleep(seconds)
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    time.sleep(0.2)
+    assert not [pid for pid in workers if is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
