@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from kernels.machine.control_groups import address_space_headroom, group_headroom
+
+if TYPE_CHECKING:
+    import torch
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
@@ -29,6 +31,8 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
     """
     if memory is None:
         if device.type == "cuda":
+            import torch
+
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7)
         return min(available_memory() // 4, 4 * 2**30)

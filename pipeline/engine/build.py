@@ -29,11 +29,13 @@ from pipeline.engine.attempt import begin
 from pipeline.engine.graph import Graph, Node
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import settle
+from pipeline.engine.schedule.estimates import work_of
 from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError, memory_error, storage_error
 from pipeline.machine.code_digest import code_record
 from pipeline.machine.deletion import remove_or_leave
 from pipeline.machine.folders import folders_of, user_path
+from pipeline.machine.memory_peak import start_peak
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
@@ -219,6 +221,7 @@ def construction(
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
             begun, started = partial.stat().st_ino, time.monotonic()
+            start_peak()
             build = Build(node, graph, store, partial, rebuild=rebuild, **upstream)
             try:
                 yield build
@@ -239,6 +242,7 @@ def construction(
                 )
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
             record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)
+            record["work"] = work_of(node.config)
             complete(folder, identity, record | ({"rebuild": request} if request else {}))
     except UserError:
         raise

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kernels.machine.memory import available_memory
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
-from pipeline.engine.events import Events
 from pipeline.engine.graph import GatheredNode, Graph, Node
-from pipeline.engine.labels import labels_of
 from pipeline.engine.launch import run_on_ranks, wants_ranks
-from pipeline.engine.local_workers import LocalWorkers
 from pipeline.engine.plan import Plan, announce, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import drop_replaced
-from pipeline.engine.scheduler import Schedule, run
+from pipeline.engine.schedule.estimates import Estimates
+from pipeline.engine.schedule.events import Events
+from pipeline.engine.schedule.labels import labels_of
+from pipeline.engine.schedule.local_workers import LocalWorkers
+from pipeline.engine.schedule.scheduler import Schedule, run
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.machine.progress import say
@@ -81,7 +83,7 @@ class Puller:
             say(f"{node.stage.name}: checking {node.slug}-{node.key}")
             self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.has)
-        announce(found, self.store)
+        announce(found, self.store, self.workers)
         for there in found.kept:
             drop_replaced(self.folder(there))
         self._total = len(found.todo)
@@ -127,13 +129,18 @@ class Puller:
         """Make what a target needs, and the target, on several worker processes."""
         by_key = {node.key: node for node in found.todo}
         events = Events(found.todo, labels_of(found.target), self.store)
-        schedule = Schedule(found.todo, failures=self._failures)
+        estimates = Estimates(self.store)
+        schedule = Schedule(found.todo, lambda one: estimates.of(one).seconds or 1.0, self._failures)
+        free = available_memory()
+
+        def fits(node: Node, beside: Sequence[Node]) -> bool:
+            return sum(estimates.of(one).memory for one in (node, *beside)) <= free
 
         def make(key: str, failures: Mapping[str, Exception]) -> None:
             self._failures, self._made, self._silent = dict(failures), {}, True
             self.make(by_key[key])
 
-        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun)
+        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits)
         with events.shown_live(), workers:
             run(schedule, workers, events.ended)
         if lines := events.failures():

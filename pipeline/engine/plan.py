@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Node
 from pipeline.engine.rebuild import words_of
+from pipeline.engine.schedule.estimates import Estimates, makespan
+from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.staleness import staleness
 from pipeline.machine.progress import say
 
@@ -86,10 +88,14 @@ def plan(target: Node, store: Store, has: Callable[[Node], bool]) -> Plan:
     )
 
 
-def announce(found: Plan, store: Store) -> None:
-    """Say what will be made and how long that took before; what is gone; and what was made by other code."""
+def announce(found: Plan, store: Store, workers: int = 1) -> None:
+    """Say what will be made, why, and how long that may take; what is gone; and what was made by other code."""
     if found.todo:
-        say(f"to make: {_count(found.todo)} ({_estimate(found.todo, store)})")
+        say(f"to make: {_count(found.todo)} ({_expected(found.todo, Estimates(store), workers)})")
+        if found.kept:
+            say(f"there already: {_count(found.kept)}")
+        for reason in reasons([node for node in found.todo if node not in found.again], store):
+            say(f"new: {reason}")
     elif not found.gone:
         say(f"{found.target.stage.name}: everything exists already")
     else:
@@ -123,22 +129,31 @@ def _some(nodes: list[Node]) -> str:
     return ", ".join(names) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
 
 
-def _estimate(nodes: list[Node], store: Store) -> str:
-    stages = Counter(node.stage.name for node in nodes)
-    seconds = {name: _typical_seconds(name, store) for name in stages}
-    known = sum(count * (seconds[name] or 0.0) for name, count in stages.items())
-    unknown = [name for name, value in seconds.items() if value is None]
-    if not known:
+def _expected(nodes: list[Node], estimates: Estimates, workers: int) -> str:
+    """Give the time and memory that some workers will need, and what that is judged by."""
+    by_stage = {node.stage.name: estimates.of(node).seconds for node in nodes}
+    unknown = [name for name, seconds in by_stage.items() if seconds is None]
+    if len(unknown) == len(by_stage):
         return "no earlier artifact to judge the time by"
+    words = f"about {duration(makespan(nodes, estimates, workers))}"
+    words += f" on {workers} workers" if workers > 1 else ""
+    if memory := max(estimates.of(node).memory for node in nodes):
+        words += f" and up to {memory / 2**30:.1f} GiB{' each' if workers > 1 else ''}"
     without = f", without {', '.join(unknown)}" if unknown else ""
-    return f"about {known:.0f} s judging by earlier artifacts{without}"
+    return f"{words}, judging by {estimates.judged_by} earlier artifacts{without}"
 
 
-def _typical_seconds(stage: str, store: Store) -> float | None:
-    folder = store.root / stage
-    if not folder.is_dir():
-        return None
-    recent = sorted((entry for entry in folder.iterdir() if entry.suffix == "" and entry.is_dir()), reverse=True)[:9]
-    times = [Artifact(entry).provenance.get("wall_seconds") for entry in recent]
-    found = [value for value in times if value is not None]
-    return sorted(found)[len(found) // 2] if found else None
+def duration(seconds: float) -> str:
+    """Write a time for a person: ``42 s``, ``3 min 20 s``, ``2 h 5 min``.
+
+    Examples
+    --------
+    >>> duration(42.3), duration(200), duration(7500)
+    ('42 s', '3 min 20 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

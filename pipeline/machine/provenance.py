@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import resource
 import socket
 import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pipeline.machine.memory_peak import peak_of
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
@@ -128,5 +129,5 @@ def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
         "machine": platform.machine(),
         "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
         "wall_seconds": round(wall_seconds, 3),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_of(),
     }

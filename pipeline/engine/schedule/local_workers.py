@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipeline.engine.graph import Node
-from pipeline.engine.scheduler import Outcome
+from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.errors import UserError
 from pipeline.machine.children import ends_with_parent
 from pipeline.machine.memory_peak import out_of_memory_kills, peak_of
@@ -112,7 +112,7 @@ class LocalWorkers:
         return [worker.job.node for worker in self._workers.values() if worker.job is not None]
 
     def submit(self, nodes: Sequence[Node], failures: Mapping[str, Exception]) -> None:
-        """Put artifacts into the queue; see :class:`pipeline.engine.scheduler.Executor`."""
+        """Put artifacts into the queue; see :class:`pipeline.engine.schedule.scheduler.Executor`."""
         self._queue += [_Job(node, failures) for node in nodes]
 
     def poll(self) -> list[Outcome]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.artifacts import SCRATCH, Store, partial_of
 from pipeline.engine.graph import Node
-from pipeline.engine.labels import in_words
-from pipeline.engine.scheduler import Outcome
+from pipeline.engine.schedule.labels import in_words
+from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.errors import UserError
 from pipeline.machine.progress import read_progress, say, write_log
 from pipeline.shown_text import shown, visible
@@ -34,7 +34,7 @@ class Events:
     nodes : sequence of Node
         What is to be made.
     labels : mapping
-        Labels of cells by key; see :func:`pipeline.engine.labels.labels_of`.
+        Labels of cells by key; see :func:`pipeline.engine.schedule.labels.labels_of`.
     store : Store
         Where constructions leave notes on their progress.
     """

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.graph import GatheredNode, Node
-from pipeline.engine.scheduler import Outcome, Schedule, run
+from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 
