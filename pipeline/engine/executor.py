@@ -143,7 +143,7 @@ class Puller:
         workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits)
         with events.shown_live(), workers:
             run(schedule, workers, events.ended)
-        if lines := events.failures():
+        if found.target.stage.gathers is not None and (lines := events.failures()):
             say("failed:\n" + "\n".join(lines))
 
     def _finished(self, node: Node) -> Artifact:

@@ -76,7 +76,7 @@ class Events:
         if outcome.error is None:
             self._line(f"{place}: done in {outcome.seconds:.1f} s")
         else:
-            self._line(f"{place}: failed: {_first_line(outcome.error)}")
+            self._line(f"{place}: failed: {_shortened(_first_line(outcome.error))}")
 
     @contextlib.contextmanager
     def shown_live(self) -> Iterator[None]:
@@ -131,12 +131,15 @@ class Events:
         return Group(table, Text(", ".join(words) + f"; {_clock(time.monotonic() - self._start)} so far"))
 
     def failures(self) -> list[str]:
-        """Lines of the table of what failed by itself: what, why, where its log is, and the command that makes it."""
+        """Table of what failed by itself: what, why, where its log is, and the command that makes it.
+
+        A gather fails for want of these; its error, which is the last word of the command, says so.
+        """
         lines: list[str] = []
         for outcome in self._ended.values():
-            if outcome.error is None:
-                continue
             node = self._by_key[outcome.key]
+            if outcome.error is None or node.stage.gathers is not None:
+                continue
             log = partial_of(self.store.folder(*node.address)) / "logs"
             lines.append(f"  {self.name(node)}: {_first_line(outcome.error)}")
             lines.append(f"    log: {log}")
@@ -147,6 +150,10 @@ class Events:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
+
+
+def _shortened(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _clock(seconds: float) -> str:

@@ -243,7 +243,9 @@ def _how_it_died(worker: _Worker) -> str:
 def _packed(error: BaseException | None) -> list[Exception]:
     """Give an error and its causes in a form that survives being sent, the last one with its traceback as text."""
     chain: list[Exception] = []
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # some libraries make an error its own cause
+        seen.add(id(error))
         chain.append(_copy(error))
         if error.__cause__ is None and not isinstance(error, (UserError, _Elsewhere)):
             chain.append(_Elsewhere(shown("".join(traceback.format_exception(error)))))

@@ -8,7 +8,6 @@ import pytest
 from pipeline.engine.artifacts import Store, write_json
 from pipeline.engine.graph import Graph
 from pipeline.engine.schedule.estimates import GROWTH, Estimates, makespan, work_of
-from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.schedule.novelty import reasons
 from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import install
@@ -86,12 +85,3 @@ def test_damaged_records_of_earlier_artifacts_tell_nothing(tmp_path):
     (folder / "provenance.json").write_text("{")
     (folder / "config.yaml").write_text("training.lr: {")
     assert Estimates(store).of(node).seconds is None and reasons([node], store) == []
-
-
-def test_labels_are_those_that_all_cells_of_an_artifact_share():
-    config = run_config(cells={"seed": "0:2", "kernel": [["kernel.kind=pntk"], ["kernel.kind=conjugate"]]})
-    target = resolve("total", config)
-    found = labels_of(target)
-    square = target.members["square"][0].node
-    assert set(found[square.key]) == {"seed", "kernel"} and set(found[square.inputs["draw"].key]) == {"seed"}
-    assert target.key not in found
