@@ -17,7 +17,7 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.stages import COMMANDS, load_function
 from pipeline.errors import UserError, storage_error
-from pipeline.machine.cores import usable_cores
+from pipeline.machine.cores import usable_cores, visible_gpus
 from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import holds_secret
@@ -110,7 +110,10 @@ def _workers(config: RunConfig) -> int:
         return int(config.workers)
     if SWEEP in os.environ or "torch" in sys.modules:  # a process that has computed cannot be forked
         return 1
-    return max(1, usable_cores() // config.numerics.threads)
+    ranks = config.numerics.world_size
+    if config.numerics.device == "cuda":
+        return max(1, len(visible_gpus()) // ranks)
+    return max(1, usable_cores() // (config.numerics.threads * ranks))
 
 
 def _checked(words: tuple[str, ...]) -> RunConfig:

@@ -21,6 +21,7 @@ from pipeline.engine.schedule.local_workers import LocalWorkers
 from pipeline.engine.schedule.scheduler import Schedule, run
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
+from pipeline.machine.cores import visible_gpus
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads
 from pipeline.tracking.opening import stage_tracker
@@ -140,7 +141,9 @@ class Puller:
             self._failures, self._made, self._silent = dict(failures), {}, True
             self.make(by_key[key])
 
-        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits)
+        numerics = found.target.config.numerics
+        gpus = visible_gpus() if numerics.device == "cuda" and numerics.world_size == 1 else ()
+        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits, gpus=gpus)
         with events.shown_live(), workers:
             run(schedule, workers, events.ended)
         if found.target.stage.gathers is not None and (lines := events.failures()):

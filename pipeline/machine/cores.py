@@ -1,4 +1,4 @@
-"""Cores that this process may use: the machine's, less what a batch job, a container or an affinity leaves out."""
+"""Cores and GPUs that this process may use: the machine's, less what a batch job, a container or an affinity leaves out."""
 
 from __future__ import annotations
 
@@ -29,6 +29,21 @@ def usable_cores(root: Path = Path("/")) -> int:
         if quota.isdecimal() and period.isdecimal() and int(period) > 0:
             counts.append(int(quota) // int(period))
     return max(1, min(counts))
+
+
+def visible_gpus(root: Path = Path("/")) -> list[str]:
+    """Name the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does; starts no driver.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the file system; another one in tests.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    folder = root / "proc/driver/nvidia/gpus"
+    return [str(number) for number in range(len(list(folder.iterdir())))] if folder.is_dir() else []
 
 
 def _pair(path: Path) -> tuple[str, str]:
