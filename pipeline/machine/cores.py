@@ -1,4 +1,4 @@
-"""Cores and GPUs that this process may use: the machine's, less what a batch job, a container or an affinity leaves out."""
+"""Cores and GPUs that this process may use: the machine's, less what a batch job or a container leaves out."""
 
 from __future__ import annotations
 
