@@ -1,6 +1,7 @@
 """kill -9 in every stage, then the same command again: the same payload bytes as an undisturbed run.
 
-The undisturbed run has OMP_NUM_THREADS=1 and the others 2: that changes no byte either.
+The undisturbed run has OMP_NUM_THREADS=1 and one worker, and the others 2 and as many as there are cores: that changes
+no byte either.
 """
 
 import json
@@ -34,8 +35,8 @@ runpy.run_path("run.py", run_name="__main__")
 """
 
 
-def start(store: Path, prefix: list[str], threads: int = 2) -> subprocess.Popen:
-    command = [sys.executable, *prefix, *COMMAND, f"paths.store={store}", f"hydra.run.dir={store}/hydra"]
+def start(store: Path, prefix: list[str], threads: int = 2, more: list[str] | None = None) -> subprocess.Popen:
+    command = [sys.executable, *prefix, *COMMAND, *(more or []), f"paths.store={store}", f"hydra.run.dir={store}/hydra"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -60,7 +61,7 @@ def payloads(store: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
     store = tmp_path_factory.mktemp("undisturbed")
-    process = start(store, ["run.py"], threads=1)
+    process = start(store, ["run.py"], threads=1, more=["workers=1"])
     errors = finish(process)
     if "Could not get " in errors:
         pytest.skip("the packaged images are neither cached nor to be fetched here")
@@ -74,7 +75,7 @@ def undisturbed(tmp_path_factory) -> dict[str, dict[str, str]]:
 @pytest.mark.timeout(1200)
 def test_killed_before_every_completion(tmp_path, undisturbed):
     for stage in STAGES:
-        process = start(tmp_path, ["-c", KILLER, stage])
+        process = start(tmp_path, ["-c", KILLER, stage], more=["workers=1"])  # else it is a worker that dies
         errors = finish(process)
         assert process.returncode == -signal.SIGKILL, errors
     process = start(tmp_path, ["run.py"])

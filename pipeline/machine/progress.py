@@ -39,8 +39,7 @@ def write_log(message: str) -> None:
     """Write one line, with the time, to the log files of this command, which Hydra opens in its output folder."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            record = {"name": "seedscope", "levelno": logging.INFO, "levelname": "INFO", "msg": shown(message)}
-            handler.handle(logging.makeLogRecord(record))
+            handler.handle(logging.LogRecord("seedscope", logging.INFO, "", 0, shown(message), None, None))
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
