@@ -129,9 +129,10 @@ class Puller:
     def _make_together(self, found: Plan) -> None:
         """Make what a target needs, and the target, on several worker processes."""
         by_key = {node.key: node for node in found.todo}
-        events = Events(found.todo, labels_of(found.target), self.store)
         estimates = Estimates(self.store)
-        schedule = Schedule(found.todo, lambda one: estimates.of(one).seconds or 1.0, self._failures)
+        labels, expected = labels_of(found.target), lambda one: estimates.of(one).seconds
+        events = Events(found.todo, labels, self.store, expected, self.workers)
+        schedule = Schedule(found.todo, lambda one: expected(one) or 1.0, self._failures)
         free = available_memory()
 
         def fits(node: Node, beside: Sequence[Node]) -> bool:
@@ -145,7 +146,7 @@ class Puller:
         gpus = visible_gpus() if numerics.device == "cuda" and numerics.world_size == 1 else ()
         workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits, gpus=gpus)
         with events.shown_live(), workers:
-            run(schedule, workers, events.ended)
+            run(schedule, workers, events.ended, events.draw)
         if found.target.stage.gathers is not None and (lines := events.failures()):
             say("failed:\n" + "\n".join(lines))
 

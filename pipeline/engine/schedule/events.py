@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,17 @@ class Events:
         Labels of cells by key; see :func:`pipeline.engine.schedule.labels.labels_of`.
     store : Store
         Where constructions leave notes on their progress.
+    expected : callable
+        Seconds that an artifact will take; None where that is unknown.
+    workers : int
+        How many are made at the same time.
     """
 
     nodes: Sequence[Node]
     labels: Mapping[str, Mapping[str, str]]
     store: Store
+    expected: Callable[[Node], float | None] = lambda node: None
+    workers: int = 1
     _since: dict[str, float] = field(default_factory=dict, repr=False)
     _ended: dict[str, Outcome] = field(default_factory=dict, repr=False)
     _live: Any = field(default=None, repr=False)
@@ -73,7 +79,9 @@ class Events:
         self._since.pop(outcome.key, None)
         node = self._by_key[outcome.key]
         place = f"[{len(self._ended)}/{len(self.nodes)}] {self.name(node)}"
-        if outcome.error is None:
+        if not outcome.tried:
+            self._line(f"{place}: not made, since an input failed")
+        elif outcome.error is None:
             self._line(f"{place}: done in {outcome.seconds:.1f} s")
         else:
             self._line(f"{place}: failed: {_shortened(_first_line(outcome.error))}")
@@ -124,11 +132,25 @@ class Events:
             table.add_row(
                 node.stage.name, Text(visible(cell)), Text(shown(text)), "" if left is None else f"{left:.0f} s"
             )
-        counts = Counter("failed" if one.error is not None else "done" for one in self._ended.values())
+        counts = Counter(_state(one) for one in self._ended.values())
         waiting = len(self.nodes) - len(self._ended) - len(self._since)
         words = [f"{counts['done']} done", f"{len(self._since)} running", f"{waiting} waiting"]
-        words += [f"{counts['failed']} failed"] if counts["failed"] else []
-        return Group(table, Text(", ".join(words) + f"; {_clock(time.monotonic() - self._start)} so far"))
+        words += [f"{counts[state]} {state}" for state in ("failed", "not made") if counts[state]]
+        text = ", ".join(words) + f"; {_clock(time.monotonic() - self._start)} so far"
+        left = self._left()
+        return Group(table, Text(text + (f", about {_clock(left)} left" if left is not None else "")))
+
+    def _left(self) -> float | None:
+        """Seconds until all is made, if every worker always had something to do; None where a time is unknown."""
+        seconds = 0.0
+        for node in self.nodes:
+            if node.key not in self._ended:
+                whole = self.expected(node)
+                if whole is None:
+                    return None
+                begun = self._since.get(node.key)
+                seconds += whole if begun is None else max(0.0, whole - (time.monotonic() - begun))
+        return seconds / self.workers
 
     def failures(self) -> list[str]:
         """Table of what failed by itself: what, why, where its log is, and the command that makes it.
@@ -138,7 +160,7 @@ class Events:
         lines: list[str] = []
         for outcome in self._ended.values():
             node = self._by_key[outcome.key]
-            if outcome.error is None or node.stage.gathers is not None:
+            if outcome.error is None or not outcome.tried or node.stage.gathers is not None:
                 continue
             log = partial_of(self.store.folder(*node.address)) / "logs"
             lines.append(f"  {self.name(node)}: {_first_line(outcome.error)}")
@@ -150,6 +172,10 @@ class Events:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
+
+
+def _state(outcome: Outcome) -> str:
+    return "not made" if not outcome.tried else "done" if outcome.error is None else "failed"
 
 
 def _shortened(text: str, most: int = 120) -> str:

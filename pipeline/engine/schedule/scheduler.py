@@ -26,11 +26,14 @@ class Outcome:
         Why it could not be made; None if it is complete.
     seconds : float
         Time that it took.
+    tried : bool
+        False for what was given up because an input failed.
     """
 
     key: str
     error: Exception | None = None
     seconds: float = 0.0
+    tried: bool = True
 
 
 class Executor(Protocol):
@@ -69,6 +72,7 @@ class Schedule:
     weigh: Callable[[Node], float] = lambda node: 1.0
     failures: dict[str, Exception] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    given_up: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Count what each artifact waits for."""
@@ -112,6 +116,7 @@ class Schedule:
         ended = [outcome]
         while ended:
             one = ended.pop()
+            self.given_up += [] if one.tried else [one]
             if one.error is None:
                 self.done.add(one.key)
             else:
@@ -120,7 +125,7 @@ class Schedule:
                 self._waits[later.key] -= 1
                 if one.error is not None and later.stage.gathers is None:
                     if later.key not in self.failures:
-                        ended.append(Outcome(later.key, one.error))
+                        ended.append(Outcome(later.key, one.error, tried=False))
                 elif self._waits[later.key] == 0 and later.key not in self.failures:
                     ready.append(later)
         return self._ordered(ready)
@@ -136,7 +141,12 @@ class Schedule:
         return found
 
 
-def run(schedule: Schedule, executor: Executor, told: Callable[[Outcome], None] = lambda outcome: None) -> None:
+def run(
+    schedule: Schedule,
+    executor: Executor,
+    told: Callable[[Outcome], None] = lambda outcome: None,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
     """Make everything; ends when each artifact is complete or given up.
 
     Parameters
@@ -147,6 +157,8 @@ def run(schedule: Schedule, executor: Executor, told: Callable[[Outcome], None] 
         Who makes it.
     told : callable
         Called with each artifact that has ended.
+    waiting : callable
+        Called after each look at the executor.
 
     Raises
     ------
@@ -168,4 +180,7 @@ def run(schedule: Schedule, executor: Executor, told: Callable[[Outcome], None] 
             running.discard(outcome.key)
             ready = schedule.end(outcome)
             told(outcome)
+            while schedule.given_up:
+                told(schedule.given_up.pop(0))
             hand_over(ready)
+        waiting()

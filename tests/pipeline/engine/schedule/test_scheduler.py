@@ -70,7 +70,7 @@ def test_a_failure_stops_what_needs_it_and_the_gather_is_told_why():
     assert "kernel1" not in executor.order and {"kernel0", "kernel2", "report"} <= set(executor.order)
     assert set(schedule.failures) == {"net1", "kernel1"}
     assert set(executor.given["report"]) == {"kernel1"}
-    assert [one.key for one in told if one.error] == ["net1"]
+    assert [(one.key, one.tried) for one in told if one.error] == [("net1", True), ("kernel1", False)]
 
 
 def test_when_the_first_input_fails_nothing_but_the_gather_is_tried():
