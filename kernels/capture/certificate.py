@@ -8,7 +8,8 @@ checks share the work:
   pass of the same batch cannot: samples that depend on each other, and a sample axis that was taken for another (every
   sum over the whole batch is the same there). It costs the passes of these few samples.
 * *together*: the whole batch, on the activations of the pass, with a weight of its own for every sample. It follows
-  wherever the first check disagrees (a unit near zero may switch when a sample is alone), and always under ``every``.
+  wherever the first check disagrees (a unit near zero may switch when a sample is alone), always under ``every``, and
+  on the first pass of each pattern where that is cheap.
 
 Parameters on which both disagree go to the generic route for this pass, and that route is checked too.
 """
@@ -47,6 +48,9 @@ SMALL = 8
 """Passes of fewer samples are checked now and then: one sample in so many."""
 FIRST = 4
 """Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
+
+CHEAP = 2**23
+"""Parameters times samples up to which a pattern's first pass is also checked whole: it takes milliseconds."""
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -144,7 +148,9 @@ class Certifier:
         alone = order[: max(count, first if new else 0)].sort().values
         found: float | None = None
         if len(alone):
-            blocks, found = self._settle(capture, inputs, logits, rows, blocks, alone, place, seeded)
+            work = len(rows) * sum(p.numel() for p in capture.parameters.values())
+            whole = self.mode == "every" or new and work <= CHEAP
+            blocks, found = self._settle(capture, inputs, logits, rows, blocks, alone, place, seeded, whole)
         self.passes[place] = found if count else None
         if new and found is not None:
             self.patterns[pattern] = found
@@ -168,6 +174,7 @@ class Certifier:
         alone: Tensor,
         place: str,
         seeded: torch.Generator,
+        together: bool,
     ) -> tuple[list[Block], float | None]:
         if self.digits is None:
             self.digits = narrowest(capture.model, sample(inputs, alone[:1]), capture.output, logits.dtype)
@@ -183,7 +190,7 @@ class Certifier:
             differences = _relative(agreements(blocks, alone, weights, own))
             if any(map(math.isnan, differences.values())):
                 return blocks, None  # NaN or infinity in a gradient: whoever reads the blocks names the sample
-        if self.mode != "every" and differences is not None and not _above(differences, limit):
+        if not together and differences is not None and not _above(differences, limit):
             return blocks, max(differences.values())
         whole = torch.arange(len(rows))
         weights = _weights(whole, rows, seeded)

@@ -117,7 +117,8 @@ def test_influence_is_right_and_ekfac_refuses_factors_that_are_none(monkeypatch)
         fit_ekfac(model, inputs, fisher="exact", **WIDE)
 
 
-def test_two_samples_in_each_others_place_are_seen(monkeypatch) -> None:
+@pytest.mark.parametrize("certify", ["sampled", "every"])
+def test_two_samples_in_each_others_place_are_seen(certify: str, monkeypatch) -> None:
     model, _ = network()
     inputs = torch.randn(40, 4).double()
     true = true_kernel(model, inputs)
@@ -130,7 +131,7 @@ def test_two_samples_in_each_others_place_are_seen(monkeypatch) -> None:
 
     monkeypatch.setitem(RULES, F.linear, replace(LINEAR, build=build))
     with pytest.warns(UserWarning, match="starts again"):
-        found = kernel_matrix(model, inputs, certify="every", **PLAIN)
+        found = kernel_matrix(model, inputs, certify=certify, **PLAIN)
     assert off_by(found.matrix, true) < 1e-12
 
 
