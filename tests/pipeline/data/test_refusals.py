@@ -139,7 +139,7 @@ def test_formats_that_do_not_fit(tmp_path, path, kind, message):
         (SyntheticConfig("tan"), "data.synthetic.function=tan is not one of exp_sin"),
         (SyntheticConfig("exp_sin", 0), "data.synthetic.n_train=0 is below 1"),
         (SyntheticConfig("exp_sin", options={"grid": "log"}), "grid=log is not one of"),
-        (SyntheticConfig("exp_sin", options={"noise": 1}), "options holds .'noise'.; exp_sin takes grid"),
+        (SyntheticConfig("exp_sin", options={"noise": 1}), "options holds 'noise'; exp_sin takes grid"),
     ],
 )
 def test_generators_refuse_what_they_do_not_know(tmp_path, synthetic, message):
