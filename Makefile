@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-disturbances lint clean clean-artifacts
+.PHONY: demo test test-all test-coverage test-disturbances lint clean clean-artifacts
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
@@ -14,6 +14,9 @@ test: $(READY) ## lint, types and the default tests
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
 	$(PY) -m pytest -m slurm --ignore tests/cluster/test_slurm_disturbances.py
+
+test-coverage: $(READY) ## every network of docs/coverage.md against a plain loop; adapters where PEFT is installed
+	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage
 
 test-disturbances: $(READY) ## preemption, lost nodes and kills on SLURM; apart, because it times whole sweeps
 	$(PY) -m pytest -m slurm tests/cluster/test_slurm_disturbances.py

@@ -274,6 +274,8 @@ class ForwardTrace(TorchFunctionMode):
 
 def _view_of(parameter: Tensor, source: ParameterView, out: Tensor) -> ParameterView | None:
     """Describe ``out`` as whole rows of ``parameter``, possibly reshaped or transposed, or None."""
+    if out.layout != torch.strided or parameter.layout != torch.strided:
+        return None  # sparse values made of a parameter have no storage to compare
     if out.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():
         return None
     if not parameter.is_contiguous() or parameter.ndim == 0 or 0 in out.stride() and out.numel() > 1:
