@@ -184,6 +184,7 @@ STATES = [
         },
         plain_text(),
         last_token,
+        refused="modified by an inplace operation",  # in evaluation mode plain autograd fails likewise
     ),
     Architecture(
         "RecurrentGemma",
