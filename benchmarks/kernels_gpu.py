@@ -216,7 +216,14 @@ def on_ranks(options: argparse.Namespace, processes: int, seconds: float) -> dic
     """Run the second row on several processes, one per card; the rest of its line is the first process's."""
     row = ROWS[1]
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-    command += ["-m", "benchmarks.kernels_gpu", "--n", str(max(2, int(row["n"] * options.n))), "--kind", row["kind"]]
+    command += [
+        "-m",
+        "benchmarks.kernels_gpu",
+        "--count",
+        str(max(2, int(row["n"] * options.n))),
+        "--kind",
+        row["kind"],
+    ]
     command += ["--precision", row["precision"], "--device", options.device.partition(":")[0]]
     command += ["--width", str(options.width), "--block", str(options.block)]
     command += [
@@ -274,7 +281,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="that --all may take")
     parser.add_argument("--table", type=Path, help="also write the table of --all to this file")
     parser.add_argument("--processes", type=int, help="of the last row of --all; by default one per card")
-    parser.add_argument("--n", type=int, help="images; 50,000 with --all, else 10,000")
+    parser.add_argument("--n", "--count", type=int, dest="n", help="images; 50,000 with --all, else 10,000")
     parser.add_argument("--kind", default="pntk", choices=["pntk", "trntk"])
     parser.add_argument("--precision", default="tf32", choices=["float32", "tf32", "bfloat16", "float64"])
     parser.add_argument("--forms", help="force this form where a layer has it: feature, position or shift")
