@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.contraction.array_like import ArrayLike, same_tensors, shown_array
+from kernels.contraction.array_like import ArrayLike, same_tensors, shown_array, tidy_table
 from kernels.contraction.result import certificate_line, divide_by_diagonals
 from kernels.contraction.result_files import PART, read_result, write_result
 from kernels.machine.precision import float32_products
@@ -94,6 +94,27 @@ class KernelFeatures(ArrayLike):
         """
         tensors, found = read_result(path, "features")
         return cls(tensors.pop(NAME), found["cotangents"], found["about"], without_prefix(tensors), found["metadata"])
+
+    def to_dataframe(self) -> Any:
+        """Features as a tidy pandas table, one row per entry: of every part where there are parts, else of the whole.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``row`` (position of the sample), ``cotangent``, ``feature`` (within the cotangent), ``part`` (where
+            there are parts) and ``value``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+
+        def by_cotangent(values: Tensor) -> Tensor:
+            return values.unflatten(1, (self.cotangents, -1))
+
+        parts = {name: by_cotangent(part) for name, part in self.parts.items()}
+        return tidy_table(by_cotangent(self.values), parts, ("row", "cotangent", "feature"))
 
     def __repr__(self) -> str:
         """Return five lines: size, kind, map, expected error and certificate."""

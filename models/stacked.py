@@ -63,6 +63,8 @@ class StackedNetworks:
             name: nn.Parameter(value.detach().to(device), trained[name]) for name, value in parameters.items()
         }
         self.buffers: dict[str, Tensor] = {name: value.detach().to(device) for name, value in buffers.items()}
+        self._own_names, self._slots = _names(first)
+        self._saved = [name for name in first.state_dict() if name in self._own_names]
         # The two copies on the meta device hold structure and mode only; every call passes the tensors in.
         self._training = copy.deepcopy(first).to("meta").train()
         self._evaluation = copy.deepcopy(self._training).eval()
@@ -126,11 +128,30 @@ class StackedNetworks:
 
     def state_of(self, member: int) -> dict[str, Tensor]:
         """Weights and buffers of one member, by the names of its ``state_dict``; views without gradient."""
-        return {name: value[member].detach() for name, value in {**self.weights, **self.buffers}.items()}
+        stacked = {**self.weights, **self.buffers}
+        return {name: stacked[self._own_names[name]][member].detach() for name in self._saved}
 
-    @staticmethod
-    def _call(skeleton: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
+    def _call(self, skeleton: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
         def call(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
-            return functional_call(skeleton, (dict(weights), dict(buffers)), (x,))
+            own = {**weights, **buffers}
+            given = {name: own[self._own_names[name]] for name in self._slots}
+            return functional_call(skeleton, given, (x,), tie_weights=False)
 
         return call
+
+
+def _names(network: nn.Module) -> tuple[dict[str, str], list[str]]:
+    """First name of the tensor that each name stands for, and one name of each place that holds a tensor.
+
+    A tensor in two places (tied weights) has two names, and so has each tensor of a module that is in two places. The
+    copies on the meta device do not keep what is tied, and torch would replace a tensor twice that has two names.
+    """
+    first: dict[int, str] = {}
+    own: dict[str, str] = {}
+    places: dict[tuple[int, str], str] = {}
+    for find in (network.named_parameters, network.named_buffers):
+        for name, tensor in find(remove_duplicate=False):
+            own[name] = first.setdefault(id(tensor), name)
+            owner, _, attribute = name.rpartition(".")
+            places.setdefault((id(network.get_submodule(owner)), attribute), name)
+    return own, list(places.values())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
+
+from kernels.gradients.vmap_hazards import Called
 
 KINDS = ("pntk", "trntk")
 
@@ -65,7 +67,6 @@ class TangentMachine(nn.Module):
         self.offsets = offsets
         self._network = [network]  # in a list: its parameters are not parameters of this module
         self._parameters_of = {name: value.detach() for name, value in network.named_parameters()}
-        self._buffers_of = dict(network.named_buffers())
         with torch.no_grad():
             parts = zip(train.split(chunk), weights.split(chunk, dim=1), strict=True)
             directions = [part.to(train.dtype) @ self._features(rows) for rows, part in parts]
@@ -83,4 +84,4 @@ class TangentMachine(nn.Module):
         return rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
 
     def _outputs(self, parameters: dict[str, Tensor], one: Tensor) -> Tensor:
-        return functional_call(self._network[0], (parameters, self._buffers_of), (one[None],))[0]
+        return Called(self._network[0], parameters)(one[None])[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -249,6 +249,8 @@ def _module(model: nn.Module, name: str) -> nn.Module:
 class FeatureBatch:
     """Outputs of chosen layers for one batch: ``features[name]`` is (B, ...) after pooling, ``rows`` its samples.
 
+    ``channels[name]`` is the axis of an output, samples first, that holds its channels; the others are positions.
+
     Examples
     --------
     >>> import torch
@@ -262,6 +264,7 @@ class FeatureBatch:
     features: dict[str, Tensor]
     logits: Tensor
     labels: Tensor | None
+    channels: dict[str, int] = field(default_factory=dict)
 
 
 def layer_features(
@@ -315,28 +318,30 @@ def layer_features(
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     names = module_names(model, layers)
 
-    def watched(inputs: Inputs) -> tuple[Tensor, dict[str, list[Tensor]], dict[str, int]]:
-        trace = ChannelTrace()
-        with watch_outputs(model, names, lambda values: (values.detach().clone(), trace.axis(values))) as caught:
-            with trace if isinstance(pool, str) else nullcontext():
-                logits = call_logits(model, inputs, output)
-        last = {name: [calls[-1][0]] for name, calls in caught.items() if calls}
-        return logits, last, {name: calls[-1][1] for name, calls in caught.items() if calls}
+    def watched(inputs: Inputs) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        with watch_outputs(model, names) as caught:
+            logits = call_logits(model, inputs, output)
+        return logits, {name: calls[-1:] for name, calls in caught.items()}
 
     loan = Loan(model, eval_mode=eval_mode)
     samples = Samples(data, labels, "data")
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     with loan.lent(), float32_products(), torch.no_grad():
         device = loan.device
-        axes = OutputAxes(lambda inputs: watched(inputs)[1], samples.first(PROBE, device, dtype))
+        probe = samples.first(PROBE, device, dtype)
+        axes = OutputAxes(lambda inputs: watched(inputs)[1], probe)
+        trace = ChannelTrace()  # on a few samples alone: torch takes other routes while it is followed
+        with watch_outputs(model, names, trace.axis) as caught, trace:
+            call_logits(model, probe, output)
+        channels = {name: calls[-1] for name, calls in caught.items() if calls}
     for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
         with loan.lent(), float32_products(), torch.no_grad():
-            logits, outputs, channels = watched(inputs)
-            features = {name: values for name, (values,) in axes.arrange(inputs, outputs).items()}
+            logits, outputs = watched(inputs)
+            features = {name: calls[0] for name, calls in axes.arrange(inputs, outputs).items() if calls}
+        size = rows.stop - rows.start
+        at = {name: axes.channel(name, 0, outputs[name][0], channels[name], size) for name in features}
         if callable(pool):
             features = {name: pool(values) for name, values in features.items()}
         elif pool is not None:
-            size = rows.stop - rows.start
-            at = {name: axes.channel(name, 0, outputs[name][0], axis, size) for name, axis in channels.items()}
             features = {name: POOLS[pool](values, at[name]) for name, values in features.items()}
-        yield FeatureBatch(rows, features, logits, None if samples.labels is None else samples.labels[rows])
+        yield FeatureBatch(rows, features, logits, None if samples.labels is None else samples.labels[rows], at)

@@ -230,3 +230,17 @@ def shown_array(kind: str, array: Tensor) -> str:
     size = " x ".join(map(str, array.shape))
     kept = show_bytes(array.numel() * array.element_size())
     return f"{kind}: {size}, {str(array.dtype).removeprefix('torch.')}, on {array.device}, {kept}"
+
+
+def tidy_table(whole: Tensor, parts: Mapping[str, Tensor], axes: Sequence[str]) -> Any:
+    """Return a pandas table with one row per entry: of every part where there are parts, else of the whole."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ImportError("to_dataframe needs pandas: run pip install pandas") from None
+    tables = []
+    for named, values in [({"part": name}, part) for name, part in parts.items()] or [({}, whole)]:
+        places = torch.meshgrid(*(torch.arange(size) for size in values.shape), indexing="ij")
+        columns = {axis: place.reshape(-1).numpy() for axis, place in zip(axes, places, strict=True)}
+        tables.append(pd.DataFrame(columns | named | {"value": values.detach().cpu().reshape(-1).numpy()}))
+    return pd.concat(tables, ignore_index=True)

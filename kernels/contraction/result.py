@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.contraction.array_like import ArrayLike, same_tensors, shown_array
+from kernels.contraction.array_like import ArrayLike, same_tensors, shown_array, tidy_table
 from kernels.contraction.result_files import PART, read_result, write_result
 
 
@@ -135,18 +135,8 @@ class KernelResult(ArrayLike):
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_dataframe needs pandas: run pip install pandas") from None
         axes = ("row", "column", "row_class", "column_class")[: self.ndim]
-        places = torch.meshgrid(*(torch.arange(size) for size in self.shape), indexing="ij")
-        common = {axis: place.reshape(-1).numpy() for axis, place in zip(axes, places, strict=True)}
-        tables = [
-            pd.DataFrame(common | named | {"value": values.detach().cpu().reshape(-1).numpy()})
-            for named, values in [({"part": name}, part) for name, part in self.parts.items()] or [({}, self.matrix)]
-        ]
-        return pd.concat(tables, ignore_index=True)
+        return tidy_table(self.matrix, self.parts, axes)
 
     def __repr__(self) -> str:
         """Return five lines: size, kind, normalization, certificate and file."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
+import numpy as np
 import torch
 import xxhash
 from torch import Tensor
@@ -22,11 +23,17 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from kernels.inputs.ambiguity import (
+    is_number,
+    refuse_flat_elements,
+    refuse_masks,
+    refuse_parts_of_a_batch,
+    too_many_parts,
+)
 from kernels.inputs.outputs import Inputs
 
 LABEL_KEYS = ("labels", "label", "label_ids")
 _SHUFFLERS = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-_NAMED = "{'input_ids': ids, 'attention_mask': mask, 'labels': labels}"
 
 Batch = tuple[Inputs, Tensor | None]
 
@@ -75,16 +82,42 @@ def read_batches(data: Any, name: str) -> list[Batch]:
         )
     _refuse_shuffling(data, name)
     if isinstance(data, (tuple, list)):
-        _refuse_parts_of_a_batch(data, name)
-    batches = list(data)
+        refuse_parts_of_a_batch(data, name)
+    batches = list(data) if isinstance(data, (tuple, list)) else [_copied(one) for one in data]
     if not batches:
         once = ": the iterator was read before; make a new one, or pass a list" if iter(data) is data else ""
         raise ValueError(f"{name} data holds no samples{once}")
     if not isinstance(data, (tuple, list)) and iter(data) is not data:
         _compare_passes(data, batches, name)
+    if not isinstance(data, DataLoader) or data.batch_sampler is None:
+        refuse_flat_elements(batches, name)
     if all(map(_is_sample, batches)):
         return [_stacked(batches, name)]
     return [_split(batch, name) for batch in batches]
+
+
+def _copied(nested: Any) -> Any:
+    """Copy the tensors of a batch, since a generator may fill the same ones again."""
+    if isinstance(nested, Tensor):
+        return nested.detach().clone()
+    if isinstance(nested, Mapping):
+        return {key: _copied(value) for key, value in nested.items()}
+    if isinstance(nested, (tuple, list)):
+        return (list if isinstance(nested, list) else tuple)(map(_copied, nested))
+    return nested
+
+
+def label_tensor(labels: Any, name: str) -> Tensor:
+    """Turn labels into a tensor, those of another library by way of NumPy."""
+    if isinstance(labels, Tensor):
+        return labels
+    try:
+        return torch.as_tensor(np.asarray(labels) if hasattr(labels, "__array__") else labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"the {name} labels are a {type(labels).__name__}, and not one of class indices: pass them as "
+            "torch.tensor([0, 2, 1])"
+        ) from None
 
 
 def _elements(data: Any) -> Iterator[Any]:
@@ -115,17 +148,13 @@ def _read_table(data: Any, name: str) -> list[Batch]:
 def _is_sample(item: Any) -> bool:
     """Whether an element of an iterable can only be a sample: its label, or all that it holds, are plain numbers."""
     if isinstance(item, (tuple, list)):
-        return len(item) == 2 and _is_number(item[1])
+        return len(item) == 2 and is_number(item[1])
     if isinstance(item, Mapping) and item:
         values = list(item.values())
-        return any(map(_is_number, values)) or all(
-            isinstance(value, (list, tuple)) and all(map(_is_number, value)) for value in values
+        return any(map(is_number, values)) or all(
+            isinstance(value, (list, tuple)) and all(map(is_number, value)) for value in values
         )
     return False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Number) or getattr(value, "shape", None) == ()
 
 
 def _stacked(samples: Sequence[Any], name: str) -> Batch:
@@ -135,7 +164,7 @@ def _stacked(samples: Sequence[Any], name: str) -> Batch:
     first = samples[0]
     if isinstance(first, (tuple, list)):
         if len({len(one) for one in samples}) > 1 or len(first) not in (1, 2):
-            raise TypeError(_too_many_parts(len(first), name))
+            raise TypeError(too_many_parts(len(first), name))
         columns = [_stack([one[part] for one in samples], name) for part in range(len(first))]
         return _split(columns, name)
     return _split(_stack(samples, name), name)
@@ -187,7 +216,7 @@ def _split(batch: Any, name: str) -> Batch:
     labels = None
     if isinstance(batch, (tuple, list)):
         if len(batch) not in (1, 2):
-            raise TypeError(_too_many_parts(len(batch), name))
+            raise TypeError(too_many_parts(len(batch), name))
         labels = batch[1] if len(batch) == 2 else None
         batch = batch[0]
     if isinstance(batch, Mapping):
@@ -213,9 +242,9 @@ def _split(batch: Any, name: str) -> Batch:
     else:
         _require_samples(batch, f"{name} data")
     if labels is not None and not isinstance(labels, Tensor):
-        labels = torch.as_tensor(labels)
+        labels = label_tensor(labels, name)
     if labels is not None:
-        _refuse_masks(batch, labels, name)
+        refuse_masks(batch, labels, name)
     return batch, labels
 
 
@@ -243,42 +272,6 @@ def _require_samples(value: Any, what: str) -> None:
     if value.ndim == 0 or value.layout != torch.strided:
         form = "a single number" if value.ndim == 0 else f"a tensor of layout {value.layout}"
         raise ValueError(f"{what} is {form}; kernels need a dense tensor with one row per sample")
-
-
-def _refuse_masks(inputs: Inputs, labels: Tensor, name: str) -> None:
-    """Refuse a second part that belongs to the positions of the first: an attention mask, or a label per token."""
-    if not isinstance(inputs, Tensor) or labels.ndim < 2:
-        return
-    alike = labels.shape[1] > 1 and labels.shape in (inputs.shape, inputs.shape[:2])
-    if labels.ndim > 2 or labels.dtype == torch.bool or alike:
-        raise ValueError(
-            f"{name} data yields pairs whose second part has shape {tuple(labels.shape)}, so it is no label per "
-            f"sample: name what the model takes, such as {_NAMED}, and leave out what it does not"
-        )
-
-
-def _too_many_parts(count: int, name: str) -> str:
-    return (
-        f"{name} data yields tuples of {count}; a batch is a tensor, a mapping of tensors or a pair (inputs, labels): "
-        f"turn each into a mapping that names what the model takes, such as {_NAMED}"
-    )
-
-
-def _refuse_parts_of_a_batch(data: Sequence[Any], name: str) -> None:
-    """Refuse a tuple of tensors, and a list of tensors that are no batches of the same thing."""
-    if len(data) < 2 or not all(isinstance(part, Tensor) for part in data):
-        return
-    first = data[0]
-    other = any(part.ndim != first.ndim or part.dtype != first.dtype for part in data)
-    mask = len(data) <= 3 and all(part.shape == first.shape and not part.is_floating_point() for part in data)
-    mask = mask and any(part.ndim > 1 and bool(((part == 0) | (part == 1)).all()) for part in data[1:])
-    flat = all(part.ndim < 2 for part in data)
-    if isinstance(data, tuple) or other or mask or flat:
-        raise TypeError(
-            f"{name} data is a {type(data).__name__} of {len(data)} tensors, which may be inputs and labels, or "
-            "batches, or samples: pass inputs alone with labels=..., a mapping such as "
-            f"{_NAMED}, torch.cat(batches), or torch.stack(samples)"
-        )
 
 
 def _refuse_shuffling(data: Any, name: str) -> None:

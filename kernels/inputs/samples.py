@@ -12,7 +12,7 @@ import xxhash
 from torch import Tensor
 
 from kernels.inputs.outputs import Inputs, batch_size, class_labels
-from kernels.inputs.reading import bytes_view, read_batches
+from kernels.inputs.reading import bytes_view, label_tensor, read_batches
 
 Labels = Tensor | np.ndarray | Sequence[int]
 
@@ -60,7 +60,7 @@ class Samples:
         self.count = self._starts[-1]
         self.labels: Tensor | None = known.labels if known else _joined_labels([found for _, found in read])
         if labels is not None:
-            self.labels = torch.as_tensor(labels)
+            self.labels = label_tensor(labels, self.name)
         if self.labels is not None and (self.labels.ndim == 0 or len(self.labels) != self.count):
             count = len(self.labels) if self.labels.ndim else 1
             raise ValueError(f"{count} labels for {self.count} {self.name} samples")

@@ -20,6 +20,9 @@ POOLS = choices_of(FeaturesConfig, "pool")
 BLOCKS = re.compile(r"(^|.*\.)(layer\d+\.\d+|h\.\d+|layers?\.\d+)$")
 """Names of residual and transformer blocks in the networks of ``models/`` and in transformers."""
 
+OWN_ENTRIES = ("ids", "labels", "logits", "penultimate")
+"""What stands beside the layers of a split, under names of its own."""
+
 
 def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
     """Resolve ``blocks``, globs and names to module names, in the network's order.
@@ -27,7 +30,7 @@ def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
     Raises
     ------
     UserError
-        If a pattern matches no module; some names are listed.
+        If a pattern matches no module (some names are listed), or one that is called like an entry of ours.
     """
     names = [name for name, _ in network.named_modules() if name]
     chosen: set[str] = set()
@@ -37,6 +40,12 @@ def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
         matched = [n for n in names if (BLOCKS.match(n) if pattern == "blocks" else fnmatch.fnmatchcase(n, pattern))]
         if not matched:
             raise UserError(f"features.layers: {pattern!r} matches no module. Modules: {', '.join(names[:30])}.")
+        taken = next((name for name in matched if name in OWN_ENTRIES), None)
+        if taken is not None:
+            raise UserError(
+                f"features.layers: {pattern!r} matches the module {taken}, whose name is that of another entry of the "
+                "features; name other layers, or rename it in the network."
+            )
         chosen.update(matched)
     return module_names(network, [name for name in names if name in chosen]) if chosen else []
 
@@ -73,15 +82,16 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
         for batch in layer_features(network, points.inputs, names):
             here = None if mask is None else mask[batch.rows].to(batch.logits.device)
             for name, values in batch.features.items():
-                collected.setdefault(name, []).append(pooled(values, pool, here).float().cpu())
+                rows = pooled(values, pool, here, batch.channels[name], name)
+                collected.setdefault(name, []).append(rows.float().cpu())
             collected.setdefault("logits", []).append(batch.logits.float().cpu())
     if "penultimate" in wanted:
         device = next(network.parameters()).device
-        rows = torch.arange(len(points.ids)).split(256)
-        source = conjugate_source(network, input_rows(points.inputs, rows[0][:4], device), None, False, None)
+        chunks = torch.arange(len(points.ids)).split(256)
+        source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), None, False, None)
         logits: list[Tensor] = []
         with torch.no_grad():
-            for chunk in rows:
+            for chunk in chunks:
                 outputs, hidden = source.extract(input_rows(points.inputs, chunk, device))
                 collected.setdefault("penultimate", []).append(next(iter(hidden.values())).float().cpu())
                 logits.append(outputs.float().cpu())
@@ -96,12 +106,24 @@ def input_rows(inputs: Tensor | dict[str, Tensor], rows: Tensor | slice, device:
     return {name: values[rows].to(device) for name, values in inputs.items()}
 
 
-def pooled(values: Tensor, pool: str, mask: Tensor | None) -> Tensor:
-    """One vector per example from a layer's output (n, ...); sequences are (n, positions, width)."""
+def pooled(values: Tensor, pool: str, mask: Tensor | None, channel: int, name: str) -> Tensor:
+    """One vector per example from a layer's output (n, ...), whose axis ``channel`` is not one of positions.
+
+    Raises
+    ------
+    UserError
+        If real tokens are to be counted where a layer's positions are no tokens.
+    """
     if values.ndim == 2 or pool == "flatten":
         return values.flatten(1)
     if values.ndim > 3:
-        return values.flatten(2).mean(2)
+        return values.movedim(channel, 1).flatten(2).mean(2)
+    values = values.movedim(channel, 2)
+    if mask is not None and mask.shape != values.shape[:2]:
+        raise UserError(
+            f"features.pool={pool}: layer {name} has {values.shape[1]} positions for {mask.shape[1]} tokens, so that "
+            "padding cannot be told apart; take features.pool=flatten, or another layer."
+        )
     weights = torch.ones(values.shape[:2], device=values.device) if mask is None else mask.to(values.dtype)
     if pool == "mean":
         return (values * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
