@@ -27,6 +27,29 @@ def test_scores_are_weights_times_kernel(kind, activation):
     assert not list(machine.parameters()) and all(p.grad is None for p in network.parameters())
 
 
+class Twice(torch.nn.Module):
+    """A layer with two names, and a weight in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.second, self.head.weight = self.first, self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+
+def test_a_network_with_two_names_for_one_layer_is_afterwards_itself():
+    torch.manual_seed(0)
+    network, x = Twice().double().eval(), torch.rand(5, 4, dtype=torch.float64)
+    before = dict(network.named_parameters(remove_duplicate=False))
+    weights, offsets = torch.rand(2, 5, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    machine = TangentMachine(network, x, weights, offsets, "trntk")
+    gram = kernel_matrix(network, x, precision="float64").matrix
+    torch.testing.assert_close(machine(x), gram @ weights.T, atol=1e-12, rtol=0)
+    assert all(p is before[name] for name, p in network.named_parameters(remove_duplicate=False))
+
+
 def test_gradient_by_the_input_agrees_with_finite_differences():
     network, train, test, weights = case()
     machine = TangentMachine(network, train, weights, torch.zeros(3, dtype=torch.float64), "trntk")

@@ -287,6 +287,11 @@ def test_parts_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(summed, K.numpy(), rtol=1e-6)
     full = kernel_matrix(network(), X[:2], kind="entk").to_dataframe()
     assert list(full.columns) == ["row", "column", "row_class", "column_class", "value"] and len(full) == 36
+    features = kernel_features(network(), X, kind="trntk", sketch=None, layerwise=True)
+    table = features.to_dataframe()
+    assert list(table.columns) == ["row", "cotangent", "feature", "part", "value"]
+    bias = table[(table["part"] == "2.bias") & (table["row"] == 3)].sort_values(["cotangent", "feature"])["value"]
+    assert bias.tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1] and len(table) == features.values.numel()
     own = builtins.__import__
 
     def without(name: str, *args, **kwargs):

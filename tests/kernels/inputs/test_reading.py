@@ -71,7 +71,27 @@ WITH_LABELS = {
     "a list of samples": lambda: [(x, int(y)) for x, y in zip(X, Y, strict=True)],
     "a loader of single samples": lambda: DataLoader(TensorDataset(X, Y), batch_size=None),
 }
+
+
+def one_tensor_again(pairs: bool):
+    """Batches in one tensor that is filled again."""
+    held, labels = torch.empty(2, 4), torch.empty(2, dtype=torch.int64)
+    for start in range(0, 6, 2):
+        held.copy_(X[start : start + 2])
+        labels.copy_(Y[start : start + 2])
+        yield (held, labels) if pairs else held
+
+
+class Refilled:
+    """Something that can be read twice."""
+
+    def __iter__(self):
+        return one_tensor_again(True)
+
+
+WITH_LABELS |= {"one pair that is filled again": lambda: one_tensor_again(True), "a reader of one pair": Refilled}
 WITHOUT = {
+    "one tensor that is filled again": lambda: one_tensor_again(False),
     "a generator of tensors": lambda: iter(X.split(4)),
     "a list of batches": lambda: list(X.split(2)),
     "a loader of tuples of one": lambda: DataLoader(TensorDataset(X), batch_size=2),
@@ -122,6 +142,11 @@ REFUSED = {
     "one batch of a loader": (lambda: next(iter(DataLoader(TensorDataset(X, Y), 6))), "list of 2 tensors"),
     "ids and mask of one batch": (lambda: [IDS, MASK], "list of 2 tensors"),
     "a list of flat tensors": (lambda: list(X), "torch.stack"),
+    "pairs of flat tensors": (lambda: list(zip(IDS, MASK, strict=True)), "flat tensors.*torch.stack.*torch.cat"),
+    "mappings of flat tensors": (lambda: ({"ids": row} for row in IDS), "may be a sample or a batch"),
+    "a generator of flat tensors": (lambda: iter(X), "may be a sample or a batch"),
+    "lists of numbers": (X.tolist, "lists of numbers: pass torch.tensor.data."),
+    "pairs of numbers in lists": (lambda: [[0.5, 1], [0.25, 0]], "lists of numbers"),
     "ragged samples": (lambda: [([1, 2], 0), ([1], 1)], "sample 1 has shape .1,. and sample 0 has .2,.; pad"),
     "ragged tensors": (lambda: [(X[0], 0), (X[0, :2], 1)], "pad all to one length"),
     "ragged lists": (lambda: {"ids": [[1, 2], [3]]}, "different lengths.*padding=True"),
@@ -344,15 +369,25 @@ class Placeholder(nn.Module):
         return self.inner(x + x @ self.down @ self.up) + self.nothing(x[:, :0])
 
 
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@pytest.mark.parametrize("function", [name for name in NUMBERS if name not in ("embedding", "layer", "features")])
-def test_parameters_without_entries_add_nothing(function: str) -> None:
-    empty = Placeholder().eval()
+@pytest.fixture(scope="module")
+def placeholders() -> tuple[nn.Module, nn.Module]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that there is nothing to initialize
+        empty = Placeholder().eval()
     nn.init.zeros_(empty.nothing.bias)
     plain = nn.Module()
     plain.inner, plain.extra = empty.inner, empty.nothing.bias
     plain.forward = lambda x: plain.inner(x) + plain.extra
-    torch.testing.assert_close(NUMBERS[function](empty, X), NUMBERS[function](plain, X), rtol=1e-4, atol=1e-5)
+    return empty, plain
+
+
+@pytest.mark.parametrize("function", ["kernel", "loss", "fallback", "jacobian", "autograd", "fisher"])
+def test_parameters_without_entries_add_nothing(placeholders, function: str) -> None:
+    found, expected = (NUMBERS[function](model, X) for model in placeholders)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_parameters_without_entries_are_sketched_and_verified(placeholders) -> None:
     for sketch in ("tensorsketch", "countsketch", "rademacher"):
-        assert kernels.kernel_features(empty, X, sketch=sketch, dim=8).values.isfinite().all()
-    assert kernels.verify(empty, X[:3]).ok
+        assert kernels.kernel_features(placeholders[0], X, sketch=sketch, dim=8).values.isfinite().all()
+    assert kernels.verify(placeholders[0], X[:3]).ok

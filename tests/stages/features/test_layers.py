@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from models import build_model
 from pipeline.data.datamodule import KernelInputs
@@ -59,3 +60,48 @@ def test_unknown_layers_and_pools_are_refused_with_names(network):
         layer_choice(network, ["encoder.*"])
     with pytest.raises(UserError, match="flatten, mean, last, first"):
         split_features(network, rows([torch.ones(2, dtype=torch.int64)]), ["transformer.ln_f"], "max")
+
+
+class Signals(nn.Module):
+    """A convolution over time, then a recurrent layer that has time first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn, self.logits = nn.Conv1d(3, 4, 2), nn.GRU(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(self.rnn(torch.tanh(self.conv(x)).permute(2, 0, 1))[0][-1])
+
+
+@pytest.mark.parametrize("pool", ["mean", "first", "last"])
+def test_positions_are_pooled_wherever_a_network_keeps_them(pool):
+    torch.manual_seed(0)
+    network, x = Signals().eval(), torch.randn(6, 3, 9, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        waves = network.conv(x)  # (6, 4, 8)
+        steps = network.rnn(torch.tanh(waves).permute(2, 0, 1))[0]  # (8, 6, 5)
+    read = {"mean": lambda h: h.mean(0), "first": lambda h: h[0], "last": lambda h: h[-1]}[pool]
+    points = KernelInputs(x, torch.arange(6), torch.zeros(6, dtype=torch.int64))
+    found = split_features(network, points, ["conv", "rnn"], pool)
+    torch.testing.assert_close(found["conv"], read(waves.permute(2, 0, 1)))
+    torch.testing.assert_close(found["rnn"], read(steps))
+
+
+def test_a_layer_that_is_called_like_another_entry_is_refused():
+    with pytest.raises(UserError, match="'l.*' matches the module logits, whose name is that of another entry"):
+        layer_choice(Signals(), ["l*"])
+
+
+def test_tokens_are_counted_where_positions_are_tokens():
+    class Strided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.conv, self.head = nn.Embedding(40, 3), nn.Conv1d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            h = self.table(input_ids) * attention_mask[..., None]
+            return self.head(self.conv(h.transpose(1, 2)).mean(2))
+
+    texts = rows([torch.arange(1, 6), torch.arange(1, 4)])
+    with pytest.raises(UserError, match="layer conv has 3 positions for 5 tokens"):
+        split_features(Strided().eval(), texts, ["conv"], "mean")
