@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kernels.capture.quiet import quiet
+from kernels.capture.quiet import activations_kept, quiet
 from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
@@ -182,7 +182,8 @@ class Certifier:
         together: bool,
     ) -> tuple[list[Block], float | None]:
         if self.digits is None:
-            self.digits = narrowest(capture.model, sample(inputs, alone[:1]), capture.output, logits.dtype)
+            with activations_kept():
+                self.digits = narrowest(capture.model, sample(inputs, alone[:1]), capture.output, logits.dtype)
         limit = _TOLERANCE[self.digits]
         weights = _weights(alone, rows, seeded)
         differences: dict[str, float] | None = None
@@ -303,7 +304,8 @@ def pattern_of(uses: Sequence[Use]) -> str:
 
 
 def _own(capture: Prepared, inputs: Inputs, row: Float[Tensor, "m k"]) -> tuple[Tensor, dict[str, Tensor | None]]:
-    return own_gradients(capture.model, inputs, capture.parameters, capture.output, row)
+    with activations_kept():  # reentrant checkpoints lose the gradients of what is behind data that requires none
+        return own_gradients(capture.model, inputs, capture.parameters, capture.output, row)
 
 
 def _weights(chosen: Int[Tensor, " m"], rows: Float[Tensor, "b r k"], seeded: torch.Generator) -> Float[Tensor, "m r"]:

@@ -30,7 +30,7 @@ def quiet(model: nn.Module) -> Iterator[None]:
         with (
             replaced_here(torch.backends.mha, "get_fastpath_enabled", lambda: False),
             _PlainAttention(),
-            _activations_kept(),
+            activations_kept(),
             _activations_fused(),
             _experts_routed(),
         ):
@@ -41,7 +41,7 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _activations_kept() -> Iterator[None]:
+def activations_kept() -> Iterator[None]:
     """Make checkpointed layers keep their activations: recomputation in the backward pass would not be traced."""
     place = torch.utils.checkpoint
     with (
