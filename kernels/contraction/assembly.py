@@ -157,9 +157,13 @@ class Assembly:
         with self.precision.contraction(), torch.no_grad(), scratch_kept():
             sums: dict[str, Tensor] = {}
             place = store.arrays[TOTAL][rows, columns]
-            in_place = store.in_memory and place.device == self.device and self.groups == [None] * len(self.groups)
+            # A further chunk of classes adds to what is there, on any device: the order of a sum decides its last bits.
+            continues = store.in_memory and self.groups == [None] * len(self.groups)
+            in_place = continues and place.device == self.device
             if in_place:
                 total = place.zero_() if fresh else place
+            elif continues and not fresh:
+                total = place.to(self.device)
             else:
                 total = torch.zeros(shape, dtype=self.precision.passes, device=self.device)
             for ours, theirs, group in zip(left, right, self.groups, strict=True):
@@ -177,9 +181,9 @@ class Assembly:
                 if left is right:
                     mirror(values)
                 if not in_place:
-                    _put(store.arrays[name][rows, columns], values, fresh)
+                    _put(store.arrays[name][rows, columns], values, fresh or continues)
                 if plan.square and left is not right:
-                    _put(store.arrays[name][columns, rows], swapped(values), fresh or in_place)
+                    _put(store.arrays[name][columns, rows], swapped(values), fresh or continues)
             store.cover("", rows, columns)
             if plan.square and left is not right:
                 store.cover("", columns, rows)
