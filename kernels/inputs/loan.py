@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kernels.inputs.model_checks import check_model
 from kernels.inputs.model_state import OF_TORCH, ModelState
+from kernels.inputs.parameter_writes import Memory, ParameterWrites, put_back
 
 _COMPLEX = {torch.float64: torch.complex128}
 _OTHER_TYPE = ("same dtype", "scalar type", "should be the same", "same data type", "dtype")
@@ -71,19 +72,24 @@ class Loan:
         self.model, self._passes, self._eval_mode = model, passes, eval_mode
         self._checked, self._refuse = checked, refuse
         self._converts: bool | None = None
+        self._writes: ParameterWrites | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
 
     @contextmanager
     def lent(self) -> Iterator[nn.Module]:
         """Give the model, of which nothing that happens in the block remains.
 
-        Modes, ``requires_grad``, ``.grad``, hooks, plain attributes and lists are put back; buffers and other tensors
-        that ``forward`` may write to are copies. Other threads wait for the same model.
+        Modes, ``requires_grad``, ``.grad``, hooks, plain attributes and lists are put back, and so are parameters into
+        which the first forward pass writes; buffers and other tensors that ``forward`` may write to are copies. Other
+        threads wait for the same model.
         """
         if not isinstance(self.model, nn.Module):
             check_model(self.model)  # says so
         with _alone_with(self.model):
             before = ModelState(self.model)
+            written: Memory = {}
+            if self._writes is not None:
+                written |= {at: (own, own.clone()) for at, (own, _) in self._writes.found.items()}
             outer = _LENT.get(id(self.model))
             try:
                 if self._eval_mode:
@@ -111,6 +117,20 @@ class Loan:
                 if outer is not None:
                     _LENT[id(self.model)] = outer
                 before.restore()
+                put_back(written or (self._writes.found if self._writes is not None else {}))
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """Run a forward pass inside the block, the first one with an eye on what it writes into parameters."""
+        try:
+            if self._writes is None:
+                self._writes = ParameterWrites(self.model.parameters())
+                with self._writes:
+                    yield
+            else:
+                yield
+        finally:
+            self.after_forward()
 
     def after_forward(self) -> None:
         """Undo what a forward pass wrote, so that the next one starts from the same state."""
@@ -205,6 +225,12 @@ class Loan:
                 copied.register_hook(hook)
             return copied
         return ours.requires_grad_() if tensor.requires_grad and tensor.is_leaf else ours
+
+
+def forward_pass(model: nn.Module) -> AbstractContextManager[None]:
+    """Run a forward pass of a model, of which nothing remains if it is lent."""
+    loan = _LENT.get(id(model))
+    return nullcontext() if loan is None else loan.forward()
 
 
 def after_forward(model: nn.Module) -> None:

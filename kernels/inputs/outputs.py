@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.inputs.loan import after_forward
+from kernels.inputs.loan import forward_pass
 
 Inputs = Tensor | Mapping[str, Tensor]
 Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
@@ -57,7 +57,7 @@ def call_logits(
     >>> call_logits(model, torch.ones(4, 5, 2), output=lambda found: found[0][:, -1]).shape
     torch.Size([4, 3])
     """
-    try:
+    with forward_pass(model):
         if isinstance(inputs, Mapping):
             _refuse_unknown_inputs(model, inputs)
             own = {name: value.clone() for name, value in inputs.items()}
@@ -70,8 +70,6 @@ def call_logits(
             result = result["logits"]
         elif not isinstance(result, Tensor) and hasattr(result, "logits"):
             result = result.logits
-    finally:
-        after_forward(model)
     if not isinstance(result, Tensor):
         raise TypeError(
             f"the model returned {type(result).__name__}, not logits; pass output=, a function from what the model "
