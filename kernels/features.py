@@ -31,6 +31,7 @@ from kernels.feature_result import NAME, KernelFeatures, without_prefix
 from kernels.gradients.blocks import Block
 from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.loan import Loan
+from kernels.inputs.option import require_whole_number
 from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options, refuse_meaningless
 from kernels.inputs.outputs import cotangent_rows
 from kernels.inputs.samples import PROBE, Samples, first_not_finite
@@ -170,6 +171,8 @@ def _sketch(kind: str | Scalar, name: str | None, dim: int | None, seed: int) ->
         raise ValueError(f"unknown sketch {name!r}: use one of {', '.join(SKETCHES)}, or None for whole gradients")
     if dim is None:
         raise ValueError("a sketch needs dim=, its number of features per sample and cotangent")
+    require_whole_number("dim", dim)
+    require_whole_number("seed", seed)
     return SKETCHES[name](dim, seed)
 
 

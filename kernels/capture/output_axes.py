@@ -192,6 +192,7 @@ class ChannelTrace(TorchFunctionMode):
     _FIRST = ("conv", "_conv", "max_pool", "avg_pool", "adaptive_", "batch_norm", "instance_norm", "group_norm")
     _LAST = ("linear", "layer_norm", "rms_norm", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu")
     _MOVING = ("transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "adjoint", "T", "mT")
+    _DROPPING = ("squeeze", "unsqueeze", "mean", "sum", "amax", "amin", "max", "min", "select", "getitem")
     _RESHAPING = ("view", "reshape", "flatten", "unflatten")
     _MIXING = ("matmul", "bmm", "mm", "einsum", "scaled_dot_product_attention", "gather", "as_strided", "stack")
 
@@ -230,16 +231,28 @@ class ChannelTrace(TorchFunctionMode):
         if read is None or name in self._MIXING:
             return None
         axis = int(self._axes[read])
-        if name in self._MOVING:
-            sizes = torch.empty(tuple(range(2, 2 + read.ndim)), device="meta")  # each axis is known by its length
-            with torch._C.DisableTorchFunction():
-                moved = func(sizes, *args[1:], **kwargs)
-            return moved.shape.index(2 + axis) if 2 + axis in moved.shape else None
+        if name == "unfold" and made.ndim == 3 == read.ndim - 1:
+            return 1  # patches of an image
+        if name in self._MOVING or name in self._DROPPING and made.ndim != read.ndim:
+            return _follow(func, read, axis, args[1:], kwargs)
         if name in self._RESHAPING:
             if made.shape[: axis + 1] == read.shape[: axis + 1]:
                 return axis
             return made.ndim - 1 if axis == read.ndim - 1 and made.shape[-1:] == read.shape[-1:] else None
         return axis if made.ndim == read.ndim else None
+
+
+def _follow(func: Any, read: Tensor, axis: int, others: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    """Where an axis is after an operation, by running it on a tensor in which each axis has a length of its own."""
+    sizes = [1 if size == 1 else 10**4 + i for i, size in enumerate(read.shape)]
+    sizes[axis] = 10**5
+    try:
+        with torch._C.DisableTorchFunction():
+            made = func(torch.empty(sizes, device="meta"), *others, **kwargs)
+    except (RuntimeError, IndexError, TypeError, NotImplementedError):
+        return None
+    made = made if isinstance(made, Tensor) else made[0]
+    return made.shape.index(10**5) if 10**5 in made.shape else None
 
 
 def _tensors(args: tuple[Any, ...]) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -57,6 +57,13 @@ class ArrayLike:
     def __getitem__(self, index: Any) -> Tensor:
         """Index the array."""
         return self._array()[index]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a method of tensors is; NumPy's functions look for some, and convert where there is none."""
+            hint = f": use torch.as_tensor(result).{name}" if not name.startswith("_") and hasattr(Tensor, name) else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return a NumPy array, without a copy where none is needed."""

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from kernels.contraction.tile_store import NAMES, NUMPY, match, reserve
 
+SAVED = "seedscope"
+"""Entry of a header that says what ``save()`` has written."""
 _DIGEST = "digest"
 _NONE = "0" * 32
 _CHUNK = 2**24
@@ -42,6 +44,8 @@ def load_finished(out: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, Ten
     if out.is_dir():
         raise ValueError(f"{out} is a directory; out= names a file")
     metadata = header_metadata(out)
+    if SAVED in metadata:
+        raise ValueError(f"{out} was written by save(), not by a run: read it with load(), or choose another out=")
     if "fingerprint" not in metadata and out.stat().st_size:
         raise ValueError(f"{out} exists and is not a kernel of this library; choose another out=")
     if "fingerprint" not in metadata or not is_sound(out, metadata):

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.contraction.kernel_file import create_arrays, header_metadata, is_sound, map_arrays, put_in_place
+from kernels.contraction.kernel_file import SAVED, create_arrays, header_metadata, is_sound, map_arrays, put_in_place
 from kernels.contraction.tile_store import NAMES
 
 PART = "part/"
 """What the names of parts begin with in a file or store, so that none is taken for an array of ours."""
-_OWN, _ABOUT = "seedscope", "about"
+_ABOUT = "about"
 _ARRAYS = ("matrix", "row_diagonal", "column_diagonal", "features")
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -50,13 +50,13 @@ def write_result(path: str | Path, kind: str, tensors: Mapping[str, Tensor | Non
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a directory: name a file")
-    if path.exists() and path.stat().st_size and not header_metadata(path).keys() & {_OWN, "fingerprint"}:
+    if path.exists() and path.stat().st_size and not header_metadata(path).keys() & {SAVED, "fingerprint"}:
         raise ValueError(f"{path} exists and is not a file of this library: choose another name, or remove it")
     kept = {name: tensor.detach() for name, tensor in tensors.items() if tensor is not None}
     for name, tensor in kept.items():
         if tensor.dtype not in NAMES:
             raise ValueError(f"{name} is {tensor.dtype}: a file keeps float32 and float64; convert it first")
-    header = {_OWN: kind, _ABOUT: json.dumps(_encoded(dict(about)))}
+    header = {SAVED: kind, _ABOUT: json.dumps(_encoded(dict(about)))}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.saving-{os.getpid()}")
     try:
@@ -82,14 +82,14 @@ def read_result(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[st
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file: save a result there first")
     found = header_metadata(path)
-    held = found.get(_OWN) or _written_by_a_run(found)
+    held = found.get(SAVED) or _written_by_a_run(found)
     if held != kind:
         named = {"kernel": "a kernel", "features": "features"}
         raise ValueError(f"{path} holds {named.get(held, 'nothing of this library')}, not {named[kind]}")
     if not is_sound(path, found):
         raise ValueError(f"{path} is damaged: its bytes are not those that were saved; make it again")
     tensors = map_arrays(path)
-    if _OWN in found:
+    if SAVED in found:
         return tensors, _decoded(json.loads(found[_ABOUT]))
     if any(name not in _ARRAYS and not name.startswith(PART) for name in tensors):
         raise ValueError(f"{path} was written by an earlier version of this library: make it again")

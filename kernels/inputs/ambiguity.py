@@ -31,6 +31,19 @@ def refuse_masks(inputs: Inputs, labels: Tensor, name: str) -> None:
         )
 
 
+def no_batch(found: Any, name: str) -> str:
+    """Message about something that holds no samples, or several inputs without names."""
+    hint = "; here torch.as_tensor(array)" if hasattr(found, "__array__") else ""
+    if isinstance(found, str):
+        hint = "; here tokenizer(texts, padding=True, return_tensors='pt')"
+    if isinstance(found, (tuple, list)):
+        hint = f"; here a mapping that names what the model takes, such as {_NAMED}"
+    return (
+        f"{name} data yields {type(found).__name__}; a batch is a tensor, a mapping of tensors or a pair (inputs, "
+        f"labels){hint}"
+    )
+
+
 def too_many_parts(count: int, name: str) -> str:
     """Message about a batch or sample of other than one or two parts."""
     return (

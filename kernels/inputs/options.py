@@ -12,16 +12,15 @@ import inspect
 import re
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from numbers import Integral
 from pathlib import Path
 from types import CodeType
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack, cast, get_args, get_type_hints
 
 from torch import Tensor
 
+from kernels.inputs.option import Option
 from kernels.inputs.samples import Labels
 from kernels.machine.precision import PRECISIONS
 
@@ -32,51 +31,6 @@ FORMS = ("position", "shift", "feature", "tokens")
 _DOCUMENTED: dict[CodeType, list[str]] = {}
 """Keywords that a function has besides its options."""
 Documented = TypeVar("Documented", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Option:
-    """Default, documentation and accepted values of one option.
-
-    Attributes
-    ----------
-    default
-        Value where the caller gives none.
-    sentence : str
-        Documentation.
-    choices : tuple
-        Accepted values; empty for anything of the right type.
-    mapping : {"", "any", "of choices"}
-        Whether a mapping is accepted too: none, any, or one whose values are among the choices.
-    least : int or None
-        Smallest accepted number.
-    hint : str
-        Added to the message that refuses a value.
-    """
-
-    default: Any
-    sentence: str
-    choices: tuple[Any, ...] = ()
-    mapping: str = ""
-    least: int | None = None
-    hint: str = ""
-
-    def check(self, name: str, value: Any) -> None:
-        """Refuse a value that the option cannot have."""
-        if value is None and self.default is None:
-            return
-        if isinstance(value, Mapping) and not value:
-            raise ValueError(f"{name}={{}} has no groups: name some, or leave it out")
-        given = [value]
-        if isinstance(value, Mapping) and self.mapping:
-            given = list(value.values()) if self.mapping == "of choices" else []
-        for one in given:
-            if self.choices and one not in self.choices:
-                raise ValueError(f"{name}={one!r}: use one of {', '.join(map(str, self.choices))}{self.hint}")
-        if self.least is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-            raise ValueError(f"{name}={value!r} is no whole number")
-        if self.least is not None and value < self.least:
-            raise ValueError(f"{name}={value} must be at least {self.least}")
 
 
 class ModelOptions(TypedDict, total=False):
@@ -100,7 +54,7 @@ class ModelOptions(TypedDict, total=False):
     ]
     eval_mode: Annotated[
         bool,
-        Option(False, "Switch to evaluation mode for the duration instead of refusing training mode."),
+        Option(False, "Switch to evaluation mode for the duration instead of refusing training mode.", (True, False)),
     ]
 
 
@@ -160,7 +114,7 @@ class FeatureOptions(PassOptions, total=False):
     ]
     append_one: Annotated[
         bool,
-        Option(False, "For ``conjugate``: append a one to h, the feature of the output layer's bias."),
+        Option(False, "For ``conjugate``: append a one to h, the feature of the output layer's bias.", (True, False)),
     ]
 
 
@@ -306,10 +260,28 @@ def filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             every = [*_own_keywords(), *known]
             near = difflib.get_close_matches(name, every, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ":"
-            raise TypeError(f"unknown option {name!r}{hint} The options are {', '.join(every)}")
+            hint = f", did you mean {near[0]!r}? The" if near else ": the"
+            raise TypeError(f"unknown option {name!r}{hint} options are {', '.join(every)}")
         known[name].check(name, value)
-    return {name: given.get(name, option.default) for name, option in known.items()}
+    found = {name: given.get(name, option.default) for name, option in known.items()}
+    for name in ("fallback", "layers"):
+        if name in found:
+            found[name] = _names(name, found[name])
+    if isinstance(found.get("layerwise"), Mapping):
+        found["layerwise"] = {group: _names(f"layerwise, {group}", x) for group, x in found["layerwise"].items()}
+    if found.get("output") is not None and not callable(found["output"]):
+        raise TypeError(f"output={found['output']!r} is no function from what the model returns to logits")
+    return found
+
+
+def _names(option: str, given: Any) -> Any:
+    """Turn names into a list, of which a single one may stand alone; ``"all"`` and predicates stay."""
+    if callable(given) or given == "all":
+        return given
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else []
+    if not all(isinstance(name, str) for name in names) or not names and not isinstance(given, Iterable):
+        raise TypeError(f"{option}={given!r}: pass a name, or a list of names, of parameters or modules")
+    return names
 
 
 def _own_keywords() -> list[str]:

@@ -25,6 +25,7 @@ from torch.utils.data import (
 
 from kernels.inputs.ambiguity import (
     is_number,
+    no_batch,
     refuse_flat_elements,
     refuse_masks,
     refuse_parts_of_a_batch,
@@ -234,11 +235,7 @@ def _split(batch: Any, name: str) -> Batch:
             raise ValueError(f"{name} inputs have unequal numbers of samples: {sorted(sizes)}")
         batch = inputs
     elif not isinstance(batch, Tensor):
-        hint = "; here torch.as_tensor(array)" if hasattr(batch, "__array__") else ""
-        raise TypeError(
-            f"{name} data yields {type(batch).__name__}; a batch is a tensor, a mapping of tensors or a pair "
-            f"(inputs, labels){hint}"
-        )
+        raise TypeError(no_batch(batch, name))
     else:
         _require_samples(batch, f"{name} data")
     if labels is not None and not isinstance(labels, Tensor):
@@ -316,6 +313,6 @@ def _digest(nested: Any) -> bytes:
 
 def bytes_view(tensor: Tensor) -> Any:
     """Bytes of a tensor, one row per sample."""
-    dense = tensor.detach().cpu().contiguous()
+    dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     flat = dense.reshape(dense.shape[0], -1) if dense.ndim else dense.reshape(1, 1)
     return flat.view(torch.uint8).numpy() if flat.numel() else flat.numpy()

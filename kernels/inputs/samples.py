@@ -58,9 +58,10 @@ class Samples:
         for inputs in self._batches:
             self._starts.append(self._starts[-1] + batch_size(inputs))
         self.count = self._starts[-1]
+        self._versions = known._versions if known else [_versions(inputs) for inputs in self._batches]
         self.labels: Tensor | None = known.labels if known else _joined_labels([found for _, found in read])
         if labels is not None:
-            self.labels = label_tensor(labels, self.name)
+            self.labels = label_tensor(labels, self.name).detach().clone()
         if self.labels is not None and (self.labels.ndim == 0 or len(self.labels) != self.count):
             count = len(self.labels) if self.labels.ndim else 1
             raise ValueError(f"{count} labels for {self.count} {self.name} samples")
@@ -73,10 +74,17 @@ class Samples:
         """Yield (rows, inputs) of samples ``[start, stop)``, at most ``size`` at a time, on a device.
 
         Batches of a loader that differ in shape (text padded per batch) are never joined.
+
+        Raises
+        ------
+        RuntimeError
+            If the data, which are not copied, have been written to since they were read.
         """
-        for first, inputs in zip(self._starts[:-1], self._batches, strict=True):
+        for first, inputs, versions in zip(self._starts[:-1], self._batches, self._versions, strict=True):
             low, high = max(start, first), min(stop, first + batch_size(inputs))
             for begin in range(low, high, size):
+                if _versions(inputs) != versions:
+                    raise RuntimeError(f"the {self.name} data have changed since they were read: pass data.clone()")
                 end = min(begin + size, high)
                 piece = slice(begin - first, end - first)
                 if isinstance(inputs, Mapping):
@@ -131,6 +139,12 @@ def first_not_finite(values: Tensor) -> int | None:
         return None
     bad = torch.nonzero(~values.isfinite().reshape(len(values), -1).all(1))
     return int(bad[0]) if bad.numel() else None
+
+
+def _versions(inputs: Inputs) -> list[int]:
+    """Count the writes to each tensor so far, where torch counts them."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    return [0 if x.is_inference() else x._version for x in tensors]
 
 
 def _joined_labels(found: list[Tensor | None]) -> Tensor | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Unpack, cast
 
-from kernels.inputs.options import COTANGENT_OF_KIND, Option, PassOptions, filled
+from kernels.inputs.option import Option
+from kernels.inputs.options import COTANGENT_OF_KIND, PassOptions, filled
 from kernels.inputs.samples import Labels
 
 PRECISIONS = ("float32", "float64")

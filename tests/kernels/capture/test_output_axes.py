@@ -106,6 +106,37 @@ def test_positions_are_averaged_wherever_the_channels_are() -> None:
     assert whole["place"].shape == (5, STEPS, 5)  # one table for all samples
 
 
+class Signals(nn.Module):
+    """Images of signals that lose an axis, by each of the ways to do so, before a module that keeps the order."""
+
+    MAKE = {
+        "squeeze": lambda h: h.squeeze(2),
+        "mean": lambda h: h.mean(2),
+        "keyword": lambda h: torch.amax(h, dim=2),
+        "pair": lambda h: h.max(2)[0],
+        "index": lambda h: h[:, :, 0],
+        "select": lambda h: h.select(2, 0),
+        "patches": lambda h: nn.functional.unfold(h, (1, 3)),
+        "unsqueeze": lambda h: h.squeeze(2).unsqueeze(3),
+        "channel first index": lambda h: h.permute(1, 0, 2, 3)[:, :, 0].transpose(0, 1),
+    }
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.conv, self.seen, self.head, self.way = nn.Conv2d(1, 5, (4, 1)), nn.ReLU(), nn.LazyLinear(2), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.seen(self.MAKE[self.way](self.conv(x))).flatten(1))
+
+
+@pytest.mark.parametrize("way", Signals.MAKE)
+def test_channels_are_followed_where_an_axis_goes(way: str) -> None:
+    model, x = Signals(way).eval(), torch.randn(4, 1, 4, 6, generator=seeded())
+    model(x)
+    whole, mean = (next(layer_features(model, x, ["seen"], pool)).features["seen"] for pool in (None, "mean"))
+    torch.testing.assert_close(mean, whole.flatten(2).mean(2))
+
+
 def test_images_in_either_order() -> None:
     class Both(nn.Module):
         def __init__(self) -> None:

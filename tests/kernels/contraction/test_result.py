@@ -145,7 +145,9 @@ def test_functions_of_both_libraries(square: KernelResult) -> None:
     assert torch.stack([square, square]).shape == (2, 6, 6) and torch.equal(torch.cat([square, K]), torch.cat([K, K]))
     assert torch.allclose(square, K) and torch.equal(square, K) and np.array_equal(square, K)
     np.testing.assert_allclose([np.sum(square), np.mean(square)], [K.sum(), K.mean()], rtol=1e-5)
-    assert np.shape(square) == (6, 6) and np.ndim(square) == 2
+    assert np.shape(square) == (6, 6) and np.ndim(square) == 2 and np.max(square) == K.max()
+    with pytest.raises(AttributeError, match=r"no attribute 'sum': use torch.as_tensor\(result\).sum"):
+        square.sum()
 
 
 def test_our_own_diagnostics_take_results(square: KernelResult) -> None:
@@ -225,6 +227,8 @@ def test_files_of_other_things_are_refused_and_kept(square: KernelResult, tmp_pa
         KernelFeatures.load(out)
     computed.save(tmp_path / "empty")
     assert f"file: {out}" in repr(KernelResult.load(tmp_path / "empty"))
+    with pytest.raises(ValueError, match=r"was written by save\(\), not by a run: read it with load"):
+        kernel_matrix(network(), X, out=tmp_path / "empty")
 
 
 @pytest.mark.parametrize("normalize", [True, False])

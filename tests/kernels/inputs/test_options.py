@@ -101,3 +101,28 @@ def test_choices_and_minima_are_checked_before_anything_runs() -> None:
         kernels.plan_kernel(MODEL, DATA, forms={"weight": "quick"})
     with pytest.raises(ValueError, match="batch_size=0 must be at least 1"):
         list(kernels.layer_factors(MODEL, DATA, batch_size=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"eval_mode": "yes"}, "eval_mode='yes': use one of True, False"),
+        ({"kind": "conjugate", "append_one": "no"}, "append_one='no': use one of True, False"),
+        ({"output": "logits"}, "output='logits' is no function"),
+        ({"layers": 3}, "layers=3: pass a name, or a list of names"),
+        ({"layers": None}, "layers=None: pass a name"),
+        ({"fallback": [0]}, r"fallback=\[0\]: pass a name"),
+        ({"layerwise": {"mine": 3}}, "layerwise, mine=3: pass a name"),
+        ({"sketch": "tensorsketch", "dim": "8"}, "dim='8' is no whole number"),
+        ({"sketch": "tensorsketch", "dim": 2, "seed": 0.5}, "seed=0.5 is no whole number"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_value_of_another_type_is_named(options, match: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        kernels.kernel_matrix(MODEL, DATA, **options)
+
+
+def test_one_name_may_stand_alone() -> None:
+    found = kernels.kernel_matrix(MODEL, DATA, fallback="weight", layerwise={"mine": "bias"}, normalize=False)
+    assert torch.equal(found.parts["mine"], torch.full((3, 3), 2.0))

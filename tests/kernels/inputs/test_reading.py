@@ -173,6 +173,8 @@ REFUSED = {
     "an empty generator": (lambda: iter([]), "holds no samples: the iterator was read before"),
     "an empty list": (list, "holds no samples"),
     "an empty table": (lambda: datasets.Dataset.from_dict({"ids": []}), "holds no samples"),
+    "texts": (lambda: ["a text", "another"], "yields str.*tokenizer.texts, padding=True"),
+    "two inputs beside labels": (lambda: [((X, X), Y)], "yields tuple.*names what the model takes"),
     "arrays": (lambda: [X.numpy()], "yields ndarray.*torch.as_tensor"),
     "a nested tensor": (nested, "to_padded_tensor"),
     "a sample that is no number": (lambda: torch.stack([X[0], X[1] * np.nan]), "sample 1 has NaN"),
@@ -282,6 +284,29 @@ def test_named_inputs_and_labels_stay_as_they_are() -> None:
 
     kernels.kernel_features(Normalizing().eval(), batch, kind=clipping, dim=8)
     assert all(torch.equal(batch[name], value) for name, value in kept.items()) and list(batch) == list(kept)
+
+
+def test_data_that_change_while_they_are_in_use_are_refused() -> None:
+    data = X.clone()
+    operator = kernels.KernelOperator(linear(), data)
+    data[0, 0] += 1.0
+    with pytest.raises(RuntimeError, match="train data have changed since they were read: pass data.clone"):
+        operator @ torch.ones(6)
+    labels = Y.clone()
+    samples = Samples(X, labels)
+    labels.zero_()
+    assert torch.equal(samples.labels, Y)
+
+
+def test_a_conjugated_view_is_read() -> None:
+    z = torch.complex(X[:, :2], X[:, 2:])
+    assert Samples(z.conj()).digest() == Samples(z.conj().resolve_conj()).digest()
+
+
+@pytest.mark.parametrize("labels", [["a"] * 6, iter([0] * 6)], ids=["words", "an iterator"])
+def test_labels_that_are_no_numbers_are_refused(labels) -> None:
+    with pytest.raises(TypeError, match="train labels are a list.*torch.tensor"):
+        Samples(X, labels)
 
 
 def test_an_input_that_the_model_does_not_take_is_named() -> None:
