@@ -289,8 +289,9 @@ def layer_features(
     layers : "all", sequence of str, or callable
         Modules: every leaf except dropout, names, or those whose name satisfies the callable.
     pool : {"flatten", "mean", "first"} or callable, optional
-        Applied to each output (B, ...): all values, the mean over positions (time steps, tokens or pixels, wherever the
-        layer keeps its channels), or the first position (class token). Default: outputs as they are, samples first.
+        Applied to each output (B, ...): all values, the mean over positions (time steps, tokens or pixels, padding
+        included, wherever the layer keeps its channels), or the first position (class token). Default: outputs as they
+        are, samples first; with a mask, ``FeatureBatch.channels`` says which axis is not one of positions.
     labels : Tensor, optional
         Passed through.
     batch_size : int

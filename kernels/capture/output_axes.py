@@ -236,8 +236,9 @@ class ChannelTrace(TorchFunctionMode):
         if name in self._MOVING or name in self._DROPPING and made.ndim != read.ndim:
             return _follow(func, read, axis, args[1:], kwargs)
         if name in self._RESHAPING:
-            if made.shape[: axis + 1] == read.shape[: axis + 1]:
-                return axis
+            merged = [read.shape[axis : axis + count].numel() for count in range(1, read.ndim - axis + 1)]
+            if made.shape[:axis] == read.shape[:axis] and axis < made.ndim and made.shape[axis] in merged:
+                return axis  # as it was, or with the axes behind it
             return made.ndim - 1 if axis == read.ndim - 1 and made.shape[-1:] == read.shape[-1:] else None
         return axis if made.ndim == read.ndim else None
 

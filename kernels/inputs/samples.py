@@ -58,7 +58,7 @@ class Samples:
         for inputs in self._batches:
             self._starts.append(self._starts[-1] + batch_size(inputs))
         self.count = self._starts[-1]
-        self._versions = known._versions if known else [_versions(inputs) for inputs in self._batches]
+        self._versions: list[list[int]] = known._versions if known else list(map(_versions, self._batches))
         self.labels: Tensor | None = known.labels if known else _joined_labels([found for _, found in read])
         if labels is not None:
             self.labels = label_tensor(labels, self.name).detach().clone()

@@ -118,6 +118,7 @@ class Signals(nn.Module):
         "select": lambda h: h.select(2, 0),
         "patches": lambda h: nn.functional.unfold(h, (1, 3)),
         "unsqueeze": lambda h: h.squeeze(2).unsqueeze(3),
+        "merge": lambda h: h.expand(-1, -1, 2, -1).flatten(1, 2),
         "channel first index": lambda h: h.permute(1, 0, 2, 3)[:, :, 0].transpose(0, 1),
     }
 
