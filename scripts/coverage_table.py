@@ -1,7 +1,7 @@
 """Measure every configuration of the coverage table and write ``docs/coverage.json`` and ``docs/coverage.md``.
 
-``python -m scripts.coverage_table`` measures all; ``--only NAME,NAME`` measures some and keeps the other rows;
-``--write`` measures nothing. Nothing else should run beside it: the table has times.
+``python -m scripts.coverage_table`` measures all; ``--only "NAME;NAME"`` measures some and keeps the other rows;
+``--write`` measures nothing. Times are CPU seconds of one thread, so that other programs hardly change them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import warnings
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,30 @@ def versions() -> dict[str, str]:
     return found
 
 
-def measured(names: list[str], repeats: int) -> dict[str, dict[str, Any]]:
+def measured(names: list[str], repeats: int) -> Iterator[dict[str, Any]]:
     """Rows of the named configurations; those that cannot be built here are left out and said."""
-    rows = {}
     for name in names:
         if missing := lacking(CASES[name]):
             print(f"{name}: left out, {missing}")
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries that build the networks
-            rows[name] = measure(CASES[name], repeats=repeats).as_dict()
-        print(json.dumps(rows[name]), flush=True)
-    return rows
+            row = measure(CASES[name], repeats=repeats).as_dict()
+        print(json.dumps(row), flush=True)
+        yield row
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Write the kept numbers with a row in its place; the others stay as they are."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"rows": {}}
+    rows = kept["rows"] | {row["name"]: row}
+    kept = {
+        "date": f"{datetime.date.today()}",
+        "machine": f"1 thread of {os.cpu_count()} cores ({platform.machine()}, no GPU)",
+        "versions": versions(),
+        "rows": {name: rows[name] for name in CASES if name in rows},
+    }
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def render(kept: dict[str, Any]) -> str:
@@ -74,9 +87,9 @@ def render(kept: dict[str, Any]) -> str:
         "* **error**: largest deviation of the float64 trNTK from one forward pass per sample and one backward pass "
         "per logit, relative to the roots of both diagonal entries; **check**: largest difference that the pass's own "
         "certificate found.",
-        f"* **loop, kernel, settling**: milliseconds of that plain loop in float32 over {TIMED} samples, of the whole "
-        "kernel, and of the part of it that settles the rules, which does not grow with the number of samples; "
-        "**faster**: loop over kernel.",
+        f"* **loop, kernel, settling**: milliseconds of CPU, one thread, for N = {TIMED} samples in float32: of that plain "
+        "loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
+        "**faster**: loop over kernel at this N.",
         "",
         f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
@@ -118,23 +131,16 @@ def render(kept: dict[str, Any]) -> str:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="names, separated by commas, or a heading")
+    parser.add_argument("--only", default="", help="names or headings of the table, separated by semicolons")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write the page from the kept numbers")
     chosen = parser.parse_args()
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"rows": {}}
     if not chosen.write:
         torch.set_num_threads(1)
         names = [n for entry in chosen.only.split(";") if entry for n in _named(entry)] or list(CASES)
-        rows = kept["rows"] | measured(names, chosen.repeats)
-        kept = {
-            "date": f"{datetime.date.today()}",
-            "machine": f"1 thread of {os.cpu_count()} cores ({platform.machine()}, no GPU)",
-            "versions": versions(),
-            "rows": {name: rows[name] for name in CASES if name in rows},
-        }
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(render(kept), encoding="utf-8")
+        for row in measured(names, chosen.repeats):
+            keep(row)
+    PAGE.write_text(render(json.loads(KEPT.read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 def _named(entry: str) -> list[str]:

@@ -22,8 +22,8 @@ class Measured:
 
     ``ruled`` is the share of the parameters (that reach the logits) with a rule; ``route`` how the rest is
     differentiated, empty where there is none; ``error`` the kernel's largest deviation from the float64 reference,
-    relative to the roots of the diagonal; seconds are of the trNTK in float32, whole and settling alone, and of a plain
-    loop; ``checked`` the certificate's largest difference; ``refused`` the engine's sentence, with nothing else.
+    relative to the roots of the diagonal; CPU seconds are of the trNTK in float32, whole and settling alone, and of a
+    plain loop; ``checked`` the certificate's largest difference; ``refused`` the engine's sentence, with nothing else.
     """
 
     name: str
@@ -97,7 +97,7 @@ def compare(case: Any) -> Measured:
 
 
 def measure(case: Any, *, repeats: int = 1) -> Measured:
-    """Fill a network's row; times are the best of several, in float32, of one process."""
+    """Fill a network's row; times are the best of several, in float32, in CPU seconds: neighbors do not change them."""
     row = compare(case)
     if row.refused:
         return row
@@ -112,9 +112,9 @@ def measure(case: Any, *, repeats: int = 1) -> Measured:
     best = dict.fromkeys(work, float("inf"))
     for _ in range(repeats):  # in turns, so that all meet the same neighbors
         for name, one in work.items():
-            start = time.perf_counter()
+            start = time.process_time()
             one()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], time.process_time() - start)
     return replace(row, **best)
 
 
