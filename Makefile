@@ -14,6 +14,7 @@ test: $(READY) ## lint, types and the default tests
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
 	$(PY) -m pytest -m slurm --ignore tests/cluster/test_slurm_disturbances.py
+	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage
 
 test-coverage: $(READY) ## every network of docs/coverage.md against a plain loop; adapters where PEFT is installed
 	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage

@@ -55,7 +55,7 @@ def measured(names: list[str], repeats: int) -> Iterator[dict[str, Any]]:
 def keep(row: dict[str, Any]) -> None:
     """Write the kept numbers with a row in its place; the others stay as they are."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"rows": {}}
-    rows = kept["rows"] | {row["name"]: row}
+    rows = kept["rows"] | {row["name"]: row | {"clock": "CPU"}}
     kept = {
         "date": f"{datetime.date.today()}",
         "machine": f"1 thread of {os.cpu_count()} cores ({platform.machine()}, no GPU)",
@@ -87,14 +87,16 @@ def render(kept: dict[str, Any]) -> str:
         "* **error**: largest deviation of the float64 trNTK from one forward pass per sample and one backward pass "
         "per logit, relative to the roots of both diagonal entries; **check**: largest difference that the pass's own "
         "certificate found.",
-        f"* **loop, kernel, settling**: milliseconds of CPU, one thread, for N = {TIMED} samples in float32: of that plain "
-        "loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
+        f"* **loop, kernel, settling**: milliseconds of CPU, one thread, for N = {TIMED} samples in float32: of that "
+        "plain loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
         "**faster**: loop over kernel at this N.",
         "",
-        f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
+        f"`{COMMAND}`, best of one or two, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
         f"Slower than it: {', '.join(slower) or 'none'}.",
     ]
+    if walled := [name for name in right if rows[name].get("clock") != "CPU"]:
+        lines += ["", f"Measured in wall time, other programs beside it: {', '.join(walled)}."]
     if waiting := [name for name in CASES if name not in rows]:
         lines += ["", f"Not measured yet: {', '.join(waiting)}."]
     for heading, cases in HEADINGS.items():

@@ -246,7 +246,8 @@ class Certifier:
             raise ValueError(
                 f"the gradient of {worst} for {place} is not the sum of its samples' gradients (difference "
                 f"{coupled[worst]:.2g} of its size): samples depend on each other (batch normalization, attention "
-                "between samples), the network is random, or a hook changes gradients other than linearly; per-sample "
+                "between samples), the network is random, a hook changes gradients other than linearly, or torch "
+                "itself differentiates one sample wrongly (batch normalization before a transposed view); per-sample "
                 "kernels need independent samples"
             )
         covered = {name for block in blocks for name in block.names}

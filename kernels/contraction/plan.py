@@ -11,7 +11,7 @@ from kernels.capture.certificate import MODES
 from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form
 from kernels.contraction.traffic import traffic_cost_on
-from kernels.gradients.blocks import Block
+from kernels.gradients.blocks import Block, VectorBlock
 from kernels.machine.memory import available_memory, show_bytes
 from kernels.machine.precision import PRECISIONS, Precision
 from kernels.machine.rates import measure_rate
@@ -248,7 +248,8 @@ def lay_out(
     longest = max(rows, others)
     chunks, side, batch, held = 1, 0, 1, 0.0
     swept: tuple[LayerForm, ...] = ()
-    if splittable and square and batch_size is None and block_rows is None and ranks == 1:
+    generic = any(isinstance(one, VectorBlock) and one.origin == "fallback" for one in blocks)  # passes of its own
+    if splittable and square and batch_size is None and block_rows is None and ranks == 1 and not generic:
         held = rows * (pass_bytes + cotangent_bytes)
         chunks, swept = sweep_classes(
             layers_for, cotangents=cotangents, pairs=pairs, samples=rows, forward_mac=forward_mac

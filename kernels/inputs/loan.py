@@ -101,6 +101,7 @@ class Loan:
                     self._converts = _has_other_type(self.model, self._passes)
                 self._move_in(before)
                 self._state = ModelState(self.model)
+                self._versions = [(p, _version(p)) for p in _fixed(self.model)]
                 _LENT[id(self.model)] = self
                 with torch.inference_mode(False):
                     yield self.model
@@ -134,6 +135,9 @@ class Loan:
 
     def after_forward(self) -> None:
         """Undo what a forward pass wrote, so that the next one starts from the same state."""
+        if any(_version(p) != version for p, version in self._versions):
+            self._versions = [(p, _version(p)) for p, _ in self._versions]
+            self._state.adopt_flags()  # RWKV scales layers once and keeps a flag: until the end both remain
         self._state.restore_own()
         fresh: dict[int, Tensor] = {}
         for key, (theirs, ours, version) in self._tensors.items():
@@ -259,6 +263,13 @@ def _alone_with(model: nn.Module) -> Iterator[None]:
             users[0] -= 1
             if not users[0]:
                 del _LOCKS[id(model)]
+
+
+def _fixed(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters but for tables that are scaled when they are read, which a loan copies."""
+    tables = [module for module in model.modules() if getattr(module, "max_norm", None) is not None]
+    scaled = {id(p) for module in tables for p in module.parameters(recurse=False)}
+    return [p for p in model.parameters() if id(p) not in scaled]
 
 
 def _has_other_type(model: nn.Module, passes: torch.dtype | None) -> bool:

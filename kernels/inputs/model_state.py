@@ -43,6 +43,13 @@ class ModelState:
         if name in getattr(other, "__dict__", {}):
             self._others.append((other, name, other.__dict__[name]))
 
+    def adopt_flags(self) -> None:
+        """Keep the flags, numbers and strings that modules have now."""
+        for module, attributes in self.modules:
+            for key, value in module.__dict__.items():
+                if key not in OF_TORCH and isinstance(value, (bool, int, float, str)):
+                    attributes[key] = value
+
     def restore_own(self) -> None:
         """Put plain attributes and buffers back."""
         for module, attributes in self.modules:

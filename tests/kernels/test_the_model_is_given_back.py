@@ -184,3 +184,34 @@ def test_a_model_is_free_between_the_batches_of_a_stream() -> None:
     for _ in layer_factors(model, X, batch_size=2, precision="float64", eval_mode=True):
         assert model.training and not differences(before, snapshot(model))
     torch.testing.assert_close(busy()(X), expected)
+
+
+class ScalesOnce(nn.Module):
+    """As RWKV in evaluation mode: the first pass scales a weight in place and says so in a flag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head, self.scaled = nn.Linear(4, 5), nn.Linear(5, 3), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.scaled:
+            with torch.no_grad():
+                self.head.weight.div_(2)
+            self.scaled = True
+        return self.head(self.first(x).tanh())
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=["converted", "as it is"])
+def test_a_weight_that_the_first_pass_scales_is_scaled_once(kind):
+    torch.manual_seed(0)
+    model, twin = ScalesOnce().to(kind).eval(), ScalesOnce().double().eval()
+    twin.load_state_dict(model.state_dict())
+    before = model.head.weight.clone()
+    found = kernel_matrix(model, X.to(kind), kind="trntk", normalize=False, precision="float64")
+    again = kernel_matrix(model, X.to(kind), kind="trntk", normalize=False, precision="float64")
+    twin(X.double())
+    jacobian = slow.flat(slow.jacobian(twin, X.double()))
+    torch.testing.assert_close(found.matrix, slow.trntk(jacobian, jacobian))
+    torch.testing.assert_close(again.matrix, found.matrix)
+    torch.testing.assert_close(model.head.weight, before, rtol=0, atol=0)
+    assert not model.scaled

@@ -184,7 +184,6 @@ STATES = [
         },
         plain_text(),
         last_token,
-        refused="modified by an inplace operation",  # in evaluation mode plain autograd fails likewise
     ),
     Architecture(
         "RecurrentGemma",
