@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from kernels.contraction.plan import Plan
 from kernels.inputs.fingerprints import chosen
@@ -208,6 +211,22 @@ class Multiplier:
             torch.cuda.synchronize(self.device)
 
 
+class _Made(TorchDispatchMode):
+    """Shows every tensor that an operation makes: no fewer than autograd saves."""
+
+    def __init__(self, show: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self._show = show
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and show its results."""
+        found = func(*args, **(kwargs or {}))
+        for one in tree_leaves(found):
+            if isinstance(one, Tensor) and one.layout == torch.strided:
+                self._show(one)
+        return found
+
+
 def _try(
     model: nn.Module,
     parameters: dict[str, nn.Parameter],
@@ -230,8 +249,15 @@ def _try(
             kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
-        with own.prepared(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            logits = own.logits(inputs)
+        with own.prepared():
+            try:
+                with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                    logits = own.logits(inputs)
+            except RuntimeError as error:
+                if "saved tensor hooks" not in str(error):  # which do not reach into torch.func inside the model
+                    raise
+                with _Made(keep):
+                    logits = own.logits(inputs)
         if classes and logits.shape[1] != classes:
             raise ValueError(f"the model has {classes} outputs for train and {logits.shape[1]} for test samples")
         classes = logits.shape[1]

@@ -257,3 +257,20 @@ def test_fused_attention_is_taken_apart_for_tangents(name: str) -> None:
     op = KernelOperator(model, inputs, **DOUBLE)
     close(whole(op), references(model, inputs, labels)["trntk"])
     assert op.metadata["route"] == "forward" and op.metadata["kept"]
+
+
+def test_derivatives_by_torch_func_inside_the_model() -> None:
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.head = linear(), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            value, pull = torch.func.vjp(self.inner, x)
+            return self.head(torch.tanh(pull(torch.ones_like(value))[0]))
+
+    model = Slope().double().eval()
+    data = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    gram = slow.pntk(*[slow.flat(slow.jacobian(model, data))] * 2)
+    found = KernelOperator(model, data, kind="pntk", precision="float64")
+    assert torch.allclose(found @ torch.ones(5, dtype=torch.float64), gram.sum(1), rtol=1e-10, atol=0)
