@@ -204,6 +204,8 @@ class Certifier:
             _, own = _own(capture, inputs, _weighted(rows, whole, weights))
         sums = agreements(blocks, whole, weights, own)
         differences = _relative(sums)
+        if any(map(math.isnan, differences.values())):
+            return blocks, None
         wrong = _above(differences, limit)
         if not wrong:
             return blocks, max(differences.values())
@@ -240,7 +242,8 @@ class Certifier:
         plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
         sums = agreements(plain, torch.arange(len(rows)), weights, {name: own[name] for name in wrong})
         differences = _relative(sums, least)
-        coupled = _above(differences, _SWITCHED[self.digits or torch.float32])
+        limit = _SWITCHED[self.digits or torch.float32]
+        coupled = {name: value for name, value in _above(differences, limit).items() if not math.isnan(value)}
         if coupled:
             worst = max(coupled, key=lambda name: coupled[name])
             raise ValueError(

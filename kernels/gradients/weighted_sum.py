@@ -7,6 +7,7 @@ matrix, and :math:`E \| (G - \hat G) u \|^2 = \| G - \hat G \|_F^2`, so a differ
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Agreement:
     Attributes
     ----------
     error : float
-        Norm of the difference.
+        Norm of the difference; NaN where the blocks hold NaN or infinity, infinite where only the own gradient does.
     size : float
         The larger of the own gradient's norm and the root of the sum of squares of all terms: sums that cancel carry
         the rounding of their terms.
@@ -70,7 +71,8 @@ def agreements(
             if name not in own:
                 continue
             true = _seen(own[name], name, rows, width, found)
-            errors[name].append(float((found - true).norm()))
+            error = float((found - true).norm())
+            errors[name].append(torch.inf if math.isnan(error) and bool(found.isfinite().all()) else error)
             sizes[name].append(max(float(true.norm()) ** 2, squares) ** 0.5)
             covered[name].append(rows)
     for name, gradient in own.items():

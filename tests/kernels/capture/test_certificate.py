@@ -1,6 +1,7 @@
 """Passes are held against the network's own gradient: what no rule reads rightly never becomes a number unseen."""
 
 import json
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,9 @@ from kernels import (
 from kernels.capture.capture import Capture
 from kernels.capture.certificate import Certifier
 from kernels.capture.summary import ceiling
+from kernels.gradients.blocks import VectorBlock
 from kernels.gradients.dressed import dressed
+from kernels.gradients.weighted_sum import agreements
 from kernels.inputs.outputs import bind_cotangent
 from kernels.rules.linear import LINEAR
 from kernels.rules.table import RULES
@@ -270,3 +273,12 @@ def test_float64_is_held_to_its_own_digits_unless_the_network_has_fewer_inside(m
     plant(monkeypatch, 1 + 1e-7)
     with pytest.warns(UserWarning, match="starts again"):
         assert kernel_matrix(model, inputs, **PLAIN).metadata["plan"].generic
+
+
+def test_an_own_gradient_that_is_not_finite_never_passes_for_the_numbers_of_a_rule() -> None:
+    own = {"w": torch.full((2,), torch.nan)}
+    block = VectorBlock("w", torch.Size([2]), torch.ones(3, 1, 2))
+    found = agreements([block], torch.arange(3), torch.ones(3, 1), own)["w"]
+    assert found.error == torch.inf
+    block = VectorBlock("w", torch.Size([2]), torch.full((3, 1, 2), torch.nan))
+    assert math.isnan(agreements([block], torch.arange(3), torch.ones(3, 1), own)["w"].error)
