@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -64,7 +65,8 @@ def agreements(
         if not own.keys() & set(block.names):
             continue
         try:
-            sums = _sums(block.take(chosen.to(weights.device)), weights)  # type: ignore[arg-type]
+            taken = block.take(chosen.to(weights.device))  # type: ignore[arg-type]
+            sums = _sums(taken, weights.to(_type(taken, weights.dtype)))
         except (RuntimeError, IndexError):  # a misread block need not even fit itself
             sums = [(name, None, 0, torch.full((), torch.inf), 0.0) for name in block.names]
         for name, rows, width, found, squares in sums:
@@ -80,6 +82,12 @@ def agreements(
         errors[name].append(rest)
         sizes[name].append(rest)
     return {name: Agreement(_norm(errors[name]), _norm(sizes[name])) for name in own}
+
+
+def _type(block: Any, default: torch.dtype) -> torch.dtype:
+    """Type of a block's numbers: a layer that the model computes in float32 stays so in a float64 network."""
+    kinds = (x.dtype for x in vars(block).values() if isinstance(x, Tensor) and x.is_floating_point())
+    return next(kinds, default)
 
 
 def _norm(parts: list[float]) -> float:

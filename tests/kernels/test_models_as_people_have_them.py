@@ -232,3 +232,21 @@ def test_a_kernel_inside_inference_mode() -> None:
         assert torch.equal(kernel_matrix(model, X.clone()).matrix, expected)
         made = Two()
         assert kernel_matrix(made, X.clone(), precision="float64").matrix.isfinite().all()
+
+
+def test_a_gate_that_is_moved_to_float32_passes_its_certificate_in_float64() -> None:
+    class Gated(Two):
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.a(x))
+            self.gate = self.gate.to(torch.float32)
+            return self.b(h * torch.softmax(self.gate(h.float()), -1).to(h.dtype))
+
+    torch.manual_seed(0)
+    model = Gated(gate=nn.Linear(5, 5, bias=False)).eval()
+    found = kernel_matrix(model, X, normalize=False, precision="float64", certify="every")
+    assert model.gate.weight.dtype == torch.float32 == model.a.weight.dtype
+    wide = model.double()
+    flat = torch.cat([slow.flat(slow.jacobian(wide, row[None])).double() for row in X.double()])
+    expected = slow.trntk(flat, flat)
+    assert float((found.matrix - expected).abs().max() / expected.diagonal().max()) < 1e-5
+    assert not found.metadata["certificate"]["generic"]
