@@ -101,6 +101,9 @@ def test_classes_that_share_one_forward_pass() -> None:
         close(swept.matrix, kernel_matrix(model, inputs, precision="float64", batch_size=7).matrix)
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 7)
     assert kernel_matrix(model, inputs, precision="float64", memory="1GiB").metadata["plan"].one_pass
+    first = [next(name for name, _ in model.named_parameters())]  # a generic pass would be repeated for each chunk
+    found = kernel_matrix(model, inputs, precision="float64", memory="1GiB", fallback=first)
+    assert not found.metadata["plan"].one_pass
     inputs.requires_grad_(True)
     kernel_matrix(model, inputs, precision="float64", memory="1GiB")
     assert inputs.grad is None and all(p.grad is None for p in model.parameters())
