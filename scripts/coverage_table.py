@@ -91,7 +91,7 @@ def render(kept: dict[str, Any]) -> str:
         "plain loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
         "**faster**: loop over kernel at this N.",
         "",
-        f"`{COMMAND}`, best of one or two, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
+        f"`{COMMAND}`, best of one or two runs, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
         f"Slower than it: {', '.join(slower) or 'none'}.",
     ]
