@@ -91,9 +91,11 @@ def render(kept: dict[str, Any]) -> str:
         "plain loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
         "**faster**: loop over kernel at this N.",
         "",
-        f"`{COMMAND}`, best of one or two runs, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
+        f"`{COMMAND}`, in parts (`--only`) with `--repeats` 1 or 2, {kept['date']}, {kept['machine']}; {said}. "
+        "Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
-        f"Slower than it: {', '.join(slower) or 'none'}.",
+        f"Slower than it: {', '.join(slower) or 'none'}. Where a loop differentiates the "
+        "rest, the kernel makes that loop besides the passes of its rules.",
     ]
     if walled := [name for name in right if rows[name].get("clock") != "CPU"]:
         lines += ["", f"Measured in wall time, other programs beside it: {', '.join(walled)}."]
