@@ -39,7 +39,7 @@ def test_fisher_blocks_share_the_kernel_parts_spectrum() -> None:
             torch.testing.assert_close(values[:count], expected[:count], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "frozen_first_layer"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("tiny_resnet", marks=pytest.mark.slow), "frozen_first_layer"])
 @pytest.mark.parametrize("method", ["loop", "vmap"])
 def test_plain_routes_agree_with_the_engine(name: str, method: str) -> None:
     model, inputs, _ = make(BY_NAME[name])

@@ -18,7 +18,15 @@ def close(found: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_gpt2", "bare_parameters"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        pytest.param("tiny_resnet", marks=pytest.mark.slow),
+        pytest.param("tiny_gpt2", marks=pytest.mark.slow),
+        "bare_parameters",
+    ],
+)
 def test_class_kernels_are_sums_of_the_empirical_ntk(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 5)
     blocks = kernel_matrix(model, inputs, kind="entk", **RAW).matrix
@@ -95,7 +103,10 @@ def test_freezing_a_layer_removes_exactly_its_part() -> None:
     assert frozen.metadata["coverage"]["frozen"] == [name]
 
 
-@pytest.mark.parametrize("name", ["mlp", pytest.param("tiny_resnet", marks=pytest.mark.slow), "tiny_bert"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", pytest.param("tiny_resnet", marks=pytest.mark.slow), pytest.param("tiny_bert", marks=pytest.mark.slow)],
+)
 def test_shape_of_a_cosine_kernel(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 6)
     order = torch.tensor([3, 1, 0, 5, 4, 2])

@@ -23,8 +23,10 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("rectangular", [False, True])
-@pytest.mark.parametrize("tiles", [1, 4])
+@pytest.mark.parametrize(
+    "tiles, rectangular",
+    [(4, True), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, False), (1, True), (4, False)))],
+)
 def test_killed_and_resumed_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rectangular: bool, tiles: int
 ) -> None:

@@ -9,7 +9,10 @@ from kernels.rules.table import RULES
 from tests.kernels.cases import BY_NAME, make
 
 
-@pytest.mark.parametrize("name", ["mlp_relu_without_bias", "tiny_resnet", "tiny_gpt2", "embedding_bag_max"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp_relu_without_bias", pytest.param("tiny_resnet", marks=pytest.mark.slow), "tiny_gpt2", "embedding_bag_max"],
+)
 def test_a_sound_model_is_ok(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 4, dtype=torch.float32)
     found = verify(model, inputs)
