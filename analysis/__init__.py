@@ -48,7 +48,6 @@ _PLACES = {
     "describe_spectrum": "analysis.spectra.weights",
     "tail_report": "analysis.spectra.heavy_tails",
     "gauss_newton_critical_rate": "analysis.spectra.critical_rate",
-    "spectral_density": "kernels.operator.lanczos",
 }
 """Public names, and the module that holds each."""
 

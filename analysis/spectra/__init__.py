@@ -11,7 +11,6 @@ from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.outliers import count_outliers, predict_spike
 from analysis.spectra.tail_rivals import likelihood_ratios
 from analysis.spectra.weights import describe_spectrum, weight_spectrum
-from kernels.operator.lanczos import require_dense_kernel, spectral_density
 
 __all__ = [
     "MarchenkoPastur",
@@ -26,8 +25,6 @@ __all__ = [
     "kernel_target_alignment",
     "likelihood_ratios",
     "predict_spike",
-    "require_dense_kernel",
-    "spectral_density",
     "spectral_evolution",
     "tail_report",
     "tracy_widom_edge",

@@ -1,5 +1,6 @@
 """A study of toy stages as a command of its own: ``python -m tests.pipeline.toy_study STORE WORKERS SEEDS``."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.pipeline.toy_stages import TOY, toy_defaults
 def main(store: str, workers: str, seeds: str, allow_missing: str = "0") -> None:
     from tests.pipeline.toy_cells import run_config
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
     STAGES.update(TOY)
     table = toy_defaults()
     keys.defaults_table = lambda: table
