@@ -9,7 +9,7 @@ demo: $(READY) ## run the quickstart study on real images; ends with the path of
 	$(PY) run.py experiment=quickstart
 
 test: $(READY) ## lint, types and the default tests
-	$(PY) -m pytest -n 2 --durations=25
+	$(PY) -m pytest -n 3 --durations=25
 
 test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2

@@ -55,7 +55,15 @@ def test_square_and_rectangular_kernels_in_every_form(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mlp", "conv2d_groups", "tied_language_model", "tiny_resnet", "tiny_gpt2", "self_attention"]
+    "name",
+    [
+        "mlp",
+        "conv2d_groups",
+        "tied_language_model",
+        pytest.param("tiny_resnet", marks=pytest.mark.slow),
+        pytest.param("tiny_gpt2", marks=pytest.mark.slow),
+        "self_attention",
+    ],
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_rectangular_cosine_uses_exact_norms(name: str, form: str | None) -> None:
@@ -71,7 +79,15 @@ def test_rectangular_cosine_uses_exact_norms(name: str, form: str | None) -> Non
         close(cross.column_diagonal, square.diagonal[:4])
 
 
-@pytest.mark.parametrize("name", ["mlp", "tiny_resnet", "tiny_bert", "tied_language_model"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        pytest.param("tiny_resnet", marks=pytest.mark.slow),
+        pytest.param("tiny_bert", marks=pytest.mark.slow),
+        "tied_language_model",
+    ],
+)
 def test_blocks_batches_and_class_chunks_change_nothing(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 7)
     whole = kernel_matrix(model, inputs, precision="float64")

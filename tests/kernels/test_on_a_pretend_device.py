@@ -30,8 +30,9 @@ from tests.kernels.pretend_device import on_device, register
 from tests.references.per_sample_jacobian import rows
 
 Calculation = Callable[[nn.Module, Inputs, Tensor, Path], Any]
-MODELS = ("mlp", "tiny_resnet", "tied_language_model", "conv2d_groups", "prelu")
-SLOW_MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ("tiny_gpt2", "tiny_bert")]
+MODELS = ("mlp", "conv2d_groups")
+SLOW = ("tiny_resnet", "tied_language_model", "prelu", "tiny_gpt2", "tiny_bert")
+SLOW_MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in SLOW]
 _LIBRARY: list[torch.library.Library] = []
 
 

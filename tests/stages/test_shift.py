@@ -116,6 +116,7 @@ def test_a_second_run_writes_the_same_bytes(member, sources, tmp_path):
     assert again.artifact.manifest["files"] == member.artifact.manifest["files"]
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_p_value(member, sources, tmp_path):
     config, prepared = sources
     config = dataclasses.replace(config, numerics=dataclasses.replace(config.numerics, threads=2))

@@ -34,6 +34,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "available_memory", lambda: 100 * 2**30)
 
 
+@pytest.mark.slow
 def test_the_published_network_is_planned_within_the_goals(gpu: None) -> None:
     model, images = build("resnet18_pool", 4)
     goals = {"pntk": 60.0, "trntk": 300.0}

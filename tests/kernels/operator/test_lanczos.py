@@ -60,7 +60,7 @@ def test_eigenvalues_lie_within_their_residuals(block: int) -> None:
         assert found.converged and np.abs(found.values - values[:6]).max() < 1e-6
 
 
-@pytest.mark.parametrize("copies", [2, 3, 5])
+@pytest.mark.parametrize("copies", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_repeated_eigenvalues_are_all_found(copies: int) -> None:
     values = np.sort(np.concatenate([np.full(copies, 3.0), np.full(copies, 2.0), 1.0 / np.arange(1, 100)]))[::-1]
     kernel = kernel_of(values)
