@@ -11,11 +11,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import safetensors.numpy
-import safetensors.torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -30,6 +32,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
     metadata : dict of str to str, optional
         Kept in the file's header.
     """
+    import safetensors.torch  # and torch with it, which arrays do not need
+
     with _mode_by_umask(path):
         safetensors.torch.save_file(dict(tensors), path, metadata)
 

@@ -98,13 +98,20 @@ def test_a_killed_scheduler_takes_its_workers_with_it_and_loses_nothing(tmp_path
 
 
 @pytest.mark.kill
-def test_twenty_kills_of_the_scheduler_and_twenty_of_a_worker_lose_nothing(tmp_path, alone):
+@pytest.mark.timeout(1200)
+def test_twenty_kills_of_the_scheduler_lose_nothing(tmp_path, alone):
     dice = random.Random(0)
     for moment in range(20):
         folder = tmp_path / f"scheduler{moment}"
         kill_scheduler(folder, dice.uniform(0.4, 3.0))
         finish(start(folder, 2))
         assert payloads(folder) == alone
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(1200)
+def test_twenty_kills_of_a_worker_lose_nothing(tmp_path, alone):
+    dice = random.Random(1)
     for moment in range(20):
         folder = tmp_path / f"worker{moment}"
         process = start(folder, 2, TOY_SLEEP="0.03")
