@@ -214,7 +214,7 @@ def measure_all(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def on_ranks(options: argparse.Namespace, processes: int, seconds: float) -> dict[str, Any]:
     """Run the second row on several processes, one per card; the rest of its line is the first process's."""
-    row = ROWS[1]
+    row = {name: value for name, value in ROWS[1].items() if name != "profile"}
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
     command += [
         "-m",
