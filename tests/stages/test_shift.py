@@ -197,12 +197,12 @@ def test_sentiment140_from_its_original_files_and_from_a_hub_folder_give_one_ans
         overrides = ("experiment=shift_sentiment140", f"data.source={source}", *words, "data.subset.per_class=null")
         overrides += ("data.split.val=0.0", f"paths.cache={tmp_path}/cache")
         config, graph = compose_run(overrides), Graph(overrides)
-        prepared = Puller(Store(tmp_path / source), graph).pull(graph.resolve("prepare", config))
+        prepared = Puller(Store(tmp_path / f"store of {source}"), graph).pull(graph.resolve("prepare", config))
         assert sum(prepared.metrics["drops"].values()) == 2, "neutral rows are dropped and counted"
         features = dataclasses.replace(config.features, layers=["penultimate"], splits=["train", "test"])
         config = dataclasses.replace(config, shift=sources[0].shift, features=features)
-        made = embeddings(tmp_path / source, config, prepared)
-        run = run_on(tmp_path / source, shift, config, {"data": prepared, "features": made})
+        made = embeddings(tmp_path / f"store of {source}", config, prepared)
+        run = run_on(tmp_path / f"store of {source}", shift, config, {"data": prepared, "features": made})
         tables[source] = run.artifact.table("tests.parquet").to_pylist()
     assert tables["path"] and repr(tables["path"]) == repr(tables["hub"])  # some entries are NaN
 
