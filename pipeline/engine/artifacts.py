@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,12 +41,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+_COMPLETE = re.compile(r".+-[0-9a-f]{12}")
+"""Name of a finished artifact's folder."""
 METRICS = "metrics.json"
 FAILURE = "failed.json"
 _RECORDED: dict[str, Any] = {
     "command": str,
     "commit": str,
     "wall_seconds": (int, float),
+    "peak_memory_bytes": int,
+    "work": dict,
     "code": dict,
     "inputs": dict,
     "rebuild": str,
@@ -225,6 +230,17 @@ class Store:
         if "/" in slug or "\0" in slug:
             raise UserError(f"{slug!r} would leave the store: names of data and experiments hold no slash.")
         return self.root / stage / f"{slug}-{key}"
+
+    def newest(self, stage: str, count: int) -> list[Artifact]:
+        """Give the artifacts of a stage that were completed last, the newest first."""
+        folders = sorted(self.finished(stage), key=lambda one: -one.stat().st_mtime)
+        return [Artifact(folder) for folder in folders[:count]]
+
+    def finished(self, stage: str) -> list[Path]:
+        """List the folders of a stage that carry a complete name."""
+        folder = self.root / stage
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [entry for entry in entries if _COMPLETE.fullmatch(entry.name) and entry.is_dir()]
 
     def state(self, folder: Path) -> str:
         """One of done, running, failed, partial, missing."""

@@ -84,12 +84,13 @@ class Puller:
             say(f"{node.stage.name}: checking {node.slug}-{node.key}")
             self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.has)
-        announce(found, self.store, self.workers)
+        estimates = Estimates(self.store)
+        announce(found, self.store, estimates, self.workers)
         for there in found.kept:
             drop_replaced(self.folder(there))
         self._total = len(found.todo)
         if self.workers > 1 and len(found.todo) > 1 and not self.require:
-            self._make_together(found)
+            self._make_together(found, estimates)
         artifact = self.make(node)
         self.rebuild.close()
         return artifact
@@ -126,10 +127,9 @@ class Puller:
             self._failures[node.key] = error
             raise
 
-    def _make_together(self, found: Plan) -> None:
+    def _make_together(self, found: Plan, estimates: Estimates) -> None:
         """Make what a target needs, and the target, on several worker processes."""
         by_key = {node.key: node for node in found.todo}
-        estimates = Estimates(self.store)
         labels, expected = labels_of(found.target), lambda one: estimates.of(one).seconds
         events = Events(found.todo, labels, self.store, expected, self.workers)
         schedule = Schedule(found.todo, lambda one: expected(one) or 1.0, self._failures)

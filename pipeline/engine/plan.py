@@ -88,13 +88,14 @@ def plan(target: Node, store: Store, has: Callable[[Node], bool]) -> Plan:
     )
 
 
-def announce(found: Plan, store: Store, workers: int = 1) -> None:
+def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) -> None:
     """Say what will be made, why, and how long that may take; what is gone; and what was made by other code."""
     if found.todo:
-        say(f"to make: {_count(found.todo)} ({_expected(found.todo, Estimates(store), workers)})")
+        say(f"to make: {_count(found.todo)} ({_expected(found.todo, estimates, workers)})")
         if found.kept:
             say(f"there already: {_count(found.kept)}")
-        for reason in reasons([node for node in found.todo if node not in found.again], store):
+        again = {node.key for node in found.again}
+        for reason in reasons([node for node in found.todo if node.key not in again], store):
             say(f"new: {reason}")
     elif not found.gone:
         say(f"{found.target.stage.name}: everything exists already")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from pipeline.errors import UserError
 from pipeline.machine.payload_files import MANIFEST, MAY_NOT_READ
 from pipeline.machine.progress import say, track
 
-_COMPLETE = re.compile(r".+-[0-9a-f]{12}")
 _NAMED = 200
 """Rows of the table: a store on a broken disk may hold thousands of damaged files."""
 
@@ -40,12 +38,7 @@ def finished_artifacts(store: Store) -> list[Artifact]:
     if not store.root.is_dir():
         return []
     stages = sorted(entry for entry in store.root.iterdir() if entry.is_dir())
-    return [
-        Artifact(entry)
-        for stage in stages
-        for entry in sorted(stage.iterdir())
-        if _COMPLETE.fullmatch(entry.name) and entry.is_dir()
-    ]
+    return [Artifact(entry) for stage in stages for entry in store.finished(stage.name)]
 
 
 def damages_of(artifact: Artifact) -> list[Damage]:

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kernels import kernel_matrix, layer_factors, layer_features, plan_kernel, verify
 from tests.kernels.cases import BY_NAME, make
+from tests.kernels.small_models import Root
 from tests.references import per_sample_jacobian as slow
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -125,14 +126,6 @@ def test_numbers_that_are_not_finite() -> None:
     data[3, 1] = float("nan")
     refused(ValueError, "train sample 3 has NaN", linear(), data)
     refused(ValueError, "test sample 3 has NaN", linear(), X, data)
-
-    class Root(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Linear(4, 3, bias=False)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x).abs().sqrt()
 
     data = X.clone()
     data[5] = 0

@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config.run import RunConfig
-from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
 from pipeline.engine.keys import digest
 from pipeline.engine.schedule.scheduler import Outcome, Schedule
-from pipeline.machine.side_files import read_record
 
 GROWTH: dict[str, dict[str, float]] = {
     "prepare": {},
@@ -57,7 +56,7 @@ def work_of(config: RunConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one artifact, or of a whole command.
+    """Of one artifact.
 
     Attributes
     ----------
@@ -110,27 +109,17 @@ class Estimates:
 
     def _records(self, stage: str) -> list[dict[str, Any]]:
         if stage not in self._earlier:
-            self._earlier[stage] = [one for one in map(_record, self._newest(stage)) if one is not None]
+            found = [artifact.provenance for artifact in self.store.newest(stage, _NEWEST)]
+            self._earlier[stage] = [
+                {
+                    "seconds": float(record["wall_seconds"]),
+                    "memory": record.get("peak_memory_bytes", 0),
+                    "work": record.get("work", {}),
+                }
+                for record in found
+                if "wall_seconds" in record
+            ]
         return self._earlier[stage]
-
-    def _newest(self, stage: str) -> list[Artifact]:
-        folder = self.store.root / stage
-        if not folder.is_dir():
-            return []
-        finished = [entry for entry in folder.iterdir() if not entry.name.endswith((".partial", ".lock", ".replaced"))]
-        return [Artifact(one) for one in sorted(finished, key=lambda one: -one.stat().st_mtime)[:_NEWEST]]
-
-
-def _record(artifact: Artifact) -> dict[str, Any] | None:
-    record = read_record(artifact.folder / "provenance.json") or {}
-    seconds, memory, work = (record.get(name) for name in ("wall_seconds", "peak_memory_bytes", "work"))
-    if not isinstance(seconds, (int, float)):
-        return None
-    return {
-        "seconds": float(seconds),
-        "memory": memory if isinstance(memory, int) else 0,
-        "work": work if isinstance(work, dict) else {},
-    }
 
 
 def _growth(stage: str, then: dict[str, Any], now: dict[str, Any]) -> float:

@@ -63,6 +63,9 @@ class Events:
         cell = in_words(self.labels.get(node.key, {}))
         return f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
 
+    def _cell(self, node: Node) -> str:
+        return in_words(self.labels.get(node.key, {})) or node.slug
+
     def begun(self, node: Node, again: bool) -> None:
         """Say that an artifact is begun, or begun again."""
         self._since[node.key] = time.monotonic()
@@ -70,8 +73,7 @@ class Events:
 
     def said(self, node: Node, line: str) -> None:
         """Pass on a line that was printed where an artifact is made."""
-        cell = in_words(self.labels.get(node.key, {})) or node.slug
-        self._line(f"  {node.stage.name} ({cell}) | {line.strip()}", stamp=False)
+        self._line(f"  {node.stage.name} ({self._cell(node)}) | {line.strip()}", stamp=False)
 
     def ended(self, outcome: Outcome) -> None:
         """Say that an artifact is complete, or why it is not."""
@@ -128,10 +130,8 @@ class Events:
             note = read_progress(partial_of(self.store.folder(*node.address)) / SCRATCH)
             text = str(note["text"]) if note else f"{time.monotonic() - since:.0f} s"
             left = note["seconds_left"] if note else None
-            cell = in_words(self.labels.get(key, {})) or node.slug
-            table.add_row(
-                node.stage.name, Text(visible(cell)), Text(shown(text)), "" if left is None else f"{left:.0f} s"
-            )
+            cell, rest = Text(visible(self._cell(node))), "" if left is None else f"{left:.0f} s"
+            table.add_row(node.stage.name, cell, Text(shown(text)), rest)
         counts = Counter(_state(one) for one in self._ended.values())
         waiting = len(self.nodes) - len(self._ended) - len(self._since)
         words = [f"{counts['done']} done", f"{len(self._since)} running", f"{waiting} waiting"]

@@ -265,7 +265,7 @@ def _copy(error: BaseException) -> Exception:
         copy = pickle.loads(pickle.dumps(error))
         if isinstance(copy, Exception) and str(copy) == str(error):
             return copy
-    except Exception:
+    except Exception:  # a class of somebody else's may raise anything while it is rebuilt
         pass
     return RuntimeError(f"{type(error).__name__}: {error}")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
-from pipeline.machine.payload_files import MANIFEST
 
 _LOOKED_AT = 40
 """New artifacts of a stage, and earlier ones, that are compared."""
@@ -33,7 +32,8 @@ def reasons(nodes: Sequence[Node], store: Store) -> list[str]:
     """
     said = []
     for stage in dict.fromkeys(node.stage.name for node in nodes):
-        earlier = _earlier(store.root / stage)
+        newest = store.newest(stage, _LOOKED_AT)
+        earlier = [settings for artifact in newest if (settings := _settings(artifact.folder / "config.yaml"))]
         if not earlier:
             continue
         new = [node for node in nodes if node.stage.name == stage][:_LOOKED_AT]
@@ -61,15 +61,6 @@ def _plain(sections: dict[str, Any]) -> dict[str, Any]:
 def _value(settings: dict[str, Any], name: str) -> str:
     text = json.dumps(settings[name], ensure_ascii=False) if name in settings else "default"
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _earlier(folder: Path) -> list[dict[str, Any]]:
-    """Read the settings of the newest finished artifacts of a stage."""
-    if not folder.is_dir():
-        return []
-    finished = [entry for entry in folder.iterdir() if (entry / MANIFEST).is_file() and "." not in entry.name[-13:]]
-    newest = sorted(finished, key=lambda one: -one.stat().st_mtime)[:_LOOKED_AT]
-    return [settings for entry in newest if (settings := _settings(entry / "config.yaml"))]
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kernels import KernelOperator, kernel_matrix
 from tests.kernels.cases import BY_NAME, CASES, Case, make
+from tests.kernels.small_models import Root
 from tests.references import per_sample_jacobian as slow
 
 DOUBLE = {"precision": "float64"}
@@ -237,14 +238,6 @@ def test_weights_must_stay_and_the_model_is_left_as_it_was() -> None:
 
 
 def test_numbers_that_are_not_finite_are_named() -> None:
-    class Root(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Linear(4, 3, bias=False)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x).abs().sqrt()
-
     data = X.clone()
     data[5] = 0
     with pytest.raises(ValueError, match="gradient of inner.weight is NaN or infinite for train sample 5"):
