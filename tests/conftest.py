@@ -18,6 +18,13 @@ UNSTABLE = re.compile(r"\\x[0-9a-f]{2}|0x[0-9a-f]{6,}|\b1[5-9]\d{8}(\.\d+)?\b|py
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Give each process one thread: where threads that spin outnumber the cores, all wait for all."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes, and texts that a terminal does not show as they are, by their argument; pytest numbers them."""
     plain = not isinstance(val, str) or (val.isascii() and val.isprintable() and not UNSTABLE.search(val))
