@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
         execute(run_config(config), command_words(job))
         return
     with last_words():
-        execute(run_config(config), command_words(job))
+        execute(run_config(config), command_words(job), job.launcher)
 
 
 def in_utf8() -> None:

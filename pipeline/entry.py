@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 from pipeline.checks.commands import command_problems, unused_axes
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
-from pipeline.engine.cells import compose_run
+from pipeline.engine.cells import compose_run, without_hardware
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.stages import COMMANDS, load_function
@@ -46,7 +47,7 @@ def _refuse_other_kernels() -> None:
     )
 
 
-def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
+def execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str, Any] | None = None) -> Artifact | None:
     """Run one job: a command such as ``stage=status``, or the target stage and what it lacks upstream.
 
     Parameters
@@ -55,11 +56,15 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
         The composed configuration.
     overrides : sequence of str
         The overrides that composed it, as typed.
+    launcher : mapping, optional
+        Hydra's launcher, whose jobs a cluster gets where ``hardware.cluster`` names one; without it, such as in a job
+        of a sweep, everything is made here.
 
     Returns
     -------
     Artifact or None
-        The finished artifact; None for a command that makes none, such as ``stage=status``.
+        The finished artifact; None for a command that makes none, such as ``stage=status``, and where jobs were
+        submitted.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     if (unused := unused_axes(config, overrides)) is not None:
         say(unused)
     try:
-        return _execute(config, overrides)
+        return _execute(config, overrides, launcher)
     except OSError as error:  # such as a data file that this user may not read
         store = user_path(config.paths.store)
         if (plain := storage_error(error, store, folders_of(config))) is not None:
@@ -81,8 +86,8 @@ def execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
         raise
 
 
-def _execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
-    store, graph = Store(user_path(config.paths.store)), Graph(overrides, _checked)
+def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str, Any] | None) -> Artifact | None:
+    store, graph = Store(user_path(config.paths.store)), Graph(without_hardware(overrides, config), _checked)
     if config.stage in COMMANDS:
         load_function(COMMANDS[config.stage])(graph, store, config)
         return None
@@ -90,6 +95,13 @@ def _execute(config: RunConfig, overrides: Sequence[str]) -> Artifact | None:
     from pipeline.engine.executor import Puller
     from pipeline.engine.rebuild import Rebuild, typed_words
 
+    if launcher is not None and config.hardware.cluster == "slurm":
+        from pipeline.engine.schedule.slurm.jobs import plain_fields
+        from pipeline.engine.schedule.slurm.submission import submit
+
+        target, rebuild = graph.resolve(config.stage, config), Rebuild(typed_words(config.rebuild, overrides))
+        if submit(target, graph, store, config, plain_fields(launcher), rebuild=rebuild, command=overrides):
+            return None
     puller = Puller(
         store,
         graph,

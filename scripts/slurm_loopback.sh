@@ -9,13 +9,15 @@
 # Needs root and Debian's packages: apt-get install --no-install-recommends slurm-wlm munge
 # Everything is in LOOPBACK_DIR (default /tmp/seedscope-slurm); nothing under /etc is touched, and only processes
 # whose pid this script wrote down, and which still carry that folder in their command line, are ever signaled.
-# LOOPBACK_CPUS (4) may exceed the real cores; LOOPBACK_GPUS (2) are character devices that nobody computes on.
+# LOOPBACK_CPUS (4) may exceed the real cores; LOOPBACK_GPUS (2) are character devices that nobody computes on;
+# LOOPBACK_ARRAY (1001) is MaxArraySize.
 set -euo pipefail
 
 dir=${LOOPBACK_DIR:-/tmp/seedscope-slurm}
 cpus=${LOOPBACK_CPUS:-4}
 gpus=${LOOPBACK_GPUS:-2}
 port=${LOOPBACK_PORT:-27817}
+array=${LOOPBACK_ARRAY:-1001}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 daemons=(munged slurmctld slurmd)
 export SLURM_CONF=$dir/slurm.conf
@@ -78,6 +80,7 @@ MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
 MinJobAge=86400
+MaxArraySize=$array
 KillWait=5
 JobRequeue=1
 MailProg=/bin/true

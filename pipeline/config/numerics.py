@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from models.fields import choice, setting
 
@@ -49,3 +50,15 @@ class HardwareConfig:
     devices: int = setting(1, "Devices of one job; equals numerics.world_size.", at_least=1)
     tasks_per_node: int = setting(1, "Ranks that a job starts on its node, one per device.", at_least=1)
     progress: bool = setting(True, "Show progress bars.")
+    cluster: str = choice(
+        "none",
+        "slurm",
+        default="none",
+        help="slurm: a command without -m submits everything that it lacks as chained job arrays, and leaves.",
+    )
+    job_minutes: float = setting(
+        5.0, "Artifacts are put into one job until it lasts about so long, by the times of earlier ones.", at_least=0
+    )
+    resources: dict[str, dict[str, Any]] = setting(
+        {}, "What the jobs of a stage get instead of hydra.launcher's values: stage to fields of hydra.launcher."
+    )

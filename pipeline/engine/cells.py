@@ -184,6 +184,29 @@ def overrides_between(before: RunConfig, after: RunConfig) -> tuple[str, ...]:
     return () if after is before else tuple(_differences("", before, after))
 
 
+_OF_THE_MACHINE = ("hardware.", "upstream=", "stage=", "workers=", "paths.", "logging.")
+
+
+def without_hardware(words: Sequence[str], config: RunConfig) -> list[str]:
+    """Say what a run is without its hardware: ``hardware=slurm_gpu`` becomes ``numerics.device=cuda``.
+
+    A file of ``conf/hardware`` may choose the arithmetic, which is part of addresses, and cells and printed commands
+    must have it where the hardware is left out.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Of the command.
+    config : RunConfig
+        What they compose.
+    """
+    if not any(word.lstrip("+").startswith("hardware=") for word in words):
+        return list(words)
+    rest = [word for word in words if not word.lstrip("+").startswith("hardware")]
+    more = overrides_between(compose_run(tuple(rest)), config)
+    return [*rest, *(word for word in more if not word.startswith(_OF_THE_MACHINE))]
+
+
 def _differences(prefix: str, before: Any, after: Any) -> Iterator[str]:
     for field in dataclasses.fields(after):
         old, new = getattr(before, field.name), getattr(after, field.name)

@@ -128,16 +128,19 @@ class Graph:
         The command's overrides; cells are composed on top of them.
     compose : callable
         From overrides to a configuration (Hydra's compose).
+    cells : list of Cell, optional
+        Cells of the experiment, where another process has composed them.
     """
 
     def __init__(
         self,
         overrides: Sequence[str] = (),
         compose: Callable[[tuple[str, ...]], RunConfig] = compose_run,
+        cells: list[Cell] | None = None,
     ) -> None:
         self.overrides = without_stage(overrides)
         self._compose = compose
-        self._cells: list[Cell] | None = None
+        self._cells = cells
         self._identities: dict[str, Any] = {}
         # The configuration is kept with its node: as long as it exists, no other object can have its id.
         self._resolved: dict[tuple[str, int, tuple[str, ...]], tuple[RunConfig, Node]] = {}

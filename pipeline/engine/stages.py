@@ -27,6 +27,7 @@ from pipeline.engine.needs import (
     weights,
 )
 from pipeline.engine.seed_blocks import block_of
+from pipeline.errors import UserError
 
 SOURCE = ("data.name", "data.kind", "data.source", "data.read")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
@@ -87,6 +88,20 @@ class Stage:
     report: str | None = None
     on_ranks: bool = False
     makes: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled by name: a job of a cluster takes the row of its own table, if that has the same VERSION."""
+        return _stage_named, (self.name, self.version)
+
+
+def _stage_named(name: str, version: int) -> Stage:
+    found = STAGES.get(name)
+    if found is None or found.version != version:
+        raise UserError(
+            f"Stage {name} was VERSION {version} when this job was submitted, and the code has changed since: run the "
+            "command that submitted it again."
+        )
+    return found
 
 
 _TABLE = (

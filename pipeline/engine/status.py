@@ -16,6 +16,7 @@ from pipeline.engine.graph import Graph, Node
 from pipeline.engine.plan import every_node
 from pipeline.engine.planned import planned_lines
 from pipeline.engine.rebuild import words_of
+from pipeline.engine.schedule.slurm.submission import in_queue
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import staleness
 from pipeline.machine.owner_lock import current_owner
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_COLORS = {"done": "green", "running": "cyan", "failed": "red", "partial": "yellow", "missing": "dim"}
+_COLORS = {"done": "green", "running": "cyan", "queued": "blue", "failed": "red", "partial": "yellow", "missing": "dim"}
 _LIVE_ROWS = 30
 _WIDTH = 240
 """Of a table that goes to a file or a pipe."""
@@ -56,8 +57,12 @@ def nodes_of(target: Node) -> list[Node]:
 def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
     """Look up the state of every artifact."""
     rows = []
+    jobs = in_queue(store)
     for node in nodes:
         state = store.state(store.folder(*node.address))
+        if node.key in jobs and state not in ("done", "running"):
+            rows.append(NodeState(node, "queued", str(jobs[node.key])))
+            continue
         stale = staleness(Artifact(store.folder(*node.address))) if state == "done" else ""
         rows.append(NodeState(node, state, "; ".join(filter(None, [_note(store, node, state), stale])), bool(stale)))
     return rows
@@ -177,7 +182,7 @@ def _watch(console: Any, title: Text, look: Callable[[], list[NodeState]], secon
     rows = look()
     with Live(_overview(title, rows), console=console, auto_refresh=False) as live:
         try:
-            while any(row.state in ("running", "missing", "partial") for row in rows):
+            while any(row.state in ("running", "queued", "missing", "partial") for row in rows):
                 time.sleep(seconds)
                 rows = look()
                 live.update(_overview(title, rows), refresh=True)

@@ -125,6 +125,10 @@ class HeldLock:
         """Whether somebody deleted or replaced the lock file, so that another process may hold one as well."""
         return not _same_file(self._descriptor, self.path)
 
+    def files(self) -> tuple[int, ...]:
+        """Give the open file that carries the lock: a child that shares it keeps the lock until it ends as well."""
+        return (self._descriptor,)
+
     def release(self) -> None:
         """Give the lock up and delete its file, unless the file is another process's by now."""
         if not self.lost():

@@ -18,6 +18,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import NOTE
+from pipeline.engine.schedule.slurm.records import LOCK, ended
 from pipeline.machine.deletion import remove
 from pipeline.machine.folders import user_path
 from pipeline.machine.owner_lock import current_owner, folder_in_use, lock_if_free
@@ -72,6 +73,8 @@ def _in_store(store: Store) -> Iterator[Leftover]:
     busy = any(current_owner(lock) is not None for stage in _entries(store.root) for lock in stage.glob("*.lock"))
     for note in sorted(store.root.glob(f"{NOTE}*.json")) if not busy else []:
         yield Leftover(note, "the note of an interrupted rebuild, which the same command would continue")
+    for folder in ended(store.root):
+        yield Leftover(folder, "record and logs of jobs of SLURM, all of which have ended", folder.with_name(LOCK))
     for stage in _entries(store.root) if not store.root.is_symlink() else sorted(store.root.iterdir()):
         for path in _entries(stage):
             folder = path.with_name(path.name.removesuffix(path.suffix))

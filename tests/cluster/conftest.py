@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,13 @@ class Cluster:
     def submit(self, store: Path, sweep: str, *overrides: str) -> subprocess.Popen:
         """Start a sweep of small jobs; ``sweep`` names its folder."""
         return pipeline(store, "-m", *SMALL_JOBS, f"hydra.sweep.dir={store}/{sweep}", *overrides, **self.environment)
+
+    def wait_until_empty(self, seconds: float = 300.0) -> None:
+        """Wait until no job waits or runs."""
+        deadline = time.monotonic() + seconds
+        while left := self.command("squeue", "--noheader"):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.3)
 
     def job_of(self, store: Path, folder: str) -> str:
         """SLURM id of the job that owns an artifact under construction."""
@@ -77,6 +85,7 @@ def slurm() -> Iterator[Cluster]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     folder = tempfile.mkdtemp(prefix="slurm-", dir="/tmp")  # short: sockets have short names
     settings = {**os.environ, "LOOPBACK_DIR": folder, "LOOPBACK_PORT": str(28817 + 10 * worker), "LOOPBACK_CPUS": "4"}
+    settings["LOOPBACK_ARRAY"] = "10"  # arrays of at most nine members
     started = subprocess.run([SCRIPT, "start"], env=settings, capture_output=True, text=True)
     try:
         assert started.returncode == 0, started.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import time
@@ -9,6 +10,8 @@ import time
 import pytest
 
 from tests.cluster.conftest import TINY, finished, pipeline
+from tests.cluster.toy_study import ONCE, logs, runs, start, submitted
+from tests.cluster.toy_study import payloads as payloads_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 EPOCHS = 200
@@ -108,3 +111,33 @@ def test_a_requeued_job_continues_its_tracked_run(disturbed):
 def test_nothing_is_left_over(disturbed):
     store, _, _ = disturbed
     assert not [path for path in (store / "store").rglob("*") if path.suffix in (".partial", ".lock")]
+
+
+def test_a_preempted_job_of_a_graph_asks_for_its_requeue_and_goes_on(slurm, tmp_path):
+    submitted(slurm, tmp_path, TOY_SLEEP="0.5")
+    deadline = time.monotonic() + 60
+    while not (begun := list((tmp_path / "store" / "draw").glob("*.partial/scratch/3.npy"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    lock = begun[0].parents[1].with_suffix(".lock")
+    slurm.command("scancel", "--signal=USR2", json.loads(lock.read_text())["job"])
+    slurm.wait_until_empty()
+    assert runs(tmp_path) == {**ONCE, "draw": 13} and len(payloads_of(tmp_path)) == 25
+    assert "Caught signal SIGUSR2" in logs(tmp_path, "draw")
+
+
+def test_twenty_killed_commands_lose_no_job_and_double_none(slurm, tmp_path):
+    dice = random.Random(0)
+    for moment in range(20):
+        folder = tmp_path / str(moment)
+        process = start(slurm, folder)
+        time.sleep(dice.uniform(0.6, 2.4))
+        process.kill()
+        process.communicate()
+        submitted(slurm, folder)
+    slurm.wait_until_empty(900)
+    for moment in range(20):
+        folder = tmp_path / str(moment)
+        assert runs(folder) == ONCE, moment
+        assert payloads_of(folder) == payloads_of(tmp_path / "0")
+        assert "done: " in submitted(slurm, folder)

@@ -92,7 +92,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
     in_order = [name for name, _ in network.named_modules() if name in square.parts]
     for name in (WHOLE, *in_order):
         gram = (square.matrix if name == WHOLE else square.parts[name]).cpu()
-        machine = make_surrogate(config)
+        machine = make_surrogate(config, config.numerics.device)
         machine.fit(gram.numpy().astype(np.float64), labels)
         crossed = (cross.matrix if name == WHOLE else cross.parts[name]).cpu()
         scores = machine.log_scores(crossed.numpy().astype(np.float64))

@@ -21,8 +21,17 @@ from pipeline.stages.kernel.read import KernelSide
 Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbors
 
 
-def make_surrogate(config: RunConfig) -> Surrogate:
-    """Build the configured estimator, unfitted."""
+def make_surrogate(config: RunConfig, device: str = "cpu") -> Surrogate:
+    """Build the configured estimator, unfitted.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    device : str
+        Of its products with the kernel. The stage ``surrogate`` computes on CPUs everywhere, so that a cluster keeps no
+        GPU waiting for it.
+    """
     choice = config.surrogate
     if choice.kind == "svm":
         return KernelSVM(choice.cost, random_state=choice.seed)
@@ -33,7 +42,7 @@ def make_surrogate(config: RunConfig) -> Surrogate:
     options: dict[str, Any] = {
         "formulation": choice.link,
         "penalty": choice.penalty,
-        "device": config.numerics.device,
+        "device": device,
         "random_state": choice.seed,
     }
     return KernelGLMCV(**options) if choice.alpha is None else KernelGLM(choice.alpha, **options)

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from pipeline.engine.cells import compose_run
+from pipeline.engine.cells import compose_run, without_hardware
 from pipeline.engine.graph import Graph
 from pipeline.engine.plan import every_node
 from pipeline.engine.seed_blocks import block_of, members_of
@@ -77,3 +77,12 @@ def test_the_command_of_every_artifact_makes_that_very_artifact(stage, words):
         again = Graph(node.overrides).resolve(node.stage.name, composed(node.overrides))
         assert again.key == node.key, node.command
     assert len({node.overrides for node in nodes}) > 1
+
+
+def test_hardware_that_chooses_arithmetic_is_said_in_settings_of_the_run():
+    words = ("experiment=quickstart", "hardware=slurm_gpu", "hardware.job_minutes=2", "seed=3")
+    config = compose_run(words)
+    plain = without_hardware(words, config)
+    assert plain == ["experiment=quickstart", "seed=3", "numerics.device=cuda"]
+    assert compose_run(tuple(plain)).numerics == config.numerics
+    assert without_hardware(words[:1], config) == ["experiment=quickstart"]

@@ -1,0 +1,120 @@
+"""One job of an array: it makes its artifacts one after another, without anything upstream.
+
+What lacks an input ends before torch is imported, with the command that makes the input. The requeue after a time
+limit or a preemption is submitit's, as in a sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.engine.artifacts import Store
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph
+from pipeline.engine.schedule.slurm.records import VOID, Submission
+from pipeline.errors import UserError
+from pipeline.machine.progress import say
+from pipeline.shown_text import shown
+
+if TYPE_CHECKING:
+    from submitit.core.utils import DelayedSubmission
+
+_MINUTES, _REQUEUES = 240, 20
+
+
+def make(one: Submission, number: int, member: int) -> list[str]:
+    """Make the artifacts of one member of an array; returns the keys of those that could not be made.
+
+    Parameters
+    ----------
+    one : Submission
+        That the array belongs to.
+    number : int
+        The array.
+    member : int
+        Place in it.
+    """
+    study, keys = one.study(number), one.arrays[number].members[member]
+    graph, store = Graph(study.overrides, cells=study.cells), Store(study.root)
+    puller = Puller(store, graph, require=True, allow_missing=study.allow_missing, rebuild=study.rebuild)
+    failed = []
+    for place, key in enumerate(keys, 1):
+        node = study.nodes[key]
+        name = f"{node.stage.name} {node.slug}-{key}"
+        if puller.has(node):
+            say(f"{place} of {len(keys)}: {name} exists already")
+            continue
+        try:
+            puller.make(node)
+        except Exception as error:  # the others of this job do not rest on it
+            failed.append(key)
+            text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
+            say(f"{place} of {len(keys)}: {name} is not made: {shown(text)}")
+        else:
+            say(f"{place} of {len(keys)}: {name} is done")
+    return failed
+
+
+class Member:
+    """What submitit runs in a job, and again after a requeue.
+
+    Parameters
+    ----------
+    folder : str
+        Of the submission.
+    number, member : int
+        Array, and place in it.
+    """
+
+    def __init__(self, folder: str, number: int, member: int) -> None:
+        self.folder, self.number, self.member = folder, number, member
+
+    def __call__(self) -> None:
+        """Make what this member makes, and end with exit code 1 if something could not be made."""
+        if failed := make(Submission(Path(self.folder)), self.number, self.member):
+            say(f"{len(failed)} artifacts are not made; the command that submitted this job tries them again")
+            sys.exit(1)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Be the same again: what is finished is found, and the rest continues from its checkpoints."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def run(folder: str, number: int) -> None:
+    """Be the member of an array that SLURM's environment names.
+
+    Parameters
+    ----------
+    folder : str
+        Of the submission.
+    number : int
+        The array.
+    """
+    job, member = os.environ["SLURM_ARRAY_JOB_ID"], int(os.environ["SLURM_ARRAY_TASK_ID"])
+    one = Submission(Path(folder))
+    noted = one.claim(number, job)
+    if noted != job:
+        other = "a later command took its place" if noted == VOID else f"job {noted} is the same"
+        say(f"nothing to do: {other}")
+        return
+    from submitit.core import submission
+    from submitit.core.utils import DelayedSubmission, JobPaths
+
+    # submitit's command writes this file after sbatch has answered; a command that is killed in between would leave
+    # jobs that have nothing to run. So each job writes its own.
+    paths = JobPaths(one.logs, job_id=f"{job}_{member}")
+    if not paths.submitted_pickle.exists():
+        resources = one.arrays[number].resources
+        delayed = DelayedSubmission(Member(folder, number, member))
+        delayed.set_timeout(resources.get("timeout_min", _MINUTES), resources.get("max_num_timeout", _REQUEUES))
+        written = paths.submitted_pickle.with_name(f".{paths.submitted_pickle.name}.{uuid.uuid4().hex}")
+        delayed.dump(written)
+        os.replace(written, paths.submitted_pickle)
+    submission.process_job(one.logs)
