@@ -22,7 +22,7 @@ def test_two_commands_at_once_submit_three_waves_in_short_arrays_without_account
     assert [process.returncode for process in both] == [0, 0], said
     slurm.wait_until_empty()
     assert runs(tmp_path) == ONCE
-    found = re.findall(r"wave (\d): (\w+), \d+ artifacts in (\d+) jobs: (\d+)", "".join(said))
+    found = re.findall(r"wave (\d): (\w+), \d+ artifacts? in (\d+) jobs?: (\d+)", "".join(said))
     assert Counter(wave for wave, *_ in found) == {"1": 2, "2": 2, "3": 1}, "arrays of nine and three, and one report"
     names = slurm.command("scontrol", "--oneliner", "show", "job")
     assert names.count("JobName=total-") == 1, "the second command found what the first had submitted"
@@ -43,7 +43,7 @@ def test_a_killed_member_and_a_canceled_wave_are_repaired_by_the_same_command(sl
     assert 60 * minutes + seconds <= 8, "imports of torch take longer on this machine"
     assert "torch" not in logs(tmp_path, "total")
     again = submitted(slurm, tmp_path)
-    assert "wave 1: draw, 1 artifacts" in again
+    assert "wave 1: draw, 1 artifact in 1 job" in again
     slurm.wait_until_empty()
     assert runs(tmp_path) == {"draw": 13, "square": 12, "total": 1}, "the killed draw continued"
     assert len(payloads(tmp_path)) == 25

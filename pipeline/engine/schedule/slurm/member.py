@@ -41,22 +41,22 @@ def make(one: Submission, number: int, member: int) -> list[str]:
     """
     study, keys = one.study(number), one.arrays[number].members[member]
     graph, store = Graph(study.overrides, cells=study.cells), Store(study.root)
-    puller = Puller(store, graph, require=True, allow_missing=study.allow_missing, rebuild=study.rebuild)
+    puller = Puller(
+        store, graph, require=True, allow_missing=study.allow_missing, rebuild=study.rebuild, _total=len(keys)
+    )
     failed = []
-    for place, key in enumerate(keys, 1):
+    for key in keys:
         node = study.nodes[key]
         name = f"{node.stage.name} {node.slug}-{key}"
         if puller.has(node):
-            say(f"{place} of {len(keys)}: {name} exists already")
+            say(f"{name} exists already")
             continue
         try:
             puller.make(node)
         except Exception as error:  # the others of this job do not rest on it
             failed.append(key)
             text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
-            say(f"{place} of {len(keys)}: {name} is not made: {shown(text)}")
-        else:
-            say(f"{place} of {len(keys)}: {name} is done")
+            say(f"{name} is not made: {shown(text)}")
     return failed
 
 
@@ -77,8 +77,9 @@ class Member:
     def __call__(self) -> None:
         """Make what this member makes, and end with exit code 1 if something could not be made."""
         if failed := make(Submission(Path(self.folder)), self.number, self.member):
-            say(f"{len(failed)} artifacts are not made; the command that submitted this job tries them again")
+            say(f"not made: {len(failed)}; the command that submitted this job tries again")
             sys.exit(1)
+        say("done")
 
     def checkpoint(self) -> DelayedSubmission:
         """Be the same again: what is finished is found, and the rest continues from its checkpoints."""

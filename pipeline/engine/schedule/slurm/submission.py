@@ -254,10 +254,10 @@ def _record(
 
 def _submit(one: Submission, queue: Queue, lock: HeldLock, module: str) -> None:
     """Submit the arrays of a recorded submission, each after those that it waits for, and note their jobs."""
-    say(
-        f"submitting {len(one.arrays)} job arrays with {sum(len(array.members) for array in one.arrays)} jobs for "
-        f"{sum(len(array.keys) for array in one.arrays)} artifacts:"
-    )
+    jobs_of_all = sum(len(array.members) for array in one.arrays)
+    artifacts = sum(len(array.keys) for array in one.arrays)
+    arrays = _some(len(one.arrays), "job array")
+    say(f"submitting {arrays} with {_some(jobs_of_all, 'job')} for {_some(artifacts, 'artifact')}:")
     jobs: list[str] = []
     for number, array in enumerate(one.arrays):
         after = [*array.behind, *(jobs[place] for place in array.after)]
@@ -273,10 +273,8 @@ def _submit(one: Submission, queue: Queue, lock: HeldLock, module: str) -> None:
             raise UserError(f"{took}{error}{rest}") from error
         jobs.append(one.claim(number, job))
         waits = f", after {' '.join(after)}" if after else ""
-        say(
-            f"  wave {array.wave}: {array.stage}, {len(array.keys)} artifacts in {len(array.members)} jobs: "
-            f"{jobs[-1]}{waits}"
-        )
+        what = f"{_some(len(array.keys), 'artifact')} in {_some(len(array.members), 'job')}"
+        say(f"  wave {array.wave}: {array.stage}, {what}: {jobs[-1]}{waits}")
 
 
 def _show_queue(covered: Mapping[str, Job]) -> None:
@@ -284,9 +282,14 @@ def _show_queue(covered: Mapping[str, Job]) -> None:
         return
     tasks = {str(job.task): job.task for job in covered.values()}
     counts = Counter("waiting" if task.waits else "running" for task in tasks.values())
-    words = ", ".join(f"{counts[state]} {state}" for state in ("running", "waiting") if counts[state])
+    words = " and ".join(f"{counts[state]} {state}" for state in ("running", "waiting") if counts[state])
     arrays = sorted({task.job for task in tasks.values()}, key=int)
-    say(f"in the queue already: {len(covered)} artifacts in {words} jobs of {' '.join(arrays)}")
+    jobs = "job" if len(tasks) == 1 else "jobs"
+    say(f"in the queue already: {_some(len(covered), 'artifact')} in {words} {jobs} of {' '.join(arrays)}")
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _show_ways(jobs: Mapping[str, Job], command: Sequence[str]) -> None:
