@@ -13,7 +13,7 @@ from tests.cluster.conftest import TINY, finished, pipeline
 from tests.cluster.toy_study import ONCE, logs, payloads, runs, start, submitted
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
-STUDY = (*TINY, "kernel=pntk", "cells={model: [[model=mlp]], kernel: [[kernel=pntk]], seed: '0:2'}")
+STUDY = (*TINY, "kernel=pntk", 'cells.model=[["model=mlp"]]', 'cells.kernel=[["kernel=pntk"]]', "cells.seed='0:2'")
 
 
 def test_two_commands_at_once_submit_three_waves_in_short_arrays_without_accounting(slurm, tmp_path):
