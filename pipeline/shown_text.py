@@ -11,12 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from analysis.plain_text import visible
+
 HIDDEN = "***"
-_STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
-    "\U000e0000-\U000e007f]"
-)
-"""Controls, marks of the direction of writing, and characters without width that join no letters."""
 _SECRET_NAME = (
     r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|"
     r"(?<![a-z])(?<!poison\.options\.)token)"
@@ -44,17 +41,6 @@ def shown(text: object) -> str:
     'http://alice:***@host:5000 \\x1b[2J'
     """
     return visible(masked(text))
-
-
-def visible(text: object) -> str:
-    r"""Write characters that steer a terminal, turn its writing around or are unseen as escapes; lines and tabs stay.
-
-    Examples
-    --------
-    >>> visible("\x1b]0;owned\x07cat")
-    '\\x1b]0;owned\\x07cat'
-    """
-    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def masked(text: object) -> str:

@@ -171,6 +171,7 @@ def test_the_wheel_holds_code_only_and_gpt2_imports_from_it(tmp_path):
         "conf/experiment/quickstart.yaml",
         "kernels/__init__.py",
         "pipeline/engine/key_defaults.json",
+        "analysis/pages/templates/page.html",
         "pipeline/reporting/templates/report.html",
     } <= set(names)
     site = tmp_path / "site"

@@ -11,6 +11,7 @@ import re
 
 _NO_NUMBERS = re.compile(
     r"models/(fields|configs)\.py"
+    r"|analysis/plain_text\.py"
     r"|pipeline/(config|checks|tracking|upkeep)/.*"
     r"|pipeline/(ending|entry|errors|help|hydra_callbacks|output_folder|shown_text)\.py"
     r"|pipeline/data/errors\.py"
@@ -21,7 +22,7 @@ _NO_NUMBERS = re.compile(
     r"|progress|provenance|reachable|scratch|sealed_files|side_files)\.py"
     r"|pipeline/training/progress_bar\.py"
 )
-_PAGES = re.compile(r"pipeline/reporting/.*|pipeline/stages/\w+/report\w*\.py")
+_PAGES = re.compile(r"analysis/pages/.*|pipeline/reporting/.*|pipeline/stages/\w+/report\w*\.py")
 _CLAIMS = re.compile(r"pipeline/stages/(\w+)/claims\.py")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import itertools
 from collections import Counter
@@ -10,17 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.pages.blocks import Picture, Section, Table, Text
+from analysis.pages.views import environment, view
+from analysis.plain_text import visible
 from analysis.verdicts import Claim
 from analysis.verdicts.words import OTHER_WORDS
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Measured, Picture, Section, Table, Text
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
 from pipeline.reporting.verdicts import Shown, decide, summary
-from pipeline.shown_text import visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 _TONES = {"holds": "yes", "fails": "no", "open": "open"}
@@ -78,39 +78,40 @@ def _render(
     findings: Sequence[str],
     comparison: Comparison,
 ) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     config = build.config
     gathered = [(stage, item) for stage, group in build.members.items() for item in group]
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("report.html").render(
-        title=f"DEBUG: {config.report.title}" if config.tiny else config.report.title,
-        tiny=config.tiny,
-        papers=papers_of(config.report.study),
-        setting=comparison.setting().line,
-        legend=any(one.word in OTHER_WORDS.values() for group in decided for one in group),
-        question=config.report.question,
-        facts=_facts(build, gathered),
-        missing=build.missing,
-        findings=findings,
-        sections=[
-            {
-                "title": section.title,
-                "blocks": _views(build, section, group, str(i)),
-            }
-            for i, (section, group) in enumerate(zip(sections, decided, strict=True), start=1)
-        ],
-        sources=[
-            (
-                stage,
-                ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
-                item.artifact.key,
-                item.command,
-            )
-            for stage, item in gathered
-        ],
-        key=build.node.key,
-        command=build.node.portable_command,
+    return (
+        environment(TEMPLATES)
+        .get_template("report.html")
+        .render(
+            title=f"DEBUG: {config.report.title}" if config.tiny else config.report.title,
+            tiny=config.tiny,
+            papers=papers_of(config.report.study),
+            setting=comparison.setting().line,
+            legend=any(one.word in OTHER_WORDS.values() for group in decided for one in group),
+            question=config.report.question,
+            facts=_facts(build, gathered),
+            missing=build.missing,
+            findings=findings,
+            sections=[
+                {
+                    "title": section.title,
+                    "blocks": _views(build, section, group, str(i)),
+                }
+                for i, (section, group) in enumerate(zip(sections, decided, strict=True), start=1)
+            ],
+            sources=[
+                (
+                    stage,
+                    ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
+                    item.artifact.key,
+                    item.command,
+                )
+                for stage, item in gathered
+            ],
+            key=build.node.key,
+            command=build.node.portable_command,
+        )
     )
 
 
@@ -137,64 +138,14 @@ def _views(build: Build, section: Section, decided: Sequence[Shown], name: str) 
 
 
 def _view(build: Build, block: Text | Table | Picture, name: str) -> dict[str, Any]:
-    if isinstance(block, Text):
-        return {"kind": "text", "text": block.text}
+    """View a block, and pass it on to the tracker; a figure is also a file of its own."""
     if isinstance(block, Table):
         build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
-        columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
-        words = [
-            any(isinstance(cell, str) and not cell.startswith(("[", "–")) for cell in column) for column in columns
-        ]
-        return {
-            "kind": "table",
-            "columns": block.columns,
-            "rows": [[_number(cell) for cell in row] for row in block.rows],
-            "words": words,
-            "caption": block.caption,
-            "keys": list(dict.fromkeys(block.keys)),
-            "command": block.command,
-        }
-    image = _image(build, block, name)
-    return {"kind": "picture", "image": image, "caption": f"{block.caption}{_undrawn(block)}", "alt": block.alt}
-
-
-def _undrawn(block: Picture) -> str:
-    """Name what stands in a rendered figure for names that its font cannot draw."""
-    from analysis.style import undrawn_names
-
-    names = [f"{mark} is {visible(name)}" for mark, name in undrawn_names(block.figure).items()]
-    return f" The figure's font lacks some characters: in it, {', '.join(names)}." if names else ""
-
-
-def _image(build: Build, block: Picture, name: str) -> Any:
-    from markupsafe import Markup
-
-    from analysis.style import png_bytes, svg_bytes
-
-    png = png_bytes(block.figure)
-    build.tracker.image(block.alt, png)
-    folder = build.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    if block.raster:
-        (folder / f"{name}.png").write_bytes(png)
-        source = base64.b64encode(png).decode()
-        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(source, block.alt)
-    svg = svg_bytes(block.figure)
-    (folder / f"{name}.svg").write_bytes(svg)
-    text = svg.decode()
-    # Element ids repeat between figures; a prefix keeps clip paths and glyphs apart within one page.
-    for mark in ('id="', 'href="#', "url(#"):
-        text = text.replace(mark, f"{mark}f{name}-")
-    return Markup(text[text.index("<svg") :])
-
-
-def _number(cell: Any) -> str:
-    if isinstance(cell, Measured):
-        return cell.text
-    if isinstance(cell, bool) or not isinstance(cell, (int, float)):
-        return "–" if cell is None else str(cell)
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if cell != cell:
-        return "–"
-    return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
+    found = view(block, name)
+    if isinstance(block, Picture):
+        build.tracker.image(block.alt, found.png)
+    for file, content in found.files.items():
+        folder = build.folder / "figures"
+        folder.mkdir(exist_ok=True)
+        (folder / file).write_bytes(content)
+    return found.shown

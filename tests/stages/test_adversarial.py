@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.pages.blocks import Table
 from analysis.verdicts import OPEN, Claim
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Table
 from pipeline.stages.adversarial.report import section
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.pages.blocks import Picture, Table
 from analysis.verdicts import FAILS, HOLDS, Claim
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
@@ -11,7 +12,6 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.layer_kernels.read import WHOLE
 from pipeline.stages.layer_kernels.report import section
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from analysis.pages.blocks import Picture, Table
 from analysis.verdicts import OPEN, Claim
 from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Gathered
@@ -14,7 +15,6 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.probes.report import section
 from pipeline.stages.probes.run import probes
 from tests.stages.stage_cases import artifact_with_files, run_on

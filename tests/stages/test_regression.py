@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.pages.blocks import Picture, Table
 from analysis.verdicts import OPEN, Claim
 from models.mlp import MLP
 from pipeline.config.regression import RegressionConfig
@@ -17,7 +18,6 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.regression.report import section
 from pipeline.stages.regression.run import Grams, _grams, _logistic, regression
 from tests.stages.stage_cases import artifact_with_files, run_on

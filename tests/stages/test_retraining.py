@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.attribution.retraining import linear_datamodeling_score
+from analysis.pages.blocks import Table
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
@@ -14,7 +15,6 @@ from pipeline.engine.plan import every_node
 from pipeline.engine.stages import STAGES
 from pipeline.entry import execute
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Table
 from pipeline.stages.retraining.report import section
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from analysis.pages.blocks import Picture, Table
 from analysis.verdicts import OPEN, Claim
 from pipeline.data.datamodule import DataModule
 from pipeline.engine.artifacts import Store
@@ -15,7 +16,6 @@ from pipeline.engine.cells import compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.shift.report import section
 from pipeline.stages.shift.run import shift
 from tests.stages.stage_cases import artifact_with_files, run_on

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from analysis.pages.blocks import Picture, Table, Text
 from analysis.variability.claims import ClaimFinding
 from analysis.verdicts import Claim, Decided
 from pipeline.checks.general import check
@@ -21,7 +22,6 @@ from pipeline.engine.cells import axis_entries, compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Picture, Table, Text
 from pipeline.stages.statistics.claims import _counting
 from pipeline.stages.statistics.history import level_history
 from pipeline.stages.statistics.report import _cautions, section

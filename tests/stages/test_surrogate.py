@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from analysis.pages.blocks import Table
 from analysis.surrogates import tau_published_poison
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
-from pipeline.reporting.blocks import Table
 from pipeline.stages.kernel.read import KernelSide, read_gram
 from pipeline.stages.surrogate.machine import fit_surrogate, make_surrogate
 from pipeline.stages.surrogate.report import section

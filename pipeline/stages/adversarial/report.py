@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from analysis.attribution.figures import attack_curves
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.adversarial.claims import study_claims
 from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii, read_attacks

@@ -9,9 +9,9 @@ import numpy as np
 
 from analysis.attribution.decomposition import TopScores
 from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.attribution.read import (
     MaskRow,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.kernel.read import read_gram_spectrum
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.layer_kernels.claims import routes_agree
 from pipeline.stages.layer_kernels.read import WHOLE, read_layer_kernels, read_routes

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from analysis.probes.figures import (
     collapse_figure,
     component_curves_figure,
@@ -17,7 +18,6 @@ from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.probes.claims import claims, curve_of, nearest
 from pipeline.stages.probes.read import (

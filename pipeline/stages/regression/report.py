@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from analysis.regression.figures import (
     MACHINES,
     decay_figure,
@@ -18,7 +19,6 @@ from analysis.regression.regularity import eigenvalue_decay
 from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.regression.claims import function_claims, head_claim, head_cost, last_step, logistic_claims
 from pipeline.stages.regression.read import read_functions, read_heads, read_last, read_logistic

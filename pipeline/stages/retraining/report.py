@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 from analysis.attribution.figures import interval_bars
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, interval_cell, summary_cells
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, interval_cell, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 

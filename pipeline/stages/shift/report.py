@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from analysis.pages.blocks import Picture, Section, Table, Text
 from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
@@ -25,7 +26,6 @@ from analysis.verdicts import ALPHA
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Picture, Section, Table, Text
 from pipeline.reporting.groups import group_label
 from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (

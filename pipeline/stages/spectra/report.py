@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.reporting.groups import grouped
 from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum

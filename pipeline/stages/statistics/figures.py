@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.pages.blocks import Picture
 from analysis.trimming.level import TrimmingPlan
 from analysis.variability.figures import (
     distance_curves,
@@ -18,7 +19,6 @@ from analysis.variability.figures import (
     ranking_figure,
 )
 from analysis.variability.seed_ranking import SeedRanking
-from pipeline.reporting.blocks import Picture
 from pipeline.stages.statistics.read import ALPHAS, GroupRow, RunRow
 
 LEVELS: dict[str, Literal["level_mixture_dkw", "level_logit_mean_dkw", "level_quantile_mean_dkw"]] = {

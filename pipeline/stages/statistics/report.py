@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 
+from analysis.pages.blocks import Block, Section, Table, Text
 from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Standing, format_estimate
 from analysis.verdicts.rules import Outcome
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Section, Table, Text
 from pipeline.stages.statistics.figures import group_comparison, group_pictures
 from pipeline.stages.statistics.read import (
     ClaimRow,

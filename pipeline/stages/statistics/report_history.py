@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.pages.blocks import Picture, Table, summary_cells
 from analysis.variability.figures import group_levels
 from pipeline.engine.artifacts import Artifact
-from pipeline.reporting.blocks import Picture, Table, summary_cells
 from pipeline.stages.statistics.read import read_epochs
 
 SHOWN = 10

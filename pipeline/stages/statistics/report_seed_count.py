@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.pages.blocks import Picture, Table
 from analysis.variability.figures import ensemble_figure
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
 from pipeline.engine.artifacts import Artifact
-from pipeline.reporting.blocks import Picture, Table
 from pipeline.stages.statistics.read import GroupRow, read_seed_counts
 
 

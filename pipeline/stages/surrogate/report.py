@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
+from analysis.pages.blocks import Block, Picture, Section, Table
 from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table
 from pipeline.reporting.groups import grouped
 from pipeline.stages.surrogate.claims import (
     UNKNOWN,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from analysis.pages.blocks import Text
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.weights import ks_to_law
 from analysis.verdicts import (
@@ -30,7 +31,6 @@ from analysis.verdicts import (
     student_mean_interval,
 )
 from analysis.verdicts.rules import Outcome
-from pipeline.reporting.blocks import Text
 from pipeline.stages.toy.read import Quantity, ToyMember, ToyRow
 
 MIN_SAMPLES = 500

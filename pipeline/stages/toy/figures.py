@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.pages.blocks import Picture
 from analysis.spectra.deformed_laws import conjugate_kernel_law
 from analysis.spectra.figures import (
     Curve,
@@ -22,7 +23,6 @@ from analysis.spectra.heavy_tails import simulate_wishart_spectrum
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.power_law import MIN_TAIL, fit_power_law
 from models.two_layer import activation_moments
-from pipeline.reporting.blocks import Picture
 from pipeline.stages.toy.read import Quantity, ToyMember
 
 PANELS = 4

@@ -8,11 +8,11 @@ from collections import Counter
 
 import numpy as np
 
+from analysis.pages.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.engine.composition.command_words import shell_word
-from pipeline.reporting.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
 from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures
 from pipeline.stages.toy.read import Quantity, ToyMember, read_member

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.pages.blocks import Block, Picture, Section, Table, Text
 from analysis.spectra.figures import figure_waterfall
 from analysis.spectra.kernel_evolution import evolution_figure, spectral_evolution
 from analysis.spectra.weights import ks_between
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.blocks import Block, Picture, Section, Table, Text
 from pipeline.reporting.groups import grouped
 from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
 

@@ -6,12 +6,13 @@ import re
 
 import pytest
 
+from analysis.pages.blocks import Section, Table, Text, summary_cells
+from analysis.pages.views import number
 from analysis.verdicts import HOLDS, OPEN, Claim, Decided, Setting, Standing
 from pipeline.engine.artifacts import Store, open_partial
 from pipeline.engine.build import Build
 from pipeline.engine.graph import Graph
 from pipeline.reporting import page
-from pipeline.reporting.blocks import Section, Table, Text, summary_cells
 from pipeline.reporting.setting import Comparison
 
 SMALLER = Setting("other", ("3 of 5 seeds",))
@@ -89,8 +90,8 @@ def test_a_shrunk_run_is_marked_and_decides_nothing(tmp_path, monkeypatch):
 
 def test_numbers_have_the_digits_that_their_interval_allows():
     n, mean, sd, interval = summary_cells([0.6641, 0.6312, 0.7055, 0.6423, 0.6771])
-    assert (n, page._number(mean), page._number(sd), interval) == (5, "0.664", "0.029", "[0.628, 0.700]")
+    assert (n, number(mean), number(sd), interval) == (5, "0.664", "0.029", "[0.628, 0.700]")
     assert mean == pytest.approx(0.66404)
     cells = summary_cells([92.0, 99.9, 84.0, 99.7, 100.0], (0, 100))
-    assert [page._number(cell) for cell in cells] == ["5", "95", "7", "[78, 99]"]
+    assert [number(cell) for cell in cells] == ["5", "95", "7", "[78, 99]"]
     assert summary_cells([1.0, 1.0, 1.0])[3] == summary_cells([1.0])[3] == "–"

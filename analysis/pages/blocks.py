@@ -1,4 +1,4 @@
-"""Blocks that a report is made of; each stage contributes one section."""
+"""Blocks that a page is made of: text, tables, pictures and claims, in sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; plain text, escaped when rendered."""
+    """A paragraph; plain text, escaped when rendered.
+
+    Examples
+    --------
+    >>> from analysis.pages import Text
+    >>> Text("Seeds 0 and 1 have equal outputs: was the seed set?").text
+    'Seeds 0 and 1 have equal outputs: was the seed set?'
+    """
 
     text: str
 
@@ -36,6 +43,12 @@ class Table:
         Keys of the artifacts behind the numbers.
     command : str
         The command that makes them.
+
+    Examples
+    --------
+    >>> from analysis.pages import Table
+    >>> Table(["run", "accuracy"], [["seed 0", 0.91]], "Accuracy on 1,000 examples.").columns
+    ['run', 'accuracy']
     """
 
     columns: Sequence[str]
@@ -47,7 +60,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption and a description for those who cannot see it."""
+    """A figure with its caption and a description for those who cannot see it.
+
+    Examples
+    --------
+    >>> from analysis.pages import Picture
+    >>> from analysis.style import new_figure
+    >>> figure, axes = new_figure()
+    >>> Picture(figure, "Accuracy of five seeds.", "Accuracy by seed").alt
+    'Accuracy by seed'
+    """
 
     figure: Figure
     caption: str
@@ -61,7 +83,14 @@ Block = Text | Table | Picture | Claim
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report; ``findings`` are lifted to the summary at its top."""
+    """One part of a page; ``findings`` are lifted to the summary at its top.
+
+    Examples
+    --------
+    >>> from analysis.pages import Section, Text
+    >>> Section("Seeds", [Text("Five seeds.")], ["Two seeds disagree on 5 % of decisions."]).title
+    'Seeds'
+    """
 
     title: str
     blocks: Sequence[Block]

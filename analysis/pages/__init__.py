@@ -1,0 +1,8 @@
+"""Blocks, and the self-contained HTML page that shows them: reports of the pipeline and of one's own arrays."""
+
+from __future__ import annotations
+
+from analysis.pages.blocks import Picture, Section, Table, Text
+from analysis.pages.page import write_page
+
+__all__ = ["Picture", "Section", "Table", "Text", "write_page"]
