@@ -10,6 +10,10 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
+    # one call from one's own arrays to a table, a figure and a page
+    "compare_runs": "analysis.comparison.runs",
+    "compare_layers": "analysis.comparison.layers",
+    "surrogate_report": "analysis.comparison.surrogate",
     # how typical one run is among others
     "trimming_level": "analysis.trimming.level",
     "consensus_levels": "analysis.trimming.references",
@@ -19,6 +23,8 @@ _PLACES = {
     "compared_quantity": "analysis.variability.gaps",
     "recommend_seed_count": "analysis.variability.seed_count",
     "rank_seeds": "analysis.variability.seed_ranking",
+    "ambiguity": "analysis.variability.multiplicity",
+    "discrepancy": "analysis.variability.multiplicity",
     "run_metrics": "analysis.classifier_metrics",
     # a kernel machine in the place of a network
     "KernelGLM": "analysis.surrogates.glm",

@@ -93,7 +93,20 @@ def confidence_scatter(
     At most `limit` points of each kind are drawn (the first ones).
     """
     figure, axes = new_figure(1, 1, width=4.4, height=3.6)
-    axis = axes[0, 0]
+    scatter_confidences(axes[0, 0], network, surrogate, right, title=f"{title}   τ = {tau:.3f}", limit=limit)
+    return figure
+
+
+def scatter_confidences(
+    axis: Axes,
+    network: Float[np.ndarray, " n"],
+    surrogate: Float[np.ndarray, " n"],
+    right: Bool[np.ndarray, " n"],
+    *,
+    title: str,
+    limit: int = 4000,
+) -> None:
+    """Draw into one panel what `confidence_scatter` draws."""
     parts = ((right, CONTEXT, "network right", 8.0), (~right, _DIFFER, "network wrong", 14.0))
     for part, color, name, size in parts:
         x, y = network[part][:limit], surrogate[part][:limit]
@@ -102,9 +115,8 @@ def confidence_scatter(
     axis.axvline(0, color=REFERENCE, lw=0.6)
     axis.set_xlabel("network: log(p / (1 - p))")
     axis.set_ylabel("surrogate: log(p / (1 - p))")
-    axis.set_title(f"{title}   τ = {tau:.3f}")
+    axis.set_title(title)
     axis.legend(loc="upper left", fontsize=8)
-    return figure
 
 
 def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
@@ -165,7 +177,19 @@ def interval_bars(
         Vertical reference line, such as 0 or a noise ceiling.
     """
     figure, axes = new_figure(1, 1, width=4.8, height=0.9 + 0.34 * max(len(values), 2))
-    axis = axes[0, 0]
+    draw_intervals(axes[0, 0], values, label=label, title=title, reference=reference)
+    return figure
+
+
+def draw_intervals(
+    axis: Axes,
+    values: Mapping[str, tuple[float, float, float]],
+    *,
+    label: str,
+    title: str,
+    reference: float | None = None,
+) -> None:
+    """Draw into one panel what `interval_bars` draws."""
     for place, (value, low, high) in enumerate(values.values()):
         axis.plot([low, high], [place, place], color=_AGREE, lw=2, solid_capstyle="butt")
         axis.plot(value, place, "o", color=_AGREE, ms=5)
@@ -178,7 +202,6 @@ def interval_bars(
     axis.set_ylim(len(values) - 0.4, -0.7)
     axis.set_xlabel(label)
     axis.set_title(title)
-    return figure
 
 
 def attack_curves(radii: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:

@@ -7,6 +7,7 @@ from analysis.variability.contrasts import contrast, group_interval
 from analysis.variability.ensemble_levels import default_sizes, resampled_levels
 from analysis.variability.gaps import compared_quantity, fit_temperatures, split_by_class, usable_runs
 from analysis.variability.information import CompanionRegression, look_alikes, own_information
+from analysis.variability.multiplicity import ambiguity, competitors, discrepancy, multiplicity_of_best
 from analysis.variability.seed_count import ensemble_curve, planned_runs, recommend_seed_count
 from analysis.variability.seed_ranking import medoid, pairwise_ks, rank_seeds, select_seed
 from analysis.variability.selection import accuracy_guard, ensemble_distance, selection_gains
@@ -14,15 +15,19 @@ from analysis.variability.selection import accuracy_guard, ensemble_distance, se
 __all__ = [
     "CompanionRegression",
     "accuracy_guard",
+    "ambiguity",
     "compared_quantity",
+    "competitors",
     "contrast",
     "default_sizes",
+    "discrepancy",
     "ensemble_curve",
     "ensemble_distance",
     "fit_temperatures",
     "group_interval",
     "look_alikes",
     "medoid",
+    "multiplicity_of_best",
     "own_information",
     "pairwise_ks",
     "planned_runs",

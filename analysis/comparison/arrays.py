@@ -1,0 +1,156 @@
+"""Arrays of any library as NumPy arrays of numbers, and what is wrong with those that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.checks import class_labels
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Turn an array, tensor (of any device, with or without a gradient), table or list into a NumPy array.
+
+    Parameters
+    ----------
+    values : array_like
+        Numbers. A half-precision tensor comes back as float32.
+    what : str
+        Name in messages.
+
+    Raises
+    ------
+    ValueError
+        For objects, texts, ragged lists and complex numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.comparison.arrays import as_array
+    >>> as_array(torch.tensor([[1.0, 2.0]], requires_grad=True), "outputs")
+    array([[1., 2.]], dtype=float32)
+    """
+    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a torch tensor; torch need not be imported for it
+        tensor = values.detach().cpu()
+        values = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
+    elif isinstance(values, (list, tuple)) and any(hasattr(row, "detach") for row in values):
+        values = [as_array(row, what) for row in values]
+    elif isinstance(values, (str, bytes)) or not (hasattr(values, "__array__") or isinstance(values, Sequence)):
+        raise ValueError(f"{what} is a {type(values).__name__}: give an array, a tensor or lists of numbers.")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{what} has rows of different lengths: every example needs as many numbers.") from None
+    if array.dtype == object:
+        raise ValueError(
+            f"{what} is an array of Python objects (the first is a {type(array.ravel()[0]).__name__}): convert it with "
+            "np.array(values.tolist(), dtype=float), which also says where rows differ in length."
+            if array.size
+            else f"{what} is empty."
+        )
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{what} holds {_kind(array)}, numbers are needed.")
+    return array
+
+
+def _kind(array: np.ndarray) -> str:
+    return {"U": "texts", "S": "bytes", "c": "complex numbers", "M": "dates"}.get(array.dtype.kind, str(array.dtype))
+
+
+def as_labels(labels: Any, classes: int, examples: int, what: str = "labels") -> np.ndarray:
+    """Bring true classes to integers 0..C-1, one for each example.
+
+    Parameters
+    ----------
+    labels : array_like
+        Class indices or one-hot rows.
+    classes, examples : int
+        Columns and rows of the outputs that they belong to.
+    what : str
+        Name in messages.
+
+    Raises
+    ------
+    ValueError
+        For words, another number of labels than examples, and labels that are no class of the outputs.
+
+    Examples
+    --------
+    >>> from analysis.comparison.arrays import as_labels
+    >>> as_labels([0, 2, 1], 3, 3)
+    array([0, 2, 1])
+    """
+    if labels is None:
+        raise ValueError(
+            f"{what} is None: accuracy, churn and calibration are about the true classes, one per example."
+        )
+    first = None if hasattr(labels, "detach") else np.asarray(labels, dtype=object).ravel()[:1].tolist()
+    if first and isinstance(first[0], (str, bytes)):
+        raise ValueError(
+            f"{what} are words such as {first[0]!r}, and nothing says which column of the outputs is which: write "
+            f"{what}=[names.index(word) for word in {what}] with the class names in the order of the columns."
+        )
+    values = as_array(labels, what)
+    if len(values) != examples:
+        raise ValueError(
+            f"There are {len(values):,} {what} for {examples:,} examples: give one for each, in one order."
+        )
+    try:
+        return class_labels(values, classes)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error} The outputs have {classes} classes.") from None
+
+
+def unique_names(names: Iterable[Any], count: int, what: str = "runs") -> list[str]:
+    """Names as texts, each once.
+
+    Raises
+    ------
+    ValueError
+        For another number of names than there are things to name, or a name that stands for two of them.
+
+    Examples
+    --------
+    >>> from analysis.comparison.arrays import unique_names
+    >>> unique_names([0, 1], 2)
+    ['0', '1']
+    """
+    found = [str(name) for name in names]
+    if len(found) != count:
+        raise ValueError(f"There are {len(found)} names for {count} {what}: give one for each.")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"The name {twice[0]!r} stands for {found.count(twice[0])} {what}: give each a name of its own."
+        )
+    return found
+
+
+def named(values: Any, names: Sequence[Any] | None, what: str) -> tuple[list[str], list[Any]]:
+    """Split a mapping, a list or an array over runs into names and members.
+
+    Parameters
+    ----------
+    values : mapping, sequence or array
+        Members by name, or along the first axis.
+    names : sequence or None
+        Names of members that have none; None counts them as "run 0", "run 1", ...
+    what : str
+        Name in messages.
+
+    Raises
+    ------
+    ValueError
+        If names are given for a mapping, which has its own, or the members cannot be told apart.
+    """
+    if isinstance(values, Mapping):
+        if names is not None:
+            raise ValueError(f"{what} is a mapping and has names already: leave names= out.")
+        return unique_names(values, len(values)), list(values.values())
+    if not isinstance(values, (list, tuple)):
+        values = as_array(values, what)
+    members = list(values)
+    given = [f"run {i}" for i in range(len(members))] if names is None else names
+    return unique_names(given, len(members)), members

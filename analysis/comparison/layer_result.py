@@ -1,0 +1,194 @@
+"""What a comparison of layers found: tables, one figure, a page, and a short text when it is printed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.verdicts import format_estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class LayerRow(TypedDict):
+    """Mean CKA of two layers, of different runs or within one."""
+
+    layer: str
+    other: str
+    between: str
+    value: float
+    low: float
+    high: float
+    runs: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerComparison:
+    """How alike the layers of several runs are; made by `analysis.compare_layers`.
+
+    Attributes
+    ----------
+    runs, layers : tuple of str
+        Names.
+    cka : ndarray, shape (r, l, r, l)
+        Unbiased CKA of every layer of every run with every other; NaN for layers that do not vary.
+    rows : tuple of LayerRow
+        Means over runs with their intervals, also as ``table``.
+    examples : int
+        Rows that were compared.
+    route : str
+        How the features were read.
+    memory : int
+        Bytes that this took at most, beside what was handed over.
+    notes : tuple of str
+        What has no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis import compare_layers
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> compare_layers({"seed 0": {"last": x}, "seed 1": {"last": x[:, :2]}})
+    1 layer of 2 runs on 50 examples, unbiased CKA
+      last  between seeds 0.656
+      Note: 2 runs: too few for intervals over seeds.
+    """
+
+    runs: tuple[str, ...]
+    layers: tuple[str, ...]
+    cka: Float[np.ndarray, "r l r l"]
+    rows: tuple[LayerRow, ...]
+    examples: int
+    route: str
+    memory: int
+    notes: tuple[str, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per two layers, between seeds and within one: mean CKA, 95 % interval over runs, runs."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.rows])
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """One row per two layers of two runs."""
+        import pandas as pd
+
+        count = len(self.runs) * len(self.layers)
+        flat = self.cka.reshape(count, count)
+        names = [(run, layer) for run in self.runs for layer in self.layers]
+        first, second = np.triu_indices(count, 1)
+        return pd.DataFrame(
+            {
+                "run": [names[i][0] for i in first],
+                "layer": [names[i][1] for i in first],
+                "other_run": [names[i][0] for i in second],
+                "other_layer": [names[i][1] for i in second],
+                "cka": flat[first, second],
+            }
+        )
+
+    @property
+    def between_seeds(self) -> Float[np.ndarray, "l l"]:
+        """Mean CKA of layers of different runs, the same layer on the diagonal; NaN for one run."""
+        runs, layers = len(self.runs), len(self.layers)
+        apart = ~np.eye(runs, dtype=bool)
+        if runs < 2:
+            return np.full((layers, layers), np.nan)
+        both = self.cka.transpose(0, 2, 1, 3)[apart].mean(axis=0)
+        return (both + both.T) / 2
+
+    @property
+    def within_a_seed(self) -> Float[np.ndarray, "l l"]:
+        """Mean CKA of the layers of one run."""
+        return np.einsum("aiaj->aij", self.cka).mean(axis=0)
+
+    def __repr__(self) -> str:
+        """Show how alike each layer is between seeds, and the notes."""
+        runs, layers = len(self.runs), len(self.layers)
+        lines = [
+            f"{layers} layer{'s' * (layers > 1)} of {runs} run{'s' * (runs > 1)} on {self.examples:,} examples, "
+            "unbiased CKA" + ("; 95 % intervals over runs" if runs > 2 else "")
+        ]
+        shown = [row for row in self.rows if (row["between"] == "seeds" and row["layer"] == row["other"]) or runs < 2]
+        wide = max((len(_pair(row)) for row in shown), default=0)
+        between = "between seeds " if runs > 1 else ""
+        lines += [f"  {_pair(row):<{wide}}  {between}{estimate(row)}" for row in shown]
+        return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
+
+    def plot(self) -> Figure:
+        """Draw the layers against each other, between seeds and within one, and each layer between seeds.
+
+        Returns
+        -------
+        Figure
+            Of matplotlib.
+        """
+        from analysis.comparison.layer_figure import layer_figure
+
+        same = [row for row in self.rows if row["between"] == "seeds" and row["layer"] == row["other"]]
+        ends = np.array([[row["value"], row["low"], row["high"]] for row in same]).reshape(-1, 3)
+        return layer_figure(self.layers, self.between_seeds, self.within_a_seed, ends, len(self.runs))
+
+    def report(self, path: str | os.PathLike[str], *, title: str = "How alike are the layers?") -> Path:
+        """Write everything as one HTML page, in the look of the pipeline's reports.
+
+        Parameters
+        ----------
+        path : path
+            Where the page goes; a file that is there is replaced.
+        title : str
+            Its title.
+        """
+        from analysis.pages import Picture, Section, Table, Text, write_page
+
+        rows = [[row["layer"], row["other"], row["between"], estimate(row), row["runs"]] for row in self.rows]
+        section = Section(
+            "Layers",
+            [
+                Picture(
+                    self.plot(),
+                    "Unbiased CKA of linear kernels. Left: layers of different runs, the same layer on the diagonal. "
+                    "Middle: layers of one run, mean over runs. Right: each layer between seeds, with its interval.",
+                    "CKA between layers and between seeds",
+                ),
+                Table(
+                    ["layer", "with", "between", "CKA [95 %]", "runs"],
+                    rows,
+                    "Means over pairs of runs, or over runs; intervals leave one run out at a time (jackknife), on the "
+                    f"same {self.examples:,} examples. CKA is 1 for layers that agree up to rotation and scale, about "
+                    "0 for unrelated ones.",
+                ),
+                *(Text(note) for note in self.notes),
+            ],
+            [
+                f"{row['layer']}: CKA between seeds {estimate(row)}."
+                for row in self.rows
+                if row["between"] == "seeds" and row["layer"] == row["other"]
+            ],
+        )
+        facts = [
+            ("runs", str(len(self.runs))),
+            ("layers", str(len(self.layers))),
+            ("examples", f"{self.examples:,}"),
+            ("read", self.route),
+            ("memory", f"{self.memory / 2**20:,.1f} MiB at most"),
+        ]
+        return write_page(path, title, [section], facts=facts)
+
+
+def _pair(row: LayerRow) -> str:
+    return row["layer"] if row["layer"] == row["other"] else f"{row['layer']}, {row['other']}"
+
+
+def estimate(row: LayerRow) -> str:
+    """Write a CKA with its interval, in the digits that this allows."""
+    return format_estimate(row["value"], row["low"], row["high"]).removesuffix(" (no interval)")

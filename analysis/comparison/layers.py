@@ -1,0 +1,246 @@
+"""How alike the layers of several runs are: unbiased CKA between seeds and between layers, from batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.comparison.arrays import as_array, unique_names
+from analysis.comparison.layer_result import LayerComparison, LayerRow
+from analysis.comparison.streamed_cka import FEWEST, CrossProducts, cka_of, tile_bytes, tiled_hsic
+from analysis.resampling import jackknife_interval
+
+
+def compare_layers(features: Mapping[Any, Any], *, batch: int = 512, memory: int = 2**30) -> LayerComparison:
+    """Measure how alike the layers of several runs are on the same examples, by unbiased CKA.
+
+    No layer's features are held whole. Where every layer is an array, either sums over examples are kept (one pass) or
+    pairs of blocks of examples are compared (several passes), whichever fits into the memory and costs less arithmetic;
+    a stream of batches is read once. ``result.route`` and ``result.memory`` say what was done and what it took.
+
+    Parameters
+    ----------
+    features : mapping of run to features
+        For each run a mapping of layer to array (n, ...): NumPy arrays, torch tensors, memory maps, or anything that
+        has a length and can be sliced. Or for each run an iterable of batches, each a mapping of layer to array (b,
+        ...), such as a generator; all runs are then read in step. Axes after the first are flattened. Rows are the same
+        examples in the same order for all; that cannot be checked.
+    batch : int
+        Examples read at a time, at most.
+    memory : int
+        Bytes that the computation may take beside what is read.
+
+    Returns
+    -------
+    LayerComparison
+        ``table`` and ``pairs`` are pandas tables, ``plot()`` one figure, ``report(path)`` an HTML page. Intervals are
+        over runs (jackknife); from fewer than three there is none.
+
+    Raises
+    ------
+    ValueError
+        In one sentence that says what to write instead; docs/compare.md lists them.
+
+    References
+    ----------
+    Kornblith et al., arXiv 1905.00414; Nguyen et al., arXiv 2010.15327, for the unbiased estimate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis import compare_layers
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(200, 10))
+    >>> def run(seed):
+    ...     first = x @ np.random.default_rng(seed).normal(size=(10, 30))
+    ...     return {"first": first, "second": np.maximum(first, 0) @ np.random.default_rng(seed).normal(size=(30, 5))}
+    >>> result = compare_layers({seed: run(seed) for seed in range(4)})
+    >>> result.between_seeds.round(2)  # same layer on the diagonal
+    array([[0.84, 0.39],
+           [0.39, 0.33]])
+    """
+    if batch < 2 or memory < 1:
+        raise ValueError(f"batch={batch} must be at least 2 examples and memory={memory} a number of bytes.")
+    if not isinstance(features, Mapping) or not features:
+        raise ValueError("features must be a mapping of runs to their features, such as {'seed 0': {'layer1': array}}.")
+    names = unique_names(features, len(features))
+    if all(isinstance(run, Mapping) for run in features.values()):
+        layers, hsic, examples, said, used = _of_arrays(names, list(features.values()), batch, memory)
+    else:
+        layers, hsic, examples, said, used = _of_streams(names, list(features.values()), memory)
+    cka = cka_of(hsic).reshape(len(names), len(layers), len(names), len(layers))
+    dead = [f"{names[r]}, {layers[i]}" for r, i in np.argwhere(np.isnan(np.einsum("aiai->ai", cka)))]
+    notes = [f"Layers that do not vary have no CKA: {'; '.join(dead[:5])}."] if dead else []
+    if len(names) < 3:
+        notes.append(f"{len(names)} run{'s' * (len(names) > 1)}: too few for intervals over seeds.")
+    return LayerComparison(
+        tuple(names), tuple(layers), cka, tuple(_rows(cka, layers)), examples, said, used, tuple(notes)
+    )
+
+
+def _rows(cka: Float[np.ndarray, "r l r l"], layers: Sequence[str]) -> Iterator[LayerRow]:
+    """Yield mean CKA of each two layers: of different runs, and within one."""
+    for i, first in enumerate(layers):
+        for j, second in enumerate(layers[i:], start=i):
+            both = (cka[:, i, :, j] + cka[:, j, :, i]) / 2
+            if len(cka) > 1:
+                yield _row(first, second, "seeds", both, pairs=True)
+            if i != j:
+                yield _row(first, second, "one seed", both, pairs=False)
+
+
+def _row(first: str, second: str, between: str, both: Float[np.ndarray, "r r"], *, pairs: bool) -> LayerRow:
+    runs = len(both)
+
+    def mean(kept: np.ndarray) -> float:
+        part = both[np.ix_(kept, kept)]
+        return float(part[~np.eye(len(kept), dtype=bool)].mean() if pairs else np.diag(part).mean())
+
+    everyone = np.arange(runs)
+    value, low, high = mean(everyone), float("nan"), float("nan")
+    if runs > 2 and np.isfinite(value):
+        found = jackknife_interval(value, np.array([mean(np.delete(everyone, i)) for i in everyone]), high=1.0)
+        if found.standard_error > 1e-12:
+            low, high = float(found.low), float(found.high)
+    return LayerRow(layer=first, other=second, between=between, value=value, low=low, high=high, runs=runs)
+
+
+def _of_arrays(
+    names: Sequence[str], runs: Sequence[Mapping[Any, Any]], batch: int, memory: int
+) -> tuple[list[str], np.ndarray, int, str, int]:
+    layers = unique_names(runs[0], len(runs[0]), "layers")
+    if not layers:
+        raise ValueError(f"features[{names[0]!r}] has no layers.")
+    for name, run in zip(names, runs, strict=True):
+        _check_layers(name, [str(layer) for layer in run], names[0], layers)
+    sets = [(name, str(layer), values) for name, run in zip(names, runs, strict=True) for layer, values in run.items()]
+    sets.sort(key=lambda one: (names.index(one[0]), layers.index(one[1])))
+    counts = {(name, layer): _count(name, layer, values) for name, layer, values in sets}
+    examples = counts[names[0], layers[0]]
+    for (name, layer), count in counts.items():
+        if count != examples:
+            raise ValueError(
+                f"features[{names[0]!r}][{layers[0]!r}] has {examples:,} examples and features[{name!r}][{layer!r}] "
+                f"{count:,}: CKA compares layers on the same examples, in the same order."
+            )
+    if examples < FEWEST:
+        raise ValueError(f"Unbiased CKA needs at least {FEWEST} examples, there are {examples}.")
+
+    def read(start: int, stop: int) -> list[np.ndarray]:
+        return [_flat(name, layer, values[start:stop], start) for name, layer, values in sets]
+
+    widths = [part.shape[1] for part in read(0, 1)]
+    sums = CrossProducts.bytes(widths)
+    block = min(batch, examples)
+    while block > 16 and tile_bytes(widths, examples, block) > memory:
+        block //= 2
+    tiles = tile_bytes(widths, examples, block)
+    if min(sums, tiles) > memory:
+        raise ValueError(
+            f"{len(sets)} layers of {sum(widths):,} features together take {min(sums, tiles) / 2**20:,.0f} MiB at "
+            f"least, memory={memory} is less: raise memory=, compare fewer layers at a time, or pool their features."
+        )
+    arithmetic = (sum(widths) ** 2, examples * (sum(widths) + len(sets) ** 2) / 2)  # per example
+    if sums <= memory and (arithmetic[0] <= arithmetic[1] or tiles > memory):
+        products = CrossProducts(widths)
+        for start in range(0, examples, batch):
+            products.add(read(start, min(start + batch, examples)))
+        said = f"one pass in batches of {min(batch, examples)} examples"
+        return layers, products.hsic(), examples, said, sums + 16 * batch * sum(widths)
+    said = f"pairs of blocks of {block} examples"
+    return layers, tiled_hsic(read, len(sets), examples, block), examples, said, tiles
+
+
+def _of_streams(names: Sequence[str], runs: Sequence[Any], memory: int) -> tuple[list[str], np.ndarray, int, str, int]:
+    streams = [_stream(name, run) for name, run in zip(names, runs, strict=True)]
+    layers: list[str] = []
+    products: CrossProducts | None = None
+    largest, used, seen = 0, 0, 0
+    while True:
+        batches = [next(stream, None) for stream in streams]
+        if all(found is None for found in batches):
+            break
+        ended = [name for name, found in zip(names, batches, strict=True) if found is None]
+        if ended:
+            raise ValueError(
+                f"The batches of {ended[0]!r} end after {seen:,} examples, others go on: give every run the same "
+                "examples, in the same batches."
+            )
+        parts = []
+        for name, found in zip(names, batches, strict=True):
+            assert found is not None
+            layers = layers or unique_names(found, len(found), "layers")
+            _check_layers(name, [str(layer) for layer in found], names[0], layers)
+            by_name = {str(layer): values for layer, values in found.items()}
+            parts += [_flat(name, layer, by_name[layer], seen) for layer in layers]
+        sizes = {len(part) for part in parts}
+        if len(sizes) != 1:
+            raise ValueError(
+                f"A batch has {min(sizes)} examples in one layer and {max(sizes)} in another (after {seen:,} "
+                "examples): all runs and layers need the same examples, in the same batches."
+            )
+        widths = [part.shape[1] for part in parts]
+        if products is None:
+            used = CrossProducts.bytes(widths)
+            if used > memory:
+                raise ValueError(
+                    f"{len(parts)} layers of {sum(widths):,} features together, read once, take {used / 2**20:,.0f} "
+                    f"MiB, memory={memory} is less: raise memory=, pool their features, or give arrays or memory maps, "
+                    "which can be read again."
+                )
+            products = CrossProducts(widths)
+        products.add(parts)
+        largest, seen = max(largest, len(parts[0])), seen + len(parts[0])
+    if products is None:
+        raise ValueError("features has no batches: a generator that was read before is empty, make it anew.")
+    total = int(products.places[-1])
+    return layers, products.hsic(), seen, f"one pass in batches of {largest} examples", used + 16 * largest * total
+
+
+def _stream(name: str, run: Any) -> Iterator[Mapping[Any, Any]]:
+    made = run() if isinstance(run, Callable) and not hasattr(run, "__iter__") else run  # type: ignore[arg-type]
+    if isinstance(made, Mapping):
+        raise ValueError(
+            f"features[{name!r}] is a mapping of layers and another run an iterable of batches: give all runs in one "
+            "form."
+        )
+    if hasattr(made, "shape") or not hasattr(made, "__iter__"):
+        raise ValueError(
+            f"features[{name!r}] is a {type(made).__name__}: give {{layer: array}}, or an iterable of such batches."
+        )
+    for found in made:
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"A batch of features[{name!r}] is a {type(found).__name__}: every batch is {{layer: array}}."
+            )
+        yield found
+
+
+def _check_layers(name: str, layers: Sequence[str], first: str, wanted: Sequence[str]) -> None:
+    if sorted(layers) != sorted(wanted):
+        lacking, more = sorted(set(wanted) - set(layers)), sorted(set(layers) - set(wanted))
+        said = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
+        said += [f"has {', '.join(map(repr, more))}, which {first!r} lacks"] if more else []
+        raise ValueError(f"features[{name!r}] {' and '.join(said)}: every run needs the same layers.")
+
+
+def _count(name: str, layer: str, values: Any) -> int:
+    if not hasattr(values, "__len__") or not hasattr(values, "__getitem__") or isinstance(values, Mapping):
+        raise ValueError(
+            f"features[{name!r}][{layer!r}] is a {type(values).__name__}: an array (examples, ...) is needed."
+        )
+    return len(values)
+
+
+def _flat(name: str, layer: str, values: Any, start: int) -> Float[np.ndarray, "b d"]:
+    array = as_array(values, f"features[{name!r}][{layer!r}]")
+    if not array.size:
+        raise ValueError(f"features[{name!r}][{layer!r}] is empty (shape {array.shape}).")
+    flat = array.reshape(len(array), -1).astype(np.float64)
+    bad = ~np.isfinite(flat).all(axis=1)
+    if bad.any():
+        raise ValueError(f"features[{name!r}][{layer!r}] is NaN or infinite, first in row {start + int(bad.argmax())}.")
+    return flat

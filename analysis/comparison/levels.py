@@ -1,0 +1,169 @@
+"""Trimming levels of runs against each other, and how many runs a consensus of them needs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.comparison.measures import NO, Row, alone, of_subsets, row
+from analysis.comparison.outputs import RunOutputs
+from analysis.trimming.references import REFERENCES, consensus_levels
+from analysis.trimming.thresholds import dkw_threshold
+from analysis.variability.gaps import Quantity, compared_quantity
+from analysis.variability.seed_count import distribution_spread, planned_runs, recommend_seed_count
+from analysis.verdicts import exact_interval
+
+FIRST_RUNG = 10
+"""Runs from which the stopping rule can be applied; fewer are a pilot."""
+GROUPS = 20
+"""Parts of the runs that are left out in turn: levels of very many runs take long."""
+WIDE = 0.2
+"""Tolerance from which on only gross differences show."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Trimming levels of m runs, each against all others.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        Mean level by reference.
+    levels : dict of str to ndarray, shape (m,)
+        Level of each run by reference.
+    delta : float
+        Tolerance; NaN where there are too few examples for any.
+    notes : tuple of str
+        What was compared.
+    """
+
+    rows: tuple[Row, ...]
+    levels: dict[str, Float[np.ndarray, " m"]]
+    delta: float
+    notes: tuple[str, ...]
+
+
+def gaps_of(given: RunOutputs, quantity: Quantity | None) -> tuple[Float[np.ndarray, "m n"], Quantity]:
+    """Give the number per example that is compared, and its name: the gap of two classes, the margin of more."""
+    if quantity is not None and quantity not in get_args(Quantity):
+        raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
+    chosen: Quantity = quantity or ("gap" if given.logits.shape[2] == 2 else "margin")
+    return compared_quantity(given.logits, given.labels, quantity=chosen), chosen
+
+
+def compare_levels(gaps: Float[np.ndarray, "m n"], quantity: str, delta: float | None) -> Levels:
+    """Measure the levels of every run against the others by the three references.
+
+    Parameters
+    ----------
+    gaps : ndarray, shape (m, n)
+        Compared quantity.
+    quantity : str
+        Its name, for the note.
+    delta : float or None
+        Tolerance; None takes the DKW one at 1 %.
+    """
+    runs, examples = gaps.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of wide tolerances and equal runs, which are said otherwise
+        try:
+            used = dkw_threshold(examples, examples) if delta is None else float(delta)
+        except ValueError:
+            note = f"No trimming level: {examples} examples allow no tolerance; 6 are the least, and 1,000 are useful."
+            rows = tuple(alone("level", kind, NO, runs, "too few examples") for kind in REFERENCES)
+            return Levels(rows, {kind: np.full(runs, NO) for kind in REFERENCES}, NO, (note,))
+        found = consensus_levels(gaps, deltas=[used])
+        levels = {kind: found.level(kind, used) for kind in REFERENCES}
+        lost = {kind: int((~found.results[kind, used].attainable).sum()) for kind in REFERENCES}
+        rows = tuple(_row(gaps, kind, level, used, lost[kind]) for kind, level in levels.items())
+    said = f"Trimming levels compare the {quantity.replace('_', ' ')} at tolerance {used:.4f}."
+    wide = f" With {examples} examples only gross differences exceed it." if used >= WIDE else ""
+    return Levels(rows, levels, used, (said + wide,))
+
+
+def _row(gaps: np.ndarray, kind: str, level: np.ndarray, delta: float, lost: int) -> Row:
+    runs = len(level)
+    sd = float(level.std(ddof=1))
+    if not level.any():
+        # a mean of numbers in [0, 1] is at most the share of those above 0, and of that share none in m runs is known
+        high = exact_interval(0, runs)[1] if runs > 2 else NO
+        return row(
+            "level",
+            kind,
+            0.0,
+            0.0 if runs > 2 else NO,
+            high,
+            sd,
+            runs,
+            "0 in all runs, the end bounds the share above 0",
+        )
+
+    def mean_level(kept: np.ndarray) -> float:
+        if len(kept) == runs:
+            return float(level.mean())
+        return float(consensus_levels(gaps[kept], deltas=[delta], kinds=[kind]).level(kind, delta).mean())
+
+    note = f"no trimming suffices for {lost} runs" if lost else ""
+    return of_subsets("level", kind, mean_level, runs, groups=GROUPS, note=note, sd=sd)
+
+
+def runs_needed(
+    gaps: Float[np.ndarray, "m n"],
+    delta: float,
+    accuracy: Float[np.ndarray, " m"],
+    precision: float,
+    rng: np.random.Generator,
+) -> list[Row]:
+    """Count the runs that mean accuracy, and the consensus of levels, ask for.
+
+    Both are proportional to a variance over runs; their ends are those of the variance of normal runs (chi-squared).
+
+    Parameters
+    ----------
+    gaps : ndarray, shape (m, n)
+        Compared quantity.
+    delta : float
+        Tolerance of levels.
+    accuracy : ndarray, shape (m,)
+        Of the runs.
+    precision : float
+        Half-width of the interval of mean accuracy that is wanted.
+    rng : numpy.random.Generator
+        Source of the splits of the stopping rule.
+    """
+    from scipy import stats
+
+    runs = len(accuracy)
+    # of two runs a variance is known up to a factor of a thousand: not at all
+    factors = (runs - 1) / stats.chi2.ppf([0.975, 0.025], runs - 1) if runs > 2 else np.full(2, NO)
+    variance = float(accuracy.var(ddof=1))
+    ends = [_runs_for(variance * factor, precision) for factor in factors]
+    value = _runs_for(variance, precision)
+    rows = [row("runs_needed", f"mean accuracy within {precision:g}", value, ends[0], ends[1], NO, runs, "")]
+    if not delta > 0:
+        return rows
+    spread = distribution_spread(gaps)
+    ends = [NO if math.isnan(factor) else float(planned_runs(spread * factor**0.5, delta=delta)) for factor in factors]
+    if runs >= FIRST_RUNG:
+        said = recommend_seed_count(gaps, delta=delta, rng=rng).describe()
+    else:
+        said = f"planned from {runs} runs; from {FIRST_RUNG} on the stopping rule is applied"
+    planned = float(planned_runs(spread, delta=delta))
+    rows.append(row("runs_needed", "consensus of levels", planned, ends[0], ends[1], NO, runs, said))
+    return rows
+
+
+def _runs_for(variance: float, precision: float) -> float:
+    """Smallest n with t(n - 1) sqrt(variance/n) <= precision."""
+    from scipy import stats
+
+    if math.isnan(variance):
+        return NO
+    n = np.unique(np.round(np.geomspace(2, 1e7, 4000)))  # exact up to some hundred, to 0.4 % above
+    enough = stats.t.ppf(0.975, n - 1) ** 2 * variance <= n * precision**2
+    return float(n[enough.argmax()]) if enough.any() else math.inf
