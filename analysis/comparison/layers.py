@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ def _of_arrays(
         for start in range(0, examples, batch):
             products.add(read(start, min(start + batch, examples)))
         said = f"one pass in batches of {min(batch, examples)} examples"
-        return layers, products.hsic(), examples, said, sums + 16 * batch * sum(widths)
+        return layers, products.hsic(), examples, said, sums + 24 * min(batch, examples) * sum(widths)
     said = f"pairs of blocks of {block} examples"
     return layers, tiled_hsic(read, len(sets), examples, block), examples, said, tiles
 
@@ -197,21 +197,20 @@ def _of_streams(names: Sequence[str], runs: Sequence[Any], memory: int) -> tuple
     if products is None:
         raise ValueError("features has no batches: a generator that was read before is empty, make it anew.")
     total = int(products.places[-1])
-    return layers, products.hsic(), seen, f"one pass in batches of {largest} examples", used + 16 * largest * total
+    return layers, products.hsic(), seen, f"one pass in batches of {largest} examples", used + 24 * largest * total
 
 
 def _stream(name: str, run: Any) -> Iterator[Mapping[Any, Any]]:
-    made = run() if isinstance(run, Callable) and not hasattr(run, "__iter__") else run  # type: ignore[arg-type]
-    if isinstance(made, Mapping):
+    if isinstance(run, Mapping):
         raise ValueError(
             f"features[{name!r}] is a mapping of layers and another run an iterable of batches: give all runs in one "
             "form."
         )
-    if hasattr(made, "shape") or not hasattr(made, "__iter__"):
+    if hasattr(run, "shape") or not hasattr(run, "__iter__"):
         raise ValueError(
-            f"features[{name!r}] is a {type(made).__name__}: give {{layer: array}}, or an iterable of such batches."
+            f"features[{name!r}] is a {type(run).__name__}: give {{layer: array}}, or an iterable of such batches."
         )
-    for found in made:
+    for found in run:
         if not isinstance(found, Mapping):
             raise ValueError(
                 f"A batch of features[{name!r}] is a {type(found).__name__}: every batch is {{layer: array}}."

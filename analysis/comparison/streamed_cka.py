@@ -77,19 +77,14 @@ class CrossProducts:
     def hsic(self) -> Float[np.ndarray, "s s"]:
         """Unbiased HSIC of every pair of sets, up to one factor."""
         sets = len(self._norm)
-        weighted = self._product * self._sum[:, None] * self._sum
-        mixed = self._by_norm * self._sum[:, None]
         traces, rows = np.empty((sets, sets)), np.empty((sets, sets))
         inside = [slice(first, last) for first, last in zip(self.places[:-1], self.places[1:], strict=True)]
         for a in range(sets):
             for b in range(sets):
-                traces[a, b] = (self._product[inside[a], inside[b]] ** 2).sum() - self._norms[a, b]
-                rows[a, b] = (
-                    weighted[inside[a], inside[b]].sum()
-                    - mixed[inside[a], b].sum()
-                    - mixed[inside[b], a].sum()
-                    + self._norms[a, b]
-                )
+                left, right, product = self._sum[inside[a]], self._sum[inside[b]], self._product[inside[a], inside[b]]
+                traces[a, b] = np.einsum("ij,ij->", product, product) - self._norms[a, b]
+                rows[a, b] = left @ product @ right + self._norms[a, b]
+                rows[a, b] -= left @ self._by_norm[inside[a], b] + right @ self._by_norm[inside[b], a]
         whole = np.array([(self._sum[part] ** 2).sum() for part in inside]) - self._norm
         return _hsic(traces, rows, whole, self.count)
 
