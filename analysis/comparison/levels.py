@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -50,8 +49,6 @@ class Levels:
 
 def gaps_of(given: RunOutputs, quantity: Quantity | None) -> tuple[Float[np.ndarray, "m n"], Quantity]:
     """Give the number per example that is compared, and its name: the gap of two classes, the margin of more."""
-    if quantity is not None and quantity not in get_args(Quantity):
-        raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
     chosen: Quantity = quantity or ("gap" if given.logits.shape[2] == 2 else "margin")
     return compared_quantity(given.logits, given.labels, quantity=chosen), chosen
 

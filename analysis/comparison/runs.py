@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -95,8 +95,10 @@ def compare_runs(
     >>> outputs = {f"seed {i}": shared + 0.5 * rng.normal(size=(400, 3)) for i in range(5)}
     >>> result = compare_runs(outputs, labels)
     >>> round(result.value("accuracy"), 2), round(result.value("churn", "between two runs"), 2)
-    (0.84, 0.17)
+    (0.85, 0.14)
     """
+    if quantity is not None and quantity not in get_args(Quantity):
+        raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
     if not 0 < precision < 1:
         raise ValueError(f"precision={precision} must be a half-width of accuracy between 0 and 1, such as 0.005.")
     given = read_outputs(outputs, labels, is_probability=is_probability, names=names, on_bad_run=on_bad_run)

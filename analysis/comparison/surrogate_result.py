@@ -57,7 +57,7 @@ class SurrogateComparison:
     rows : tuple of SurrogateRow
         Measures with their intervals over test points, also as ``table``.
     machines : dict of str to estimator
-        Fitted, by kernel; `analysis.attribute` takes them apart.
+        Fitted, by kernel; `analysis.attribute` takes their ``weights_`` and ``offsets_`` apart.
     scores : dict of str to ndarray, shape (m, C)
         Their log-scores on the test points.
     network : ndarray, shape (m, C)
