@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison.run_numbers import RunNumbers
 from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
@@ -108,5 +109,5 @@ def _growth(axis: Axes, result: RunNumbers) -> None:
     )
     axis.set_xlim(1.5, sizes[-1] + 0.5)
     axis.set_ylim(0, 1.15 * max(100 * float(result.growth.max()), 1e-3))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="runs", ylabel="not all agree, % of examples", title="Ambiguity grows with the runs")

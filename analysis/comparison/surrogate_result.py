@@ -159,7 +159,7 @@ class SurrogateComparison:
         draw_intervals(axes[0, 0], shown, label="share, or rank correlation", title="How closely the machine follows")
         tau = f"τ = {self.value('kendall', 'correct'):.3f}"
         title = f"{first}: log-odds of the true class, {tau}" if several else f"Log-odds of the true class, {tau}"
-        scatter_confidences(axes[0, 1], *self.confidence, self.right, title=title)
+        scatter_confidences(axes[0, 1], self.confidence[0], self.confidence[1], self.right, title=title)
         return figure
 
     def report(
