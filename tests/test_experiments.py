@@ -26,7 +26,7 @@ def test_quickstart(tmp_path):
     if first.returncode and any(words in first.stderr for words in ABSENT):
         pytest.skip(f"its data are not on this machine: {first.stderr.strip().splitlines()[-1]}")
     assert first.returncode == 0, first.stderr[-4000:]
-    (page,) = tmp_path.glob("report/*/report.html")
+    (page,) = tmp_path.glob("report/*/*/report.html")
     text = page.read_text()
     assert not re.search(r'(src|href)="https?://', text), "the page loads nothing from outside"
     assert text.count("<svg") >= 3 and "</html>" in text
@@ -76,7 +76,7 @@ def test_a_failing_job_of_a_sweep_leaves_its_traceback_and_the_others_finish(tmp
         pytest.skip("the packaged images are neither cached nor to be fetched here")
     assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr, "what a user can act on"
     assert "error: Training diverged" in done.stderr
-    finished = [path for path in (tmp_path / "store" / "train").iterdir() if path.suffix != ".partial"]
+    finished = [path for path in (tmp_path / "store" / "train").glob("*/*") if path.suffix != ".partial"]
     assert len(finished) == 2, done.stderr[-3000:]
     logs = [path.read_text() for path in (tmp_path / "sweep").rglob("*.log")]
     assert any("diverged" in text for text in logs)

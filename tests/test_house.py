@@ -18,6 +18,7 @@ FLOORS = (
     ("machine",),
     ("tracking",),
     ("engine",),
+    ("results",),
     ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),

@@ -17,8 +17,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("prepare", "train", "snapshots", "spectra", "kernel", "surrogate", "attribution", "statistics", "report")
-MOMENTS = int(os.environ.get("KILL_MOMENTS", "6"))
-"""Kills in a row; `make test-disturbances` has twenty."""
 COMMAND = ["experiment=quickstart", "debug=tiny", "cells.seed='0:1'"]
 
 # Kills the process itself at the worst moment: just before the rename that completes a stage's first artifact.
@@ -51,9 +49,9 @@ def finish(process: subprocess.Popen) -> str:
 
 
 def payloads(store: Path) -> dict[str, dict[str, str]]:
-    manifests = sorted(store.glob("*/*/manifest.json"))
+    manifests = sorted(store.glob("*/*/*/manifest.json"))
     return {
-        f"{path.parts[-3]}/{path.parts[-2]}": {
+        f"{path.parts[-4]}/{path.parts[-2]}": {
             name: entry["sha256"] for name, entry in json.loads(path.read_text())["files"].items()
         }
         for path in manifests
@@ -91,7 +89,7 @@ def test_killed_before_every_completion(tmp_path, undisturbed):
 @pytest.mark.parametrize("draw", range(2))
 def test_killed_at_random_moments(tmp_path, undisturbed, draw):
     moments = random.Random(draw)
-    for _ in range(MOMENTS // 2):
+    for _ in range(12):
         process = start(tmp_path, ["run.py"])
         time.sleep(moments.uniform(4.0, 12.0))
         process.send_signal(signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.config.run import RunConfig
+from pipeline.config.run import RunConfig, SelectConfig
 from pipeline.engine.stages import COMMANDS, STAGES
 
 
@@ -33,6 +33,16 @@ def command_problems(config: RunConfig, overrides: Sequence[str] = ()) -> Iterat
         yield "gc_finished=true says what stage=gc gc_delete=true deletes; set these, or leave it out."
     if config.watch is not None and stage != "status":
         yield f"watch={config.watch:g} repeats stage=status, and this is stage={stage}; set that, or leave watch out."
+    tables = ("results", "list", "diff")
+    if config.out is not None and stage not in tables:
+        yield (
+            f"out={config.out} takes the table of stage=results, list or diff, and this is stage={stage}; set one of "
+            "these, or leave it out."
+        )
+    if config.between and stage != "diff":
+        yield f"between names what stage=diff compares, and this is stage={stage}; set that, or leave it out."
+    if config.select != SelectConfig() and stage not in tables[:2]:
+        yield f"select says what stage=results and stage=list show, and this is stage={stage}; leave it out."
     if config.scale == "published" and "scale" not in typed_names(overrides):
         yield "scale=published works on the command line only, and here a file sets it; take it out there, and type it."
     if config.allow_missing and "allow_missing" in typed_names(overrides) and not gathers(stage):

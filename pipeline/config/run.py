@@ -76,6 +76,20 @@ class ReportConfig:
 
 
 @dataclass
+class SelectConfig:
+    """Which artifacts stage=results and stage=list show. Never part of an artifact's address."""
+
+    stages: list[str] = setting([], "Their stages; empty: all.", distinct=True)
+    since: str | None = setting(
+        None, "Made at this time or later: 2026-11-29, '2026-11-29 14:30', or how long ago: 30m, 12h, 7d, 2w."
+    )
+    until: str | None = setting(None, "Made at this time or earlier, written likewise; a day counts to its end.")
+    where: dict[str, Any] = setting(
+        {}, "Settings or labels that they have, as {training.lr: 0.05, seed: [3, 4]}; of a list, any one."
+    )
+
+
+@dataclass
 class RunConfig:
     """One run (one cell) and, for gather stages, the grid of cells around it."""
 
@@ -84,8 +98,9 @@ class RunConfig:
 
     stage: str = setting(
         "report",
-        "What to make, with all that it needs; status shows what is there, verify checks it, gc lists leftovers, sync "
-        "sends what trackers missed.",
+        "What to make, with all that it needs; status shows what is there, results its numbers, list when and how each "
+        "artifact was made, diff what differs between two, verify checks files, gc lists leftovers, sync sends what "
+        "trackers missed.",
     )
     scale: str = choice(
         "small",
@@ -114,6 +129,15 @@ class RunConfig:
     gc_finished: bool = setting(
         False, "stage=gc with gc_delete=true: also delete finished artifacts that nothing needs any more."
     )
+    out: str | None = setting(
+        None,
+        "stage=results, list and diff: file of the table, by its ending .csv, .parquet or .tex; null: the terminal.",
+    )
+    between: list[str] = setting(
+        [],
+        "stage=diff: two artifacts, each a key, the first digits of one, or a folder; STORE/KEY is in another store.",
+    )
+    select: SelectConfig = field(default_factory=SelectConfig)
     watch: float | None = setting(
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
     )

@@ -1,26 +1,29 @@
 """Artifact store: a folder per artifact, complete the moment it carries its final name.
 
-``<store>/<stage>/<slug>-<key>/`` holds the payload (listed with sha256 in ``manifest.json``). It also holds
-``provenance.json`` and ``logs/``, which are not covered by the reproducibility guarantee. Work happens in
+``<store>/<stage>/<two digits>/<slug>-<key>/`` holds the payload. ``manifest.json`` lists it with sha256, and holds the
+small files that every artifact has, settings and metrics, itself: a file less is a look-up less on a network disk.
+Beside it are ``provenance.json`` and ``logs/``, which are not covered by the reproducibility guarantee. Work happens in
 ``<folder>.partial`` under an owner lock; what may survive a kill is in ``<folder>.partial/scratch`` and is deleted
 before the atomic rename.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.replacement import put_in_place
+from pipeline.engine.inventory.inline import FORMAT, INLINE, SETTINGS, joined
+from pipeline.engine.inventory.inline import METRICS as METRICS
+from pipeline.engine.inventory.layout import shard_of, stage_folder
+from pipeline.engine.inventory.listing import Listing
+from pipeline.engine.replacement import replaced
 from pipeline.errors import CorruptArtifact, UserError
-from pipeline.machine.content_digest import file_sha256
 from pipeline.machine.deletion import remove
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import (
@@ -32,18 +35,15 @@ from pipeline.machine.payload_files import (
     payload_files,
 )
 from pipeline.machine.progress import say
-from pipeline.machine.scratch import SCRATCH, drop_scratch, open_scratch
-from pipeline.machine.side_files import read_record
+from pipeline.machine.scratch import SCRATCH, open_scratch
+from pipeline.machine.side_files import read_plain, read_record
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from torch import Tensor
 
-FORMAT = 1
-_COMPLETE = re.compile(r".+-[0-9a-f]{12}")
-"""Name of a finished artifact's folder."""
-METRICS = "metrics.json"
+FORMER_FORMATS = (1,)
 FAILURE = "failed.json"
 _RECORDED: dict[str, Any] = {
     "command": str,
@@ -85,18 +85,18 @@ class Artifact:
         """Format, stage, key, VERSION and the files with their sha256 and size."""
         path = self.folder / MANIFEST
         try:
-            if path.exists() and not path.is_file():
-                raise CorruptArtifact(f"{path} is no file. {self._way_out}")
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(read_plain(path))
         except PermissionError as error:
             raise UserError(not_readable(path)) from error
         except (OSError, ValueError, RecursionError) as error:
-            raise CorruptArtifact(f"{path} cannot be read ({error}). {self._way_out}") from error
+            odd = path.exists() and not path.is_file()
+            problem = "is no file" if odd else f"cannot be read ({error})"
+            raise CorruptArtifact(f"{path} {problem}. {self._way_out}") from error
         if not isinstance(manifest, dict) or not lists_files(manifest.get("files")):
             raise CorruptArtifact(f"{path} is damaged: it lists no files. {self._way_out}")
-        if manifest.get("format") != FORMAT:
+        if manifest.get("format") not in (FORMAT, *FORMER_FORMATS):
             raise UserError(
-                f"{self.folder} has store format {manifest.get('format')}, this version reads {FORMAT}. "
+                f"{self.folder} has store format {manifest.get('format')}, this version reads {FORMAT} and before. "
                 f"Use the version that made it, or make it again: rebuild=[{self.key}]."
             )
         return manifest
@@ -109,7 +109,7 @@ class Artifact:
     @property
     def stage(self) -> str:
         """Name of the stage that made it."""
-        return self.folder.parent.name
+        return stage_folder(self.folder).name
 
     @property
     def _way_out(self) -> str:
@@ -125,14 +125,36 @@ class Artifact:
         KeyError
             If the artifact never had such a file.
         """
-        expected = self.manifest["files"][name]
         path = self.folder / name
-        if name not in self._checked:
-            problem = file_problem(path, expected)
-            if problem is not None:
-                raise self._damage(f"{path} {problem}")
-            self._checked.add(name)
+        self._check(name)
         return path
+
+    def _check(self, name: str) -> None:
+        if name not in self._checked:
+            problem = self._problem(name)
+            if problem is not None:
+                raise self._damage(f"{self.folder / name} {problem}")
+            self._checked.add(name)
+
+    def _problem(self, name: str) -> str | None:
+        expected, lines = self.manifest["files"][name], self._inline.get(name)
+        if lines is None:
+            return file_problem(self.folder / name, expected)
+        found = hashlib.sha256(joined(lines)).hexdigest()
+        return None if found == expected["sha256"] else f"in {MANIFEST} is altered"
+
+    @property
+    def _inline(self) -> dict[str, list[str]]:
+        """Lines of the files that the manifest holds itself."""
+        held = self.manifest.get("inline")
+        held = held if isinstance(held, dict) else {}
+        return {name: lines for name, lines in held.items() if isinstance(lines, list) and INLINE.fullmatch(name)}
+
+    def text(self, name: str) -> str:
+        """Content of a text file of the payload, which may be in the manifest; checked as by :meth:`path`."""
+        self._check(name)
+        lines = self._inline.get(name)
+        return (self.folder / name).read_text(encoding="utf-8") if lines is None else joined(lines).decode()
 
     def _damage(self, what: str) -> UserError:
         """Tell damage from an artifact that another process has rebuilt since this one read its manifest."""
@@ -153,26 +175,33 @@ class Artifact:
     def verify(self) -> None:
         """Check every payload file, and raise as :meth:`path` does."""
         for name in self.manifest["files"]:
-            self.path(name)
+            self._check(name)
 
     def damages(self) -> Iterator[tuple[str, str]]:
         """Yield (file, what is wrong) for each payload file that is damaged, missing, not readable or extra."""
         files = self.manifest["files"]
         for name in sorted(files):
             try:
-                problem = file_problem(self.folder / name, files[name])
+                problem = self._problem(name)
             except UserError as error:
                 problem = str(error)
             if problem is not None:
                 yield name, problem
         for name in payload_files(self.folder):
-            if name not in files and not Path(name).name.startswith(".nfs"):  # a file server's own
+            listed = name in files and name not in self._inline
+            if not listed and not Path(name).name.startswith(".nfs"):  # a file server's own
                 yield name, "is extra: the manifest does not list it"
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The scalars that the stage returned."""
-        return json.loads(self.path(METRICS).read_text(encoding="utf-8"))
+        return json.loads(self.text(METRICS))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings that its address holds, by their dotted names."""
+        pairs = (line.partition(": ") for line in self.text(SETTINGS).splitlines())
+        return {name: json.loads(value) for name, _, value in pairs if name not in ("stage", "version")}
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -224,23 +253,34 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._former = Listing(root)
 
     def folder(self, stage: str, slug: str, key: str) -> Path:
-        """Name the final folder of an artifact."""
+        """Name the final folder of an artifact; one that an earlier version named or placed otherwise stays there."""
+        name = f"{slug}-{key}"
         if "/" in slug or "\0" in slug:
             raise UserError(f"{slug!r} would leave the store: names of data and experiments hold no slash.")
-        return self.root / stage / f"{slug}-{key}"
+        folder = self.root / stage / shard_of(key) / name
+        if folder.is_dir():
+            return folder
+        former = self._former.place(stage, slug, key).folder
+        there = former != folder and any(path.is_dir() for path in (former, partial_of(former), replaced(former)))
+        return former if there else folder
+
+    def named(self, place: str) -> Path:
+        """Find an artifact's folder by ``stage/slug-key``, as the provenance of what rests on it names it."""
+        stage, _, name = place.partition("/")
+        slug, _, key = name.rpartition("-")
+        return self.folder(stage, slug, key)
 
     def newest(self, stage: str, count: int) -> list[Artifact]:
         """Give the artifacts of a stage that were completed last, the newest first."""
-        folders = sorted(self.finished(stage), key=lambda one: -one.stat().st_mtime)
-        return [Artifact(folder) for folder in folders[:count]]
+        times = [(entry.stat().st_mtime, entry.path) for entry in Listing(self.root).finished(stage)]
+        return [Artifact(Path(path)) for _, path in sorted(times, reverse=True)[:count]]
 
     def finished(self, stage: str) -> list[Path]:
         """List the folders of a stage that carry a complete name."""
-        folder = self.root / stage
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [entry for entry in entries if _COMPLETE.fullmatch(entry.name) and entry.is_dir()]
+        return [Path(entry.path) for entry in Listing(self.root).finished(stage)]
 
     def state(self, folder: Path) -> str:
         """One of done, running, failed, partial, missing."""
@@ -300,40 +340,6 @@ def start_partial(folder: Path) -> Path:
         remove(partial)
     partial.mkdir(parents=True, exist_ok=True)
     return partial
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any]) -> Artifact:
-    """Turn a construction folder into a finished artifact; the rename comes last, and an old artifact goes after it.
-
-    Parameters
-    ----------
-    folder : Path
-        The final folder.
-    identity : mapping
-        Stage, key and VERSION, written into the manifest.
-    record : mapping
-        Provenance.
-    """
-    partial = partial_of(folder)
-    drop_scratch(partial)
-    names = payload_files(partial)
-    files = {name: {"sha256": file_sha256(partial / name), "bytes": (partial / name).stat().st_size} for name in names}
-    write_json(partial / PROVENANCE, record)
-    write_json(partial / MANIFEST, {"format": FORMAT, **identity, "files": files})
-    for name in [*names, MANIFEST, PROVENANCE]:
-        _flush(partial / name)
-    _flush(partial)
-    put_in_place(partial, folder)
-    _flush(folder.parent)
-    return Artifact(folder)
 
 
 def finite_or_none(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.engine.artifacts import SCRATCH, partial_of, write_json
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.layout import stage_folder
 from pipeline.machine.code_digest import changed_files, in_words, own_digest, own_files
 from pipeline.machine.deciding_files import decides
 from pipeline.machine.progress import say
@@ -69,5 +70,5 @@ def _changed(scratch: Path, earlier: dict[str, Any]) -> list[str]:
     """Files that changed since an attempt was begun; none where it left nothing to continue."""
     if earlier.get("digest") in (None, own_digest()) or all(entry.name == RECORD for entry in scratch.iterdir()):
         return []
-    stage = scratch.parent.parent.name
+    stage = stage_folder(scratch.parent).name
     return [name for name in changed_files(earlier.get("files", {})) if decides(name, stage)]

@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.config.run import RunConfig, register_schemas
 from pipeline.engine.composition.command_words import CONFIG_NAME, own_places, split_flags
-from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.composition.hydra_errors import plain_words
 from pipeline.engine.composition.setting_names import run_config
+from pipeline.engine.former_spellings import current_spelling
 from pipeline.engine.scale import CONF as CONF
 from pipeline.engine.scale import expanded
 from pipeline.errors import UserError
@@ -35,8 +35,8 @@ class Cell:
 MOST_SEEDS = 100_000
 """Seeds of one study. More are a slip of the finger: planning alone would take hours and gigabytes."""
 _OF_THE_STUDY = frozenset(
-    """stage wants cells cells_limit upstream allow_missing rebuild gc_delete gc_finished watch experiment_name
-    published report statistics tiny paths.store""".split()
+    """stage wants cells cells_limit upstream allow_missing rebuild gc_delete gc_finished watch out between
+    select experiment_name published report statistics tiny paths.store""".split()
 )
 """Settings that a study has once, so that a cell with its own value would not be heeded."""
 
@@ -210,6 +210,8 @@ def without_hardware(words: Sequence[str], config: RunConfig) -> list[str]:
 def _differences(prefix: str, before: Any, after: Any) -> Iterator[str]:
     for field in dataclasses.fields(after):
         old, new = getattr(before, field.name), getattr(after, field.name)
+        if new is old:
+            continue
         if dataclasses.is_dataclass(new):
             yield from _differences(f"{prefix}{field.name}.", old, new)
         elif new != old:

@@ -117,7 +117,13 @@ def defaults_table() -> dict[str, dict[str, Any]]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
-def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, ...]) -> dict[str, Any]:
+Hashed = dict[tuple[str, str, int], tuple[Any, dict[str, Any]]]
+"""Fields of sections that were collected before, by stage, name and identity of the section, which is kept."""
+
+
+def hashed_sections(
+    stage: str, version: int, config: Any, sections: tuple[str, ...], known: Hashed | None = None
+) -> dict[str, Any]:
     """Collect the fields of a run's configuration that decide a stage's bytes.
 
     Parameters
@@ -130,6 +136,8 @@ def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, 
         The run's configuration.
     sections : tuple of str
         Dotted names of the sections that the stage depends on.
+    known : dict, optional
+        What earlier calls collected: the runs of a study share most sections, as one and the same object.
 
     Returns
     -------
@@ -143,14 +151,28 @@ def hashed_sections(stage: str, version: int, config: Any, sections: tuple[str, 
         )
     hashed: dict[str, Any] = {}
     for dotted in sections:
-        for path, value in flatten(dotted, section(config, dotted)):
-            if path in table["added"] and path.rsplit(".", 1)[-1] not in DISCRIMINATORS:
-                if value != table["added"][path]:
-                    hashed[path] = value
-            elif path in table["frozen"] or path in table["added"]:
+        part = section(config, dotted)
+        memo = (stage, dotted, id(part))
+        if known is None or memo not in known:
+            fields = _hashed_fields(table, dotted, part)
+            if known is None or not dataclasses.is_dataclass(part):  # ids of plain values are shared and reused
+                hashed |= fields
+                continue
+            known[memo] = (part, fields)
+        hashed |= known[memo][1]
+    return hashed
+
+
+def _hashed_fields(table: dict[str, Any], dotted: str, part: Any) -> dict[str, Any]:
+    hashed: dict[str, Any] = {}
+    for path, value in flatten(dotted, part):
+        if path in table["added"] and path.rsplit(".", 1)[-1] not in DISCRIMINATORS:
+            if value != table["added"][path]:
                 hashed[path] = value
-            else:
-                raise UserError(f"{path} is not in {TABLE.name}; run `python -m pipeline.engine.freeze` and commit it.")
+        elif path in table["frozen"] or path in table["added"]:
+            hashed[path] = value
+        else:
+            raise UserError(f"{path} is not in {TABLE.name}; run `python -m pipeline.engine.freeze` and commit it.")
     return hashed
 
 

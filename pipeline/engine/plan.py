@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kernels.machine.memory import available_memory, show_bytes
-from pipeline.engine.artifacts import Artifact, Store
+from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.index import records_of
+from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.rebuild import words_of
-from pipeline.engine.schedule.estimates import Estimates
+from pipeline.engine.schedule.estimates import Estimates, makespan
 from pipeline.engine.schedule.novelty import reasons
-from pipeline.engine.schedule.simulation import simulate
-from pipeline.engine.staleness import staleness
+from pipeline.engine.staleness import Judge
 from pipeline.machine.progress import say
 
 
@@ -45,6 +44,8 @@ class Plan:
         Absent artifacts that existing ones rest on, and that nothing to be made needs.
     kept : list of Node
         Existing artifacts that are used as they are.
+    listing : Listing
+        What the store held then.
     """
 
     target: Node
@@ -52,9 +53,10 @@ class Plan:
     again: list[Node]
     gone: list[Node]
     kept: list[Node]
+    listing: Listing
 
 
-def plan(target: Node, store: Store, has: Callable[[Node], bool]) -> Plan:
+def plan(target: Node, store: Store, keeps: Callable[[Node], bool]) -> Plan:
     """Work out what has to be made.
 
     Parameters
@@ -63,31 +65,33 @@ def plan(target: Node, store: Store, has: Callable[[Node], bool]) -> Plan:
         What is asked for.
     store : Store
         Where artifacts live.
-    has : callable
-        Whether an artifact exists and need not be rebuilt.
+    keeps : callable
+        Whether an artifact that exists need not be rebuilt.
     """
     todo: list[Node] = []
     seen: set[str] = set()
+    nodes, listing = list(every_node(target)), Listing(store.root)
+    there = {node.key: listing.place(*node.address).entry is not None for node in nodes}
 
     def walk(node: Node) -> None:
         if node.key in seen:
             return
         seen.add(node.key)
-        if not has(node):
+        if not (there[node.key] and keeps(node)):
             for upstream in node.upstream():
                 walk(upstream)
             todo.append(node)
 
     walk(target)
     making = {node.key for node in todo}
-    there = {node.key: store.folder(*node.address).is_dir() for node in every_node(target)}
-    rest = [node for node in every_node(target) if node.key not in making]
+    rest = [node for node in nodes if node.key not in making]
     return Plan(
         target,
         todo,
         [node for node in todo if there[node.key]],
         [node for node in rest if not there[node.key]],
         [node for node in rest if there[node.key]],
+        listing,
     )
 
 
@@ -95,8 +99,6 @@ def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) 
     """Say what will be made, why, and how long that may take; what is gone; and what was made by other code."""
     if found.todo:
         say(f"to make: {_count(found.todo)} ({_expected(found.todo, estimates, workers)})")
-        if full := _too_full(found.todo, store, estimates):
-            say(full)
         if found.kept:
             say(f"there already: {_count(found.kept)}")
         again = {node.key for node in found.again}
@@ -116,8 +118,13 @@ def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) 
 
 def _say_stale(found: Plan, store: Store) -> None:
     reasons: dict[str, list[Node]] = {}
+    places = {node.key: found.listing.place(*node.address) for node in found.kept}
+    entries = [(node.stage.name, entry) for node in found.kept if (entry := places[node.key].entry) is not None]
+    records = records_of(store.root, entries)
+    judge = Judge(store, {record.address: record.payload or None for record in records.values()})
     for node in found.kept:
-        if text := staleness(Artifact(store.folder(*node.address))):
+        record = records.get((node.stage.name, places[node.key].folder.name))
+        if record is not None and (text := judge.differences(record.stage, record.provenance)):
             reasons.setdefault(text, []).append(node)
     for text, nodes in reasons.items():
         say(f"{text} ({_some(nodes)})")
@@ -136,38 +143,17 @@ def _some(nodes: list[Node]) -> str:
 
 
 def _expected(nodes: list[Node], estimates: Estimates, workers: int) -> str:
-    """Give the time, memory and disk that some workers will need, and how far off earlier estimates were."""
+    """Give the time and memory that some workers will need, and what that is judged by."""
     by_stage = {node.stage.name: estimates.of(node).seconds for node in nodes}
     unknown = [name for name, seconds in by_stage.items() if seconds is None]
     if len(unknown) == len(by_stage):
         return "no earlier artifact to judge the time by"
-    course = simulate(nodes, estimates, workers, available_memory())
-    words = f"about {duration(course.seconds)}" + (f" on {workers} workers" if workers > 1 else "")
-    words += f", up to {show_bytes(course.memory)} of memory"
-    if disk := sum(estimates.of(node).disk for node in nodes):
-        words += f", {show_bytes(disk)} of disk"
+    words = f"about {duration(makespan(nodes, estimates, workers))}"
+    words += f" on {workers} workers" if workers > 1 else ""
+    if memory := max(estimates.of(node).memory for node in nodes):
+        words += f" and up to {memory / 2**30:.1f} GiB{' each' if workers > 1 else ''}"
     without = f", without {', '.join(unknown)}" if unknown else ""
-    words += f"; judging by {estimates.judged_by} earlier artifacts{without}"
-    error = _error(estimates)
-    return f"{words}; {error}" if error else words
-
-
-def _error(estimates: Estimates) -> str:
-    """Say how far off estimates of this store were."""
-    found = estimates.error()
-    if found is None:
-        return ""
-    what = "earlier estimates of this store" if found.kept else "estimates of each of them from the others"
-    return f"{what} were off by a factor of {found.factor:.2g} in the median"
-
-
-def _too_full(nodes: list[Node], store: Store, estimates: Estimates) -> str | None:
-    """Say that the disk of the store is likely too small."""
-    place = next((folder for folder in (store.root, *store.root.absolute().parents) if folder.is_dir()), None)
-    needed = sum(estimates.of(node).disk for node in nodes)
-    if place is None or needed <= (free := shutil.disk_usage(place).free):
-        return None
-    return f"the disk of {store.root} has {show_bytes(free)} free, and about {show_bytes(needed)} are needed"
+    return f"{words}, judging by {estimates.judged_by} earlier artifacts{without}"
 
 
 def duration(seconds: float) -> str:

@@ -265,6 +265,9 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
 
 COMMANDS = {
     "status": "pipeline.engine.status:show_status",
+    "results": "pipeline.results.commands:show_results",
+    "list": "pipeline.results.commands:show_list",
+    "diff": "pipeline.results.differences:show_differences",
     "verify": "pipeline.upkeep.verify:verify_store",
     "gc": "pipeline.upkeep.leftovers:collect",
     "sync": "pipeline.tracking.sending:sync",

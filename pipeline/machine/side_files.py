@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
+
+
+def read_plain(path: Path) -> bytes:
+    """Read a file with one look-up; a pipe or a device is not waited for.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        size = os.fstat(descriptor).st_size
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no file")
+        found = os.read(descriptor, size + 1)
+        while more := os.read(descriptor, 1 << 20):  # it grew, or a read was cut short
+            found += more
+        return found
+    finally:
+        os.close(descriptor)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -16,9 +39,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         A file on which no result depends, such as ``provenance.json`` or ``failed.json``.
     """
     try:
-        if not path.is_file():  # a folder, or a pipe that would be waited for
-            return None
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_plain(path))
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

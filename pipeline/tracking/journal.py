@@ -41,9 +41,7 @@ class TrackedRun:
     sync : str
         Command that sends what was kept.
     note : dict
-        Hashed configuration, keys and command, and the configuration of the cell.
-    cell : str
-        What distinguishes it within the experiment; empty for a run of its own.
+        Hashed configuration, keys and command.
     """
 
     tracker: str
@@ -55,12 +53,6 @@ class TrackedRun:
     target: bool
     sync: str
     note: dict[str, Any]
-    cell: str = ""
-
-    @property
-    def name(self) -> str:
-        """What a tracker calls the run: stage, slug and cell."""
-        return f"{self.stage} {self.slug}" + (f" ({self.cell})" if self.cell else "")
 
 
 @dataclass(frozen=True)
@@ -200,7 +192,8 @@ def _plain(value: Any) -> Any:
 def kept_journals(store: Path) -> dict[Path, TrackedRun]:
     """Journals of finished artifacts whose service was not there, by their folders."""
     found = {}
-    for path in sorted(store.glob(f"*/*/logs/{FOLDER}/{_RUN}")):
+    inside = f"logs/{FOLDER}/{_RUN}"  # of artifacts by stage and shard, and of earlier versions by stage alone
+    for path in sorted([*store.glob(f"*/*/*/{inside}"), *store.glob(f"*/*/{inside}")]):
         try:
             run = TrackedRun(**(read_record(path) or {}))
         except TypeError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, partial_of
 from pipeline.engine.graph import Graph
+from pipeline.engine.inventory.layout import SHARD
 from pipeline.engine.rebuild import NOTE
 from pipeline.engine.schedule.slurm.records import LOCK, ended
 from pipeline.machine.deletion import remove
@@ -69,14 +70,25 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
+def _artifact_places(store: Store) -> Iterator[Path]:
+    """Yield what lies beside artifacts and the artifacts, in the folders of stages and in those between."""
+    for stage in _entries(store.root) if not store.root.is_symlink() else sorted(store.root.iterdir()):
+        for path in _entries(stage):
+            if SHARD.fullmatch(path.name):
+                yield from _entries(path)
+            else:
+                yield path
+
+
 def _in_store(store: Store) -> Iterator[Leftover]:
-    busy = any(current_owner(lock) is not None for stage in _entries(store.root) for lock in stage.glob("*.lock"))
+    places = list(_artifact_places(store))
+    busy = any(path.suffix == ".lock" and current_owner(path) is not None for path in places)
     for note in sorted(store.root.glob(f"{NOTE}*.json")) if not busy else []:
         yield Leftover(note, "the note of an interrupted rebuild, which the same command would continue")
     for folder in ended(store.root):
         yield Leftover(folder, "record and logs of jobs of SLURM, all of which have ended", folder.with_name(LOCK))
-    for stage in _entries(store.root) if not store.root.is_symlink() else sorted(store.root.iterdir()):
-        for path in _entries(stage):
+    for path in places:
+        if path.suffix:
             folder = path.with_name(path.name.removesuffix(path.suffix))
             if path.suffix == ".partial" and current_owner(lock_of(folder)) is None and not folder_in_use(path):
                 yield Leftover(path, _attempt(store, folder), lock_of(folder))

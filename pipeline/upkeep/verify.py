@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Graph
+from pipeline.engine.inventory.listing import Listing
 from pipeline.errors import UserError
 from pipeline.machine.payload_files import MANIFEST, MAY_NOT_READ
 from pipeline.machine.progress import say, track
@@ -35,10 +37,8 @@ class Damage:
 
 def finished_artifacts(store: Store) -> list[Artifact]:
     """Every folder of a store that carries a complete name, by stage and name; also those of former stages."""
-    if not store.root.is_dir():
-        return []
-    stages = sorted(entry for entry in store.root.iterdir() if entry.is_dir())
-    return [Artifact(entry) for stage in stages for entry in store.finished(stage.name)]
+    listing = Listing(store.root)
+    return [Artifact(Path(entry.path)) for stage in listing.stages() for entry in listing.finished(stage)]
 
 
 def damages_of(artifact: Artifact) -> list[Damage]:

@@ -44,7 +44,7 @@ class Cluster:
 
     def job_of(self, store: Path, folder: str) -> str:
         """SLURM id of the job that owns an artifact under construction."""
-        (lock,) = (store / "store").glob(folder + "*.lock")
+        (lock,) = (store / "store").glob(folder.replace("/", "/*/") + "*.lock")
         return re.search(r'"job": "(\d+)"', lock.read_text())[1]
 
 

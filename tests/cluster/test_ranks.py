@@ -70,8 +70,13 @@ def test_a_dumped_configuration_comes_back():
 
 
 def payload(store: Path, stage: str) -> dict[str, dict[str, str]]:
-    manifests = (store / "store" / stage).glob("*/manifest.json")
+    manifests = (store / "store" / stage).glob("*/*/manifest.json")
     return {path.parent.name: json.loads(path.read_text())["files"] for path in manifests}
+
+
+def place(store: Path, stage: str, name: str) -> Path:
+    (folder,) = (store / "store" / stage).glob(f"*/{name}")
+    return folder
 
 
 @pytest.mark.slurm
@@ -82,9 +87,9 @@ def test_ranks_in_a_local_sweep_and_under_slurm(slurm, tmp_path):
     finished(pipeline(local, "-m", f"hydra.sweep.dir={local}/sweep", *study, "stage=kernel", "numerics.world_size=2,1"))
     trained = payload(local, "train")
     assert len(trained) == 2, "the number of ranks changes bits and so the address"
-    first, second = (load_file(local / "store" / "train" / name / "weights.safetensors") for name in trained)
+    first, second = (load_file(place(local, "train", name) / "weights.safetensors") for name in trained)
     assert all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
-    grams = [load_file(local / "store" / "kernel" / name / "gram.safetensors") for name in payload(local, "kernel")]
+    grams = [load_file(place(local, "kernel", name) / "gram.safetensors") for name in payload(local, "kernel")]
     assert (grams[0]["train"] - grams[1]["train"]).abs().max() < 1e-4
     assert len(list(local.glob("sweep/*/run.log"))) == 2, "no rank started a sweep of its own"
 
@@ -99,7 +104,7 @@ def test_ranks_end_with_a_killed_job_and_the_next_one_goes_on(tmp_path):
     study = (*TINY, "stage=train", TWO, "training.epochs=150")
     process = pipeline(tmp_path, *study)
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "store").glob("train/*.partial/scratch/checkpoints/last.ckpt")):
+    while not list((tmp_path / "store").glob("train/*/*.partial/scratch/checkpoints/last.ckpt")):
         assert time.monotonic() < deadline and process.poll() is None, "no checkpoint was written"
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

@@ -21,12 +21,12 @@ TRAIN = (*TINY, "stage=train", f"training.epochs={EPOCHS}", "seed=0,1,2,3")
 def payloads(store):
     return {
         path.parent.name: {name: entry["sha256"] for name, entry in json.loads(path.read_text())["files"].items()}
-        for path in (store / "store" / "train").glob("*/manifest.json")
+        for path in (store / "store" / "train").glob("*/*/manifest.json")
     }
 
 
 def owner(store, seed: int) -> dict:
-    (lock,) = (store / "store" / "train").glob(f"*-s{seed}-*.lock")
+    (lock,) = (store / "store" / "train").glob(f"*/*-s{seed}-*.lock")
     return json.loads(lock.read_text())
 
 
@@ -37,7 +37,7 @@ def wait_for_epochs(store, seeds, least: int, seconds: float = 400.0) -> None:
     while waiting:
         assert time.monotonic() < deadline, f"runs {waiting} saved no epoch"
         for seed in list(waiting):
-            notes = list((store / "store" / "train").glob(f"*-s{seed}-*.partial/scratch/progress.json"))
+            notes = list((store / "store" / "train").glob(f"*/*-s{seed}-*.partial/scratch/progress.json"))
             if notes and int(re.search(r"epoch (\d+)/", json.loads(notes[0].read_text())["text"])[1]) > least:
                 waiting.discard(seed)
         time.sleep(0.1)
@@ -101,7 +101,7 @@ def test_a_requeued_job_continues_its_tracked_run(disturbed):
     pytest.importorskip("wandb", reason="the wandb extra is not installed")
     store, _, _ = disturbed
     for seed in range(4):
-        (artifact,) = (store / "store" / "train").glob(f"*-s{seed}-*")
+        (artifact,) = (store / "store" / "train").glob(f"*/*-s{seed}-*")
         key = artifact.name.rsplit("-", 1)[1]
         found = [path.name for path in (store / "tracking" / "wandb").glob(f"offline-run-*-{key}-*")]
         assert len(found) == 2, "one folder per start"
@@ -116,7 +116,7 @@ def test_nothing_is_left_over(disturbed):
 def test_a_preempted_job_of_a_graph_asks_for_its_requeue_and_goes_on(slurm, tmp_path):
     submitted(slurm, tmp_path, TOY_SLEEP="0.5")
     deadline = time.monotonic() + 60
-    while not (begun := list((tmp_path / "store" / "draw").glob("*.partial/scratch/3.npy"))):
+    while not (begun := list((tmp_path / "store" / "draw").glob("*/*.partial/scratch/3.npy"))):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     lock = begun[0].parents[1].with_suffix(".lock")

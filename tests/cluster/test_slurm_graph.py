@@ -58,7 +58,7 @@ def wait_for_owner(folder) -> int:
     """Process of a draw that has begun and kept something."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for kept in (folder / "store" / "draw").glob("*.partial/scratch/1.npy"):
+        for kept in (folder / "store" / "draw").glob("*/*.partial/scratch/1.npy"):
             return json.loads(kept.parents[1].with_suffix(".lock").read_text())["pid"]
         time.sleep(0.05)
     raise AssertionError("no draw has begun")
@@ -83,6 +83,6 @@ def test_a_study_runs_on_gpus_where_it_needs_them_and_its_command_need_not_stay(
     shown = finished(pipeline(tmp_path, *words, **slurm.environment))
     assert "report.html" in shown
     for stage, gpus in (("train", True), ("kernel", True), ("prepare", False), ("report", False)):
-        for artifact in (tmp_path / "store" / stage).iterdir():
+        for artifact in (tmp_path / "store" / stage).glob("*/*"):
             record = json.loads((artifact / "provenance.json").read_text())["slurm"]
             assert record["SLURM_ARRAY_JOB_ID"] and ("SLURM_JOB_GPUS" in record) == gpus, stage

@@ -18,11 +18,11 @@ def test_a_sweep_trains_then_computes_kernels_then_reports(slurm, tmp_path):
     early = finished(slurm.submit(tmp_path, "early", *STUDY, "stage=kernel", "seed=0,1"), code=2)
     assert "upstream=require" in early and "stage=train" in early, "the command that makes what is missing"
     finished(slurm.submit(tmp_path, "train", *STUDY, "stage=train", "seed=0,1"))
-    trained = sorted((tmp_path / "store" / "train").iterdir())
+    trained = sorted((tmp_path / "store" / "train").glob("*/*"))
     assert len(trained) == 2
     for artifact in trained:
         assert json.loads((artifact / "provenance.json").read_text())["slurm"]["SLURM_JOB_ID"]
-    assert len(list((tmp_path / "store" / "prepare").iterdir())) == 1, "prepared once, by whichever job was first"
+    assert len(list((tmp_path / "store" / "prepare").glob("*/*"))) == 1, "prepared once, by whichever job was first"
     finished(slurm.submit(tmp_path, "kernel", *STUDY, "stage=kernel", "seed=0,1"))
     output = finished(pipeline(tmp_path, *STUDY, "wants=[train,kernel]", "upstream=require"))
     assert "report.html" in output
@@ -31,7 +31,7 @@ def test_a_sweep_trains_then_computes_kernels_then_reports(slurm, tmp_path):
 def test_a_failing_job_keeps_its_traceback_and_the_others_finish(slurm, tmp_path):
     rates = "training.lr=0.01,1e30"
     finished(slurm.submit(tmp_path, "sweep", *TINY, "stage=train", rates), code=2)
-    done = [path for path in (tmp_path / "store" / "train").iterdir() if path.suffix == ""]
+    done = [path for path in (tmp_path / "store" / "train").glob("*/*") if path.suffix == ""]
     assert len(done) == 1
     assert any("Training diverged" in path.read_text() for path in (tmp_path / "sweep").glob("*/run.log"))
     assert any("Training diverged" in text for text in logs(tmp_path, "sweep", "out"))
@@ -46,5 +46,5 @@ def test_two_sweeps_at_once_share_what_both_need(slurm, tmp_path):
     finished(kernel)
     said = "".join(logs(tmp_path, "a", "err") + logs(tmp_path, "b", "err"))
     assert said.count("epoch 1/1:") == 2, "each of the two networks was trained once"
-    assert len(list((tmp_path / "store" / "kernel").iterdir())) == 2
+    assert len(list((tmp_path / "store" / "kernel").glob("*/*"))) == 2
     assert not list((tmp_path / "store").rglob("*.lock"))

@@ -41,7 +41,7 @@ def runs(folder: Path) -> dict[str, int]:
 def payloads(folder: Path) -> dict[str, object]:
     """What is in the store; nothing under construction, and no lock."""
     found = {}
-    for entry in sorted((folder / "store").glob("[!.]*/*")):
+    for entry in sorted((folder / "store").glob("[!.]*/*/*")):
         assert entry.is_dir() and not entry.name.endswith(".partial"), entry
         found[entry.name] = Artifact(entry).manifest["files"]
     return found

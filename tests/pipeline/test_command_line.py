@@ -43,8 +43,8 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     done = subprocess.run(command(tmp_path, *arguments), cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr, done.stderr
-    complete = [path for path in (tmp_path / "store").glob("*/*") if path.suffix not in (".partial", ".lock")]
-    assert not [path for path in complete if path.parent.name != "prepare"]
+    complete = [path for path in (tmp_path / "store").glob("*/*/*") if path.suffix not in (".partial", ".lock")]
+    assert not [path for path in complete if path.parents[1].name != "prepare"]
     return done.stderr
 
 
@@ -99,14 +99,14 @@ def test_interrupt_says_that_the_same_command_continues_and_it_does(tmp_path):
     )
     scratch = tmp_path / "store" / "train"
     deadline = time.monotonic() + 120
-    while not list(scratch.glob("*.partial/scratch/checkpoints/last.ckpt")):
+    while not list(scratch.glob("*/*.partial/scratch/checkpoints/last.ckpt")):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "the same command continues" in errors
-    assert not [path for path in scratch.iterdir() if path.suffix not in (".partial", ".lock")]
+    assert not [path for path in scratch.glob("*/*") if path.suffix not in (".partial", ".lock")]
     done = subprocess.run(command(tmp_path, *arguments), cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/8" not in done.stderr, "it continued behind the first epoch"
@@ -126,7 +126,7 @@ def test_interrupt_of_a_joblib_sweep_ends_in_the_same_sentence(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 200
-    while len(list((tmp_path / "store" / "train").glob("*.partial/scratch/checkpoints/last.ckpt"))) < 2:
+    while len(list((tmp_path / "store" / "train").glob("*/*.partial/scratch/checkpoints/last.ckpt"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
@@ -143,4 +143,4 @@ def test_a_gpt2_classifier_trains_on_short_texts_and_gives_a_kernel(tmp_path, te
     run = [word for word in run if not word.startswith("paths.cache")]
     done = subprocess.run(run, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "store" / "kernel").glob("*/gram.safetensors"))
+    assert list((tmp_path / "store" / "kernel").glob("*/*/gram.safetensors"))

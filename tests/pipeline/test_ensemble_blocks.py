@@ -212,7 +212,7 @@ def test_each_seed_is_an_ordinary_train_artifact_whoever_is_asked_first(tmp_path
     assert forth == back[::-1] and forth[0] != forth[1]
     files = {"config.yaml", "metrics.json", "weights.safetensors", "logits.safetensors", "history.csv"}
     assert set(forth[0]) == files
-    assert len(list((tmp_path / "a" / "ensemble").iterdir())) == 1
+    assert len(list((tmp_path / "a" / "ensemble").glob("*/*"))) == 1
     artifact = pull(tmp_path / "a", *TINY, "seed=1")
     assert artifact.metrics["epochs"] == 2 and 0 <= artifact.metrics["test_accuracy"] <= 1
     one_by_one = Puller(Store(tmp_path / "a"), Graph(TINY))
@@ -226,7 +226,7 @@ def test_a_diverged_seed_is_reported_and_its_block_is_kept(tmp_path, monkeypatch
     monkeypatch.chdir(ROOT)
     with pytest.raises(TrainingDiverged, match="Training diverged: the loss of epoch . is"):
         pull(tmp_path, *TINY, "training.lr=1e30")
-    assert len(list((tmp_path / "ensemble").glob("*/manifest.json"))) == 1
+    assert len(list((tmp_path / "ensemble").glob("*/*/manifest.json"))) == 1
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------

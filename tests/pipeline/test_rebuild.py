@@ -35,7 +35,7 @@ def made(toy: Path) -> tuple[int, int, int]:
 
 
 def folders(tmp_path: Path) -> list[str]:
-    return sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").glob("*/*"))
+    return sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").glob("*/*/*"))
 
 
 STUDY = {"seed": "0:2"}
@@ -123,7 +123,7 @@ def test_a_rebuild_that_fails_leaves_the_old_artifact(tmp_path, toy, monkeypatch
 
 def test_an_upstream_folder_that_is_gone_is_said(tmp_path, toy, capsys):
     square = pull(tmp_path, "square", run_config())
-    draw = next((tmp_path / "store" / "draw").iterdir())
+    draw = next((tmp_path / "store" / "draw").glob("*/*"))
     shutil.rmtree(draw)
     capsys.readouterr()
     assert pull(tmp_path, "square", run_config()).folder == square.folder
@@ -217,7 +217,10 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(tmp_path, toy, monke
     assert ended(child(killed)) == -signal.SIGKILL
     assert payload(pull(tmp_path, "square", run_config())) == good, "the plain command still works"
     pull(tmp_path, "square", run_config(), rebuild={"draw"})
-    assert {name.rsplit("-")[0] for name in folders(tmp_path)} == {"draw/toy", "square/toy"}
+    assert {(name.split("/")[0], name.split("/")[2][:4]) for name in folders(tmp_path)} == {
+        ("draw", "toy-"),
+        ("square", "toy-"),
+    }
     assert not [name for name in folders(tmp_path) if "." in name], "nothing is left over"
 
 
@@ -275,7 +278,7 @@ def test_provenance_that_cannot_be_read_does_not_pass_for_a_finished_rebuild(tmp
     (draw.folder / "provenance.json").write_text(json.dumps({**record, "rebuild": 7}))
     pull(tmp_path, "draw", run_config(), rebuild={"draw"})
     assert made(toy) == (2, 0, 0)
-    assert os.listdir(tmp_path / "store" / "draw") == [draw.folder.name]
+    assert os.listdir(draw.folder.parent) == [draw.folder.name]
 
 
 def test_the_words_are_taken_as_typed_since_some_keys_look_like_numbers():

@@ -11,10 +11,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from pipeline.config.run import RunConfig
-from pipeline.engine.artifacts import Artifact, Store, complete, open_partial, write_json
+from pipeline.engine.artifacts import Artifact, Store, open_partial, write_json
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
+from pipeline.engine.inventory.completion import complete
 
 
 def artifact_with_files(

@@ -66,7 +66,7 @@ def pull(store: Path, *overrides: str) -> Artifact:
 
 
 def trained(store: Path) -> set[str]:
-    return {folder.name for folder in (store / "train").iterdir()}
+    return {folder.name for folder in (store / "train").glob("*/*")}
 
 
 def test_scores_follow_from_stored_trainings_and_more_parts_reuse_them(words, tmp_path):
@@ -78,7 +78,7 @@ def test_scores_follow_from_stored_trainings_and_more_parts_reuse_them(words, tm
     assert set(made.metrics["lds"]) == {"kernel", "embedding", "random", "ceiling"}
     assert set(made.metrics["leave_out"]) == {"top", "bottom", "random", "random_same_class", "embedding"}
     node = Graph(words).resolve("retraining", compose_run(words))
-    stages = {folder.name for folder in tmp_path.iterdir() if list(folder.glob("*/manifest.json"))}
+    stages = {folder.name for folder in tmp_path.iterdir() if list(folder.glob("*/*/manifest.json"))}
     assert stages == {one.stage.name for one in every_node(node)} | set(STAGES["retraining"].makes)
     before = trained(tmp_path)
     # 3 parts; 2 points of 5 sets, some of which coincide; all rows: each under 2 seeds

@@ -16,11 +16,12 @@ from analysis.verdicts import Claim, Decided
 from pipeline.checks.general import check
 from pipeline.config.run import RunConfig
 from pipeline.config.statistics import StatisticsConfig
-from pipeline.engine.artifacts import Store, complete, open_partial, write_json
+from pipeline.engine.artifacts import Store, open_partial, write_json
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.cells import axis_entries, compose_run
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
+from pipeline.engine.inventory.completion import complete
 from pipeline.errors import UserError
 from pipeline.stages.statistics.claims import _counting
 from pipeline.stages.statistics.history import level_history

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from pipeline.engine.artifacts import Store
+from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Node
+from pipeline.errors import UserError
 
 _LOOKED_AT = 40
 """New artifacts of a stage, and earlier ones, that are compared."""
@@ -33,7 +33,7 @@ def reasons(nodes: Sequence[Node], store: Store) -> list[str]:
     said = []
     for stage in dict.fromkeys(node.stage.name for node in nodes):
         newest = store.newest(stage, _LOOKED_AT)
-        earlier = [settings for artifact in newest if (settings := _settings(artifact.folder / "config.yaml"))]
+        earlier = [settings for artifact in newest if (settings := _settings(artifact))]
         if not earlier:
             continue
         new = [node for node in nodes if node.stage.name == stage][:_LOOKED_AT]
@@ -63,13 +63,8 @@ def _value(settings: dict[str, Any], name: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    found = {}
+def _settings(artifact: Artifact) -> dict[str, Any]:
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(": ")
-            if name not in ("stage", "version"):
-                found[name] = json.loads(value)
-    except (OSError, ValueError):  # a damaged record explains nothing
+        return artifact.settings
+    except (UserError, ValueError, KeyError):  # a damaged record explains nothing
         return {}
-    return found

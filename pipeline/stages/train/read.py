@@ -70,7 +70,7 @@ def read_history_file(path: Path) -> list[dict[str, float]]:
 
 def read_recorded_steps(snapshots: Artifact) -> list[SnapshotMoment]:
     """Step, epoch and learning rate of each snapshot, in order."""
-    return json.loads(snapshots.path(STEPS).read_text(encoding="utf-8"))
+    return json.loads(snapshots.text(STEPS))
 
 
 def read_snapshot_arrays(snapshots: Artifact, step: int, record: str) -> dict[str, np.ndarray]:

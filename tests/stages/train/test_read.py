@@ -8,8 +8,9 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from pipeline.engine.artifacts import complete, open_partial, write_json
+from pipeline.engine.artifacts import open_partial, write_json
 from pipeline.engine.cells import compose_run
+from pipeline.engine.inventory.completion import complete
 from pipeline.errors import UserError
 from pipeline.stages.train.read import (
     has_weights,

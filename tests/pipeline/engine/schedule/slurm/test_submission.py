@@ -51,7 +51,7 @@ def command(tmp_path, queue, seeds="0:4", **options):
 def made(tmp_path):
     """How often each stage ran, and the payload of everything that is there."""
     runs = Counter({path.name: len(path.read_text().split()) for path in (tmp_path / "counts").iterdir()})
-    folders = [one for one in (tmp_path / "store").glob("*/*") if one.parent.name != FOLDER]
+    folders = [one for one in (tmp_path / "store").glob("*/*/*") if one.parents[1].name != FOLDER]
     return dict(runs), {one.name: Artifact(one).manifest["files"] for one in folders}
 
 
