@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.checks.general import check
 from pipeline.engine.cells import compose_run
 from pipeline.help import INTRODUCTION, help_page
+from tests.pipeline.data.own_files import flowers, verdicts, write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -118,6 +119,9 @@ def write_printed_files(folder: Path) -> None:
         (folder / f"{name}.tsv").write_text("".join(lines))
         lines = [f'"{4 * one}","{row}","now","no","user{row}","{texts[row]}"\n' for row, one in enumerate(labels)]
         (folder / f"{name}.csv").write_text("".join(lines))
+    write_photos(folder / "photos", train=10, test=4)
+    (folder / "train.csv").write_text(verdicts(60))
+    (folder / "flowers.csv").write_text(flowers())
     for name, word in (("a", "plain"), ("b", "strange")):
         (folder / f"{name}.txt").write_text("".join(f"{word} sentence number {row}\n" for row in range(60)))
 

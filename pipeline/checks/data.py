@@ -48,6 +48,7 @@ def source_problems(config: RunConfig) -> Iterator[str]:
         yield from entry_problems("data.synthetic.options", data.synthetic.function, data.synthetic.options, entries)
     if data.allow_cross_data:
         yield "data.allow_cross_data has no effect any more; leave it at false."
+    yield from _column_problems(data)
     yield from _tokenizer_problems(data.text)
 
 
@@ -56,6 +57,30 @@ def _setting_of(split: str, data: DataConfig) -> str:
     if split in ("reference", "sample") and getattr(data, split) is not None:
         return f"data.{split}"
     return f"data.path.{split}" if split in ("train", "test") else f"data.path.extra.{split}"
+
+
+def _column_problems(data: DataConfig) -> Iterator[str]:
+    """Say what ``data.columns`` cannot mean."""
+    columns = data.columns
+    if columns and data.source not in ("path", "hub"):
+        yield f"data.columns={columns} is not read by data.source={data.source}, whose columns have our names."
+    if "x" in columns and data.kind != "vector":
+        yield f"data.columns.x makes vectors of columns, but data.kind={data.kind}; data=table takes them."
+    if {"y", "label"} <= columns.keys():
+        yield "data.columns names both label (classes) and y (targets that are no classes); keep one of them."
+    if "y" in columns and data.source == "path" and data.path.test is None:
+        yield "data.columns.y names targets that are no classes, and such rows are not divided; name data.path.test."
+    named: list[str] = []
+    for ours, theirs in columns.items():
+        several = ours in ("x", "y")
+        words = theirs if several and isinstance(theirs, list) else [theirs]
+        if not words or not all(isinstance(word, str) and word for word in words):
+            what = "the name of a column, or a list of names" if several else "the name of one column"
+            yield f"data.columns.{ours}={theirs} is not {what}."
+            return
+        named += words
+    if twice := [name for index, name in enumerate(named) if name in named[:index]]:
+        yield f"data.columns names the column {twice[0]} twice; each column is one thing."
 
 
 def _tokenizer_problems(text: TextConfig) -> Iterator[str]:

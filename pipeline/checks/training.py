@@ -62,8 +62,10 @@ def model_problems(config: RunConfig) -> Iterator[str]:
             f"model={model.name} reads {' or '.join(ROWS[one] for one in model.reads)}, but data={config.data.name} "
             f"holds {kind} rows; choose model={', '.join(chain(*fitting))}."
         )
+        if kind == "text" and config.data.path.format == "table" and "vector" in model.reads:
+            yield "Columns of numbers are taken by data.columns, such as 'data.columns={x: all, label: species}'."
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
-    if generated and config.training.loss != "regression":
+    if (generated or "y" in config.data.columns) and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
 
 

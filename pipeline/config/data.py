@@ -1,7 +1,7 @@
 """Schema of the ``data`` group: where rows come from, and which view of them a run sees.
 
-``kind``, ``source``, ``hub``, ``packaged``, ``path`` and ``synthetic`` locate the rows; an artifact's address
-takes them through :func:`pipeline.data.source_identity`, never as they are spelled. Every other section
+``kind``, ``source``, ``columns``, ``hub``, ``packaged``, ``path`` and ``synthetic`` locate the rows; an artifact's
+address takes them through :func:`pipeline.data.source_identity`, never as they are spelled. Every other section
 describes the view and enters addresses as it stands.
 """
 
@@ -49,22 +49,33 @@ class PackagedConfig:
 class PathConfig:
     """The user's own files; a value may be a glob, ``extra`` names further splits such as ``test_ood``."""
 
-    train: str | None = setting(None, "File or glob of the training rows.")
-    test: str | None = setting(None, "File or glob of the test rows.")
-    extra: dict[str, str] = setting({}, "Further splits: name to file.")
+    train: str | None = setting(None, "File or glob of the training rows, or a folder of images by class.")
+    test: str | None = setting(None, "File or glob of the test rows, or a folder of images by class.")
+    extra: dict[str, str] = setting({}, "Further splits: name to file or folder.")
     format: str | None = choice(
+        "folder",
         "parquet",
         "npz",
         "idx",
         "cifar_binary",
+        "table",
         "csv",
+        "jsonl",
         "sentiment140_csv",
         "cola_tsv",
         "lines",
         default=None,
-        help="Format of the files; null goes by their names: *.parquet, *.npz, *.csv, *.txt, *.bin, *idx3-ubyte*.",
+        help="Format of the files; null goes by their content, and of plain text by its name (*.csv, *.tsv, *.txt); "
+        "table takes csv, JSON lines or Parquet, whatever the name.",
     )
-    delimiter: str = choice("comma", "semicolon", "tab", default="comma", help="What separates the columns of a csv.")
+    delimiter: str = choice(
+        "comma",
+        "semicolon",
+        "tab",
+        "auto",
+        default="comma",
+        help="What separates the columns of a csv; auto: what the line of names has most of.",
+    )
     sha256: dict[str, str] = setting({}, "Split name to the expected SHA-256 of its file; other content is refused.")
     rename: dict[str, str] = setting({}, "The files' column name to ours.")
     label_map: dict[int, int] = setting({}, "Old to new label; rows with a label outside the map are dropped.")
@@ -77,8 +88,10 @@ class ReadConfig:
     labels: str = choice(
         "numbers",
         "sorted",
+        "auto",
         default="numbers",
-        help="numbers: labels count 0, 1, 2, ...; sorted: words, identifiers or 1, 2, 3, numbered in sorted order.",
+        help="numbers: labels count 0, 1, 2, ...; sorted: words, identifiers or 1, 2, 3, numbered in sorted order; "
+        "auto: words are numbered in sorted order, numbers count 0, 1, 2, ...",
     )
     resize: list[int] | None = setting(
         None, "Height and width that images are scaled to; null refuses images of several sizes.", at_least=1
@@ -88,6 +101,16 @@ class ReadConfig:
         "Value of 16-bit gray images that becomes 255, such as 65535; null refuses such images.",
         at_least=255,
         at_most=65535,
+    )
+    background: int | None = setting(
+        None,
+        "Gray value behind transparent pixels, such as 255 for white; null refuses images with such pixels.",
+        at_least=0,
+        at_most=255,
+    )
+    to_rgb: bool = setting(
+        False,
+        "Turn CMYK, YCbCr, LAB and HSV images into RGB by plain formulas, without color profiles, not refuse them.",
     )
 
 
@@ -227,12 +250,34 @@ class DataConfig:
     """One data set and one view of it."""
 
     name: str = setting("???", "Name of the data set; part of every address.")
-    kind: str = choice("image", "text", "vector", default="image", help="What a row is.")
-    source: str = choice("packaged", "hub", "path", "synthetic", default="packaged", help="Where the rows come from.")
+    kind: str = choice(
+        "image",
+        "text",
+        "vector",
+        "table",
+        default="image",
+        help="What a row is; table: vector where data.columns names x, else text.",
+    )
+    source: str = choice(
+        "packaged",
+        "hub",
+        "path",
+        "own",
+        "synthetic",
+        default="packaged",
+        help="Where the rows come from; own: the files of data.path, or data.hub.id where that is named and they are "
+        "not.",
+    )
     class_names: list[str] | None = setting(
         [],
         "Names of the classes, in the order of their labels; null or []: those of the data set, or numbers.",
         distinct=True,
+    )
+    columns: dict[str, Any] = setting(
+        {},
+        "Our names to those of your columns or arrays, such as {text: sentence, label: verdict} or, for numbers, "
+        "{x: [height, weight], label: species}; {x: all} takes every other column, y is a target that is no class.",
+        keys=("image", "text", "label", "domain", "group", "x", "y"),
     )
     hub: HubConfig = field(default_factory=HubConfig)
     packaged: PackagedConfig = field(default_factory=PackagedConfig)
@@ -248,6 +293,13 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
+    normalize: str = choice(
+        "given",
+        "train",
+        default="given",
+        help="given: images by data.image.mean and std, vectors as they are; train: what is not given there is taken "
+        "from the training rows, for each channel or column.",
+    )
     poison: PoisonConfig = field(default_factory=PoisonConfig)
     drop: list[int] = setting(
         [], "Sample ids taken out of the training split (leave-k-out).", at_least=0, distinct=True
@@ -258,8 +310,13 @@ class DataConfig:
     allow_cross_data: bool = setting(False, "Not used any more; kept because addresses hold it.")
 
     def __post_init__(self) -> None:
-        """Take no names as an empty list, and put the files of the shortcuts where the readers look for them."""
+        """Settle what other settings decide, and put the files of the shortcuts where the readers look for them."""
         self.class_names = self.class_names or []
+        if self.kind == "table":
+            self.kind = "vector" if "x" in self.columns else "text"
         for name in ("reference", "sample"):
             if getattr(self, name) is not None:
                 self.path = replace(self.path, extra={name: getattr(self, name), **self.path.extra})
+        if self.source == "own":
+            named = (self.path.train, self.path.test, *self.path.extra.values())
+            self.source = "hub" if self.hub.id is not None and not any(named) else "path"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from models.logits import Batch
 from pipeline.config.data import DataConfig
 from pipeline.config.run import RunConfig
 from pipeline.data.errors import DataError, refuse_unfit
-from pipeline.data.images import crop_and_flip, normalize_images
+from pipeline.data.images import crop_and_flip, normalize_images, normalize_vectors
 from pipeline.data.view import DataView, Split, load_view
 from pipeline.engine.artifacts import Artifact
 from pipeline.machine.arithmetic import network_dtype
@@ -70,7 +70,7 @@ class DataModule:
     def __init__(self, view: DataView, config: DataConfig, cache: Path, dtype: torch.dtype = torch.float32) -> None:
         refuse_unfit("data.image", config.image)
         self.view = view
-        self.config = config
+        self.config = _with_scale(config, view)
         self.cache = cache
         self.dtype = dtype
         self._tokens: dict[str, dict[str, Tensor]] = {}
@@ -225,7 +225,7 @@ class DataModule:
         if not isinstance(inputs, Tensor):
             return {key: values[rows] for key, values in self._tokenized(name, inputs).items()}
         if self.kind == "vector":
-            return {"x": inputs[rows].to(self.dtype)}
+            return {"x": normalize_vectors(inputs[rows], self.view.scale).to(self.dtype)}
         images, image = inputs[rows], self.config.image
         if generator is not None and self.augments:
             images = crop_and_flip(images, image.crop_pad, generator)
@@ -237,6 +237,22 @@ class DataModule:
 
             self._tokens[name] = encode_texts(self.tokenizer, texts, self.config.text.max_length)
         return self._tokens[name]
+
+
+def _with_scale(config: DataConfig, view: DataView) -> DataConfig:
+    """Give images the mean and deviation of the training rows where the settings give none."""
+    if view.scale is None or view.kind != "image":
+        return config
+    mean, std = view.scale
+    image = config.image
+    return replace(
+        config,
+        image=replace(
+            image,
+            mean=mean if image.mean is None else image.mean,
+            std=std if image.std is None else image.std,
+        ),
+    )
 
 
 def open_data(config: RunConfig, prepared: Artifact) -> DataModule:

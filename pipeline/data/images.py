@@ -77,6 +77,16 @@ def normalize_images(
     return result
 
 
+def normalize_vectors(
+    vectors: Float[Tensor, "n d"], scale: tuple[Sequence[float], Sequence[float]] | None
+) -> Float[Tensor, "n d"]:
+    """Subtract the mean and divide by the deviation of each column; without a scale, vectors stay as they are."""
+    if scale is None:
+        return vectors
+    mean, std = (torch.tensor(values, dtype=vectors.dtype) for values in scale)
+    return (vectors - mean) / std
+
+
 def crop_and_flip(images: UInt8[Tensor, "n c h w"], pad: int, generator: torch.Generator) -> UInt8[Tensor, "n c h w"]:
     """Shift every image at random by up to ``pad`` pixels over black borders, and mirror half of them.
 

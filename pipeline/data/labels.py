@@ -4,7 +4,7 @@
 whole numbers 0, 1, ..., K-1           classes
 -1                                     a row whose class is withheld
 1, 2, 3, or with gaps, or identifiers  refused with the values, and the map or setting that numbers them
-words, true and false                  refused, or numbered in sorted order by ``data.read.labels=sorted``
+words, true and false                  refused, or numbered in sorted order by ``data.read.labels=sorted`` or ``auto``
 1.0                                    1, also as written in a text table
 words that differ in blanks alone      refused; those that differ in case are two classes, with a note
 0.5, NaN, infinite, missing            refused with the row
@@ -80,7 +80,7 @@ def read_labels(values: Sequence[object] | np.ndarray, how: str, where: str) -> 
     ----------
     values : sequence
         As delivered, one entry per row.
-    how : {"numbers", "sorted"}
+    how : {"numbers", "sorted", "auto"}
         ``data.read.labels``.
     where : str
         File and split, for messages.
@@ -88,7 +88,7 @@ def read_labels(values: Sequence[object] | np.ndarray, how: str, where: str) -> 
     Returns
     -------
     ndarray
-        int64, or for ``sorted`` objects of one type.
+        int64, or for ``sorted`` and ``auto`` objects of one type.
     """
     delivered = values if isinstance(values, np.ndarray) else _array(values)
     if how == "numbers" or delivered.dtype.kind in "iuf" or delivered.ndim != 1:
@@ -172,8 +172,24 @@ def map_labels(columns: Columns, label_map: Mapping[int, int], split: str, drops
     return {**columns, "label": np.array(mapped, dtype=np.int64)}
 
 
-def number_sorted(splits: dict[str, Columns]) -> list[str]:
+def number_words(splits: dict[str, Columns], how: str) -> list[str]:
+    """Replace the labels of all splits by numbers as ``data.read.labels`` asks, in place: ``auto`` counts words alone.
+
+    Returns
+    -------
+    list of str
+        Names of the classes; empty where labels are whole numbers already.
+    """
+    words = any("label" in columns and columns["label"].dtype == object for columns in splits.values())
+    if how == "sorted" or words:
+        return number_sorted(splits, natural=how != "sorted")
+    return []
+
+
+def number_sorted(splits: dict[str, Columns], natural: bool = False) -> list[str]:
     """Replace the labels of all splits by their rank among all values, in place; -1 stays withheld.
+
+    With ``natural``, words that are all whole numbers are in the order of these: 2 comes before 10.
 
     Returns
     -------
@@ -191,7 +207,9 @@ def number_sorted(splits: dict[str, Columns]) -> list[str]:
     if len(kinds) > 1:
         raise DataError(f"Labels are {' in one file and '.join(sorted(kind.__name__ for kind in kinds))} in another.")
     _refuse_like_words([value for value in values if isinstance(value, str)])
-    rank = {value: number for number, value in enumerate(sorted(values))}
+    counted = natural and all(isinstance(value, str) and value.isascii() and value.isdecimal() for value in values)
+    in_order = sorted(values, key=lambda value: (int(value), value)) if counted else sorted(values)
+    rank = {value: number for number, value in enumerate(in_order)}
     for split, labels in labeled.items():
         numbered = [rank.get(value, UNLABELED) for value in labels.tolist()]
         splits[split] = {**splits[split], "label": np.array(numbered, dtype=np.int64)}
@@ -243,10 +261,11 @@ def check_classes(records: Records, given: Sequence[str] | None, source: str) ->
     if absent:
         say(f"note: no row has the class {_listed(absent)}, which the data set names")
     if not absent and train is not None and len(train) >= ENOUGH_ROWS and len(np.unique(train)) > len(train) / 2:
+        shown = [records.class_names[label] if records.class_names else int(label) for label in train[:3]]
         raise DataError(
             f"{len(np.unique(train))} of {len(train)} training rows have labels of their own, such as "
-            f"{_listed([int(label) for label in train[:3]])}: an identifier or a measured number is no class. Name the "
-            f"column of the classes, such as by 'data.{source}.rename={{kind: label}}'."
+            f"{_listed(shown)}: an identifier or a measured number is no class. Name the "
+            f"column of the classes, such as by 'data.columns={{label: kind}}'."
         )
     if not records.class_names and found != list(range(len(found))):
         raise DataError(_with_gaps(found, source))

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.data import DataConfig, ReadConfig
+from pipeline.config.run import RunConfig
 from pipeline.data.errors import DataError, refuse_unfit
 from pipeline.data.labels import check_classes
+from pipeline.data.outputs import refuse_outputs
 from pipeline.data.records import (
     KINDS,
     UNLABELED,
@@ -19,9 +21,11 @@ from pipeline.data.records import (
     fingerprint,
     label_histogram,
     n_rows,
+    read_description,
     save_records,
     take,
 )
+from pipeline.data.sources.pictures import same_channels
 from pipeline.engine.build import Build
 from pipeline.engine.graph import Graph
 from pipeline.machine.folders import user_path
@@ -51,13 +55,28 @@ def prepare(build: Build) -> dict[str, Any]:
     DataError
         If the source cannot deliver, its rows break the schema, or its files changed while they were read.
     """
-    metrics = prepare_dataset(build.config.data, build.folder, user_path(build.config.paths.cache))
-    if Graph().resolve("prepare", build.config).key != build.node.key:
+    config = build.config
+    metrics = prepare_dataset(config.data, build.folder, user_path(config.paths.cache))
+    _refuse_outputs(config, build.folder, metrics["labels"])
+    if Graph().resolve("prepare", config).key != build.node.key:
         raise DataError(
-            f"The files of data={build.config.data.name} changed while they were read, so that the rows would be "
+            f"The files of data={config.data.name} changed while they were read, so that the rows would be "
             "stored under the address of others. Run the same command again."
         )
     return metrics
+
+
+def _refuse_outputs(config: RunConfig, folder: Path, labels: dict[str, dict[str, int]]) -> None:
+    """Hold a number of outputs that is set against the classes that a view of the rows has."""
+    found = {int(label) for counts in labels.values() for label in counts} - {UNLABELED}
+    if not found:
+        return
+    stored = config.data.class_names or read_description(folder)["class_names"]
+    names = stored or [str(label) for label in range(max(found) + 1)]
+    chosen = config.data.subset.classes
+    if chosen is not None and max(chosen) < len(names):
+        names = [names[label] for label in chosen]
+    refuse_outputs(config.model, len(names), names)
 
 
 def prepare_dataset(config: DataConfig, folder: Path, cache: Path) -> dict[str, Any]:
@@ -113,8 +132,9 @@ def load_source(config: DataConfig, cache: Path) -> Records:
         raise DataError(f"data.read is for data.source=path and hub; data.source={config.source} has its own rows.")
     if config.read.resize is not None and len(config.read.resize) != 2:
         raise DataError(f"data.read.resize={config.read.resize} needs two numbers, height and width.")
-    if config.kind != "image" and (config.read.resize, config.read.white) != (None, None):
-        raise DataError(f"data.read.resize and data.read.white are for images, but data.kind={config.kind}.")
+    read = config.read
+    if config.kind != "image" and (read.resize, read.white, read.background, read.to_rgb) != (None, None, None, False):
+        raise DataError(f"data.read.resize, white, background and to_rgb are for images, but data.kind={config.kind}.")
     if config.source == "packaged":
         from pipeline.data.sources.packaged import load_packaged
 
@@ -122,11 +142,11 @@ def load_source(config: DataConfig, cache: Path) -> Records:
     if config.source == "path":
         from pipeline.data.sources.files import load_path
 
-        return load_path(config.path, config.kind, config.read)
+        return load_path(config.path, config.kind, config.read, config.columns)
     if config.source == "hub":
         from pipeline.data.sources.hub import load_hub
 
-        return load_hub(config.hub, config.kind, cache, config.read)
+        return load_hub(config.hub, config.kind, cache, config.read, config.columns)
     from pipeline.data.sources.synthetic import load_synthetic
 
     return load_synthetic(config.synthetic)
@@ -150,6 +170,9 @@ def check_records(records: Records) -> Records:
                 columns = take(columns, np.setdiff1d(np.arange(n_rows(columns)), blank))
         _check_split(records.kind, split, columns)
         splits[split] = columns
+    if records.kind == "image":
+        images = same_channels([columns["image"] for columns in splits.values()])
+        splits = {name: {**splits[name], "image": image} for name, image in zip(splits, images, strict=True)}
     _check_alike(splits)
     return dataclasses.replace(records, splits=splits, drops=drops)
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from models.fields import choices_of
-from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 
-KINDS = choices_of(DataConfig, "kind")
+KINDS = ("image", "text", "vector")
 UNLABELED = -1
 """Label of a row whose class is withheld (GLUE's test splits, plain text files)."""
 ARRAYS = "arrays.safetensors"

@@ -20,6 +20,7 @@ from pipeline.data.divide import divide, subset
 from pipeline.data.errors import DataError
 from pipeline.data.images import fit_images
 from pipeline.data.labels import refuse_names
+from pipeline.data.normalization import Scale, column_scale, pixel_scale
 from pipeline.data.poison import TRIGGERED, Poisoned, apply_poison
 from pipeline.data.records import UNLABELED, Columns, Records, label_histogram, load_records, n_rows
 from pipeline.data.text_rules import normalize_texts
@@ -82,6 +83,9 @@ class DataView:
         ``rows`` and ``labels`` per split, ``drops`` per rule, ``licence`` and ``source``.
     constants : dict of str to Tensor
         Arrays that belong to no row, such as a teacher's ``directions`` (k, d).
+    scale : tuple of two lists of float, or None
+        Mean and deviation of each channel or column of the training rows, where ``data.normalize`` asks for them.
+        Neither poison, nor rows left out for a retraining (``data.drop``, ``data.keep``), move them.
     """
 
     kind: str
@@ -91,6 +95,7 @@ class DataView:
     fingerprint: str
     report: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Tensor] = field(default_factory=dict)
+    scale: Scale | None = None
 
 
 def load_view(folder: Path, config: DataConfig) -> DataView:
@@ -123,6 +128,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
             columns["text"] = normalize_texts(columns["text"], config.text.normalize, config.text.mask)
     splits = divide(subset(splits, config.subset, config.data_seed), config.split, config.data_seed, drops)
     splits = {split: splits[split] for split in sorted(splits, key=_place)}
+    scale = _scale(splits, config, records.kind)
     for columns in splits.values():
         if records.kind == "image":
             columns["image"] = fit_images(columns["image"], config.image.pad, config.image.channels)
@@ -145,7 +151,7 @@ def load_view(folder: Path, config: DataConfig) -> DataView:
         "source": records.source,
     }
     constants = {name: torch.from_numpy(values) for name, values in records.constants.items()}
-    return DataView(records.kind, finished, len(names), names, described["fingerprint"], report, constants)
+    return DataView(records.kind, finished, len(names), names, described["fingerprint"], report, constants, scale)
 
 
 def _check_names(records: Records, config: DataConfig) -> None:
@@ -154,6 +160,18 @@ def _check_names(records: Records, config: DataConfig) -> None:
     found = sorted({int(value) for values in labels for value in values} - {UNLABELED})
     if found:
         refuse_names(found, config.class_names, records.class_names)
+
+
+def _scale(splits: dict[str, Columns], config: DataConfig, kind: str) -> Scale | None:
+    """Mean and deviation of the training rows as they are stored; images are padded later."""
+    if config.normalize == "given" or kind == "text":
+        return None
+    if "train" not in splits:
+        raise DataError(
+            f"data.normalize=train takes mean and deviation from the training rows, and data={config.name} has none: "
+            "set data.normalize=given."
+        )
+    return pixel_scale(splits["train"]["image"]) if kind == "image" else column_scale(splits["train"]["x"])
 
 
 def _place(split: str) -> tuple[int, str]:

@@ -29,7 +29,7 @@ from pipeline.engine.needs import (
 from pipeline.engine.seed_blocks import block_of
 from pipeline.errors import UserError
 
-SOURCE = ("data.name", "data.kind", "data.source", "data.read")
+SOURCE = ("data.name", "data.kind", "data.source", "data.columns", "data.read")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
 VIEW = (
     "data.class_names",
@@ -38,6 +38,7 @@ VIEW = (
     "data.split",
     "data.text",
     "data.image",
+    "data.normalize",
     "data.poison",
     "data.drop",
     "data.keep",

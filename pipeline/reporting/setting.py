@@ -39,13 +39,30 @@ SECTIONS = (
     "shift",
 )
 """Sections of a configuration that are compared."""
-PLACES = ("data.source", "data.hub", "data.packaged", "data.path", "data.reference", "data.sample", "data.class_names")
+PLACES = (
+    "data.source",
+    "data.hub",
+    "data.packaged",
+    "data.path",
+    "data.columns",
+    "data.reference",
+    "data.sample",
+    "data.class_names",
+)
 """Where rows come from, not which they are: the data set's name says that."""
 APART = ("kernel.memory", "statistics.claims", "statistics.released")
 """What changes how numbers are computed or which are shown, not the numbers."""
 ALWAYS = ("lacks", "numerics.precision", "report.options")
 """What matters to every claim."""
-STAND_IN = ("data.kind", "data.image", "data.text", "data.split", "data.synthetic", "data.subset.classes")
+STAND_IN = (
+    "data.kind",
+    "data.image",
+    "data.normalize",
+    "data.text",
+    "data.split",
+    "data.synthetic",
+    "data.subset.classes",
+)
 """What belongs to a stand-in data set and is named with it."""
 AMOUNTS = {
     "training.epochs": "epochs",

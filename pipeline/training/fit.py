@@ -24,6 +24,7 @@ from models.gradient_attack import PixelBall
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder
 from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingData
+from pipeline.data.datamodule import DataModule
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.progress import say
@@ -92,9 +93,10 @@ def make_module(model: nn.Module, data: TrainingData, config: RunConfig, steps_p
 
 
 def _attack(config: RunConfig, data: TrainingData) -> BatchAttack | None:
-    chosen, image = config.training.attack, config.data.image
+    chosen = config.training.attack
     if chosen.radius == 0:
         return None
+    image = data.config.image if isinstance(data, DataModule) else config.data.image
     ball = PixelBall.of(chosen.radius, data.input_shape[0], image.mean, image.std)
     return BatchAttack(ball, chosen.steps, chosen.seed)
 

@@ -16,6 +16,7 @@ from kernels.machine.tensor_files import save_tensors
 from models import build_model
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData
+from pipeline.data.outputs import refuse_outputs
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
@@ -37,6 +38,7 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
     UserError
         If model and data do not fit, in one sentence.
     """
+    refuse_outputs(config.model, data.n_targets)
     options = dataclasses.asdict(config.model)
     name = options.pop("name")
     options.pop("center_output")

@@ -1,10 +1,10 @@
-"""From a table as delivered to canonical columns: renaming, decoding, and one type per column."""
+"""From a table as delivered to canonical columns: naming, decoding, and one type per column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -12,57 +12,18 @@ from pipeline.config.data import ReadConfig
 from pipeline.data.errors import DataError
 from pipeline.data.labels import read_labels
 from pipeline.data.records import Columns, n_rows
-from pipeline.data.sources.pictures import decode_images
+from pipeline.data.sources.pictures import decode_images, same_channels
+from pipeline.data.sources.reading import NEEDED, OPTIONAL, Naming, shown
 from pipeline.machine.progress import say
-
-NEEDED = {"image": ("image", "label"), "text": ("text", "label")}
-OPTIONAL = {"image": (), "text": ("domain", "group")}
-
-Column = TypeVar("Column")
-
-
-def renamed(
-    table: Mapping[str, Column], rename: Mapping[str, str], where: str, source: str = "path"
-) -> dict[str, Column]:
-    """Give the columns of a table our names.
-
-    Parameters
-    ----------
-    table : mapping
-        Delivered column name to column.
-    rename : mapping
-        Delivered name to ours.
-    where : str
-        File and split, for messages.
-    source : {"path", "hub"}
-        Whose setting messages name.
-
-    Raises
-    ------
-    DataError
-        If two columns would have one name, or a column to be renamed is not there.
-    """
-    for old, new in rename.items():
-        if old in table:
-            others = [name for name in table if name != old and rename.get(name, name) == new]
-            if others:
-                raise DataError(
-                    f"{where}: data.{source}.rename makes {_names([old])} the column {new}, but so is "
-                    f"{_names(others)}; rename that one too, 'data.{source}.rename={{{others[0]}: other}}'."
-                )
-        elif new not in table:
-            raise DataError(f"{where}: data.{source}.rename names the column {old}, but there is {_names(table)}.")
-    return {rename.get(name, name): column for name, column in table.items()}
 
 
 def columns_from_table(
     table: Any,
     kind: str,
-    rename: Mapping[str, str],
+    naming: Naming,
     where: str,
     *,
     read: ReadConfig,
-    source: str = "path",
     files: bool = False,
 ) -> Columns:
     """Convert an Arrow table, such as ``datasets`` writes, to canonical columns.
@@ -71,16 +32,14 @@ def columns_from_table(
     ----------
     table : pyarrow.Table
         Images are structs with ``bytes`` (``datasets.Image``) or plain binary.
-    kind : {"image", "text"}
+    kind : {"image", "text", "vector"}
         What the rows are.
-    rename : mapping
-        Delivered column name to ours.
+    naming : Naming
+        Which column is which of ours.
     where : str
         File and split, for messages.
     read : ReadConfig
         How labels and images are taken.
-    source : {"path", "hub"}
-        Whose setting messages name.
     files : bool
         Whether an image may be the path of a file (a folder of images that ``datasets`` reads).
 
@@ -91,23 +50,24 @@ def columns_from_table(
     """
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
-        raise DataError(f"{where} has more than one column of the name {_names(twice)}.")
-    named = renamed({name: table[name] for name in table.column_names}, rename, where, source)
+        raise DataError(f"{where} has more than one column of the name {shown(twice)}.")
+    delivered = {name: table[name] for name in table.column_names}
+    if kind == "vector":
+        return _vector_columns(delivered, naming, where, read)
+    named = naming.named(delivered, where)
     missing = [name for name in NEEDED[kind] if name not in named]
     if missing:
         raise DataError(
-            f"{where} has no column {', '.join(missing)}; it has {_names(table.column_names) or 'none at all'}."
-            + f" {rename_way(missing[0], table.column_names, source)}" * bool(table.column_names)
+            f"{where} has no column {', '.join(missing)}; it has {shown(delivered) or 'none at all'}."
+            + f" {naming.way(kind, list(delivered))}" * bool(delivered)
         )
     unread = [name for name in OPTIONAL["text"] if name in named and name not in OPTIONAL[kind]]
     if unread:
-        say(f"note: {where}: {_names(unread)} is read for texts only, and these rows are of kind {kind}")
+        say(f"note: {where}: {shown(unread)} is read for texts only, and these rows are of kind {kind}")
     columns: Columns = {}
     for name in (*NEEDED[kind], *(name for name in OPTIONAL[kind] if name in named)):
         at = f"{where}, column {name!r}"
-        if named[name].null_count:
-            row = named[name].is_null().to_pylist().index(True)
-            raise DataError(f"{at}, row {row}: no value.")
+        _refuse_nulls(named[name], at)
         if name == "image":
             encoded = [_encoded(value, f"{where}, row {row}", files) for row, value in _rows(named[name], at)]
             columns[name] = decode_images(encoded, where, read)
@@ -118,12 +78,35 @@ def columns_from_table(
     return columns
 
 
-def rename_way(missing: str, names: Iterable[str], source: str) -> str:
-    """Sentence on how a column gets a name that is needed."""
-    near = [name for name in names if name != missing and name.strip().casefold() == missing]
-    if near and near[0] != near[0].strip():
-        return f"Take the blanks out of the name {ascii(near[0])}."
-    return f"Rename one of them, such as 'data.{source}.rename={{{(near or ['img'])[0]}: {missing}}}'."
+def _vector_columns(delivered: dict[str, Any], naming: Naming, where: str, read: ReadConfig) -> Columns:
+    x, y, label = naming.numbers(list(delivered), where)
+    columns: Columns = {"x": np.stack([_numbers(delivered[name], f"{where}, column {name!r}") for name in x], axis=1)}
+    if y:
+        columns["y"] = np.stack([_numbers(delivered[name], f"{where}, column {name!r}") for name in y], axis=1)
+    else:
+        at = f"{where}, column {label!r}"
+        _refuse_nulls(delivered[str(label)], at)
+        columns["label"] = read_labels([value for _, value in _rows(delivered[str(label)], at)], read.labels, where)
+    return columns
+
+
+def _numbers(column: Any, where: str) -> np.ndarray:
+    """Real numbers of an Arrow column as float64."""
+    import pyarrow as pa
+
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DataError(
+            f"{where} has type {kind}, not numbers; leave it out of data.columns.x, or write it as numbers."
+        )
+    _refuse_nulls(column, where)
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _refuse_nulls(column: Any, where: str) -> None:
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise DataError(f"{where}, row {row}: no value.")
 
 
 def text_column(column: Any, where: str, *, numbers: bool) -> list[str]:
@@ -175,6 +158,9 @@ def join_shards(parts: Sequence[Columns], paths: Sequence[Path], split: str) -> 
         _refuse_odd_columns(part, parts[0], f"split {split!r}: ", paths[0], path)
     held = [(part, path) for part, path in zip(parts, paths, strict=True) if n_rows(part)] or [(parts[0], paths[0])]
     parts, paths = [part for part, _ in held], [path for _, path in held]  # files without rows have no type
+    if "image" in parts[0]:
+        images = same_channels([part["image"] for part in parts])
+        parts = [{**part, "image": image} for part, image in zip(parts, images, strict=True)]
     first = parts[0]
     for part, path in zip(parts[1:], paths[1:], strict=True):
         pair = f"split {split!r}: {paths[0]} and {path}"
@@ -214,21 +200,13 @@ def _rows(column: Any, where: str) -> Iterable[tuple[int, Any]]:
         raise DataError(f"{where} holds values that cannot be read: {error}.") from error
 
 
-def _encoded(value: Any, where: str, files: bool) -> bytes:
-    """Bytes of one image file."""
+def _encoded(value: Any, where: str, files: bool) -> bytes | Path:
+    """Bytes of one image file, or where it lies."""
     content = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(content, bytes):
         return content
     path = value.get("path") if isinstance(value, dict) else None
     if files and path:
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise DataError(f"{where}: the image file {path} cannot be read ({error.strerror}).") from error
+        return Path(path)
     what = "a path alone" if path or isinstance(value, str) else f"a {type(value).__name__}"
     raise DataError(f"{where}: the image cannot be decoded: {what} where the bytes of an image file are needed.")
-
-
-def _names(names: Iterable[str]) -> str:
-    """Column names of a stranger's file, inert in a terminal."""
-    return ", ".join(name if name.isprintable() else ascii(name) for name in names)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.data import HubConfig, ReadConfig
 from pipeline.data.errors import OFFLINE_WAYS, DataError, SourceUnavailable
-from pipeline.data.labels import map_labels, number_sorted
+from pipeline.data.labels import map_labels, number_words
 from pipeline.data.records import Columns, Records
 from pipeline.data.sources.columns import columns_from_table
+from pipeline.data.sources.reading import Naming
 from pipeline.errors import is_refused_by_disk
 from pipeline.machine.content_digest import content_of
 from pipeline.machine.folders import user_path
@@ -48,19 +49,27 @@ def _at_hand() -> Iterator[str | None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None = None) -> Records:
+def load_hub(
+    config: HubConfig,
+    kind: str,
+    cache: Path,
+    read: ReadConfig | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> Records:
     """Load the configured splits with ``datasets`` and convert them.
 
     Parameters
     ----------
     config : HubConfig
         Repository (or a local folder that ``datasets`` can read), configuration, commit, splits, renaming.
-    kind : {"image", "text"}
+    kind : {"image", "text", "vector"}
         What the rows are.
     cache : Path
         ``datasets`` keeps its files below ``cache/hub``.
     read : ReadConfig, optional
         How labels and images are taken.
+    columns : mapping, optional
+        ``data.columns``: our names to the hub's.
 
     Raises
     ------
@@ -72,20 +81,21 @@ def load_hub(config: HubConfig, kind: str, cache: Path, read: ReadConfig | None 
     if config.id is None:
         raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")
     read, folder = read or ReadConfig(), user_path(config.id)
+    naming = Naming(columns or {}, config.rename, "hub")
     if folder.is_dir():
-        return _load(config, config.id, kind, cache, read)
+        return _load(config, config.id, kind, cache, read, naming)
     if not re.fullmatch(r"(?:[\w.-]+/)?[\w.-]+", config.id) or ".." in config.id:
         raise DataError(
             f"data.hub.id={config.id}: there is no such folder, and a repository is written NAME or OWNER/NAME."
         )
     with _at_hand() as away:
         try:
-            return _load(config, config.id, kind, cache, read)
+            return _load(config, config.id, kind, cache, read, naming)
         except SourceUnavailable as error:
             raise error if away is None else SourceUnavailable(f"{error} The hub does not answer: {away}.") from error
 
 
-def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: ReadConfig) -> Records:
+def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: ReadConfig, naming: Naming) -> Records:
     import datasets
 
     folder = user_path(repository)
@@ -125,13 +135,13 @@ def _load(config: HubConfig, repository: str, kind: str, cache: Path, read: Read
             cause = error.__cause__ or error
             raise DataError(f"{repository}, split {theirs!r}: datasets cannot read it ({cause}).") from error
         where = f"{repository}, split {split!r}"
-        columns = columns_from_table(_arrow(loaded), kind, config.rename, where, read=read, source="hub", files=local)
+        columns = columns_from_table(_arrow(loaded), kind, naming, where, read=read, files=local)
         if kind == "text":
             columns.setdefault("domain", [split] * len(columns["text"]))
         splits[split] = map_labels(columns, config.label_map, split, drops)
-        names = names or _names(loaded, config)
-    if read.labels == "sorted" and not names:
-        names = number_sorted(splits)
+        names = names or _names(loaded, config, naming)
+    if not names:
+        names = number_words(splits, read.labels)
     where = "folder" if local else repository
     where = where if config.name is None else f"{where} ({config.name})"
     return Records(kind, splits, names, drops, source=f"hub: {where} @ {content or revision}")
@@ -147,11 +157,10 @@ def _arrow(loaded: Any) -> Any:
     return loaded.with_format("arrow")[:]
 
 
-def _names(loaded: Any, config: HubConfig) -> list[str]:
+def _names(loaded: Any, config: HubConfig, naming: Naming) -> list[str]:
     if config.label_map:
         return []
-    theirs = {new: old for old, new in config.rename.items()}.get("label", "label")
-    return list(getattr(loaded.features.get(theirs), "names", None) or [])
+    return list(getattr(loaded.features.get(naming.theirs("label")), "names", None) or [])
 
 
 def _commit(repository: str, revision: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config.data import DataConfig, PathConfig
 from pipeline.data.errors import DataError, refuse_unfit
+from pipeline.data.sources.content_format import file_format
 from pipeline.data.sources.pins import ARCHIVES, packaged_set
 from pipeline.data.sources.sizes import refuse_hollow
 from pipeline.machine.content_digest import cached_sha256, content_of
@@ -16,32 +17,6 @@ from pipeline.machine.hub_commits import settled_commit
 
 READER = {"packaged": 1, "path": 2, "hub": 2, "synthetic": 1}
 """Version of the loaders of a source, and of the canonical form; part of its identities."""
-FORMATS_BY_NAME = {
-    ".parquet": "parquet",
-    ".npz": "npz",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "lines",
-    ".bin": "cifar_binary",
-    "idx3-ubyte": "idx",
-    "idx3-ubyte.gz": "idx",
-}
-"""End of a file's name to its format, where ``data.path.format`` is null."""
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz")
-_OTHER = {
-    (".json",): "JSON is not read; write it as parquet, such as by pandas.read_json(OLD).to_parquet(NEW)",
-    (".jsonl", ".ndjson"): "JSON lines are not read; write them as parquet, such as by pandas.read_json(OLD, "
-    "lines=True).to_parquet(NEW)",
-    (".feather", ".arrow"): "Arrow files are not read; write parquet, such as by pandas.read_feather(OLD)"
-    ".to_parquet(NEW)",
-    (".xls", ".xlsx", ".ods"): "spreadsheets are not read; save the sheet as csv",
-    (".npy", ".h5", ".hdf5", ".mat"): "write rows and labels into one npz file, such as by numpy.savez(NEW, image=..., "
-    "label=...)",
-    (".pkl", ".pickle", ".pt", ".pth"): "pickles can run code and are not read; write parquet, csv or npz",
-}
-"""Ends of names of formats that are not read, and what helps."""
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-_IMAGE_FOLDER = "for images in a folder with train/CLASS/ and test/CLASS/ set data=images data.hub.id=FOLDER."
 
 
 def source_identity(config: DataConfig) -> dict[str, Any]:
@@ -55,9 +30,9 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files (path), id and commit or, for
-        a folder, its content (hub), or the generator's parameters (synthetic). Two configurations with one identity
-        have the same rows.
+        Plain JSON values: pinned archive hashes (packaged), the SHA-256 of the files or folders (path), id and commit
+        or, for a folder, its content (hub), or the generator's parameters (synthetic). Two configurations with one
+        identity have the same rows.
 
     Raises
     ------
@@ -95,34 +70,6 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
     return {"source": "synthetic", "reader": READER["synthetic"], "generator": VERSION, **generated}
 
 
-def file_format(path: Path, config: PathConfig) -> str:
-    """Format of one file: the configured one, else the one that its name tells.
-
-    Raises
-    ------
-    DataError
-        If nothing is configured and the name tells nothing.
-    """
-    if config.format is not None:
-        return config.format
-    for end, form in FORMATS_BY_NAME.items():
-        if path.name.lower().endswith(end):
-            return form
-    if path.name.lower().endswith(_PICTURES):
-        raise DataError(f"{path} is an image file; {_IMAGE_FOLDER}")
-    name = path.name.lower()
-    plain = next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)
-    for ends, help in _OTHER.items():
-        if plain.endswith(ends):
-            raise DataError(f"{path}: {help}. Formats that are read: {', '.join(sorted({*FORMATS_BY_NAME.values()}))}.")
-    if plain != name:
-        raise DataError(f"{path} is compressed; unpack it (such as with gunzip or unzip).")
-    raise DataError(
-        f"{path}: its name does not tell its format; set data.path.format, such as data.path.format=csv "
-        "(data.path.format=lines for texts, one a line)."
-    )
-
-
 def idx_labels(path: Path) -> Path:
     """Label file beside an IDX image file; the image file itself where its name does not tell."""
     return path.with_name(path.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1"))
@@ -143,15 +90,15 @@ def split_files(config: PathConfig) -> dict[str, list[Path]]:
     named |= config.extra
     if not named:
         raise DataError(
-            "data.source=path needs data.path.train=FILE (and data.path.test=FILE where there is one), or, for texts "
-            "without labels, data.reference=FILE data.sample=FILE."
+            "data.source=path needs data.path.train=FILE (and data.path.test=FILE where there is one; folders, for "
+            "images in a folder for each class), or, for texts without labels, data.reference=FILE data.sample=FILE."
         )
     return {split: _matches(split, value) for split, value in named.items()}
 
 
 def _matches(split: str, value: str) -> list[Path]:
     path = user_path(value)
-    if path.is_file():
+    if path.is_file() or path.is_dir():
         return [path]
     parts = path.parts
     pattern = str(Path(*parts[1:])) if path.is_absolute() else str(path)
@@ -161,12 +108,10 @@ def _matches(split: str, value: str) -> list[Path]:
         if any("*" in p or "?" in p for p in parts)
         else []
     )
-    if path.is_dir():
-        raise DataError(f"data.path, split {split!r}: {value} is a folder, not a file; {_IMAGE_FOLDER}")
     if not found:
         raise DataError(
-            f"data.path, split {split!r}: there is no file {value}. Give an existing file or glob, or use another "
-            "data.source (`packaged` works offline where the data set has an archive)."
+            f"data.path, split {split!r}: there is no file {value}, and no folder. Give an existing one, or a glob of "
+            "files, or use another data.source (`packaged` works offline where the data set has an archive)."
         )
     return found
 
@@ -178,6 +123,8 @@ def _read(path: Path, config: PathConfig) -> list[Path]:
 
 
 def _digest(path: Path) -> str:
+    if path.is_dir():
+        return content_of(path, deep=True)
     refuse_hollow(path)
     return cached_sha256(path)
 

@@ -3,16 +3,17 @@
 What an image file says is kept or refused, never clipped or guessed. The rules:
 
 ==============================  ==========================================================================
-gray, color (L, RGB)            as they are
+gray, color (L, RGB)            as they are; gray among color becomes three equal channels
 two levels (1)                  one gray channel of 0 and 255
 palette (P)                     the colors that it points at
-alpha (LA, RGBA, PA, color key) dropped where every pixel is opaque, else refused
+alpha (LA, RGBA, PA, color key) dropped where every pixel is opaque, else laid over ``data.read.background``, else
+                                refused
 16 bits of gray                 scaled by ``data.read.white``, else refused
 16 bits of color, float, int32  refused
-CMYK, YCbCr, LAB, HSV           refused
+CMYK, YCbCr, LAB, HSV           by plain formulas to RGB with ``data.read.to_rgb``, else refused
 more than one frame             refused; of a phone's MPO file the main picture is taken
 EXIF orientation                applied
-other sizes than row 0's        scaled to ``data.read.resize``, else refused
+other sizes than the first's    scaled to ``data.read.resize``, else refused
 ==============================  ==========================================================================
 """
 
@@ -22,6 +23,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,27 +40,29 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM")
 """What is opened; Pillow's other formats include some that start programs, such as PostScript."""
 CHANNELS = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RGB", "PA": "RGB"}
 """Mode of a file to the mode that is stored."""
+BY_FORMULA = ("CMYK", "YCbCr", "LAB", "HSV")
+"""Modes of color that are not RGB: without the color profile of a printer or camera, what they show is a guess."""
 ORIENTATION = 0x0112
 """EXIF tag."""
 _SEEN_THROUGH = (
-    "some pixels are transparent (mode {}), and the file does not say what is behind them; save the images on a "
-    "background, without transparency."
+    "some pixels are transparent (mode {}), and the file does not say what is behind them; data.read.background=255 "
+    "lays such images over white, 0 over black."
 )
 
 
 def decode_images(
-    encoded: Sequence[bytes], name: str = "image column", read: ReadConfig | None = None
+    encoded: Sequence[bytes | Path], name: str = "image column", read: ReadConfig | None = None
 ) -> UInt8[np.ndarray, "n c h w"]:
-    """Decode image files of one common size; gray images keep one channel.
+    """Decode image files of one common size; gray images keep one channel where no image has color.
 
     Parameters
     ----------
-    encoded : sequence of bytes
-        One image file per row.
+    encoded : sequence of bytes or Path
+        One image file per row, as its bytes or where it lies.
     name : str
-        Where they come from, for messages.
+        Where bytes come from, for messages; files are named by their paths.
     read : ReadConfig, optional
-        Size that all images are scaled to, and what counts as white in 16 bits.
+        Size that all images are scaled to, what counts as white in 16 bits, what is behind transparent pixels.
 
     Returns
     -------
@@ -68,8 +72,8 @@ def decode_images(
     Raises
     ------
     DataError
-        With row and mode of the first image that cannot be decoded, does not fit the rules of this module, or has
-        another shape. Sizes are read from headers, before any pixel is decoded.
+        With row (or path) and mode of the first image that cannot be decoded, does not fit the rules of this module,
+        or has another size. Sizes are read from headers, before any pixel is decoded.
     """
     from PIL import Image
 
@@ -79,23 +83,35 @@ def decode_images(
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for row, content in enumerate(encoded):
-            where = f"{name}, row {row}"
+            where = f"{name}, row {row}" if isinstance(content, bytes) else str(content)
+            stream = io.BytesIO(content if isinstance(content, bytes) else _file(content))
             try:
-                with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                with Image.open(stream, formats=FORMATS) as opened:
                     pixels = _pixels(opened, read, where)
             except DataError:
                 raise
             except Exception as error:  # decoders raise whatever they meet in damaged bytes
                 raise _undecodable(error, where) from error
             if images is None:
-                refuse_too_large(len(encoded) * pixels.size, f"{name}: {len(encoded)} images like that of row 0")
+                first = "row 0" if isinstance(content, bytes) else str(content)
+                refuse_too_large(len(encoded) * pixels.size, f"{name}: {len(encoded)} images like that of {first}")
                 images = np.empty((len(encoded), *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                raise _unlike(pixels.shape, images.shape[1:], where)
-            images[row] = pixels
+            if pixels.shape[1:] != images.shape[2:]:
+                raise _unlike(pixels.shape, images.shape[1:], where, first)
+            if len(pixels) > images.shape[1]:
+                refuse_too_large(len(encoded) * pixels.size, f"{name}: {len(encoded)} images with color")
+                images = np.repeat(images, len(pixels), axis=1)
+            images[row] = pixels  # one gray channel fills all three
     if images is None:
         raise DataError(f"{name} has no rows.")
     return images
+
+
+def _file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: the image file cannot be read ({error.strerror}).") from error
 
 
 def fit_arrays(images: np.ndarray, read: ReadConfig, where: str) -> UInt8[np.ndarray, "n c h w"]:
@@ -148,9 +164,11 @@ def _pixels(opened: Image, read: ReadConfig, where: str) -> UInt8[np.ndarray, "c
     if opened.format != "MPO" and getattr(opened, "is_animated", False):
         raise DataError(f"{where}: the {opened.format} file holds more than one frame; store each as a row of its own.")
     deep = _is_deep(opened)
-    if not deep and opened.mode not in CHANNELS:
+    by_formula = opened.mode in BY_FORMULA
+    if not deep and opened.mode not in CHANNELS and not (by_formula and read.to_rgb):
+        way = "data.read.to_rgb=true turns it into RGB without a color profile, or " * by_formula
         raise DataError(
-            f"{where}: mode {opened.mode} is none of {', '.join(CHANNELS)}; save the images as 8-bit gray or RGB."
+            f"{where}: mode {opened.mode} is none of {', '.join(CHANNELS)}; {way}save the images as 8-bit gray or RGB."
         )
     opened.load()
     image: Image.Image = opened
@@ -163,7 +181,7 @@ def _pixels(opened: Image, read: ReadConfig, where: str) -> UInt8[np.ndarray, "c
             f"{where}: data.read.white={read.white} is for images of 16 bits, and this one (mode {opened.mode}) has 8; "
             "leave data.read.white at null."
         )
-    image = _opaque(image, where)
+    image = _opaque(image, read.background, where)
     if read.resize is not None and image.size != (read.resize[1], read.resize[0]):
         image = image.resize((read.resize[1], read.resize[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
@@ -195,20 +213,28 @@ def _scaled(image: Image, white: int | None, where: str) -> UInt8[np.ndarray, "h
     values = np.asarray(image).astype(np.int64)
     hidden = image.info.get("transparency")
     if hidden is not None and (values == hidden).any():
-        raise DataError(f"{where}: {_SEEN_THROUGH.format(image.mode)}")
+        raise DataError(
+            f"{where}: some pixels are transparent (mode {image.mode}); save images of 16 bits without transparency."
+        )
     if values.max() > white:
         raise DataError(f"{where}: value {values.max()} (mode {image.mode}) is above data.read.white={white}.")
     return np.round(values * (255 / white)).astype(np.uint8)
 
 
-def _opaque(image: Image, where: str) -> Image:
+def _opaque(image: Image, background: int | None, where: str) -> Image:
     """Drop an alpha channel or color key that hides nothing, and bring the rest to gray or RGB."""
-    if "A" in image.mode or "transparency" in image.info:
-        alpha = image.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] != 255:
-            raise DataError(f"{where}: {_SEEN_THROUGH.format(image.mode)}")
+    from PIL import Image
+
+    if image.mode not in BY_FORMULA and ("A" in image.mode or "transparency" in image.info):
+        shown = image.convert("RGBA")
+        if shown.getchannel("A").getextrema()[0] != 255:
+            if background is None:
+                raise DataError(f"{where}: {_SEEN_THROUGH.format(image.mode)}")
+            behind = Image.new("RGBA", image.size, (background, background, background, 255))
+            shown = Image.alpha_composite(behind, shown)
+            return shown.convert("RGB").getchannel(0) if CHANNELS[image.mode] == "L" else shown.convert("RGB")
         image.info.pop("transparency", None)
-    wanted = CHANNELS[image.mode]
+    wanted = CHANNELS.get(image.mode, "RGB")
     return image if image.mode == wanted else image.convert(wanted)
 
 
@@ -227,14 +253,15 @@ def _undecodable(error: Exception, where: str) -> DataError:
     return DataError(f"{where}: the image cannot be decoded ({error}).")
 
 
-def _unlike(found: tuple[int, ...], first: tuple[int, ...], where: str) -> DataError:
-    channels, height, width = found
-    if channels != first[0]:
-        return DataError(
-            f"{where}: the image has {channels} channel{'s' * (channels > 1)} where row 0 has {first[0]}; save all "
-            "images as gray or all as RGB."
-        )
+def _unlike(found: tuple[int, ...], first: tuple[int, ...], where: str, other: str) -> DataError:
+    (_, height, width), (_, rows, columns) = found, first
     return DataError(
-        f"{where}: the image is {height}x{width} where row 0 is {first[1]}x{first[2]} (height x width). "
-        f"'data.read.resize=[{first[1]},{first[2]}]' scales all images to one size."
+        f"{where}: the image is {height}x{width} where {other} is {rows}x{columns} (height x width). "
+        f"'data.read.resize=[{rows},{columns}]' scales all images to one size."
     )
+
+
+def same_channels(parts: Sequence[UInt8[np.ndarray, "_ _ _ _"]]) -> list[UInt8[np.ndarray, "_ _ _ _"]]:
+    """Give gray images three equal channels where others have color."""
+    most = max(part.shape[1] for part in parts)
+    return [np.repeat(part, most, axis=1) if part.shape[1] == 1 < most else part for part in parts]

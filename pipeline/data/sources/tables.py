@@ -32,6 +32,21 @@ class TextTable:
     lines: list[int]
 
 
+def delimiter_of(content: bytes) -> str:
+    """Give the character that separates the names in a table's first line: the one of which it holds most.
+
+    What stands between quotation marks does not count; without any, a comma.
+
+    Examples
+    --------
+    >>> delimiter_of(b"id;weight, in kg;label")
+    ';'
+    """
+    start = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0]
+    line = re.sub(r'"[^"]*"', "", start.decode("utf-8", "replace"))
+    return max((",", ";", "\t"), key=line.count)
+
+
 def decode_lines(content: bytes, encoding: str, name: str) -> list[str]:
     """Decode text line by line, so that a wrong encoding is reported with its line.
 

@@ -17,6 +17,8 @@ from analysis.surrogates.faithfulness import binary_log_scores
 from analysis.surrogates.named_tau import tau
 from analysis.surrogates.tangent_machine import TangentMachine
 from models.gradient_attack import PixelBall, projected_gradient_attack
+from pipeline.config.adversarial import AdversarialConfig
+from pipeline.config.data import ImageConfig
 from pipeline.data.datamodule import DataModule, KernelInputs, open_data
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
@@ -71,7 +73,7 @@ def adversarial(build: Build) -> dict[str, Any]:
                 moved = points
                 if radius:
                     build.say(f"attack through the {source}, radius {radius:g}")
-                    moved = _attacked(scores, points, labels, radius, build)
+                    moved = _attacked(scores, points, labels, radius, data.config.image, choice)
                 table.append(_judged(source, radius, network, machine, moved, side.labels))
     build.write_rows(ATTACKS, table)
     return {"n_test": len(side.labels), "rebuilt_error": error, "radii": list(choice.radii)}
@@ -98,10 +100,14 @@ def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray
 
 
 def _attacked(
-    scores: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, radius: float, build: Build
+    scores: Callable[[Tensor], Tensor],
+    points: Tensor,
+    labels: Tensor,
+    radius: float,
+    image: ImageConfig,
+    choice: AdversarialConfig,
 ) -> Tensor:
     """Attack at a radius given in pixels of [0, 1], in the units of the normalized inputs."""
-    image, choice = build.config.data.image, build.config.adversarial
     ball = PixelBall.of(radius, points.shape[1], image.mean, image.std)
     return projected_gradient_attack(
         scores,

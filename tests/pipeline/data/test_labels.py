@@ -145,7 +145,7 @@ def test_many_odd_labels_are_not_spelled_out_one_by_one(prepare):
 
 
 def test_an_identifier_is_no_class(prepare):
-    with pytest.raises(DataError, match="60 of 60 training rows have labels of their own.*'data.path.rename="):
+    with pytest.raises(DataError, match="60 of 60 training rows have labels of their own.*'data.columns={label: kind}"):
         prepare(list(range(60)))
 
 

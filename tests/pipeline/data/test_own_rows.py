@@ -13,6 +13,7 @@ from pipeline.data.sources import sizes
 from pipeline.data.tokenize import encode_texts
 from pipeline.engine.cells import CONF, compose_run
 from tests.pipeline.data.made_rows import png
+from tests.pipeline.data.own_files import flowers, verdicts, write_photos
 
 
 def shown_command():
@@ -20,6 +21,37 @@ def shown_command():
     text = (CONF.parent / "README.md").read_text(encoding="utf-8")
     (found,) = re.findall(r"^python run.py (data=\w+ data.source=path .*parquet.*)$", text, re.MULTILINE)
     return tuple(shlex.split(found))
+
+
+def own_commands():
+    """Overrides of the README's commands for images and tables of one's own."""
+    text = (CONF.parent / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^python run.py (data=(?:images|table) data.path.train=.*)$", text, re.MULTILINE)
+    return [tuple(shlex.split(words)) for words in found]
+
+
+@pytest.mark.parametrize("words", own_commands(), ids=lambda words: words[1].partition("=")[2])
+def test_a_command_of_the_readme_for_own_data_works_in_a_folder_with_a_blank(tmp_path, monkeypatch, run_here, words):
+    folder = tmp_path / "my own data"
+    write_photos(folder / "photos", train=10)
+    (folder / "train.csv").write_text(verdicts(), encoding="utf-8")
+    (folder / "flowers.csv").write_text(flowers(), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    text = "model=gpt2_tiny" in words
+    stage = "stage=prepare" if text else "stage=train"  # the tokenizer comes from an archive
+    made = run_here(*words, stage, "training.epochs=2", *(() if text else ("model.widths=[8]",)))
+    if text:
+        assert made.metrics["labels"]["train"] == {"0": 20, "1": 20}
+    else:
+        assert made.arrays("logits.safetensors")["test.logits"].shape[1] == 3
+
+
+def test_the_readme_has_a_command_for_images_one_for_texts_and_one_for_numbers():
+    assert [words[1] for words in own_commands()] == [
+        "data.path.train=photos/train",
+        "data.path.train=train.csv",
+        "data.path.train=flowers.csv",
+    ]
 
 
 @pytest.mark.parametrize("names", [None, ["cat", "dog", "emu"]])

@@ -133,7 +133,7 @@ def test_the_format_follows_the_name_where_none_is_set(tmp_path):
     (tmp_path / "t.txt").write_text("one\ntwo\n", encoding="utf-8")
     assert load(str(tmp_path / "t.txt"))["text"] == ["one", "two"]
     (tmp_path / "t.dat").write_text("one\n", encoding="utf-8")
-    with pytest.raises(DataError, match="its name does not tell its format; set data.path.format"):
+    with pytest.raises(DataError, match="neither content nor name tells its format; set data.path.format"):
         load(str(tmp_path / "t.dat"))
     with pytest.raises(DataError, match="data.path.delimiter is for data.path.format=csv"):
         load(str(tmp_path / "t.txt"), delimiter="tab")

@@ -17,7 +17,7 @@ ROWS = "a,0\nb,1\n"
     [
         ("text,label,group\na,0,g\nb,1,\n", "line 3: no group"),
         ("text,label\n", "split 'train': no rows"),
-        ("Text,label\n" + ROWS, r"line 1: the columns are 'Text', 'label'.*'data.path.rename={Text: text}'"),
+        ("Text,label\n" + ROWS, r"line 1: the columns are 'Text', 'label'.*'data.columns={text: Text}'"),
         ("text, label\n" + ROWS, "Take the blanks out of the name ' label'"),
         ("good,1\nbad,0\n", "a csv begins with a line of such names"),
         (b"\x1f\x8b\x08\0", "is compressed, which csv is not; unpack it"),

@@ -77,12 +77,8 @@ def test_it_imports_no_heavy_module():
         ),
         (DataConfig(name="x", source="hub"), "needs data.hub.id"),
         (DataConfig(name="x", source="path"), "needs data.path.train=FILE"),
-        (DataConfig(name="x", source="ftp"), "is not one of packaged, hub, path, synthetic"),
+        (DataConfig(name="x", source="ftp"), "is not one of packaged, hub, path, own, synthetic"),
         (DataConfig(name="x", source="path", path=PathConfig(train="no/file_*")), "there is no file no/file_"),
-        (
-            DataConfig(name="x", source="path", path=PathConfig(train="conf")),
-            "conf is a folder, not a file",
-        ),
         (DataConfig(name="x", source="path", path=PathConfig(train="docs/*.png")), "is an image file; .* data=images"),
         (DataConfig(name="x", source="path", path=PathConfig(extra={"val": "f"})), "names of their own"),
     ],
@@ -95,9 +91,8 @@ def test_incomplete_sources_are_refused(config, message):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("rows.jsonl", "JSON lines are not read; write them as parquet"),
-        ("rows.JSON", "JSON is not read"),
-        ("rows.ndjson.gz", "JSON lines are not read"),
+        ("rows.JSON", "JSON is not read; write it as JSON lines"),
+        ("rows.jsonl.gz", "is compressed; unpack it"),
         ("rows.xlsx", "save the sheet as csv"),
         ("rows.npy", "into one npz file"),
         ("rows.pkl", "pickles can run code"),
@@ -109,4 +104,4 @@ def test_a_format_that_is_not_read_is_named_with_what_helps(tmp_path, name, word
     config = DataConfig(name="x", kind="text", source="path", path=PathConfig(train=str(tmp_path / name)))
     with pytest.raises(DataError, match=words) as refused:
         source_identity(config)
-    assert "unpack" in words or "cifar_binary, csv, idx, lines, npz, parquet" in str(refused.value)
+    assert "unpack" in words or "cifar_binary, csv, idx, jsonl, lines, npz, parquet" in str(refused.value)
