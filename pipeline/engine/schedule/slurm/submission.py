@@ -148,20 +148,20 @@ def submit(
             f"{MLFLOW_URI} of the environment, which jobs inherit, and leave logging.uri out."
         )
 
-    def has(node: Node) -> bool:
-        return rebuild.has(node, store.folder(*node.address))
+    def keeps(node: Node) -> bool:
+        return not rebuild.covers(node) or rebuild.has(node, store.folder(*node.address))
 
     if rebuild.words:
-        whole = plan(target, store, has)
+        whole = plan(target, store, keeps)
         inner = config.allow_missing > 0 or any("train" in node.stage.makes for node in whole.todo)
         for word in rebuild.check([*whole.todo, *whole.kept, *whole.gone], inner):
             say(f"rebuild: nothing of this run has the key or stage {word}")
         rebuild.open(store.root, target)
-    if has(target):
+    if rebuild.has(target, store.folder(*target.address)):
         return False
     with owner_lock(store.root / FOLDER / LOCK, say) as lock:
         jobs, gone = _settled(store, queue)
-        found = plan(target, store, has)  # behind the look at the queue: what a job has made meanwhile is there
+        found = plan(target, store, keeps)  # behind the look at the queue: what a job has made meanwhile is there
         covered = _covered(found.todo, jobs, rebuild)
         fresh = [node for node in found.todo if node.key not in covered]
         _show_queue(covered)
