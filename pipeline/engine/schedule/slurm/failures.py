@@ -8,13 +8,14 @@ from pathlib import Path
 
 from pipeline.engine.artifacts import Store, partial_of
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.listing import Listing
 
 _SHOWN = 6
 _OUT_OF_MEMORY = re.compile(r"\boom[ _-]kill", re.IGNORECASE)
 """In what SLURM writes into the log of a job that needs more memory than it has."""
 
 
-def why_not_made(nodes: Sequence[Node], store: Store, logs: Mapping[str, Path]) -> list[str]:
+def why_not_made(nodes: Sequence[Node], store: Store, listing: Listing, logs: Mapping[str, Path]) -> list[str]:
     """Give a line for each artifact that was begun before, with the place of its log; few of many.
 
     Parameters
@@ -23,17 +24,22 @@ def why_not_made(nodes: Sequence[Node], store: Store, logs: Mapping[str, Path]) 
         What is submitted.
     store : Store
         Where failed attempts left their errors.
+    listing : Listing
+        Which of them there are, so that ten thousand artifacts are no ten thousand looks at the disk.
     logs : mapping of str to Path
         Error logs of jobs that have ended, by the keys of their artifacts.
     """
     lines = []
     for node in nodes:
-        partial = partial_of(store.folder(*node.address))
+        place = listing.place(*node.address)
+        if ".partial" not in place.beside:
+            continue
+        partial = partial_of(place.folder)
         name = f"{node.stage.name} {node.slug}-{node.key}"
-        if failure := store.failure(store.folder(*node.address)):
+        if failure := store.failure(place.folder):
             first = (failure["error"].strip().splitlines() or [""])[0]
             lines.append(f"failed before, and submitted again: {name}: {first}\n  log: {partial / 'logs'}")
-        elif node.key in logs and partial.is_dir() and (last := _last_line(logs[node.key])):
+        elif node.key in logs and (last := _last_line(logs[node.key])):
             more = ""
             if _OUT_OF_MEMORY.search(last):
                 more = f". For more memory: hardware.resources.{node.stage.name}.mem_gb=..."

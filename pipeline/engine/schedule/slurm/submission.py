@@ -168,7 +168,7 @@ def submit(
         if fresh:
             estimates = Estimates(store)
             announce(found, store, estimates, int(launcher.get("array_parallelism") or 1))
-            for line in why_not_made(fresh, store, gone):
+            for line in why_not_made(fresh, store, found.listing, gone):
                 say(line)
             arrays = arrays_of(
                 fresh,
