@@ -11,7 +11,7 @@ demo: $(READY) ## run the quickstart study on real images; ends with the path of
 test: $(READY) ## lint, types and the default tests
 	$(PY) -m pytest -n 3 --durations=25
 
-test-all: $(READY) ## what the default leaves out: kills, packaged archives, every experiment, SLURM on loopback
+test-all: $(READY) ## what the default leaves out: kills at a few moments, packaged archives, every experiment, SLURM on loopback
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
 	$(PY) -m pytest -m slurm --ignore tests/cluster/test_slurm_disturbances.py
 	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage
@@ -19,7 +19,8 @@ test-all: $(READY) ## what the default leaves out: kills, packaged archives, eve
 test-coverage: $(READY) ## every network of docs/coverage.md against a plain loop; adapters where PEFT is installed
 	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage
 
-test-disturbances: $(READY) ## preemption, lost nodes and kills on SLURM; apart, because it times whole sweeps
+test-disturbances: $(READY) ## kills at twenty moments of each kind; preemption, lost nodes and kills on SLURM, apart because it times whole sweeps
+	KILL_MOMENTS=20 $(PY) -m pytest -m kill -n 2
 	$(PY) -m pytest -m slurm tests/cluster/test_slurm_disturbances.py
 
 lint: $(READY)

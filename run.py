@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from pipeline.config.run import register_schemas
 from pipeline.ending import begin, last_words
-from pipeline.engine.former_spellings import current_spelling
+from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.scale import expanded
 from pipeline.help import asks_for_a_page, asks_for_help, help_page
 from pipeline.output_folder import with_usable_outputs

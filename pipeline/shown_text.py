@@ -29,6 +29,7 @@ _SHAPES = re.compile(
     r"|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w.-]{8,})|(?<=Bearer )[\w.~+/=-]{8,}|(?<=Basic )[\w+/=]{8,}"
 )
 _SECRET_VARIABLE = re.compile(r"(?i)(passw(or)?d|secret|token|api_?key|access_?key|private_?key|credentials?)$|secret")
+_NUMBER = re.compile(r"[-+.\de]+")
 _SHORTEST = 8  # a shorter value is likely a word that means something else elsewhere
 
 
@@ -105,3 +106,19 @@ def holds_secret(value: Any, path: str = "") -> tuple[str, str] | None:
         name = next(names, None)
         return None if name is None else (path, name)
     return next((found for key, item in inside if (found := holds_secret(item, key)) is not None), None)
+
+
+def cell_words(labels: Mapping[str, str]) -> str:
+    """Write labels as ``resnet18, width 8 | pntk | seed 0``; an axis is named where its label is a bare number.
+
+    Examples
+    --------
+    >>> cell_words({"model": "resnet18, model.width=8", "kernel": "pntk", "seed": "0"})
+    'resnet18, width 8 | pntk | seed 0'
+    """
+    return " | ".join(_plain(axis, label) for axis, label in labels.items())
+
+
+def _plain(axis: str, label: str) -> str:
+    words = [re.sub(r"^[\w.]*?(\w+)=", r"\1 ", word) for word in label.split(", ")]
+    return f"{axis} {label}" if _NUMBER.fullmatch(label) else ", ".join(words)

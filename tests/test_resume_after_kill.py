@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("prepare", "train", "snapshots", "spectra", "kernel", "surrogate", "attribution", "statistics", "report")
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "6"))
+"""Kills in a row; `make test-disturbances` has twenty."""
 COMMAND = ["experiment=quickstart", "debug=tiny", "cells.seed='0:1'"]
 
 # Kills the process itself at the worst moment: just before the rename that completes a stage's first artifact.
@@ -89,7 +91,7 @@ def test_killed_before_every_completion(tmp_path, undisturbed):
 @pytest.mark.parametrize("draw", range(2))
 def test_killed_at_random_moments(tmp_path, undisturbed, draw):
     moments = random.Random(draw)
-    for _ in range(12):
+    for _ in range(MOMENTS // 2):
         process = start(tmp_path, ["run.py"])
         time.sleep(moments.uniform(4.0, 12.0))
         process.send_signal(signal.SIGKILL)

@@ -16,11 +16,27 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 
 
+_sharing = 1
+
+
+def share_memory(processes: int) -> None:
+    """Say how many processes like this one share the machine: the default budget is divided by them.
+
+    Examples
+    --------
+    >>> from kernels.machine.memory import share_memory
+    >>> share_memory(2)
+    >>> share_memory(1)
+    """
+    global _sharing
+    _sharing = max(1, processes)
+
+
 def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
     """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
 
     The default is 70 % of the free GPU memory, where memory that torch caches counts as free, or a quarter of the free
-    main memory and at most 4 GiB.
+    main memory and at most 4 GiB; divided by the processes of :func:`share_memory`.
 
     Examples
     --------
@@ -34,8 +50,8 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
             import torch
 
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-            return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7)
-        return min(available_memory() // 4, 4 * 2**30)
+            return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7 / _sharing)
+        return min(available_memory() // 4, 4 * 2**30) // _sharing
     if isinstance(memory, (int, float)):
         amount = int(memory)
     else:

@@ -21,7 +21,11 @@ class KernelConfig:
     )
     n_train: int | None = setting(1000, "Training points; null takes all.", at_least=1)
     n_test: int | None = setting(500, "Points of each test split; null takes all.", at_least=1)
-    memory: str = setting("2GiB", "Memory that the computation may take.")
+    memory: str = setting(
+        "2GiB",
+        "Memory that one kernel may take; auto is 2GiB on every machine, since the size of tiles decides last bits. As "
+        "many kernels are made at the same time as fit.",
+    )
     test_splits: list[str] = setting(
         ["test"],
         "Splits compared with the training points (test_triggered of a poisoned view).",
@@ -36,6 +40,11 @@ class KernelConfig:
         help="Estimate the kernel from sketched gradients (the proj- kernels of arXiv 2305.14585); null: exact.",
     )
     dim: int = setting(2048, "Features of a sketch.", at_least=1)
+
+    def __post_init__(self) -> None:
+        """Give ``auto`` the budget that all machines share."""
+        if self.memory == "auto":
+            self.memory = "2GiB"
 
 
 @dataclass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,13 @@ from pipeline.engine.artifacts import (
     start_partial,
     write_json,
 )
+from pipeline.engine.attempt import RECORD as ATTEMPT
 from pipeline.engine.attempt import begin
 from pipeline.engine.graph import Graph, Node
 from pipeline.engine.inventory.completion import complete
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import settle
-from pipeline.engine.schedule.estimates import work_of
+from pipeline.engine.schedule.work import work_of, working_together
 from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError, memory_error, storage_error
 from pipeline.machine.code_digest import code_record
@@ -90,6 +92,13 @@ class Build:
         External tracker of this build; the base class, which does nothing, under ``logging=csv``.
     rebuild : Rebuild
         What ``rebuild=`` asks for, for artifacts that the stage's function makes itself.
+    labels : dict of str to str
+        Labels of the cells that it serves, for people.
+    expected : float or None
+        Seconds that it was expected to take when it was planned.
+    together : callable
+        Takes artifacts that the stage's function is about to make itself: where there are workers, they make them at
+        the same time first, and the function is begun again.
     """
 
     node: Node
@@ -101,6 +110,9 @@ class Build:
     missing: list[str] = field(default_factory=list)
     tracker: Tracker = field(default_factory=Tracker)
     rebuild: Rebuild = field(default_factory=Rebuild)
+    labels: dict[str, str] = field(default_factory=dict)
+    expected: float | None = None
+    together: Callable[[Sequence[Node]], None] = lambda nodes: None
 
     @property
     def config(self) -> RunConfig:
@@ -217,10 +229,11 @@ def construction(
                 return
             scratch = node.config.paths.scratch
             partial = open_partial(folder, None if scratch is None else user_path(scratch))
+            continued = (partial / SCRATCH / ATTEMPT).exists()
             changed = begin(node, folder, request)
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
-            begun, started = partial.stat().st_ino, time.monotonic()
+            begun, started, clock = partial.stat().st_ino, time.monotonic(), time.time()
             start_peak()
             build = Build(node, graph, store, partial, rebuild=rebuild, **upstream)
             try:
@@ -242,7 +255,12 @@ def construction(
                 )
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
             record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)
-            record["work"] = work_of(node.config)
+            record["work"] = work_of(node)
+            record |= {"started": _moment(clock), "ended": _moment(time.time()), "labels": dict(build.labels)}
+            record |= {"workers": working_together(), "continued": continued}
+            if build.expected is not None:
+                record["expected_seconds"] = round(build.expected, 3)
+            record["upstream_keys"] = sorted(one.key for one in node.upstream())
             complete(folder, identity, record | ({"rebuild": request} if request else {}))
     except UserError:
         raise
@@ -268,6 +286,10 @@ def _origin(build: Build, changed: Sequence[str]) -> dict[str, Any]:
         with contextlib.suppress(UserError):  # damage of an input that was not read
             inputs[f"{one.stage}/{one.folder.name}"] = payload_digest(one.manifest)
     return {"code": code, "inputs": inputs}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _config_text(node: Node) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.config.run import RunConfig, register_schemas
 from pipeline.engine.composition.command_words import CONFIG_NAME, own_places, split_flags
+from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.composition.hydra_errors import plain_words
 from pipeline.engine.composition.setting_names import run_config
-from pipeline.engine.former_spellings import current_spelling
 from pipeline.engine.scale import CONF as CONF
 from pipeline.engine.scale import expanded
 from pipeline.errors import UserError

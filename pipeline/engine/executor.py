@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from kernels.machine.memory import available_memory
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
@@ -14,17 +15,21 @@ from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.plan import Plan, announce, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import drop_replaced
-from pipeline.engine.schedule.estimates import Estimates
+from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.events import Events
-from pipeline.engine.schedule.labels import labels_of
-from pipeline.engine.schedule.local_workers import LocalWorkers
-from pipeline.engine.schedule.scheduler import Schedule, run
+from pipeline.engine.schedule.labels import cell_of, labels_of
+from pipeline.engine.schedule.local_workers import LocalWorkers, Postponed, Request
+from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.machine.cores import visible_gpus
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads
+from pipeline.shown_text import cell_words
 from pipeline.tracking.opening import stage_tracker
+
+_COMPUTES = "pipeline.stages."
+_LIBRARIES = ("torch", "pytorch_lightning")
 
 
 @dataclass
@@ -58,6 +63,9 @@ class Puller:
     _count: int = field(default=0, repr=False)
     _total: int = field(default=0, repr=False)
     _silent: bool = field(default=False, repr=False)
+    _may_wait: bool = field(default=False, repr=False)
+    _estimates: Estimates | None = field(default=None, repr=False)
+    _labels: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def folder(self, node: Node) -> Path:
         """Name the final folder of a node."""
@@ -88,13 +96,15 @@ class Puller:
             say(f"{node.stage.name}: checking {node.slug}-{node.key}")
             self._finished(node).verify()  # before it is said to exist
         found = plan(node, self.store, self.keeps)
-        estimates = Estimates(self.store)
+        estimates = self._estimates = Estimates(self.store, self.workers)
         announce(found, self.store, estimates, self.workers)
         for there in found.kept:
             if ".replaced" in (place := found.listing.place(*there.address)).beside:
                 drop_replaced(place.folder)
-        self._total = len(found.todo)
-        if self.workers > 1 and len(found.todo) > 1 and not self.require:
+        self._total, self._labels = len(found.todo), labels_of(found.target)
+        # One artifact may make many others itself.
+        several = len(found.todo) > 1 or any("train" in one.stage.makes for one in found.todo)
+        if self.workers > 1 and several and not self.require:
             self._make_together(found, estimates)
         artifact = self.make(node)
         self.rebuild.close()
@@ -135,25 +145,52 @@ class Puller:
     def _make_together(self, found: Plan, estimates: Estimates) -> None:
         """Make what a target needs, and the target, on several worker processes."""
         by_key = {node.key: node for node in found.todo}
-        labels, expected = labels_of(found.target), lambda one: estimates.of(one).seconds
-        events = Events(found.todo, labels, self.store, expected, self.workers)
-        schedule = Schedule(found.todo, lambda one: expected(one) or 1.0, self._failures)
-        free = available_memory()
 
-        def fits(node: Node, beside: Sequence[Node]) -> bool:
-            return sum(estimates.of(one).memory for one in (node, *beside)) <= free
+        def expected(node: Node) -> float | None:
+            return estimates.of(node).seconds
 
-        def make(key: str, failures: Mapping[str, Exception]) -> None:
-            self._failures, self._made, self._silent = dict(failures), {}, True
-            self.make(by_key[key])
+        def make(key: str, request: Request | None, failures: Mapping[str, Exception], may_wait: bool) -> None:
+            self._failures, self._made, self._silent, self._may_wait = dict(failures), {}, True, may_wait
+            self.make(by_key[key] if request is None else self.graph.resolve(*request))
 
+        def resolve(requests: Sequence[Request]) -> list[Node]:
+            nodes = [
+                one for request in requests for one in plan(self.graph.resolve(*request), self.store, self.keeps).todo
+            ]
+            return list({one.key: one for one in nodes}.values())
+
+        def told(outcome: Outcome) -> None:
+            if outcome.needs:
+                events.added(outcome)
+            else:
+                events.ended(outcome)
+
+        events = Events(list(found.todo), self._labels, self.store, expected, self.workers)
+        schedule = Schedule(list(found.todo), lambda one: expected(one) or 1.0, self._failures)
         numerics = found.target.config.numerics
         gpus = visible_gpus() if numerics.device == "cuda" and numerics.world_size == 1 else ()
-        workers = LocalWorkers(self.workers, make, said=events.said, begun=events.begun, fits=fits, gpus=gpus)
+        alone = all("train" not in one.stage.makes for one in found.todo)
+        workers = LocalWorkers(
+            min(self.workers, len(found.todo)) if alone else self.workers,
+            make,
+            warm=lambda: _import_libraries(found.todo),
+            said=events.said,
+            begun=events.begun,
+            resolve=resolve,
+            urgency=schedule.urgency,
+            fits=room_for(estimates),
+            gpus=gpus,
+        )
         with events.shown_live(), workers:
-            run(schedule, workers, events.ended, events.draw)
+            run(schedule, workers, told, events.draw)
         if found.target.stage.gathers is not None and (lines := events.failures()):
             say("failed:\n" + "\n".join(lines))
+
+    def _together(self, nodes: Sequence[Node]) -> None:
+        """Let an artifact that needs others first wait until workers have made them; without workers do nothing."""
+        absent = [node for node in nodes if not self.has(node)] if self._may_wait else []
+        if absent:
+            raise Postponed(absent)
 
     def _finished(self, node: Node) -> Artifact:
         return Artifact(self.folder(node), rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
@@ -216,8 +253,13 @@ class Puller:
     def _run(self, node: Node, **upstream: object) -> Artifact:
         self._count += 1
         if not self._silent:
-            say(f"[{self._count}/{max(self._total, self._count)}] {node.stage.name} {node.slug}-{node.key}")
-        with construction(node, self.graph, self.store, rebuild=self.rebuild, **upstream) as build:
+            cell = cell_words(self._labels.get(node.key, {}))
+            place = f"[{self._count}/{max(self._total, self._count)}]"
+            say(f"{place} {node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else ""))
+        labels = self._labels.get(node.key) or cell_of(node)
+        expected = self._estimates.of(node).seconds if self._estimates is not None else None
+        more: dict[str, Any] = {"labels": labels, "expected": expected, "together": self._together}
+        with construction(node, self.graph, self.store, rebuild=self.rebuild, **more, **upstream) as build:
             if build is not None:
                 self._call(build)
         return Artifact(self.folder(node))
@@ -232,6 +274,14 @@ class Puller:
                 metrics = {**metrics, "missing_cells": build.missing}
             tracker.log(metrics)
         write_json(build.folder / METRICS, metrics)
+
+
+def _import_libraries(nodes: Sequence[Node]) -> None:
+    """Import what takes seconds; our own modules are left to the stages, whose records say what they have used."""
+    if any(node.stage.function.startswith(_COMPUTES) and node.stage.name != "prepare" for node in nodes):
+        with bound_threads(nodes[-1].threads):
+            for library in _LIBRARIES:
+                import_module(library)
 
 
 def _cell(member: GatheredNode) -> str:

@@ -11,6 +11,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell, compose_run, expand, overrides_between
 from pipeline.engine.composition.command_words import is_search_path, shell_word
 from pipeline.engine.keys import Hashed, digest, hashed_sections
+from pipeline.engine.slugs import own_words, slug_of
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
 from pipeline.shown_text import masked_override, visible
@@ -146,6 +147,7 @@ class Graph:
         self._identities: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._identity_of: dict[str, Any] = {}
         self._hashed: Hashed = {}
+        self._words: dict[str, dict[str, str]] = {}
         # The configuration is kept with its node: as long as it exists, no other object can have its id.
         self._resolved: dict[tuple[str, int, tuple[str, ...]], tuple[RunConfig, Node]] = {}
 
@@ -234,8 +236,13 @@ class Graph:
             material["missing"] = list(missing)
         if stage.identity is not None:
             material["identity"] = self._identity(stage.identity, config)
-        slug = _slug(stage, config)
-        return Node(stage, config, digest(material), slug, inputs, members, overrides, sections, missing)
+        key = digest(material)
+        # Its own words come last, so that they win where an input is another network.
+        upstream = [self._words.get(node.key, {}) for node in reversed(inputs.values())]
+        self._words[key] = {path: word for found in upstream for path, word in found.items()}
+        self._words[key] |= own_words(stage.name, sections)
+        slug = slug_of(config, stage.gathers is not None, stage.name, self._words[key])
+        return Node(stage, config, key, slug, inputs, members, overrides, sections, missing)
 
     def _identity(self, spec: str, config: RunConfig) -> Any:
         memo = (spec, id(config.data))
@@ -245,20 +252,6 @@ class Graph:
                 self._identity_of[alike] = load_function(spec)(config.data)
             self._identities[memo] = (config.data, self._identity_of[alike])
         return self._identities[memo][1]
-
-
-def _slug(stage: Stage, config: RunConfig) -> str:
-    if stage.gathers is not None:
-        return _folder_word(config.experiment_name)
-    if stage.name == "prepare":
-        return _folder_word(config.data.name)
-    return f"{_folder_word(config.data.name)}-{config.model.name}-s{config.streams.init}"
-
-
-def _folder_word(name: str) -> str:
-    """Part of a folder's name: one folder, none that steers a terminal; a path to elsewhere is left to be refused."""
-    elsewhere = name.startswith("/") or ".." in name.split("/")
-    return name if elsewhere else visible(name).replace("/", "_").replace("\n", "_")
 
 
 def _shared_labels(cells: list[Cell]) -> dict[str, str]:

@@ -74,6 +74,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         "overrides": [masked_override(word) for word in build.node.overrides],
         "store": str(build.store.root),
         "folder": str(build.folder),
+        "labels": dict(build.labels),
         "rebuild": [sorted(build.rebuild.words), build.rebuild.request],
         "inputs": {role: str(artifact.folder) for role, artifact in build.inputs.items()},
     }
@@ -140,8 +141,10 @@ def rank_build(job: dict[str, Any]) -> Build:
     if node.key != job["key"]:
         raise RuntimeError(f"{job['stage']} has address {node.key} on this rank but {job['key']} in the job")
     inputs = {role: Artifact(Path(folder)) for role, folder in job["inputs"].items()}
-    words, request = job["rebuild"]
-    return Build(node, graph, store, Path(job["folder"]), inputs, rebuild=Rebuild(frozenset(words), request))
+    (words, request), labels = job["rebuild"], job.get("labels", {})
+    return Build(
+        node, graph, store, Path(job["folder"]), inputs, rebuild=Rebuild(frozenset(words), request), labels=labels
+    )
 
 
 def main(path: Path) -> None:

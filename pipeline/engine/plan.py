@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kernels.machine.memory import available_memory, show_bytes
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
 from pipeline.engine.inventory.index import records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.rebuild import words_of
-from pipeline.engine.schedule.estimates import Estimates, makespan
+from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.novelty import reasons
+from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.staleness import Judge
 from pipeline.machine.progress import say
 
@@ -99,6 +102,8 @@ def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) 
     """Say what will be made, why, and how long that may take; what is gone; and what was made by other code."""
     if found.todo:
         say(f"to make: {_count(found.todo)} ({_expected(found.todo, estimates, workers)})")
+        if full := _too_full(found.todo, store, estimates):
+            say(full)
         if found.kept:
             say(f"there already: {_count(found.kept)}")
         again = {node.key for node in found.again}
@@ -143,17 +148,38 @@ def _some(nodes: list[Node]) -> str:
 
 
 def _expected(nodes: list[Node], estimates: Estimates, workers: int) -> str:
-    """Give the time and memory that some workers will need, and what that is judged by."""
+    """Give the time, memory and disk that some workers will need, and how far off earlier estimates were."""
     by_stage = {node.stage.name: estimates.of(node).seconds for node in nodes}
     unknown = [name for name, seconds in by_stage.items() if seconds is None]
     if len(unknown) == len(by_stage):
         return "no earlier artifact to judge the time by"
-    words = f"about {duration(makespan(nodes, estimates, workers))}"
-    words += f" on {workers} workers" if workers > 1 else ""
-    if memory := max(estimates.of(node).memory for node in nodes):
-        words += f" and up to {memory / 2**30:.1f} GiB{' each' if workers > 1 else ''}"
+    course = simulate(nodes, estimates, workers, available_memory())
+    words = f"about {duration(course.seconds)}" + (f" on {workers} workers" if workers > 1 else "")
+    words += f", up to {show_bytes(course.memory)} of memory"
+    if disk := sum(estimates.of(node).disk for node in nodes):
+        words += f", {show_bytes(disk)} of disk"
     without = f", without {', '.join(unknown)}" if unknown else ""
-    return f"{words}, judging by {estimates.judged_by} earlier artifacts{without}"
+    words += f"; judging by {estimates.judged_by} earlier artifacts{without}"
+    error = _error(estimates)
+    return f"{words}; {error}" if error else words
+
+
+def _error(estimates: Estimates) -> str:
+    """Say how far off estimates of this store were."""
+    found = estimates.error()
+    if found is None:
+        return ""
+    what = "earlier estimates of this store" if found.kept else "estimates of each of them from the others"
+    return f"{what} were off by a factor of {found.factor:.2g} in the median"
+
+
+def _too_full(nodes: list[Node], store: Store, estimates: Estimates) -> str | None:
+    """Say that the disk of the store is likely too small."""
+    place = next((folder for folder in (store.root, *store.root.absolute().parents) if folder.is_dir()), None)
+    needed = sum(estimates.of(node).disk for node in nodes)
+    if place is None or needed <= (free := shutil.disk_usage(place).free):
+        return None
+    return f"the disk of {store.root} has {show_bytes(free)} free, and about {show_bytes(needed)} are needed"
 
 
 def duration(seconds: float) -> str:

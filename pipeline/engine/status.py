@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,17 @@ from pipeline.engine.inventory.record import Record
 from pipeline.engine.plan import every_node
 from pipeline.engine.planned import planned_lines
 from pipeline.engine.rebuild import words_of
+from pipeline.engine.schedule.estimates import Estimates
+from pipeline.engine.schedule.labels import labels_of
+from pipeline.engine.schedule.live_table import Running, live_table, running
+from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.schedule.slurm.submission import in_queue
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import Judge
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import MANIFEST
 from pipeline.machine.progress import read_progress
-from pipeline.shown_text import shown, visible
+from pipeline.shown_text import cell_words, shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -38,8 +42,10 @@ _LIVE_ROWS = 30
 _WIDTH = 240
 """Of a table that goes to a file or a pipe."""
 _LEAST_WIDTH, _LEAST_COLUMN = 72, 16
-_FRAME = 13
-"""Characters of a row's lines and margins."""
+_WIDE = 140
+"""Least width at which the cell has a column of its own."""
+_FRAME, _PER_COLUMN = 13, 3
+"""Characters of a row's lines and margins, and of one more column's."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class NodeState:
     state: str
     note: str
     stale: bool = False
+    cell: str = ""
 
 
 def nodes_of(target: Node) -> list[Node]:
@@ -58,7 +65,9 @@ def nodes_of(target: Node) -> list[Node]:
     return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
 
 
-def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
+def rows_of(
+    nodes: Sequence[Node], store: Store, labels: Mapping[str, Mapping[str, str]] | None = None
+) -> list[NodeState]:
     """Look up the state of every artifact; each folder of the store is listed once."""
     listing = Listing(store.root)
     places = [listing.place(*node.address) for node in nodes]
@@ -68,17 +77,18 @@ def rows_of(nodes: Sequence[Node], store: Store) -> list[NodeState]:
     rows = []
     jobs = in_queue(store)
     for node, place in zip(nodes, places, strict=True):
+        cell = cell_words((labels or {}).get(node.key, {}))
         record = records.get((node.stage.name, place.folder.name))
         if record is None:  # it is not complete, or has just gone
             state = store.state(place.folder) if place.beside or place.entry else "missing"
             if node.key in jobs and state not in ("done", "running"):
-                rows.append(NodeState(node, "queued", str(jobs[node.key])))
+                rows.append(NodeState(node, "queued", str(jobs[node.key]), cell=cell))
                 continue
-            rows.append(NodeState(node, state, _note(store, node, state, place.folder)))
+            rows.append(NodeState(node, state, _note(store, node, state, place.folder), cell=cell))
             continue
         note = _note_of_finished(store, place, record)
         stale = judge.differences(record.stage, record.provenance)
-        rows.append(NodeState(node, "done", "; ".join(filter(None, [note, stale])), bool(stale)))
+        rows.append(NodeState(node, "done", "; ".join(filter(None, [note, stale])), bool(stale), cell))
     return rows
 
 
@@ -138,14 +148,15 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
     chosen = asked.width if os.environ.get("COLUMNS", "").strip("0").isdigit() or os.isatty(1) else _WIDTH
     console = Console(width=max(chosen, _LEAST_WIDTH), soft_wrap=False)
     target = graph.resolve("report" if config.wants else "train", config)
-    nodes = nodes_of(target)
+    nodes, labels = nodes_of(target), labels_of(target)
     title = Text(visible(f"{config.experiment_name} in {store.root}"))
     if config.watch is not None:
-        rows = _watch(console, title, lambda: rows_of(nodes, store), config.watch)
+        watched = Watched(store, Estimates(store), config.watch)
+        rows = _watch(console, title, lambda: rows_of(nodes, store, labels), watched)
     else:
-        rows = rows_of(nodes, store)
+        rows = rows_of(nodes, store, labels)
         long = _too_long(rows, console.width)
-        console.print(_table(title, rows, long))
+        console.print(_table(title, rows, long, cells=_shows_cells(rows, console.width)))
         for place, row in enumerate(long, 1):  # a command is copied, so that no line break may stand in it
             console.print(Text(f"({place}) {shown(row.note)}"), soft_wrap=True)
     console.print(_counts(rows))
@@ -177,11 +188,18 @@ def _too_long(rows: Sequence[NodeState], width: int) -> list[NodeState]:
 
     names = max((cell_len(visible(f"{row.node.slug}-{row.node.key}")) for row in rows), default=0)
     others = max((len(row.node.stage.name) for row in rows), default=0) + max(map(len, _COLORS)) + names + _FRAME
+    if _shows_cells(rows, width):
+        others += max(cell_len(visible(row.cell)) for row in rows) + _PER_COLUMN
     room = max(width - others, _LEAST_COLUMN)
     return [row for row in rows if row.node.command in row.note and cell_len(shown(row.note)) > room]
 
 
-def _table(title: Text | str, rows: Sequence[NodeState], long: Sequence[NodeState] = ()) -> Table:
+def _shows_cells(rows: Sequence[NodeState], width: int) -> bool:
+    """Whether there is room for a column that says what distinguishes each artifact."""
+    return width >= _WIDE and any(row.cell for row in rows)
+
+
+def _table(title: Text | str, rows: Sequence[NodeState], long: Sequence[NodeState] = (), *, cells: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -189,33 +207,55 @@ def _table(title: Text | str, rows: Sequence[NodeState], long: Sequence[NodeStat
     places = {id(row): place for place, row in enumerate(long, 1)}
     table.add_column("stage", no_wrap=True)
     table.add_column("artifact", overflow="fold", min_width=_LEAST_COLUMN)
+    if cells:
+        table.add_column("cell", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("note or command", overflow="fold", min_width=_LEAST_COLUMN)
     for row in rows:
         state = Text(row.state, style=_COLORS[row.state])
         artifact = Text(visible(f"{row.node.slug}-{row.node.key}"))
         note = f"({places[id(row)]}) below" if id(row) in places else shown(row.note)
-        table.add_row(row.node.stage.name, artifact, state, Text(note))
+        cell = [Text(visible(row.cell))] if cells else []
+        table.add_row(row.node.stage.name, artifact, *cell, state, Text(note))
     return table
 
 
-def _watch(console: Any, title: Text, look: Callable[[], list[NodeState]], seconds: float) -> list[NodeState]:
+def _watch(console: Any, title: Text, look: Callable[[], list[NodeState]], watched: Watched) -> list[NodeState]:
     """Show a live table until everything is done or failed, or the user interrupts."""
     from rich.live import Live
 
     rows = look()
-    with Live(_overview(title, rows), console=console, auto_refresh=False) as live:
+    with Live(_overview(title, rows, watched), console=console, auto_refresh=False) as live:
         try:
             while any(row.state in ("running", "queued", "missing", "partial") for row in rows):
-                time.sleep(seconds)
+                time.sleep(watched.seconds)
                 rows = look()
-                live.update(_overview(title, rows), refresh=True)
+                live.update(_overview(title, rows, watched), refresh=True)
         except KeyboardInterrupt:
             pass
     return rows
 
 
-def _overview(title: Text, rows: Sequence[NodeState]) -> Group:
+@dataclass(frozen=True)
+class Watched:
+    """What a live table is drawn from, besides the states of the artifacts.
+
+    Attributes
+    ----------
+    store : Store
+        Where they lie.
+    estimates : Estimates
+        Of what is left.
+    seconds : float
+        Between two looks.
+    """
+
+    store: Store
+    estimates: Estimates
+    seconds: float
+
+
+def _overview(title: Text, rows: Sequence[NodeState], watched: Watched) -> Group:
     """Draw counts per stage, then only what moves or failed: a sweep of a thousand seeds must fit on a screen."""
     from rich.console import Group
     from rich.table import Table
@@ -228,9 +268,36 @@ def _overview(title: Text, rows: Sequence[NodeState]) -> Group:
     for stage in dict.fromkeys(row.node.stage.name for row in rows):
         counts = Counter(row.state for row in rows if row.node.stage.name == stage)
         totals.add_row(stage, *(str(counts[state] or "") for state in _COLORS))
-    moving = [row for row in rows if row.state == "failed"] + [row for row in rows if row.state == "running"]
     parts: list[Any] = [totals]
-    if moving:
-        parts.append(_table(f"failed and running ({len(moving)})", moving[:_LIVE_ROWS]))
-    parts.append(Text(_counts(rows)))
+    failed = [row for row in rows if row.state == "failed"]
+    if failed:
+        parts.append(_table(f"failed ({len(failed)})", failed[:_LIVE_ROWS], cells=any(row.cell for row in failed)))
+    moving = [row for row in rows if row.state == "running"]
+    counts = Counter(row.state for row in rows)
+    waiting = {"done": counts["done"], "running": len(moving), "waiting": counts["missing"] + counts["partial"]}
+    working = [_running(row, watched) for row in moving]
+    waiting |= {"queued": counts["queued"], "failed": counts["failed"]}
+    parts.append(live_table(working, waiting, _left(rows, watched), None))
+    if not moving and not counts["queued"] and waiting["waiting"]:
+        parts.append(Text("nothing is being made now; the same command without stage=status makes the rest"))
     return Group(*parts)
+
+
+def _running(row: NodeState, watched: Watched) -> Running:
+    node, folder = row.node, watched.store.folder(*row.node.address)
+    owner = current_owner(lock_of(folder)) or {}
+    started = owner.get("started")
+    since = max(0.0, time.time() - started) if isinstance(started, (int, float)) else 0.0
+    expected = watched.estimates.of(node).seconds
+    return running(node.stage.name, row.cell or node.slug, folder, since, expected, _place(owner))
+
+
+def _left(rows: Sequence[NodeState], watched: Watched) -> float | None:
+    """Seconds until all is made by as many as are at work now; None where nothing is known, or nobody works."""
+    moving = [row for row in rows if row.state == "running"]
+    waiting = [row.node for row in rows if row.state in ("missing", "partial", "queued")]
+    known = [row.node for row in rows if watched.estimates.of(row.node).measured]
+    if not moving or not known:
+        return None
+    begun = sum(_running(row, watched).left or 0.0 for row in moving) / len(moving)
+    return begun + simulate(waiting, watched.estimates, len(moving)).seconds

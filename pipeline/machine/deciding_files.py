@@ -15,11 +15,11 @@ _NO_NUMBERS = re.compile(
     r"|pipeline/(config|checks|tracking|upkeep)/.*"
     r"|pipeline/(ending|entry|errors|help|hydra_callbacks|output_folder|shown_text)\.py"
     r"|pipeline/data/errors\.py"
-    r"|pipeline/engine/(composition|inventory)/.*"
-    r"|pipeline/engine/(attempt|cells|executor|former_spellings|freeze|graph|keys|needs|plan|planned"
-    r"|rebuild|replacement|scale|stages|staleness|status)\.py"
-    r"|pipeline/machine/(children|code_digest|content_digest|deciding_files|deletion|folders|hub_commits|owner_lock|payload_files"
-    r"|progress|provenance|reachable|scratch|sealed_files|side_files)\.py"
+    r"|pipeline/engine/(composition|inventory|schedule)/.*"
+    r"|pipeline/engine/(attempt|cells|executor|freeze|graph|keys|needs|plan|planned"
+    r"|rebuild|replacement|scale|slugs|stages|staleness|status)\.py"
+    r"|pipeline/machine/(children|code_digest|content_digest|cores|deciding_files|deletion|folders|hub_commits|memory_peak|owner_lock"
+    r"|payload_files|progress|provenance|reachable|scratch|sealed_files|side_files)\.py"
     r"|pipeline/training/progress_bar\.py"
 )
 _PAGES = re.compile(r"analysis/pages/.*|pipeline/(reporting|results)/.*|pipeline/stages/\w+/report\w*\.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -18,6 +19,8 @@ from pipeline.shown_text import shown, visible
 Item = TypeVar("Item")
 _PLAIN_SECONDS = 10.0
 _NOTE = "progress.json"
+_SIDES = (("rows", "row_block"), ("columns", "column_block"))
+"""Names in a kernel's plan."""
 
 
 def say(message: str, stamp: str = "") -> None:
@@ -94,11 +97,28 @@ def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left:
 
 
 def read_progress(scratch: Path) -> dict[str, Any] | None:
-    """Read the note of a stage under construction; None if there is no note, or a damaged one."""
+    """Read the note of a stage under construction, or count the tiles of a kernel; None if there is neither."""
     note = read_record(scratch / _NOTE)
     if note is None or not isinstance(note.get("text"), str):
-        return None
+        return _tiles(scratch)
     numbers = [note.get("written"), note.get("seconds_left")]
     if not all(isinstance(value, (int, float)) for value in numbers):
         note["seconds_left"] = None
     return note
+
+
+def _tiles(scratch: Path) -> dict[str, Any] | None:
+    """Say which tile of its matrix a kernel computes, as the ledger of finished tiles tells; None without one."""
+    try:
+        newest = max(scratch.glob("*.ledger"), key=lambda path: path.stat().st_mtime, default=None)
+        if newest is None:
+            return None
+        header, *done = newest.read_text(encoding="utf-8").splitlines()
+        plan = json.loads(header)["plan"]
+        rows, columns = (math.ceil(plan[side] / plan[block]) for side, block in _SIDES)
+        total = rows * (rows + 1) // 2 if plan["square"] else rows * columns
+        written = newest.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # its first line is being written
+        return None
+    text = f"{newest.name.partition('.')[0]} tile {min(len(done) + 1, total)}/{total}"
+    return {"done": len(done), "total": total, "text": text, "seconds_left": None, "written": written}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import secrets
@@ -12,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.machine.deletion import remove
-from pipeline.shown_text import masked
+from pipeline.shown_text import cell_words, masked
 from pipeline.tracking.journal import TrackedRun
 
 
@@ -87,6 +88,11 @@ class TrackedBuild(Protocol):
         ...
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of the cells that it serves."""
+        ...
+
+    @property
     def scratch(self) -> Path:
         """Folder that survives a kill and is deleted on completion."""
         ...
@@ -135,12 +141,26 @@ def numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
     return {name: value for name, value in plain(values).items() if isinstance(value, (int, float))}
 
 
+_OF_NO_CELL = (
+    "stage upstream workers allow_missing rebuild cells cells_limit gc_delete gc_finished watch wants published report "
+    "hardware logging paths"
+).split()
+"""Settings of a command, a machine or a page; a requeue may change them."""
+
+
 def note(build: TrackedBuild) -> dict[str, Any]:
-    """Collect the metadata logged with every tracker run: hashed configuration, keys and command."""
+    """Collect the metadata logged with every tracker run.
+
+    They are the hashed settings, keys and command, and of a run that belongs to a cell its labels (``cell``) and all
+    of its settings (``settings``): those of what it rests on are in no section of its own.
+    """
     node = build.node
     upstream = [other.key for other in node.upstream()]
     sections = {name: _masked(value) for name, value in node.sections.items()}
-    return {**sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
+    found = {**sections, "artifact_key": node.key, "upstream_keys": upstream, "command": node.command}
+    settings = dataclasses.asdict(build.config)
+    whole = {name: _masked(value) for name, value in settings.items() if name not in _OF_NO_CELL}
+    return {**found, "cell": dict(build.labels), "settings": whole}
 
 
 def _masked(value: Any) -> Any:
@@ -176,6 +196,7 @@ def run_of(build: TrackedBuild) -> TrackedRun:
         target=node.stage.name == config.stage,
         sync=node.sync_command,
         note=note(build),
+        cell=cell_words(build.labels),
     )
 
 

@@ -41,7 +41,9 @@ class TrackedRun:
     sync : str
         Command that sends what was kept.
     note : dict
-        Hashed configuration, keys and command.
+        Hashed configuration, keys and command, and the configuration of the cell.
+    cell : str
+        What distinguishes it within the experiment; empty for a run of its own.
     """
 
     tracker: str
@@ -53,6 +55,12 @@ class TrackedRun:
     target: bool
     sync: str
     note: dict[str, Any]
+    cell: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a tracker calls the run: stage, slug and cell."""
+        return f"{self.stage} {self.slug}" + (f" ({self.cell})" if self.cell else "")
 
 
 @dataclass(frozen=True)

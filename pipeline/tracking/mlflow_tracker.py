@@ -6,16 +6,19 @@ import csv
 import io
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from pipeline.config.logging import MLFLOW_URI
 from pipeline.errors import UserError
-from pipeline.tracking.base import needed, numbers, plain
+from pipeline.tracking.base import needed, numbers
 from pipeline.tracking.journal import Entry
 from pipeline.tracking.remote import RemoteTracker
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LONGEST = 500  # characters of a parameter that every server takes
 _BATCH = 100  # MLflow's limit on parameters in one call
 _PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -56,10 +59,12 @@ class MlflowTracker(RemoteTracker):
             )
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         self._id = self._start()
-        values = list(plain(self.run.note).items())
+        # What an earlier process of this construction has written stays: MLflow refuses another value.
+        known = self._client.get_run(self._id).data.params
+        values = [(name, value) for name, value in _parameters(self.run.note).items() if name not in known]
         for start in range(0, len(values), _BATCH):
             batch = values[start : start + _BATCH]
-            parameters = [mlflow.entities.Param(_name(key), str(value)) for key, value in batch]
+            parameters = [mlflow.entities.Param(name, value) for name, value in batch]
             self._client.log_batch(self._id, params=parameters)
 
     def _start(self) -> str:
@@ -74,7 +79,7 @@ class MlflowTracker(RemoteTracker):
         found = self._client.get_experiment_by_name(run.experiment)
         experiment = found.experiment_id if found else self._client.create_experiment(run.experiment)
         tags = {"stage": run.stage, "artifact_key": run.key} | dict.fromkeys(self.settings.tags, "true")
-        made = self._client.create_run(experiment, run_name=f"{run.stage} {run.slug}", tags=tags)
+        made = self._client.create_run(experiment, run_name=run.name, tags=tags)
         kept.write_text(str(made.info.run_id), encoding="utf-8")
         return str(made.info.run_id)
 
@@ -118,6 +123,17 @@ class MlflowTracker(RemoteTracker):
     def close(self, exit_code: int) -> None:
         """End the run as finished or failed."""
         self._client.set_terminated(self._id, "FINISHED" if exit_code == 0 else "FAILED")
+
+
+def _parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested settings to texts, lists as they are written."""
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _parameters(value, f"{prefix}{name}/")
+        elif value not in (None, ""):
+            found[_name(f"{prefix}{name}")] = str(value)[:_LONGEST]
+    return found
 
 
 def _name(text: str) -> str:

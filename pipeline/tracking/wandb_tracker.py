@@ -91,7 +91,7 @@ class WandbTracker(RemoteTracker):
             entity=settings.entity,
             group=run.experiment,
             job_type=run.stage,
-            name=f"{run.stage} {run.slug}",
+            name=run.name,
             id=None if in_sweep else f"{run.key}-{run.nonce}",
             tags=[run.key, *settings.tags],
             config=run.note,

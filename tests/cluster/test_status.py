@@ -62,7 +62,7 @@ def test_watching_ends_when_everything_is_done_or_failed(tmp_path, capsys, monke
     monkeypatch.setattr("pipeline.engine.status.nodes_of", lambda target: [state(tmp_path, s)[0] for s in (0, 13)])
     show_status(graph, store, config)
     shown = capsys.readouterr().out
-    assert "failed and running (1)" in shown and "ValueError: unlucky seed" in shown and "1 done, 1 failed" in shown
+    assert "failed (1)" in shown and "ValueError: unlucky seed" in shown and "1 done, 1 failed" in shown
     once = dataclasses.replace(config, watch=None)
     show_status(graph, store, once)
     assert "1 done, 1 failed" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.engine.build import construction
+from pipeline.engine.artifacts import Store
+from pipeline.engine.build import Build, construction
+from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import Graph
+from pipeline.engine.schedule.labels import cell_of
 from pipeline.errors import UserError
 from pipeline.tracking import base as tracking
 from pipeline.tracking.base import plain
+from pipeline.tracking.journal import kept_journals
 from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config
 from tests.pipeline.toy_stages import install
@@ -183,3 +189,61 @@ def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, tracker):
     node = maker.graph.resolve("draw", tracked(tmp_path, tracker))
     with pytest.raises(UserError, match=rf"logging={tracker} needs the package .*'\.\[{tracker}\]'"):
         record(maker, node)
+
+
+def noted(words, stage="surrogate"):
+    """What a tracker is told of an artifact of a real study."""
+    graph, config = Graph(words), compose_run(words)
+    node = graph.resolve(stage, config)
+    build = Build(node, graph, Store(Path("unused")), Path("unused"), {}, labels=cell_of(node))
+    return tracking.note(build)
+
+
+def test_a_tracker_is_told_the_cell_and_all_of_its_settings():
+    words = ("experiment=quickstart", "model=resnet18", "model.width=8", "kernel=conjugate", "seed=2")
+    told = noted(words)
+    assert told["cell"] == {"model": "resnet18, model.width=8", "kernel": "conjugate", "seed": "2"}
+    settings = told["settings"]
+    assert settings["model"]["width"] == 8 and settings["seed"] == 2 and settings["kernel"]["kind"] == "conjugate"
+    assert settings["training"]["epochs"] == 4 and not {"paths", "logging", "hardware", "cells"} & settings.keys()
+    flat = plain(told)
+    assert flat["settings/model/width"] == 8 and flat["cell/seed"] == "2"
+
+
+def test_names_tell_networks_apart_that_differ_in_their_width(tmp_path):
+    names = set()
+    for width in (8, 16):
+        words = ("experiment=quickstart", "model=resnet18", f"model.width={width}", "kernel=pntk", "seed=2")
+        graph, config = Graph(words), compose_run(words)
+        node = graph.resolve("surrogate", config)
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        names.add(tracking.run_of(Build(node, graph, Store(tmp_path), tmp_path, {}, labels=cell_of(node))).name)
+    assert names == {
+        "surrogate fashion_mnist-resnet18-width8-pntk-s2 (resnet18, width 8 | pntk | seed 2)",
+        "surrogate fashion_mnist-resnet18-width16-pntk-s2 (pntk | seed 2)",
+    }
+
+
+def test_mlflow_takes_lists_and_continues_under_other_settings_of_the_machine(tmp_path):
+    uri, client = mlflow_client(tmp_path)
+    maker = puller(tmp_path)
+    first = maker.graph.resolve("draw", tracked(tmp_path, "mlflow", uri=uri))
+    killed_after(maker, first, (1, 2))
+    again = tracked(tmp_path, "mlflow", uri=uri)
+    again = dataclasses.replace(again, kernel=dataclasses.replace(again.kernel, n_train=7))  # not of this artifact
+    node = maker.graph.resolve("draw", again)
+    assert node.key == first.key
+    record(maker, node)
+    (run,) = mlflow_runs(client)
+    assert run.info.status == "FINISHED" and run.data.params["settings/kernel/test_splits"] == "['test']"
+
+
+def test_a_journal_of_an_earlier_version_is_still_sent(tmp_path):
+    folder = tmp_path / "draw" / "a-000000000000" / "logs" / "tracking"
+    run = tracking.TrackedRun("mlflow", "toy", "draw", "a", "000000000000", "0" * 8, True, "sync", {})
+    record_ = dataclasses.asdict(run)
+    del record_["cell"]
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(record_))
+    assert [kept.name for kept in kept_journals(tmp_path).values()] == ["draw a"]

@@ -14,6 +14,8 @@ from pipeline.engine.artifacts import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = "0:6"
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "6"))
+"""Kills of each kind; `make test-disturbances` has twenty."""
 
 
 def start(folder: Path, workers: int, seeds: str = SEEDS, *more: str, **environment: str) -> subprocess.Popen:
@@ -52,7 +54,18 @@ def test_three_workers_make_what_one_makes_and_each_artifact_once(tmp_path, alon
     assert payloads(tmp_path) == alone
     pids = [(tmp_path / "counts" / name).read_text().split() for name in ("draw", "square", "total")]
     assert [len(found) for found in pids] == [6, 6, 1] and len(set(pids[0])) == 3
-    assert "[13/13] total toy" in said and "draw toy-none-s4" in said and "(seed 4): done in" in said
+    assert "[13/13] total toy" in said and "draw toy-none-sgd-lr0.1-s4" in said and "(seed 4): done in" in said
+
+
+def test_artifacts_that_a_stage_makes_itself_are_shared_by_the_workers(tmp_path):
+    together, one = tmp_path / "together", tmp_path / "one"
+    said = finish(start(together, 3, "0:2", "0", "pools", TOY_SLEEP="0.05"))
+    finish(start(one, 1, "0:2", "0", "pools"))
+    assert payloads(together) == payloads(one)
+    pids = (together / "counts" / "draw").read_text().split()
+    assert len(pids) == 8 and max(map(pids.count, pids)) < 8 and len(set(pids)) == 3
+    assert "waits for 6 of draw" in said and "seed 103" in said and "failed" not in said
+    assert len((together / "counts" / "pooled").read_text().split()) == 4  # begun, postponed, begun again
 
 
 def test_a_killed_worker_costs_what_it_was_making_and_that_is_continued(tmp_path, alone):
@@ -70,8 +83,8 @@ def test_what_kills_its_worker_twice_is_reported_and_the_rest_is_made(tmp_path):
 
 def test_a_failing_cell_stops_only_what_needs_it(tmp_path):
     said = finish(start(tmp_path, 3, "12:15"), code=1)  # seed 13 raises, and that is our fault
-    made = [entry.name[:11] for entry in (tmp_path / "store" / "square").glob("*/*")]
-    assert made == ["toy-none-s1"] * 2
+    made = sorted(entry.name.rpartition("-")[0] for entry in (tmp_path / "store" / "square").glob("*/*"))
+    assert made == [f"toy-none-sgd-lr0.1-pntk-s{seed}" for seed in (12, 14)]
     assert "ValueError: unlucky seed" in said and "in draw" in said  # the traceback of the worker
     assert "again: python run.py experiment=toy" in said and ".partial/logs" in said
     said = finish(start(tmp_path, 3, "12:15", "1"))
@@ -99,9 +112,9 @@ def test_a_killed_scheduler_takes_its_workers_with_it_and_loses_nothing(tmp_path
 
 @pytest.mark.kill
 @pytest.mark.timeout(1200)
-def test_twenty_kills_of_the_scheduler_lose_nothing(tmp_path, alone):
+def test_kills_of_the_scheduler_at_seeded_moments_lose_nothing(tmp_path, alone):
     dice = random.Random(0)
-    for moment in range(20):
+    for moment in range(MOMENTS):
         folder = tmp_path / f"scheduler{moment}"
         kill_scheduler(folder, dice.uniform(0.4, 3.0))
         finish(start(folder, 2))
@@ -110,9 +123,9 @@ def test_twenty_kills_of_the_scheduler_lose_nothing(tmp_path, alone):
 
 @pytest.mark.kill
 @pytest.mark.timeout(1200)
-def test_twenty_kills_of_a_worker_lose_nothing(tmp_path, alone):
+def test_kills_of_a_worker_at_seeded_moments_lose_nothing(tmp_path, alone):
     dice = random.Random(1)
-    for moment in range(20):
+    for moment in range(MOMENTS):
         folder = tmp_path / f"worker{moment}"
         process = start(folder, 2, TOY_SLEEP="0.03")
         time.sleep(dice.uniform(0.4, 2.0))

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.run import RunConfig
+from pipeline.engine.cells import with_seed
+from pipeline.engine.executor import Puller
 from pipeline.engine.keys import schema_defaults
 from pipeline.engine.stages import STAGES, Stage
 
@@ -23,6 +25,8 @@ def _on(**roles):
 TOY = {
     "draw": Stage("draw", f"{HERE}:draw", ("seeds", "training")),
     "square": Stage("square", f"{HERE}:square", ("kernel",), needs=_on(draw="draw")),
+    "pooled": Stage("pooled", f"{HERE}:pooled", ("kernel",), needs=_on(draw="draw"), makes=("draw",)),
+    "pools": Stage("pools", f"{HERE}:pools", ("statistics", "experiment_name"), gathers=lambda config: ["pooled"]),
     "total": Stage("total", f"{HERE}:total", ("statistics", "experiment_name"), gathers=lambda config: ["square"]),
 }
 
@@ -87,6 +91,22 @@ def square(build):
     draws = build.inputs["draw"].arrays("draws.safetensors")["draws"]
     build.write_arrays("square.safetensors", {"square": draws**2})
     return {"sum": float((draws**2).sum())}
+
+
+def pooled(build):
+    """Average over draws of six further seeds, which it asks for itself."""
+    _count("pooled")
+    configs = [with_seed(build.config, seed) for seed in range(100, 106)]
+    nodes = [build.own_node("draw", config, (f"seed={config.seed}",)) for config in configs]
+    build.together(nodes)
+    maker = Puller(build.store, build.graph, rebuild=build.rebuild)
+    draws = [maker.make(node).arrays("draws.safetensors")["draws"] for node in nodes]
+    build.write_arrays("pooled.safetensors", {"pooled": np.mean(draws, axis=0)})
+    return {"n": len(draws)}
+
+
+def pools(build):
+    return {"n": len(build.members["pooled"])}
 
 
 def total(build):

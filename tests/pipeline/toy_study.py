@@ -13,7 +13,7 @@ from pipeline.engine.stages import STAGES
 from tests.pipeline.toy_stages import TOY, toy_defaults
 
 
-def main(store: str, workers: str, seeds: str, allow_missing: str = "0") -> None:
+def main(store: str, workers: str, seeds: str, allow_missing: str = "0", target: str = "total") -> None:
     from tests.pipeline.toy_cells import run_config
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
@@ -23,7 +23,7 @@ def main(store: str, workers: str, seeds: str, allow_missing: str = "0") -> None
     graph = Graph(["experiment=toy"])
     maker = Puller(Store(Path(store)), graph, workers=int(workers), allow_missing=int(allow_missing))
     with last_words():
-        print(maker.pull(graph.resolve("total", run_config(cells={"seed": seeds}))).folder)
+        print(maker.pull(graph.resolve(target, run_config(cells={"seed": seeds}))).folder)
     assert int(workers) == 1 or "torch" not in sys.modules  # a process that has loaded it must not be forked
 
 

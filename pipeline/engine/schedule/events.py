@@ -6,17 +6,17 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.artifacts import SCRATCH, Store, partial_of
+from pipeline.engine.artifacts import Store, partial_of
 from pipeline.engine.graph import Node
-from pipeline.engine.schedule.labels import in_words
+from pipeline.engine.schedule.live_table import live_table, running
 from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.errors import UserError
-from pipeline.machine.progress import read_progress, say, write_log
-from pipeline.shown_text import shown, visible
+from pipeline.machine.progress import say, write_log
+from pipeline.shown_text import cell_words
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -31,9 +31,9 @@ class Events:
 
     Attributes
     ----------
-    nodes : sequence of Node
+    nodes : list of Node
         What is to be made.
-    labels : mapping
+    labels : dict
         Labels of cells by key; see :func:`pipeline.engine.schedule.labels.labels_of`.
     store : Store
         Where constructions leave notes on their progress.
@@ -43,8 +43,8 @@ class Events:
         How many are made at the same time.
     """
 
-    nodes: Sequence[Node]
-    labels: Mapping[str, Mapping[str, str]]
+    nodes: list[Node]
+    labels: dict[str, dict[str, str]]
     store: Store
     expected: Callable[[Node], float | None] = lambda node: None
     workers: int = 1
@@ -60,11 +60,22 @@ class Events:
 
     def name(self, node: Node) -> str:
         """Stage, address and cell of an artifact."""
-        cell = in_words(self.labels.get(node.key, {}))
+        cell = cell_words(self.labels.get(node.key, {}))
         return f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
 
     def _cell(self, node: Node) -> str:
-        return in_words(self.labels.get(node.key, {})) or node.slug
+        return cell_words(self.labels.get(node.key, {})) or node.slug
+
+    def added(self, outcome: Outcome) -> None:
+        """Say that an artifact waits for others, which its making has found out that it needs."""
+        node, needs = self._by_key[outcome.key], outcome.needs
+        fresh = [one for one in needs if one.key not in self._by_key]
+        for one in fresh:
+            self._by_key[one.key] = one
+            self.labels[one.key] = self.labels.get(node.key, {}) | {"seed": str(one.config.seed), "rows": _rows(one)}
+        self.nodes += fresh
+        self._since.pop(node.key, None)
+        self._line(f"{self.name(node)}: waits for {len(needs)} of {needs[0].stage.name}")
 
     def begun(self, node: Node, again: bool) -> None:
         """Say that an artifact is begun, or begun again."""
@@ -118,39 +129,27 @@ class Events:
             say(text, time.strftime("%H:%M:%S ") if stamp else "")
 
     def _table(self) -> Group:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title_justify="left")
-        for heading in ("stage", "cell", "progress", "left"):
-            table.add_column(heading, no_wrap=heading != "cell", overflow="fold")
+        now = time.monotonic()
+        rows = []
         for key, since in list(self._since.items()):
             node = self._by_key[key]
-            note = read_progress(partial_of(self.store.folder(*node.address)) / SCRATCH)
-            text = str(note["text"]) if note else f"{time.monotonic() - since:.0f} s"
-            left = note["seconds_left"] if note else None
-            cell, rest = Text(visible(self._cell(node))), "" if left is None else f"{left:.0f} s"
-            table.add_row(node.stage.name, cell, Text(shown(text)), rest)
-        counts = Counter(_state(one) for one in self._ended.values())
+            folder = self.store.folder(*node.address)
+            rows.append(running(node.stage.name, self._cell(node), folder, now - since, self.expected(node)))
+        ended = Counter(_state(one) for one in self._ended.values())
         waiting = len(self.nodes) - len(self._ended) - len(self._since)
-        words = [f"{counts['done']} done", f"{len(self._since)} running", f"{waiting} waiting"]
-        words += [f"{counts[state]} {state}" for state in ("failed", "not made") if counts[state]]
-        text = ", ".join(words) + f"; {_clock(time.monotonic() - self._start)} so far"
-        left = self._left()
-        return Group(table, Text(text + (f", about {_clock(left)} left" if left is not None else "")))
+        counts = {"done": ended["done"], "running": len(rows), "waiting": waiting}
+        counts |= {state: ended[state] for state in ("failed", "not made")}
+        return live_table(rows, counts, self._left(), now - self._start)
 
     def _left(self) -> float | None:
-        """Seconds until all is made, if every worker always had something to do; None where a time is unknown."""
-        seconds = 0.0
+        """Seconds until all is made, if every worker always had something to do; None where nothing is known."""
+        left, known = 0.0, False
         for node in self.nodes:
-            if node.key not in self._ended:
-                whole = self.expected(node)
-                if whole is None:
-                    return None
+            if node.key not in self._ended and (whole := self.expected(node)) is not None:
                 begun = self._since.get(node.key)
-                seconds += whole if begun is None else max(0.0, whole - (time.monotonic() - begun))
-        return seconds / self.workers
+                left += whole if begun is None else max(0.0, whole - (time.monotonic() - begun))
+                known = True
+        return left / self.workers if known else None
 
     def failures(self) -> list[str]:
         """Table of what failed by itself: what, why, where its log is, and the command that makes it.
@@ -169,6 +168,13 @@ class Events:
         return lines
 
 
+def _rows(node: Node) -> str:
+    kept, dropped = node.config.data.keep, node.config.data.drop
+    if kept is not None:
+        return f"on {len(kept)} rows"
+    return f"without {len(dropped)} rows" if dropped else "on all rows"
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
@@ -180,9 +186,3 @@ def _state(outcome: Outcome) -> str:
 
 def _shortened(text: str, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

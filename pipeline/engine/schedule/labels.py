@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
+from pipeline.engine.cells import axis_entries
 from pipeline.engine.graph import Node
 
 
@@ -16,9 +18,11 @@ def labels_of(target: Node) -> dict[str, dict[str, str]]:
     Parameters
     ----------
     target : Node
-        A gather, or anything upstream of it, which then has no labels.
+        A gather; or one artifact, whose cell, and that of everything upstream of it, follows from its overrides.
     """
     found: dict[str, dict[str, str]] = {}
+    if target.stage.gathers is None:
+        return {node.key: cell_of(node) for node in _upstream(target, set())}
 
     def note(node: Node, labels: Mapping[str, str]) -> None:
         known = found.get(node.key)
@@ -43,12 +47,28 @@ def labels_of(target: Node) -> dict[str, dict[str, str]]:
     return found
 
 
-def in_words(labels: Mapping[str, str]) -> str:
-    """Write labels as ``model mlp, seed 0``.
+def cell_of(node: Node) -> dict[str, str]:
+    """Give the labels of the cell whose overrides a single run has typed, on axes that its address depends on."""
+    if not node.config.cells or node.stage.gathers is not None:
+        return {}
+    typed = set(node.overrides)
+    settings = {path for one in _upstream(node, set()) for path in one.sections}
+    tops = {re.split(r"[.\[]", path, maxsplit=1)[0] for path in settings} | {"seed" for p in settings if "seeds." in p}
+    found = {}
+    for axis, value in node.config.cells.items():
+        fitting = [(len(words), label) for label, words in axis_entries(axis, value) if typed.issuperset(words)]
+        if not fitting:
+            continue
+        label = max(fitting)[1]
+        words = dict(axis_entries(axis, value))[label]
+        if any(re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0] in tops for word in words):
+            found[axis] = label
+    return found
 
-    Examples
-    --------
-    >>> in_words({"model": "mlp", "seed": "0"})
-    'model mlp, seed 0'
-    """
-    return ", ".join(f"{axis} {label}" for axis, label in labels.items())
+
+def _upstream(node: Node, seen: set[str]) -> Iterator[Node]:
+    if node.key not in seen:
+        seen.add(node.key)
+        yield node
+        for upstream in node.upstream():
+            yield from _upstream(upstream, seen)

@@ -10,48 +10,57 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import time
-import traceback
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from kernels.machine.memory import share_memory
+from pipeline.config.run import RunConfig
 from pipeline.engine.graph import Node
 from pipeline.engine.schedule.scheduler import Outcome
+from pipeline.engine.schedule.sent_errors import packed, unpacked
+from pipeline.engine.schedule.work import TOGETHER
 from pipeline.errors import UserError
 from pipeline.machine.children import ends_with_parent
 from pipeline.machine.memory_peak import out_of_memory_kills, peak_of
-from pipeline.shown_text import shown
 
-Make = Callable[[str, Mapping[str, Exception]], None]
+Request = tuple[str, RunConfig, tuple[str, ...]]
+"""Stage, configuration and overrides of an artifact: from them another process resolves the same node."""
+Make = Callable[[str, "Request | None", Mapping[str, Exception], bool], None]
 _TRIES = 2
+_IDLE = 0.3
+"""Seconds without an order after which a new worker imports libraries."""
+_LOOKED_AT = 64
+"""Artifacts in the queue that are asked whether they fit beside those that are being made."""
 _PATIENCE = 4.0
 """Seconds that a worker has to leave in good order after an interrupt."""
 
 
-class _Elsewhere(Exception):
-    """The traceback of an error in a worker, shown above the error itself."""
+class Postponed(BaseException):
+    """Raised where an artifact is made that needs others first, which other workers could make at the same time.
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+    No error: nothing is recorded as failed, and what is finished in scratch stays.
+    """
 
-    def __str__(self) -> str:
-        return f"\n\n{self.text}"
+    def __init__(self, needs: Sequence[Node]) -> None:
+        super().__init__(f"waits for {len(needs)} artifacts")
+        self.needs = needs
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     node: Node
     failures: Mapping[str, Exception]
+    urgency: float = 0.0
     tries: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     number: int
     process: Any
@@ -72,7 +81,14 @@ class LocalWorkers:
     count : int
         Processes.
     make : callable
-        Makes the artifact of a key in a worker, given why inputs are absent.
+        Makes the artifact of a key in a worker, given its request where it was not planned, why inputs are absent,
+        and whether it may be postponed.
+    warm : callable
+        Called in a worker that has nothing to do at first: it imports what it will need.
+    resolve : callable
+        Nodes of requests, with what they need in turn, upstream first.
+    urgency : callable
+        What is begun first: the larger number.
     said : callable
         Called with an artifact's node and a line that its worker printed.
     begun : callable
@@ -90,16 +106,24 @@ class LocalWorkers:
         *,
         said: Callable[[Node, str], None],
         begun: Callable[[Node, bool], None],
+        warm: Callable[[], None] = lambda: None,
+        resolve: Callable[[Sequence[Request]], list[Node]] = lambda requests: [],
+        urgency: Callable[[Node], float] = lambda node: 0.0,
         fits: Callable[[Node, Sequence[Node]], bool] = lambda node, beside: True,
         gpus: Sequence[str] = (),
     ) -> None:
         self._count, self._make, self._said, self._begun, self._fits = count, make, said, begun, fits
-        self._gpus = gpus
+        self._gpus, self._warm, self._resolve, self._urgency = gpus, warm, resolve, urgency
         self._queue: list[_Job] = []
+        self._requests: dict[str, Request] = {}
+        self._asked: dict[str, set[str]] = {}
+        self._inline: set[str] = set()
         self._workers: dict[int, _Worker] = {}
 
     def __enter__(self) -> LocalWorkers:
-        """Fork nothing yet."""
+        """Fork the workers, which import libraries while the first artifacts are made."""
+        for _ in range(self._count):
+            self._fork()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -113,7 +137,8 @@ class LocalWorkers:
 
     def submit(self, nodes: Sequence[Node], failures: Mapping[str, Exception]) -> None:
         """Put artifacts into the queue; see :class:`pipeline.engine.schedule.scheduler.Executor`."""
-        self._queue += [_Job(node, failures) for node in nodes]
+        for node in nodes:
+            insort(self._queue, _Job(node, failures, -self._urgency(node)), key=lambda job: job.urgency)
 
     def poll(self) -> list[Outcome]:
         """Hand out what fits, wait at most half a second, and return what has ended."""
@@ -137,7 +162,7 @@ class LocalWorkers:
         return ended
 
     def _hand_out(self) -> None:
-        for job in list(self._queue):
+        for job in self._queue[: self._count + _LOOKED_AT]:
             beside = self.running
             if len(beside) >= self._count:
                 return
@@ -145,7 +170,9 @@ class LocalWorkers:
                 continue
             worker = self._idle() or self._fork()
             try:
-                worker.orders.send((job.node.key, {key: _packed(error) for key, error in job.failures.items()}))
+                key = job.node.key
+                failures = {absent: packed(error) for absent, error in job.failures.items()}
+                worker.orders.send((key, self._requests.get(key), failures, key not in self._inline))
             except OSError:  # it died while it had nothing to do
                 continue
             self._queue.remove(job)
@@ -162,8 +189,11 @@ class LocalWorkers:
         reading, writing = multiprocessing.Pipe(duplex=False)
         inherited = [end for worker in self._workers.values() for end in (worker.orders, worker.lines)]
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        share = -(-self._count // max(1, len(self._gpus)))
         process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(there, writing, self._make, gpu, [here, reading, *inherited]), daemon=False
+            target=_serve,
+            args=(there, writing, self._make, self._warm, gpu, self._count, share, [here, reading, *inherited]),
+            daemon=False,
         )
         process.start()
         there.close()
@@ -183,13 +213,26 @@ class LocalWorkers:
 
     def _read_answer(self, worker: _Worker) -> list[Outcome]:
         try:
-            error = _unpacked(worker.orders.recv())
+            chain, requests = worker.orders.recv()
         except (EOFError, OSError):
             return []
+        error = unpacked(chain)
         self._read_lines(worker)
         job, worker.job = worker.job, None
         assert job is not None
+        if requests:
+            return [Outcome(job.node.key, needs=self._needed(job.node, requests))]
         return [Outcome(job.node.key, error, time.monotonic() - worker.since)]
+
+    def _needed(self, node: Node, requests: Sequence[Request]) -> tuple[Node, ...]:
+        nodes = self._resolve(requests)
+        for one in nodes:
+            self._requests[one.key] = (one.stage.name, one.config, one.overrides)
+        asked = self._asked.setdefault(node.key, set())
+        if asked.issuperset(one.key for one in nodes):  # it has waited for them: now it makes what is still absent
+            self._inline.add(node.key)
+        asked |= {one.key for one in nodes}
+        return tuple(nodes)
 
     def _bury(self, worker: _Worker) -> list[Outcome]:
         """Take what a dead worker was making back, or give it up at its second death."""
@@ -240,43 +283,24 @@ def _how_it_died(worker: _Worker) -> str:
     return f"The process that made this was ended from outside ({how}; {peak})."
 
 
-def _packed(error: BaseException | None) -> list[Exception]:
-    """Give an error and its causes in a form that survives being sent, the last one with its traceback as text."""
-    chain: list[Exception] = []
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # some libraries make an error its own cause
-        seen.add(id(error))
-        chain.append(_copy(error))
-        if error.__cause__ is None and not isinstance(error, (UserError, _Elsewhere)):
-            chain.append(_Elsewhere(shown("".join(traceback.format_exception(error)))))
-        error = error.__cause__
-    return chain
-
-
-def _unpacked(chain: Sequence[Exception]) -> Exception | None:
-    for error, cause in zip(chain, chain[1:], strict=False):
-        error.__cause__ = cause
-    return chain[0] if chain else None
-
-
-def _copy(error: BaseException) -> Exception:
-    """Give the error as it arrives elsewhere; another type with the same words where it would not arrive."""
-    try:
-        copy = pickle.loads(pickle.dumps(error))
-        if isinstance(copy, Exception) and str(copy) == str(error):
-            return copy
-    except Exception:  # a class of somebody else's may raise anything while it is rebuilt
-        pass
-    return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _serve(orders: Connection, lines: Connection, make: Make, gpu: str | None, others: Sequence[Connection]) -> None:
+def _serve(
+    orders: Connection,
+    lines: Connection,
+    make: Make,
+    warm: Callable[[], None],
+    gpu: str | None,
+    count: int,
+    share: int,
+    others: Sequence[Connection],
+) -> None:
     """Be a worker: make one artifact after another until told to leave."""
     ends_with_parent(signal.SIGKILL)()
     for end in others:  # a worker that kept the other ends open would never see that its partner is gone
         end.close()
     os.setpgid(0, 0)  # an interrupt from the keyboard is the main process's to pass on
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ[TOGETHER] = str(count)
+    share_memory(share)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     with open(os.devnull) as nothing:
@@ -286,18 +310,24 @@ def _serve(orders: Connection, lines: Connection, make: Make, gpu: str | None, o
     root = logging.getLogger()  # the main process keeps the log, and writes there what this one prints
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, logging.FileHandler)]
     with contextlib.suppress(KeyboardInterrupt, SystemExit, EOFError, OSError):
-        for key, failures in _orders(orders):
+        if not orders.poll(_IDLE):
+            warm()
+        for key, request, failures, may_wait in _orders(orders):
             error: Exception | None = None
+            requests: list[Request] = []
+            absent = {absent: found for absent, chain in failures.items() if (found := unpacked(chain))}
             try:
-                make(key, {absent: found for absent, chain in failures.items() if (found := _unpacked(chain))})
+                make(key, request, absent, may_wait)
+            except Postponed as waits:
+                requests = [(one.stage.name, one.config, one.overrides) for one in waits.needs]
             except Exception as raised:
                 error = raised
             sys.stdout.flush()
             sys.stderr.flush()
-            orders.send(_packed(error))
+            orders.send((packed(error), requests))
     os._exit(0)
 
 
-def _orders(orders: Connection) -> Iterator[tuple[str, Mapping[str, list[Exception]]]]:
+def _orders(orders: Connection) -> Iterator[tuple[str, Request | None, Mapping[str, list[Exception]], bool]]:
     while (order := orders.recv()) is not None:
         yield order

@@ -28,12 +28,15 @@ class Outcome:
         Time that it took.
     tried : bool
         False for what was given up because an input failed.
+    needs : tuple of Node
+        What its making has found out that it needs first; it is begun again when that is decided.
     """
 
     key: str
     error: Exception | None = None
     seconds: float = 0.0
     tried: bool = True
+    needs: tuple[Node, ...] = ()
 
 
 class Executor(Protocol):
@@ -62,13 +65,13 @@ class Schedule:
 
     Parameters
     ----------
-    nodes : sequence of Node
-        Upstream first.
+    nodes : list of Node
+        Upstream first; what is found out to be needed later is added.
     weigh : callable
         Expected seconds of an artifact, for what is begun first.
     """
 
-    nodes: Sequence[Node]
+    nodes: list[Node]
     weigh: Callable[[Node], float] = lambda node: 1.0
     failures: dict[str, Exception] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
@@ -99,6 +102,10 @@ class Schedule:
         """Number of artifacts that are neither complete nor given up."""
         return len(self.nodes) - len(self.done) - sum(key in self._by_key for key in self.failures)
 
+    def urgency(self, node: Node) -> float:
+        """Give the expected seconds from the beginning of an artifact to the end of all that rests on it."""
+        return self._urgency[node.key]
+
     def ready(self) -> list[Node]:
         """Artifacts that nothing waits for at the beginning, the most urgent first."""
         return self._ordered([node for node in self.nodes if self._waits[node.key] == 0])
@@ -112,6 +119,8 @@ class Schedule:
         What needs a failed artifact is given up with the same error, except gathers: they decide by themselves
         whether they may go without it.
         """
+        if outcome.needs:
+            return self._postpone(self._by_key[outcome.key], outcome.needs)
         ready: list[Node] = []
         ended = [outcome]
         while ended:
@@ -130,8 +139,31 @@ class Schedule:
                     ready.append(later)
         return self._ordered(ready)
 
+    def _postpone(self, node: Node, needs: Sequence[Node]) -> list[Node]:
+        """Let an artifact wait for others; returns those of them that can be begun, or itself if nothing is open."""
+        fresh = [one for one in needs if one.key not in self._by_key]
+        for one in fresh:
+            self._by_key[one.key] = one
+            self._needed_by[one.key] = []
+            self._urgency[one.key] = self.weigh(one) + self._urgency[node.key]
+        self.nodes += fresh
+        for one in fresh:
+            inputs = [upstream for upstream in one.upstream() if self._is_open(upstream.key)]
+            self._waits[one.key] = len(inputs)
+            for upstream in inputs:
+                self._needed_by[upstream.key].append(one)
+        waited = [one for one in needs if self._is_open(one.key)]
+        self._waits[node.key] = len(waited)
+        for one in waited:
+            self._needed_by[one.key].append(node)
+        ready = [one for one in fresh if self._waits[one.key] == 0]
+        return self._ordered(ready) if waited else [node]
+
+    def _is_open(self, key: str) -> bool:
+        return key in self._by_key and key not in self.done and key not in self.failures
+
     def inputs_absent(self, node: Node) -> dict[str, Exception]:
-        """Why inputs of an artifact are absent, also those of the gathers among its inputs, by key."""
+        """Say why inputs of an artifact are absent, also those of the gathers among its inputs, by key."""
         found: dict[str, Exception] = {}
         for upstream in node.upstream():
             if upstream.key in self.failures:

@@ -31,6 +31,8 @@ from pipeline.training.networks import build_network, trained_network
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
 """Methods that need the network; the others read stored arrays only."""
+_BUDGET = "2GiB"
+"""Memory of influence scores: a number of its own, since the size of pieces decides last bits."""
 SELF_METHODS = ("kernel", "grad_dot", "tracin", "trak", "influence", "representer", "random")
 """Methods whose score of a training point for itself measures how hard it is to learn from the others."""
 
@@ -180,6 +182,7 @@ class Attributor:
             points.inputs,
             labels=torch.from_numpy(self.train.labels),
             test_labels=torch.from_numpy(np.ascontiguousarray(classes)),
+            memory=_BUDGET,
         )
         assert isinstance(found, Tensor)
         return found.double().cpu().numpy()

@@ -9,6 +9,7 @@ from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.engine.seed_blocks import members_of
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.machine.progress import note_progress
 from pipeline.stages.train.block_files import member_folder, write_member
 from pipeline.training.ensemble import Member, train_block
 
@@ -55,9 +56,14 @@ class _Lines:
     def __init__(self, build: Build) -> None:
         self._build = build
         self._said = -_SAY_SECONDS
+        self._first: tuple[int, float] | None = None
 
     def __call__(self, epoch: int, loss: float) -> None:
         now, epochs = time.monotonic(), self._build.config.training.epochs
+        self._first = self._first or (epoch, now)
+        ran = epoch - self._first[0]
+        left = (now - self._first[1]) / ran * (epochs - epoch) if ran else None
+        note_progress(self._build.scratch, epoch, epochs, f"epoch {min(epoch + 1, epochs)}/{epochs}", left)
         if now - self._said >= _SAY_SECONDS or epoch == epochs:
             self._build.say(f"epoch {epoch}/{epochs}: mean train_loss {loss:.4f}")
             self._said = now

@@ -7,8 +7,10 @@ import pytest
 
 from pipeline.engine.artifacts import Store, write_json
 from pipeline.engine.graph import Graph
-from pipeline.engine.schedule.estimates import GROWTH, Estimates, makespan, work_of
+from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.novelty import reasons
+from pipeline.engine.schedule.simulation import simulate
+from pipeline.engine.schedule.work import GROWTH, work_of
 from pipeline.machine.content_digest import file_sha256
 from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import install
@@ -24,11 +26,11 @@ def trained(epochs=10, lr=0.1, seed=0):
     return replace(config, training=replace(config.training, epochs=epochs, lr=lr))
 
 
-def keep(store, node, seconds, memory=2**30):
+def keep(store, node, seconds, memory=2**30, **more):
     """What a finished artifact leaves that later plans read."""
     folder = store.folder(*node.address)
     folder.mkdir(parents=True)
-    record = {"wall_seconds": seconds, "peak_memory_bytes": memory, "work": work_of(node.config)}
+    record = {"wall_seconds": seconds, "peak_memory_bytes": memory, "work": work_of(node), **more}
     write_json(folder / "provenance.json", record)
     lines = [f"{name}: {json.dumps(value)}" for name, value in node.sections.items()]
     (folder / "config.yaml").write_text("\n".join(["stage: draw", "version: 1", *lines]))
@@ -59,7 +61,7 @@ def test_the_most_similar_network_is_asked_first(tmp_path):
     keep(store, resolve("draw", large), 50.0, 2**33)
     estimates = Estimates(store)
     assert (estimates.of(resolve("draw", replace(large, seed=3))).seconds, estimates.judged_by) == (50.0, 2)
-    assert estimates.of(resolve("draw", replace(small, seed=3))).memory == 2**28
+    assert estimates.of(resolve("draw", replace(small, seed=4))).memory == 2**28
 
 
 def test_two_workers_need_half_the_time_and_never_less_than_the_longest_chain(tmp_path):
@@ -68,7 +70,7 @@ def test_two_workers_need_half_the_time_and_never_less_than_the_longest_chain(tm
     keep(store, resolve("square", run_config(100)), 2.0)
     target = resolve("total", config)
     nodes = [node for m in target.members["square"] for node in (m.node.inputs["draw"], m.node)] + [target]
-    times = [makespan(nodes, Estimates(store), workers) for workers in (1, 2, 8, 64)]
+    times = [simulate(nodes, Estimates(store), workers).seconds for workers in (1, 2, 8, 64)]
     assert times == pytest.approx([48, 24, 6, 6])
 
 
@@ -89,3 +91,68 @@ def test_damaged_records_of_earlier_artifacts_tell_nothing(tmp_path):
     (folder / "provenance.json").write_text("{")
     (folder / "config.yaml").write_text("training.lr: {")
     assert Estimates(store).of(node).seconds is None and reasons([node], store) == []
+
+
+def test_a_fixed_part_is_told_from_one_that_grows(tmp_path, monkeypatch):
+    monkeypatch.setitem(GROWTH, "draw", {"epochs": 1.0})
+    store = Store(tmp_path)
+    for epochs in (2, 10, 40):
+        keep(store, resolve("draw", trained(epochs=epochs)), 5.0 + 0.5 * epochs)
+    assert Estimates(store).of(resolve("draw", trained(epochs=100))).seconds == pytest.approx(55)
+
+
+def test_how_far_off_estimates_were_is_measured_and_an_exact_store_says_so(tmp_path):
+    exact, rough, kept = (Store(tmp_path / name) for name in ("exact", "rough", "kept"))
+    for seed in range(6):
+        keep(exact, resolve("draw", trained(seed=seed)), 4.0)
+        keep(rough, resolve("draw", trained(seed=seed)), 4.0 * (1 + seed % 2))
+        keep(kept, resolve("draw", trained(seed=seed)), 4.0, expected_seconds=2.0 if seed < 4 else 6.0)
+    found = {}
+    for store in (exact, rough, kept, Store(tmp_path / "empty")):
+        estimates = Estimates(store)
+        estimates.of(resolve("draw", trained(seed=9)))
+        error = estimates.error()
+        found[store.root.name] = error and (round(error.factor, 2), error.count, error.kept)
+    assert found["exact"] == (1.0, 6, False) and found["kept"] == (2.0, 6, True) and found["empty"] is None
+    assert found["rough"][0] > 1.2
+
+
+def test_what_was_continued_after_a_kill_tells_no_time(tmp_path):
+    store = Store(tmp_path)
+    keep(store, resolve("draw", trained(seed=1)), 0.1, continued=True)
+    keep(store, resolve("draw", trained(seed=2)), 8.0)
+    assert Estimates(store).of(resolve("draw", trained())).seconds == 8.0
+
+
+def test_what_was_made_beside_as_many_others_is_asked_first(tmp_path):
+    store = Store(tmp_path)
+    keep(store, resolve("draw", trained(seed=1)), 2.0, workers=1)
+    keep(store, resolve("draw", trained(seed=2)), 3.0, workers=8)
+    assert [Estimates(store, workers).of(resolve("draw", trained())).seconds for workers in (1, 8)] == [2.0, 3.0]
+
+
+def test_peaks_that_do_not_fit_side_by_side_are_not_begun_side_by_side(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    for seed in range(2):
+        keep(store, resolve("draw", trained(seed=seed)), 4.0, memory=6 * 2**30)
+    free = [10 * 2**30]
+    monkeypatch.setattr("pipeline.engine.schedule.estimates.available_memory", lambda: free[0])
+    monkeypatch.setattr("pipeline.engine.schedule.estimates._LOOK_EVERY", -1.0)
+    new = [resolve("draw", trained(seed=seed)) for seed in range(2, 5)]
+    fits = room_for(Estimates(store))
+    assert fits(new[0], []) and not fits(new[1], [new[0]])
+    free[0] = 5 * 2**30  # another program took it
+    assert not fits(new[0], [])
+    course = [simulate(new, Estimates(store), 3, gigabytes * 2**30) for gigabytes in (10, 12, 100)]
+    assert [(one.seconds, one.memory // 2**30) for one in course] == [(12.0, 6), (8.0, 12), (4.0, 18)]
+
+
+def test_a_kernel_that_was_never_made_is_planned_with_its_budget(tmp_path):
+    small, large = (replace(trained(), kernel=replace(trained().kernel, memory=size)) for size in ("1GiB", "5GiB"))
+    peaks = [Estimates(Store(tmp_path)).of(resolve("square", config)).memory for config in (small, large)]
+    assert peaks[1] - peaks[0] == 4 * 2**30 and Estimates(Store(tmp_path)).of(resolve("draw", small)).memory < 2**30
+
+
+def test_auto_is_one_budget_on_all_machines_under_one_address():
+    auto = replace(trained(), kernel=type(trained().kernel)(memory="auto"))
+    assert auto.kernel.memory == "2GiB" and resolve("square", auto).key == resolve("square", trained()).key

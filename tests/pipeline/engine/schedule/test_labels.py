@@ -1,7 +1,9 @@
 """What distinguishes an artifact is what all cells that it serves have in common."""
 
-from pipeline.engine.graph import GatheredNode
-from pipeline.engine.schedule.labels import in_words, labels_of
+from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import GatheredNode, Graph
+from pipeline.engine.schedule.labels import cell_of, labels_of
+from pipeline.shown_text import cell_words
 from tests.pipeline.engine.schedule.test_scheduler import node
 
 
@@ -18,4 +20,13 @@ def test_labels_are_those_that_all_cells_of_an_artifact_share():
     found = labels_of(node("page", target, gathers=True))
     assert found["pntk1"] == {"kernel": "pntk", "seed": "1"} and found["net0"] == {"seed": "0"}
     assert found["rows"] == {} and "report" not in found
-    assert in_words(found["pntk1"]) == "kernel pntk, seed 1"
+    assert cell_words(found["pntk1"]) == "pntk | seed 1"
+
+
+def test_a_single_run_has_the_labels_of_the_cell_that_its_command_types_on_axes_that_it_depends_on():
+    words = ("experiment=quickstart", "model=resnet18", "model.width=8", "kernel=pntk", "seed=2")
+    graph, config = Graph(words), compose_run(words)
+    kernel, network = graph.resolve("kernel", config), graph.resolve("train", config)
+    assert cell_words(cell_of(kernel)) == "resnet18, width 8 | pntk | seed 2"
+    assert cell_words(labels_of(kernel)[network.key]) == "resnet18, width 8 | seed 2"
+    assert cell_of(graph.resolve("prepare", config)) == {}

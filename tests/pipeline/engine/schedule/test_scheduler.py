@@ -104,3 +104,28 @@ def test_inputs_that_exist_already_are_not_waited_for():
     executor.decided = {"net0", "net1", "net2"}
     run(Schedule(nodes[4:]), executor)
     assert executor.order[-1] == "report" and len(executor.order) == 4
+
+
+def test_what_an_artifact_finds_out_to_need_is_made_first_by_all_workers():
+    rows, page = node("rows"), node("page")
+    target = node("report", page, gathers=True)
+    inner = tuple(node(f"inner{i}", rows) for i in range(4))
+    schedule = Schedule([rows, page, target])
+    assert {one.key for one in schedule.ready()} == {"rows", "page"}
+    ready = schedule.end(Outcome("page", needs=inner))
+    assert ready == [] and schedule.open == 7  # they wait for the rows
+    assert [one.key for one in schedule.end(Outcome("rows"))] == [one.key for one in inner]
+    for one in inner[:3]:
+        assert schedule.end(Outcome(one.key)) == []
+    assert schedule.end(Outcome("inner3")) == [page]
+    assert schedule.end(Outcome("page", needs=inner)) == [page]  # nothing is open any more: it is begun again
+    assert schedule.end(Outcome("page")) == [target] and schedule.end(Outcome("report")) == [] and schedule.open == 0
+
+
+def test_a_failure_of_what_was_found_out_to_be_needed_stops_what_needs_it():
+    page = node("page")
+    schedule = Schedule([page])
+    inner = node("inner")
+    assert schedule.end(Outcome("page", needs=(inner,))) == [inner]
+    assert schedule.end(Outcome("inner", UserError("no"))) == [] and schedule.open == 0
+    assert [outcome.key for outcome in schedule.given_up] == ["page"]

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pipeline.engine.schedule.local_workers import _packed, _unpacked
+from pipeline.engine.schedule.sent_errors import packed, unpacked
 from pipeline.errors import MissingUpstream, UserError
 
 
@@ -14,7 +14,7 @@ class Unsendable(Exception):
 
 
 def sent(error):
-    return _unpacked(pickle.loads(pickle.dumps(_packed(error))))
+    return unpacked(pickle.loads(pickle.dumps(packed(error))))
 
 
 def raised(error, cause=None):
