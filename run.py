@@ -15,7 +15,7 @@ from pipeline.config.run import register_schemas
 from pipeline.ending import begin, last_words
 from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.scale import expanded
-from pipeline.help import asks_for_a_page, asks_for_help, help_page
+from pipeline.help import asks_for_a_page, asks_for_help, help_page, makes_artifacts
 from pipeline.output_folder import with_usable_outputs
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
@@ -66,4 +66,6 @@ if __name__ == "__main__":
             sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
             sys.argv[1:] = with_usable_outputs(sys.argv[1:])
             begin(sys.argv[1:])
+            if makes_artifacts(sys.argv[1:]):  # composing a study takes a second, on a network disk more
+                print("reading the settings", file=sys.stderr, flush=True)
             main()

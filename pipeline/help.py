@@ -49,6 +49,19 @@ def asks_for_a_page(arguments: Sequence[str]) -> bool:
     return not deletes and bool(PAGES & {*arguments, *(word.partition("=")[0] for word in arguments)})
 
 
+def makes_artifacts(arguments: Sequence[str]) -> bool:
+    """Whether a command line makes something, rather than to show or to sweep.
+
+    Examples
+    --------
+    >>> makes_artifacts(["experiment=quickstart"]), makes_artifacts(["stage=status"]), makes_artifacts(["--cfg", "job"])
+    (True, False, False)
+    """
+    stages = [word.partition("=")[2].strip("'\"") for word in arguments if word.startswith("stage=")]
+    sweeps = {"-m", "--multirun"} & {*arguments}
+    return not (sweeps or asks_for_a_page(arguments) or (stages and stages[-1] in COMMANDS))
+
+
 def help_page(arguments: Sequence[str] = ()) -> str:
     """Write the page.
 
