@@ -133,12 +133,12 @@ def kernel_features(
                     own, probe, layers=layers, fallback=settings["fallback"], output=output, certifier=certifier
                 )
                 cotangent = kind if callable(kind) else FEATURE_COTANGENTS[kind]
+                if kind in LABELED:
+                    samples.check_labels(capture.outputs)
                 source = GradientSource(capture, cotangent, split_bias=layerwise)
                 _check_dim(sketcher, sum(p.numel() for p in capture.parameters.values()))
             maker = _Maker(source, sketcher, layerwise)
             logits, blocks = source.blocks(probe, known, None)
-            if kind in LABELED:
-                samples.check_labels(logits.shape[1])
             first = maker(blocks)
             cotangents = first[NAME].shape[1]
             about = _about(sketcher, kind, precision, chosen(layers, own), weights_digest(own), cotangents)

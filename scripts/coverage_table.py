@@ -55,7 +55,7 @@ def measured(names: list[str], repeats: int) -> Iterator[dict[str, Any]]:
 def keep(row: dict[str, Any]) -> None:
     """Write the kept numbers with a row in its place; the others stay as they are."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"rows": {}}
-    rows = kept["rows"] | {row["name"]: row | {"clock": "CPU"}}
+    rows = kept["rows"] | {row["name"]: row}
     kept = {
         "date": f"{datetime.date.today()}",
         "machine": f"1 thread of {os.cpu_count()} cores ({platform.machine()}, no GPU)",
@@ -71,8 +71,8 @@ def render(kept: dict[str, Any]) -> str:
     adapters = {case.name for case in HEADINGS[ADAPTED]}
     right = [name for name, row in rows.items() if not row["refused"]]
     refused = [name for name, row in rows.items() if row["refused"]]
-    times = [rows[name]["loop"] / rows[name]["seconds"] for name in right]
-    slower = [name for name in right if rows[name]["loop"] < rows[name]["seconds"]]
+    times = [rows[name]["faster"] for name in right]
+    slower = [name for name in right if rows[name]["faster"] < 1]
     said = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     lines = [
         "# Which networks the kernels cover",
@@ -89,16 +89,12 @@ def render(kept: dict[str, Any]) -> str:
         "certificate found.",
         f"* **loop, kernel, settling**: milliseconds of CPU, one thread, for N = {TIMED} samples in float32: of that "
         "plain loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
-        "**faster**: loop over kernel at this N.",
+        "**faster**: loop over kernel at this N, the middle one of pairs that were measured in turn, and the extremes.",
         "",
-        f"`{COMMAND}`, in parts (`--only`) with `--repeats` 1 or 2, {kept['date']}, {kept['machine']}; {said}. "
-        "Slowest against the plain loop: "
+        f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
-        f"Slower than it: {', '.join(slower) or 'none'}. Where a loop differentiates the "
-        "rest, the kernel makes that loop besides the passes of its rules.",
+        f"Slower than it: {', '.join(slower) or 'none'}.",
     ]
-    if walled := [name for name in right if rows[name].get("clock") != "CPU"]:
-        lines += ["", f"Measured in wall time, other programs beside it: {', '.join(walled)}."]
     if waiting := [name for name in CASES if name not in rows]:
         lines += ["", f"Not measured yet: {', '.join(waiting)}."]
     for heading, cases in HEADINGS.items():
@@ -124,7 +120,7 @@ def render(kept: dict[str, Any]) -> str:
             lines.append(
                 f"| {case.name} | {row['parameters']:,} | {100 * row['ruled']:.0f} % | {row['route']} | "
                 f"{row['error']:.0e} | {checked} | {1e3 * row['loop']:.0f} | {1e3 * row['seconds']:.0f} | "
-                f"{1e3 * row['settling']:.0f} | {row['loop'] / row['seconds']:.1f} |"
+                f"{1e3 * row['settling']:.0f} | {row['faster']:.1f} ({row['slowest']:.1f} to {row['fastest']:.1f}) |"
             )
             if case.single:
                 notes.append(f"{case.name}: {case.single}.")

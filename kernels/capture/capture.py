@@ -19,6 +19,7 @@ from kernels.capture.quiet import quiet
 from kernels.capture.settling import Probe, Settling
 from kernels.gradients.blocks import Block, ConvBlock, Roles, VectorBlock
 from kernels.gradients.fallback import looped_gradients, try_vmap
+from kernels.gradients.hooks import through_hooks
 from kernels.gradients.in_form import in_form
 from kernels.gradients.merge import merge_roles
 from kernels.inputs.outputs import Inputs
@@ -73,6 +74,8 @@ class Capture:
         How each parameter is handled.
     probed : Probe or None
         Of two or more probe samples, where rules cover everything; freed with the first batch.
+    outputs : int
+        Number of logits.
     """
 
     probed: Probe | None
@@ -104,7 +107,7 @@ class Capture:
         settling.settle(probe)
         if reserve:
             settling.reserve()
-        self.probed = settling.probed
+        self.probed, self.outputs = settling.probed, settling.outputs
         frozen = [name for name in everything if name not in chosen]
         self.coverage = Coverage(
             ruled=tuple(n for n in self.parameters if n not in settling.reasons and n not in settling.unused),
@@ -147,6 +150,7 @@ class Capture:
         """
         settling = self.settling
         blocks = merge_roles(roles, [n for n in self.parameters if n not in settling.unused])
+        blocks = through_hooks(blocks, self.parameters)
         formed = {name for form in settling.forms for name in form.names}
         late = settling.unused & (reached | astray)
         generic = (*settling.reasons, *(n for n in self.parameters if n in late - formed))
@@ -167,7 +171,9 @@ class Capture:
     def _fall_back(self, names: tuple[str, ...], inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
         settling, found = self.settling, None
         with quiet(self.model):
-            if settling.route == "vmap" and settling.reasons:  # else nothing has shown that it works for this model
+            hooked = any(self.parameters[name]._backward_hooks for name in names)
+            # Without a reason nothing has shown that it works for this model; torch.func calls no hooks.
+            if settling.route == "vmap" and settling.reasons and not hooked:
                 found = try_vmap(self.model, names, inputs, rows, self.output, watch=False)
                 if found is None:  # this batch takes a way that the first samples did not show
                     settling.route = "loop"

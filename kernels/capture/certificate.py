@@ -48,7 +48,6 @@ SMALL = 8
 """Passes of fewer samples are checked now and then: one sample in so many."""
 FIRST = 4
 """Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
-
 CHEAP = 2**23
 """Parameters times samples up to which a pattern's first pass is also checked whole: it takes milliseconds."""
 
@@ -141,8 +140,7 @@ class Certifier:
         self.parameters, self.unit = len(capture.parameters), torch.finfo(logits.dtype).eps
         if place in self.passes and pattern in self.patterns:  # computed again for another tile
             return blocks
-        seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-        count = self._count(len(rows), seeded)
+        count, seeded = samples_checked(self.mode, place, len(rows))
         new = pattern not in self.patterns
         order = torch.randperm(len(rows), generator=seeded)
         first = FIRST if len(rows) <= 16 else FIRST // 2
@@ -160,14 +158,6 @@ class Certifier:
         if new and found is not None:
             self.patterns[pattern] = found
         return blocks
-
-    def _count(self, batch: int, seeded: torch.Generator) -> int:
-        """Count the samples of a pass that are checked alone, from nothing but the pass itself."""
-        if self.mode == "every":
-            return max(FIRST, batch // SHARE)
-        if batch < SMALL:
-            return int(int(torch.randint(SMALL, (), generator=seeded)) < batch)
-        return max(1, batch // SHARE)
 
     def _settle(
         self,
@@ -299,6 +289,27 @@ class Certifier:
             "largest_difference": 0.0 if found is None else ceiling(max(found, 40 * self.unit)),
             "generic": sorted(self.generic),
         }
+
+
+def samples_checked(mode: str, place: str, batch: int) -> tuple[int, torch.Generator]:
+    """Count the samples of a pass that are checked alone, from nothing but the pass itself.
+
+    Parameters
+    ----------
+    mode, place : str
+        See :data:`MODES`, and which samples the pass holds.
+    batch : int
+        Number of its samples.
+
+    Returns
+    -------
+    int, torch.Generator
+        Number of samples, 0 where the pass is left out, and the pass's generator.
+    """
+    seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
+    if mode == "sampled" and batch < SMALL:
+        return int(int(torch.randint(SMALL, (), generator=seeded)) < batch), seeded
+    return 0 if mode == "off" else max(FIRST if mode == "every" else 1, batch // SHARE), seeded
 
 
 def pattern_of(uses: Sequence[Use]) -> str:

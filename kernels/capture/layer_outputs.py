@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels.capture.output_axes import ChannelTrace, OutputAxes
+from kernels.capture.forward_alone import ForwardAlone
+from kernels.capture.output_axes import POOLS, ChannelTrace, OutputAxes
 from kernels.capture.sources import FeatureSource
 from kernels.inputs.loan import Loan
 from kernels.inputs.outputs import Inputs, Output, call_logits
@@ -19,17 +21,6 @@ from kernels.inputs.selection import known
 from kernels.machine.precision import float32_products
 
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
-POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "flatten": lambda x, channel: x.reshape(len(x), -1),
-    "mean": lambda x, channel: _positions(x, channel).mean(2),
-    "first": lambda x, channel: _positions(x, channel)[:, :, 0],
-}
-"""Pooling of an output (B, ...) over its positions: all axes but the first and that of the channels."""
-
-
-def _positions(values: Tensor, channel: int) -> Tensor:
-    """Shape (B, channels, positions); (B, values, 1) for an output without positions."""
-    return values.movedim(channel, 1).flatten(2) if values.ndim > 2 else values.reshape(len(values), -1, 1)
 
 
 def conjugate_source(
@@ -72,8 +63,7 @@ def conjugate_source(
             raise ValueError(f"output layer {name!r} ran {len(caught)} times in one forward pass, not once")
         return logits, caught[0]
 
-    with torch.no_grad():
-        axes = OutputAxes(lambda inputs: {name: [watched(inputs)[1]]}, probe)
+    axes = ForwardAlone()(lambda: OutputAxes(lambda inputs: {name: [watched(inputs)[1]]}, probe))
 
     def extract(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
         logits, values = watched(inputs)
@@ -102,11 +92,11 @@ def find_output_layer(model: nn.Module, probe: Inputs, output: Output = None) ->
     '2'
     """
     found: list[tuple[str, Tensor]] = []
-    with Loan(model, checked=False).lent(), torch.no_grad():
+    with Loan(model, checked=False).lent():
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
                 module.register_forward_hook(lambda _m, _a, out, name=name: found.append((name, out.detach())))
-        logits = call_logits(model, probe, output)  # the hooks end with the loan
+        logits = ForwardAlone()(lambda: call_logits(model, probe, output)).detach()  # the hooks end with the loan
     for name, values in reversed(found):
         rows = values.reshape(-1, values.shape[-1])
         if rows.shape[1] == logits.shape[1] and _contains(rows, logits):
@@ -147,9 +137,9 @@ def embedding_source(model: nn.Module, probe: Inputs, layers: Any, output: Outpu
         with watch_outputs(model, names) as caught:
             return call_logits(model, inputs, output), caught
 
-    with torch.no_grad():
-        axes = OutputAxes(lambda inputs: watched(inputs)[1], probe)
-        ran = watched(probe)[1]
+    alone = ForwardAlone()
+    axes = alone(lambda: OutputAxes(lambda inputs: watched(inputs)[1], probe))
+    ran = alone(lambda: watched(probe)[1])
     silent = [name for name in names if not ran[name]]
     if silent and layers != "all" and not callable(layers):
         raise ValueError(f"modules {', '.join(silent)} do not run in the forward pass; leave them out of layers=")
@@ -225,6 +215,14 @@ def watch_outputs(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _channels(model: nn.Module, names: Sequence[str], probe: Inputs, output: Output) -> dict[str, int]:
+    """Axis of each module's output that holds its channels, read off a few samples: tracing changes torch's routes."""
+    trace = ChannelTrace()
+    with watch_outputs(model, names, trace.axis) as caught, trace:
+        call_logits(model, probe, output)
+    return {name: calls[-1] for name, calls in caught.items() if calls}
 
 
 def _first_tensor(result: Any, name: str) -> Tensor:
@@ -327,17 +325,16 @@ def layer_features(
     loan = Loan(model, eval_mode=eval_mode)
     samples = Samples(data, labels, "data")
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    with loan.lent(), float32_products(), torch.no_grad():
+    alone = ForwardAlone()
+    with loan.lent(), float32_products():
         device = loan.device
         probe = samples.first(PROBE, device, dtype)
-        axes = OutputAxes(lambda inputs: watched(inputs)[1], probe)
-        trace = ChannelTrace()  # on a few samples alone: torch takes other routes while it is followed
-        with watch_outputs(model, names, trace.axis) as caught, trace:
-            call_logits(model, probe, output)
-        channels = {name: calls[-1] for name, calls in caught.items() if calls}
+        axes = alone(lambda: OutputAxes(lambda inputs: watched(inputs)[1], probe))
+        channels = alone(lambda: _channels(model, names, probe, output))
     for rows, inputs in samples.batches(0, samples.count, batch_size, device, dtype):
-        with loan.lent(), float32_products(), torch.no_grad():
-            logits, outputs = watched(inputs)
+        with loan.lent(), float32_products():
+            logits, outputs = alone(functools.partial(watched, inputs))
+            logits = logits.detach()
             features = {name: calls[0] for name, calls in axes.arrange(inputs, outputs).items() if calls}
         size = rows.stop - rows.start
         at = {name: axes.channel(name, 0, outputs[name][0], channels[name], size) for name in features}

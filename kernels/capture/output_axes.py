@@ -42,6 +42,19 @@ class Place:
     order: str
 
 
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "flatten": lambda x, channel: x.reshape(len(x), -1),
+    "mean": lambda x, channel: _positions(x, channel).mean(2),
+    "first": lambda x, channel: _positions(x, channel)[:, :, 0],
+}
+"""Pooling of an output (B, ...) over its positions: all axes but the first and that of the channels."""
+
+
+def _positions(values: Tensor, channel: int) -> Tensor:
+    """Shape (B, channels, positions); (B, values, 1) for an output without positions."""
+    return values.movedim(channel, 1).flatten(2) if values.ndim > 2 else values.reshape(len(values), -1, 1)
+
+
 class OutputAxes:
     """Arrange outputs of modules by sample.
 

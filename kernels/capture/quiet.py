@@ -90,7 +90,7 @@ def _before_and_after(*_: Any, **__: Any) -> Iterator[None]:
     yield
 
 
-def _run_once(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+def _run_once(_: type, function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
     """Run the reentrant variant without recomputation."""
     return function(*args)
 

@@ -2,9 +2,8 @@
 
 Two batch sizes, three samples and two of them in reverse, show which axes grow with the batch. What the rules then give
 is compared with plain autograd of one sample, to rounding, so an operation that a rule misreads goes to the generic
-route of :mod:`kernels.gradients.fallback`. Gradient hooks on parameters (``register_hook``) belong to what autograd
-gives, so such parameters take the generic route; hooks that run after accumulation change no gradient and are not
-called.
+route of :mod:`kernels.gradients.fallback`. Parameters that meet each other before they meet a sample are followed
+through the tensors computed from them (:mod:`kernels.gradients.derived`).
 
 A later pass may use its parameters as these samples did not: a layer runs once more for longer texts, another branch
 is taken. Such uses are settled on samples of that pass, and what cannot be settled takes the generic route in it.
@@ -21,26 +20,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.capture.agreement import COARSE, disagreements, generic_route
 from kernels.capture.independence import require_independence
-from kernels.capture.pullback import pull
+from kernels.capture.own_functions import own_functions
 from kernels.capture.quiet import quiet
 from kernels.capture.sample_axis import Shapes, other_layouts
 from kernels.capture.trace import ForwardTrace
 from kernels.gradients.blocks import Block
 from kernels.gradients.derived import tensors_in
-from kernels.gradients.fallback import sample, try_vmap
+from kernels.gradients.fallback import sample
 from kernels.gradients.in_form import in_form, outline, unread_form
-from kernels.gradients.merge import merge_roles
-from kernels.gradients.one_sample import Checked, plain_gradients, relative_distances
+from kernels.gradients.one_sample import Checked, plain_gradients
 from kernels.inputs.outputs import Inputs, batch_size, call_logits
 from kernels.rules.base import MisfitError, Use
 from kernels.rules.table import RULES
 
-# Of a sample alone against the same sample in a batch: units near zero may switch, norms run in float32 anywhere.
-_COARSE = {torch.float64: 1e-5, torch.float32: 1e-2}
 # Of the same sums in another order.
 _FINE = {torch.float64: 1e-8, torch.float32: 3e-5}
-_MISREAD, _HOOKED, _UNREAD = "no rule reproduces autograd", "has a gradient hook", "not read by the first samples"
+_MISREAD, _UNREAD, _ASKED = "no rule reproduces autograd", "not read by the first samples", "asked for"
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,9 @@ class Probe:
     logits: Float[Tensor, "b k"]
     blocks: list[Block]
     seconds: float
+
+
+Found = tuple[set[str], set[str], list[Block]]
 
 
 class Settling:
@@ -80,6 +80,8 @@ class Settling:
         Of three probe samples, where rules cover everything.
     forms : list of Block
         Blocks of the parameters with rules, without their numbers: the form in which every pass gives them.
+    outputs : int
+        Number of logits, once settled.
     """
 
     def __init__(
@@ -90,18 +92,19 @@ class Settling:
         reasons: dict[str, str],
     ) -> None:
         self.model, self.parameters, self.output = model, parameters, output
-        hooked = {name: _HOOKED for name, p in parameters.items() if p._backward_hooks}
-        self.reasons = hooked | reasons
+        self.reasons = dict(reasons)
         self.unused: set[str] = set()
-        self.route = "loop" if hooked else "vmap"
+        self.route = "vmap"
         self.probed: Probe | None = None
         self.forms: list[Block] = []
         self.unread: set[str] = set()
+        self.outputs = 0
         self._layouts: dict[tuple[Any, ...], str] = {}
         self._more: dict[frozenset[Any], tuple[dict[tuple[Any, ...], str], set[str]]] = {}
         self._copied: set[tuple[Any, ...]] = set()
         self._derived: set[str] = set()
         self._seen: Shapes | None = None
+        self._marks = False
         self._fine = 0.0
 
     def settle(self, probe: Inputs, *, derive: bool = True, two: tuple[int, int] = (2, 1)) -> None:
@@ -111,12 +114,19 @@ class Settling:
         pair, single = sample(three, torch.tensor(two)), sample(three, slice(0, 1))
         with quiet(self.model):
             alone, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
+            self.outputs = len(row)
             apart = self._watch(pair)
-            logits, uses = self._retrace(three, set())
-            require_independence(logits.detach()[[0, *two]], torch.cat([alone, apart]))
             checked = Checked(three, 0, row, truth)  # the first: the middle one stays where it is in reversed samples
-            logits, uses, reached, blocks = self._reconcile(logits, uses, checked)
-            self._layouts |= {use.key: use.layout for use in uses}
+            early = {name for name in self._trace.unknown if truth[name] is not None} if derive else set()
+            found = self._derive(checked, single, early, tries=1)
+            if found is None:
+                logits, uses = self._retrace(three, set())
+                require_independence(logits.detach()[[0, *two]], torch.cat([alone, apart]))
+                logits, uses, reached, blocks = self._reconcile(logits, uses, checked)
+                self._layouts |= {use.key: use.layout for use in uses}
+            else:
+                logits, reached, blocks = found
+                require_independence(logits.detach()[[0, *two]], torch.cat([alone, apart]))
             silent = {name for name in self.parameters if truth[name] is None}
             if self._trace.routed:  # by the data, which may send later samples elsewhere
                 self.reasons |= dict.fromkeys(silent - self._trace.touched - set(self.reasons), _UNREAD)
@@ -125,8 +135,12 @@ class Settling:
             blocks = [block for block in blocks if not self.unused.issuperset(block.names)]
             self.probed = None if self.reasons or count != 3 else Probe(logits.detach(), blocks, self._seconds)
             if derive:
-                blocks = self._derive_rest(checked, single) or blocks
-                self._choose_route(checked)
+                names = {name for name, why in self.reasons.items() if why not in (_ASKED, _UNREAD)}
+                found = self._derive(checked, single, {name for name in names if truth[name] is not None}, tries=6)
+                blocks = blocks if found is None else [b for b in found[2] if not self.unused.issuperset(b.names)]
+                if self.route == "vmap":
+                    left = {name: self.parameters[name] for name in self.reasons}
+                    self.route = generic_route(self.model, left, self.output, checked)
             else:
                 self._check_others(three)
             self.forms = [outline(block) for block in blocks if not set(block.names) & self.reasons.keys()]
@@ -184,7 +198,7 @@ class Settling:
             left = {name: p for name, p in self.parameters.items() if name not in self.reasons}
             for two in ((2, 1), (2, 0), (1, 0)):  # another pair of samples may show what the first did not
                 fresh = Settling(self.model, left, self.output, {})
-                fresh._derived = set(self._derived)
+                fresh._derived, fresh._marks = set(self._derived), self._marks
                 fresh.settle(inputs, derive=False, two=two)
                 if not fresh.reasons and strange <= fresh._layouts.keys():
                     break
@@ -214,9 +228,10 @@ class Settling:
             tensors_in(inputs),
             seen=self._seen,
             watch=watch,
+            marks=self._marks,
         )
         start = time.perf_counter()
-        with torch.enable_grad(), trace:
+        with torch.enable_grad(), own_functions(trace.apply), trace:
             logits = call_logits(self.model, inputs, self.output)
         self._seconds = time.perf_counter() - start
         mutated = {use.key for use in trace.uses if use.mutated()}
@@ -232,11 +247,15 @@ class Settling:
 
     def _watch(self, pair: Inputs) -> Tensor:
         """Note the shapes of all uses in a pass of two samples; return its outputs."""
+        self._seen = None
         logits = self._pass(pair, {}, set(), watch=True)[0].detach()
+        if self._trace.mixed and not self._marks:  # an operation without a rule may read samples: tell which they are
+            self._marks = True
+            return self._watch(pair)
         self._seen = self._trace.shapes
         self._fine = _FINE.get(logits.dtype, 0.2)
         if self._trace.narrowest < torch.finfo(logits.dtype).bits:
-            self._fine = _COARSE.get(logits.dtype, 0.2)  # sums of fewer digits inside
+            self._fine = COARSE.get(logits.dtype, 0.2)  # sums of fewer digits inside
         return logits
 
     def _reconcile(
@@ -256,74 +275,52 @@ class Settling:
             self._revise(uses, wrong, tried)
             logits, uses = self._retrace(checked.inputs, wrong)
 
-    def _derive_rest(self, checked: Checked, single: Inputs) -> list[Block]:
-        """Follow what acts on samples only through tensors computed from parameters alone; all blocks if that works."""
-        fallback = dict(self.reasons)
-        fixed = ("asked for", _HOOKED, _UNREAD)
-        truth, layouts = checked.alone, dict(self._layouts)
-        names = {name for name, reason in fallback.items() if reason not in fixed and truth[name] is not None}
+    def _derive(
+        self, checked: Checked, single: Inputs, names: set[str], *, tries: int
+    ) -> tuple[Tensor, set[str], list[Block]] | None:
+        """Follow what acts on samples only through tensors computed from parameters alone.
+
+        Returns
+        -------
+        tuple or None
+            Of the checked pass: logits, parameters that it reached, blocks; None where that does not work.
+        """
+        if not names:
+            return None
+        before = (self._derived, dict(self.reasons), dict(self._layouts), self._seen, self._fine)
+        fallback, truth = before[1], checked.alone
         pair = sample(checked.inputs, torch.tensor([2, 1]))
         alone = Checked(single, 0, checked.row, truth, truth)
-        for _ in range(len(names) and 6):
+        for _ in range(tries):
             self._derived, self.reasons = names, {n: why for n, why in fallback.items() if n not in names}
             wrong: set[str] = set()
-            found: list[Block] = []
+            found: list[tuple[Tensor, set[str], list[Block]]] = []
+            first: tuple[ForwardTrace, float] | None = None
             try:
                 self._watch(pair)
                 for one in (checked, alone):
                     logits, uses = self._pass(one.inputs, self._layouts, set())
-                    bad, _, blocks = self._disagreements(logits, uses, one)
+                    bad, reached, blocks = self._disagreements(logits, uses, one)
                     wrong |= bad | self._trace.unknown.keys()
-                    found = found or blocks
+                    found.append((logits, reached, blocks))
+                    first = first or (self._trace, self._seconds)
                     self._layouts = {use.key: use.layout for use in uses} | self._layouts
                     self._seen = None
             except (RuntimeError, ValueError, IndexError, TypeError):
                 break
-            if not wrong:
-                return [block for block in found if not self.unused.issuperset(block.names)]
+            if not wrong and first is not None:
+                self._trace, self._seconds = first
+                return found[0]
             # A parameter with a rule may share a derived tensor with these; then it is followed like them.
             names = names | wrong if wrong - names else names - wrong
-        self._derived, self.reasons, self._layouts = set(), fallback, layouts
-        return []
+            if not names:
+                break
+        self._derived, self.reasons, self._layouts, self._seen, self._fine = before
+        return None
 
-    def _choose_route(self, checked: Checked) -> None:
-        """Vectorize the fallback where torch can, and does so correctly, for this model."""
-        names = tuple(self.reasons)
-        if not names or self.route == "loop":
-            return
-        rows = checked.row.expand(batch_size(checked.inputs), 2, -1)
-        found = try_vmap(self.model, names, checked.inputs, rows, self.output)
-        for name in names:
-            true = checked.alone[name]
-            if found is None or true is None:
-                self.route = "loop" if found is None else self.route
-                continue
-            true = true.to_dense() if true.is_sparse else true
-            error = float((found[name][checked.at, 1] - true.flatten()).norm())
-            if not error <= _COARSE.get(rows.dtype, 0.2) * max(float(true.norm()), 1e-30):
-                self.route = "loop"
-
-    def _disagreements(
-        self, logits: Tensor, uses: list[Use], checked: Checked
-    ) -> tuple[set[str], set[str], list[Block]]:
-        """Parameters whose rule does not give plain autograd's gradient, all that the pass reached, its blocks.
-
-        A sample alone is not the same sample in a batch to the last digit. Where that may explain a difference, the
-        truth is taken from the batch itself, which leaves the order of sums.
-        """
-        roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
-        blocks = merge_roles(roles, list(self.parameters))
-        ruled = {n: float(g is not None) for n, g in checked.alone.items() if n not in self.reasons}  # if no block is
-        off = ruled | relative_distances(blocks, checked.at, checked.alone)
-        doubtful = {name for name in ruled if not off[name] <= self._fine}
-        wrong = {name for name in doubtful if not off[name] <= _COARSE.get(logits.dtype, 0.2)}
-        if doubtful - wrong:
-            if checked.together is None:
-                known = plain_gradients(self.model, checked.inputs, self.parameters, self.output, checked.at)
-                checked.together = known[1]
-            off = ruled | relative_distances(blocks, checked.at, checked.together)
-            wrong |= {name for name in doubtful if not off[name] <= self._fine}
-        return wrong, reached, blocks
+    def _disagreements(self, logits: Tensor, uses: list[Use], checked: Checked) -> Found:
+        left = {name: p for name, p in self.parameters.items() if name not in self.reasons}
+        return disagreements(self.model, self.parameters, self.output, left, self._fine, logits, uses, checked)
 
     def _revise(self, uses: list[Use], wrong: set[str], tried: set[tuple[Any, str]]) -> None:
         """Try another layout for the uses of misread parameters, then send them to the fallback."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels.capture.capture import Capture
+from kernels.capture.forward_alone import ForwardAlone
 from kernels.capture.pullback import OpenPass
 from kernels.capture.settling import Probe
 from kernels.gradients.blocks import Block, OuterBlock, VectorBlock
@@ -127,6 +128,7 @@ class FeatureSource:
 
     def __init__(self, extract: Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]]) -> None:
         self.extract = extract
+        self._alone = ForwardAlone()
 
     def enter(self, place: str) -> None:
         """Do nothing: features are read off the network itself."""
@@ -144,10 +146,9 @@ class FeatureSource:
 
     def blocks(self, inputs: Inputs, labels: Tensor | None, classes: slice | None) -> tuple[Tensor, list[Block]]:
         """Return (logits, blocks) of a batch."""
-        with torch.no_grad():
-            logits, features = self.extract(inputs)
+        logits, features = self._alone(lambda: self.extract(inputs))
         blocks: list[Block] = [
-            VectorBlock(name, torch.Size(value.shape[1:]), value.flatten(1).unsqueeze(1))
+            VectorBlock(name, torch.Size(value.shape[1:]), value.detach().flatten(1).unsqueeze(1))
             for name, value in features.items()
         ]
-        return logits, blocks
+        return logits.detach(), blocks

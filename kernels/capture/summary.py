@@ -43,11 +43,39 @@ def told(certificate: Mapping[str, Any]) -> str:
     if not certificate or not certificate["passes_checked"] + certificate["patterns_checked"]:
         return "not checked"
     generic = f"; generic route: {', '.join(certificate['generic'])}" if certificate["generic"] else ""
+    passes = counted(certificate["passes"], "pass", "passes")
+    patterns = counted(certificate["patterns_checked"], "pattern")
+    parameters = counted(certificate["parameters"], "parameter")
     return (
-        f"{certificate['passes_checked']} of {certificate['passes']} passes and the first of "
-        f"{certificate['patterns_checked']} pattern(s), {certificate['parameters']} parameters each, agree with the "
+        f"{certificate['passes_checked']} of {passes} and the first of {patterns}, {parameters} each, agree with the "
         f"network's own gradient to {certificate['largest_difference']:.0e}{generic}"
     )
+
+
+def foretold(checked: int, passes: int, parameters: int) -> str:
+    """Say how much will be checked, in words that follow the mode; nothing where no pass is known.
+
+    Examples
+    --------
+    >>> from kernels.capture.summary import foretold
+    >>> foretold(3, 3, 1), foretold(0, 0, 0)
+    (': 3 of 3 passes, 1 parameter each', '')
+    """
+    if not passes:
+        return ""
+    return f": {checked} of {counted(passes, 'pass', 'passes')}, {counted(parameters, 'parameter')} each"
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Put a number before its noun.
+
+    Examples
+    --------
+    >>> from kernels.capture.summary import counted
+    >>> counted(1, "pass", "passes"), counted(2, "pattern")
+    ('1 pass', '2 patterns')
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def ceiling(value: float) -> float:

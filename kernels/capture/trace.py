@@ -20,9 +20,10 @@ from torch.overrides import TorchFunctionMode
 
 from kernels.capture.row_picking import RowPicks
 from kernels.capture.sample_axis import Shapes, layout_between, likely_layout
-from kernels.gradients.derived import Tape, tensors_in
+from kernels.gradients.derived import Tape, tensors_in, writes
 from kernels.machine.process_state import replaced_here
 from kernels.rules.base import ParameterView, Rule, Use
+from kernels.rules.operation import operation_rule
 from kernels.rules.rewrites import REWRITES
 
 # Operations that take nothing but type and shape from a tensor: from their second one, or from all.
@@ -54,6 +55,8 @@ class ForwardTrace(TorchFunctionMode):
         Shapes of the uses at another batch size, which tell where the samples of new uses are.
     watch : bool
         Only note the shape of every use, in ``shapes``; nothing is spread over the samples or given up.
+    marks : bool
+        Tell samples from constants, so that operations without a rule of their own can have one.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class ForwardTrace(TorchFunctionMode):
         inputs: Iterable[Tensor] = (),
         seen: Shapes | None = None,
         watch: bool = False,
+        marks: bool = False,
     ) -> None:
         super().__init__()
+        self.mixed = False
         self.seen, self.watch = seen, watch
         self.shapes = Shapes(batch)
         self.strange: set[tuple[Any, ...]] = set()
@@ -81,7 +86,8 @@ class ForwardTrace(TorchFunctionMode):
         self.uses: list[Use] = []
         self.unknown: dict[str, str] = {}
         self._parameters = dict(parameters)
-        self._tape = Tape({name: p for name, p in parameters.items() if name in derivable}, inputs)
+        followed = {name: p for name, p in parameters.items() if name in derivable}
+        self._tape = Tape(followed, inputs, marks=marks)
         self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
         self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
         self._counts: dict[tuple[Any, ...], int] = {}
@@ -105,6 +111,10 @@ class ForwardTrace(TorchFunctionMode):
         self._tape.follow(args, tensors, made)
         return result
 
+    def apply(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an autograd function of the model's own, see :mod:`kernels.capture.own_functions`."""
+        return self.__torch_function__(func, (), args, kwargs)
+
     @property
     def routed(self) -> bool:
         """Whether the data picked rows for some layer."""
@@ -123,10 +133,11 @@ class ForwardTrace(TorchFunctionMode):
             # The composite checks for overrides once, at its start: report none, and watch the projections inside.
             with replaced_here(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
-        if self._tape.takes(_label(func), tensors) and not self._spreads(func, tensors, read):
+        if self._tape.takes(func, _label(func), args, tensors) and not self._spreads(func, tensors, read):
+            before = self._tape.before(func, args)
             result = func(*args, **kwargs)
             self.touched.update(view.name for view in read)
-            self._tape.record(func, args, kwargs, tensors, tensors_in(result))
+            self._tape.record(func, before, kwargs, tensors, tensors_in(result))
             self._derive(func, args, result, read)
             return result
         if func in REWRITES:
@@ -136,7 +147,14 @@ class ForwardTrace(TorchFunctionMode):
                 return result
         standardized = func is F.batch_norm and id(tensors[0]) in self._views  # a parameter by its own statistics
         if func in self.rules and not standardized:
-            return self._record(func, args, kwargs, read, self._picks.among(tensors))
+            return self._record(self.rules[func], func, args, kwargs, read, self._picks.among(tensors))
+        mixed = not standardized and not writes(_label(func)) and any(id(x) not in self._views for x in tensors)
+        self.mixed |= mixed
+        if mixed and self._tape.marks:
+            sampled = [x for x in tensors if id(x) not in self._views and self._tape.sampled(x)]
+            if sampled:
+                rule = operation_rule(func, _label(func), sampled)
+                return self._record(rule, func, args, kwargs, read, self._picks.among(tensors))
         result = func(*args, **kwargs)
         self._derive(func, args, result, read)
         return result
@@ -150,9 +168,14 @@ class ForwardTrace(TorchFunctionMode):
         return broadcast and shape[:1].numel() % self.batch == 0
 
     def _record(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: list[ParameterView], picked: bool
+        self,
+        rule: Rule,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        read: list[ParameterView],
+        picked: bool,
     ) -> Any:
-        rule = self.rules[func]
         arguments = rule.bind(*args, **kwargs)
         views = {
             slot: self._views[id(arguments[slot])]
@@ -163,6 +186,9 @@ class ForwardTrace(TorchFunctionMode):
         result = func(*args, **kwargs)
         if scaled is not None:
             self._track(result, scaled)
+            return result
+        if not isinstance(result, Tensor) or not result.is_floating_point():
+            self._derive(func, args, result, read)
             return result
         self.touched.update(view.name for view in read)
         names = (rule.name, *sorted((view.name, view.rows or ()) for view in views.values()))
@@ -228,15 +254,22 @@ class ForwardTrace(TorchFunctionMode):
         return likely_layout(shape, self.batch)
 
     def _scaled(self, rule: Rule, arguments: dict[str, Any], views: dict[str, ParameterView]) -> ParameterView | None:
-        if rule.name not in ("multiply", "divide") or list(views) != ["left"]:
+        """View of a parameter times a number, or plus one, which does not show in its gradient."""
+        if rule.name not in ("multiply", "divide", "add", "subtract") or len(views) != 1:
             return None
-        other = arguments["right"]
+        ((slot, view),) = views.items()
+        other = arguments["right" if slot == "left" else "left"]
         if isinstance(other, Tensor) and other.ndim == 0 and not other.requires_grad:
             other = other.item()
         if not isinstance(other, (int, float)):
             return None
-        view = views["left"]
-        factor = float(other) if rule.name == "multiply" else 1.0 / float(other)
+        factor = float(other) if rule.name == "multiply" else 1.0
+        if rule.name == "divide":
+            if slot == "right" or other == 0 or arguments["rounding"] is not None:
+                return None
+            factor = 1.0 / float(other)
+        elif rule.name in ("add", "subtract") and slot == "right":
+            factor = float(arguments["alpha"]) * (1.0 if rule.name == "add" else -1.0)
         return ParameterView(
             view.name, view.parameter_shape, view.shape, view.rows, view.transposed, view.scale * factor
         )

@@ -63,8 +63,8 @@ class Assembly:
 
     def run(self, store: TileStore, mine: Callable[[int], bool]) -> None:
         """Compute the tiles of the row blocks for which ``mine`` is true and put them into the store."""
-        rows = _cuts(self.plan.rows, self.plan.row_block)
-        columns = _cuts(self.plan.columns, self.plan.column_block)
+        rows = cuts(self.plan.rows, self.plan.row_block)
+        columns = cuts(self.plan.columns, self.plan.column_block)
         chunks = self._chunks()
         self.source.resume(store.records)
         for i, ours in enumerate(rows):
@@ -92,7 +92,7 @@ class Assembly:
         """Capture a run of samples and keep what each layer's form needs."""
         gathered = self._empty(rows)
         for here, inputs, labels in self._batches(samples, rows):
-            self.source.enter(f"{samples.name} samples {here.start} to {here.stop}")
+            self.source.enter(samples.place(here))
             with self.precision.strict_passes():
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
@@ -114,7 +114,7 @@ class Assembly:
         for classes in chunks:
             gathered = self._empty(rows)
             for here, one in opened:
-                source.enter(f"{self.rows.name} samples {here.start} to {here.stop}")
+                source.enter(self.rows.place(here))
                 with self.precision.strict_passes():
                     blocks = source.pulled(one, classes, last=classes is chunks[-1])
                 self._keep(blocks, gathered, here, self.rows.name)
@@ -249,7 +249,8 @@ def _put(target: Tensor, values: Tensor, fresh: bool) -> None:
             target[start : start + step].add_(piece.to(target.device))
 
 
-def _cuts(count: int, size: int) -> list[slice]:
+def cuts(count: int, size: int) -> list[slice]:
+    """Cut a number of samples into blocks of at most ``size``."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 

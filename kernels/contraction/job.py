@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from kernels.capture.capture import Capture
-from kernels.capture.certificate import Certifier
+from kernels.capture.certificate import Certifier, samples_checked
 from kernels.capture.layer_outputs import conjugate_source, embedding_source
 from kernels.capture.sources import GradientSource, Source
-from kernels.contraction.assembly import TOTAL
+from kernels.contraction.assembly import TOTAL, cuts
 from kernels.contraction.forms import LayerForm
 from kernels.contraction.plan import Plan, lay_out
 from kernels.contraction.result_files import PART
@@ -93,11 +93,11 @@ def _job(
     probe = columns.first(PROBE, device, precision.passes)
     with precision.strict_passes():
         source, coverage = _source(own, probe, options, not square, generic)
+        if isinstance(source, GradientSource) and options["kind"] == "loss_gradient":
+            columns.check_labels(source.capture.outputs)
+            rows.check_labels(source.capture.outputs)
         labels = None if columns.labels is None else columns.labels[: batch_size(probe)]
         logits, blocks, seconds, held, each = _try_pass(source, probe, labels)
-    if options["kind"] == "loss_gradient":
-        columns.check_labels(logits.shape[1])
-        rows.check_labels(logits.shape[1])
     _warn_softmax(logits)
     cotangents = logits.shape[1] if COTANGENT_OF_KIND.get(options["kind"]) == "class" else 1
     names = parameter_names(own)
@@ -125,9 +125,22 @@ def _job(
         on_disk=options["out"] is not None,
     )
     plan = replace(plan, certify=options["certify"] if coverage else "off", generic=generic)
+    if isinstance(source, GradientSource) and plan.certify != "off":
+        plan = replace(plan, certified=_certified(plan, rows, columns, len(source.capture.parameters)))
     print_of = _fingerprint(own, rows, columns, options, _contents(groups, blocks), logits)
     plan = replace(plan, setup_seconds=time.perf_counter() - start)
     return Job(source, rows, columns, square, precision, device, plan, groups, print_of, coverage, options, remake)
+
+
+def _certified(plan: Plan, rows: Samples, columns: Samples, parameters: int) -> tuple[int, int, int]:
+    """Count the passes that the certificate will check, all passes, and parameters of each."""
+    passes: dict[str, int] = {}
+    for samples, side in ((rows, plan.row_block), (columns, plan.column_block)):
+        for block in cuts(samples.count, side):
+            for here in samples.runs(block.start, block.stop, plan.batch):
+                passes[samples.place(here)] = here.stop - here.start
+    checked = sum(samples_checked(plan.certify, place, size)[0] > 0 for place, size in passes.items())
+    return checked, len(passes), parameters
 
 
 def _source(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kernels.capture.certificate import MODES
+from kernels.capture.summary import foretold
 from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form
 from kernels.contraction.traffic import traffic_cost_on
@@ -58,6 +59,8 @@ class Plan:
         Size of the result.
     certify : str
         How passes are checked against the network's own gradient.
+    certified : tuple of int
+        Passes that will be checked, all passes, and parameters that are compared in each.
     generic : tuple of str
         Parameters that take the generic route because a pass disagreed with the network's own gradient.
     pass_seconds, mac_rate : float
@@ -94,6 +97,7 @@ class Plan:
     pass_seconds: float = field(compare=False)
     mac_rate: float = field(compare=False)
     certify: str = "off"
+    certified: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)
     generic: tuple[str, ...] = ()
     setup_seconds: float = field(default=0.0, compare=False)
     entry_seconds: float = field(default=0.0, compare=False)
@@ -162,7 +166,7 @@ class Plan:
             f"tiles {self.row_block} x {self.column_block}, batch {self.batch}, class chunks {self.class_chunks}; "
             f"result {show_bytes(self.result_bytes)}, memory budget {show_bytes(self.memory)}"
         )
-        lines.append(f"certificate: {MODES[self.certify]}")
+        lines.append(f"certificate: {MODES[self.certify]}{foretold(*self.certified)}")
         return "\n".join(lines)
 
 

@@ -212,7 +212,8 @@ class TokenBlock:
         batch, cotangents, _, width = self.delta.shape
         table = self.delta.new_zeros(batch, cotangents, self.shape[0] + 1, width)
         rows = torch.where(self.ids < 0, self.shape[0], self.ids)[:, None, :, None].expand_as(self.delta)
-        return {self.weight: table.scatter_add_(2, rows, self.delta)[:, :, :-1]}
+        found = table.scatter_add_(2, rows, self.delta)[:, :, :-1]
+        return {self.weight: found.reshape(batch, cotangents, *self.shape)}
 
 
 @dataclass

@@ -13,13 +13,25 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-from torch.func import vjp, vmap
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kernels.gradients.blocks import OuterBlock, Role, Roles, VectorBlock
 
 _ELSEWHERE = ("detach", "data", "expand", "repeat")  # constants, and what usually spreads a tensor over the samples
+_OUT_OF_PLACE: dict[Any, Any] = {
+    getattr(Tensor, name): plain
+    for names, plain in (
+        (("add_", "__iadd__"), torch.add),
+        (("sub_", "__isub__"), torch.sub),
+        (("mul_", "__imul__"), torch.mul),
+        (("div_", "__itruediv__", "__idiv__"), torch.div),
+    )
+    for name in names
+}
+"""Operations that write into their first argument, and how the tape replays them."""
+_IN_PLACE = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ipow__", "__imod__")
 
 
 class Tape:
@@ -31,36 +43,47 @@ class Tape:
         Those whose derived tensors are followed; with none of them the tape does nothing.
     inputs : iterable of Tensor
         The batch; nothing computed from it is a constant.
+    marks : bool
+        Say which tensors hold samples, although no parameter is followed.
     """
 
-    def __init__(self, parameters: dict[str, Tensor], inputs: Iterable[Tensor]) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: dict[str, Tensor], inputs: Iterable[Tensor], *, marks: bool = False) -> None:
+        self._parameters, self.marks = parameters, marks or bool(parameters)
         self._owners: dict[int, set[str]] = {id(p): {name} for name, p in parameters.items()}
         self._steps: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self._named: dict[str, Tensor] = {}
         self._sampled: Any = WeakTensorKeyDictionary()
-        if parameters:
+        if self.marks:
             for x in inputs:
                 self._sampled[x] = True
 
     def follow(self, args: tuple[Any, ...], read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Mark what an operation computed from samples; one that returns nothing wrote into its first argument."""
-        if self._parameters and any(x.requires_grad or x in self._sampled for x in read):
+        if self.marks and any(map(self.sampled, read)):
             for out in made or [x for x in args[:1] if isinstance(x, Tensor)]:
                 self._sampled[out] = True
 
-    def takes(self, label: str, read: Sequence[Tensor]) -> bool:
+    def sampled(self, tensor: Tensor) -> bool:
+        """Whether a tensor was computed from samples, where the tape marks them."""
+        return tensor.requires_grad or tensor in self._sampled
+
+    def takes(self, func: Any, label: str, args: tuple[Any, ...], read: Sequence[Tensor]) -> bool:
         """Whether an operation reads followed parameters, and besides them constants only."""
         if not self._parameters or label in _ELSEWHERE:
             return False
-        if label.endswith("_") and (not label.endswith("__") or label in ("__setitem__", "__iadd__", "__imul__")):
-            return False  # written in place: the tape could not be replayed
-        return any(id(x) in self._owners for x in read) and not any(x.requires_grad or x in self._sampled for x in read)
+        if writes(label) and (func not in _OUT_OF_PLACE or any(args[0] is p for p in self._parameters.values())):
+            return False  # the tape could not be replayed
+        return any(id(x) in self._owners for x in read) and not any(map(self.sampled, read))
+
+    def before(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Arguments of an operation to be recorded, with a copy of a constant that it writes into."""
+        written = func in _OUT_OF_PLACE and id(args[0]) not in self._owners
+        return (args[0].clone(), *args[1:]) if written else args
 
     def record(self, func: Any, args: Any, kwargs: Any, read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Write down one operation."""
         owners = set().union(*(self._owners.get(id(x), set()) for x in read))
-        self._steps.append((func, args, kwargs, list(made)))
+        self._steps.append((_OUT_OF_PLACE.get(func, func), args, kwargs, list(made)))
         for out in made:
             self._owners[id(out)] = owners
 
@@ -88,13 +111,14 @@ class Tape:
         if not names:
             return roles
         outer = [self._gradient(name, roles.pop(name)) for name in names]
-        chosen = {n: self._parameters[n].detach() for n in sorted(set().union(*map(self.owners, names)))}
-        pull = vjp(self._play(names), chosen)[1]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            found = vmap(vmap(lambda *rows: pull(rows)[0]))(*outer)
-        for name, values in found.items():
-            block = VectorBlock(name, self._parameters[name].shape, values.reshape(*values.shape[:2], -1))
+        owners = sorted(set().union(*map(self.owners, names)))
+        chosen = {n: self._parameters[n].detach().requires_grad_() for n in owners}
+        with torch.enable_grad():
+            derived = self._play(names)(chosen)
+        lead = outer[0].shape[:2]
+        found = pulled_back(derived, list(chosen.values()), [rows.flatten(0, 1) for rows in outer])
+        for name, values in zip(chosen, found, strict=True):
+            block = VectorBlock(name, self._parameters[name].shape, values.reshape(*lead, -1))
             roles.setdefault(name, []).append(block)
         return roles
 
@@ -118,12 +142,48 @@ class Tape:
         def derived(values: dict[str, Tensor]) -> tuple[Tensor, ...]:
             now = {id(self._parameters[name]): value for name, value in values.items()}
             for func, args, kwargs, made in self._steps:
-                fresh = func(*_replaced(args, now), **_replaced(kwargs, now))
+                fresh = func(*replaced_in(args, now), **replaced_in(kwargs, now))
                 for old, new in zip(made, tensors_in(fresh), strict=True):
                     now[id(old)] = new
             return tuple(now[id(self._named[name])] for name in names)
 
         return derived
+
+
+def pulled_back(
+    results: Sequence[Tensor], leaves: Sequence[Tensor], rows: Sequence[Float[Tensor, "m ..."]]
+) -> list[Float[Tensor, "m ..."]]:
+    """Pull m cotangents of results back to leaves: all at once, or where torch cannot, one after another."""
+    kept = [(result, row) for result, row in zip(results, rows, strict=True) if result.requires_grad]
+    count = len(rows[0])
+    if not kept:
+        return [leaf.new_zeros(count, *leaf.shape) for leaf in leaves]
+    ends, starts = zip(*kept, strict=True)
+    found: Sequence[Tensor | None]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            found = torch.autograd.grad(
+                ends, leaves, starts, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+    except (RuntimeError, ValueError, TypeError, NotImplementedError):  # an operation without a batching rule
+        each = [
+            torch.autograd.grad(ends, leaves, [row[n] for row in starts], retain_graph=True, allow_unused=True)
+            for n in range(count)
+        ]
+        found = [
+            None if parts[0] is None else torch.stack([part.to_dense() for part in parts])
+            for parts in zip(*each, strict=True)
+        ]
+    return [
+        leaf.new_zeros(count, *leaf.shape) if values is None else values.detach()
+        for leaf, values in zip(leaves, found, strict=True)
+    ]
+
+
+def writes(label: str) -> bool:
+    """Whether an operation of this name writes into its first argument."""
+    return label in _IN_PLACE or label.endswith("_") and not label.endswith("__")
 
 
 def tensors_in(nested: Any) -> list[Tensor]:
@@ -137,11 +197,12 @@ def tensors_in(nested: Any) -> list[Tensor]:
     return []
 
 
-def _replaced(nested: Any, now: dict[int, Tensor]) -> Any:
+def replaced_in(nested: Any, now: dict[int, Tensor]) -> Any:
+    """Nested lists, tuples and dictionaries with other tensors, by identity, in place of some."""
     if isinstance(nested, Tensor):
         return now.get(id(nested), nested)
     if isinstance(nested, dict):
-        return {key: _replaced(value, now) for key, value in nested.items()}
+        return {key: replaced_in(value, now) for key, value in nested.items()}
     if isinstance(nested, (list, tuple)):
-        return type(nested)(_replaced(value, now) for value in nested)
+        return type(nested)(replaced_in(value, now) for value in nested)
     return nested

@@ -76,18 +76,33 @@ def plain_gradients(
         row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
         rows = torch.zeros_like(logits)
         rows[at] = row
-        try:
-            found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
-        except (RuntimeError, AssertionError) as error:  # of the model's own backward pass
-            raise ValueError(
-                f"the backward pass of the model alone, without kernels, fails on one sample ({error}): change the "
-                "model or its inputs until `output.sum().backward()` works as they are passed here"
-            ) from error
+        found = own_backward(logits, list(parameters.values()), rows)
     finally:
         for p in parameters.values():
             p.requires_grad_(False)
     gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
     return logits.detach(), dict(zip(parameters, gradients, strict=True)), row.detach()
+
+
+def own_backward(
+    logits: Float[Tensor, "b k"], leaves: Sequence[Tensor], rows: Float[Tensor, "b k"], *, keep: bool = False
+) -> tuple[Tensor | None, ...]:
+    """Pull cotangents back through a model as it is; ``keep`` its graph.
+
+    Raises
+    ------
+    ValueError
+        If the model's own backward pass fails.
+    """
+    try:
+        return torch.autograd.grad(logits, leaves, rows, retain_graph=keep, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the backward pass of the model alone, without kernels, fails on one sample ({error}): change the model "
+            "or its inputs until `output.sum().backward()` works as they are passed here"
+        ) from error
 
 
 def own_gradients(

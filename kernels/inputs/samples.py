@@ -93,6 +93,16 @@ class Samples:
                     moved = _move(inputs[piece], device, dtype)
                 yield slice(begin, end), moved
 
+    def runs(self, start: int, stop: int, size: int) -> Iterator[slice]:
+        """Yield the rows of :meth:`batches`, without their inputs."""
+        for first, last in zip(self._starts[:-1], self._starts[1:], strict=True):
+            low, high = max(start, first), min(stop, last)
+            yield from (slice(begin, min(begin + size, high)) for begin in range(low, high, size))
+
+    def place(self, rows: slice) -> str:
+        """Name a run of samples, for messages and as the seed of its checks."""
+        return f"{self.name} samples {rows.start} to {rows.stop}"
+
     def first(self, count: int, device: torch.device, dtype: torch.dtype) -> Inputs:
         """Return up to ``count`` samples from the beginning."""
         return next(self.batches(0, self.count, count, device, dtype))[1]

@@ -22,14 +22,16 @@ class _Replaced:
     def __init__(self, owner: Any, name: str) -> None:
         self.owner, self.name, self.users, self.here = owner, name, 0, threading.local()
         self.own = vars(owner).get(name)
-        self.original = getattr(owner, name)
+        static = inspect.getattr_static(owner, name)
+        of_class = isinstance(static, classmethod)
+        self.original = static.__func__ if of_class else getattr(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             substitutes = getattr(self.here, "substitutes", None)
             return (substitutes[-1] if substitutes else self.original)(*args, **kwargs)
 
-        is_method = isinstance(inspect.getattr_static(owner, name), FunctionType)
-        setattr(owner, name, staticmethod(call) if isinstance(owner, type) and not is_method else call)
+        kept = isinstance(static, FunctionType) or not isinstance(owner, type)
+        setattr(owner, name, classmethod(call) if of_class else call if kept else staticmethod(call))
 
     def restore(self) -> None:
         if self.own is None:
@@ -52,7 +54,7 @@ def replaced_here(owner: Any, name: str, substitute: Callable[..., Any]) -> Iter
     name : str
         Of its function or method.
     substitute : callable
-        Called with the same arguments.
+        Called with the same arguments; of a class method, the class before them.
 
     Examples
     --------

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from kernels.capture.quiet import plain_attention, quiet
 from kernels.gradients.fallback import sample
+from kernels.gradients.one_sample import own_backward
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
@@ -195,7 +196,7 @@ class Jacobian:
             return
         for index, cotangent in enumerate(cotangents):
             last = index + 1 == len(cotangents) and not keep
-            found = torch.autograd.grad(logits, own, cotangent, retain_graph=not last, allow_unused=True)
+            found = own_backward(logits, own, cotangent, keep=not last)
             for target, gradient in zip(total[index].split(self.sizes), found, strict=True):
                 if gradient is not None:
                     target += (gradient.to_dense() if gradient.is_sparse else gradient).reshape(-1)

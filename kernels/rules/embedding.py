@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kernels.gradients.blocks import Role, TokenBlock
 from kernels.rules.base import Rule, Use
-from kernels.rules.positions import argument_first, read_whole, samples_first
+from kernels.rules.positions import argument_first, samples_first
 
 
 def _bind_embedding(
@@ -35,7 +35,9 @@ def _bind_embedding(
 
 def _accept_embedding(use: Use) -> bool:
     view = use.views.get("weight")
-    return view is not None and read_whole(use, "weight") and view.scale == 1.0
+    if view is None or view.scale != 1.0 or view.rows is not None or view.transposed:
+        return False
+    return view.shape[0] == view.parameter_shape[0]  # the other axes may be flattened
 
 
 def _reduce_embedding(use: Use, delta: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def _build_embedding(use: Use, kept: Tensor) -> list[Role]:
         padding = padding % view.shape[0]
         ids = torch.where(ids == padding, -1, ids)
         kept = kept * (ids >= 0)[:, None, :, None]
-    return [TokenBlock(view.name, view.shape, ids, kept)]
+    return [TokenBlock(view.name, view.parameter_shape, ids, kept)]
 
 
 EMBEDDING = Rule("embedding", _bind_embedding, ("weight",), _accept_embedding, _reduce_embedding, _build_embedding)

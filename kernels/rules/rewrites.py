@@ -76,10 +76,17 @@ def _masked_fill(input: Tensor, mask: Tensor, value: Any) -> Any:
 
 
 def _look_up(table: Tensor, index: Any) -> Any:
-    """Rows of a (V, O) table are an embedding."""
-    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32) or table.ndim != 2:
+    """Rows of a table (V, ...) are an embedding."""
+    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32) or table.ndim == 0:
         return NotImplemented
-    return F.embedding(torch.where(index < 0, index + len(table), index), table)
+    if table.ndim == 2:
+        return F.embedding(torch.where(index < 0, index + len(table), index), table)
+    found = F.embedding(torch.where(index < 0, index + len(table), index), table.reshape(len(table), -1))
+    return found.reshape(*index.shape, *table.shape[1:])
+
+
+def _select_rows(input: Tensor, dim: int, index: Tensor) -> Any:
+    return _look_up(input, index) if dim == 0 and index.ndim == 1 else NotImplemented
 
 
 def _attention(
@@ -133,6 +140,8 @@ def _einsum(equation: Any, *operands: Any) -> Any:
 
     An axis of both that is not summed (heads) is gone through one entry at a time.
     """
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
     if not isinstance(equation, str) or len(operands) != 2 or "->" not in equation or "." in equation:
         return NotImplemented
     terms, out = equation.replace(" ", "").split("->")
@@ -175,6 +184,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     torch.masked_fill: _masked_fill,
     Tensor.masked_fill: _masked_fill,
     Tensor.__getitem__: _look_up,
+    **dict.fromkeys((torch.index_select, Tensor.index_select), _select_rows),
     F.scaled_dot_product_attention: _attention,
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     torch.einsum: _einsum,

@@ -22,7 +22,8 @@ class FeaturesConfig:
         "last",
         "first",
         default="flatten",
-        help="How a layer's positions become one row; of texts, mean and last count real tokens only.",
+        help="How a layer's positions become one row; of texts, mean and last count real tokens only. Pixels have no "
+        "first or last.",
     )
     splits: list[str] = setting(
         ["train", "test"], "Splits whose rows pass through the network.", filled=True, distinct=True

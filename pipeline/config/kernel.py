@@ -40,6 +40,13 @@ class KernelConfig:
         help="Estimate the kernel from sketched gradients (the proj- kernels of arXiv 2305.14585); null: exact.",
     )
     dim: int = setting(2048, "Features of a sketch.", at_least=1)
+    certify: str = choice(
+        "every",
+        "sampled",
+        "off",
+        default="sampled",
+        help="Check per-sample gradients against the network's own: every pass whole, a few samples of each, nothing.",
+    )
 
     def __post_init__(self) -> None:
         """Give ``auto`` the budget that all machines share."""

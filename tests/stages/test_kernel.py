@@ -40,3 +40,10 @@ def test_kernels_of_real_targets_have_a_page_without_alignment(tmp_path):
     )  # fmt: skip
     page = (pull("report", tmp_path, *words).folder / "report.html").read_text()
     assert "effective rank" in page and "alignment of the kernel with the labels" not in page
+
+
+@pytest.mark.parametrize(("mode", "checked"), [("off", 0), ("every", 1)])
+def test_the_certificate_is_a_setting(mode, checked, images, tmp_path):
+    made = pull("kernel", tmp_path, *images, "kernel=pntk", f"kernel.certify={mode}")
+    found = made.metrics["certificate"]
+    assert found["certify"] == mode and (found["passes_checked"] == found["passes"] > 0) == bool(checked)

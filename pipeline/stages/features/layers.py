@@ -90,11 +90,10 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
         chunks = torch.arange(len(points.ids)).split(256)
         source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), None, False, None)
         logits: list[Tensor] = []
-        with torch.no_grad():
-            for chunk in chunks:
-                outputs, hidden = source.extract(input_rows(points.inputs, chunk, device))
-                collected.setdefault("penultimate", []).append(next(iter(hidden.values())).float().cpu())
-                logits.append(outputs.float().cpu())
+        for chunk in chunks:
+            outputs, (hidden,) = source.blocks(input_rows(points.inputs, chunk, device), None, None)
+            collected.setdefault("penultimate", []).append(hidden.gradients()[hidden.names[0]][:, 0].float().cpu())
+            logits.append(outputs.float().cpu())
         collected["logits"] = logits
     return {name: torch.cat(parts) for name, parts in collected.items()}
 
@@ -112,11 +111,17 @@ def pooled(values: Tensor, pool: str, mask: Tensor | None, channel: int, name: s
     Raises
     ------
     UserError
-        If real tokens are to be counted where a layer's positions are no tokens.
+        If real tokens are to be counted where a layer's positions are no tokens, or the first or last of pixels is
+        asked for.
     """
     if values.ndim == 2 or pool == "flatten":
         return values.flatten(1)
     if values.ndim > 3:
+        if pool != "mean":
+            raise UserError(
+                f"features.pool={pool}: the positions of layer {name} are pixels, of which none is {pool}; take "
+                "features.pool=mean or flatten."
+            )
         return values.movedim(channel, 1).flatten(2).mean(2)
     values = values.movedim(channel, 2)
     if mask is not None and mask.shape != values.shape[:2]:

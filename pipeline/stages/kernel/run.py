@@ -68,6 +68,7 @@ def _exact_kernels(
         "layerwise": choice.layerwise,
         "precision": choice.precision,
         "memory": choice.memory,
+        "certify": choice.certify,
     }
     if choice.kind == "loss_gradient":
         options["labels"] = train.labels
@@ -103,6 +104,7 @@ def _sketched_kernels(
             sketch=choice.sketch,
             dim=choice.dim,
             precision=choice.precision,
+            certify=choice.certify,
         )
         certificates.append(found[name].metadata["certificate"])
     build.say(f"sketch of {choice.dim} features; expected error {found['train'].about['expected_error']}")

@@ -80,6 +80,7 @@ def _layers(build: Build, network: nn.Module, train: KernelInputs, test: KernelI
         "layerwise": "module",
         "precision": config.kernel.precision,
         "memory": config.kernel.memory,
+        "certify": config.kernel.certify,
         # a layer behind dead units has no gradient for some points; its row of zeros is not an error here
         "zero_gradient": "zero",
     }

@@ -102,6 +102,21 @@ def test_a_plan_can_be_read() -> None:
     assert "transformer.wte.weight" in text and "tokens" in text and "memory budget 1 GiB" in text
 
 
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [(6, {"certify": "every", "batch_size": 4}), (40, {"batch_size": 3, "block_rows": 10}), (20, {"batch_size": 16})],
+    ids=["every", "small passes", "a rest"],
+)
+def test_a_plan_says_how_much_will_be_checked(count: int, options: dict[str, Any]) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], count, dtype=torch.float32)
+    plan = plan_kernel(model, inputs, inputs[:5], kind="pntk", **options)
+    found = kernel_matrix(model, inputs, inputs[:5], kind="pntk", **options).metadata["certificate"]
+    assert plan.certified == (found["passes_checked"], found["passes"], found["parameters"]) and found["passes"] > 1
+    assert f": {found['passes_checked']} of {found['passes']} passes, 6 parameters each" in str(plan)
+    unchecked = plan_kernel(model, inputs, certify="off")
+    assert str(unchecked).endswith("certificate: no pass is checked against the network's own gradient")
+
+
 def test_expected_seconds_add_up_passes_layers_and_entries() -> None:
     model, inputs, _ = make(BY_NAME["tiny_resnet"], 6, dtype=torch.float32)
     plan = plan_kernel(model, inputs, kind="pntk")

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ class Measured:
     ``ruled`` is the share of the parameters (that reach the logits) with a rule; ``route`` how the rest is
     differentiated, empty where there is none; ``error`` the kernel's largest deviation from the float64 reference,
     relative to the roots of the diagonal; CPU seconds are of the trNTK in float32, whole and settling alone, and of a
-    plain loop; ``checked`` the certificate's largest difference; ``refused`` the engine's sentence, with nothing else.
+    plain loop; ``faster`` the loop over the kernel in the middle one of the pairs that were measured in turn,
+    ``slowest`` and ``fastest`` in the extreme ones; ``checked`` the certificate's largest difference; ``refused`` the
+    engine's sentence, with nothing else.
     """
 
     name: str
@@ -34,6 +37,9 @@ class Measured:
     seconds: float = 0.0
     settling: float = 0.0
     loop: float = 0.0
+    faster: float = 0.0
+    slowest: float = 0.0
+    fastest: float = 0.0
     checked: float | None = None
     refused: str = ""
 
@@ -109,13 +115,15 @@ def measure(case: Any, *, repeats: int = 1) -> Measured:
         "seconds": lambda: kernel_matrix(model, batch, kind="trntk", normalize=False, output=case.output),
         "settling": lambda: Capture(model, few, output=case.output),
     }
-    best = dict.fromkeys(work, float("inf"))
+    taken: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats):  # in turns, so that all meet the same neighbors
         for name, one in work.items():
             start = time.process_time()
             one()
-            best[name] = min(best[name], time.process_time() - start)
-    return replace(row, **best)
+            taken[name].append(time.process_time() - start)
+    ratios = [loop / whole for loop, whole in zip(taken["loop"], taken["seconds"], strict=True)]
+    best = {name: min(every) for name, every in taken.items()}
+    return replace(row, faster=median(ratios), slowest=min(ratios), fastest=max(ratios), **best)
 
 
 def _built(case: Any) -> nn.Module:

@@ -12,9 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampl
 
 import kernels
 from kernels.inputs import Samples
+from tests.kernels.inputs.rows import X, Y, linear
 
-X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-Y = torch.tensor([0, 1, 2, 0, 1, 2])
 IDS = torch.arange(30).reshape(6, 5) % 9
 MASK = (IDS != 3).long()
 
@@ -29,12 +28,6 @@ class Reader(nn.Module):
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         mask = torch.ones_like(ids) if attention_mask is None else attention_mask
         return self.head((self.table(ids) * mask[..., None]).sum(1))
-
-
-def linear() -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
 
 
 class Shuffled:
@@ -228,191 +221,11 @@ def test_every_function_reads_a_generator_once(function: str) -> None:
     assert torch.equal(call(linear(), (pair for pair in PAIRS)), call(linear(), DataLoader(TensorDataset(X, Y), 2)))
 
 
-class Normalizing(nn.Module):
-    """Changes its input in place, as a first layer that normalizes does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = linear()
-
-    def forward(self, x: Tensor, drop: Tensor | None = None) -> Tensor:
-        if drop is not None:
-            x[drop.bool()] = 0.0
-            drop.zero_()
-        return self.inner(x.sub_(0.5).mul_(2.0))
-
-
-class Outside(Normalizing):
-    """The same numbers without a change of the input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner((x - 0.5) * 2.0)
-
-
-WEIGHT = "inner.0.weight"
-NUMBERS = {
-    "kernel": lambda model, x: kernels.kernel_matrix(model, x, normalize=False, batch_size=2).matrix,
-    "loss": lambda model, x: kernels.kernel_matrix(model, x, kind="loss_gradient", labels=Y, normalize=False).matrix,
-    "fallback": lambda model, x: kernels.kernel_matrix(model, x, normalize=False, fallback=["inner"]).matrix,
-    "embedding": lambda model, x: kernels.kernel_matrix(model, x, kind="embedding", normalize=False).matrix,
-    "features": lambda model, x: kernels.kernel_features(model, x, dim=8).values,
-    "jacobian": lambda model, x: kernels.layer_jacobians(model, x)[WEIGHT],
-    "autograd": lambda model, x: kernels.autograd_kernel(model, x, method="vmap"),
-    "layer": lambda model, x: next(kernels.layer_features(model, x)).features["inner.0"],
-    "fisher": lambda model, x: kernels.fit_ekfac(model, x).inverse_product(
-        {name: torch.ones(1, *p.shape) for name, p in model.named_parameters()}
-    )[WEIGHT],
-}
-
-
-@pytest.mark.parametrize("function", NUMBERS)
-def test_a_model_that_changes_its_input_changes_none_of_ours(function: str) -> None:
-    data = X.clone()
-    found = NUMBERS[function](Normalizing().eval(), data)
-    torch.testing.assert_close(found, NUMBERS[function](Outside().eval(), X), rtol=1e-4, atol=1e-5)
-    assert torch.equal(data, X)
-
-
-def test_named_inputs_and_labels_stay_as_they_are() -> None:
-    batch = {"x": X.clone(), "drop": torch.tensor([0, 1, 0, 0, 0, 0]), "labels": Y.clone()}
-    kept = {name: value.clone() for name, value in batch.items()}
-    for kind in ("pntk", "loss_gradient", "embedding"):
-        kernels.kernel_matrix(Normalizing().eval(), batch, kind=kind)
-
-    def clipping(logits: Tensor, labels: Tensor) -> Tensor:
-        return logits.gather(1, labels.clamp_(max=1)[:, None])[:, 0]
-
-    kernels.kernel_features(Normalizing().eval(), batch, kind=clipping, dim=8)
-    assert all(torch.equal(batch[name], value) for name, value in kept.items()) and list(batch) == list(kept)
-
-
-def test_data_that_change_while_they_are_in_use_are_refused() -> None:
-    data = X.clone()
-    operator = kernels.KernelOperator(linear(), data)
-    data[0, 0] += 1.0
-    with pytest.raises(RuntimeError, match="train data have changed since they were read: pass data.clone"):
-        operator @ torch.ones(6)
-    labels = Y.clone()
-    samples = Samples(X, labels)
-    labels.zero_()
-    assert torch.equal(samples.labels, Y)
-
-
 def test_a_conjugated_view_is_read() -> None:
     z = torch.complex(X[:, :2], X[:, 2:])
     assert Samples(z.conj()).digest() == Samples(z.conj().resolve_conj()).digest()
 
 
-@pytest.mark.parametrize("labels", [["a"] * 6, iter([0] * 6)], ids=["words", "an iterator"])
-def test_labels_that_are_no_numbers_are_refused(labels) -> None:
-    with pytest.raises(TypeError, match="train labels are a list.*torch.tensor"):
-        Samples(X, labels)
-
-
 def test_an_input_that_the_model_does_not_take_is_named() -> None:
     with pytest.raises(TypeError, match="takes no input 'idx': leave it out.*it takes ids, attention_mask"):
         kernels.kernel_matrix(Reader().eval(), {"ids": IDS, "idx": torch.arange(6)})
-
-
-LABELED = {
-    "kernel_matrix": lambda labels: kernels.kernel_matrix(linear(), X, kind="loss_gradient", labels=labels),
-    "small passes": lambda labels: kernels.kernel_matrix(
-        linear(), X, kind="loss_gradient", labels=labels, batch_size=2, block_rows=2
-    ),
-    "test points": lambda labels: kernels.kernel_matrix(
-        linear(), X, X, kind="loss_gradient", labels=Y, test_labels=labels
-    ),
-    "sketched": lambda labels: kernels.kernel_matrix(
-        linear(), X, kind="loss_gradient", labels=labels, sketch="tensorsketch", dim=8
-    ),
-    "features": lambda labels: kernels.kernel_features(linear(), X, kind="log_odds", labels=labels, dim=8),
-    "jacobians": lambda labels: kernels.layer_jacobians(linear(), X, cotangent="loss", labels=labels, batch_size=2),
-    "fisher_blocks": lambda labels: kernels.fisher_blocks(linear(), X, cotangent="log_odds", labels=labels),
-    "autograd": lambda labels: kernels.autograd_kernel(linear(), X, cotangent="loss", labels=labels, chunk=2),
-    "fit_ekfac": lambda labels: kernels.fit_ekfac(linear(), X, fisher="empirical", labels=labels, batch_size=2),
-    "influence": lambda labels: kernels.influence_scores(
-        linear(), kernels.fit_ekfac(linear(), X), X, X, labels=Y, test_labels=labels
-    ),
-}
-
-
-@pytest.mark.parametrize("function", LABELED)
-def test_labels_that_are_no_classes_are_named_with_their_sample(function: str) -> None:
-    wrong = {
-        "sample 4 is -100, which means": Y.clone().index_fill_(0, torch.tensor([4]), -100),
-        "sample 5 is 7, and the model has 3 outputs": Y.clone().index_fill_(0, torch.tensor([5]), 7),
-        "argmax": nn.functional.one_hot(Y, 3),
-        "class indices below 3": Y + 0.7,
-        "pass labels.long": Y.float(),
-    }
-    for match, labels in wrong.items():
-        with pytest.raises(ValueError, match=match):
-            LABELED[function](labels)
-
-
-@pytest.mark.parametrize(
-    ("call", "match"),
-    [
-        (
-            lambda: kernels.fit_ekfac(linear(), X, fisher="Empirical", labels=Y),
-            "'Empirical': use one of sampled",
-        ),
-        (lambda: kernels.fit_ekfac(linear(), X, draws=0), "draws=0 must be at least 1"),
-        (lambda: kernels.effective_rank(torch.ones(2), "entrpy"), "unknown measure 'entrpy': use one of entropy"),
-        (lambda: kernels.kernel_features(linear(), X, dim=8, layerwise="module"), "layerwise='module': use True"),
-        (lambda: kernels.influence_scores(linear(), None, X, X, layerwise="tensor"), "layerwise='tensor': use True"),
-        (lambda: kernels.kernel_matrix(linear(), X, forms={"nothing": "position"}), "forms= names 'nothing'"),
-        (lambda: kernels.kernel_matrix(linear(), X, layers=["0.wieght"]), "did you mean '0.weight'"),
-        (lambda: kernels.kernel_matrix(linear(), X, fallback=["9"]), "no parameter or module named '9'"),
-        (lambda: kernels.kernel_matrix(linear(), X, output_layer="2"), "output_layer='2' has no meaning for kind"),
-        (lambda: kernels.kernel_features(linear(), X, dim=8, append_one=True), "append_one=True has no meaning"),
-        (lambda: next(kernels.layer_features(linear(), X, batch_size=0)), "batch_size=0 must be at least 1"),
-        (lambda: kernels.autograd_kernel(linear(), X, chunk=0), "chunk=0 must be at least 1"),
-        (
-            lambda: kernels.influence_scores(linear(), None, X, X, cotangent="los"),
-            "unknown cotangent .los.: use",
-        ),
-        (lambda: kernels.kernel_matrix(linear(), X, batch_size="many"), "batch_size='many' is no whole number"),
-        (lambda: kernels.kernel_matrix(linear(), X, layerwise={}), "layerwise={} has no groups"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_misspelled_choice_is_named_with_the_right_ones(call, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        call()
-
-
-class Placeholder(nn.Module):
-    """An adapter of rank 0, a layer without inputs, and a parameter that stands for nothing yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.nothing = linear(), nn.Linear(0, 3)
-        self.down, self.up = nn.Parameter(torch.empty(4, 0)), nn.Parameter(torch.empty(0, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x + x @ self.down @ self.up) + self.nothing(x[:, :0])
-
-
-@pytest.fixture(scope="module")
-def placeholders() -> tuple[nn.Module, nn.Module]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says that there is nothing to initialize
-        empty = Placeholder().eval()
-    nn.init.zeros_(empty.nothing.bias)
-    plain = nn.Module()
-    plain.inner, plain.extra = empty.inner, empty.nothing.bias
-    plain.forward = lambda x: plain.inner(x) + plain.extra
-    return empty, plain
-
-
-@pytest.mark.parametrize("function", ["kernel", "loss", "fallback", "jacobian", "autograd", "fisher"])
-def test_parameters_without_entries_add_nothing(placeholders, function: str) -> None:
-    found, expected = (NUMBERS[function](model, X) for model in placeholders)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_parameters_without_entries_are_sketched_and_verified(placeholders) -> None:
-    for sketch in ("tensorsketch", "countsketch", "rademacher"):
-        assert kernels.kernel_features(placeholders[0], X, sketch=sketch, dim=8).values.isfinite().all()
-    assert kernels.verify(placeholders[0], X[:3]).ok

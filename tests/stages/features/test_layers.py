@@ -105,3 +105,12 @@ def test_tokens_are_counted_where_positions_are_tokens():
     texts = rows([torch.arange(1, 6), torch.arange(1, 4)])
     with pytest.raises(UserError, match="layer conv has 3 positions for 5 tokens"):
         split_features(Strided().eval(), texts, ["conv"], "mean")
+
+
+@pytest.mark.parametrize("pool", ["first", "last"])
+def test_pixels_have_no_first_and_no_last(pool):
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)).eval()
+    points = KernelInputs(torch.randn(3, 1, 4, 4), torch.arange(3), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(UserError, match=f"layer 0 are pixels, of which none is {pool}; take features.pool=mean"):
+        split_features(network, points, ["0"], pool)
+    assert split_features(network, points, ["1"], pool)["1"].shape == (3, 8)

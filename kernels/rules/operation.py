@@ -1,0 +1,124 @@
+r"""Rule of any other operation that reads parameters and samples: it alone is differentiated, sample by sample.
+
+An operation :math:`y = h(x, \theta)` whose tensors hold the samples on their first axes is one small function of each
+sample. With the output gradient :math:`\delta_n` of sample n known, :math:`\delta_n^T \partial h(x_n, \theta) /
+\partial\theta` needs the operation and not the network: all samples at once where torch can vectorize it, else one
+after another (a function of the model's own, ``torch.autograd.Function``, with a backward pass for whole batches).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import vjp, vmap
+
+from kernels.gradients.blocks import Role
+from kernels.gradients.derived import pulled_back, replaced_in, tensors_in
+from kernels.rules.base import Rule, Use
+from kernels.rules.positions import samples_first, vector_block
+
+_SLOTS = tuple(map(str, range(64)))
+
+
+def operation_rule(func: Callable[..., Any], label: str, sampled: Sequence[Tensor]) -> Rule:
+    """Make the rule of one call of an operation.
+
+    Parameters
+    ----------
+    func : callable
+        The operation.
+    label : str
+        Its name.
+    sampled : sequence of Tensor
+        Arguments that hold samples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from kernels.rules.operation import operation_rule
+    >>> rule = operation_rule(torch.cdist, "cdist", [])
+    >>> rule.name
+    'operation cdist'
+    """
+    bind = partial(_bind, func, {id(x) for x in sampled})
+    return Rule(f"operation {label}", bind, _SLOTS, _accept, _reduce, _build)
+
+
+def _bind(func: Callable[..., Any], sampled: set[int], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    tensors = list({id(x): x for x in tensors_in((args, kwargs))}.values())
+    slots = dict(zip(_SLOTS, tensors, strict=False))
+    return slots | {
+        "call": partial(_call, func, args, kwargs, [id(x) for x in tensors]),
+        "values": tensors,
+        "sampled": tuple(slot for slot, x in slots.items() if id(x) in sampled),
+    }
+
+
+def _call(func: Callable[..., Any], args: Any, kwargs: Any, places: Sequence[int], tensors: Sequence[Tensor]) -> Tensor:
+    now = dict(zip(places, tensors, strict=True))
+    found: Tensor = func(*replaced_in(args, now), **replaced_in(kwargs, now))
+    return found
+
+
+def _accept(use: Use) -> bool:
+    extents = [use.arguments[slot].shape[:1].numel() for slot in use.arguments["sampled"] if slot in use.arguments]
+    whole = all(extent % use.batch == 0 for extent in extents)
+    fits = len(use.arguments["values"]) <= len(_SLOTS) and not any(view.transposed for view in use.views.values())
+    return bool(extents) and use.layout == "batch" and whole and fits
+
+
+def _reduce(use: Use, delta: Tensor) -> Tensor:
+    return samples_first(delta, use)
+
+
+def _build(use: Use, kept: Float[Tensor, "b r m *rest"]) -> list[Role]:
+    values = [x.detach() for x in use.arguments["values"]]
+    slots = [slot for slot in use.arguments["sampled"] if slot not in use.views]
+    samples = [use.arguments[slot].unflatten(0, (use.batch, -1)) for slot in slots]
+    parameters = [values[int(slot)] for slot in use.views]
+
+    def run(own: Sequence[Tensor], theta: Sequence[Tensor]) -> Tensor:
+        now = list(values)
+        for slot, x in [*zip(slots, own, strict=True), *zip(use.views, theta, strict=True)]:
+            now[int(slot)] = x
+        return use.arguments["call"](now)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        try:
+            found = _together(run, samples, parameters, kept)
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            found = _one_by_one(run, samples, parameters, kept)
+    return [
+        vector_block(view, gradients.reshape(*kept.shape[:2], -1).to(kept.dtype))
+        for view, gradients in zip(use.views.values(), found, strict=True)
+    ]
+
+
+_Run = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+
+
+def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
+    def one(own: list[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        result, pull = vjp(lambda *theta: run(own, theta), *parameters)
+        found: tuple[Tensor, ...] = vmap(lambda row: pull(row.reshape(result.shape).to(result.dtype)))(rows)
+        return found
+
+    together: tuple[Tensor, ...] = vmap(one)(samples, kept)
+    return together
+
+
+def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
+    leaves = [p.detach().requires_grad_() for p in parameters]
+    each = []
+    for index, rows in enumerate(kept):
+        with torch.enable_grad():
+            result = run([x[index] for x in samples], leaves)
+        each.append(pulled_back([result], leaves, [rows.reshape(-1, *result.shape).to(result.dtype)]))
+    return [torch.stack(parts) for parts in zip(*each, strict=True)]
