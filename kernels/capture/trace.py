@@ -201,6 +201,10 @@ class ForwardTrace(TorchFunctionMode):
         }
         if self.watch:
             self.shapes.by_key[key] = result.shape
+            joins = len({view.name for view in read}) > 1 and rule.name not in ("add", "subtract", "where")
+            if joins and not any(isinstance(value, Tensor) for value in kept.values()):
+                for view in read:  # parameters met each other, not a sample
+                    self._give_up(view, f"joined by {_label(func)}")
             return self._anchored(result)
         layout = self._layout(key, result.shape)
         use = Use(rule, kept, views, key, layout, self.batch, result.shape, None, tape=self._tape)

@@ -23,15 +23,16 @@ class _Replaced:
         self.owner, self.name, self.users, self.here = owner, name, 0, threading.local()
         self.own = vars(owner).get(name)
         static = inspect.getattr_static(owner, name)
-        of_class = isinstance(static, classmethod)
-        self.original = static.__func__ if of_class else getattr(owner, name)
+        self.original = _plain(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             substitutes = getattr(self.here, "substitutes", None)
             return (substitutes[-1] if substitutes else self.original)(*args, **kwargs)
 
         kept = isinstance(static, FunctionType) or not isinstance(owner, type)
-        setattr(owner, name, classmethod(call) if of_class else call if kept else staticmethod(call))
+        setattr(
+            owner, name, classmethod(call) if isinstance(static, classmethod) else call if kept else staticmethod(call)
+        )
 
     def restore(self) -> None:
         if self.own is None:
@@ -86,9 +87,14 @@ def replaced_here(owner: Any, name: str, substitute: Callable[..., Any]) -> Iter
 
 
 def original(owner: Any, name: str) -> Any:
-    """Return a function as it is without :func:`replaced_here`."""
+    """Return a function as it is without :func:`replaced_here`; of a class method, the function that takes a class."""
     found = _REPLACED.get((id(owner), name))
-    return getattr(owner, name) if found is None else found.original
+    return _plain(owner, name) if found is None else found.original
+
+
+def _plain(owner: Any, name: str) -> Any:
+    static = inspect.getattr_static(owner, name)
+    return static.__func__ if isinstance(static, classmethod) else getattr(owner, name)
 
 
 class SharedSetting:

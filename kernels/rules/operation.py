@@ -24,6 +24,8 @@ from kernels.rules.base import Rule, Use
 from kernels.rules.positions import samples_first, vector_block
 
 _SLOTS = tuple(map(str, range(64)))
+_FEW = 8
+"""Up to so many cotangents of one sample, a backward pass for each costs less than a vectorized one."""
 
 
 def operation_rule(func: Callable[..., Any], label: str, sampled: Sequence[Tensor]) -> Rule:
@@ -120,5 +122,14 @@ def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept
     for index, rows in enumerate(kept):
         with torch.enable_grad():
             result = run([x[index] for x in samples], leaves)
-        each.append(pulled_back([result], leaves, [rows.reshape(-1, *result.shape).to(result.dtype)]))
+        rows = rows.reshape(-1, *result.shape).to(result.dtype)
+        if len(rows) > _FEW:
+            each.append(pulled_back([result], leaves, [rows]))
+            continue
+        found = [torch.autograd.grad(result, leaves, row, retain_graph=True, allow_unused=True) for row in rows]
+        each.append([_stacked(leaf, parts) for leaf, parts in zip(leaves, zip(*found, strict=True), strict=True)])
     return [torch.stack(parts) for parts in zip(*each, strict=True)]
+
+
+def _stacked(leaf: Tensor, parts: Sequence[Tensor | None]) -> Tensor:
+    return torch.stack([torch.zeros_like(leaf) if part is None else part.to_dense() for part in parts])

@@ -132,4 +132,4 @@ def test_hooks_on_a_large_table_see_the_gradient_that_they_always_saw() -> None:
     model.table.weight.register_hook(lambda gradient: gradient.clamp(-1e3, 1e3))
     hooked = kernel_matrix(model, IDS)
     torch.testing.assert_close(hooked.matrix, plain.matrix, rtol=1e-5, atol=1e-6)
-    assert hooked.metadata["coverage"]["fallback"] == {"table.weight": "has a gradient hook"}
+    assert not hooked.metadata["coverage"]["fallback"]
