@@ -65,14 +65,21 @@ def keep(row: dict[str, Any]) -> None:
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
+def ratios(row: dict[str, Any]) -> list[float]:
+    """Plain loop over kernel: of the middle pair and both extremes, or of the shortest times alone."""
+    if row.get("fastest"):
+        return [row["faster"], row["slowest"], row["fastest"]]
+    return [row["loop"] / row["seconds"]]
+
+
 def render(kept: dict[str, Any]) -> str:
     """Write the page of the kept measurements."""
     rows = kept["rows"]
     adapters = {case.name for case in HEADINGS[ADAPTED]}
     right = [name for name, row in rows.items() if not row["refused"]]
     refused = [name for name, row in rows.items() if row["refused"]]
-    times = [rows[name]["faster"] for name in right]
-    slower = [name for name in right if rows[name]["faster"] < 1]
+    times = [ratios(rows[name])[0] for name in right]
+    slower = [name for name in right if ratios(rows[name])[0] < 1]
     said = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     lines = [
         "# Which networks the kernels cover",
@@ -89,7 +96,8 @@ def render(kept: dict[str, Any]) -> str:
         "certificate found.",
         f"* **loop, kernel, settling**: milliseconds of CPU, one thread, for N = {TIMED} samples in float32: of that "
         "plain loop, of the whole kernel, and of the part of it that settles the rules, which does not grow with N; "
-        "**faster**: loop over kernel at this N, the middle one of pairs that were measured in turn, and the extremes.",
+        "**faster**: loop over kernel at this N; where extremes stand behind it, the middle one of pairs measured in "
+        "turn.",
         "",
         f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
@@ -116,11 +124,13 @@ def render(kept: dict[str, Any]) -> str:
                 lines.append(f"| {case.name} | refused | | | | | | | | |")
                 notes.append(f"{case.name} is refused: {row['refused']}")
                 continue
+            middle, *extremes = ratios(row)
+            spread = " ({:.1f} to {:.1f})".format(*extremes) if extremes else ""
             checked = "" if row["checked"] is None else f"{row['checked']:.0e}"
             lines.append(
                 f"| {case.name} | {row['parameters']:,} | {100 * row['ruled']:.0f} % | {row['route']} | "
                 f"{row['error']:.0e} | {checked} | {1e3 * row['loop']:.0f} | {1e3 * row['seconds']:.0f} | "
-                f"{1e3 * row['settling']:.0f} | {row['faster']:.1f} ({row['slowest']:.1f} to {row['fastest']:.1f}) |"
+                f"{1e3 * row['settling']:.0f} | {middle:.1f}{spread} |"
             )
             if case.single:
                 notes.append(f"{case.name}: {case.single}.")

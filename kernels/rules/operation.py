@@ -127,7 +127,7 @@ def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept
             each.append(pulled_back([result], leaves, [rows]))
             continue
         found = [torch.autograd.grad(result, leaves, row, retain_graph=True, allow_unused=True) for row in rows]
-        each.append([_stacked(leaf, parts) for leaf, parts in zip(leaves, zip(*found, strict=True), strict=True)])
+        each.append([_stacked(leaf, [one[i] for one in found]) for i, leaf in enumerate(leaves)])
     return [torch.stack(parts) for parts in zip(*each, strict=True)]
 
 

@@ -68,7 +68,8 @@ def _repeat(input: Tensor, *sizes: Any) -> Any:
     alone = all(t == 1 for t in times)  # that is how often a batch of one sample repeats it
     if extents[0] > 1 and (alone or times[0] != 1):
         return input.expand(times[0], extents[0], *expanded[1:]).flatten(0, 1)
-    return input.expand(expanded).clone()  # a repeated tensor may be written into, an expanded one may not
+    # A repeated tensor lies in memory in order, and may be written into; an expanded one does and may not.
+    return input.expand(expanded).clone(memory_format=torch.contiguous_format)
 
 
 def _masked_fill(input: Tensor, mask: Tensor, value: Any) -> Any:
