@@ -234,7 +234,7 @@ class Settling:
         with torch.enable_grad(), own_functions(trace.apply), trace:
             logits = call_logits(self.model, inputs, self.output)
         self._seconds = time.perf_counter() - start
-        mutated = {use.key for use in trace.uses if use.mutated()}
+        mutated = trace.rewritten.union(use.key for use in trace.uses if use.mutated())
         if mutated - self._copied:
             self._copied |= mutated
             return self._pass(inputs, layouts, astray)

@@ -74,6 +74,8 @@ class ForwardTrace(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.mixed = False
+        self.rewritten: set[tuple[Any, ...]] = set()
+        self._views_given: dict[int, set[tuple[Any, ...]]] = {}
         self.seen, self.watch = seen, watch
         self.shapes = Shapes(batch)
         self.strange: set[tuple[Any, ...]] = set()
@@ -105,6 +107,9 @@ class ForwardTrace(TorchFunctionMode):
             read = [self._views[id(x)] for x in args[:1] if id(x) in self._views and func not in _NEW]
         result = self._run(func, args, kwargs, tensors, read)
         made = tensors_in(result)
+        if self._views_given and tensors and writes(_label(func)) and tensors[0].layout == torch.strided:
+            # Writing into a view gives it another place in the graph than the one that was noted.
+            self.rewritten |= self._views_given.get(tensors[0].untyped_storage().data_ptr(), set())
         if self.watch:
             self.narrowest = min([self.narrowest, *(torch.finfo(x.dtype).bits for x in made if x.is_floating_point())])
         self._picks.follow(func, args, tensors, made)
@@ -219,7 +224,9 @@ class ForwardTrace(TorchFunctionMode):
             for view in views.values():
                 self._give_up(view, f"{_label(func)} {form}")
             return result
-        result = self._tap(result, use)
+        result = self._tap(result.clone() if key in self.copied else result, use)
+        if result._is_view() and result.layout == torch.strided:
+            self._views_given.setdefault(result.untyped_storage().data_ptr(), set()).add(key)
         if key in self.copied:
             use.arguments = {s: v.clone() if isinstance(v, Tensor) else v for s, v in kept.items()}
         use.versions = [(v, v._version) for v in use.arguments.values() if isinstance(v, Tensor)]

@@ -108,7 +108,7 @@ _Run = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
     def one(own: list[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
-        result, pull = vjp(lambda *theta: run(own, theta), *parameters)
+        result, pull = vjp(lambda *theta: run(own, theta), *parameters)[:2]
         found: tuple[Tensor, ...] = vmap(lambda row: pull(row.reshape(result.shape).to(result.dtype)))(rows)
         return found
 
@@ -127,7 +127,7 @@ def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept
             each.append(pulled_back([result], leaves, [rows]))
             continue
         found = [torch.autograd.grad(result, leaves, row, retain_graph=True, allow_unused=True) for row in rows]
-        each.append([_stacked(leaf, [one[i] for one in found]) for i, leaf in enumerate(leaves)])
+        each.append([_stacked(leaf, [one[place] for one in found]) for place, leaf in enumerate(leaves)])
     return [torch.stack(parts) for parts in zip(*each, strict=True)]
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels import kernel_matrix
+from kernels import KernelOperator, kernel_matrix
 from tests.references import per_sample_jacobian as reference
 
 
@@ -75,5 +75,6 @@ def test_a_backward_pass_that_fails_without_kernels_is_said_to():
             h.mul_(2)  # the backward pass of exp needs what this overwrites
             return h
 
-    with pytest.raises(ValueError, match="backward pass of the model alone, without kernels, fails on one sample"):
-        kernel_matrix(Kept(), torch.ones(2, 2))
+    for call in (kernel_matrix, lambda model, x: KernelOperator(model, x) @ torch.ones(2)):
+        with pytest.raises(ValueError, match="backward pass of the model alone, without kernels, fails on one sample"):
+            call(Kept(), torch.ones(2, 2))
