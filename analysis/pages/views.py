@@ -23,7 +23,7 @@ class View:
     files : dict of str to bytes
         Its figure as a file of its own, by name.
     png : bytes
-        Its figure as PNG, whatever the page shows; for whoever collects images.
+        Its figure as PNG, where the page shows that or it was asked for.
     """
 
     shown: dict[str, Any]
@@ -31,7 +31,7 @@ class View:
     png: bytes = b""
 
 
-def view(block: Text | Table | Picture, name: str) -> View:
+def view(block: Text | Table | Picture, name: str, *, png: bool = False) -> View:
     """Turn one block into its view.
 
     Parameters
@@ -39,10 +39,12 @@ def view(block: Text | Table | Picture, name: str) -> View:
     block : Text, Table or Picture
     name : str
         Name of its figure, unique on the page; ids within the figure begin with it.
+    png : bool
+        Also draw a figure as PNG that the page shows as SVG, for whoever collects images.
     """
     if isinstance(block, Text):
         return View({"kind": "text", "text": block.text})
-    return _table(block) if isinstance(block, Table) else _picture(block, name)
+    return _table(block) if isinstance(block, Table) else _picture(block, name, png)
 
 
 def _table(block: Table) -> View:
@@ -61,10 +63,10 @@ def _table(block: Table) -> View:
     )
 
 
-def _picture(block: Picture, name: str) -> View:
+def _picture(block: Picture, name: str, wanted: bool) -> View:
     from analysis.style import png_bytes, svg_bytes, undrawn_names
 
-    png = png_bytes(block.figure)
+    png = png_bytes(block.figure) if wanted or block.raster else b""
     svg = b"" if block.raster else svg_bytes(block.figure)
     text = svg.decode()
     # Element ids repeat between figures; a prefix keeps clip paths and glyphs apart within one page.

@@ -141,7 +141,7 @@ def _view(build: Build, block: Text | Table | Picture, name: str) -> dict[str, A
     """View a block, and pass it on to the tracker; a figure is also a file of its own."""
     if isinstance(block, Table):
         build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
-    found = view(block, name)
+    found = view(block, name, png=True)
     if isinstance(block, Picture):
         build.tracker.image(block.alt, found.png)
     for file, content in found.files.items():
