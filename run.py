@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from pipeline.config.run import register_schemas
 from pipeline.ending import begin, last_words
+from pipeline.engine.composition.command_words import quoted_names
 from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.scale import expanded
 from pipeline.help import asks_for_a_page, asks_for_help, help_page, makes_artifacts
@@ -63,7 +64,7 @@ if __name__ == "__main__":
             print(help_page(sys.argv[1:]))
     else:
         with last_words():
-            sys.argv[1:] = expanded([current_spelling(word) for word in sys.argv[1:]])
+            sys.argv[1:] = expanded([current_spelling(quoted_names(word)) for word in sys.argv[1:]])
             sys.argv[1:] = with_usable_outputs(sys.argv[1:])
             begin(sys.argv[1:])
             if makes_artifacts(sys.argv[1:]):  # composing a study takes a second, on a network disk more

@@ -16,9 +16,11 @@ BUILDERS = {
     "mlp": ("models.mlp", "build_mlp"),
     "cnn": ("models.cnn", "build_cnn"),
     "resnet18": ("models.resnet18", "ResNet18"),
+    "cifar_resnet": ("models.cifar_resnet", "CifarResNet"),
     "text_classifier": ("models.text_classifier", "build_text_classifier"),
     "vit": ("models.vit", "build_vit"),
     "two_layer": ("models.two_layer", "build_two_layer"),
+    "custom": ("models.custom", "build_custom"),
 }
 """The module and function that build each network; a module is imported when its network is first built."""
 

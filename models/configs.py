@@ -18,7 +18,7 @@ SOURCES = ("random", "hub", "path", "packaged")
 class ModelConfig:
     """Fields that every network has."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image", "text", "vector")
+    kinds: ClassVar[tuple[str, ...]] = ("image", "text", "vector")
     """Kinds of rows that the network takes, see ``data.kind``."""
     stackable: ClassVar[bool] = False
     """Whether many seeds of it can be trained at once (``numerics.engine=ensemble``)."""
@@ -30,12 +30,27 @@ class ModelConfig:
     name: str = setting("???", "Which network; set by the choice of the group.")
     center_output: bool = setting(False, "Use f(theta) - f(theta_0), the output minus the output at initialization.")
 
+    @property
+    def shown(self) -> str:
+        """What folders call it."""
+        return self.name
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Kinds of rows that this network takes: a setting may narrow what its class can."""
+        return self.kinds
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether it begins with stored weights."""
+        return getattr(self, "weights", "random") != "random" and not getattr(self, "reset", False)
+
 
 @dataclass
 class MLPConfig(ModelConfig):
     """Fully connected network."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image", "vector")
+    kinds: ClassVar[tuple[str, ...]] = ("image", "vector")
     stackable: ClassVar[bool] = True
 
     name: str = setting("mlp", "Which network.")
@@ -58,7 +73,7 @@ class MLPConfig(ModelConfig):
 class CNNConfig(ModelConfig):
     """The published small CNNs and the poisoned-data CNN."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
     stackable: ClassVar[bool] = True
     offered: ClassVar[tuple[str, ...]] = ("cnn_mnist2", "cnn_cifar2", "cnn_poison")
 
@@ -71,7 +86,7 @@ class CNNConfig(ModelConfig):
 class ResNet18Config(ModelConfig):
     """ResNet-18 with a CIFAR stem, at any width."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
     stackable: ClassVar[bool] = True
 
     name: str = setting("resnet18", "Which network.")
@@ -81,10 +96,22 @@ class ResNet18Config(ModelConfig):
 
 
 @dataclass
+class CifarResNetConfig(ModelConfig):
+    """Residual networks of He et al. for CIFAR (arXiv 1512.03385)."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    stackable: ClassVar[bool] = True
+
+    name: str = setting("cifar_resnet", "Which network.")
+    depth: int = setting(20, "Layers with weights, 6k + 2: 20, 32, 44, 56 and 110 are published.", at_least=8)
+    width: int = setting(16, "Channels of the first stage; 16 is the published one.", at_least=1)
+
+
+@dataclass
 class TextClassifierConfig(ModelConfig):
     """Any transformers sequence classifier; ``architecture`` sizes a random one."""
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
     offered: ClassVar[tuple[str, ...]] = ("gpt2_tiny", "gpt2", "bert", "minilm")
 
     name: str = setting("text_classifier", "Which network.")
@@ -108,7 +135,7 @@ class TextClassifierConfig(ModelConfig):
 class ViTConfig(ModelConfig):
     """Hugging Face ViT image classifier by configuration."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
 
     name: str = setting("vit", "Which network.")
     weights: str = choice(*SOURCES, default="random", help="Where the weights come from.")
@@ -126,7 +153,7 @@ class ViTConfig(ModelConfig):
 class TwoLayerConfig(ModelConfig):
     """Two-layer student of the linear-width studies."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image", "vector")
+    kinds: ClassVar[tuple[str, ...]] = ("image", "vector")
     stackable: ClassVar[bool] = True
     one_output: ClassVar[bool] = True
 
@@ -140,11 +167,54 @@ class TwoLayerConfig(ModelConfig):
     normalized: bool = setting(True, "Activations of zero mean and unit variance under a standard Gaussian.")
 
 
+@dataclass
+class CustomConfig(ModelConfig):
+    """Your own network by the name of its class, or one of transformers."""
+
+    name: str = setting("custom", "Which network.")
+    target: str | None = setting(
+        None,
+        "Importable class or function that returns a torch.nn.Module, such as mynet.MyNet; its source counts.",
+        code=True,
+    )
+    args: dict[str, Any] = setting({}, "Keywords for it, such as {width: 16}.")
+    reads: str | None = choice(
+        "image", "text", "vector", default=None, help="Rows that it reads; null: those that the data hold."
+    )
+    head: str | None = setting(
+        None, "Module whose output is the logits, such as net.fc; null: the linear layer that computes them."
+    )
+    hub: str | None = setting(
+        None,
+        "In place of target: repository, or folder of a saved model, of a classifier of transformers.",
+        files_if=("name", "custom"),
+    )
+    revision: str | None = setting(None, "Commit of the repository.", commit_of=("hub", "name", "custom"))
+    reset: bool = setting(False, "Redraw every weight of the stored model.")
+
+    @property
+    def shown(self) -> str:
+        """What folders call it: the class, which addresses hold, and no path, which they do not."""
+        return self.name if self.target is None else self.target.replace(":", ".").rpartition(".")[2]
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Kinds of rows that this network takes."""
+        return self.kinds if self.reads is None else (self.reads,)
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether it begins with stored weights."""
+        return self.hub is not None and not self.reset
+
+
 MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {
     "mlp": MLPConfig,
     "cnn": CNNConfig,
     "resnet18": ResNet18Config,
+    "cifar_resnet": CifarResNetConfig,
     "text_classifier": TextClassifierConfig,
     "vit": ViTConfig,
     "two_layer": TwoLayerConfig,
+    "custom": CustomConfig,
 }

@@ -16,7 +16,7 @@ from models.configs import SOURCES
 
 def build_hugging_face(
     auto_class: str,
-    family: str,
+    family: str | None,
     *,
     n_classes: int,
     weights: str,
@@ -25,6 +25,7 @@ def build_hugging_face(
     path: str | None,
     architecture: Mapping[str, Any],
     reset: bool = False,
+    new_head: bool = False,
 ) -> nn.Module:
     """Build a transformers classifier whose per-sample gradients can be taken by ``torch.func``.
 
@@ -35,8 +36,8 @@ def build_hugging_face(
     ----------
     auto_class : str
         Name of a transformers ``Auto*`` class, such as ``AutoModelForSequenceClassification``.
-    family : str
-        Model type, such as ``gpt2``; weights of another type are refused.
+    family : str or None
+        Model type, such as ``gpt2``; weights of another type are refused. None takes the type of stored weights.
     n_classes : int
         Number of logits.
     weights : {"random", "hub", "path", "packaged"}
@@ -51,6 +52,8 @@ def build_hugging_face(
         dropout rates, make sense.
     reset : bool
         Keep the stored configuration and redraw all weights from the default generator.
+    new_head : bool
+        Let a stored output layer of another number of classes give way to a random one.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def build_hugging_face(
     options = {"revision": revision, "local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(source, **options, **fields)
-        if config.model_type != family:
+        if family is not None and config.model_type != family:
             raise ValueError(f"{where} holds a {config.model_type!r} model, but model.family is {family!r}")
         _refuse_unknown(config, architecture)
         _complete(config)
@@ -98,6 +101,7 @@ def build_hugging_face(
                 dtype=torch.float32,
                 attn_implementation="eager",
                 output_loading_info=True,
+                ignore_mismatched_sizes=new_head,
                 **options,
             )
     except OSError as error:
@@ -113,6 +117,18 @@ def build_hugging_face(
     if lacking:
         raise ValueError(f"{where} lacks {len(lacking)} weights of the model's body, such as {lacking[0]!r}")
     return model
+
+
+def stored_config(place: str, revision: str | None) -> Any:
+    """Read the transformers configuration of a folder or of a repository in the local cache; None where it is not."""
+    import transformers
+
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            place, revision=revision, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError):
+        return None
 
 
 def _refuse_unknown(config: Any, architecture: Mapping[str, Any]) -> None:

@@ -95,11 +95,14 @@ def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str,
     from pipeline.engine.executor import Puller
     from pipeline.engine.rebuild import Rebuild, typed_words
 
+    # Outputs from files are brought for their report, so that asking for statistics makes the page as well.
+    stage = "report" if config.data.source == "logits" and config.stage == "statistics" else config.stage
+    target = graph.resolve(stage, config)
     if launcher is not None and config.hardware.cluster == "slurm":
         from pipeline.engine.schedule.slurm.jobs import plain_fields
         from pipeline.engine.schedule.slurm.submission import submit
 
-        target, rebuild = graph.resolve(config.stage, config), Rebuild(typed_words(config.rebuild, overrides))
+        rebuild = Rebuild(typed_words(config.rebuild, overrides))
         if submit(target, graph, store, config, plain_fields(launcher), rebuild=rebuild, command=overrides):
             return None
     puller = Puller(
@@ -110,7 +113,7 @@ def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str,
         rebuild=Rebuild(typed_words(config.rebuild, overrides)),
         workers=_workers(config),
     )
-    artifact = puller.pull(graph.resolve(config.stage, config))
+    artifact = puller.pull(target)
     page = artifact.folder / "report.html"
     say(f"done: {page if page.exists() else artifact.folder}")
     return artifact

@@ -77,11 +77,11 @@ def help_page(arguments: Sequence[str] = ()) -> str:
 
     Examples
     --------
-    >>> print(help_page(["--help", "weights"]))
-    weights: Which weights the stages after training look at.
-      weights.source=train            After training, as initialized, or as downloaded.
-                                      train | init | pretrained
-      weights.step=null               A snapshot's step; null or -1 is the end of training.
+    >>> print(help_page(["--help", "ensemble"]))
+    ensemble: Which seeds train together under numerics.engine=ensemble.
+      ensemble.block=20               Seeds of one block: 0 to 19, 20 to 39, and so on.
+      ensemble.varying=null           Streams in which members differ; null: those that follow seed.
+                                      init | order | augment | dropout
     """
     sections = _sections()
     for word in _words_after_flag(arguments):

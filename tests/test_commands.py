@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.checks.general import check
 from pipeline.engine.cells import compose_run
 from pipeline.help import INTRODUCTION, help_page
+from tests.own_work import enter, network, write_network
 from tests.pipeline.data.own_files import flowers, verdicts, write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,8 +84,10 @@ def test_there_are_commands_to_look_at():
 
 
 @pytest.mark.parametrize(("place", "words"), PRINTED, ids=[f"{place}: {' '.join(words)}" for place, words in PRINTED])
-def test_a_printed_command_composes(place, words):
+def test_a_printed_command_composes(place, words, tmp_path, monkeypatch):
     assert "..." not in words, "a command stands as it is run"
+    if any("mynet" in word for word in words):  # the reader's own file
+        enter(write_network(tmp_path), monkeypatch, "mynet")
     if "--help" in words:
         assert help_page(words)
     elif all(word.startswith("experiment=") for word in words):  # tests/pipeline/test_configuration.py composes these
@@ -126,6 +130,17 @@ def write_printed_files(folder: Path) -> None:
         (folder / f"{name}.txt").write_text("".join(f"{word} sentence number {row}\n" for row in range(60)))
 
 
+def write_runs(folder: Path) -> None:
+    """Write trained weights and outputs of five runs, for the default data."""
+    (folder / "runs").mkdir()
+    labels = np.arange(150) % 10
+    np.save(folder / "labels.npy", labels)
+    for seed in range(5):
+        torch.save(network(seed, classes=10).state_dict(), folder / "runs" / f"seed{seed}.pt")
+        noise = np.random.default_rng(seed).normal(0, 1, (150, 10))
+        np.save(folder / "runs" / f"{seed}.npy", noise + 2 * np.eye(10)[labels])
+
+
 def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -139,6 +154,7 @@ def test_a_printed_command_runs(place, words, shared_store, tmp_path, monkeypatc
     if {"--help", "--hydra-help", "--cfg"} & set(words) or any(word.startswith(ELSEWHERE) for word in words):
         pytest.skip("composed only")
     write_printed_files(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    enter(write_network(tmp_path), monkeypatch, "mynet")
+    write_runs(tmp_path)
     for overrides in sweep(words)[:2]:
         run_here(*overrides, "debug=tiny", f"paths.store={shared_store}")

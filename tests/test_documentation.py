@@ -23,6 +23,7 @@ TO_BE_WRITTEN = {
     "conf/hardware/mycluster.yaml",
     "kernels/never_written.py",
     "models/mine.py",
+    "mynet.py",
     "pipeline/new.py",
     "runs.html",
 }

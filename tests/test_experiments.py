@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.absent import ABSENT
+from tests.own_work import write_resnets
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -53,6 +54,8 @@ def test_experiment(name, tmp_path, shared_store, run_here):
             lines = [f"{word} sentence number {i} about things" for i in range(60)]
             (tmp_path / f"{side}.txt").write_text("\n".join(lines) + "\n")
             own.append(f"data.{side}={tmp_path}/{side}.txt")
+    if name == "published_resnets":  # measures files: it gets random ones
+        own += write_resnets(tmp_path)
     made = run_here(f"experiment={name}", "debug=tiny", *own, f"paths.store={shared_store}")
     assert (made.folder / "report.html").exists()
     assert made.metrics["sections"] >= 1

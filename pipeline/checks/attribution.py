@@ -21,12 +21,19 @@ def attribution_problems(config: RunConfig) -> Iterator[str]:
     if "tracin" in {choice.method, *choice.methods}:
         if not choice.checkpoints:
             yield "tracin sums over checkpoints; set attribution.checkpoints=[100,-1] or others."
-        if config.numerics.engine != "lightning":
+        if config.numerics.engine != "lightning" and config.weights.source != "path":
             yield "tracin records weights along training; set numerics.engine=lightning."
-        if config.weights.source != "train":
+        if config.weights.source not in ("train", "path"):
             yield "tracin follows a training; set weights.source=train."
+        if choice.rates and len(choice.rates) != len(choice.checkpoints):
+            yield (
+                f"attribution.rates={choice.rates} and attribution.checkpoints={choice.checkpoints} differ in length; "
+                "give one rate for each checkpoint."
+            )
+    if choice.rates and config.weights.source != "path":
+        yield "attribution.rates is for files of weights.path; a training of ours knows its rates, so leave it empty."
     if choice.other_seeds:
-        if config.weights.source != "train" or config.weights.step is not None:
+        if config.weights.source not in ("train", "path") or config.weights.step is not None:
             yield "attribution.other_seeds are finished trainings; set weights.source=train and weights.step=null."
         if config.seed in choice.other_seeds or len(set(choice.other_seeds)) < len(choice.other_seeds):
             yield f"attribution.other_seeds={choice.other_seeds}: each once, without the run's own seed={config.seed}."
@@ -59,5 +66,5 @@ def adversarial_problems(config: RunConfig) -> Iterator[str]:
         yield "stage=adversarial attacks plain outputs; set model.center_output=false."
     if config.surrogate.kind == "knn":
         yield "stage=adversarial needs a linear machine: surrogate=glm, svm or ridge."
-    if config.weights.source != "train" or config.weights.step is not None:
+    if config.weights.source not in ("train", "path") or config.weights.step is not None:
         yield "stage=adversarial attacks finished trainings; set weights.source=train and weights.step=null."

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from models.fields import entry_problems
 from pipeline.config.data import POISON_OPTIONS, SYNTHETIC_OPTIONS, DataConfig, TextConfig
 from pipeline.config.run import RunConfig
+from pipeline.engine.stages import STAGES
+
+OF_OUTPUTS = ("train", "outputs", "statistics", "report")
+"""Stages that outputs from files are enough for."""
 
 
 def source_problems(config: RunConfig) -> Iterator[str]:
@@ -28,6 +32,7 @@ def source_problems(config: RunConfig) -> Iterator[str]:
             f"{' and '.join(names)} {'names a file' if len(given) == 1 else 'name files'}, which data.source="
             f"{data.source} does not read; set data.source=path."
         )
+    yield from logits_problems(config)
     for split in data.path.sha256:
         if split not in given:
             takes = ", ".join(given) or "nothing, since no file is named"
@@ -50,6 +55,34 @@ def source_problems(config: RunConfig) -> Iterator[str]:
         yield "data.allow_cross_data has no effect any more; leave it at false."
     yield from _column_problems(data)
     yield from _tokenizer_problems(data.text)
+
+
+def logits_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: outputs from files for stages that need rows or networks, or seeds that are not named.
+
+    Examples
+    --------
+    >>> from pipeline.config.data import DataConfig, PathConfig
+    >>> data = DataConfig(name="logits", source="logits", path=PathConfig(logits="runs/{seed}.npy"))
+    >>> list(logits_problems(RunConfig(data=data, stage="kernel", cells={"seed": "0:3"})))
+    ['data=logits holds outputs alone, and stage=kernel needs rows and networks; set stage=statistics.']
+    """
+    data, path = config.data, config.data.path
+    if data.source != "logits":
+        named = [name for name in ("logits", "labels") if getattr(path, name) is not None]
+        if named:
+            yield f"data.path.{named[0]} is read by data=logits, and this is data={data.name}; set data=logits."
+        return
+    if path.logits is None:
+        yield "data=logits needs data.path.logits, the files of outputs, such as 'runs/{seed}.npy'."
+    for stage in dict.fromkeys((config.stage, *config.wants)):
+        if stage in STAGES and stage not in OF_OUTPUTS:
+            where = f"stage={stage}" if stage == config.stage else f"wants of {stage}"
+            yield f"data=logits holds outputs alone, and {where} needs rows and networks; set stage=statistics."
+    if config.stage in ("statistics", "report") and "seed" not in config.cells and path.logits is not None:
+        yield f"data.path.logits={path.logits} holds several runs; say which by cells.seed, such as cells.seed=0:5."
+    if config.statistics.history or config.weights.source != "train":
+        yield "data=logits has no networks: leave statistics.history and weights alone."
 
 
 def _setting_of(split: str, data: DataConfig) -> str:

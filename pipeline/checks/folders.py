@@ -75,6 +75,10 @@ def folder_problems(config: RunConfig) -> Iterator[str]:
         "data.hub.id": config.data.hub.id,
         "data.text.tokenizer_path": config.data.text.tokenizer_path,
         "model.path": getattr(config.model, "path", None),
+        "model.hub": getattr(config.model, "hub", None),
+        "weights.path": config.weights.path,
+        "data.path.logits": config.data.path.logits,
+        "data.path.labels": config.data.path.labels,
     }
     for setting, text in paths.items():
         fault = None if text is None else _unspelled(text)

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from models.configs import MODEL_SCHEMAS, ResNet18Config
+from models.configs import MODEL_SCHEMAS, CustomConfig, ResNet18Config
 from pipeline.config.run import RunConfig
+from pipeline.engine.cells import seed_list
+from pipeline.errors import UserError
+from pipeline.machine.code_digest import source_of
+from pipeline.machine.folders import holds_field
 
 ROWS = {"image": "images", "text": "texts", "vector": "vectors"}
 """Kinds of rows, as a sentence calls them."""
@@ -52,21 +56,51 @@ def rank_problems(config: RunConfig) -> Iterator[str]:
 def model_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: networks and the rows that they read."""
     model, kind = config.model, config.data.kind
-    if kind in ROWS and kind not in model.reads:
+    if isinstance(model, CustomConfig):
+        yield from custom_problems(model)
+    if config.data.source == "logits":
+        return
+    if kind in ROWS and kind not in model.taken:
         fitting = [
             schema.offered or (name,)
             for name, schema in MODEL_SCHEMAS.items()
-            if kind in schema.reads and (config.training.loss == "regression" or not schema.one_output)
+            if schema is not CustomConfig
+            and kind in schema.kinds
+            and (config.training.loss == "regression" or not schema.one_output)
         ]
         yield (
-            f"model={model.name} reads {' or '.join(ROWS[one] for one in model.reads)}, but data={config.data.name} "
+            f"model={model.name} reads {' or '.join(ROWS[one] for one in model.taken)}, but data={config.data.name} "
             f"holds {kind} rows; choose model={', '.join(chain(*fitting))}."
         )
-        if kind == "text" and config.data.path.format == "table" and "vector" in model.reads:
+        if kind == "text" and config.data.path.format == "table" and "vector" in model.taken:
             yield "Columns of numbers are taken by data.columns, such as 'data.columns={x: all, label: species}'."
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if (generated or "y" in config.data.columns) and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
+
+
+def custom_problems(model: CustomConfig) -> Iterator[str]:
+    """Yield what is impossible: a network of the user's own that has no name, or one that nothing defines.
+
+    Examples
+    --------
+    >>> list(custom_problems(CustomConfig(target="json.dumsp", hub="gpt2")))
+    ['model.target=json.dumsp and model.hub=gpt2 are two networks; keep one of them.']
+    """
+    if model.target is not None and model.hub is not None:
+        yield f"model.target={model.target} and model.hub={model.hub} are two networks; keep one of them."
+    elif model.target is not None:
+        try:
+            source_of(model.target)
+        except UserError as error:
+            yield f"model.target={error}"
+    elif model.hub is None:
+        yield (
+            "model=custom needs model.target, such as model.target=mynet.MyNet for the class MyNet in mynet.py in the "
+            "folder of the command, or model.hub, a classifier of transformers."
+        )
+    if model.hub is None and (model.revision is not None or model.reset):
+        yield "model.revision and model.reset belong to model.hub; leave them out, or name a repository or folder."
 
 
 def weights_problems(config: RunConfig) -> Iterator[str]:
@@ -79,13 +113,13 @@ def weights_problems(config: RunConfig) -> Iterator[str]:
     ['weights.step=3 is a moment of a training, which weights.source=init has not; set weights.source=train.']
     """
     source, model = config.weights.source, config.model
-    stored = getattr(model, "weights", "random") != "random" and not getattr(model, "reset", False)
-    if source == "pretrained" and not stored and config.pretrain.classes is None:
+    yield from own_weights_problems(config)
+    if source == "pretrained" and not model.begins_trained and config.pretrain.classes is None:
         yield (
             f"weights.source=pretrained needs stored weights, and model={model.name} begins with random ones here; set "
             "weights.source=init, or choose a network with model.weights=hub, path or packaged."
         )
-    if source != "train" and config.weights.step is not None:
+    if source not in ("train", "path") and config.weights.step is not None:
         yield (
             f"weights.step={config.weights.step} is a moment of a training, which weights.source={source} has not; "
             "set weights.source=train."
@@ -93,6 +127,46 @@ def weights_problems(config: RunConfig) -> Iterator[str]:
     path, kind = getattr(model, "path", None), getattr(model, "weights", None)
     if path is not None and kind not in ("path", "packaged"):
         yield f"model.path={path} is not read by model.weights={kind}; set model.weights=path."
+
+
+def own_weights_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: files of weights that are not named, not read, or the same for every seed.
+
+    Examples
+    --------
+    >>> from pipeline.config.training import WeightsConfig
+    >>> list(own_weights_problems(RunConfig(weights=WeightsConfig(path="net.pt"), cells={"seed": "0:3"})))[0][:46]
+    'weights.path=net.pt is one file for 3 seeds; w'
+    """
+    chosen, snapshots = config.weights, config.snapshots
+    path = chosen.path
+    if chosen.source != "path":
+        if path is not None:
+            yield f"weights.path={path} is not read by weights.source={chosen.source}; set weights.path=null."
+        if chosen.allow or chosen.entry is not None:
+            yield "weights.allow and weights.entry are about the files of weights.path; name these, or leave them out."
+        return
+    if path is None:
+        yield "weights.source=path needs weights.path, the files of the weights, such as 'runs/seed{seed}.pt'."
+        return
+    seeds = seed_list(config.cells["seed"]) if "seed" in config.cells else [config.seed]
+    seeds = list(dict.fromkeys([*seeds, *config.attribution.other_seeds]))
+    if len(seeds) > 1 and not holds_field(path, "seed"):
+        yield (
+            f"weights.path={path} is one file for {len(seeds)} seeds; write {{seed}} where names hold the seed, or set "
+            f"'cells.seed=[{seeds[0]}]'."
+        )
+    if not holds_field(path, "step"):
+        along = "weights.step" if chosen.step is not None else "snapshots.record" if snapshots.record else None
+        along = "attribution=tracin" if "tracin" in (config.attribution.method, *config.attribution.methods) else along
+        if along is not None:
+            yield f"{along} looks at moments of a training; write {{step}} where weights.path={path} has the step."
+    if config.pretrain.classes is not None:
+        yield "pretrain.classes trains an earlier task, and weights.path trains nothing; leave one of them out."
+    if config.model.center_output:
+        yield "model.center_output=true subtracts the output at initialization, which files of weights do not hold."
+    if {"fine_tuned", "head_only"} & set(config.shift.rivals):
+        yield "shift.rivals fine_tuned and head_only are trained, and weights.path trains nothing; leave them out."
 
 
 def snapshot_problems(config: RunConfig) -> Iterator[str]:

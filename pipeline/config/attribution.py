@@ -40,6 +40,12 @@ class AttributionConfig:
         at_least=-1,
         distinct=True,
     )
+    rates: list[float] = setting(
+        [],
+        "tracin with weights.path: learning rate at each of checkpoints, in the order of their steps; empty weighs all "
+        "alike.",
+        above=0,
+    )
     other_seeds: list[int] = setting([], "trak: seeds of further trainings, averaged with the run's own.", at_least=0)
     dim: int = setting(512, "Features of the gradient sketches (grad_dot, grad_cos, trak).", at_least=1)
     ridge: float = setting(1e-3, "trak: ridge over the mean eigenvalue of its Gram matrix.", at_least=0)

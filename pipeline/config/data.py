@@ -79,6 +79,12 @@ class PathConfig:
     sha256: dict[str, str] = setting({}, "Split name to the expected SHA-256 of its file; other content is refused.")
     rename: dict[str, str] = setting({}, "The files' column name to ours.")
     label_map: dict[int, int] = setting({}, "Old to new label; rows with a label outside the map are dropped.")
+    logits: str | None = setting(
+        None,
+        "data=logits: files of the runs' test outputs, such as 'runs/{seed}.npy', or one (runs, rows, classes).",
+    )
+    labels: str | None = setting(None, "data=logits: file of the test labels, where the outputs' files lack them.")
+    outputs: str = choice("logits", "probabilities", default="logits", help="data=logits: what those files hold.")
 
 
 @dataclass
@@ -264,9 +270,10 @@ class DataConfig:
         "path",
         "own",
         "synthetic",
+        "logits",
         default="packaged",
         help="Where the rows come from; own: the files of data.path, or data.hub.id where that is named and they are "
-        "not.",
+        "not; logits: no rows, but outputs that another framework wrote.",
     )
     class_names: list[str] | None = setting(
         [],

@@ -104,12 +104,30 @@ class WeightsConfig:
         "train",
         "init",
         "pretrained",
+        "path",
         default="train",
-        help="After training, as initialized, or as downloaded.",
+        help="After training, as initialized, as downloaded, or of files that were trained elsewhere.",
     )
     step: int | None = setting(None, "A snapshot's step; null or -1 is the end of training.", at_least=-1)
+    path: str | None = setting(
+        None,
+        "Files of trained weights, such as 'runs/seed{seed}.pt' or 'runs/{seed}/step{step}.pt'; nothing is trained "
+        "then. {model.width} or any other setting may stand in it, and * for what varies.",
+        files_if=("source", "path"),
+    )
+    entry: str | None = setting(
+        None, "Entry of those files that holds the weights, such as ema_state_dict; null finds state_dict and the like."
+    )
+    allow: list[str] = choice(
+        "missing",
+        "unexpected",
+        default=[],
+        help="What those files may lack (it stays as initialized) or hold too much (it is left out).",
+    )
 
     def __post_init__(self) -> None:
-        """Take -1, the last step in every list of steps, for null: the same weights, and so the same address."""
-        if self.source == "train" and self.step == -1:
+        """Take files of weights for their source, and -1, the last step in every list of steps, for null."""
+        if self.source == "train" and self.path is not None:
+            self.source = "path"
+        if self.source in ("train", "path") and self.step == -1:
             self.step = None

@@ -135,6 +135,8 @@ def load_source(config: DataConfig, cache: Path) -> Records:
     read = config.read
     if config.kind != "image" and (read.resize, read.white, read.background, read.to_rgb) != (None, None, None, False):
         raise DataError(f"data.read.resize, white, background and to_rgb are for images, but data.kind={config.kind}.")
+    if config.source == "logits":
+        raise DataError("data=logits holds outputs and no rows; choose stage=statistics, or data with rows.")
     if config.source == "packaged":
         from pipeline.data.sources.packaged import load_packaged
 

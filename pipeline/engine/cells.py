@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.run import RunConfig, register_schemas
-from pipeline.engine.composition.command_words import CONFIG_NAME, own_places, split_flags
+from pipeline.engine.composition.command_words import CONFIG_NAME, own_places, quoted_names, split_flags
 from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.composition.hydra_errors import plain_words
 from pipeline.engine.composition.setting_names import run_config
@@ -272,7 +272,7 @@ def compose_run(words: tuple[str, ...]) -> RunConfig:
     from yaml import YAMLError
 
     flags, overrides = split_flags(words)
-    typed = [current_spelling(word) for word in overrides]
+    typed = [current_spelling(quoted_names(word)) for word in overrides]
     current = expanded(typed, tuple(own_places(words)))
     with _hydra_home(flags):
         try:

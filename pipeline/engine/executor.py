@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
+from pipeline.engine.keys import hashed_sections
 from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.plan import Plan, announce, plan
 from pipeline.engine.rebuild import Rebuild
@@ -273,6 +274,7 @@ class Puller:
             if build.missing:
                 metrics = {**metrics, "missing_cells": build.missing}
             tracker.log(metrics)
+        _refuse_changed(build.node)
         write_json(build.folder / METRICS, metrics)
 
 
@@ -282,6 +284,18 @@ def _import_libraries(nodes: Sequence[Node]) -> None:
         with bound_threads(nodes[-1].threads):
             for library in _LIBRARIES:
                 import_module(library)
+
+
+def _refuse_changed(node: Node) -> None:
+    """Refuse to finish an artifact when code or files that its address holds were changed while it was made."""
+    for one in (node, *node.inputs.values()):
+        now = hashed_sections(one.stage.name, one.stage.version, one.config, one.stage.sections)
+        changed = [path for path, value in now.items() if one.sections.get(path) != value]
+        if changed:
+            raise UserError(
+                f"What {changed[0]} names was changed while {node.stage.name} {node.slug} was made, and its address "
+                "is that of what it was before. Run the same command again."
+            )
 
 
 def _cell(member: GatheredNode) -> str:

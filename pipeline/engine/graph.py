@@ -172,11 +172,13 @@ class Graph:
         stage = STAGES.get(stage_name)
         if stage is None:
             raise UserError(f"There is no stage {stage_name!r}. Stages: {', '.join([*STAGES, *COMMANDS])}.")
+        if stage.instead is not None:
+            stage = STAGES[stage.instead(config)]
         config = stage.shared(config)
         chosen = self.overrides if overrides is None else tuple(overrides)
         if stage.gathers is not None:
             return self.gather(stage, config, self.members(stage, config), chosen)
-        known = (stage_name, id(config), chosen)
+        known = (stage.name, id(config), chosen)
         if known not in self._resolved:
             inputs = {
                 role: self.resolve(upstream, changed, (*chosen, *overrides_between(config, changed)))

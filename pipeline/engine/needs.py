@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pipeline.config.run import RunConfig, SnapshotsConfig
 from pipeline.config.training import PretrainConfig, SeedsConfig
 from pipeline.engine.cells import with_seed
+from pipeline.errors import UserError
+from pipeline.machine.folders import named_files, run_file
 
 Upstream = dict[str, tuple[str, RunConfig]]
 Needs = Callable[[RunConfig], Upstream]
@@ -49,7 +51,63 @@ def weights_stage(config: RunConfig) -> str:
     """Name the stage whose artifact holds the weights that ``weights.source`` and ``weights.step`` ask for."""
     if config.weights.source == "train":
         return "train" if config.weights.step is None else "snapshots"
-    return "initial"
+    return "checkpoint" if config.weights.source == "path" else "initial"
+
+
+def in_place_of_training(config: RunConfig) -> str:
+    """Name the stage that gives a run's network: its training, or the files of one that was trained elsewhere."""
+    if config.data.source == "logits":
+        return "outputs"
+    return "checkpoint" if config.weights.source == "path" else "train"
+
+
+def in_place_of_snapshots(config: RunConfig) -> str:
+    """Name the stage that gives a run's network along its training."""
+    return "checkpoint_steps" if config.weights.source == "path" else "snapshots"
+
+
+def with_own_weights(config: RunConfig) -> RunConfig:
+    """Give the run whose ``weights.path`` is the one file that it stands for here.
+
+    Raises
+    ------
+    UserError
+        If there is no such file.
+    """
+    chosen = config.weights
+    if chosen.path is None:
+        raise UserError("stage=checkpoint reads files of weights; set weights.path, such as 'runs/seed{seed}.pt'.")
+    file = run_file("weights.path", chosen.path, config, chosen.step)
+    return dataclasses.replace(config, weights=dataclasses.replace(chosen, path=str(file), step=None))
+
+
+def with_own_outputs(config: RunConfig) -> RunConfig:
+    """Give the run whose ``data.path.logits`` is the one file that it stands for here."""
+    path = config.data.path
+    if path.logits is None:
+        raise UserError("data=logits reads files of outputs; set data.path.logits, such as 'runs/{seed}.npy'.")
+    files = dataclasses.replace(path, logits=str(run_file("data.path.logits", path.logits, config)))
+    if path.labels is not None:
+        files.labels = str(run_file("data.path.labels", path.labels, config))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=files))
+
+
+def along_training(config: RunConfig) -> Upstream:
+    """Need rows, and the network at every step that files or ``snapshots.steps`` name."""
+    chosen = config.weights
+    if chosen.path is None:
+        raise UserError(
+            "stage=checkpoint_steps reads files of weights; set weights.path, such as 'runs/step{step}.pt'."
+        )
+    there = [step for step in named_files("weights.path", chosen.path, config) if step is not None]
+    wanted = config.snapshots.steps if config.snapshots.schedule == "steps" else there
+    needs = rows(config)
+    for step in sorted({there[-1] if step == -1 and there else step for step in wanted}):
+        needs[f"step {step}"] = (
+            "checkpoint",
+            dataclasses.replace(config, weights=dataclasses.replace(chosen, step=step)),
+        )
+    return needs
 
 
 def weights(config: RunConfig) -> Upstream:
@@ -72,7 +130,7 @@ def for_regression(config: RunConfig) -> Upstream:
 def for_probes(config: RunConfig) -> Upstream:
     """Need the features of one network, and its snapshots for the history of collapse."""
     needs = {**weights(config), "features": ("features", config)}
-    if config.probes.history and config.weights.source == "train":
+    if config.probes.history and config.weights.source in ("train", "path"):
         needs["snapshots"] = ("snapshots", config)
     return needs
 

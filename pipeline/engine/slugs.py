@@ -85,9 +85,12 @@ def slug_of(config: RunConfig, gathers: bool, stage: str, words: Mapping[str, st
         return folder_word(config.experiment_name)
     if stage == "prepare":
         return folder_word(config.data.name)
+    if stage == "outputs":
+        return f"{folder_word(config.data.name)}-s{config.seed}"
     order = {path: place for place, path in enumerate(NAMED)}
     ordered = [words[path] for path in sorted(words, key=lambda path: (order.get(path, -1), path))]
-    return "-".join([folder_word(config.data.name), config.model.name, *_shortened(ordered), f"s{config.streams.init}"])
+    network = folder_word(config.model.shown)
+    return "-".join([folder_word(config.data.name), network, *_shortened(ordered), f"s{config.streams.init}"])
 
 
 def _shortened(words: Iterable[str]) -> list[str]:

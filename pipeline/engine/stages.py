@@ -12,12 +12,15 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.engine.needs import (
     Needs,
+    along_training,
     attributed,
     for_probes,
     for_regression,
     for_shift,
     for_spectra,
     for_training,
+    in_place_of_snapshots,
+    in_place_of_training,
     merge,
     on,
     other_training,
@@ -25,6 +28,8 @@ from pipeline.engine.needs import (
     pretraining_of,
     rows,
     weights,
+    with_own_outputs,
+    with_own_weights,
 )
 from pipeline.engine.seed_blocks import block_of
 from pipeline.errors import UserError
@@ -69,6 +74,9 @@ class Stage:
         For a stage over all cells: from the configuration to the stages gathered.
     shared : callable
         From a run's configuration to the one that is common to all runs with the same artifact.
+    instead : callable or None
+        From a run's configuration to the stage that makes what is asked for: itself, or one that reads files which
+        were made elsewhere.
     report : str or None
         ``module:function`` that turns the stage's gathered artifacts into a section of the report; None for a
         stage that no report can show.
@@ -86,6 +94,7 @@ class Stage:
     identity: str | None = None
     gathers: Callable[[RunConfig], list[str]] | None = None
     shared: Callable[[RunConfig], RunConfig] = lambda config: config
+    instead: Callable[[RunConfig], str] | None = None
     report: str | None = None
     on_ranks: bool = False
     makes: tuple[str, ...] = ()
@@ -126,6 +135,7 @@ _TABLE = (
         "pipeline.stages.train.run:train",
         (*VIEW, "model", "training", "seeds", "numerics"),
         needs=for_training,
+        instead=in_place_of_training,
         report="pipeline.stages.train.report:section",
         on_ranks=True,
         makes=("snapshots",),
@@ -142,8 +152,29 @@ _TABLE = (
         ("snapshots",),
         version=6,
         needs=merge(rows, pretrained, on(weights="train")),
+        instead=in_place_of_snapshots,
         report="pipeline.stages.train.report_snapshots:section",
         on_ranks=True,
+    ),
+    Stage(
+        "checkpoint",
+        "pipeline.stages.train.own_weights:checkpoint",
+        (*VIEW, "model", "seeds.init", "numerics", "weights"),
+        needs=rows,
+        shared=with_own_weights,
+    ),
+    Stage(
+        "checkpoint_steps",
+        "pipeline.stages.train.own_weights:checkpoint_steps",
+        ("snapshots", "numerics"),
+        needs=along_training,
+    ),
+    Stage(
+        "outputs",
+        "pipeline.stages.train.own_outputs:outputs",
+        ("data.name", "data.class_names", "data.path.outputs", "seed"),
+        identity="pipeline.stages.train.own_outputs:outputs_identity",
+        shared=with_own_outputs,
     ),
     Stage("features", "pipeline.stages.features.run:features", ("features", "weights.step", "numerics"), needs=weights),
     Stage(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
+import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -107,9 +110,9 @@ def in_words(names: Collection[str]) -> str:
 def source_of(target: str) -> dict[str, Any]:
     """Say what code a name such as ``my_nets.wide:Wide`` or ``my_nets.wide.Wide`` stands for, without running it.
 
-    Code in a user's own files is told by the content of its module and of every module of the user's that it imports;
-    where they lie does not count. Code of an installed package is told by the package's version. Our own code is told
-    by the stages' VERSIONs.
+    Code in a user's own files is told by the content of its module and of every module of the user's that it imports,
+    comments included; where they lie does not count. The folder of the command is looked into last. Code of an
+    installed package is told by the package's version. Our own code is told by the stages' VERSIONs.
 
     Parameters
     ----------
@@ -124,22 +127,28 @@ def source_of(target: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If no module of that name can be found.
+        If no module of that name can be found, or a user's module does not define the name.
 
     Examples
     --------
     >>> source_of("numpy.linalg:svd")["package"]
     'numpy'
     """
+    see_working_folder()
     words = target.replace(":", ".").split(".")
     top = words[0]
     if top in OWN:
+        _refuse_hidden(target, words)
         return {"name": target}
     place = _place(words)
     if place is None:
-        raise UserError(f"{target} is no importable name: there is no module {top} on the Python path.")
+        raise UserError(
+            f"{target} is no importable name: there is no module {top} on the Python path or in {os.getcwd()}, the "
+            "folder of the command. Write MODULE.NAME, such as mynet.MyNet for the class MyNet in mynet.py."
+        )
     module, path = place
     if _is_own_work(path):
+        _refuse_undefined(target, words[module.count(".") + 1 :], path)
         files: dict[str, str] = {}
         _collect(module, path, files)
         return {"name": target, "files": files}
@@ -151,6 +160,82 @@ def source_of(target: str) -> dict[str, Any]:
     return {"name": target, "files": {module: cached_sha256(path)}}
 
 
+_LOADED: dict[str, str] = {}
+"""Content that each imported module of a user had when this process imported it."""
+
+
+def ready_to_import(target: str) -> None:
+    """Make sure that importing a name runs the code that :func:`source_of` tells, also where a file was edited since.
+
+    Modules that this process has imported in an earlier form are forgotten, so that they are imported again.
+    """
+    files = source_of(target).get("files", {})
+    if any(_LOADED.get(module, sha256) != sha256 for module, sha256 in files.items()):
+        for module in files:
+            sys.modules.pop(module, None)
+    _LOADED.update(files)
+
+
+def see_working_folder() -> None:
+    """Let modules in the folder of the command be imported, after all others: no file there hides an installed one."""
+    here = os.getcwd()
+    if here not in (os.path.abspath(entry) for entry in sys.path):
+        sys.path.append(here)
+        importlib.invalidate_caches()
+
+
+def _refuse_hidden(target: str, words: list[str]) -> None:
+    """Say that a user's file or folder has the name of a package of ours, which hides it."""
+    top, place = words[0], _place(words)
+    if place is not None and place[0] != top:
+        return
+    for hidden in (Path(f"{top}.py"), Path(top)):
+        if hidden.exists() and hidden.resolve() != ROOT / top:
+            raise UserError(
+                f"{target} names seedscope's own package {top}, which hides your {hidden}; give that another name, "
+                "such as my_models."
+            )
+
+
+def _refuse_undefined(target: str, names: list[str], path: Path) -> None:
+    """Refuse a name that a user's module does not bind at its top level, as far as its text tells."""
+    bound, sure = _bound_names(path, cached_sha256(path))
+    classes = ", ".join(sorted(name for name, kind in bound.items() if kind != "import")) or "nothing"
+    if not names:
+        raise UserError(f"{target} is a module, {path}; name a class or function in it: {classes}.")
+    if sure and names[0] not in bound:
+        near = get_close_matches(names[0], bound, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it defines {classes}."
+        raise UserError(f"{target}: {path} defines no {names[0]}; {hint}")
+
+
+@cache
+def _bound_names(path: Path, sha256: str) -> tuple[dict[str, str], bool]:
+    """Names that a module binds at its top level, each with what it is, and whether these are surely all."""
+    bound: dict[str, str] = {}
+    sure = True
+    for item in _parsed(path).body:
+        if isinstance(item, ast.ClassDef | ast.FunctionDef):
+            bound[item.name] = "definition"
+            sure = sure and item.name != "__getattr__"
+        elif isinstance(item, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).partition(".")[0]: "import" for alias in item.names}
+            sure = sure and "*" not in bound
+        else:  # an assignment, or a block that may hold anything
+            stored = {one.id for one in ast.walk(item) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+            bound |= dict.fromkeys(stored, "value")
+            sure = sure and not isinstance(item, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match)
+    return bound, sure
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{path}{line} is no Python that can be read: {error.args[0]}.") from error
+
+
 @cache
 def _distributions() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
@@ -158,18 +243,30 @@ def _distributions() -> Mapping[str, list[str]]:
 
 def _place(words: list[str]) -> tuple[str, Path] | None:
     """Longest leading part of a dotted name that is a module, and its file; nothing is imported."""
-    if not words[0].isidentifier() or (spec := find_spec(words[0])) is None or spec.origin is None:
+    if not words[0].isidentifier() or (spec := _spec(words[0])) is None:
         return None
-    path, module = Path(spec.origin), words[0]
+    inside = list(spec.submodule_search_locations or ())
+    if spec.origin is None and not inside:
+        return None
+    # A folder without __init__.py is a package too, which has no file of its own.
+    path, module = Path(spec.origin) if spec.origin else Path(inside[0]) / "__init__.py", words[0]
     for word in words[1:]:
         inner = path.parent / word
         if path.name != "__init__.py":
             break
-        file = next((one for one in (inner / "__init__.py", inner.with_suffix(".py")) if one.is_file()), None)
+        choices = (inner / "__init__.py", inner.with_suffix(".py"))
+        file = next((one for one in choices if one.is_file()), choices[0] if inner.is_dir() else None)
         if file is None:
             break
         path, module = file, f"{module}.{word}"
-    return module, path
+    return (module, path) if path.is_file() else None
+
+
+def _spec(name: str) -> Any:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):  # a module without a specification, such as __main__
+        return None
 
 
 def _is_own_work(path: Path) -> bool:
@@ -185,7 +282,7 @@ def _collect(module: str, path: Path, files: dict[str, str]) -> None:
     files[module] = cached_sha256(path)
     parents = module.split(".")[:-1]
     names = {".".join(parents[: i + 1]) for i in range(len(parents))}
-    names |= set(_imports(module, path))
+    names |= set(_imports(module, path, files[module]))
     for name in sorted(names):
         if name.partition(".")[0] in OWN or name.partition(".")[0] in sys.stdlib_module_names:
             continue
@@ -194,9 +291,15 @@ def _collect(module: str, path: Path, files: dict[str, str]) -> None:
             _collect(*place, files)
 
 
-def _imports(module: str, path: Path) -> Iterator[str]:
+@cache
+def _imports(module: str, path: Path, sha256: str) -> tuple[str, ...]:
+    """Names that a module imports anywhere; read anew where its content is another."""
+    return tuple(_imported_names(module, path))
+
+
+def _imported_names(module: str, path: Path) -> Iterator[str]:
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for item in ast.walk(ast.parse(path.read_bytes())):
+    for item in ast.walk(_parsed(path)):
         if isinstance(item, ast.Import):
             yield from (alias.name for alias in item.names)
         elif isinstance(item, ast.ImportFrom):

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from kernels import find_output_layer
 from kernels.machine.tensor_files import save_tensors
 from models import build_model
+from models.configs import CustomConfig
 from pipeline.config.run import RunConfig
 from pipeline.data.batches import TrainingData
 from pipeline.data.outputs import refuse_outputs
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.machine.code_digest import ready_to_import
 from pipeline.machine.folders import user_path
 from pipeline.training.snapshot_schedule import step_folder
 
@@ -48,6 +50,11 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
         options["path"] = str(packaged_folder(options["id"], user_path(config.paths.cache)))
     elif options.get("path") is not None:
         options["path"] = str(user_path(options["path"]))
+    if isinstance(config.model, CustomConfig):
+        if config.model.target is not None:
+            ready_to_import(config.model.target)
+        options["reads"] = config.model.reads or config.data.kind
+        options["one_logit"] = config.training.loss != "cross_entropy"
     try:
         model = build_model(
             name, input_shape=data.input_shape, n_classes=data.n_targets, seed=config.streams.init, **options
@@ -70,7 +77,7 @@ def starting_network(config: RunConfig, data: TrainingData, pretrained: Artifact
     if pretrained is None:
         return model
     probe = torch.zeros(2, *data.input_shape, dtype=next(model.parameters()).dtype)
-    head = find_output_layer(model.eval(), probe)
+    head = output_layer(config) or find_output_layer(model.eval(), probe)
     own = model.state_dict()
     earlier = load_file(pretrained.path(WEIGHTS))
     odd = sorted(earlier.keys() ^ own.keys()) + [
@@ -82,6 +89,11 @@ def starting_network(config: RunConfig, data: TrainingData, pretrained: Artifact
         )
     model.load_state_dict({name: own[name] if _in(name, head) else earlier[name] for name in own})
     return model.train()
+
+
+def output_layer(config: RunConfig) -> str | None:
+    """Name of the module that computes the logits, where the user says so; None where it is to be found."""
+    return config.model.head if isinstance(config.model, CustomConfig) else None
 
 
 def _in(name: str, module: str) -> bool:

@@ -28,7 +28,7 @@ from analysis.spectra.weights import weight_spectrum
 from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.fields import problems
-from models.logits import model_inputs
+from models.logits import Batch, model_inputs
 from pipeline.checks.training import unfit_kernel
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
@@ -252,10 +252,7 @@ class SnapshotWriter(pl.Callback):
         return files
 
     def _probe_kernel(self, network: nn.Module) -> Tensor:
-        from kernels import kernel_matrix
-
-        rows = probe_rows(self.data.size("train"), self.config.probe)
-        batch = self.data.batch("train", rows)
+        batch = probe_batch(self.data, self.config.probe)
         path = self.folder / PROBE
         if is_main_process() and not self._probe_written:  # also over what an earlier attempt left
             kept: dict[str, Tensor] = {name: batch[name] for name in ("id", "label", "y") if name in batch}
@@ -263,21 +260,40 @@ class SnapshotWriter(pl.Callback):
             save_tensors(kept, written)
             os.replace(written, path)
             self._probe_written = True
-        dtype = next(network.parameters()).dtype
-        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-            return torch.full((len(rows), len(rows)), torch.nan, dtype=dtype)
-        result = kernel_matrix(
-            network,
-            model_inputs(cast(batch, dtype, self.memory_format)),
-            labels=batch.get("label"),
-            **{
-                "kind": self.config.kernel,
-                "normalize": False,
-                "precision": "float64" if dtype == torch.float64 else "float32",
-                **self.config.options,
-            },
-        )
-        return result.matrix.cpu()
+        return probe_kernel(network, batch, self.config, self.memory_format)
+
+
+def probe_batch(data: TrainingData, size: int) -> Batch:
+    """Take the fixed training rows whose kernel is recorded along training."""
+    return data.batch("train", probe_rows(data.size("train"), size))
+
+
+def probe_kernel(network: nn.Module, batch: Batch, config: SnapshotsConfig, memory_format: str) -> Tensor:
+    """Compute a network's kernel of the probe batch, unnormalized; NaN where its weights are not finite."""
+    from kernels import kernel_matrix
+
+    dtype = next(network.parameters()).dtype
+    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        n = len(batch["id"])
+        return torch.full((n, n), torch.nan, dtype=dtype)
+    result = kernel_matrix(
+        network,
+        model_inputs(cast(batch, dtype, memory_format)),
+        labels=batch.get("label"),
+        **{
+            "kind": config.kernel,
+            "normalize": False,
+            "precision": "float64" if dtype == torch.float64 else "float32",
+            **config.options,
+        },
+    )
+    return result.matrix.cpu()
+
+
+def measured_spectra(network: nn.Module) -> dict[str, Tensor]:
+    """Singular values of every weight matrix, NaN where one is not finite."""
+    found = {label: matrix.cpu() for label, matrix in sorted(weight_matrices(network).items())}
+    return {label: torch.from_numpy(_spectrum(matrix)) for label, matrix in found.items()}
 
 
 def _write(final: Path, seal: Path, entry: SnapshotMoment, files: Files, matrices: dict[str, Tensor]) -> Files:

@@ -24,7 +24,7 @@ from pipeline.training.ensemble import refuse_unstackable
 class TwigConfig(ModelConfig):
     """A network that this test alone knows."""
 
-    reads: ClassVar[tuple[str, ...]] = ("vector",)
+    kinds: ClassVar[tuple[str, ...]] = ("vector",)
     stackable: ClassVar[bool] = True
 
     name: str = "twig"
@@ -62,8 +62,8 @@ def test_a_new_network_is_built_checked_stacked_hashed_and_shown(twig):
 def test_facts_of_a_network_are_no_settings():
     for schema in MODEL_SCHEMAS.values():
         paths = dict(flatten("model", schema()))
-        assert not [path for path in paths if path.endswith(("reads", "stackable", "one_output", "offered"))]
-        assert schema.reads and set(schema.reads) <= {"image", "text", "vector"}
+        assert not [path for path in paths if path.endswith((".kinds", "stackable", "one_output", "offered"))]
+        assert schema.kinds and set(schema.kinds) <= {"image", "text", "vector"}
 
 
 @pytest.mark.parametrize("name", MODEL_SCHEMAS)

@@ -55,6 +55,8 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
             **({} if config.path.delimiter == "comma" else {"delimiter": config.path.delimiter}),
         }
         return {"source": "path", "reader": READER["path"], "files": files, **how}
+    if config.source == "logits":
+        raise DataError("data=logits holds outputs and no rows; choose stage=statistics, or data with rows.")
     if config.source == "hub":
         if config.hub.id is None:
             raise DataError("data.source=hub needs data.hub.id, such as data.hub.id=uoft-cs/cifar10.")

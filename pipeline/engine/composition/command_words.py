@@ -87,6 +87,25 @@ def split_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return flags, overrides
 
 
+_TEMPLATES = ("weights.path", "data.path.logits")
+"""Settings that may hold ``{seed}``, which Hydra's grammar would read as a mapping."""
+
+
+def quoted_names(word: str) -> str:
+    """Quote the value of an override that names files with ``{seed}`` in them, so that none need be typed twice.
+
+    Examples
+    --------
+    >>> quoted_names("weights.path=runs/seed{seed}.pt")
+    "weights.path='runs/seed{seed}.pt'"
+    """
+    name, equals, value = word.partition("=")
+    if not equals or name.lstrip("+") not in _TEMPLATES or "{" not in value or set(value) & set("'\"$"):
+        return word
+    quoted = (f"'{one.strip()}'" if "{" in one else one for one in value.split(","))
+    return f"{name}={','.join(quoted)}"
+
+
 def shell_word(word: str) -> str:
     """Quote one override for a shell: single quotes, or double quotes around a value that contains single ones."""
     if "'" in word and not set(word) & set('"$`\\!'):

@@ -27,7 +27,7 @@ from pipeline.engine.build import Build
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
-from pipeline.training.networks import build_network, trained_network
+from pipeline.training.networks import build_network, output_layer, trained_network
 
 GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
 """Methods that need the network; the others read stored arrays only."""
@@ -56,6 +56,8 @@ class Attributor:
         For tracin: learning rate and network at each checkpoint.
     others : sequence of (ndarray of shape (n, C), nn.Module)
         For trak: log-scores of the training points and network of each other training.
+    head : str or None
+        Module that computes the logits, where the user names it.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class Attributor:
         inputs: KernelInputs,
         checkpoints: Sequence[tuple[float, nn.Module]] = (),
         others: Sequence[tuple[Float[np.ndarray, "n C"], nn.Module]] = (),
+        head: str | None = None,
     ) -> None:
-        self.config, self.train, self.network, self.inputs = config, train, network, inputs
+        self.config, self.train, self.network, self.inputs, self.head = config, train, network, inputs, head
         self.weights, self.offsets = weights, offsets
         self.checkpoints, self.others = checkpoints, others
         self._features: dict[str, Float[Tensor, "n k"]] = {}
@@ -189,7 +192,8 @@ class Attributor:
 
     def _hidden(self, points: KernelInputs) -> np.ndarray:
         if points is not self.inputs or "hidden" not in self._features:
-            values = kernel_features(self._network, points.inputs, kind="conjugate", sketch=None).values.double().cpu()
+            made = kernel_features(self._network, points.inputs, kind="conjugate", sketch=None, output_layer=self.head)
+            values = made.values.double().cpu()
             if points is not self.inputs:
                 return values.numpy()
             self._features["hidden"] = values
@@ -214,16 +218,19 @@ def open_attributor(
     config, network = build.config, None
     if set(methods) & set(GRADIENT_METHODS):
         network = trained_network(config, data, build.inputs["weights"]).to(device)
-    checkpoints, others = [], []
+    checkpoints: list[tuple[float, nn.Module]] = []
+    others = []
     if "checkpoints" in build.inputs:
-        recorded = build.inputs["checkpoints"]
+        recorded, rates = build.inputs["checkpoints"], config.attribution.rates
         for row in read_recorded_steps(recorded):
             network_then = load_snapshot(build_network(config, data), recorded, row["step"])
-            checkpoints.append((row["lr"], network_then.to(device)))
+            rate = rates[len(checkpoints)] if rates else row["lr"]
+            checkpoints.append((rate, network_then.to(device)))
     for role, other in build.inputs.items():
         if role.startswith("seed "):
             outputs = outputs_at(read_network_outputs(config, other), "train", train.ids)
             others.append((outputs, trained_network(config, data, other).to(device)))
     inputs = data.kernel_inputs("train", config.kernel.n_train)
     machine = read_coefficients(build.inputs["surrogate"])
-    return Attributor(config.attribution, train, *machine, network, inputs, checkpoints, others)
+    head = output_layer(config)
+    return Attributor(config.attribution, train, *machine, network, inputs, checkpoints, others, head)

@@ -50,7 +50,9 @@ def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
     return module_names(network, [name for name in names if name in chosen]) if chosen else []
 
 
-def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], pool: str) -> dict[str, Tensor]:
+def split_features(
+    network: nn.Module, points: KernelInputs, wanted: list[str], pool: str, head: str | None = None
+) -> dict[str, Tensor]:
     """Features of one split by layer, and the logits.
 
     Parameters
@@ -63,6 +65,8 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
         Layers as configured.
     pool : str
         One of :data:`POOLS`; for texts, mean and last count real tokens only.
+    head : str, optional
+        Module that computes the logits, whose input is the penultimate layer; None finds it.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def split_features(network: nn.Module, points: KernelInputs, wanted: list[str], 
     if "penultimate" in wanted:
         device = next(network.parameters()).device
         chunks = torch.arange(len(points.ids)).split(256)
-        source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), None, False, None)
+        source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), head, False, None)
         logits: list[Tensor] = []
         for chunk in chunks:
             outputs, (hidden,) = source.blocks(input_rows(points.inputs, chunk, device), None, None)

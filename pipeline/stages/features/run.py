@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.features.layers import split_features
 from pipeline.stages.features.read import FEATURES, NOISY
-from pipeline.training.networks import trained_network
+from pipeline.training.networks import output_layer, trained_network
 
 
 def features(build: Build) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def features(build: Build) -> dict[str, Any]:
         if config.features.noise > 0:
             points_of |= {f"{name}{NOISY}": _noisy(points_of[name], config) for name in config.features.splits[1:]}
         for split, points in points_of.items():
-            found = split_features(network, points, config.features.layers, config.features.pool)
+            found = split_features(network, points, config.features.layers, config.features.pool, output_layer(config))
             layers = [name for name in found if name != "logits"]
             arrays |= {f"{split}.{name}": values for name, values in found.items()}
             arrays |= {f"{split}.ids": points.ids, f"{split}.labels": points.labels}

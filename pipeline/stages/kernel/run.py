@@ -13,7 +13,7 @@ from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.kernel.read import GRAM, SPECTRUM, recognized
-from pipeline.training.networks import trained_network
+from pipeline.training.networks import output_layer, trained_network
 
 
 def kernel(build: Build) -> dict[str, Any]:
@@ -72,6 +72,8 @@ def _exact_kernels(
     }
     if choice.kind == "loss_gradient":
         options["labels"] = train.labels
+    if choice.kind == "conjugate":
+        options["output_layer"] = output_layer(build.config)
     build.say(str(plan_kernel(network, train.inputs, **options)))
     arrays: dict[str, Tensor] = {}
     for name, points in (("train", None), *sides.items()):

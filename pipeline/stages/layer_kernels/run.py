@@ -20,7 +20,7 @@ from pipeline.stages.features.layers import input_rows, split_features
 from pipeline.stages.kernel.read import recognized
 from pipeline.stages.layer_kernels.read import AGREEMENT, LAYERS, WHOLE, LayerKernelRow, RouteRow
 from pipeline.stages.surrogate.machine import make_surrogate
-from pipeline.training.networks import trained_network
+from pipeline.training.networks import output_layer, trained_network
 
 COTANGENTS = {"pntk": "sum", "trntk": "class"}
 """Kernels that decompose over layers, and what is pulled back for each."""
@@ -56,7 +56,7 @@ def layer_kernels(build: Build) -> dict[str, Any]:
         rows = _layers(build, network, train, test)
         few = input_rows(train.inputs, slice(config.layer_kernels.points), device)
         methods = _agreement(network, few, kind)
-        logits = split_features(network, test, ["penultimate"], "flatten")["logits"].numpy()
+        logits = split_features(network, test, ["penultimate"], "flatten", output_layer(config))["logits"].numpy()
         decided = decisions(logits[None, :, 0] if logits.shape[1] == 1 else logits[None])
     build.write_rows(LAYERS, rows)
     build.write_rows(AGREEMENT, methods)

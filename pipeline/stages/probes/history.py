@@ -26,7 +26,7 @@ from pipeline.stages.probes.layers import (
 )
 from pipeline.stages.probes.read import Accuracies, ControlRow, HistoryRow, OnsetRow
 from pipeline.stages.train.read import load_snapshot, read_recorded_steps, read_snapshot_weights
-from pipeline.training.networks import build_network
+from pipeline.training.networks import build_network, output_layer
 
 
 def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[list[HistoryRow], list[OnsetRow]]:
@@ -60,7 +60,9 @@ def collapse_history(build: Build, layers: list[str], classes: int) -> tuple[lis
         with arithmetic(config.numerics) as device:
             load_snapshot(network, upstream, step).to(device)
             for split, rows in points.items():
-                found = split_features(network, rows, config.features.layers, config.features.pool)
+                found = split_features(
+                    network, rows, config.features.layers, config.features.pool, output_layer(config)
+                )
                 arrays |= {f"{split}.{layer}": values for layer, values in found.items()}
                 arrays[f"{split}.labels"] = rows.labels
         head = output_weights(read_snapshot_weights(upstream, step), classes)

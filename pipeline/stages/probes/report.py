@@ -44,7 +44,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         layers = metrics[0]["layers"]
         kappa = float(group[0].config.probes.neighbors[0])
         accuracy = float(np.mean([entry["network_accuracy"] for entry in metrics]))
-        trained = group[0].config.weights.source == "train"
+        trained = group[0].config.weights.source in ("train", "path")
         blocks.append(
             Text(
                 f"{name} (n = {len(group)}): network accuracy {100 * accuracy:.2f} % on the probed rows."

@@ -184,7 +184,7 @@ def _heads(members: list[Gathered]) -> Section:
         ]
         trained = group[0].config.weights.source == "train"
         blocks.append(head_claim(name, gain))
-        if trained:
+        if trained:  # here, so that the epochs are known
             blocks.append(Text(f"{name}: {head_cost(group[0].config.training.epochs)}"))
         findings.append(f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points.")
     table = Table(

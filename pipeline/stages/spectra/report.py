@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
@@ -19,6 +19,11 @@ from pipeline.reporting.groups import grouped
 from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
 
+FRESH = (
+    "These networks were trained elsewhere, and their own first weights are not known. What is called the start below "
+    "is a fresh draw of the same network: its spectra are typical of a start, but no training led from it to the end. "
+    "Files of several steps (weights.path with {step}, and snapshots.record=[spectra]) give the real one."
+)
 PANELS = 4
 MEANS: tuple[Literal["ks_start", "outliers", "largest", "stable_rank"], ...] = (
     "ks_start",
@@ -47,6 +52,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if len(with_kernel) == len(members):
         blocks.append(_alignment(groups))
         blocks += optimizer_claims(members)
+    if any(member.config.weights.source == "path" and not member.config.snapshots.record for member in members):
+        blocks.insert(0, Text(FRESH))
     findings = [_finding(name, group) for name, group in groups.items()]
     return Section("Spectra of the weights", blocks, findings)
 
@@ -64,7 +71,8 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
         distance = [float(entry["ks_start_mean"]) for entry in metrics if entry["ks_start_mean"] is not None]
         start = [entry["kernel_kta_start"] for entry in metrics if entry.get("kernel_kta_start") is not None]
         end = [entry["kernel_kta"] for entry in metrics if entry.get("kernel_kta") is not None]
-        sgd = group[0].config.training.optimizer in ("sgd", "nesterov")
+        here = group[0].config.weights.source == "train"
+        sgd = here and group[0].config.training.optimizer in ("sgd", "nesterov")
         multiple = [group[0].config.training.lr / entry["critical_rate"] for entry in metrics]
         rows.append(
             [

@@ -38,7 +38,7 @@ from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
 from pipeline.stages.spectra.read import HISTORY, KERNEL, LAYERS, SPECTRA, KernelRow, LayerRow
-from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
+from pipeline.stages.train.read import load_snapshot, read_probe_batch, read_recorded_steps, read_snapshot_arrays
 from pipeline.training.fit import make_module
 from pipeline.training.networks import starting_network, trained_network
 
@@ -62,12 +62,14 @@ def spectra(build: Build) -> dict[str, Any]:
     config = build.config
     data = open_data(config, build.inputs["data"])
     start_network = starting_network(config, data, build.inputs.get("pretrained"))
+    snapshots = build.inputs.get("snapshots")
+    if config.weights.source == "path" and snapshots is not None:  # the first file, where training began elsewhere
+        load_snapshot(start_network, snapshots, read_recorded_steps(snapshots)[0]["step"])
     first = weight_matrices(start_network)
     last = weight_matrices(trained_network(config, data, build.inputs["weights"]))
     labels = choose_layers(list(first), config.spectra.layers)
     skipped = {label: skip_reason(first[label], config.spectra.min_side) for label in labels}
     kept = [label for label in labels if skipped[label] is None]
-    snapshots = build.inputs.get("snapshots")
     steps = [] if snapshots is None else [int(row["step"]) for row in read_recorded_steps(snapshots)]
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
     build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")

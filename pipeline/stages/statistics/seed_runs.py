@@ -12,6 +12,9 @@ from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.stages.train.read import read_final_outputs, read_snapshot_arrays
 
+FROM_FILES = ("checkpoint", "outputs")
+"""Stages that read runs which were trained elsewhere."""
+
 
 @dataclass(frozen=True)
 class SeedRuns:
@@ -95,6 +98,7 @@ def seed_runs(
                     f"examples ({key} differ): mean logits and churn need the same ones in the same order."
                 )
     logits = np.stack(stacks[f"{split}.logits"])
+    _refuse_copies(name, members, logits)
     try:
         kept = usable_runs(
             logits.reshape(len(logits), -1).astype(np.float64), on_bad_run="drop" if on_bad_run == "drop" else "error"
@@ -114,3 +118,18 @@ def seed_runs(
         val_labels=stacks["val.labels"][0].astype(np.int64) if with_val else None,
         dropped=[seed for i, seed in enumerate(seeds) if i not in set(kept.tolist())],
     )
+
+
+def _refuse_copies(name: str, members: Sequence[Gathered], logits: np.ndarray) -> None:
+    """Refuse the same file under two seeds: a spread over copies would be none of the runs'."""
+    if any(member.artifact.stage not in FROM_FILES for member in members):
+        return
+    first: dict[bytes, int] = {}
+    for index, values in enumerate(logits):
+        earlier = first.setdefault(values.tobytes(), index)
+        if earlier != index:
+            seeds = [members[i].labels.get("seed", str(members[i].config.seed)) for i in (earlier, index)]
+            raise UserError(
+                f"Seeds {seeds[0]} and {seeds[1]} of {name} have the very same outputs: they come from one file or "
+                "copies of it. Write {seed} where the names of the files hold the seed."
+            )

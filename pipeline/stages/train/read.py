@@ -62,6 +62,11 @@ def read_learning_curve(trained: Artifact) -> list[dict[str, float]]:
     return read_history_file(trained.path(HISTORY))
 
 
+def has_learning_curve(trained: Artifact) -> bool:
+    """Whether a run was trained here, so that its losses over epochs are known."""
+    return trained.has(HISTORY)
+
+
 def read_history_file(path: Path) -> list[dict[str, float]]:
     """Read a file of losses and scores per epoch."""
     with path.open(encoding="utf-8") as stream:

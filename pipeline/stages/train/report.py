@@ -4,43 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
-from pipeline.stages.train.read import read_learning_curve
+from pipeline.stages.train.read import has_learning_curve, read_learning_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TITLE = {"checkpoint": "Networks from files", "outputs": "Runs from files"}
+_WHAT = {
+    "checkpoint": "Networks that were trained elsewhere, with the weights of their files, evaluated on {data}",
+    "outputs": "Runs that were made elsewhere, by the outputs in their files",
+}
+"""Of sections about what was not trained here, by the stage that read it."""
+
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
-    """Tabulate final scores over seeds and draw the learning curves."""
+    """Tabulate final scores over seeds and draw the learning curves of what was trained here."""
     groups = grouped(members)
     score = "test_rmse" if "test_rmse" in members[0].artifact.metrics else "test_accuracy"
+    sized = "parameters" in members[0].artifact.metrics
     rows, findings = [], []
     for name, group in groups.items():
         values = [float(member.artifact.metrics[score]) for member in group]
         losses = [float(member.artifact.metrics["test_loss"]) for member in group]
         shown = summary_cells(values, within=(0, 1) if score == "test_accuracy" else None)
-        rows.append([name, group[0].artifact.metrics["parameters"], *shown, sum(losses) / len(losses)])
+        size = [group[0].artifact.metrics["parameters"]] if sized else []
+        rows.append([name, *size, *shown, sum(losses) / len(losses)])
         spread = f", from {min(values):.3f} to {max(values):.3f} between seeds" if len(values) > 1 else ""
         findings.append(
             f"{name}: mean {score.replace('_', ' ')} {sum(values) / len(values):.3f} (n = {len(values)}){spread}."
         )
+    stage = members[0].artifact.stage
+    columns = ["network", *(["parameters"] if sized else []), "runs", score.replace("_", " "), "sd"]
     table = Table(
-        ["network", "parameters", "runs", score.replace("_", " "), "sd", "95 % interval of the mean", "test loss"],
+        [*columns, "95 % interval of the mean", "test loss"],
         rows,
-        f"Networks after training on {config.data.name}. {OVER_SEEDS}",
+        f"{_WHAT.get(stage, 'Networks after training on {data}').format(data=config.data.name)}. {OVER_SEEDS}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    picture = Picture(
-        learning_curves(groups),
-        "Training (thin) and validation (bold) loss after each epoch, one line per seed.",
-        "Learning curves of every run",
-    )
-    return Section("Trained networks", [table, picture], findings)
+    blocks: list[Block] = [table, *_left_random(groups)]
+    if all(has_learning_curve(member.artifact) for member in members):
+        blocks.append(
+            Picture(
+                learning_curves(groups),
+                "Training (thin) and validation (bold) loss after each epoch, one line per seed.",
+                "Learning curves of every run",
+            )
+        )
+    return Section(_TITLE.get(stage, "Trained networks"), blocks, findings)
+
+
+def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
+    """Say of which tensors the files knew nothing, so that they are as initialized."""
+    found = []
+    for name, group in groups.items():
+        metrics = group[0].artifact.metrics
+        for words, names in (("not in the files, so random", "random"), ("in the files and not used", "unused")):
+            if metrics.get(names):
+                found.append(Text(f"{name}: {len(metrics[names])} tensors are {words}: {', '.join(metrics[names])}."))
+    return list(found)
 
 
 def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:

@@ -1,0 +1,194 @@
+"""Weights that were trained elsewhere: reading their files without running code, and fitting them to a network."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+
+ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+"""Entries of a checkpoint that hold the weights, in the order in which they are looked for."""
+PREFIXES = ("module.", "model.", "_orig_mod.")
+"""What wrappers write before every name: data parallelism, Lightning, torch.compile."""
+FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Files of weights in a folder that transformers wrote; each may be split into several that its index lists."""
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the weights of a file fitted a network.
+
+    Attributes
+    ----------
+    stripped : str
+        What was taken off the beginning of the file's names.
+    missing : list of str
+        Names of the network that the file lacks or has in another shape; they stay as initialized.
+    unexpected : list of str
+        Names in the file that the network does not have.
+    """
+
+    stripped: str
+    missing: list[str]
+    unexpected: list[str]
+
+
+def read_weights(path: Path, entry: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a file or of a folder that transformers wrote, by name; no code in it is run.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.safetensors``, a file of ``torch.save`` (a state_dict, or a dictionary that holds one, as Lightning
+        writes), or a folder with ``model.safetensors`` or ``pytorch_model.bin``.
+    entry : str, optional
+        Which entry of a dictionary holds the weights; None finds it.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read without running code, is damaged, or holds no tensors.
+    """
+    if path.is_dir():
+        return {name: value for file in _files_of(path) for name, value in read_weights(file, entry).items()}
+    if path.name.endswith(".safetensors"):
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path} is no readable safetensors file ({error}); write it again.") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise UserError(
+                f"{path} holds an object of {found[1]}, which only running its code could read. Save the weights alone "
+                "where it was made: torch.save(model.state_dict(), FILE)."
+            ) from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is no file of weights that torch reads ({reason}); write it again.") from error
+    return _tensors_of(content, path, entry)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    for name in FOLDER_FILES:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / file for file in dict.fromkeys(named)]
+    raise UserError(
+        f"{folder} is a folder without {' or '.join(FOLDER_FILES)}; weights.path names a file, or a folder that "
+        "transformers wrote with save_pretrained."
+    )
+
+
+def _tensors_of(content: Any, path: Path, entry: str | None) -> dict[str, Tensor]:
+    """Find the dictionary of tensors in what a file holds."""
+    if isinstance(content, Tensor):
+        raise UserError(f"{path} holds one tensor and not the weights of a network, a state_dict.")
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds {type(content).__name__} and not a state_dict; save model.state_dict().")
+    if entry is not None:
+        if not isinstance(content.get(entry), Mapping):
+            raise UserError(f"{path} has no entry weights.entry={entry}; it has {_some(list(content))}.")
+        content = content[entry]
+    else:
+        inner = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
+        if inner is not None and not any(isinstance(value, Tensor) for value in content.values()):
+            content = content[inner]
+    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not found:
+        raise UserError(
+            f"{path} holds no tensors but {_some(list(content))}; name the entry with the weights by weights.entry."
+        )
+    return found
+
+
+def load_outside_weights(
+    model: nn.Module, tensors: Mapping[str, Tensor], allow: Sequence[str], where: str, network: str
+) -> Fit:
+    """Load tensors into a network by their names, in place, less what wrappers wrote before them.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As initialized; what is allowed to be missing stays so.
+    tensors : mapping
+        By name.
+    allow : sequence of {"missing", "unexpected"}
+        What may be amiss.
+    where, network : str
+        How messages call the file and the network.
+
+    Raises
+    ------
+    UserError
+        With the names that are missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    stripped, named = _without_prefix(tensors, own)
+    shapes = sorted(name for name in own.keys() & named.keys() if own[name].shape != named[name].shape)
+    fitting = {name: value for name, value in named.items() if name in own and name not in shapes}
+    loaded = {own[name].data_ptr() for name in fitting}
+    missing = [
+        name
+        for name in own
+        if name not in fitting
+        and not name.endswith("num_batches_tracked")  # older files lack it, and evaluation does not read it
+        and own[name].data_ptr() not in loaded  # tied to a weight that is there
+    ]
+    unexpected = sorted(named.keys() - own.keys())
+    lacking = [name for name in missing if name not in shapes]
+    wrong = []
+    if lacking and "missing" not in allow:
+        wrong.append(f"lacks {len(lacking)} of its {len(own)} tensors ({_some(lacking)})")
+    if unexpected and "unexpected" not in allow:
+        wrong.append(f"holds {len(unexpected)} that it does not have ({_some(unexpected)})")
+    if shapes and not {"missing", "unexpected"} <= set(allow):
+        several = [f"{name} {tuple(named[name].shape)}, here {tuple(own[name].shape)}" for name in shapes]
+        wrong.append(f"holds {len(shapes)} of another shape ({_some(several)})")
+    if wrong or not fitting:
+        words = " and ".join(wrong or ["holds none of its tensors"])
+        needed = [kind for kind, odd in (("missing", lacking or shapes), ("unexpected", unexpected or shapes)) if odd]
+        way = f", or load what fits by weights.allow=[{','.join(needed)}]: the rest stays random" * bool(fitting)
+        raise UserError(
+            f"{where} does not fit {network}: it {words}. Choose the network that it was made with (model.args and "
+            f"the like){way}."
+        )
+    model.load_state_dict(own | fitting)
+    return Fit(stripped, missing, unexpected)
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Take off what wrappers wrote before the names, as far as it makes more of them fit."""
+    best = (len(own.keys() & tensors.keys()), "", dict(tensors))
+    # Each prefix is taken off at most once.
+    queue: list[tuple[str, dict[str, Tensor], tuple[str, ...]]] = [("", dict(tensors), PREFIXES)]
+    while queue:
+        taken, names, left = queue.pop(0)
+        for prefix in left:
+            if not any(name.startswith(prefix) for name in names):
+                continue
+            without = {name.removeprefix(prefix): value for name, value in names.items()}
+            queue.append((f"{taken}{prefix}", without, tuple(one for one in left if one != prefix)))
+            fits = len(own.keys() & without.keys())
+            best = max(best, (fits, *queue[-1][:2]), key=lambda one: one[0])
+    return best[1], best[2]
+
+
+def _some(names: Sequence[object]) -> str:
+    words = ", ".join(map(str, names[:_SHOWN]))
+    return words + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
