@@ -27,7 +27,7 @@ from pipeline.engine.schedule.slurm.queue import Task
 from pipeline.machine.side_files import read_record
 
 FOLDER = ".slurm"
-LOCK = "submitting.lock"
+LOCK = "jobs.lock"
 _PLAN, _ENDED, _NEW = "plan.json", "ended", ".new-"
 VOID = "none"
 """In the place of a job's number: the array was never submitted, and never will be."""

@@ -6,6 +6,7 @@ it. Nothing of this process is needed while the jobs run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -158,6 +159,9 @@ def submit(
             say(f"rebuild: nothing of this run has the key or stage {word}")
         rebuild.open(store.root, target)
     if rebuild.has(target, store.folder(*target.address)):
+        if submissions(store.root):
+            with contextlib.suppress(UserError), owner_lock(store.root / FOLDER / LOCK, say):
+                _settled(store, queue)  # closes the records; nothing depends on it
         return False
     with owner_lock(store.root / FOLDER / LOCK, say) as lock:
         jobs, gone = _settled(store, queue)
