@@ -42,7 +42,13 @@ def make(one: Submission, number: int, member: int) -> list[str]:
     study, keys = one.study(number), one.arrays[number].members[member]
     graph, store = Graph(study.overrides, cells=study.cells), Store(study.root)
     puller = Puller(
-        store, graph, require=True, allow_missing=study.allow_missing, rebuild=study.rebuild, _total=len(keys)
+        store,
+        graph,
+        require=True,
+        allow_missing=study.allow_missing,
+        rebuild=study.rebuild,
+        _total=len(keys),
+        _labels=dict(study.labels),
     )
     failed = []
     for key in keys:

@@ -51,6 +51,8 @@ class Study:
         What is made again although it exists.
     allow_missing : int
         Cells that a gather may lack.
+    labels : mapping
+        Labels of the cells that each artifact serves, by key.
     """
 
     root: Path
@@ -59,6 +61,7 @@ class Study:
     cells: list[Cell] | None
     rebuild: Rebuild
     allow_missing: int
+    labels: Mapping[str, dict[str, str]]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pipeline.engine.graph import Graph, Node
 from pipeline.engine.plan import announce, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.schedule.estimates import Estimates
+from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.schedule.slurm.arrays import Array, arrays_of
 from pipeline.engine.schedule.slurm.failures import why_not_made
 from pipeline.engine.schedule.slurm.jobs import MEMBER, resources_by, script_of
@@ -170,7 +171,7 @@ def submit(
         fresh = [node for node in found.todo if node.key not in covered]
         _show_queue(covered)
         if fresh:
-            estimates = Estimates(store)
+            estimates = Estimates(store, workers=1)
             announce(found, store, estimates, int(launcher.get("array_parallelism") or 1))
             for line in why_not_made(fresh, store, found.listing, gone):
                 say(line)
@@ -182,7 +183,7 @@ def submit(
                 job_seconds=60 * config.hardware.job_minutes,
                 queued={key: job.task.job for key, job in covered.items()},
             )
-            one = _record(arrays, fresh, graph, store, config, rebuild)
+            one = _record(arrays, fresh, target, graph, store, config, rebuild)
             _submit(one, queue, lock, module)
     _show_ways(_jobs(submissions(store.root), queue.tasks({os.getuid()})) if fresh else jobs, command)
     return True
@@ -242,17 +243,23 @@ def _covered(todo: Sequence[Node], jobs: Mapping[str, Job], rebuild: Rebuild) ->
 
 
 def _record(
-    arrays: Sequence[Array], nodes: Sequence[Node], graph: Graph, store: Store, config: RunConfig, rebuild: Rebuild
+    arrays: Sequence[Array],
+    nodes: Sequence[Node],
+    target: Node,
+    graph: Graph,
+    store: Store,
+    config: RunConfig,
+    rebuild: Rebuild,
 ) -> Submission:
-    by_key = {node.key: node for node in nodes}
+    by_key, labels = {node.key: node for node in nodes}, labels_of(target)
     overrides = tuple(masked_override(word) for word in graph.overrides)
     same = Rebuild(rebuild.words, rebuild.request)
     studies = []
     for array in arrays:
         own = {key: by_key[key] for key in array.keys}
-        gathers = STAGES[array.stage].gathers is not None
-        cells = graph.cells(config) if gathers else None
-        studies.append(Study(store.root.resolve(), overrides, own, cells, same, config.allow_missing))
+        cells = graph.cells(config) if STAGES[array.stage].gathers is not None else None
+        named = {key: labels[key] for key in array.keys if key in labels}
+        studies.append(Study(store.root.resolve(), overrides, own, cells, same, config.allow_missing, named))
     return write(store.root, arrays, studies, {"request": rebuild.request})
 
 

@@ -63,7 +63,7 @@ def submission(tmp_path, monkeypatch):
 
     def make(**resources) -> Submission:
         array = Array(1, "train", resources, (("a",), ("b", "c")))
-        return write(tmp_path / "a store", [array], [Study(tmp_path, (), {}, None, Rebuild(), 0)], {"request": ""})
+        return write(tmp_path / "a store", [array], [Study(tmp_path, (), {}, None, Rebuild(), 0, {})], {"request": ""})
 
     return make
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import stat
 from collections import Counter
 from dataclasses import replace
@@ -65,6 +66,7 @@ def test_a_graph_is_three_waves_of_arrays_that_wait_for_one_another(tmp_path, ca
     assert "python run.py experiment=toy 'paths.store=my store' stage=status watch=10" in said
     queue.run()
     assert made(tmp_path)[0] == {"draw": 4, "square": 4, "total": 1}
+    assert "(seed 3)" in capsys.readouterr().err, "jobs know the cells of what they make"
     assert not command(tmp_path, queue) and len(queue.arrays) == 3
 
 
@@ -122,7 +124,7 @@ def test_a_failure_costs_only_what_needs_it_and_is_tried_again(tmp_path, capsys)
     assert [one.failed for one in queue.arrays] == [[1], [1], [0]]
     capsys.readouterr()
     command(tmp_path, queue, "12:15")
-    assert "failed before, and submitted again: draw toy-none-s13" in capsys.readouterr().err
+    assert re.search(r"failed before, and submitted again: draw toy-none\S*-s13", capsys.readouterr().err)
     assert [len(one.left) for one in queue.waiting] == [1, 1, 1]
     queue.run()
     command(tmp_path, queue, "12:15", config={"allow_missing": 1})
