@@ -13,7 +13,9 @@ the same graph.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
+import io
 import json
 import os
 import shutil
@@ -73,73 +75,99 @@ class Simulated:
         return [Outcome(key)]
 
 
+class Clock:
+    """Seconds on the wall and of processors, those of ended child processes included, since it was made."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self._wall, self._used = time.perf_counter(), self._processors()
+
+    @staticmethod
+    def _processors() -> float:
+        times = os.times()
+        return times.user + times.system + times.children_user + times.children_system
+
+    @property
+    def wall(self) -> float:
+        """Seconds on the wall."""
+        return time.perf_counter() - self._wall
+
+    @property
+    def used(self) -> float:
+        """Seconds of processors: on a shared machine the steadier measure."""
+        return self._processors() - self._used
+
+    def __str__(self) -> str:
+        """Both, for a table."""
+        return f"{self.wall:.2f} s ({self.used:.2f} s of processors)"
+
+
 def time_study(words: Sequence[str], workers: int, cache: str) -> float:
     """Seconds of quickstart from an empty store."""
     folder = Path(tempfile.mkdtemp(prefix="graph-"))
     command = [sys.executable, "run.py", "experiment=quickstart", *words, f"workers={workers}"]
     command += [f"paths.store={folder}/store", f"paths.cache={cache}", f"hydra.run.dir={folder}/hydra"]
-    begun = time.perf_counter()
+    clock = Clock()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    seconds = time.perf_counter() - begun
+    print(f"quickstart {' '.join(words)} with {workers} workers: {clock}", flush=True)
     shutil.rmtree(folder)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return seconds
+    return clock.wall
 
 
-def time_nodes(count: int) -> tuple[float, float]:
-    """Seconds per artifact that takes no time, on two warm workers, and in this process."""
+def time_nodes(count: int) -> None:
+    """Make artifacts that take no time, on two warm workers, and in this process."""
     install()
-    found = []
     for workers in (2, 1):
         folder = Path(tempfile.mkdtemp(prefix="graph-"))
         graph = Graph(["experiment=load"])
         target = graph.resolve("collect", study(count))
-        begun = time.perf_counter()
-        Puller(Store(folder), graph, workers=workers).pull(target)
-        found.append((time.perf_counter() - begun) / (count + 1))
+        clock = Clock()
+        with contextlib.redirect_stderr(io.StringIO()):
+            Puller(Store(folder), graph, workers=workers).pull(target)
+        each, used = clock.wall / (count + 1), clock.used / (count + 1)
+        times = f"{each * 1e3:.1f} ms each, {used * 1e3:.1f} ms of processors"
+        print(f"{count} artifacts that take no time, {workers} workers: {times}", flush=True)
         shutil.rmtree(folder)
-    return found[0], found[1]
 
 
 def plan_study(seeds: int, python: str | None) -> None:
     """Plan a large study, simulate its making, and compare with Snakemake."""
     words = ("experiment=quickstart", f"cells.seed='0:{seeds}'")
-    begun = time.perf_counter()
+    clock = Clock()
     graph = Graph(words, compose_run)
     target = graph.resolve("report", compose_run(words))
-    resolved = time.perf_counter()
+    resolved = str(clock)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         found = plan(target, store, lambda node: True)
         estimates = Estimates(store, 2)
         announce(found, store, estimates, 2)
-    planned = time.perf_counter()
     count = len(found.todo)
-    print(f"{count} artifacts: resolved in {resolved - begun:.2f} s, planned in {planned - begun:.2f} s", flush=True)
+    print(f"{count} artifacts: addresses after {resolved}, plan after {clock}", flush=True)
     for workers in (1, 8, 64):
-        begun = time.perf_counter()
+        clock = Clock()
         run(Schedule(list(found.todo)), Simulated(workers))
-        seconds = time.perf_counter() - begun
-        print(f"scheduling, {workers} simulated workers: {seconds / count * 1e6:.0f} µs per artifact", flush=True)
+        print(f"scheduling, {workers} simulated workers: {clock.used / count * 1e6:.0f} µs per artifact", flush=True)
     if python is not None:
-        print(f"snakemake -n on the same graph: {snakemake(found.todo, target, python):.1f} s", flush=True)
+        print(f"snakemake -n on the same graph: {snakemake(found.todo, target, python)}", flush=True)
 
 
-def snakemake(nodes: Sequence[Node], target: Node, python: str) -> float:
-    """Seconds of ``snakemake -n`` on a graph."""
+def snakemake(nodes: Sequence[Node], target: Node, python: str) -> str:
+    """Time of ``snakemake -n`` on a graph."""
     inputs = {_name(node): [_name(one) for one in node.upstream()] for node in nodes}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "graph.json").write_text(json.dumps({"target": _name(target), "inputs": inputs}))
         rules = "".join(_RULE.format(stage=stage) for stage in Counter(node.stage.name for node in nodes))
         (Path(folder) / "Snakefile").write_text(_SNAKEFILE + rules)
-        begun = time.perf_counter()
+        clock = Clock()
         # An absent output of 10,000 is what a first run meets.
         done = subprocess.run([python, "-m", "snakemake", "-n", "-q"], cwd=folder, capture_output=True, text=True)
-        seconds = time.perf_counter() - begun
+        taken = str(clock)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
-    return seconds
+    return taken
 
 
 def _name(node: Node) -> str:
@@ -161,13 +189,10 @@ def main() -> None:
     if chosen.only in (None, "plan"):
         plan_study(chosen.seeds, chosen.python)
     if chosen.only in (None, "nodes"):
-        two, one = time_nodes(chosen.nodes)
-        print(
-            f"overhead per artifact: {two * 1e3:.1f} ms on two workers, {one * 1e3:.1f} ms in one process", flush=True
-        )
+        time_nodes(chosen.nodes)
     if chosen.only in (None, "study"):
         one, two = (time_study(chosen.study.split(), workers, chosen.cache) for workers in (1, 2))
-        print(f"quickstart {chosen.study}: {one:.1f} s with 1 worker, {two:.1f} s with 2: {one / two:.2f} times")
+        print(f"two workers are {one / two:.2f} times as fast", flush=True)
 
 
 if __name__ == "__main__":
