@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -283,7 +284,8 @@ def _import_libraries(nodes: Sequence[Node]) -> None:
     if any(node.stage.function.startswith(_COMPUTES) and node.stage.name != "prepare" for node in nodes):
         with bound_threads(nodes[-1].threads):
             for library in _LIBRARIES:
-                import_module(library)
+                with contextlib.suppress(ImportError):  # whoever needs it says so
+                    import_module(library)
 
 
 def _refuse_changed(node: Node) -> None:

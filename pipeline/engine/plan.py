@@ -169,8 +169,9 @@ def _error(estimates: Estimates) -> str:
     found = estimates.error()
     if found is None:
         return ""
-    what = "earlier estimates of this store" if found.kept else "estimates of each of them from the others"
-    return f"{what} were off by a factor of {found.factor:.2g} in the median"
+    if found.kept:
+        return f"{found.count} earlier estimates of this store were off by a factor of {found.factor:.2g} in the median"
+    return f"estimated from one another, {found.count} of them are off by a factor of {found.factor:.2g} in the median"
 
 
 def _too_full(nodes: list[Node], store: Store, estimates: Estimates) -> str | None:

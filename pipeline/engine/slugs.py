@@ -39,7 +39,7 @@ its value."""
 USUAL = {"model[mlp].widths": [256, 256], "training.optimizer": "nesterov", "training.lr": 0.05}
 """What a command without overrides has, where the schema has another value."""
 _ALWAYS = {"kernel.kind"}
-_MOST, _LONGEST_WORD = 80, 24
+_MOST, _LONGEST_WORD, _MOST_FIELDS = 80, 24, 3
 _MODEL = re.compile(r"model\[[^]]*\]\.(\w+)")
 
 
@@ -109,6 +109,9 @@ def _word(name: str, value: Any) -> str:
         return f"{name}{value:g}" if isinstance(value, float) else f"{name}{value}"
     if isinstance(value, str):
         return re.sub(r"[^\w.]+", "_", value).strip("_.")[:_LONGEST_WORD]
+    if isinstance(value, dict) and name in ("args", "architecture"):
+        words = [_word(key, item) for key, item in value.items() if isinstance(item, (int, float, str))]
+        return "-".join(filter(None, words[:_MOST_FIELDS]))
     if isinstance(value, list) and name in ("drop", "keep"):
         return f"{name}{len(value)}"
     if isinstance(value, list) and 0 < len(value) <= 4 and all(isinstance(item, int) for item in value):

@@ -48,3 +48,12 @@ def test_names_stay_short_and_steer_no_terminal():
 
 def test_a_command_without_overrides_has_the_usual_values():
     assert Graph(()).resolve("train", compose_run(())).slug == "fashion_mnist-mlp-s0"
+
+
+def test_free_fields_of_a_network_are_told_apart():
+    names = [
+        Graph(words).resolve("train", compose_run(words)).slug
+        for layers in (1, 2)
+        for words in [("data=cola", "model=gpt2_tiny", f"model.architecture.n_layer={layers}")]
+    ]
+    assert names[0] != names[1] and "n_layer2" in names[1]
