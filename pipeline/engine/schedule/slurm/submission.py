@@ -265,6 +265,8 @@ def _record(
 
 def _submit(one: Submission, queue: Queue, lock: HeldLock, module: str) -> None:
     """Submit the arrays of a recorded submission, each after those that it waits for, and note their jobs."""
+    for number in range(len(one.arrays)):  # an unfit value is refused before anything is submitted
+        script_of(one, number, (), module)
     jobs_of_all = sum(len(array.members) for array in one.arrays)
     artifacts = sum(len(array.keys) for array in one.arrays)
     arrays = _some(len(one.arrays), "job array")

@@ -176,6 +176,15 @@ def test_what_the_cluster_refuses_is_submitted_by_the_same_command_later(tmp_pat
     assert made(tmp_path)[0] == {"draw": 4, "square": 4, "total": 1}
 
 
+def test_a_value_that_no_job_can_have_is_refused_before_anything_is_submitted(tmp_path):
+    queue, hardware = PretendSlurm(), HardwareConfig(resources={"total": {"mem_gb": "much"}})
+    with pytest.raises(UserError, match="Jobs of stage total cannot have these resources"):
+        command(tmp_path, queue, hardware=hardware)
+    assert not queue.arrays
+    command(tmp_path, queue)
+    assert len(queue.arrays) == 3
+
+
 def kill_at(patch, queue, moment: int) -> list[str]:
     """Raise at a step of the submission: a file is written, named or claimed, or ``sbatch`` begins or has answered."""
     steps: list[str] = []
