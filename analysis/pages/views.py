@@ -21,7 +21,7 @@ class View:
     shown : dict
         What the template fills in; ``kind`` (text, table, picture or verdict) names the part of it that does.
     files : dict of str to bytes
-        Its figure as a file of its own, by name.
+        Its figure as a file of its own, by name, and beside it the numbers that the figure draws.
     png : bytes
         Its figure as PNG, where the page shows that or it was asked for.
     """
@@ -64,6 +64,7 @@ def _table(block: Table) -> View:
 
 
 def _picture(block: Picture, name: str, wanted: bool) -> View:
+    from analysis.figure_data import figure_csv
     from analysis.style import png_bytes, svg_bytes, undrawn_names
 
     png = png_bytes(block.figure) if wanted or block.raster else b""
@@ -72,6 +73,8 @@ def _picture(block: Picture, name: str, wanted: bool) -> View:
     # Element ids repeat between figures; a prefix keeps clip paths and glyphs apart within one page.
     for mark in ('id="', 'href="#', "url(#"):
         text = text.replace(mark, f"{mark}f{name}-")
+    numbers = figure_csv(block.figure)
+    data = {f"{name}.csv": numbers.encode()} if numbers else {}
     lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
     note = f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
     return View(
@@ -82,7 +85,7 @@ def _picture(block: Picture, name: str, wanted: bool) -> View:
             "caption": f"{block.caption}{note}",
             "alt": block.alt,
         },
-        {f"{name}.png": png} if block.raster else {f"{name}.svg": svg},
+        ({f"{name}.png": png} if block.raster else {f"{name}.svg": svg}) | data,
         png,
     )
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.inventory.inline import FORMAT, INLINE, SETTINGS, joined
+from pipeline.engine.inventory.inline import FORMAT, INLINE, SETTINGS, joined, settings_of
 from pipeline.engine.inventory.inline import METRICS as METRICS
 from pipeline.engine.inventory.layout import shard_of, stage_folder
 from pipeline.engine.inventory.listing import Listing
@@ -200,8 +200,7 @@ class Artifact:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings that its address holds, by their dotted names."""
-        pairs = (line.partition(": ") for line in self.text(SETTINGS).splitlines())
-        return {name: json.loads(value) for name, _, value in pairs if name not in ("stage", "version")}
+        return settings_of(self.text(SETTINGS))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
+from pipeline.engine.inventory.index import WORTH, records_of
+from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.keys import hashed_sections
 from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.plan import Plan, announce, plan
@@ -110,7 +112,15 @@ class Puller:
             self._make_together(found, estimates)
         artifact = self.make(node)
         self.rebuild.close()
+        self._index(found)
         return artifact
+
+    def _index(self, found: Plan) -> None:
+        """Put what was made into the store's index, where it is much: the next look need not read all of it."""
+        if len(found.todo) >= WORTH:
+            listing = Listing(self.store.root)
+            places = [(node.stage.name, listing.place(*node.address).entry) for node in found.todo]
+            records_of(self.store.root, [(stage, entry) for stage, entry in places if entry is not None])
 
     def _check_rebuild(self, target: Node) -> None:
         """Refuse a rebuild before anything is begun: words that match nothing, and what ``require`` forbids."""

@@ -288,7 +288,7 @@ _TABLE = (
             "published.unknown",
             "published.lacks",
         ),
-        version=3,
+        version=4,
         gathers=lambda config: list(config.wants),
     ),
 )

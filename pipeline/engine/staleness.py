@@ -41,7 +41,7 @@ class Judge:
 
     store: Store
     payloads: Mapping[str, str | None] = field(default_factory=dict)
-    _known: dict[tuple[str, int], tuple[Any, list[str]]] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[str, int], tuple[Any, str]] = field(default_factory=dict, repr=False)
 
     def differences(self, stage: str, record: Mapping[str, Any]) -> str:
         """Judge one artifact by its stage and provenance; see :func:`staleness`."""
@@ -57,8 +57,7 @@ class Judge:
             return f"made at commit {made_at[:7]}, same stage VERSION" if made_at and here and made_at != here else ""
         texts = []
         if code.get("digest") != own_digest():
-            changed = self._changed(stage, code["files"])
-            texts += [f"made by other code: {in_words(changed)}"] if changed else []
+            texts += filter(None, [self._changed(stage, code["files"])])
         libraries = code.get("libraries")
         if isinstance(libraries, dict) and (others := changed_libraries(libraries)):
             texts.append(f"made with other libraries: {'; '.join(others)}")
@@ -66,10 +65,11 @@ class Judge:
             texts.append(f"made by two states of the code: {in_words(during)} while it was made")
         return "; ".join(texts)
 
-    def _changed(self, stage: str, files: dict[str, str]) -> list[str]:
+    def _changed(self, stage: str, files: dict[str, str]) -> str:
         memo = (stage, id(files))
         if memo not in self._known:  # the list is kept, so that no other can have its id
-            self._known[memo] = (files, [name for name in changed_files(files) if decides(name, stage)])
+            changed = [name for name in changed_files(files) if decides(name, stage)]
+            self._known[memo] = (files, f"made by other code: {in_words(changed)}" if changed else "")
         return self._known[memo][1]
 
     def _inputs(self, record: Mapping[str, Any]) -> str:

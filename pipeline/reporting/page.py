@@ -21,13 +21,14 @@ from pipeline.errors import UserError
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
 from pipeline.reporting.verdicts import Shown, decide, summary
+from pipeline.results.report_numbers import NUMBERS, numbers_csv
 
 TEMPLATES = Path(__file__).with_name("templates")
 _TONES = {"holds": "yes", "fails": "no", "open": "open"}
 
 
 def report(build: Build) -> dict[str, Any]:
-    """Render the page ``report.html`` and its figures as separate files.
+    """Render the page ``report.html``, its numbers, and its figures with their data, as separate files.
 
     Raises
     ------
@@ -56,6 +57,7 @@ def report(build: Build) -> dict[str, Any]:
     ]
     page = _render(build, sections, decided, findings, comparison)
     (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
+    (build.folder / NUMBERS).write_text(numbers_csv(build.members), encoding="utf-8")
     return {
         "sections": len(sections),
         "setting": comparison.setting().line,

@@ -61,9 +61,9 @@ def numbers_of(record: Record, tables: bool = True) -> Iterator[Number]:
         yield Number(METRICS, None, "", quantity, value)
     if not tables or record.stage in _NO_RESULTS:
         return
-    artifact = Artifact(record.folder)
-    for name in sorted(artifact.manifest["files"]):
-        if name.endswith(".parquet") and not name.endswith("texts.parquet"):
+    artifact = Artifact(record.folder) if record.tables else None
+    for name in record.tables:
+        if artifact is not None and not name.endswith("texts.parquet"):
             try:
                 yield from _of_table(name.removesuffix(".parquet"), _read(artifact, name))
             except UserError as error:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 INDEX = ".index.sqlite"
 UNFINISHED = ".index-*.new"
 """Names of files that are being written, or were when their process was killed."""
-_LAYOUT = 1
+_LAYOUT = 2
 """Raised when the table or a checksum changes; an index of another layout is not read."""
 _COLUMNS: tuple[str, ...] = (
     "stage",
@@ -46,10 +47,10 @@ _COLUMNS: tuple[str, ...] = (
     "code",
     "settings",
 )
-_COLUMNS += ("metrics", "checksum")
+_COLUMNS += ("metrics", "tables", "checksum")
 _SEVERAL = 200
 """Of more artifacts, the whole table is read, not each row by its name."""
-_WORTH = 32
+WORTH = 32
 """Changed rows for which an index is written, at least; and a twentieth of those that it has."""
 _READERS = 8
 
@@ -93,7 +94,7 @@ def records_of(
                 found[address] = record
     fresh = _read({address: at for address, at in stats.items() if address not in found})
     gone = rows.keys() - stats.keys() if whole else set()
-    if len(fresh) + len(gone) >= max(_WORTH, known // 20):
+    if len(fresh) + len(gone) >= max(WORTH, known // 20):
         _save(root / INDEX, [(one, stats[address][1]) for address, one in fresh.items() if _storable(one)], gone)
     found |= fresh
     return {address: found[address] for address in stats if address in found}
@@ -106,10 +107,14 @@ def _read(places: Mapping[Address, tuple[str, os.stat_result]]) -> dict[Address,
         path, stat = places[address]
         return record_of(Artifact(Path(path)), stat.st_mtime)
 
-    if len(places) < _WORTH:
-        return {address: one(address) for address in places}
+    begun, used = time.perf_counter(), time.thread_time()
+    found = {address: one(address) for address in list(places)[:WORTH]}
+    waited = time.perf_counter() - begun > 3 * (time.thread_time() - used)
+    rest = list(places)[WORTH:]
+    if not waited:
+        return found | {address: one(address) for address in rest}
     with ThreadPoolExecutor(_READERS) as pool:  # a network disk answers several at the same time
-        return dict(zip(places, pool.map(one, places), strict=True))
+        return found | dict(zip(rest, pool.map(one, rest), strict=True))
 
 
 def _stamp(stat: os.stat_result) -> str:
@@ -157,27 +162,38 @@ def _select(index: sqlite3.Connection, wanted: list[Address] | None) -> Iterator
 
 def _record(path: str, row: Row, code: Mapping[str, dict[str, str]]) -> Record | None:
     """Turn a row into a record; None where it refers to a file list that the index lost."""
-    stage, name, _, made, version, size, payload, command, provenance, ref, settings, metrics, _ = row
+    stage, name, _, made, version, size, payload, command, provenance, ref, settings, metrics, tables, _ = row
     record = json.loads(provenance)
     if ref:
         if ref not in code:
             return None
         record["code"]["files"] = code[ref]
     record["command"] = command
-    return Record(stage, name, Path(path), made, version, size, payload, record, "", settings, metrics)
+    return Record(
+        stage, name, path, made, version, size, payload, record, "", settings, metrics, tuple(json.loads(tables))
+    )
 
 
-def _row(record: Record, stat: os.stat_result) -> tuple[Row, str, str]:
-    """Give a row, and the file list that it refers to with its name: thousands of artifacts share one list."""
+def _row(record: Record, stat: os.stat_result, lists: dict[str, str]) -> Row:
+    """Give a row; the file list that it refers to, one for thousands of artifacts, goes to ``lists`` by its name."""
     provenance = {name: value for name, value in record.provenance.items() if name != "command"}
-    code, ref, text = provenance.get("code"), "", ""
+    code, ref = provenance.get("code"), ""
     if isinstance(code, dict) and isinstance(code.get("files"), dict):
-        text = json.dumps(code["files"], sort_keys=True)
+        text = json.dumps(code["files"])
         ref = _checksum((text,))
+        lists[ref] = text
         provenance["code"] = {name: value for name, value in code.items() if name != "files"}
     values = (record.stage, record.name, _stamp(stat), record.made, record.version, record.size, record.payload)
-    row = (*values, record.command, json.dumps(provenance), ref, record.settings_text, record.metrics_text)
-    return (*row, _checksum(row)), ref, text
+    row = (
+        *values,
+        record.command,
+        json.dumps(provenance),
+        ref,
+        record.settings_text,
+        record.metrics_text,
+        json.dumps(record.tables),
+    )
+    return (*row, _checksum(row))
 
 
 def _storable(record: Record) -> bool:
@@ -226,11 +242,10 @@ def _write(
             index.execute(f"CREATE TABLE artifact ({', '.join(_COLUMNS)}, PRIMARY KEY (stage, name)) WITHOUT ROWID")
             index.execute("CREATE TABLE code (ref PRIMARY KEY, files)")
             index.execute(f"PRAGMA user_version = {_LAYOUT}")
-        rows = [_row(record, stat) for record, stat in fresh]
-        index.executemany(
-            f"INSERT OR REPLACE INTO artifact VALUES ({','.join('?' * len(_COLUMNS))})", [r for r, _, _ in rows]
-        )
-        index.executemany("INSERT OR REPLACE INTO code VALUES (?, ?)", {(ref, text) for _, ref, text in rows if ref})
+        lists: dict[str, str] = {}
+        rows = [_row(record, stat, lists) for record, stat in fresh]
+        index.executemany(f"INSERT OR REPLACE INTO artifact VALUES ({','.join('?' * len(_COLUMNS))})", rows)
+        index.executemany("INSERT OR REPLACE INTO code VALUES (?, ?)", list(lists.items()))
         index.executemany("DELETE FROM artifact WHERE stage = ? AND name = ?", list(gone))
         index.commit()
 

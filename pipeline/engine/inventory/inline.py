@@ -5,8 +5,10 @@ Their names, sizes and digests stand in the manifest's list of files as those of
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 FORMAT = 2
 """Of a manifest; those of format 1 hold no files."""
@@ -23,6 +25,18 @@ def lines_of(path: Path) -> list[str] | None:
     content = path.read_bytes()
     lines = content.decode("utf-8", "replace").split("\n")[:-1]
     return lines if joined(lines) == content else None
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """Read the settings that ``config.yaml`` holds, one a line and each in JSON, by their dotted names.
+
+    Examples
+    --------
+    >>> settings_of("stage: train" + chr(10) + "training.lr: 0.05" + chr(10))
+    {'training.lr': 0.05}
+    """
+    pairs = (line.partition(": ") for line in text.splitlines())
+    return {name: json.loads(value) for name, _, value in pairs if name not in ("stage", "version")}
 
 
 def joined(lines: list[str]) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.engine.inventory.layout import COMPLETE, SHARD, shard_of
 
+_SUFFIXES = (".partial", ".lock", ".replaced")
 _OURS = re.compile(r"(.+-([0-9a-f]{12}))(\.partial|\.replaced)?")
 
 
@@ -19,17 +20,23 @@ class Place:
 
     Attributes
     ----------
-    folder : Path
-        Its final folder.
+    parent, name : str
+        The folder that its folder is in, and that one's name.
     entry : os.DirEntry or None
         The finished folder; None where there is none.
     beside : frozenset of str
         Which of ``.partial``, ``.lock`` and ``.replaced`` lie beside it.
     """
 
-    folder: Path
+    parent: str
+    name: str
     entry: os.DirEntry[str] | None
     beside: frozenset[str]
+
+    @property
+    def folder(self) -> Path:
+        """Its final folder."""
+        return Path(self.parent, self.name)
 
 
 class Listing:
@@ -46,8 +53,8 @@ class Listing:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._listed: dict[str, dict[str, os.DirEntry[str]]] = {}
-        self._names: dict[str, dict[str, list[str]]] = {}
+        self._listed: dict[tuple[str, ...], dict[str, os.DirEntry[str]]] = {}
+        self._names: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def stages(self) -> list[str]:
         """Name the stages, also former ones."""
@@ -56,27 +63,28 @@ class Listing:
     def place(self, stage: str, slug: str, key: str) -> Place:
         """Look an artifact up."""
         name, shard = f"{slug}-{key}", shard_of(key)
-        folders = [(stage,), (stage, shard)] if shard in self._entries(stage) else [(stage,)]
-        there = [(inner, one) for inner in folders for one in self._named(key, *inner)]
-        there.sort(
-            key=lambda at: (at[1] not in self._entries(*at[0]), at[1] != name)
-        )  # what is finished, then its name
-        inner, name = there[0] if there else ((stage, shard), name)
-        entries = self._entries(*inner) if there or shard in self._entries(stage) else {}
+        inner: tuple[str, ...] = (stage, shard)
+        sharded = shard in self._entries(stage)
+        there: list[tuple[tuple[str, ...], str]] = [((stage,), one) for one in self._named(key, stage)]
+        if sharded:
+            there += [(inner, one) for one in self._named(key, stage, shard)]
+        if len(there) > 1:  # what is finished comes first, then what has its name of today
+            there.sort(key=lambda at: (at[1] not in self._entries(*at[0]), at[1] != name))
+        inner, name = there[0] if there else (inner, name)
+        entries = self._entries(*inner) if there or sharded else {}
         entry = entries.get(name)
-        beside = frozenset(suffix for suffix in (".partial", ".lock", ".replaced") if name + suffix in entries)
-        folder = self.root.joinpath(*inner, name)
-        return Place(folder, entry if entry is not None and entry.is_dir() else None, beside)
+        beside = frozenset(suffix for suffix in _SUFFIXES if name + suffix in entries)
+        parent = os.path.join(self.root, *inner)
+        return Place(parent, name, entry if entry is not None and entry.is_dir() else None, beside)
 
     def _named(self, key: str, *inner: str) -> list[str]:
         """Names under which an artifact is finished, begun or being replaced in a folder."""
-        path = os.path.join(*inner)
-        if path not in self._names:
-            found = self._names[path] = {}
+        if inner not in self._names:
+            found = self._names[inner] = {}
             for name in self._entries(*inner):
                 if (ours := _OURS.fullmatch(name)) and ours[1] not in found.setdefault(ours[2], []):
                     found[ours[2]].append(ours[1])
-        return self._names[path].get(key, [])
+        return self._names[inner].get(key, [])
 
     def everything(self, stage: str) -> Iterator[os.DirEntry[str]]:
         """Yield every entry of a stage, those of its inner folders in place of these, by name."""
@@ -91,11 +99,10 @@ class Listing:
         return [entry for entry in self.everything(stage) if COMPLETE.fullmatch(entry.name) and entry.is_dir()]
 
     def _entries(self, *inner: str) -> dict[str, os.DirEntry[str]]:
-        path = os.path.join(self.root, *inner)
-        if path not in self._listed:
+        if inner not in self._listed:
             try:
-                with os.scandir(path) as entries:
-                    self._listed[path] = {entry.name: entry for entry in entries}
+                with os.scandir(os.path.join(self.root, *inner)) as entries:
+                    self._listed[inner] = {entry.name: entry for entry in entries}
             except (FileNotFoundError, NotADirectoryError):
-                self._listed[path] = {}
-        return self._listed[path]
+                self._listed[inner] = {}
+        return self._listed[inner]

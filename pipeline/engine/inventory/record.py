@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.artifacts import Artifact
-from pipeline.engine.inventory.inline import METRICS
+from pipeline.engine.inventory.inline import METRICS, SETTINGS, settings_of
 from pipeline.engine.staleness import payload_digest
 from pipeline.errors import UserError
 
@@ -24,8 +24,8 @@ class Record:
     ----------
     stage, name : str
         Its address: the stage, and slug and key, which are the folder's name.
-    folder : Path
-        Where it lies.
+    path : str
+        The folder in which it lies.
     made : float
         When it was completed, in seconds since 1970.
     version : int
@@ -36,21 +36,29 @@ class Record:
         Digest over the names and contents of its payload.
     provenance : dict
         How it was made.
+    tables : tuple of str
+        Names of its Parquet files.
     problem : str
         Why its manifest, settings or metrics cannot be read; empty where they can.
     """
 
     stage: str
     name: str
-    folder: Path
+    path: str
     made: float
     version: int = 0
     size: int = 0
     payload: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
     problem: str = ""
-    settings_text: str = field(default="{}", repr=False)
+    settings_text: str = field(default="", repr=False)
     metrics_text: str = field(default="{}", repr=False)
+    tables: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return Path(self.path)
 
     @property
     def key(self) -> str:
@@ -70,7 +78,7 @@ class Record:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings that its address holds, by their dotted names."""
-        return json.loads(self.settings_text)
+        return settings_of(self.settings_text)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -94,24 +102,26 @@ def record_of(artifact: Artifact, changed: float) -> Record:
         manifest, problem = artifact.manifest, ""
         digest = payload_digest(manifest)
     except UserError as error:
-        return Record(stage, name, artifact.folder, made, problem=str(error), provenance=artifact.provenance)
-    texts = ["{}", "{}"]
+        return Record(stage, name, str(artifact.folder), made, problem=str(error), provenance=artifact.provenance)
+    settings, metrics = "", "{}"
     try:
-        texts = [json.dumps(artifact.settings), artifact.text(METRICS) if artifact.has(METRICS) else "{}"]
+        settings = artifact.text(SETTINGS) if artifact.has(SETTINGS) else ""
+        metrics = artifact.text(METRICS) if artifact.has(METRICS) else "{}"
     except (UserError, ValueError, KeyError) as error:
         problem = str(error)
     return Record(
         stage,
         name,
-        artifact.folder,
+        str(artifact.folder),
         made,
         version=manifest["version"] if isinstance(manifest.get("version"), int) else 0,
         size=sum(entry["bytes"] for entry in manifest["files"].values()),
         payload=digest,
         provenance=artifact.provenance,
         problem=problem,
-        settings_text=texts[0],
-        metrics_text=texts[1],
+        settings_text=settings,
+        metrics_text=metrics,
+        tables=tuple(sorted(name for name in manifest["files"] if name.endswith(".parquet"))),
     )
 
 
