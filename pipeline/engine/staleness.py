@@ -55,7 +55,7 @@ class Judge:
         if not isinstance(code, dict) or not isinstance(code.get("files"), dict):  # made before this was recorded
             made_at, here = record.get("commit"), current_commit()
             return f"made at commit {made_at[:7]}, same stage VERSION" if made_at and here and made_at != here else ""
-        texts = []
+        texts: list[str] = []
         if code.get("digest") != own_digest():
             texts += filter(None, [self._changed(stage, code["files"])])
         libraries = code.get("libraries")
