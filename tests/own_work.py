@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from models import build_model
+from pipeline.machine.code_digest import see_working_folder
 
 NETWORK = """
 import torch
@@ -111,8 +115,6 @@ def write_images(folder: Path, train: int = 60, test: int = 30) -> tuple[str, ..
 
 def write_resnets(folder: Path) -> tuple[str, ...]:
     """Write weights of two untrained ResNets and color images of ten classes; give the overrides that read them."""
-    from models import build_model
-
     for depth in (20, 32):
         model = build_model("cifar_resnet", input_shape=(3, 32, 32), n_classes=10, seed=0, depth=depth)
         state = {f"module.{name}": value for name, value in model.state_dict().items()}
@@ -131,7 +133,6 @@ def write_resnets(folder: Path) -> tuple[str, ...]:
 
 def network(seed: int, width: int = 4, classes: int = CLASSES) -> nn.Module:
     """Give the written network with other weights for every seed; its file must be in the current folder."""
+    see_working_folder()
     torch.manual_seed(seed)
-    from importlib import import_module
-
     return import_module("mynet").MyNet(1, classes, width)
