@@ -53,6 +53,8 @@ def build_network(config: RunConfig, data: TrainingData) -> nn.Module:
     if isinstance(config.model, CustomConfig):
         if config.model.target is not None:
             ready_to_import(config.model.target)
+        if config.model.hub is not None and user_path(config.model.hub).is_dir():
+            options["hub"] = str(user_path(config.model.hub))
         options["reads"] = config.model.reads or config.data.kind
         options["one_logit"] = config.training.loss != "cross_entropy"
     try:
