@@ -22,7 +22,7 @@ FLOORS = (
     ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),
-    ("ending", "entry", "help", "hydra_callbacks", "output_folder"),
+    ("ending", "entry", "help", "hydra_callbacks", "output_folder", "study"),
 )
 """Rooms of pipeline/: a room imports from earlier rows and from itself."""
 MOST_MODULES, MOST_LINES = 20, 350

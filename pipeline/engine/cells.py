@@ -234,7 +234,7 @@ def _spelled(value: Any) -> str:
 
 
 @contextmanager
-def _hydra_home(flags: dict[str, str]) -> Iterator[None]:
+def hydra_home(flags: dict[str, str]) -> Iterator[None]:
     """Use the running application's Hydra, which has heeded the flags, or start one on ``conf/`` (library use)."""
     from hydra import initialize_config_dir
     from hydra.core.config_search_path import SearchPathQuery
@@ -274,7 +274,7 @@ def compose_run(words: tuple[str, ...]) -> RunConfig:
     flags, overrides = split_flags(words)
     typed = [current_spelling(quoted_names(word)) for word in overrides]
     current = expanded(typed, tuple(own_places(words)))
-    with _hydra_home(flags):
+    with hydra_home(flags):
         try:
             config = run_config(compose(flags.get("config-name", CONFIG_NAME), current))
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
