@@ -34,6 +34,7 @@ def test_every_form_gives_equal_numbers():
     assert found.value("kendall", "correct") == pytest.approx(RESULT.value("kendall", "correct"))
 
 
+@pytest.mark.slow
 def test_a_result_of_the_kernels_package_and_one_output_are_taken():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).eval()

@@ -21,7 +21,10 @@ BLOCKS = {
 CASES = [(page, i) for page, found in BLOCKS.items() for i, code in enumerate(found) if "from analysis import" in code]
 
 
-@pytest.mark.parametrize(("page", "place"), CASES)
+@pytest.mark.parametrize(
+    ("page", "place"),
+    [pytest.param(*case, marks=[] if case[0] == "README.md" else pytest.mark.slow) for case in CASES],
+)
 def test_an_example_of_the_page_runs(page, place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     outputs, labels = runs(count=3, examples=60)
