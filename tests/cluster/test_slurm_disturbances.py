@@ -130,14 +130,14 @@ def test_twenty_killed_commands_lose_no_job_and_double_none(slurm, tmp_path):
     dice = random.Random(0)
     for moment in range(20):
         folder = tmp_path / str(moment)
-        process = start(slurm, folder)
+        process = start(slurm, folder, "0:3")
         time.sleep(dice.uniform(0.6, 2.4))
         process.kill()
         process.communicate()
-        submitted(slurm, folder)
+        submitted(slurm, folder, "0:3")
     slurm.wait_until_empty(900)
     for moment in range(20):
         folder = tmp_path / str(moment)
-        assert runs(folder) == ONCE, moment
+        assert runs(folder) == {"draw": 3, "square": 3, "total": 1}, moment
         assert payloads_of(folder) == payloads_of(tmp_path / "0")
-        assert "done: " in submitted(slurm, folder)
+        assert "done: " in submitted(slurm, folder, "0:3")
