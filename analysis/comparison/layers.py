@@ -102,7 +102,7 @@ def _row(first: str, second: str, between: str, both: Float[np.ndarray, "r r"], 
     everyone = np.arange(runs)
     value, low, high = mean(everyone), float("nan"), float("nan")
     if runs > 2 and np.isfinite(value):
-        found = jackknife_interval(value, np.array([mean(np.delete(everyone, i)) for i in everyone]), high=1.0)
+        found = jackknife_interval(value, np.array([mean(np.delete(everyone, i)) for i in everyone]), low=-1, high=1)
         if found.standard_error > 1e-12:
             low, high = float(found.low), float(found.high)
     return LayerRow(layer=first, other=second, between=between, value=value, low=low, high=high, runs=runs)

@@ -137,7 +137,8 @@ def _hsic(traces: np.ndarray, rows: np.ndarray, whole: np.ndarray, n: int) -> Fl
 def cka_of(hsic: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
     """Normalize HSIC to CKA; NaN where a set does not vary (its own HSIC is 0, or below by rounding).
 
-    Near 0 for unrelated sets, also below; at most 1 where both are the same.
+    Near 0 for unrelated sets, also below; within [-1, 1], since the estimate is an inner product of centered matrices
+    (Székely and Rizzo, Annals of Statistics 42, 2014), and 1 where both are the same up to rotation and scale.
     """
     own = np.diag(hsic)
     varies = own > 1e-12 * max(float(np.abs(own).max()), np.finfo(np.float64).tiny)

@@ -64,7 +64,7 @@ def test_means_and_intervals_are_over_pairs_of_runs():
     within = np.mean([RESULT.cka[i, 0, i, 1] for i in range(4)])
     assert table.loc[("first", "second", "one seed"), "value"] == pytest.approx(within)
     assert RESULT.within_a_seed[1, 0] == pytest.approx(within)
-    assert (table["low"] < table["value"]).all() and (table["high"] <= 1).all()
+    assert (table["low"] < table["value"]).all() and (table["high"] <= 1).all() and (table["low"] >= -1).all()
     assert len(RESULT.pairs) == 8 * 7 / 2
 
 
