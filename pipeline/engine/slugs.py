@@ -56,7 +56,7 @@ def own_words(stage: str, sections: Mapping[str, Any]) -> dict[str, str]:
     table = keys.defaults_table().get(stage, {"frozen": {}, "added": {}})
     found = {}
     for path, value in sections.items():
-        of_model = _MODEL.fullmatch(path)
+        of_model = _MODEL.fullmatch(path) if path.startswith("model[") else None
         if of_model is None and path not in NAMED:
             continue
         usual = USUAL.get(path, table["frozen"].get(path, table["added"].get(path)))
