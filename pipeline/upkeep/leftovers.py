@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, partial_of
 from pipeline.engine.graph import Graph
+from pipeline.engine.inventory.index import UNFINISHED
 from pipeline.engine.inventory.layout import SHARD
 from pipeline.engine.rebuild import NOTE
 from pipeline.engine.schedule.slurm.records import LOCK, ended
@@ -87,6 +88,9 @@ def _in_store(store: Store) -> Iterator[Leftover]:
         yield Leftover(note, "the note of an interrupted rebuild, which the same command would continue")
     for folder in ended(store.root):
         yield Leftover(folder, "record and logs of jobs of SLURM, all of which have ended", folder.with_name(LOCK))
+    for path in sorted(store.root.glob(UNFINISHED)):
+        if time.time() - path.lstat().st_mtime > _DAY:
+            yield Leftover(path, "an index that was being written")
     for path in places:
         if path.suffix:
             folder = path.with_name(path.name.removesuffix(path.suffix))

@@ -52,6 +52,9 @@ def test_leftovers_are_listed_and_deleted_only_when_told(tmp_path, config, capsy
     fetching = tmp_path / "cache" / ".fetch-a.deb"
     fetching.mkdir(parents=True)
     os.utime(fetching, (time.time() - 1e6,) * 2)
+    unfinished = tmp_path / "store" / ".index-host-7.new"
+    unfinished.write_bytes(b"")
+    os.utime(unfinished, (time.time() - 1e6,) * 2)
     (tmp_path / "cache" / ".fetch-b.deb").mkdir()  # perhaps of a process on another machine
     before = everything(tmp_path)
     collect(Graph(), Store(tmp_path / "store"), config)
@@ -64,13 +67,14 @@ def test_leftovers_are_listed_and_deleted_only_when_told(tmp_path, config, capsy
         ".deleted-77: an old artifact",
         ".replaced: an old artifact",
         ".fetch-a.deb: an interrupted download",
-        "leftovers: 6, of 1.",
+        "an index that was being written",
+        "leftovers: 7, of 1.",
         "gc_delete=true deletes what is listed here",
     ):
         assert words in listed
     assert ".fetch-b.deb" not in listed and "lost" not in listed and "notes" not in listed
     collect(Graph(), Store(tmp_path / "store"), dataclasses.replace(config, gc_delete=True))
-    assert "6 deleted" in capsys.readouterr().out
+    assert "7 deleted" in capsys.readouterr().out
     left = {name for name in everything(tmp_path) if Path(name).suffix in (".partial", ".lock", ".deleted-77")}
     assert not left and not [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
     draw.verify()
