@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from analysis.plain_text import visible
@@ -84,9 +85,16 @@ def masked_override(word: str) -> str:
 
 def secret_variables() -> Iterator[tuple[str, str]]:
     """Variables of the environment that hold a password, by their names."""
-    for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not value.startswith(("/", "~", ".")):
-            yield name, value
+    for name in os.environ:
+        if _may_hold_a_secret(name):
+            value = os.environ.get(name, "")
+            if len(value) >= _SHORTEST and not value.startswith(("/", "~", ".")):
+                yield name, value
+
+
+@lru_cache(maxsize=4096)  # asked for every word of every command of a study
+def _may_hold_a_secret(name: str) -> bool:
+    return _SECRET_VARIABLE.search(name) is not None
 
 
 def holds_secret(value: Any, path: str = "") -> tuple[str, str] | None:
