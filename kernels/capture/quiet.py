@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode_temporarily
 
 from kernels.machine.process_state import original, replaced_here
 from kernels.rules.experts import IMPLEMENTATIONS, routed_experts
@@ -95,7 +95,7 @@ def _run_once(_: type, function: Callable[..., Any], _preserve: bool, *args: Any
     return function(*args)
 
 
-_FUSED = F.scaled_dot_product_attention
+FUSED = F.scaled_dot_product_attention
 
 
 class _PlainAttention(TorchFunctionMode):
@@ -104,9 +104,17 @@ class _PlainAttention(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is _FUSED:
+        if func is FUSED:
             return plain_attention(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def watched_by(trace: TorchFunctionMode) -> Iterator[None]:
+    """Enter a trace that takes attention apart itself: each further mode costs microseconds for every operation."""
+    alone = isinstance(_get_current_function_mode(), _PlainAttention)
+    with _pop_mode_temporarily() if alone else nullcontext(), trace:
+        yield
 
 
 def plain_attention(

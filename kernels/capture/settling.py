@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from kernels.capture.agreement import COARSE, disagreements, generic_route
 from kernels.capture.independence import require_independence
 from kernels.capture.own_functions import own_functions
-from kernels.capture.quiet import quiet
+from kernels.capture.quiet import quiet, watched_by
 from kernels.capture.sample_axis import Shapes, other_layouts
 from kernels.capture.trace import ForwardTrace
 from kernels.gradients.blocks import Block
@@ -231,7 +231,7 @@ class Settling:
             marks=self._marks,
         )
         start = time.perf_counter()
-        with torch.enable_grad(), own_functions(trace.apply), trace:
+        with torch.enable_grad(), own_functions(trace.apply), watched_by(trace):
             logits = call_logits(self.model, inputs, self.output)
         self._seconds = time.perf_counter() - start
         mutated = trace.rewritten.union(use.key for use in trace.uses if use.mutated())

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from kernels.capture.quiet import FUSED, plain_attention
 from kernels.capture.row_picking import RowPicks
 from kernels.capture.sample_axis import Shapes, layout_between, likely_layout
 from kernels.gradients.derived import Tape, tensors_in, writes
@@ -30,6 +31,13 @@ from kernels.rules.rewrites import REWRITES
 _NEW = {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like}
 _NEW |= {Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full, Tensor.new_tensor}
 _LIKE = _NEW | {Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as}
+
+# What is asked of a tensor without reading its numbers, half of all calls of a model.
+_ASKED = {Tensor.size, Tensor.dim, Tensor.numel, Tensor.stride, Tensor.is_contiguous, Tensor.is_floating_point}
+_ASKED |= {
+    getattr(Tensor, name).__get__
+    for name in ("shape", "dtype", "device", "ndim", "requires_grad", "layout", "is_sparse", "is_nested", "is_cuda")
+}
 
 
 class ForwardTrace(TorchFunctionMode):
@@ -101,6 +109,8 @@ class ForwardTrace(TorchFunctionMode):
     ) -> Any:
         """Run one torch operation and record it when it reads a tracked parameter."""
         kwargs = kwargs or {}
+        if func in _ASKED:
+            return func(*args, **kwargs)
         tensors = tensors_in((args, kwargs))
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]
         if read and func in _LIKE:
@@ -128,21 +138,22 @@ class ForwardTrace(TorchFunctionMode):
     def _run(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
     ) -> Any:
+        call = plain_attention if func is FUSED else func
         if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
-            return func(*args, **kwargs)
+            return call(*args, **kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
             for view in read:  # the samples are not an axis that can be seen, and the result does not outlive it
                 self._give_up(view, f"read by {_label(func)} inside torch.func")
-            return func(*args, **kwargs)
+            return call(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             # The composite checks for overrides once, at its start: report none, and watch the projections inside.
             with replaced_here(F, "has_torch_function", lambda *_: False), self:
                 return func(*args, **kwargs)
         if self._tape.takes(func, _label(func), args, tensors) and not self._spreads(func, tensors, read):
             before = self._tape.before(func, args)
-            result = func(*args, **kwargs)
+            result = call(*args, **kwargs)
             self.touched.update(view.name for view in read)
-            self._tape.record(func, before, kwargs, tensors, tensors_in(result))
+            self._tape.record(call, before, kwargs, tensors, tensors_in(result))
             self._derive(func, args, result, read)
             return result
         if func in REWRITES:
@@ -158,9 +169,9 @@ class ForwardTrace(TorchFunctionMode):
         if mixed and self._tape.marks:
             sampled = [x for x in tensors if id(x) not in self._views and self._tape.sampled(x)]
             if sampled:
-                rule = operation_rule(func, _label(func), sampled)
-                return self._record(rule, func, args, kwargs, read, self._picks.among(tensors))
-        result = func(*args, **kwargs)
+                rule = operation_rule(call, _label(func), sampled)
+                return self._record(rule, call, args, kwargs, read, self._picks.among(tensors))
+        result = call(*args, **kwargs)
         self._derive(func, args, result, read)
         return result
 

@@ -208,22 +208,50 @@ class Factors(Operand):
             super().accumulate(other, out, full, symmetric, room)
 
     @property
+    def like(self) -> Tensor:
+        """A tensor of the factors' type and device."""
+        return self.delta
+
+    @property
+    def groups(self) -> int:
+        """Number of channel groups."""
+        return self.delta.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Outputs of a group."""
+        return self.delta.shape[3]
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest sample."""
+        return self.extents.longest
+
+    @property
     def band_count(self) -> int:
-        """Bands in which the inputs come."""
-        return 1 if self.windows is None else self.windows.kernel[0]
+        """Inputs come in one band."""
+        return 1
 
     @property
     def band_fan(self) -> int:
-        """Inputs per position, group and band."""
+        """Inputs per position and group; of a convolution those of a patch."""
         if self.windows is None:
             return self.inputs.shape[2]
-        return self.inputs.shape[1] // self.delta.shape[1] * torch.Size(self.windows.kernel[1:]).numel()
+        return self.inputs.shape[1] // self.groups * torch.Size(self.windows.kernel).numel()
 
     def bands(self) -> list[Float[Tensor, "n t g j"]]:
-        """Pad the inputs to the longest sample; those of a convolution come in bands."""
-        if self.windows is None:
-            return [self.padded(self.inputs)]
-        return [band.unflatten(2, (self.delta.shape[1], -1)) for band in self.windows.bands(self.inputs)]
+        """Pad the inputs to the longest sample."""
+        return [self.padded(self.patches())]
+
+    def output_gradients(self, group: int, rows: slice) -> Float[Tensor, "n r t"]:
+        """Return those of some outputs of a group, all cotangents of a sample one after another."""
+        return self.padded(self.delta[:, group, :, rows].flatten(1)).transpose(1, 2)
+
+    def bias_sums(self) -> Float[Tensor, "n r o"] | None:
+        """Return the gradient of the bias; None without one."""
+        if self.bias is None:
+            return None
+        return self.padded(self.delta.transpose(1, 2).flatten(2)).sum(1) * self.bias
 
     def padded(self, packed: Tensor) -> Tensor:
         """(M, ...) packed positions to (n, longest, ...) with zeros behind."""
@@ -234,7 +262,7 @@ class Factors(Operand):
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, by the cheaper of its two exact forms."""
         _, groups, cotangents, width = self.delta.shape
-        longest, fan = self.extents.longest, self.band_fan * self.band_count
+        longest, fan = self.longest, self.band_fan
         chosen = self
         if self.delta.dtype == torch.bfloat16:
             chosen = replace(self, delta=self.delta.float(), inputs=self.inputs.float())

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.contraction.columns import ImageColumns
 from kernels.contraction.factors import Factors
 from kernels.contraction.operands import DenseGradients, Operand
 from kernels.contraction.tokens import TiedTokens, Tokens
@@ -99,6 +100,8 @@ def make_operand(block: Block, chosen: LayerForm, dtype: torch.dtype) -> Operand
     """Keep what the chosen form needs of one batch's block."""
     if chosen.kept == "gradient":
         return DenseGradients(_flat_gradient(block).to(dtype))
+    if isinstance(block, ConvBlock) and chosen.form == "feature":
+        return ImageColumns.of(block, dtype)
     if isinstance(block, OuterBlock):
         return Factors.of(block, chosen.form, dtype)
     if isinstance(block, TokenBlock):
@@ -148,12 +151,11 @@ def _options(block: Block, r: int, full: bool, width: int, traffic_cost: Traffic
 
 
 def _outer_options(block: OuterBlock, r: int, full: bool, width: int, traffic_cost: TrafficCost) -> list[LayerForm]:
-    factors = Factors.of(block, "position", torch.float32)
-    t, groups = max(factors.extents.mean, 1.0 / max(1, factors.samples)), block.groups
+    t, numbers = _kept_positions(block, r)
+    groups = block.groups
     outputs, inputs = block.delta.shape[3] // groups, block.width // groups + (block.bias is not None)
     classes = r * r if full else r
-    numbers = factors.inputs.numel() + r * factors.delta.numel() / block.delta.shape[1]
-    stored = width * numbers / max(1, factors.samples)
+    stored = width * numbers
     pairs = t * t
     traffic = (traffic_cost.positions * pairs if t > 1 else traffic_cost.pairs) * (classes if full else 1)
     position = groups * pairs * (classes * outputs + inputs)
@@ -173,6 +175,15 @@ def _outer_options(block: OuterBlock, r: int, full: bool, width: int, traffic_co
         mac = pairs * classes * outputs + pixel * block.inputs.shape[1]
         options.append(LayerForm(block.names, "shift", "factors", mac, 0.0, stored, sums + traffic))
     return options
+
+
+def _kept_positions(block: OuterBlock, r: int) -> tuple[float, float]:
+    """Positions of a sample through which something flows, and numbers that its factors hold."""
+    samples, cotangents = max(1, block.delta.shape[0]), max(1, block.delta.shape[1])
+    if isinstance(block, ConvBlock):
+        return float(block.delta.shape[2]), (block.inputs.numel() + r * block.delta.numel() / cotangents) / samples
+    kept = Factors.of(block, "position", torch.float32)
+    return max(kept.extents.mean, 1.0 / samples), (kept.inputs.numel() + r * kept.delta.numel() / cotangents) / samples
 
 
 def available_forms(block: Block) -> set[str]:

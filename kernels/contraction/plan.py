@@ -236,10 +236,10 @@ def lay_out(
 
     layers = layers_for(cotangents)
     entry = result_width * parts * (cotangents**2 if full else 1)
-    result = int(entry * rows * others)
-    if not on_disk and result > 0.9 * available_memory():
+    result, free = int(entry * rows * others), available_memory()
+    if not on_disk and result > 0.9 * free:
         raise MemoryError(
-            f"the result needs {show_bytes(result)} and {show_bytes(available_memory())} of main memory are free: pass "
+            f"the result needs {show_bytes(result)} and {show_bytes(free)} of main memory are free: pass "
             "out='gram.safetensors' to keep it on disk" + (", or layerwise=False" if parts > 1 else "")
         )
     stored = sum(one.sample_bytes for one in layers)
@@ -290,7 +290,7 @@ def lay_out(
         if chunks > 1 and layers is not swept:
             kept *= -(-cotangents // chunks) / cotangents
         tile = kept * (side if square and side >= longest else 2 * side) + entry * side**2 * (side < longest)
-        _refuse_larger_than_free(held + scratch + tile + result * (not on_disk), memory)
+        _refuse_larger_than_free(held + scratch + tile + result * (not on_disk), memory, free)
     return Plan(
         kind=kind,
         precision=precision.name,
@@ -313,9 +313,8 @@ def lay_out(
     )
 
 
-def _refuse_larger_than_free(needed: float, memory: int) -> None:
+def _refuse_larger_than_free(needed: float, memory: int, free: int) -> None:
     """Hold a plan against free main memory: a budget may be larger than a container or job leaves."""
-    free = available_memory()
     if needed > free:
         raise MemoryError(
             f"the plan takes about {show_bytes(needed)} within its budget of {show_bytes(memory)}, and "
@@ -327,7 +326,7 @@ def _passes(
     sample_bytes: float, memory: int, device: torch.device, fixed: int | None, longest: int
 ) -> tuple[int, float]:
     """Choose samples per pass, and give its bytes: efficient, yet small compared with what is kept."""
-    enough, floor = (2**33, 64) if device.type == "cuda" else (2**25, 32)
+    enough, floor = (2**33, 64) if device.type == "cuda" else (2**28, 32)
     sample_bytes = max(sample_bytes, 1.0)
     batch = fixed or int(max(1, min(1024, memory / 4 / sample_bytes, max(floor, enough / sample_bytes))))
     batch = min(batch, longest)

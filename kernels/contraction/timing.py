@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kernels.capture.sources import GradientSource
-from kernels.contraction.columns import gradient_columns, output_rows
+from kernels.contraction.columns import ImageColumns, gradient_columns, output_rows
 from kernels.contraction.factors import Factors
 from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
@@ -94,7 +94,7 @@ def _time_layer(block: Block, layer: LayerForm, plan: Plan, precision: Precision
         side = min(plan.row_block, 1024)
         if isinstance(operand, DenseGradients) or layer.form == "feature":
             pair = layer.pair_mac * seconds_per_mac(side, device, precision, plan.square)
-        if isinstance(operand, Factors) and layer.form == "feature":
+        if isinstance(operand, (Factors, ImageColumns)) and layer.form == "feature":
             step = output_rows([operand], plan.scratch / 2, plan.row_block)
             form = _least(lambda: [None for _ in gradient_columns([operand], plan.scratch, step)], device) / count
         elif not isinstance(operand, DenseGradients):

@@ -120,10 +120,13 @@ class OuterBlock:
         outer = self.outer()
         if self.transposed:
             outer = outer.transpose(3, 4)
-        found = {self.weight: _place(outer, self.shape, self.rows)}
-        if self.bias is not None:
-            found[self.bias] = _place(self.bias_vector(), self.bias_shape, self.bias_rows)
-        return found
+        return {self.weight: _place(outer, self.shape, self.rows)} | self.bias_gradients()
+
+    def bias_gradients(self) -> dict[str, Tensor]:
+        """Plain gradient of the bias by its name, shape (B, R, *bias); nothing without one."""
+        if self.bias is None:
+            return {}
+        return {self.bias: _place(self.bias_vector(), self.bias_shape, self.bias_rows)}
 
 
 @dataclass

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kernels.gradients.blocks import Block, TokenBlock
+from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
+from kernels.gradients.weighted_sum import can_project, projected_difference
 from kernels.inputs.outputs import Inputs, call_logits
+from kernels.machine.process_state import original, replaced_here
 
 Gradients = dict[str, Tensor | None]
 
@@ -66,7 +68,7 @@ def plain_gradients(
     try:
         for p in parameters.values():
             p.requires_grad_(True)
-        with torch.enable_grad(), _SparseTables():
+        with torch.enable_grad(), _sparse_tables():
             logits = call_logits(model, single, output)
         if not logits.requires_grad:
             raise ValueError(
@@ -132,7 +134,7 @@ def own_gradients(
     try:
         for p in parameters.values():
             p.requires_grad_(True)
-        with torch.enable_grad(), _SparseTables():
+        with torch.enable_grad(), _sparse_tables():
             logits = call_logits(model, inputs, output)
         if not logits.requires_grad:
             return logits, dict.fromkeys(parameters)
@@ -150,8 +152,12 @@ def norms(truth: Gradients) -> dict[str, float]:
 
 
 def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str, float]:
-    """Distance of sample ``index``'s first gradient from the true one, of each parameter that the blocks cover."""
+    """Distance of sample ``index``'s first gradient from the true one, of each parameter that the blocks cover.
+
+    Matrices are compared through a few random vectors: to form them takes longer than a pass of one sample.
+    """
     found: dict[str, Tensor] = {}
+    uses = Counter(block.weight for block in blocks)
     for block in blocks:
         one = block.take(slice(index, index + 1))
         if isinstance(one, TokenBlock):
@@ -159,7 +165,12 @@ def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str
             if true is not None and true.is_sparse:
                 found[one.weight] = (_rows_read(one) - true).coalesce().values()
                 continue
-        for name, values in one.gradients().items():
+        if isinstance(one, OuterBlock) and uses[one.weight] == 1 and can_project(one, truth[one.weight]):
+            found[one.weight] = projected_difference(one, truth[one.weight])
+            plain = one.bias_gradients()
+        else:
+            plain = one.gradients()
+        for name, values in plain.items():
             if name in found:  # a packed parameter comes as several blocks of rows
                 found[name] += values[0, 0]
                 continue
@@ -211,21 +222,21 @@ class _FloatTypes(TorchFunctionMode):
         return result
 
 
-class _SparseTables(TorchFunctionMode):
+@contextmanager
+def _sparse_tables() -> Iterator[None]:
     """Take an embedding's gradient in the rows that were read, where the table has many more.
 
     A vocabulary of 50,257 rows would be filled with zeros, and its norm taken, for a few dozen rows. Only on a CPU: a
     GPU fills memory fast enough, but has no deterministic sum of a sparse and a dense gradient.
     """
+    plain = original(torch, "embedding")
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.embedding:
-            call = inspect.signature(F.embedding).bind(*args, **kwargs).arguments
-            ids, table = call["input"], call["weight"]
-            plain = table.is_leaf and not table._backward_hooks and not call.get("scale_grad_by_freq")
-            if plain and table.device.type == "cpu" and len(table) > 4 * ids.numel():
-                return F.embedding(**(call | {"sparse": True}))
-        return func(*args, **kwargs)
+    def embedding(
+        weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+    ) -> Tensor:
+        large = weight.device.type == "cpu" and len(weight) > 4 * indices.numel()
+        few = large and weight.is_leaf and not weight._backward_hooks and not scale_grad_by_freq
+        return plain(weight, indices, padding_idx, scale_grad_by_freq, sparse or few)
+
+    with replaced_here(torch, "embedding", embedding):
+        yield

@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -123,10 +124,33 @@ def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
         found = torch.einsum("mtgo,mtgi->goi", left, right).flatten()
         squares = float((left.square().sum(3) * right.square().sum(3)).sum())
         return block.weight, block.rows, 0, found, squares
-    shares = right @ direction(block.weight, width, right)
+    # As one matrix: of unfolded patches, which are transposed, torch would multiply position by position.
+    shares = (right.reshape(-1, width) @ direction(block.weight, width, right)).view(right.shape[:3])
     found = torch.einsum("mtgo,mtg->go", left, shares).flatten()
     squares = float((left.square().sum(3) * shares.square()).sum())
     return block.weight, block.rows, width, found, squares
+
+
+def can_project(block: OuterBlock, own: Tensor | None) -> bool:
+    """Whether a whole matrix can be compared with its own gradient through vectors."""
+    dense = own is None or not own.is_sparse
+    return dense and len(block.shape) > 1 and block.rows is None and 0 not in (*block.delta.shape, block.width)
+
+
+def projected_difference(block: OuterBlock, own: Tensor | None, count: int = 4) -> Tensor:
+    """Difference of the first sample's first gradient from its own, times a few random vectors.
+
+    Its norm estimates that of the whole difference.
+    """
+    delta = block.delta[:1, 0].unflatten(2, (block.groups, -1))
+    inputs = block.a[:1].unflatten(2, (block.groups, -1))
+    left, right = (inputs, delta) if block.transposed else (delta, inputs)
+    width = right.shape[3]
+    vectors = [direction(f"{block.weight} {index}", width, right) for index in range(count)]
+    across = torch.stack(vectors, 1) * count**-0.5
+    shares = (right.reshape(-1, width) @ across).view(*right.shape[:3], count)
+    found = torch.einsum("mtgo,mtgk->gok", left, shares).flatten(0, 1)
+    return found if own is None else found - own.to(found.dtype).reshape(-1, width) @ across
 
 
 def _token(block: TokenBlock, weights: Tensor) -> _Sum:
@@ -165,8 +189,14 @@ def _weighted(values: Tensor, weights: Tensor) -> Tensor:
 
 def direction(name: str, width: int, like: Tensor) -> Tensor:
     """Gaussian vector of a parameter, the same for its factors and for its own gradient."""
+    return _gaussian(name, width, like.dtype, like.device)
+
+
+@lru_cache(maxsize=1024)
+def _gaussian(name: str, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Keep the vectors: every pass needs each of them twice."""
     seeded = torch.Generator().manual_seed(zlib.crc32(f"{name}:{width}".encode()))
-    return torch.randn(width, generator=seeded, dtype=torch.float64).to(like.device, like.dtype)
+    return torch.randn(width, generator=seeded, dtype=torch.float64).to(device, dtype)
 
 
 def _seen(own: Tensor | None, name: str, rows: tuple[int, int] | None, width: int, found: Tensor) -> Tensor:

@@ -100,18 +100,24 @@ def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
 
 def _room(folder: Path, version: _Version) -> int | None:
     """Free bytes of one group; None where it has no limit."""
-    statistics = dict(_pair(line) for line in (_read(folder / "memory.stat") or "").splitlines())
     found = [_read(folder / name) for name in version.limits]
+    statistics: dict[str, str] = {}
     if version.inherited_limit is not None:  # set by an ancestor that a container does not see
+        statistics = _statistics(folder)
         found.append(statistics.get(version.inherited_limit))
     limits = [int(limit) for limit in found if limit is not None and limit.strip().isdecimal()]
     limits = [limit for limit in limits if limit < UNLIMITED]
-    used = _read(folder / version.usage)
-    if not limits or used is None or not used.strip().isdecimal():
+    used = _read(folder / version.usage) if limits else None
+    if used is None or not used.strip().isdecimal():
         return None
+    statistics = statistics or _statistics(folder)
     given_back = [statistics.get(name, "") for name in version.reclaimable]
     reclaimable = sum(int(amount) for amount in given_back if amount.isdecimal())
     return min(limits) - max(int(used) - reclaimable, 0)
+
+
+def _statistics(folder: Path) -> dict[str, str]:
+    return dict(_pair(line) for line in (_read(folder / "memory.stat") or "").splitlines())
 
 
 def _pair(line: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.contraction.columns import Batches
+from kernels.contraction.columns import Batches, ImageColumns
 from kernels.contraction.factors import Factors
 from kernels.contraction.gathering import OperandBuffer
 from kernels.contraction.operands import DenseGradients, Operand
@@ -30,6 +30,12 @@ def image(n: int) -> ConvBlock:
     )  # fmt: skip
 
 
+def kept(block: OuterBlock, form: str) -> Operand:
+    if isinstance(block, ConvBlock) and form == "feature":
+        return ImageColumns.of(block, WIDE)
+    return Factors.of(block, form, WIDE)
+
+
 def gram(left: Operand, right: Operand) -> Tensor:
     out = torch.zeros(left.samples, right.samples, dtype=WIDE)
     left.accumulate(right, out, False, left is right, 2.0**20)
@@ -44,10 +50,10 @@ def gram(left: Operand, right: Operand) -> Tensor:
 def test_batches_equal_one_pass(kind: str, form: str, sizes: tuple[int, ...]) -> None:
     torch.manual_seed(1)
     block = image(6) if kind == "image" else linear(6, kind == "dead")
-    whole = Factors.of(block, form, WIDE)
+    whole = kept(block, form)
     gathered, first = OperandBuffer(6), 0
     for size in sizes:
-        gathered.add(Factors.of(block.take(slice(first, first + size)), form, WIDE))
+        gathered.add(kept(block.take(slice(first, first + size)), form))
         first += size
     joined = gathered.joined()
     assert isinstance(joined, Batches) == (form == "feature" and len(sizes) > 1)
