@@ -48,6 +48,7 @@ _PUTTING = {
     torch.scatter_add,
     torch.masked_scatter,
 }
+_FIRST = _PICKING | _PACKING | _ORDERING | {torch.where, Tensor.__getitem__}
 _SHAPING = {torch.reshape, Tensor.reshape, Tensor.view, torch.unflatten, Tensor.unflatten}
 
 
@@ -64,21 +65,24 @@ class RowPicks:
         self._batch = batch
         self._picked: Any = WeakTensorKeyDictionary()  # what made the rows others: "data", "order", "packed"
         self._orders: Any = WeakTensorKeyDictionary()
+        self._marked = False
         self.routed = False
 
     def among(self, tensors: Sequence[Tensor]) -> bool:
         """Whether the rows of one of these tensors were picked by the data."""
-        return len(self._picked) > 0 and any(x in self._picked for x in tensors)
+        return self._marked and any(x in self._picked for x in tensors)
 
     def follow(self, func: Any, args: tuple[Any, ...], read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Mark what a torch operation ``func`` made out of the tensors that it read.
 
         Rows that are put back into a whole tensor, or reshaped to one row per sample, are whole again.
         """
+        if not self._marked and func not in _FIRST:
+            return
         ordered = self._follow_orders(func, args, read, made)
         if func in _PUTTING and not self.among(read[:1]):
             return
-        why: set[str] = set().union(*(self._picked.get(x, ()) for x in read)) if len(self._picked) else set()
+        why: set[str] = set().union(*(self._picked.get(x, ()) for x in read)) if self._marked else set()
         if self._picks(func, args):
             why.add("data")
             self.routed = True
@@ -94,16 +98,18 @@ class RowPicks:
         for index, out in enumerate(made):
             kinds = states if func in _RECURRENT and index else why
             if kinds:
+                self._marked = True
                 self._picked[out] = frozenset(kinds)
 
     def _follow_orders(self, func: Any, args: tuple[Any, ...], read: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
         """Follow orders of samples; tell whether the operation puts rows into one."""
-        orders = func in _ORDERING or len(self._orders) > 0 and any(x in self._orders for x in read)
+        orders = func in _ORDERING or self._marked and any(x in self._orders for x in read)
         if not orders:
             return False
         rows = [out for out in made if not (out.ndim == 1 and not out.is_floating_point())]
         for out in made:
             if out.ndim == 1 and not out.is_floating_point():
+                self._marked = True
                 self._orders[out] = True
         return func in _INDEXING and bool(rows)
 

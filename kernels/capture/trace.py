@@ -111,7 +111,7 @@ class ForwardTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _ASKED:
             return func(*args, **kwargs)
-        tensors = tensors_in((args, kwargs))
+        tensors = tensors_in((*args, kwargs) if kwargs else args)
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]
         if read and func in _LIKE:
             read = [self._views[id(x)] for x in args[:1] if id(x) in self._views and func not in _NEW]

@@ -204,8 +204,11 @@ class Factors(Operand):
         if self.form == "feature":
             multiply_columns(self, other, out, full, symmetric, scratch)
         else:
-            room = scratch if out.is_cuda else min(scratch, CACHED)
-            super().accumulate(other, out, full, symmetric, room)
+            super().accumulate(other, out, full, symmetric, scratch)
+
+    def bounded(self, scratch: float, device: torch.device) -> float:
+        """Bytes that the intermediates of one product may take."""
+        return scratch if device.type == "cuda" else min(scratch, CACHED)
 
     @property
     def like(self) -> Tensor:

@@ -28,11 +28,10 @@ from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions, refuse_mean
 from kernels.inputs.outputs import Inputs, batch_size
 from kernels.inputs.samples import PROBE, Samples
 from kernels.inputs.selection import Names, is_within, known, parameter_names
-from kernels.machine.memory import parse_memory
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
 
-VERSION = 7  # of the arithmetic: raised whenever a bit of a result may change
+VERSION = 8  # of the arithmetic: raised whenever a bit of a result may change
 
 
 @dataclass
@@ -117,7 +116,7 @@ def _job(
         cotangent_bytes=each,
         forward_mac=sum(map(_forward_mac, blocks)),
         pass_seconds=seconds * (1 + cotangents) / 2,
-        memory=parse_memory(options["memory"], device),
+        budget=options["memory"],
         forms=_forms(options["forms"], blocks, names),
         block_rows=options["block_rows"],
         batch_size=options["batch_size"],

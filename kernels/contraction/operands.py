@@ -25,7 +25,7 @@ STRIPS = {"cuda": 32}
 
 
 LEAST_STRIP = {"cuda": 256}
-"""Rows of the product in a strip at least, by device type, else 64."""
+"""Rows of the product in a strip at least, by device type, else 128."""
 
 
 _pads = threading.local()
@@ -95,9 +95,13 @@ class Operand(ABC):
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient, (n, R)."""
 
+    def bounded(self, scratch: float, device: torch.device) -> float:
+        """Bytes that the intermediates of one product may take."""
+        return scratch
+
     def accumulate(self, other: Any, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
         """Add this layer's part to ``out``; with ``symmetric`` only tiles on and above the diagonal."""
-        for rows, columns in tiles(self, other, out, full, symmetric, scratch):
+        for rows, columns in tiles(self, other, out, full, symmetric, self.bounded(scratch, out.device)):
             out[rows, columns] += self.take(rows).product(other.take(columns), full)
 
 
@@ -160,21 +164,36 @@ def tiles(
     left: Operand, right: Operand, out: Tensor, full: bool, symmetric: bool, scratch: float
 ) -> Iterator[tuple[slice, slice]]:
     """Cut the n x m tile ``out`` into pieces whose scratch fits; skip those below the diagonal of a symmetric one."""
+    sides = left.samples, right.samples
+    yield from pieces(sides, piece_sides(left, right, sides, out.device, full, symmetric, scratch), symmetric)
+
+
+def piece_sides(
+    left: Operand,
+    right: Operand,
+    sides: tuple[int, int],
+    device: torch.device,
+    full: bool,
+    symmetric: bool,
+    scratch: float,
+) -> tuple[int, int]:
+    """Height and width of the pieces of a tile with these numbers of samples like those of two operands."""
     per_pair = max(left.pair_bytes(right, full), 1e-9)
     pairs = max(1.0, scratch / per_pair)
-    height = min(left.samples, max(1, int(pairs**0.5)))
+    height = min(sides[0], max(1, int(pairs**0.5)))
     if symmetric:  # narrower strips repeat little work, but are multiplied slowly
-        least = LEAST_STRIP.get(out.device.type, 64)
-        strips = min(STRIPS.get(out.device.type, 8), max(1, int(left.samples * left.product_rows // least)))
-        strips = min(strips, left.samples)
-        height = min(height, -(-left.samples // strips))
-    width = min(right.samples, max(1, int(pairs / height)))
-    for start in range(0, left.samples, height):
-        for other in range(start if symmetric else 0, right.samples, width):
-            yield (
-                slice(start, min(start + height, left.samples)),
-                slice(other, min(other + width, right.samples)),
-            )
+        least = LEAST_STRIP.get(device.type, 128)
+        strips = min(STRIPS.get(device.type, 8), max(1, int(sides[0] * left.product_rows // least)))
+        strips = min(strips, sides[0])
+        height = min(height, -(-sides[0] // strips))
+    return height, min(sides[1], max(1, int(pairs / height)))
+
+
+def pieces(sides: tuple[int, int], each: tuple[int, int], symmetric: bool) -> Iterator[tuple[slice, slice]]:
+    """Cut a tile into pieces of at most these sides; skip those below the diagonal of a symmetric one."""
+    for start in range(0, sides[0], each[0]):
+        for other in range(start if symmetric else 0, sides[1], each[1]):
+            yield slice(start, min(start + each[0], sides[0])), slice(other, min(other + each[1], sides[1]))
 
 
 def tensors_of(operand: Operand) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form
 from kernels.contraction.traffic import traffic_cost_on
 from kernels.gradients.blocks import Block, VectorBlock
-from kernels.machine.memory import available_memory, show_bytes
+from kernels.machine.memory import available_memory, parse_memory, show_bytes
 from kernels.machine.precision import PRECISIONS, Precision
 from kernels.machine.rates import measure_rate
 
@@ -186,7 +186,7 @@ def lay_out(
     cotangent_bytes: float,
     forward_mac: float,
     pass_seconds: float,
-    memory: int,
+    budget: str | int | float | None,
     forms: dict[str, str],
     block_rows: int | None,
     batch_size: int | None,
@@ -205,6 +205,8 @@ def lay_out(
         Whether the trace may be summed over chunks of cotangents.
     pass_bytes, cotangent_bytes, pass_seconds : float
         Memory of one sample's passes, what each cotangent adds to it, and time.
+    budget : str, int, float or None
+        Of memory, see :func:`kernels.machine.memory.parse_memory`.
     forms : dict
         Forced form by parameter name; the empty name applies to all that have it.
     block_rows, batch_size : int or None
@@ -219,6 +221,8 @@ def lay_out(
     MemoryError
         When nothing fits the budget, naming the option that would.
     """
+    free = available_memory()
+    memory = parse_memory(budget, device, free)
     square = columns is None
     on_card = device.type == "cuda"
     width = torch.finfo(precision.operands).bits // 8
@@ -236,7 +240,7 @@ def lay_out(
 
     layers = layers_for(cotangents)
     entry = result_width * parts * (cotangents**2 if full else 1)
-    result, free = int(entry * rows * others), available_memory()
+    result = int(entry * rows * others)
     if not on_disk and result > 0.9 * free:
         raise MemoryError(
             f"the result needs {show_bytes(result)} and {show_bytes(free)} of main memory are free: pass "

@@ -21,9 +21,10 @@ from kernels.contraction.columns import ImageColumns, gradient_columns, output_r
 from kernels.contraction.factors import Factors
 from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
-from kernels.contraction.operands import DenseGradients, Operand
+from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces
 from kernels.contraction.plan import LayerSeconds, Plan
 from kernels.contraction.result import mirror
+from kernels.contraction.tokens import TiedTokens, Tokens
 from kernels.gradients.blocks import Block
 from kernels.inputs.samples import first_not_finite
 from kernels.machine.precision import Precision
@@ -64,7 +65,8 @@ def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list
     _, inputs = next(iter(job.rows.batches(0, count, count, job.device, job.precision.passes)))
     labels = None if job.rows.labels is None else job.rows.labels[rows]
     seconds, blocks = float("inf"), []
-    for _ in range(2):  # what a first pass builds is not paid again
+    for turn in range(2):  # what a first pass builds is not paid again, and more of it is checked
+        source.enter(f"{job.rows.name} samples 0 to {count}{turn * ', again'}")
         with job.precision.strict_passes():
             start = _now(job.device)
             if isinstance(source, GradientSource):
@@ -103,15 +105,34 @@ def _time_layer(block: Block, layer: LayerForm, plan: Plan, precision: Precision
 
 
 def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, device: torch.device) -> float:
-    """Seconds per pair of an operand that is multiplied as it is kept, repeated to a trial's size."""
-    each = max((layer.pair_mac + layer.pair_traffic) / plan.class_chunks, 1.0)
-    wanted = max(operand.samples, min(side, int((PRODUCTS / each) ** 0.5)))
-    repeated = type(operand).concatenate([operand] * max(1, wanted // operand.samples))
-    n = repeated.samples
-    shape = (n, n, *((operand.cotangents,) * 2 if plan.full else ()))
-    out = torch.zeros(shape, dtype=_sums(operand), device=device)
-    seconds = _least(lambda: repeated.accumulate(repeated, out, plan.full, plan.square, plan.scratch), device)
-    return seconds / (n * (n + 1) / 2 if plan.square else n * n)
+    """Seconds per pair of an operand that is multiplied as it is kept, in pieces like those of the plan's tiles."""
+    sides = (plan.row_block, plan.column_block)
+    if isinstance(
+        operand, (Tokens, TiedTokens)
+    ):  # how many tokens two samples share cannot be seen from the same samples repeated
+        sides = (min(operand.samples, sides[0]),) * 2
+    room = operand.bounded(plan.scratch, device)
+    whole = piece_sides(operand, operand, sides, device, plan.full, plan.square, room)
+    work = max((layer.pair_mac + layer.pair_traffic) / plan.class_chunks, 1.0) * whole[0] * whole[1]
+    shrink = min(1.0, (PRODUCTS / work) ** 0.5)
+    height, width = (max(1, int(length * shrink)) for length in whole)
+    left, right = _repeated(operand, height), _repeated(operand, width)
+    out = torch.zeros(
+        height, width, *((operand.cotangents,) * 2 if plan.full else ()), dtype=_sums(operand), device=device
+    )
+
+    def multiply() -> None:
+        out.add_(left.product(right, plan.full))
+
+    made = sum((i.stop - i.start) * (j.stop - j.start) for i, j in pieces(sides, whole, plan.square))
+    needed = sides[0] * (sides[0] + 1) / 2 if plan.square else float(sides[0] * sides[1])
+    return _least(multiply, device) / (height * width) * made / needed
+
+
+def _repeated(operand: Operand, count: int) -> Operand:
+    """As many samples, one after another from the beginning again."""
+    found: Operand = type(operand).concatenate([operand] * -(-count // operand.samples))
+    return found.take(slice(0, count))
 
 
 @lru_cache(maxsize=64)

@@ -2,14 +2,15 @@ r"""Contraction of embedding gradients, grouped by token.
 
 The gradient of an embedding table is non-zero only in the rows that a sample reads, so :math:`\langle G_i, G_j \rangle
 = \sum_v \langle D_{iv}, D_{jv} \rangle` runs over shared tokens only, D_{iv} being the sum of output gradients over the
-positions of sample i that read token v. Tokens shared by many samples are multiplied as dense columns, rare ones pair
-by pair. A table that is also the output layer (``wte`` = ``lm_head``) adds the linear role and both cross terms.
+positions of sample i that read token v. Tokens shared by many samples are multiplied as dense columns, rare ones token
+by token. A table that is also the output layer (``wte`` = ``lm_head``) adds the linear role and both cross terms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +21,21 @@ from kernels.contraction.operands import DenseGradients, Operand
 from kernels.gradients.blocks import OuterBlock, TiedBlock, TokenBlock
 from kernels.machine.precision import product
 
-_GATHER_PENALTY = 20.0  # a gathered multiply-add costs about this many in a matrix product
+_SMALL_PENALTY = 20.0  # a multiply-add of a small product, its result scattered, costs about this many of a large one
+
+
+class _ByToken(NamedTuple):
+    """Entries ordered by token: their order, and how many of each token there are and where they begin."""
+
+    order: Tensor
+    counts: Tensor
+    first: Tensor
+
+
+def _rounded(counts: Int[Tensor, " v"]) -> Int[Tensor, " v"]:
+    """Round sizes up to three binary digits, so that few products hold little padding."""
+    step = 2 ** (torch.log2(counts.double()).floor().long() - 2).clamp_(min=0)
+    return (counts + step - 1) // step * step
 
 
 @dataclass
@@ -88,11 +103,11 @@ class Tokens(Operand):
         return 0.0
 
     def accumulate(self, other: Tokens, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
-        """Add shared tokens: frequent ones as dense columns, rare ones pair by pair."""
+        """Add shared tokens: frequent ones as dense columns, rare ones token by token."""
         ours = torch.bincount(self.ids, minlength=self.vocabulary)
         theirs = torch.bincount(other.ids, minlength=self.vocabulary)
         meetings = ours * theirs
-        dense = meetings.double() * _GATHER_PENALTY > self.samples * other.samples
+        dense = meetings.double() * _SMALL_PENALTY > self.samples * other.samples
         frequent = torch.nonzero(dense).flatten()
         rows = self.vectors.element_size() * self.vectors.shape[1:].numel() * (self.samples + other.samples)
         step = max(1, int(scratch / rows))
@@ -123,34 +138,38 @@ class Tokens(Operand):
         return table.transpose(1, 2).flatten(2)
 
     def _add_rare(self, other: Tokens, rare: Tensor, out: Tensor, full: bool, symmetric: bool, scratch: float) -> None:
-        """Add the pairs of entries with equal tokens; of a symmetric tile those on and above the diagonal."""
-        order = torch.argsort(other.ids, stable=True)  # of one token's entries, those of later samples come later
-        every = torch.arange(self.vocabulary + 1, device=self.ids.device)
-        bounds = torch.searchsorted(other.ids[order], every)
-        first = bounds[self.ids]
-        if symmetric:
-            first = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-        counts = torch.where(rare[self.ids], bounds[self.ids + 1] - first, 0)
-        entries = torch.nonzero(counts).flatten()
-        if not entries.numel():
-            return
-        ends = torch.cumsum(counts[entries], 0)
-        per_pair = 4.0 * self.vectors.element_size() * self.vectors.shape[1:].numel()
-        limit = max(int(counts.max()), int(scratch / per_pair))
-        begin = 0
-        while begin < entries.numel():
-            done = int(ends[begin - 1]) if begin else 0
-            stop = int(torch.searchsorted(ends, done + limit, right=True))
-            chosen = entries[begin : max(stop, begin + 1)]
-            begin += chosen.numel()
-            repeats = counts[chosen]
-            left = torch.repeat_interleave(chosen, repeats)
-            offset = torch.arange(left.numel(), device=left.device)
-            offset -= torch.repeat_interleave(torch.cumsum(repeats, 0) - repeats, repeats)
-            right = order[first[left] + offset]
-            ours, theirs = self.vectors[left].to(out.dtype), other.vectors[right].to(out.dtype)
-            values = torch.einsum("ero,eso->ers", ours, theirs) if full else (ours * theirs).sum((1, 2))
-            out.index_put_((self.owner[left], other.owner[right]), values, accumulate=True)
+        """Add the entries of each token that is not dense as one small product; those of about equal size together."""
+        ours = self._by_token()
+        theirs = ours if other is self else other._by_token()
+        tokens = torch.nonzero(rare & (ours.counts > 0) & (theirs.counts > 0)).flatten()
+        sizes = torch.stack([_rounded(side.counts[tokens]) for side in (ours, theirs)], 1)
+        kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
+        numbers = self.cotangents * self.vectors.shape[2]
+        for index, (height, width) in enumerate(kinds.tolist()):
+            alike = tokens[kind == index]
+            each = (height + width) * numbers + height * width * (self.cotangents**2 if full else 1)
+            for chosen in alike.split(max(1, int(scratch / out.element_size() / each))):
+                rows, left = self._padded(ours, chosen, height, out.dtype)
+                columns, right = (rows, left) if other is self else other._padded(theirs, chosen, width, out.dtype)
+                if full:
+                    values = torch.einsum("garo,gbso->gabrs", left, right)
+                else:
+                    values = torch.bmm(left.flatten(2), right.flatten(2).transpose(1, 2))
+                out.index_put_((rows[:, :, None], columns[:, None]), values, accumulate=True)
+
+    def _by_token(self) -> _ByToken:
+        counts = torch.bincount(self.ids, minlength=self.vocabulary)
+        return _ByToken(torch.argsort(self.ids, stable=True), counts, torch.cumsum(counts, 0) - counts)
+
+    def _padded(
+        self, by_token: _ByToken, chosen: Tensor, size: int, dtype: torch.dtype
+    ) -> tuple[Int[Tensor, "g a"], Float[Tensor, "g a r o"]]:
+        """Give samples and gradient rows of some tokens' entries, up to ``size`` each, with rows of zeros behind."""
+        at = torch.arange(size, device=chosen.device)
+        beyond = at >= by_token.counts[chosen][:, None]
+        entries = by_token.order[(by_token.first[chosen][:, None] + at).clamp_(max=len(by_token.order) - 1)]
+        rows = self.vectors[entries].to(dtype)
+        return self.owner[entries], rows.masked_fill_(beyond[:, :, None, None], 0.0)
 
     def squared_norms(self, scratch: float) -> Float[Tensor, "n r"]:
         """Squared norm of each cotangent's gradient."""

@@ -190,11 +190,14 @@ def tensors_in(nested: Any) -> list[Tensor]:
     """All tensors of nested lists, tuples and dictionaries, in order."""
     if isinstance(nested, Tensor):
         return [nested]
-    if isinstance(nested, dict):
-        return [x for value in nested.values() for x in tensors_in(value)]
-    if isinstance(nested, (list, tuple)):
-        return [x for value in nested for x in tensors_in(value)]
-    return []
+    found: list[Tensor] = []
+    if isinstance(nested, (list, tuple, dict)):
+        for value in nested.values() if isinstance(nested, dict) else nested:
+            if isinstance(value, Tensor):
+                found.append(value)
+            elif isinstance(value, (list, tuple, dict)):
+                found += tensors_in(value)
+    return found
 
 
 def replaced_in(nested: Any, now: dict[int, Tensor]) -> Any:

@@ -135,6 +135,10 @@ class Loan:
 
     def after_forward(self) -> None:
         """Undo what a forward pass wrote, so that the next one starts from the same state."""
+        with torch._C.DisableTorchFunction():  # a mode would be told of every question about a parameter
+            self._undo()
+
+    def _undo(self) -> None:
         if any(_version(p) != version for p, version in self._versions):
             self._versions = [(p, _version(p)) for p, _ in self._versions]
             self._state.adopt_flags()  # RWKV scales layers once and keeps a flag: until the end both remain

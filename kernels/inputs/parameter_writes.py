@@ -8,6 +8,7 @@ version behind, so operations are watched while they run, in the first pass of a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -41,12 +42,17 @@ class ParameterWrites(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, after a copy of what it will write to."""
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
+        if _is_mutable(func):
             for tensor in _written(func._schema, args, kwargs):
                 address = tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
                 if address in self._memory and address not in self.found:
                     self.found[address] = (self._memory[address], self._memory[address].clone())
         return func(*args, **kwargs)
+
+
+@lru_cache(maxsize=4096)
+def _is_mutable(func: Any) -> bool:
+    return bool(func._schema.is_mutable)
 
 
 def put_back(memory: Memory) -> None:

@@ -32,11 +32,11 @@ def share_memory(processes: int) -> None:
     _sharing = max(1, processes)
 
 
-def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
+def parse_memory(memory: str | int | float | None, device: torch.device, free: int | None = None) -> int:
     """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
 
     The default is 70 % of the free GPU memory, where memory that torch caches counts as free, or a quarter of the free
-    main memory and at most 4 GiB; divided by the processes of :func:`share_memory`.
+    main memory (``free`` where it is known already) and at most 4 GiB; divided by the processes of :func:`share_memory`.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def parse_memory(memory: str | int | float | None, device: torch.device) -> int:
 
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7 / _sharing)
-        return min(available_memory() // 4, 4 * 2**30) // _sharing
+        return min((available_memory() if free is None else free) // 4, 4 * 2**30) // _sharing
     if isinstance(memory, (int, float)):
         amount = int(memory)
     else:

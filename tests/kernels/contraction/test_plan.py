@@ -27,7 +27,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     real = planner.lay_out
 
     def lay_out(blocks: Any, **arguments: Any) -> Plan:
-        return real(blocks, **arguments | {"device": GPU, "rows": ROWS, "memory": 54 * 2**30})
+        return real(blocks, **arguments | {"device": GPU, "rows": ROWS, "budget": 54 * 2**30})
 
     monkeypatch.setattr(job, "lay_out", lay_out)
     monkeypatch.setattr(planner, "measure_rate", lambda _, precision: RATES[precision.name])
