@@ -31,7 +31,10 @@ from kernels.machine.precision import Precision
 from kernels.machine.rates import wait_for
 
 SAMPLES = 64
-"""Samples of a trial pass at most."""
+"""Samples of a trial pass, and more of them while a pass takes less than :data:`ENOUGH`."""
+
+ENOUGH = 0.02
+"""Seconds of a trial pass."""
 
 PRODUCTS = 2e9
 """Multiply-adds of a layer's trial product."""
@@ -42,9 +45,13 @@ def timed_plan(job: Job) -> Plan:
     plan = job.plan
     if plan.device != "cpu":  # a few samples do not keep a GPU busy: its plan goes by its rate of products
         return plan
-    count = min(plan.batch, plan.rows, SAMPLES)
     together = -(-plan.cotangents // plan.class_chunks)
-    pass_seconds, blocks = _time_pass(job, count, slice(0, together) if plan.class_chunks > 1 else None)
+    classes = slice(0, together) if plan.class_chunks > 1 else None
+    count, full = min(plan.batch, plan.rows, SAMPLES), min(plan.batch, plan.rows)
+    pass_seconds, blocks = _time_pass(job, count, classes)
+    while count < full and count * pass_seconds < ENOUGH:  # what a pass costs whatever its size would count too much
+        count = min(full, 4 * count)
+        pass_seconds, blocks = _time_pass(job, count, classes)
     layers = [_time_layer(block, layer, plan, job.precision) for block, layer in zip(blocks, plan.layers, strict=True)]
     timed = replace(
         plan,
@@ -61,8 +68,8 @@ def timed_plan(job: Job) -> Plan:
 def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list[Block]]:
     """Seconds of one sample's passes, of all chunks of cotangents that share a forward pass, and a batch's blocks."""
     plan, source = job.plan, job.source
-    rows = slice(0, count)
-    _, inputs = next(iter(job.rows.batches(0, count, count, job.device, job.precision.passes)))
+    rows, inputs = next(iter(job.rows.batches(0, count, count, job.device, job.precision.passes)))
+    count = rows.stop  # batches of unequal shapes are not joined
     labels = None if job.rows.labels is None else job.rows.labels[rows]
     seconds, blocks = float("inf"), []
     for turn in range(2):  # what a first pass builds is not paid again, and more of it is checked
