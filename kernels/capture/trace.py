@@ -115,7 +115,10 @@ class ForwardTrace(TorchFunctionMode):
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]
         if read and func in _LIKE:
             read = [self._views[id(x)] for x in args[:1] if id(x) in self._views and func not in _NEW]
-        result = self._run(func, args, kwargs, tensors, read)
+        if read:
+            result = self._run(func, args, kwargs, tensors, read)
+        else:
+            result = (plain_attention if func is FUSED else func)(*args, **kwargs)
         made = tensors_in(result)
         if self._views_given and tensors and writes(_label(func)) and tensors[0].layout == torch.strided:
             # Writing into a view gives it another place in the graph than the one that was noted.
@@ -139,7 +142,7 @@ class ForwardTrace(TorchFunctionMode):
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], read: list[ParameterView]
     ) -> Any:
         call = plain_attention if func is FUSED else func
-        if not read or not torch.is_grad_enabled():  # without gradients every result is a constant
+        if not torch.is_grad_enabled():  # without gradients every result is a constant
             return call(*args, **kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
             for view in read:  # the samples are not an axis that can be seen, and the result does not outlive it

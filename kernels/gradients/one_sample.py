@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.overrides import TorchFunctionMode
 
 from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
@@ -148,7 +149,7 @@ def own_gradients(
 
 def norms(truth: Gradients) -> dict[str, float]:
     """Norm of each gradient that exists."""
-    return {name: float((g.values() if g.is_sparse else g).norm()) for name, g in truth.items() if g is not None}
+    return {name: float(vector_norm(g.values() if g.is_sparse else g)) for name, g in truth.items() if g is not None}
 
 
 def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str, float]:
@@ -176,7 +177,7 @@ def distances(blocks: Sequence[Block], index: int, truth: Gradients) -> dict[str
                 continue
             true = truth[name]
             found[name] = values[0, 0].clone() if true is None else values[0, 0] - true
-    return {name: float(error.norm()) for name, error in found.items()}
+    return {name: float(vector_norm(error)) for name, error in found.items()}
 
 
 def relative_distances(blocks: Sequence[Block], at: int, truth: Gradients) -> dict[str, float]:

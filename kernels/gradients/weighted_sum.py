@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
 
@@ -74,9 +75,9 @@ def agreements(
             if name not in own:
                 continue
             true = _seen(own[name], name, rows, width, found)
-            error = float((found - true).norm())
+            error = float(vector_norm(found - true))
             errors[name].append(torch.inf if math.isnan(error) and bool(found.isfinite().all()) else error)
-            sizes[name].append(max(float(true.norm()) ** 2, squares) ** 0.5)
+            sizes[name].append(max(float(vector_norm(true)) ** 2, squares) ** 0.5)
             covered[name].append(rows)
     for name, gradient in own.items():
         rest = _outside(gradient, covered[name])
@@ -217,9 +218,9 @@ def _outside(own: Tensor | None, covered: list[tuple[int, int] | None]) -> float
     if own is None or None in covered:
         return 0.0
     if not covered:
-        return float((own.values() if own.is_sparse else own).norm())
+        return float(vector_norm(own.values() if own.is_sparse else own))
     own = own.to_dense() if own.is_sparse else own
     left = torch.ones(len(own), dtype=torch.bool, device=own.device)
     for rows in covered:
         left[slice(*rows)] = False  # type: ignore[misc]
-    return float(own[left].norm()) if bool(left.any()) else 0.0
+    return float(vector_norm(own[left])) if bool(left.any()) else 0.0
