@@ -36,7 +36,8 @@ def parse_memory(memory: str | int | float | None, device: torch.device, free: i
     """Bytes of a budget such as ``"12GiB"``, a number of bytes, or None for a share of what is free.
 
     The default is 70 % of the free GPU memory, where memory that torch caches counts as free, or a quarter of the free
-    main memory (``free`` where it is known already) and at most 4 GiB; divided by the processes of :func:`share_memory`.
+    main memory (``free`` where it is known already) and at most 4 GiB; divided by the processes of
+    :func:`share_memory`.
 
     Examples
     --------
