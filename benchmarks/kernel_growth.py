@@ -62,7 +62,7 @@ def run_cell(suite: str, samples: int, kind: str = "pntk", threads: int = THREAD
     def kernel() -> Any:
         return kernel_matrix(model, inputs, kind=kind, normalize=False)
 
-    steps, again, turns = in_turns(step, kernel, seconds=10.0) if seconds < 30 else (step(), seconds, 0)
+    steps, again, turns = in_turns(step, kernel, most=20, seconds=10.0) if seconds < 30 else (step(), seconds, 0)
     rate = max(rate, product_rate())
     limit = steps + plan.flops / rate
     return cost | {

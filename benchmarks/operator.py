@@ -1,7 +1,7 @@
 """Products with a kernel that is not formed, against forming it and SciPy's eigsh on the matrix.
 
     python -m benchmarks.operator                 all suites, some two minutes on two cores that do nothing else
-    python -m benchmarks.operator --suite lstm    one of mlp, gpt2, lstm
+    python -m benchmarks.operator --suite lstm --sizes 64 128    one of mlp, gpt2, lstm; other N than the suite's
 
 Five eigenvalues of a pNTK to 1e-3 of the largest, in float32, on inputs in ten clusters: the operator's Lanczos; the
 engine's matrix, then eigsh on it. The last columns say from which N the operator is faster, measured and as its plan
@@ -113,16 +113,19 @@ def wins_from(rows: list[dict[str, float]]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=SUITES)
-    chosen = parser.parse_args().suite
+    parser.add_argument("--sizes", nargs="+", type=int, help="numbers of samples, at least two")
+    options = parser.parse_args()
+    if options.sizes and len(options.sizes) < 2:
+        parser.error("--sizes needs two numbers of samples: costs are continued from them")
     torch.set_num_threads(2)
     fits = math.sqrt(0.9 * available_memory() / 4)
     print("| suite | N | product: plan, s | products | operator, s | matrix + eigsh, s | largest difference, bound |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     ends = []
-    for name in [chosen] if chosen else SUITES:
+    for name in [options.suite] if options.suite else SUITES:
         suite = SUITES[name]
         rows = []
-        for samples in suite.sizes:
+        for samples in options.sizes or suite.sizes:
             rows.append(row := measure(suite, samples))
             print(
                 f"| {suite.about} | {row['n']} | {row['product']:.3g}: {row['planned']:.3g} | {row['products']} | "
