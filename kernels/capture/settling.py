@@ -49,9 +49,6 @@ class Probe:
     seconds: float
 
 
-Found = tuple[set[str], set[str], list[Block]]
-
-
 class Settling:
     """Decides rules, layouts and fallbacks of a model's parameters, and traces passes accordingly.
 
@@ -105,6 +102,7 @@ class Settling:
         self._derived: set[str] = set()
         self._seen: Shapes | None = None
         self._marks = False
+        self._tried: dict[tuple[frozenset[str], frozenset[str]], set[str]] = {}
         self._fine = 0.0
 
     def settle(self, probe: Inputs, *, derive: bool = True, two: tuple[int, int] = (2, 1)) -> None:
@@ -293,21 +291,26 @@ class Settling:
         alone = Checked(single, 0, checked.row, truth, truth)
         for _ in range(tries):
             self._derived, self.reasons = names, {n: why for n, why in fallback.items() if n not in names}
-            wrong: set[str] = set()
+            tried = (frozenset(names), frozenset(self.reasons))
+            wrong = self._tried.get(tried, set())
             found: list[tuple[Tensor, set[str], list[Block]]] = []
             first: tuple[ForwardTrace, float] | None = None
             try:
-                self._watch(pair)
+                if not wrong:
+                    self._watch(pair)
                 for one in (checked, alone):
+                    if wrong:  # in this pass, or in an attempt that was the same
+                        break
                     logits, uses = self._pass(one.inputs, self._layouts, set())
                     bad, reached, blocks = self._disagreements(logits, uses, one)
-                    wrong |= bad | self._trace.unknown.keys()
+                    wrong = bad | self._trace.unknown.keys()
                     found.append((logits, reached, blocks))
                     first = first or (self._trace, self._seconds)
                     self._layouts = {use.key: use.layout for use in uses} | self._layouts
                     self._seen = None
             except (RuntimeError, ValueError, IndexError, TypeError):
-                break
+                wrong = set(names)
+            self._tried[tried] = wrong
             if not wrong and first is not None:
                 self._trace, self._seconds = first
                 return found[0]
@@ -318,7 +321,7 @@ class Settling:
         self._derived, self.reasons, self._layouts, self._seen, self._fine = before
         return None
 
-    def _disagreements(self, logits: Tensor, uses: list[Use], checked: Checked) -> Found:
+    def _disagreements(self, logits: Tensor, uses: list[Use], checked: Checked) -> tuple[Any, Any, list[Block]]:
         left = {name: p for name, p in self.parameters.items() if name not in self.reasons}
         return disagreements(self.model, self.parameters, self.output, left, self._fine, logits, uses, checked)
 

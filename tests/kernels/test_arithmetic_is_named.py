@@ -36,7 +36,7 @@ def restored() -> Iterator[None]:
 
 def everything(precision: str = "float32") -> list[torch.Tensor]:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 64), nn.Tanh())
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 64), nn.Tanh())
     model = network.append(nn.Linear(64, 3)).eval()
     x, y = torch.randn(16, 3, 8, 8), torch.arange(16) % 3
     fisher = fit_ekfac(model, x)
