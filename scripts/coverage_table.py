@@ -26,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "coverage.json"
 PAGE = ROOT / "docs" / "coverage.md"
 COMMAND = "python -m scripts.coverage_table"
+SLOWER = {
+    "C3A": "its layers are functions with a backward pass of their own, which torch cannot vectorize over samples",
+}
+"""Networks whose kernel takes longer than a plain loop, and why."""
 
 
 def versions() -> dict[str, str]:
@@ -101,7 +105,7 @@ def render(kept: dict[str, Any]) -> str:
         "",
         f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
-        f"Slower than it: {', '.join(slower) or 'none'}.",
+        f"Slower than it: {', '.join(f'{n} ({SLOWER[n]})' if n in SLOWER else n for n in slower) or 'none'}.",
     ]
     if waiting := [name for name in CASES if name not in rows]:
         lines += ["", f"Not measured yet: {', '.join(waiting)}."]

@@ -24,6 +24,8 @@ from kernels.rules.base import Rule, Use
 from kernels.rules.positions import samples_first, vector_block
 
 _SLOTS = tuple(map(str, range(64)))
+_SMALL = 2**22
+"""Numbers of all samples' cotangents, each as large as the batch, up to which they are pulled back together."""
 _FEW = 8
 """Up to so many cotangents of one sample, a backward pass for each costs less than a vectorized one."""
 
@@ -93,10 +95,16 @@ def _build(use: Use, kept: Float[Tensor, "b r m *rest"]) -> list[Role]:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        try:
-            found = _together(run, samples, parameters, kept)
-        except (RuntimeError, ValueError, TypeError, NotImplementedError):
-            found = _one_by_one(run, samples, parameters, kept)
+        found: Sequence[Tensor] | None = None
+        for route in (_together, _apart, _one_by_one):
+            try:
+                found = route(run, samples, parameters, kept)
+            except (RuntimeError, ValueError, TypeError, NotImplementedError):
+                if route is _one_by_one:
+                    raise
+            if found is not None:
+                break
+        assert found is not None
     return [
         vector_block(view, gradients.reshape(*kept.shape[:2], -1).to(kept.dtype))
         for view, gradients in zip(use.views.values(), found, strict=True)
@@ -114,6 +122,21 @@ def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: 
 
     together: tuple[Tensor, ...] = vmap(one)(samples, kept)
     return together
+
+
+def _apart(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor] | None:
+    """One forward pass of all samples, and cotangents that are zero but for one of them; None where that is much."""
+    count = len(kept)
+    if kept.numel() * count > _SMALL:
+        return None
+    leaves = [p.detach().requires_grad_() for p in parameters]
+    rows = kept.new_zeros(*kept.shape[:2], count, *kept.shape[2:])
+    rows[range(count), :, range(count)] = kept
+    with torch.enable_grad():
+        result = run([x.flatten(0, 1) for x in samples], leaves)
+    rows = rows.reshape(-1, *result.shape).to(result.dtype)
+    found = torch.autograd.grad(result, leaves, rows, is_grads_batched=True)
+    return [values.unflatten(0, kept.shape[:2]) for values in found]
 
 
 def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from scripts.coverage_table import KEPT, PAGE, render
+from scripts.coverage_table import KEPT, PAGE, SLOWER, ratios, render
 from tests.kernels.coverage.measured import compare
 from tests.kernels.coverage.rows import CASES, lacking
 
@@ -45,3 +45,9 @@ def test_a_kept_row_is_exact_or_refused_with_a_true_sentence(name):
         assert case.refused in row["refused"]
     else:
         assert not row["refused"] and row["error"] < (SINGLE if case.single else EXACT)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row["refused"]])
+def test_a_kept_kernel_took_no_longer_than_a_plain_loop(name):
+    slower = max(ratios(ROWS[name])) < 1  # than one forward and backward pass per sample and logit, in every pair
+    assert slower == (name in SLOWER)
