@@ -28,23 +28,25 @@ def private_hydra() -> Iterator[None]:
     """
     import hydra.conf  # noqa: F401  (registers Hydra's own settings)
     from hydra.core.config_store import ConfigStore
-    from hydra.core.plugins import Plugins
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
+    from hydra.version import VersionBase
     from omegaconf.basecontainer import BaseContainer
 
+    own = (ConfigStore, GlobalHydra, HydraConfig, VersionBase)
     with _ONE_AT_A_TIME:
         theirs = ConfigStore.instance()
         instances, resolvers = Singleton._instances, BaseContainer._resolvers
         copied = ConfigStore.__dict__.get("__deepcopy__")
-        # Plugins are found by importing modules, which takes a tenth of a second, and are the same for everyone.
-        Singleton._instances = {Plugins: instances[Plugins]} if Plugins in instances else {}
+        # The others, such as the plugins that Hydra has found, are the same for everyone.
+        Singleton._instances = {kind: one for kind, one in instances.items() if kind not in own}
         BaseContainer._resolvers = dict(resolvers)
         ConfigStore.instance().repo["hydra"] = copy.deepcopy(theirs.repo["hydra"])
         try:
             yield
         finally:
-            if Plugins in Singleton._instances:
-                instances.setdefault(Plugins, Singleton._instances[Plugins])
-            Singleton._instances, BaseContainer._resolvers = instances, resolvers
+            found = {kind: one for kind, one in Singleton._instances.items() if kind not in own}
+            Singleton._instances, BaseContainer._resolvers = {**found, **instances}, resolvers
             if copied is None and "__deepcopy__" in ConfigStore.__dict__:
                 delattr(ConfigStore, "__deepcopy__")

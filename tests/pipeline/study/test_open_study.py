@@ -149,7 +149,7 @@ def test_the_hydra_of_the_caller_stays_as_it_is(made, tmp_path):
 
     words, store = made
     (tmp_path / "mine.yaml").write_text("mine: 7\n", encoding="utf-8")
-    with initialize_config_dir(str(tmp_path), version_base="1.1"):
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
         before, stored = GlobalHydra.instance(), dict(ConfigStore.instance().repo)
         assert len(open_study(*words, store=store).artifacts("train")) == 2
         assert GlobalHydra.instance() is before and ConfigStore.instance().repo == stored
