@@ -75,7 +75,7 @@ def test_the_folder_of_the_command_is_importable_in_worker_processes_and_sweeps(
     assert together.returncode == 0, together.stderr[-3000:]
     swept = command("-m", *words, "stage=train", "seed=0,1,2", "hydra/launcher=joblib")
     assert swept.returncode == 0, swept.stderr[-3000:]
-    made = [path for path in Path("store/checkpoint").iterdir() if path.suffix != ".partial"]
+    made = [path for path in Path("store/checkpoint").glob("*/*") if path.is_dir() and path.suffix != ".partial"]
     assert len(made) == 3, "two of the study are those of the sweep"
     refused = command(*words, "weights.path=runs/sed{seed}.pt")
     assert refused.returncode == 2 and "holds seed0.pt, seed1.pt" in refused.stderr
