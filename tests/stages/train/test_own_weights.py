@@ -69,7 +69,7 @@ def test_files_by_step_serve_kernels_along_training_and_tracin(work, run_here):
     early, late = (read_snapshot_arrays(snapshots, step, "kernel")["kernel"] for step in (0, 40))
     assert early.shape == (6, 6) and not np.allclose(early, late)
     tracin = ("attribution.method=tracin", "attribution.checkpoints=[0,-1]", "attribution.dim=16", "surrogate.draws=5")
-    made = run_here(*words, *tracin, "attribution.rates=[0.1,0.05]", "stage=attribution")
+    run_here(*words, *tracin, "attribution.rates=[0.1,0.05]", "stage=attribution")
     stages = {path.name for path in Path("store").iterdir()}
     assert {"checkpoint", "checkpoint_steps", "attribution"} <= stages and "train" not in stages
 
