@@ -298,7 +298,6 @@ def test_records_are_closed_when_the_jobs_have_ended_and_unfinished_ones_go(tmp_
     assert {first, second} <= listed
     queue.run()
     assert not command(tmp_path, queue, "0:6") and len(records.ended(tmp_path / "store")) == 3
-    assert len(records.submissions(tmp_path / "store")) == 1
 
 
 def test_a_password_reaches_no_record(tmp_path):
