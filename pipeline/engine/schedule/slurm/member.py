@@ -7,6 +7,7 @@ limit or a preemption is submitit's, as in a sweep.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import uuid
@@ -82,6 +83,7 @@ class Member:
 
     def __call__(self) -> None:
         """Make what this member makes, and end with exit code 1 if something could not be made."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # submitit handles it from here on
         if failed := make(Submission(Path(self.folder)), self.number, self.member):
             say(f"not made: {len(failed)}; the command that submitted this job tries again")
             sys.exit(1)
