@@ -18,7 +18,7 @@ from tests.pipeline.toy_stages import install
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
     install(monkeypatch)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "300")
 
 
 def verified(tmp_path) -> int:
