@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.errors import UserError
 from tests.own_work import enter, network, write_images, write_network
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -53,7 +54,10 @@ def test_weights_of_ones_own_end_in_a_report_under_ones_own_title(work, run_here
 @pytest.mark.slow
 def test_a_study_of_ones_own_goes_through_every_stage(work, run_here):
     line = [word for word in own_line("data.path.train") if not word.startswith("data")]
-    made = run_here(*line, *work, "debug=tiny", "cells.seed=0:2", "paths.store=store")
+    words = (*line, *work, "debug=tiny", "cells.seed=0:2", "paths.store=store")
+    with pytest.raises(UserError, match="no linear layer gives them; name that layer by model.head, such as"):
+        run_here(*words)  # this network scales what its last layer gives
+    made = run_here(*words, "model.head=fc")
     assert made.metrics["sections"] == 7
     page = (made.folder / "report.html").read_text()
     assert not re.search(r"the paper|reproduced", page)

@@ -92,7 +92,13 @@ def split_features(
     if "penultimate" in wanted:
         device = next(network.parameters()).device
         chunks = torch.arange(len(points.ids)).split(256)
-        source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), head, False, None)
+        try:
+            source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), head, False, None)
+        except ValueError as error:
+            raise UserError(
+                "features.layers holds penultimate, the input of the layer that gives the logits, and no linear layer "
+                "gives them; name that layer by model.head, such as model.head=fc (model=custom), or other layers."
+            ) from error
         logits: list[Tensor] = []
         for chunk in chunks:
             outputs, (hidden,) = source.blocks(input_rows(points.inputs, chunk, device), None, None)
