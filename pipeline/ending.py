@@ -1,4 +1,4 @@
-"""How a command ends: 2 and one sentence where the user can act, 1 and a traceback where we are at fault."""
+"""How a command ends: 2 and one sentence where the user can act, 1 where some cells failed or we are at fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from pipeline.errors import MissingUpstream, UserError
+from pipeline.errors import FailedCells, MissingUpstream, UserError
 from pipeline.shown_text import shown
 
 REPORT = (
@@ -58,7 +58,8 @@ def last_words() -> Iterator[None]:
     Raises
     ------
     SystemExit
-        2 for a :class:`UserError` and what Hydra refuses, 130 for an interrupt, 1 for anything else.
+        2 for a :class:`UserError` and what Hydra refuses, 130 for an interrupt, 1 where some cells of a study have
+        failed, and for anything else.
     """
     try:
         yield
@@ -76,7 +77,7 @@ def last_words() -> Iterator[None]:
         if sentence is None or fault is not None:
             print(f"\n{REPORT}", file=sys.stderr)
             sys.exit(1)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, FailedCells) else 2)
 
 
 def _fault_below(error: Exception) -> Exception | None:

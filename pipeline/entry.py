@@ -120,7 +120,13 @@ def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str,
 
 
 def _workers(config: RunConfig) -> int:
-    """Give how many artifacts are made at the same time: one in a job of a sweep, whose launcher runs jobs together."""
+    """Give how many artifacts are made at the same time: one in a job of a sweep, whose launcher runs jobs together.
+
+    ``auto`` begins no more processes than the free memory holds libraries of.
+    """
+    from kernels.machine.memory import available_memory
+    from pipeline.engine.schedule.estimates import PROCESS
+
     if config.workers != "auto":
         return int(config.workers)
     if SWEEP in os.environ or "torch" in sys.modules:  # a process that has computed cannot be forked
@@ -128,7 +134,7 @@ def _workers(config: RunConfig) -> int:
     ranks = config.numerics.world_size
     if config.numerics.device == "cuda":
         return max(1, len(visible_gpus()) // ranks)
-    return max(1, usable_cores() // (config.numerics.threads * ranks))
+    return max(1, min(usable_cores() // (config.numerics.threads * ranks), available_memory() // PROCESS))
 
 
 def _checked(words: tuple[str, ...]) -> RunConfig:

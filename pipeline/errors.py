@@ -24,6 +24,14 @@ class MissingUpstream(UserError):
     """An upstream artifact is absent and ``upstream=require`` forbids making it here."""
 
 
+class FailedCells(MissingUpstream):
+    """A gather lacks some cells, whose making has failed in this command; others were made."""
+
+
+class TakenUpLater(BaseException):
+    """Leaves an artifact that the same command takes up again: nothing of it failed, and its scratch stays."""
+
+
 class CorruptArtifact(UserError):
     """A file of a finished artifact does not match its manifest."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -25,7 +26,7 @@ from pipeline.engine.schedule.labels import cell_of, labels_of
 from pipeline.engine.schedule.local_workers import LocalWorkers, Postponed, Request
 from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
 from pipeline.engine.stages import load_function
-from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
+from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
 from pipeline.machine.cores import visible_gpus
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads
@@ -109,7 +110,10 @@ class Puller:
         # One artifact may make many others itself.
         several = len(found.todo) > 1 or any("train" in one.stage.makes for one in found.todo)
         if self.workers > 1 and several and not self.require:
-            self._make_together(found, estimates)
+            if _LIBRARIES[0] in sys.modules:
+                say(f"this process has loaded {_LIBRARIES[0]} already and cannot be forked: one artifact after another")
+            else:
+                self._make_together(found, estimates)
         artifact = self.make(node)
         self.rebuild.close()
         self._index(found)
@@ -236,7 +240,9 @@ class Puller:
         if worst > self.allow_missing:
             causes = [error for group in missing.values() for _, error in group]
             fault = next((error for error in causes if not isinstance(error, UserError)), causes[0])
-            raise MissingUpstream(
+            # Where no cell could be made, the settings that all share are at fault.
+            kind = FailedCells if not self.require and missing.keys() & done.keys() else MissingUpstream
+            raise kind(
                 f"{node.stage.name} needs every cell, but up to {worst} cells of a stage are missing "
                 f"(allow_missing={self.allow_missing}):\n{_by_error(missing)}\n"
                 f"Make them (stage=status shows tracebacks), or gather without them: allow_missing={worst}."

@@ -27,7 +27,7 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.stages import load_function
 from pipeline.errors import UserError, storage_error
-from pipeline.machine.children import ends_with_parent
+from pipeline.machine.children import ends_with_parent, interrupts_wait
 from pipeline.machine.code_digest import loaded_files
 from pipeline.machine.folders import folders_of
 from pipeline.machine.side_files import read_record
@@ -90,9 +90,10 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     build.say(f"{size} ranks")
     # A session of its own: a signal that SLURM sends to all processes of a task must reach only this process, which
     # then ends the ranks in an orderly way. No rank may write after its job is killed.
-    ranks = subprocess.Popen(
-        command, env=environment, start_new_session=True, preexec_fn=ends_with_parent(signal.SIGTERM)
-    )
+    with interrupts_wait():
+        ranks = subprocess.Popen(
+            command, env=environment, start_new_session=True, preexec_fn=ends_with_parent(signal.SIGTERM)
+        )
     try:
         code = ranks.wait()
     except BaseException:

@@ -40,6 +40,8 @@ USUAL = {"model[mlp].widths": [256, 256], "training.optimizer": "nesterov", "tra
 """What a command without overrides has, where the schema has another value."""
 _ALWAYS = {"kernel.kind"}
 _MOST, _LONGEST_WORD, _MOST_FIELDS = 80, 24, 3
+_LONGEST = 180
+"""Bytes of a slug: a file system takes names of 255, and a key and what marks a construction are added to it."""
 _MODEL = re.compile(r"model\[[^]]*\]\.(\w+)")
 
 
@@ -90,7 +92,9 @@ def slug_of(config: RunConfig, gathers: bool, stage: str, words: Mapping[str, st
     order = {path: place for place, path in enumerate(NAMED)}
     ordered = [words[path] for path in sorted(words, key=lambda path: (order.get(path, -1), path))]
     network = folder_word(config.model.shown)
-    return "-".join([folder_word(config.data.name), network, *_shortened(ordered), f"s{config.streams.init}"])
+    seed = f"-s{config.streams.init}"
+    name = "-".join([folder_word(config.data.name), network, *_shortened(ordered)])
+    return name.encode()[: _LONGEST - len(seed)].decode(errors="ignore") + seed
 
 
 def _shortened(words: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Processes that we start end with us, and a SIGTERM lets us clean away what was begun."""
+"""Processes that we start end with us, a SIGTERM lets us clean away what was begun, and no interrupt is lost."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ def ends_with_parent(number: int) -> Callable[[], None]:
     """
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork
     return lambda: prctl(_PR_SET_PDEATHSIG, number)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Hold an interrupt from the keyboard back to the end of a block that forks.
+
+    Python runs hooks of libraries around a fork (``logging`` has one) and drops what is raised in them, so that an
+    interrupt at that moment would be lost.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 class _Ended(BaseException):

@@ -121,6 +121,9 @@ class Tracker:
     def histogram(self, name: str, values: Any, step: int) -> None:
         """Record the distribution of an array at a step."""
 
+    def pause(self) -> None:
+        """Leave the run while its artifact waits for others; it is taken up again."""
+
     def finish(self, exit_code: int) -> None:
         """End the run, so that the next job of this process starts its own."""
 

@@ -21,6 +21,8 @@ from pipeline.machine.side_files import read_record
 
 FOLDER = "tracking"
 _FORM: dict[str, Any] = {"kind": str, "step": (int, type(None)), "name": str, "content": dict}
+_LONGEST_NAME = 128
+"""Characters of a run's name that every service takes."""
 _RUN, _ENTRIES, _DELIVERED = "run.json", "entries.jsonl", "delivered"
 
 
@@ -59,8 +61,10 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """What a tracker calls the run: stage, slug and cell."""
-        return f"{self.stage} {self.slug}" + (f" ({self.cell})" if self.cell else "")
+        """What a tracker calls the run: stage, slug and cell; the middle of a long one is left out."""
+        name = f"{self.stage} {self.slug}" + (f" ({self.cell})" if self.cell else "")
+        half = (_LONGEST_NAME - 3) // 2
+        return name if len(name) <= _LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,10 @@ class MlflowTracker(RemoteTracker):
             csv.writer(text).writerows([entry.content["columns"], *entry.content["rows"]])
             self._client.log_text(self._id, text.getvalue(), f"tables/{name}.csv")
 
+    def wait(self) -> None:
+        """Mark the run as one that goes on later."""
+        self._client.update_run(self._id, status="SCHEDULED")
+
     def close(self, exit_code: int) -> None:
         """End the run as finished or failed."""
         self._client.set_terminated(self._id, "FINISHED" if exit_code == 0 else "FAILED")

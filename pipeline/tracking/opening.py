@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator
 
 from pipeline.config.logging import TRACKERS
+from pipeline.errors import TakenUpLater
 from pipeline.tracking.base import TrackedBuild, Tracker, run_of
 from pipeline.tracking.journal import FOLDER
 from pipeline.tracking.remote import RemoteTracker
@@ -35,6 +36,9 @@ def stage_tracker(build: TrackedBuild) -> Iterator[Tracker]:
     tracker = build.tracker = open_tracker(build)
     try:
         yield tracker
+    except TakenUpLater:
+        tracker.pause()
+        raise
     except BaseException:
         tracker.finish(exit_code=1)
         raise

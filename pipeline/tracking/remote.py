@@ -88,6 +88,10 @@ class RemoteTracker(Tracker):
     def close(self, exit_code: int) -> None:
         """End the run of the service."""
 
+    def wait(self) -> None:
+        """Leave the run of the service for now: no failure, and no end."""
+        self.close(0)
+
     def to_repeat(self) -> int:
         """First of the journal's earlier entries that the service does not have."""
         return self.journal.delivered
@@ -110,6 +114,11 @@ class RemoteTracker(Tracker):
     def histogram(self, name: str, values: Any, step: int) -> None:
         """Record the distribution of an array at a step."""
         self._take(Entry("histogram", step, name, data=np.asarray(values)))
+
+    def pause(self) -> None:
+        """Leave the run while its artifact waits for others; the journal stays, and the run is taken up again."""
+        self._begin(None)
+        self._send(self.wait)
 
     def finish(self, exit_code: int) -> None:
         """End the run; a journal that its service does not have is kept."""

@@ -140,6 +140,13 @@ class WandbTracker(RemoteTracker):
             columns, rows = entry.content["columns"], entry.content["rows"]
             self._run.log({name: self._wandb.Table(columns=columns, data=rows, allow_mixed_types=True)})
 
+    def wait(self) -> None:
+        """End the files, or the run, as finished for now; files that hold nothing go."""
+        files = self._files
+        self.close(0)
+        if self._offline and len(self.journal) == 0:
+            shutil.rmtree(files, ignore_errors=True)
+
     def close(self, exit_code: int) -> None:
         """End the run."""
         self._run.finish(exit_code=exit_code)

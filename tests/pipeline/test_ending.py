@@ -9,7 +9,7 @@ from hydra.errors import OverrideParseException
 from yaml import safe_load
 
 from pipeline.ending import REPORT, begin, last_words
-from pipeline.errors import MissingUpstream, UserError
+from pipeline.errors import FailedCells, MissingUpstream, UserError
 from pipeline.help import asks_for_a_page
 
 
@@ -38,9 +38,11 @@ def test_a_fault_of_ours_in_a_cell_of_a_report_is_still_ours(capsys):
     assert (
         "ZeroDivisionError: division by zero" in said and "error: report needs every cell." in said and REPORT in said
     )
-    lacking.__cause__ = UserError("the run diverged.")
-    assert ended(lacking) == 2
-    assert REPORT not in capsys.readouterr().err
+    for kind, code in ((MissingUpstream, 2), (FailedCells, 1)):
+        lacking = kind("report needs every cell.")
+        lacking.__cause__ = UserError("the run diverged.")
+        assert ended(lacking) == code
+        assert REPORT not in capsys.readouterr().err
 
 
 def test_an_interrupt_says_that_nothing_is_lost_and_a_second_one_ends_at_once(capsys):

@@ -16,6 +16,7 @@ from pipeline.engine.build import Build, construction
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.schedule.labels import cell_of
+from pipeline.engine.schedule.local_workers import Postponed
 from pipeline.errors import UserError
 from pipeline.tracking import base as tracking
 from pipeline.tracking.base import plain
@@ -166,6 +167,21 @@ def test_mlflow_continues_the_run_of_a_killed_job(tmp_path):
     killed_after(maker, node, (1,))
     (run,) = mlflow_runs(client)
     assert run.info.status == "FAILED"
+    record(maker, node)
+    (again,) = mlflow_runs(client)
+    assert again.info.run_id == run.info.run_id and again.info.status == "FINISHED"
+
+
+def test_a_run_whose_artifact_waits_for_others_is_no_failed_one(tmp_path):
+    uri, client = mlflow_client(tmp_path)
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path, "mlflow", uri=uri))
+    build_of = construction(node, maker.graph, maker.store, inputs={})
+    with pytest.raises(Postponed), build_of as build, stage_tracker(build) as tracker:
+        tracker.log({"train/loss": 9.0}, step=1)
+        raise Postponed([])
+    (run,) = mlflow_runs(client)
+    assert run.info.status == "SCHEDULED"
     record(maker, node)
     (again,) = mlflow_runs(client)
     assert again.info.run_id == run.info.run_id and again.info.status == "FINISHED"

@@ -93,7 +93,11 @@ def test_a_failing_cell_stops_only_what_needs_it(tmp_path):
 
 def test_an_interrupt_ends_everything_within_five_seconds_and_the_same_command_continues(tmp_path, alone):
     process = start(tmp_path, 3, TOY_SLEEP="0.3")
-    time.sleep(2.5)
+    count = tmp_path / "counts" / "draw"
+    end = time.monotonic() + 60
+    while not (count.exists() and len(count.read_text().split()) == 3):  # all workers are at work
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
     said = finish(process, code=130)

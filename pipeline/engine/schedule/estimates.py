@@ -23,10 +23,12 @@ _NEWEST = 40
 """Earlier artifacts of a stage that are looked at."""
 _ALIKE = (("network", "data", "device", "own"), ("network", "data", "device"), ("network",), ("model",), ())
 """What an earlier artifact shares with the one that is estimated; the first kind of which there is one is taken."""
-_PROCESS = 2**29
+PROCESS = 2**29
 """Bytes of a process with its libraries, where nothing was measured yet."""
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the free memory."""
+_LARGER = 1.01
+"""Ratio of work from which on an artifact is larger than another."""
 _SPREAD = 1.5
 """Ratio of work from which on a fixed part can be told from one that grows."""
 
@@ -48,7 +50,7 @@ class Estimate:
     """
 
     seconds: float | None
-    memory: int = _PROCESS
+    memory: int = PROCESS
     disk: int = 0
     measured: bool = False
 
@@ -132,6 +134,8 @@ class Estimates:
         shares = [(one["seconds"], 1 / _growth(growth, one["work"], work)) for one in beside]
         disk = statistics.median(one["disk"] * _growth(DISK.get(stage, {}), one["work"], work) for one in alike)
         memory = max(one["memory"] for one in alike) or planned
+        if all(_growth(growth, one["work"], work) > _LARGER for one in alike):
+            memory = max(memory, planned)  # a kernel of more points than there was takes more, up to its budget
         return Estimate(_fitted(shares), max(memory, 0), round(disk), True)
 
     def _records(self, stage: str) -> list[dict[str, Any]]:
@@ -182,11 +186,11 @@ def _record(artifact: Artifact) -> dict[str, Any] | None:
 def _planned_memory(node: Node) -> int:
     """Bytes of an artifact of which there was none: its process, and the budget that a kernel keeps to."""
     if not any(path.startswith("kernel.") for path in node.sections):
-        return _PROCESS
+        return PROCESS
     try:
-        return _PROCESS + parse_memory(node.config.kernel.memory, None)  # type: ignore[arg-type]  # words need no device
+        return PROCESS + parse_memory(node.config.kernel.memory, None)  # type: ignore[arg-type]  # words need no device
     except ValueError:  # refused with a sentence by the stage
-        return _PROCESS
+        return PROCESS
 
 
 def _growth(exponents: Mapping[str, float], then: dict[str, Any], now: dict[str, Any]) -> float:

@@ -25,8 +25,8 @@ from pipeline.engine.graph import Node
 from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.engine.schedule.sent_errors import packed, unpacked
 from pipeline.engine.schedule.work import TOGETHER
-from pipeline.errors import UserError
-from pipeline.machine.children import ends_with_parent
+from pipeline.errors import TakenUpLater, UserError
+from pipeline.machine.children import ends_with_parent, interrupts_wait
 from pipeline.machine.memory_peak import out_of_memory_kills, peak_of
 
 Request = tuple[str, RunConfig, tuple[str, ...]]
@@ -41,11 +41,8 @@ _PATIENCE = 4.0
 """Seconds that a worker has to leave in good order after an interrupt."""
 
 
-class Postponed(BaseException):
-    """Raised where an artifact is made that needs others first, which other workers could make at the same time.
-
-    No error: nothing is recorded as failed, and what is finished in scratch stays.
-    """
+class Postponed(TakenUpLater):
+    """Raised where an artifact is made that needs others first, which other workers could make at the same time."""
 
     def __init__(self, needs: Sequence[Node]) -> None:
         super().__init__(f"waits for {len(needs)} artifacts")
@@ -58,6 +55,7 @@ class _Job:
     failures: Mapping[str, Exception]
     urgency: float = 0.0
     tries: int = 0
+    alone: bool = False
 
 
 @dataclass(eq=False)
@@ -164,7 +162,7 @@ class LocalWorkers:
     def _hand_out(self) -> None:
         for job in self._queue[: self._count + _LOOKED_AT]:
             beside = self.running
-            if len(beside) >= self._count:
+            if len(beside) >= self._count or (beside and job.alone) or self._keeps_to_itself():
                 return
             if beside and not self._fits(job.node, beside):
                 continue
@@ -179,6 +177,9 @@ class LocalWorkers:
             worker.job, worker.since, worker.peak, worker.kills = job, time.monotonic(), 0, out_of_memory_kills()
             job.tries += 1
             self._begun(job.node, job.tries > 1)
+
+    def _keeps_to_itself(self) -> bool:
+        return any(worker.job is not None and worker.job.alone for worker in self._workers.values())
 
     def _idle(self) -> _Worker | None:
         return next((worker for worker in self._workers.values() if worker.job is None), None)
@@ -195,11 +196,12 @@ class LocalWorkers:
             args=(there, writing, self._make, self._warm, gpu, self._count, share, [here, reading, *inherited]),
             daemon=False,
         )
-        process.start()
+        with interrupts_wait():
+            process.start()
+            self._workers[number] = _Worker(number, process, here, reading)
         there.close()
         writing.close()
         os.set_blocking(reading.fileno(), False)
-        self._workers[number] = _Worker(number, process, here, reading)
         return self._workers[number]
 
     def _read_lines(self, worker: _Worker) -> None:
@@ -245,9 +247,10 @@ class LocalWorkers:
         job = worker.job
         if job is None:
             return answered
+        job.alone = _wanted_memory(worker)
         words = _how_it_died(worker)
         if job.tries < _TRIES:
-            self._said(job.node, f"{words} It is begun once more.")
+            self._said(job.node, f"{words} It is begun once more{', with nothing beside it' if job.alone else ''}.")
             self._queue.insert(0, job)
             return []
         return [Outcome(job.node.key, UserError(words + " It was tried twice."), time.monotonic() - worker.since)]
@@ -271,11 +274,15 @@ class LocalWorkers:
         self._workers.clear()
 
 
+def _wanted_memory(worker: _Worker) -> bool:
+    return worker.process.exitcode == -signal.SIGKILL and out_of_memory_kills() > worker.kills
+
+
 def _how_it_died(worker: _Worker) -> str:
     code = worker.process.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     peak = f"its memory had grown to {worker.peak / 2**30:.1f} GiB"
-    if code == -signal.SIGKILL and out_of_memory_kills() > worker.kills:
+    if _wanted_memory(worker):
         return (
             f"The machine ran out of memory and ended the process that made this: {peak}. Fewer at a time need less: "
             "workers=1."

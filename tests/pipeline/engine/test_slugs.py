@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
+from pipeline.engine.slugs import own_words, slug_of
 
 WORDS = ("data=fashion_mnist", "model=resnet18")
 
@@ -44,6 +45,14 @@ def test_another_choice_of_what_an_artifact_does_not_depend_on_leaves_its_name()
 def test_names_stay_short_and_steer_no_terminal():
     named = slug("train", "training.attack.radius=0.123456", "training.lr=0.000123456789")
     assert len(named) < 120 and all(character.isprintable() and character != "/" for character in named)
+
+
+def test_long_names_fit_into_a_folder_with_what_is_added_to_them():
+    args = {"a": "日本" * 12, "b": "語" * 24}
+    words = (f"data.name='{'ü' * 50}'", "model=custom", f"model.target=mynet.{'Very' * 40}")
+    config = compose_run(words)
+    slug = slug_of(config, False, "train", own_words("train", {"model[custom].args": args}))
+    assert len(slug.encode()) <= 180 and slug.startswith("ü" * 50) and slug.endswith("-s0")
 
 
 def test_a_command_without_overrides_has_the_usual_values():

@@ -55,3 +55,20 @@ def test_a_kill_ends_the_child_too(tmp_path):
         time.sleep(0.05)
     assert not alive(child)
     assert os.getpid() != child
+
+
+def test_an_interrupt_in_the_middle_of_a_fork_is_heard_by_who_forks_workers():
+    script = """
+import logging, os, signal, sys
+from pipeline.engine.schedule.local_workers import LocalWorkers
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+nothing = lambda *given: None
+try:
+    with LocalWorkers(1, nothing, said=nothing, begun=nothing):
+        print("lost")
+except KeyboardInterrupt:
+    print("heard")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "heard\n" and done.stderr == "", done

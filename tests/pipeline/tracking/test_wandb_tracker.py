@@ -12,6 +12,7 @@ import pytest
 from pipeline.engine.build import construction
 from pipeline.engine.executor import Puller
 from pipeline.engine.rebuild import Rebuild
+from pipeline.engine.schedule.local_workers import Postponed
 from pipeline.tracking.base import nonce
 from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config
@@ -57,6 +58,18 @@ def test_a_sweep_makes_one_run_per_artifact_and_finishes_each(tmp_path):
     assert len(found) == 2
     keys = {maker.graph.resolve("draw", run_config(seed)).key for seed in (0, 1)}
     assert {re.search(r"([0-9a-f]{12})-[0-9a-f]{8}$", run.name)[1] for run in found} == keys
+
+
+def test_a_run_that_waited_for_others_leaves_one_folder_and_a_long_name_is_cut(tmp_path):
+    maker = puller(tmp_path)
+    node = maker.graph.resolve("draw", tracked(tmp_path))
+    given = {"inputs": {}, "labels": {"model": "wide " * 60}}
+    with pytest.raises(Postponed), construction(node, maker.graph, maker.store, **given) as build, stage_tracker(build):
+        raise Postponed([])
+    assert not runs(tmp_path)
+    with construction(node, maker.graph, maker.store, **given) as build, stage_tracker(build) as tracker:
+        assert tracker._run.name == tracker.run.name and len(tracker.run.name) <= 128
+    assert len(runs(tmp_path)) == 1
 
 
 def test_an_offline_run_reads_back(tmp_path):

@@ -153,6 +153,18 @@ def test_a_kernel_that_was_never_made_is_planned_with_its_budget(tmp_path):
     assert peaks[1] - peaks[0] == 4 * 2**30 and Estimates(Store(tmp_path)).of(resolve("draw", small)).memory < 2**30
 
 
+def test_a_kernel_of_more_points_than_any_before_is_planned_with_its_budget(tmp_path, monkeypatch):
+    monkeypatch.setitem(GROWTH, "square", {"points": 1.5})
+
+    def kernel(points):
+        return resolve("square", replace(trained(), kernel=replace(trained().kernel, n_train=points, memory="5GiB")))
+
+    store = Store(tmp_path)
+    keep(store, kernel(100), 1.0, memory=2**29)
+    peaks = [Estimates(store).of(kernel(points)).memory for points in (50, 100, 5000)]
+    assert peaks[:2] == [2**29, 2**29] and peaks[2] > 5 * 2**30
+
+
 def test_auto_is_one_budget_on_all_machines_under_one_address():
     auto = replace(trained(), kernel=type(trained().kernel)(memory="auto"))
     assert auto.kernel.memory == "2GiB" and resolve("square", auto).key == resolve("square", trained()).key
