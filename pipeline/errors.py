@@ -155,12 +155,27 @@ def _hugging_face() -> Path:
     return Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface")).expanduser()
 
 
-def memory_error(error: Exception, stage: str) -> UserError | None:
-    """Translate a request for more memory than there is into one sentence; None for any other error."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+_NO_MEMORY = re.compile("can't allocate memory|CUDA out of memory|CUDA error: out of memory")
+
+
+def memory_error(error: Exception, stage: str, peak: int) -> UserError | None:
+    """Translate a request for more memory than there is into one sentence; None for any other error.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+    stage : str
+        Where.
+    peak : int
+        Main memory in bytes that the process had taken at most.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        why = (str(error).strip().splitlines() or ["an allocation failed"])[0].rstrip(".")
         return UserError(
-            f"Stage {stage} needs more memory than there is: {str(error).strip() or 'an allocation failed'}. Finished "
-            "artifacts are untouched."
+            f"Stage {stage} needs more memory than there is: {why}. Its process had taken up to {peak / 2**30:.1f} GiB "
+            "of main memory. Finished artifacts are untouched. Fewer at a time need less (workers=1), and so do a "
+            "smaller training.batch_size and kernel.memory."
         )
     return None
 

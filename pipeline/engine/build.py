@@ -37,7 +37,7 @@ from pipeline.errors import UserError, memory_error, storage_error
 from pipeline.machine.code_digest import code_record
 from pipeline.machine.deletion import remove_or_leave
 from pipeline.machine.folders import folders_of, user_path
-from pipeline.machine.memory_peak import start_peak
+from pipeline.machine.memory_peak import peak_of, start_peak
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
@@ -269,7 +269,7 @@ def construction(
             plain := storage_error(error, partial_of(folder), folders_of(node.config) | {"paths.store": store.root})
         ) is not None:
             raise plain from error
-        if (plain := memory_error(error, node.stage.name)) is not None:
+        if (plain := memory_error(error, node.stage.name, peak_of())) is not None:
             raise plain from error
         raise
 

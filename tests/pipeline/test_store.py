@@ -289,14 +289,20 @@ def test_a_full_disk_is_one_sentence(small_disk):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("Unable to allocate 7.45 TiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9")]
+    "error",
+    [
+        MemoryError("Unable to allocate 7.45 TiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"),
+        RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB.\nGPU 0 has less."),
+    ],
+    ids=["numpy", "torch", "GPU"],
 )
 def test_more_memory_than_there_is_ends_in_one_sentence(toy, monkeypatch, error):
     def draw(build):
         raise error
 
     monkeypatch.setattr("tests.pipeline.toy_stages.draw", draw)
-    with pytest.raises(UserError, match="Stage draw needs more memory than there is: .*allocate"):
+    with pytest.raises(UserError, match=r"Stage draw needs more memory than there is: .*allocate.* up to [0-9.]+ GiB"):
         pull(toy, "draw", run_config())
 
 

@@ -247,8 +247,8 @@ class LocalWorkers:
         job = worker.job
         if job is None:
             return answered
+        words = _how_it_died(worker, job.alone)
         job.alone = _wanted_memory(worker)
-        words = _how_it_died(worker)
         if job.tries < _TRIES:
             self._said(job.node, f"{words} It is begun once more{', with nothing beside it' if job.alone else ''}.")
             self._queue.insert(0, job)
@@ -278,14 +278,17 @@ def _wanted_memory(worker: _Worker) -> bool:
     return worker.process.exitcode == -signal.SIGKILL and out_of_memory_kills() > worker.kills
 
 
-def _how_it_died(worker: _Worker) -> str:
+def _how_it_died(worker: _Worker, alone: bool) -> str:
     code = worker.process.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     peak = f"its memory had grown to {worker.peak / 2**30:.1f} GiB"
     if _wanted_memory(worker):
+        fewer, smaller = (
+            "Fewer at a time need less: workers=1.",
+            "A smaller training.batch_size or kernel.memory helps.",
+        )
         return (
-            f"The machine ran out of memory and ended the process that made this: {peak}. Fewer at a time need less: "
-            "workers=1."
+            f"The machine ran out of memory and ended the process that made this: {peak}. {smaller if alone else fewer}"
         )
     return f"The process that made this was ended from outside ({how}; {peak})."
 
