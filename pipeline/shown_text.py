@@ -123,10 +123,14 @@ def cell_words(labels: Mapping[str, str]) -> str:
     --------
     >>> cell_words({"model": "resnet18, model.width=8", "kernel": "pntk", "seed": "0"})
     'resnet18, width 8 | pntk | seed 0'
+    >>> cell_words({"net": "{width: 8, act: relu}", "seed": "0"})
+    'width 8, act relu | seed 0'
     """
     return " | ".join(_plain(axis, label) for axis, label in labels.items())
 
 
 def _plain(axis: str, label: str) -> str:
+    if "{" in label:  # a mapping, such as the arguments of a network
+        label = re.sub(r"[\w.]+=\{|[{}]", "", label).replace(": ", "=")
     words = [re.sub(r"^[\w.]*?(\w+)=", r"\1 ", word) for word in label.split(", ")]
     return f"{axis} {label}" if _NUMBER.fullmatch(label) else ", ".join(words)

@@ -100,11 +100,24 @@ def _unreadable(error: OverrideParseException) -> str:
     if name.startswith("-"):
         return f"{word!r} is no flag; settings are written without dashes, {name.lstrip('-')}={value}."
     if value.startswith("["):  # a list whose entries are overrides
-        entries = re.sub(r"""[^\[\],"']+=[^\[\],"']*""", lambda entry: f'"{entry[0].strip()}"', value)
-        return f"{word!r} cannot be read ({reason}): quote the entries of its list, {name}={entries}."
+        again = shell_word(f"{name}={_with_quoted_entries(value)}")
+        return f"{word!r} cannot be read ({reason}): quote the entries of its list, {again}."
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
     again = shell_word(f"{name}='{quoted}'")
     return f"{word!r} cannot be read ({reason}): quote its value once more, {again}."
+
+
+def _with_quoted_entries(value: str) -> str:
+    """Put the innermost entries of lists into double quotes; commas and brackets inside an entry stay in it."""
+    found, entry, depth = "", "", 0
+    for character in value:
+        if depth == 0 and (character in ",]" or (character == "[" and not entry.strip())):
+            bare = entry.strip().strip("\"'")
+            found, entry = found + (f'"{bare}"' if bare else "") + character, ""
+            continue
+        depth += (character in "[{") - (character in "]}")
+        entry += character
+    return found + entry
 
 
 def _first_line(text: str) -> str:

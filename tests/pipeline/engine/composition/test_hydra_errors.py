@@ -1,5 +1,7 @@
 """What OmegaConf refuses is said in a user's words, not in the names of its classes."""
 
+import shlex
+
 import pytest
 
 from pipeline.engine.cells import compose_run
@@ -20,3 +22,11 @@ def test_a_value_of_another_kind_is_named_with_what_to_write(word, sentence):
     with pytest.raises(UserError) as refusal:
         compose_run((word,))
     assert str(refusal.value).startswith(sentence)
+
+
+def test_the_remedy_for_unquoted_entries_of_an_axis_works_as_printed_in_a_shell():
+    with pytest.raises(UserError) as refusal:
+        compose_run(("+cells.net=[[model=mlp,'model.widths=[8]'], [model=mlp,model.widths=[16, 16]]]",))
+    remedy = str(refusal.value).partition("entries of its list, ")[2].removesuffix(".")
+    nets = compose_run(tuple(shlex.split(remedy))).cells["net"]
+    assert nets == [["model=mlp", "model.widths=[8]"], ["model=mlp", "model.widths=[16, 16]"]]
