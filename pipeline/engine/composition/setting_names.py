@@ -84,6 +84,9 @@ def no_such_setting(name: str) -> str:
     'There is no setting training.learning_rate; did you mean training.lr?'
     """
     near = nearest_setting(name)
+    if near == name:  # such as that of one network beside another one
+        section = name.partition(".")[0]
+        return f"What is chosen as {section} has no setting {name}; `python run.py --help {section}` says which has."
     if near is not None:
         return f"There is no setting {name}; did you mean {near}?"
     section = name.partition(".")[0]

@@ -14,6 +14,10 @@ from pipeline.errors import UserError
         ("data.image.mean=0.4", "data.image.mean takes a list: write data.image.mean=[A,B], also for a single"),
         ("wants=train", "wants takes a list: write wants=[A,B], also for a single entry."),
         ("seed=null", "seed takes no null; give it a value, or leave it out."),
+        (
+            "model.target=mynet.MyNet",
+            "What is chosen as model has no setting model.target; `python run.py --help model`",
+        ),
         ("cells=3", "cells takes names with values: write 'cells={NAME: VALUE}'."),
         ("data.path=x.csv", "data.path is a section of several settings: write data.path.NAME=VALUE."),
     ],
