@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.engine.artifacts import Store, write_json
 from pipeline.engine.graph import Graph
+from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.schedule.work import GROWTH, work_of
+from pipeline.entry import _workers
 from pipeline.machine.content_digest import file_sha256
 from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import install
@@ -145,6 +148,17 @@ def test_peaks_that_do_not_fit_side_by_side_are_not_begun_side_by_side(tmp_path,
     assert not fits(new[0], [])
     course = [simulate(new, Estimates(store), 3, gigabytes * 2**30) for gigabytes in (10, 12, 100)]
     assert [(one.seconds, one.memory // 2**30) for one in course] == [(12.0, 6), (8.0, 12), (4.0, 18)]
+
+
+def test_auto_begins_no_more_processes_than_cores_and_memory_hold(monkeypatch):
+    monkeypatch.setattr("pipeline.entry.sys", SimpleNamespace(modules={}))  # a process that has computed has one
+    monkeypatch.setattr("pipeline.entry.usable_cores", lambda: 64)
+    monkeypatch.delenv(SWEEP, raising=False)
+    found = []
+    for free in (2**30, 10 * 2**30, 2**40):
+        monkeypatch.setattr("kernels.machine.memory.available_memory", lambda free=free: free)
+        found.append(_workers(run_config()))
+    assert found == [2, 20, 64]
 
 
 def test_a_kernel_that_was_never_made_is_planned_with_its_budget(tmp_path):
