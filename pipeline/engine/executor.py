@@ -27,7 +27,7 @@ from pipeline.engine.schedule.local_workers import LocalWorkers, Postponed, Requ
 from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
-from pipeline.machine.cores import visible_gpus
+from pipeline.machine.cores import gpu_groups
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads
 from pipeline.shown_text import cell_words
@@ -184,7 +184,7 @@ class Puller:
         events = Events(list(found.todo), self._labels, self.store, expected, self.workers)
         schedule = Schedule(list(found.todo), lambda one: expected(one) or 1.0, self._failures)
         numerics = found.target.config.numerics
-        gpus = visible_gpus() if numerics.device == "cuda" and numerics.world_size == 1 else ()
+        gpus = gpu_groups(numerics.world_size) if numerics.device == "cuda" else ()
         alone = all("train" not in one.stage.makes for one in found.todo)
         workers = LocalWorkers(
             min(self.workers, len(found.todo)) if alone else self.workers,

@@ -46,6 +46,18 @@ def visible_gpus(root: Path = Path("/")) -> list[str]:
     return [str(number) for number in range(len(list(folder.iterdir())))] if folder.is_dir() else []
 
 
+def gpu_groups(size: int) -> list[str]:
+    """Share the GPUs that this process may use between worker processes, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    Parameters
+    ----------
+    size : int
+        GPUs of each worker; what is left over is in no group.
+    """
+    gpus = visible_gpus()
+    return [",".join(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size)]
+
+
 def _pair(path: Path) -> tuple[str, str]:
     quota, _, period = _first(path).partition(" ")
     return quota, period.strip()

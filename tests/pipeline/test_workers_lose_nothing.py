@@ -1,5 +1,6 @@
 """Many artifacts at the same time end in the bytes of one after another, whoever is killed and when."""
 
+import contextlib
 import os
 import random
 import signal
@@ -128,15 +129,19 @@ def test_kills_of_the_scheduler_at_seeded_moments_lose_nothing(tmp_path, alone):
 @pytest.mark.kill
 @pytest.mark.timeout(1200)
 def test_kills_of_a_worker_at_seeded_moments_lose_nothing(tmp_path, alone):
-    dice = random.Random(1)
+    dice, killed = random.Random(1), 0
     for moment in range(MOMENTS):
         folder = tmp_path / f"worker{moment}"
         process = start(folder, 2, TOY_SLEEP="0.03")
-        time.sleep(dice.uniform(0.4, 2.0))
-        for pid in children(process.pid)[:1]:
-            os.kill(pid, signal.SIGKILL)
+        while not children(process.pid) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0.0, 1.0))
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, IndexError):  # it has just ended
+            os.kill(children(process.pid)[0], signal.SIGKILL)
+            killed += 1
         finish(process)
         assert payloads(folder) == alone
+    assert killed > MOMENTS / 2
 
 
 def kill_scheduler(folder: Path, seconds: float) -> None:

@@ -94,7 +94,7 @@ class LocalWorkers:
     fits : callable
         Whether an artifact can be begun beside those that are being made, judged by memory.
     gpus : sequence of str
-        Devices; worker i sees only the one at i modulo their number.
+        Devices, or groups of them; worker i sees only the one at i modulo their number.
     """
 
     def __init__(

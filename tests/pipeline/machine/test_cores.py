@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.machine.cores import usable_cores, visible_gpus
+from pipeline.machine.cores import gpu_groups, usable_cores, visible_gpus
 
 
 @pytest.mark.parametrize("quota, cores", [("150000 100000", 1), ("400000 100000", 4), ("max 100000", 6), ("", 6)])
@@ -28,7 +28,9 @@ def test_quotas_of_the_first_version_count(tmp_path, monkeypatch):
 
 def test_gpus_are_those_that_the_environment_shows_or_the_driver_lists(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1")
-    assert visible_gpus(tmp_path) == ["3", "1"]
+    assert visible_gpus(tmp_path) == gpu_groups(1) == ["3", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7,9")
+    assert gpu_groups(2) == ["4,5", "6,7"] and gpu_groups(8) == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus(tmp_path) == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
