@@ -16,7 +16,9 @@ folder, deaths, names = Path(sys.argv[1]), int(sys.argv[2]), "abcd"
 local_workers.out_of_memory_kills = lambda: len(list(folder.glob("killed*")))  # as the system counts them
 
 def make(key, request, failures, may_wait):
-    time.sleep(0.8 if key == 'b' else 0.1)  # a dies beside it
+    while key == "b" and not local_workers.out_of_memory_kills():  # a dies beside it
+        time.sleep(0.02)
+    time.sleep(0.5 if key == "b" else 0.05)
     (folder / f"gpus{os.environ['CUDA_VISIBLE_DEVICES']}").touch()
     if key == "a" and local_workers.out_of_memory_kills() < deaths:
         (folder / f"killed{local_workers.out_of_memory_kills()}").touch()
