@@ -134,7 +134,7 @@ class Estimates:
         shares = [(one["seconds"], 1 / _growth(growth, one["work"], work)) for one in beside]
         disk = statistics.median(one["disk"] * _growth(DISK.get(stage, {}), one["work"], work) for one in alike)
         memory = max(one["memory"] for one in alike) or planned
-        if all(_growth(growth, one["work"], work) > _LARGER for one in alike):
+        if all(_is_larger(growth, one["work"], work) for one in alike):
             memory = max(memory, planned)  # a kernel of more points than there was takes more, up to its budget
         return Estimate(_fitted(shares), max(memory, 0), round(disk), True)
 
@@ -200,6 +200,12 @@ def _growth(exponents: Mapping[str, float], then: dict[str, Any], now: dict[str,
         if isinstance(before, (int, float)) and isinstance(after, (int, float)) and before > 0 and after > 0:
             factor *= (after / before) ** exponent
     return factor
+
+
+def _is_larger(exponents: Mapping[str, float], then: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether an artifact works through more than an earlier one; all there is (None) is more than a number."""
+    whole = any(now.get(name) is None and then.get(name) is not None for name in exponents)
+    return whole or _growth(exponents, then, now) > _LARGER
 
 
 def _fitted(shares: Sequence[tuple[float, float]]) -> float:
