@@ -128,7 +128,8 @@ def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     reset_peak()
     before, start = resident("VmRSS"), time.perf_counter()
     found = work()
-    seconds, peak = time.perf_counter() - start, resident("VmHWM") - before
+    # The counters of a process are brought up to date now and then: a small peak may seem to be below what was held.
+    seconds, peak = time.perf_counter() - start, max(0, resident("VmHWM") - before)
     return found, {"seconds": seconds, "peak_mb": peak / 2**20}
 
 
