@@ -30,6 +30,9 @@ from kernels.inputs.samples import first_not_finite
 from kernels.machine.precision import Precision
 from kernels.machine.rates import wait_for
 
+TOKENS = 512
+"""Samples whose embedding rows are multiplied in a trial at most."""
+
 SAMPLES = 64
 """Samples of a trial pass, and more of them while a pass takes less than :data:`ENOUGH`."""
 
@@ -114,10 +117,9 @@ def _time_layer(block: Block, layer: LayerForm, plan: Plan, precision: Precision
 def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, device: torch.device) -> float:
     """Seconds per pair of an operand that is multiplied as it is kept, in pieces like those of the plan's tiles."""
     sides = (plan.row_block, plan.column_block)
-    if isinstance(
-        operand, (Tokens, TiedTokens)
-    ):  # how many tokens two samples share cannot be seen from the same samples repeated
-        sides = (min(operand.samples, sides[0]),) * 2
+    if isinstance(operand, (Tokens, TiedTokens)):  # these are not cut into pieces
+        held = max(operand.samples, int(plan.scratch * operand.samples / max(1, operand.nbytes)))
+        return _token_seconds(operand, plan, min(plan.row_block, TOKENS, held), device)
     room = operand.bounded(plan.scratch, device)
     whole = piece_sides(operand, operand, sides, device, plan.full, plan.square, room)
     work = max((layer.pair_mac + layer.pair_traffic) / plan.class_chunks, 1.0) * whole[0] * whole[1]
@@ -134,6 +136,16 @@ def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, dev
     made = sum((i.stop - i.start) * (j.stop - j.start) for i, j in pieces(sides, whole, plan.square))
     needed = sides[0] * (sides[0] + 1) / 2 if plan.square else float(sides[0] * sides[1])
     return _least(multiply, device) / (height * width) * made / needed
+
+
+def _token_seconds(operand: Operand, plan: Plan, side: int, device: torch.device) -> float:
+    """Seconds per pair of an embedding's rows; of enough samples that what any product costs hardly counts."""
+    repeated = _repeated(operand, side)
+    out = torch.zeros(
+        side, side, *((operand.cotangents,) * 2 if plan.full else ()), dtype=_sums(operand), device=device
+    )
+    seconds = _least(lambda: repeated.accumulate(repeated, out, plan.full, plan.square, plan.scratch), device)
+    return seconds / (side * (side + 1) / 2 if plan.square else side * side)
 
 
 def _repeated(operand: Operand, count: int) -> Operand:
