@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from models.pretrained import build_hugging_face, stored_config
 
 AUTO = {"image": "AutoModelForImageClassification", "text": "AutoModelForSequenceClassification"}
 """Class of transformers that loads a classifier of each kind of rows."""
+_RETURNED: WeakSet[nn.Module] = WeakSet()
+"""Every layer with weights that a user's callable has returned: one that comes again was not initialized from a run's seed."""
 _OUTPUTS = ("num_classes", "n_classes", "num_labels", "num_outputs", "n_outputs", "out_features", "output_dim")
 
 
@@ -136,6 +139,11 @@ def imported(target: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(f"{name} of model.target={target} imports {error.name}, which is not here") from error
+        except SystemExit as error:
+            raise ValueError(
+                f"{name} of model.target={target} ends the program while it is imported, as a script does; put what it "
+                'runs below `if __name__ == "__main__":`'
+            ) from error
         except Exception as error:
             raise ValueError(f"{name} of model.target={target} cannot be imported: {_said(error)}") from error
     if found is None:
@@ -171,6 +179,14 @@ def _called(target: str, known: Mapping[str, Any], args: dict[str, Any]) -> nn.M
         raise ValueError(f"{target} fails: {_said(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{target} returns {type(model).__name__} and not a torch.nn.Module")
+    layers = [part for part in model.modules() if any(True for _ in part.parameters(recurse=False))]
+    again = next((layer for layer in layers if layer in _RETURNED), None)
+    if again is not None:
+        raise ValueError(
+            f"{target} returns a {type(again).__name__} that it has returned before, with the weights of an earlier "
+            "run; build every layer inside it"
+        )
+    _RETURNED.update(layers)
     if not any(True for _ in model.parameters()):
         raise ValueError(f"{target} returns a module without parameters")
     return model

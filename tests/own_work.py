@@ -60,6 +60,14 @@ def single():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
 
 
+def acting(num_classes, act=nn.ReLU()):
+    return nn.Sequential(nn.Flatten(), act, nn.Linear(64, num_classes))
+
+
+def kept(num_classes, body=nn.Linear(64, 4)):
+    return nn.Sequential(nn.Flatten(), body, nn.Linear(4, num_classes))
+
+
 built = nn.Linear(2, 2)
 number = 3
 """

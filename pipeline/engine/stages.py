@@ -173,6 +173,7 @@ _TABLE = (
         "outputs",
         "pipeline.stages.train.own_outputs:outputs",
         ("data.name", "data.class_names", "data.path.outputs", "seed"),
+        version=2,
         identity="pipeline.stages.train.own_outputs:outputs_identity",
         shared=with_own_outputs,
     ),

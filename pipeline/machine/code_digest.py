@@ -152,6 +152,7 @@ def source_of(target: str) -> dict[str, Any]:
         files: dict[str, str] = {}
         _collect(module, path, files)
         return {"name": target, "files": files}
+    _refuse_hidden(target, words)
     packages = _distributions().get(top, [])
     if packages:
         return {"name": target, "package": packages[0], "version": metadata.version(packages[0])}
@@ -185,15 +186,23 @@ def see_working_folder() -> None:
 
 
 def _refuse_hidden(target: str, words: list[str]) -> None:
-    """Say that a user's file or folder has the name of a package of ours, which hides it."""
+    """Say that a user's file or folder has the name of a package of ours or of an installed one, which hides it."""
     top, place = words[0], _place(words)
     if place is not None and place[0] != top:
         return
     for hidden in (Path(f"{top}.py"), Path(top)):
-        if hidden.exists() and hidden.resolve() != ROOT / top:
+        if not hidden.exists() or hidden.resolve() == ROOT / top:
+            continue
+        if top in OWN:
             raise UserError(
                 f"{target} names seedscope's own package {top}, which hides your {hidden}; give that another name, "
                 "such as my_models."
+            )
+        mine = hidden if hidden.is_file() else hidden / "__init__.py"  # a folder of data hides nothing
+        if mine.is_file() and place is not None and not mine.samefile(place[1]) and not _is_own_work(place[1]):
+            raise UserError(
+                f"{target} names the installed module {top}, which hides your {hidden}; give that another name, such "
+                f"as my_{top}."
             )
 
 

@@ -101,20 +101,37 @@ def _tensors_of(content: Any, path: Path, entry: str | None) -> dict[str, Tensor
         raise UserError(f"{path} holds one tensor and not the weights of a network, a state_dict.")
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds {type(content).__name__} and not a state_dict; save model.state_dict().")
-    if entry is not None:
-        if not isinstance(content.get(entry), Mapping):
-            raise UserError(f"{path} has no entry weights.entry={entry}; it has {_some(list(content))}.")
-        content = content[entry]
+    if entry is None:
+        content = _weights_in(content)
     else:
-        inner = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
-        if inner is not None and not any(isinstance(value, Tensor) for value in content.values()):
-            content = content[inner]
+        chosen = _entry_of(content, entry)
+        if chosen is None:
+            raise UserError(f"{path} has no entry weights.entry={entry}; it has {_some(list(content))}.")
+        content = chosen
     found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not found:
         raise UserError(
             f"{path} holds no tensors but {_some(list(content))}; name the entry with the weights by weights.entry."
         )
     return found
+
+
+def _weights_in(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Find the entry with the weights; a dictionary without one is the weights itself."""
+    inner = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
+    return content if inner is None else content[inner]
+
+
+def _entry_of(content: Mapping[Any, Any], entry: str) -> Mapping[Any, Any] | None:
+    """Find an entry, one in another (``state.model``), or the weights whose names begin with it (``ema_model``)."""
+    if isinstance(content.get(entry), Mapping):
+        return content[entry]
+    outer, _, rest = entry.partition(".")
+    if rest and isinstance(content.get(outer), Mapping):
+        return _entry_of(content[outer], rest)
+    begin = f"{entry}."
+    named = {str(name): value for name, value in _weights_in(content).items() if str(name).startswith(begin)}
+    return {name.removeprefix(begin): value for name, value in named.items()} or None
 
 
 def load_outside_weights(
@@ -138,9 +155,15 @@ def load_outside_weights(
     UserError
         With the names that are missing, unexpected or of another shape.
     """
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     stripped, named = _without_prefix(tensors, own)
     shapes = sorted(name for name in own.keys() & named.keys() if own[name].shape != named[name].shape)
+    if odd := sorted(name for name in own.keys() & named.keys() if _loses(named[name], own[name])):
+        kinds = [f"{value.dtype}".removeprefix("torch.") for value in (named[odd[0]], own[odd[0]])]
+        raise UserError(
+            f"{where} holds {odd[0]} as {kinds[0]} {named[odd[0]].layout}, which does not become the {kinds[1]} of "
+            f"{network}; save dense weights of real numbers."
+        )
     fitting = {name: value for name, value in named.items() if name in own and name not in shapes}
     loaded = {own[name].data_ptr() for name in fitting}
     missing = [
@@ -168,7 +191,7 @@ def load_outside_weights(
             f"{where} does not fit {network}: it {words}. Choose the network that it was made with (model.args and "
             f"the like){way}."
         )
-    model.load_state_dict(own | fitting)
+    model.load_state_dict(model.state_dict() | fitting)
     return Fit(stripped, missing, unexpected)
 
 
@@ -187,6 +210,12 @@ def _without_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) ->
             fits = len(own.keys() & without.keys())
             best = max(best, (fits, *queue[-1][:2]), key=lambda one: one[0])
     return best[1], best[2]
+
+
+def _loses(given: Tensor, own: Tensor) -> bool:
+    """Whether a tensor holds another kind of numbers than the network's real ones; their precision does not count."""
+    other = given.is_complex() != own.is_complex() or given.layout != own.layout
+    return other or (own.is_floating_point() and not given.is_floating_point())
 
 
 def _some(names: Sequence[object]) -> str:

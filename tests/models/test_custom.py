@@ -75,6 +75,17 @@ def test_what_is_no_network_for_the_data_is_refused(here, options, message, monk
         build_model("custom", **{**IMAGES, **options})
 
 
+def test_a_layer_that_outlives_a_run_is_refused(here):
+    first = build_model("custom", target="net_of_one.kept", **IMAGES)
+    with pytest.raises(
+        ValueError, match="returns a Linear that it has returned before, with the weights of an earlier"
+    ):
+        build_model("custom", target="net_of_one.kept", **{**IMAGES, "seed": 1})
+    assert first.training
+    acts = [build_model("custom", target="net_of_one.acting", **IMAGES)[1] for _ in range(2)]
+    assert acts[0] is acts[1], "without weights it may"
+
+
 def test_an_error_in_the_users_module_is_told_with_its_place(here):
     (here / "net_with_fault.py").write_text("import no_such_library\n")
     with pytest.raises(ValueError, match="net_with_fault of .* imports no_such_library, which is not here"):
@@ -82,6 +93,9 @@ def test_an_error_in_the_users_module_is_told_with_its_place(here):
     (here / "net_that_raises.py").write_text("raise OSError('disk')\n")
     with pytest.raises(ValueError, match="cannot be imported: OSError: disk"):
         build_model("custom", target="net_that_raises.Net", **IMAGES)
+    (here / "net_script.py").write_text("import sys\nsys.exit(2)\n")
+    with pytest.raises(ValueError, match="ends the program while it is imported, as a script does; put what it runs"):
+        build_model("custom", target="net_script.Net", **IMAGES)
 
 
 def test_a_saved_classifier_of_transformers_is_loaded_whatever_its_family(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from models.losses import loss_named
 from pipeline.config.data import DataConfig
 from pipeline.data.errors import DataError
 from pipeline.data.labels import refuse_names, whole_numbers
-from pipeline.data.sources.output_files import read_outputs
+from pipeline.data.sources.output_files import OutputFile, read_outputs
 from pipeline.engine.build import Build
 from pipeline.machine.content_digest import content_of
 from pipeline.training.networks import LOGITS
@@ -46,14 +47,16 @@ def outputs(build: Build) -> dict[str, Any]:
     values = _log_scores(found.outputs, file, data.path.outputs)
     if data.path.labels is not None:
         label_file = Path(data.path.labels).expanduser()
-        labels, ids = read_outputs(label_file, config.seed, labels=True).labels, found.ids
+        given = read_outputs(label_file, config.seed, labels=True)
+        labels, ids = given.labels, given.ids if found.ids is None else found.ids
+        _refuse_two_orders(file, found, label_file, given)
     else:
         label_file, labels, ids = file, found.labels, found.ids
     if labels is None:
         raise DataError(
             f"{file} holds no labels; name the file that does by data.path.labels, such as data.path.labels=labels.npy."
         )
-    checked = whole_numbers(labels, str(label_file))
+    checked = whole_numbers(_numbered(labels, data.class_names or found.classes, label_file), str(label_file))
     if len(checked) != len(values):
         raise DataError(
             f"{file} has outputs for {len(values)} examples and {label_file} has {len(checked)} labels; give outputs "
@@ -72,7 +75,9 @@ def outputs(build: Build) -> dict[str, Any]:
         raise DataError(f"{file} changed while it was read; run the same command again.")
     logits = torch.from_numpy(values)
     truth = torch.from_numpy(checked)
-    numbers = np.arange(len(values)) if ids is None else whole_numbers(ids, str(file))
+    numbers = np.arange(len(values)) if ids is None else np.asarray(ids)
+    if numbers.dtype.kind not in "iu" or numbers.shape != (len(values),):
+        raise DataError(f"{file}: ids of examples are whole numbers, one per row; number them, or leave them out.")
     build.write_tensors(
         LOGITS,
         {
@@ -87,6 +92,32 @@ def outputs(build: Build) -> dict[str, Any]:
         f"{SPLIT}_loss": float(loss(logits, truth)),
         f"{SPLIT}_n": len(values),
     }
+
+
+def _refuse_two_orders(file: Path, found: OutputFile, label_file: Path, given: OutputFile) -> None:
+    """Refuse outputs and labels that are of other examples by what both files say."""
+    for what, one, other in (("ids", found.ids, given.ids), ("labels", found.labels, given.labels)):
+        if one is not None and other is not None and not np.array_equal(np.ravel(one), np.ravel(other)):
+            raise DataError(
+                f"{file} and {label_file} hold other {what}; bring both into one order, or leave the {what} out of one "
+                "of them."
+            )
+
+
+def _numbered(labels: np.ndarray, classes: Sequence[str], file: Path) -> np.ndarray:
+    """Turn labels that are words into numbers by the names of the classes; false and true are 0 and 1."""
+    if labels.dtype.kind == "b":
+        return labels.astype(np.int64)
+    if labels.ndim != 1 or labels.dtype.kind not in "OUS" or not all(isinstance(word, str) for word in labels.tolist()):
+        return labels
+    place = {name: number for number, name in enumerate(classes)}
+    odd = next((row for row, word in enumerate(labels.tolist()) if word not in place), None)
+    if odd is not None:
+        raise DataError(
+            f"{file}, row {odd}: label {labels[odd]!r} is the name of no class; name the classes in the order of the "
+            "outputs, such as 'data.class_names=[cat,dog]', or write whole numbers from 0."
+        )
+    return np.array([place[word] for word in labels.tolist()], dtype=np.int64)
 
 
 def _log_scores(values: np.ndarray, file: Path, kind: str) -> np.ndarray:
@@ -111,6 +142,12 @@ def _log_scores(values: np.ndarray, file: Path, kind: str) -> np.ndarray:
         if single:
             return np.log(np.clip(values, floor, 1)) - np.log(np.clip(1 - values, floor, 1))
         return np.log(np.clip(values, floor, 1))
-    if like and not single:
-        raise DataError(f"Every row of {file} lies in [0, 1] and sums to 1: set data.path.outputs=probabilities.")
+    if single and bool((values == np.trunc(values)).all()):
+        raise DataError(
+            f"{file} holds whole numbers alone, as decisions are; outputs are a logit or a probability per row, or a "
+            "column per class."
+        )
+    if like:
+        sums = "" if single else " and sums to 1"
+        raise DataError(f"Every row of {file} lies in [0, 1]{sums}: set data.path.outputs=probabilities.")
     return values

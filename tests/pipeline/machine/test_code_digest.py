@@ -57,6 +57,16 @@ def test_a_users_class_is_told_by_its_source_and_what_it_imports_and_not_by_its_
     assert mine("noted", note="  # wider") != here
 
 
+def test_a_file_that_an_installed_module_hides_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "code.py").write_text("class Net: pass\n")
+    (tmp_path / "torch").mkdir()
+    with pytest.raises(UserError, match="the installed module code, which hides your code.py; .*such as my_code"):
+        source_of("code.Net")
+    assert source_of("torch.nn.Linear")["package"] == "torch"
+
+
 def test_installed_code_is_told_by_its_version_and_ours_by_its_name():
     assert source_of("sklearn.svm.SVC")["package"] == "scikit-learn"
     assert source_of("json:loads")["package"] == "python"

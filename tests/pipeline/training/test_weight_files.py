@@ -33,6 +33,9 @@ WRITERS = {
     "compiled in lightning": lambda model, path: torch.save(
         {"state_dict": prefixed(model, "model._orig_mod."), "loops": {}}, path
     ),
+    "as PyTorch's tutorial": lambda model, path: torch.save(
+        {"epoch": 3, "model_state_dict": model.state_dict(), "loss": torch.tensor(0.1)}, path
+    ),
     "nested": lambda model, path: torch.save({"model_state_dict": model.state_dict(), "optimizer": {"lr": 1}}, path),
 }
 
@@ -103,6 +106,29 @@ def test_what_does_not_fit_is_listed_and_loads_only_where_it_is_allowed():
     assert torch.equal(model[2].weight, before) and torch.equal(model[0].weight, state["0.weight"])
     with pytest.raises(UserError, match="holds none of its tensors"):
         load_outside_weights(model, {"x": torch.zeros(1)}, ["missing", "unexpected"], "f", "model=custom")
+
+
+def test_an_entry_may_lie_in_another_or_be_what_names_begin_with(tmp_path):
+    plain, average = net(), net()
+    together = prefixed(plain, "model.") | prefixed(average, "ema_model.")
+    torch.save({"state": {"net": {"weights": average.state_dict()}}, "state_dict": together}, tmp_path / "a.pt")
+    for entry in ("state.net.weights", "ema_model"):
+        found = read_weights(tmp_path / "a.pt", entry)
+        assert torch.equal(found["0.weight"], average[0].weight) and len(found) == len(average.state_dict())
+    with pytest.raises(UserError, match="has no entry weights.entry=ema; it has state, state_dict"):
+        read_weights(tmp_path / "a.pt", "ema")
+
+
+def test_precision_may_differ_but_whole_or_complex_numbers_are_no_weights():
+    model = net()
+    state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
+    fresh = net()
+    load_outside_weights(fresh, state, [], "f", "model=custom")
+    assert torch.equal(fresh[0].weight, model[0].weight.bfloat16().float())
+    for kind in (torch.int8, torch.complex64):
+        state["0.weight"] = torch.ones(4, 3, dtype=kind)
+        with pytest.raises(UserError, match="f holds 0.weight as .*; save dense weights of real numbers"):
+            load_outside_weights(fresh, state, [], "f", "model=custom")
 
 
 class Opaque:

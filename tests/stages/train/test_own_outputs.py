@@ -106,6 +106,44 @@ def test_bad_files_are_refused_with_what_to_do(outputs, run_here, change, words,
         run_here(*WORDS, *words)
 
 
+def test_labels_that_are_words_are_numbered_by_the_names_of_the_classes(outputs, run_here):
+    logits, labels = outputs
+    names = np.array(["cat", "dog", "eel"])
+    np.save("0.npy", logits[0])
+    np.save("words.npy", names[labels])
+    words = (*WORDS, "data.path.logits={seed}.npy", "data.path.labels=words.npy", "stage=train")
+    with pytest.raises(UserError, match="is the name of no class; .*'data.class_names=\\[cat,dog\\]'"):
+        run_here(*words)
+    found = run_here(*words, "data.class_names=[cat,dog,eel]").arrays("logits.safetensors")
+    assert np.array_equal(found["test.labels"], labels)
+    pd.DataFrame(logits[0], columns=names).assign(label=names[labels]).to_csv("0.csv", index=False)
+    assert run_here(*words[:-3], "data.path.logits={seed}.csv", "stage=train").metrics["test_n"] == N
+
+
+def test_two_files_that_disagree_about_the_examples_are_refused(outputs, run_here):
+    logits, labels = outputs
+    np.savez("0.npz", logits=logits[0], labels=labels, ids=np.arange(N))
+    np.savez("ids.npz", labels=labels, ids=np.arange(N)[::-1])
+    np.save("other.npy", (labels + 1) % 3)
+    for file, what in (("ids.npz", "ids"), ("other.npy", "labels")):
+        with pytest.raises(UserError, match=f"0.npz and {file} hold other {what}; bring both into one order"):
+            run_here(*WORDS, "data.path.logits={seed}.npz", f"data.path.labels={file}", "stage=train")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda x: 1 / (1 + np.exp(-x)), "set data.path.outputs=probabilities"),
+        (lambda x: x > 0, "as decisions are"),
+    ],
+)
+def test_a_column_of_probabilities_or_decisions_is_not_taken_for_logits(outputs, run_here, values, message):
+    np.save("0.npy", values(outputs[0][0, :, 0]) * 1)
+    np.save("two.npy", outputs[1] % 2)
+    with pytest.raises(UserError, match=message):
+        run_here(*WORDS, "data.path.logits={seed}.npy", "data.path.labels=two.npy", "stage=train")
+
+
 def test_copies_of_one_run_under_several_seeds_are_refused(outputs, run_here):
     for run in range(RUNS):
         np.save(f"{run}.npy", outputs[0][0])
