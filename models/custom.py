@@ -26,7 +26,7 @@ from models.pretrained import build_hugging_face, stored_config
 AUTO = {"image": "AutoModelForImageClassification", "text": "AutoModelForSequenceClassification"}
 """Class of transformers that loads a classifier of each kind of rows."""
 _RETURNED: WeakSet[nn.Module] = WeakSet()
-"""Every layer with weights that a user's callable has returned: one that comes again was not initialized from a run's seed."""
+"""Layers with weights that a user's callable has returned; one that comes again was not drawn from a run's seed."""
 _OUTPUTS = ("num_classes", "n_classes", "num_labels", "num_outputs", "n_outputs", "out_features", "output_dim")
 
 
