@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,15 +70,23 @@ def read_weights(path: Path, entry: str | None = None) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise UserError(f"{path} is no readable safetensors file ({error}); write it again.") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of TorchScript, which is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise UserError(
                 f"{path} holds an object of {found[1]}, which only running its code could read. Save the weights alone "
                 "where it was made: torch.save(model.state_dict(), FILE)."
             ) from error
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no file of weights that torch reads ({reason}); write it again.") from error
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"{path} is a TorchScript archive, which holds code; write its weights to a file of their own: "
+                "torch.save(torch.jit.load(FILE).state_dict(), NEW)."
+            ) from error
+        reason = "" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        told = f" ({reason})" if reason else ""
+        raise UserError(f"{path} is no file of weights that torch reads{told}; write it again.") from error
     return _tensors_of(content, path, entry)
 
 
@@ -87,8 +96,13 @@ def _files_of(folder: Path) -> list[Path]:
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / file for file in dict.fromkeys(named)]
+            try:
+                named = list(dict.fromkeys(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{index} is no list of the files of weights; save the model again.") from error
+            if absent := [file for file in named if not (folder / file).is_file()]:
+                raise UserError(f"{folder} lacks {_some(absent)}, which {index.name} lists; copy the whole folder.")
+            return [folder / file for file in named]
     raise UserError(
         f"{folder} is a folder without {' or '.join(FOLDER_FILES)}; weights.path names a file, or a folder that "
         "transformers wrote with save_pretrained."
@@ -119,7 +133,7 @@ def _tensors_of(content: Any, path: Path, entry: str | None) -> dict[str, Tensor
 def _weights_in(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Find the entry with the weights; a dictionary without one is the weights itself."""
     inner = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
-    return content if inner is None else content[inner]
+    return content if inner is None else _weights_in(content[inner])
 
 
 def _entry_of(content: Mapping[Any, Any], entry: str) -> Mapping[Any, Any] | None:
@@ -173,7 +187,7 @@ def load_outside_weights(
         and not name.endswith("num_batches_tracked")  # older files lack it, and evaluation does not read it
         and own[name].data_ptr() not in loaded  # tied to a weight that is there
     ]
-    unexpected = sorted(named.keys() - own.keys())
+    unexpected = sorted(named.keys() - own.keys() - {"n_averaged"})  # torch's AveragedModel counts in it
     lacking = [name for name in missing if name not in shapes]
     wrong = []
     if lacking and "missing" not in allow:
@@ -186,7 +200,8 @@ def load_outside_weights(
     if wrong or not fitting:
         words = " and ".join(wrong or ["holds none of its tensors"])
         needed = [kind for kind, odd in (("missing", lacking or shapes), ("unexpected", unexpected or shapes)) if odd]
-        way = f", or load what fits by weights.allow=[{','.join(needed)}]: the rest stays random" * bool(fitting)
+        way = f", or load what fits by weights.allow=[{','.join(needed)}]" * bool(fitting)
+        way += ": the rest stays random" * bool(fitting and "missing" in needed)
         raise UserError(
             f"{where} does not fit {network}: it {words}. Choose the network that it was made with (model.args and "
             f"the like){way}."

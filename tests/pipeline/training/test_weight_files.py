@@ -36,6 +36,8 @@ WRITERS = {
     "as PyTorch's tutorial": lambda model, path: torch.save(
         {"epoch": 3, "model_state_dict": model.state_dict(), "loss": torch.tensor(0.1)}, path
     ),
+    "in two": lambda model, path: torch.save({"model": {"state_dict": model.state_dict()}}, path),
+    "averaged": lambda model, path: torch.save(torch.optim.swa_utils.AveragedModel(model).state_dict(), path),
     "nested": lambda model, path: torch.save({"model_state_dict": model.state_dict(), "optimizer": {"lr": 1}}, path),
 }
 
@@ -129,6 +131,20 @@ def test_precision_may_differ_but_whole_or_complex_numbers_are_no_weights():
         state["0.weight"] = torch.ones(4, 3, dtype=kind)
         with pytest.raises(UserError, match="f holds 0.weight as .*; save dense weights of real numbers"):
             load_outside_weights(fresh, state, [], "f", "model=custom")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_archives_of_code_and_folders_with_parts_missing_say_what_helps(tmp_path):
+    torch.jit.script(net()).save(str(tmp_path / "script.pt"))
+    with pytest.raises(UserError, match="is a TorchScript archive, which holds code; write its weights to a file"):
+        read_weights(tmp_path / "script.pt")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "part.safetensors"}}')
+    with pytest.raises(UserError, match="lacks part.safetensors, which model.safetensors.index.json lists"):
+        read_weights(tmp_path)
+    index.write_text("{")
+    with pytest.raises(UserError, match="is no list of the files of weights; save the model again"):
+        read_weights(tmp_path)
 
 
 class Opaque:
