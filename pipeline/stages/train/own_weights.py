@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
+from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.content_digest import content_of
 from pipeline.stages.train.read import read_final_weights
@@ -30,7 +31,7 @@ def checkpoint(build: Build) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file cannot be read without running code, or does not fit the network.
+        If the file cannot be read without running code, does not fit the network, or gives outputs that are not finite.
     """
     config = build.config
     assert config.weights.path is not None
@@ -46,6 +47,12 @@ def checkpoint(build: Build) -> dict[str, Any]:
     with arithmetic(config.numerics) as device:
         module = make_module(network, data, config, steps_per_epoch=1).to(device)
         arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)
+        for split, values in arrays.items():
+            if not bool(values.isfinite().all()):
+                raise UserError(
+                    f"{file} gives outputs that are not finite ({split}), as a training that diverged does. Choose "
+                    "another file or step, or leave this seed out of cells.seed."
+                )
         save_weights(module.model, build.folder / WEIGHTS)
     build.write_tensors(LOGITS, arrays)
     return {

@@ -86,6 +86,12 @@ def test_what_stays_random_is_said(work, run_here):
     assert run_here(*words, "weights.allow=[missing]").metrics["random"] == ["fc.bias"]
 
 
+def test_a_network_that_diverged_has_no_score(work, run_here):
+    torch.save({name: value / 0 for name, value in network(1).state_dict().items()}, "nan.pt")
+    with pytest.raises(UserError, match="nan.pt gives outputs that are not finite .*, as a training that"):
+        run_here(*work, "weights.path=nan.pt", "stage=train")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
