@@ -279,7 +279,8 @@ def _check_head(model: nn.Module, head: str) -> None:
 
 def _try(model: nn.Module, name: str, reads: str, shape: tuple[int, ...], n_classes: int, one_logit: bool) -> None:
     """Run two blank samples through a network, in evaluation mode, and refuse what is no row of logits each."""
-    parameter = next(model.parameters())
+    kinds = {parameter.dtype for parameter in model.parameters()}
+    kind = torch.float32 if torch.float32 in kinds else next(model.parameters()).dtype
     training = model.training
     model.eval()
     words = f"(2, {', '.join(map(str, shape))})"
@@ -289,7 +290,7 @@ def _try(model: nn.Module, name: str, reads: str, shape: tuple[int, ...], n_clas
                 ids = torch.zeros(2, *shape, dtype=torch.int64)
                 found = model(input_ids=ids, attention_mask=torch.ones_like(ids))
             else:
-                found = model(torch.zeros(2, *shape, dtype=parameter.dtype))
+                found = model(torch.zeros(2, *shape, dtype=kind))
     except Exception as error:
         how = "input_ids and attention_mask" if reads == "text" else f"{reads}s"
         raise ValueError(f"{name} does not take {how} of shape {words}: {_said(error)}") from error

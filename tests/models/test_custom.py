@@ -86,6 +86,10 @@ def test_a_layer_that_outlives_a_run_is_refused(here):
     assert acts[0] is acts[1], "without weights it may"
 
 
+def test_weights_of_two_precisions_are_tried_with_what_samples_are(here):
+    assert build_model("custom", target="net_of_one.Mixed", **IMAGES).scale.dtype is torch.float64
+
+
 def test_an_error_in_the_users_module_is_told_with_its_place(here):
     (here / "net_with_fault.py").write_text("import no_such_library\n")
     with pytest.raises(ValueError, match="net_with_fault of .* imports no_such_library, which is not here"):
