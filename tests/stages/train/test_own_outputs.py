@@ -126,7 +126,7 @@ def test_two_files_that_disagree_about_the_examples_are_refused(outputs, run_her
     np.savez("ids.npz", labels=labels, ids=np.arange(N)[::-1])
     np.save("other.npy", (labels + 1) % 3)
     for file, what in (("ids.npz", "ids"), ("other.npy", "labels")):
-        with pytest.raises(UserError, match=f"0.npz and {file} hold other {what}; bring both into one order"):
+        with pytest.raises(UserError, match=f"0.npz and {file} hold different {what}; bring both into one order"):
             run_here(*WORDS, "data.path.logits={seed}.npz", f"data.path.labels={file}", "stage=train")
 
 
