@@ -99,8 +99,8 @@ def _refuse_two_orders(file: Path, found: OutputFile, label_file: Path, given: O
     for what, one, other in (("ids", found.ids, given.ids), ("labels", found.labels, given.labels)):
         if one is not None and other is not None and not np.array_equal(np.ravel(one), np.ravel(other)):
             raise DataError(
-                f"{file} and {label_file} hold different {what}; bring both into one order, or leave the {what} out of one "
-                "of them."
+                f"{file} and {label_file} hold different {what}; bring both into one order, or leave the {what} "
+                "out of one of them."
             )
 
 
@@ -114,8 +114,8 @@ def _numbered(labels: np.ndarray, classes: Sequence[str], file: Path) -> np.ndar
     odd = next((row for row, word in enumerate(labels.tolist()) if word not in place), None)
     if odd is not None:
         raise DataError(
-            f"{file}, row {odd}: label {str(labels[odd])!r} is the name of no class; name the classes in the order of the "
-            "outputs, such as 'data.class_names=[cat,dog]', or write whole numbers from 0."
+            f"{file}, row {odd}: label {str(labels[odd])!r} is the name of no class; name the classes in the order of "
+            "the outputs, such as 'data.class_names=[cat,dog]', or write whole numbers from 0."
         )
     return np.array([place[word] for word in labels.tolist()], dtype=np.int64)
 
