@@ -49,6 +49,12 @@ _PUTTING = {
     torch.masked_scatter,
 }
 _FIRST = _PICKING | _PACKING | _ORDERING | {torch.where, Tensor.__getitem__}
+# What is asked of a tensor without reading its numbers, half of all calls of a model.
+ASKED = {Tensor.size, Tensor.dim, Tensor.numel, Tensor.stride, Tensor.is_contiguous, Tensor.is_floating_point}
+ASKED |= {
+    getattr(Tensor, name).__get__
+    for name in ("shape", "dtype", "device", "ndim", "requires_grad", "layout", "is_sparse", "is_nested", "is_cuda")
+}
 _SHAPING = {torch.reshape, Tensor.reshape, Tensor.view, torch.unflatten, Tensor.unflatten}
 
 

@@ -19,7 +19,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from kernels.capture.quiet import FUSED, plain_attention
-from kernels.capture.row_picking import RowPicks
+from kernels.capture.row_picking import ASKED, RowPicks
 from kernels.capture.sample_axis import Shapes, layout_between, likely_layout
 from kernels.gradients.derived import Tape, tensors_in, writes
 from kernels.machine.process_state import replaced_here
@@ -31,13 +31,6 @@ from kernels.rules.rewrites import REWRITES
 _NEW = {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like}
 _NEW |= {Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full, Tensor.new_tensor}
 _LIKE = _NEW | {Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as}
-
-# What is asked of a tensor without reading its numbers, half of all calls of a model.
-_ASKED = {Tensor.size, Tensor.dim, Tensor.numel, Tensor.stride, Tensor.is_contiguous, Tensor.is_floating_point}
-_ASKED |= {
-    getattr(Tensor, name).__get__
-    for name in ("shape", "dtype", "device", "ndim", "requires_grad", "layout", "is_sparse", "is_nested", "is_cuda")
-}
 
 
 class ForwardTrace(TorchFunctionMode):
@@ -109,7 +102,7 @@ class ForwardTrace(TorchFunctionMode):
     ) -> Any:
         """Run one torch operation and record it when it reads a tracked parameter."""
         kwargs = kwargs or {}
-        if func in _ASKED:
+        if func in ASKED:
             return func(*args, **kwargs)
         tensors = tensors_in((*args, kwargs) if kwargs else args)
         read = [self._views[id(x)] for x in tensors if id(x) in self._views]

@@ -221,8 +221,7 @@ def lay_out(
     MemoryError
         When nothing fits the budget, naming the option that would.
     """
-    free = available_memory()
-    memory = parse_memory(budget, device, free)
+    memory = parse_memory(budget, device, free := available_memory())
     square = columns is None
     on_card = device.type == "cuda"
     width = torch.finfo(precision.operands).bits // 8
@@ -231,8 +230,7 @@ def lay_out(
     pairs = rows * (rows + 1) / 2 if square else float(rows) * others
 
     def layers_for(together: int) -> tuple[LayerForm, ...]:
-        formed = rows + (0 if square else others)
-        common: dict[str, Any] = {"full": full, "samples": formed, "pairs": pairs, "width": width}
+        common: dict[str, Any] = {"full": full, "samples": rows + others * (not square), "pairs": pairs, "width": width}
         common["traffic_cost"] = traffic_cost_on(device, precision)
         return tuple(
             choose_form(block, cotangents=together, forced=_forced(block, forms), **common) for block in blocks
