@@ -53,8 +53,19 @@ def in_utf8() -> None:
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
+def hide_nothing() -> None:
+    """Let processes that this one starts find the project's modules first, as this one does.
+
+    Ranks, jobs of SLURM and processes of a sweep begin in the folder of the command, where a ``models.py`` may lie.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
 if __name__ == "__main__":
     in_utf8()
+    hide_nothing()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")
     if asks_for_a_page(sys.argv[1:]):

@@ -102,6 +102,11 @@ def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str,
         from pipeline.engine.schedule.slurm.jobs import plain_fields
         from pipeline.engine.schedule.slurm.submission import submit
 
+        if config.workers != "auto":
+            say(
+                f"workers={config.workers} is of a single machine and not used here: hydra.launcher.array_parallelism="
+                f"{launcher.get('array_parallelism')} is how many jobs of an array run at the same time"
+            )
         rebuild = Rebuild(typed_words(config.rebuild, overrides))
         if submit(target, graph, store, config, plain_fields(launcher), rebuild=rebuild, command=overrides):
             return None

@@ -113,7 +113,7 @@ class Puller:
             if _LIBRARIES[0] in sys.modules:
                 say(f"this process has loaded {_LIBRARIES[0]} already and cannot be forked: one artifact after another")
             else:
-                self._make_together(found, estimates)
+                self.make_together(found, estimates)
         artifact = self.make(node)
         self.rebuild.close()
         self._index(found)
@@ -158,7 +158,7 @@ class Puller:
             self._failures[node.key] = error
             raise
 
-    def _make_together(self, found: Plan, estimates: Estimates) -> None:
+    def make_together(self, found: Plan, estimates: Estimates) -> None:
         """Make what a target needs, and the target, on several worker processes."""
         by_key = {node.key: node for node in found.todo}
 
@@ -291,7 +291,7 @@ class Puller:
             if build.missing:
                 metrics = {**metrics, "missing_cells": build.missing}
             tracker.log(metrics)
-        _refuse_changed(build.node)
+        refuse_changed(build.node, "while {} was made")
         write_json(build.folder / METRICS, metrics)
 
 
@@ -304,14 +304,27 @@ def _import_libraries(nodes: Sequence[Node]) -> None:
                     import_module(library)
 
 
-def _refuse_changed(node: Node) -> None:
-    """Refuse to finish an artifact when code or files that its address holds were changed while it was made."""
+def refuse_changed(node: Node, when: str) -> None:
+    """Refuse to make or finish an artifact whose address holds other code or files than there are now.
+
+    Parameters
+    ----------
+    node : Node
+        The artifact.
+    when : str
+        When they may have been changed, with braces for the artifact's name.
+
+    Raises
+    ------
+    UserError
+        If something is not what it was.
+    """
     for one in (node, *node.inputs.values()):
         now = hashed_sections(one.stage.name, one.stage.version, one.config, one.stage.sections)
         changed = [path for path, value in now.items() if one.sections.get(path) != value]
         if changed:
             raise UserError(
-                f"What {changed[0]} names was changed while {node.stage.name} {node.slug} was made, and its address "
+                f"What {changed[0]} names was changed {when.format(f'{node.stage.name} {node.slug}')}, and its address "
                 "is that of what it was before. Run the same command again."
             )
 

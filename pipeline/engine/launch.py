@@ -84,6 +84,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    environment["PYTHONSAFEPATH"] = "1"  # a models.py in the folder of the command hides no module of ours
     environment.update(dict.fromkeys(VARIABLES, str(build.node.threads)))
     if build.config.logging.uri is not None:  # it may hold a password, which belongs in no file
         environment[MLFLOW_URI] = build.config.logging.uri

@@ -48,14 +48,14 @@ class Cluster:
         return re.search(r'"job": "(\d+)"', lock.read_text())[1]
 
 
-def pipeline(store: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    """Start ``run.py`` on an artifact store below ``store``."""
-    command = [sys.executable, "run.py", *arguments, f"paths.store={store}/store"]
+def pipeline(store: Path, *arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.Popen:
+    """Start ``run.py`` in a folder, on an artifact store below ``store``."""
+    command = [sys.executable, str(ROOT / "run.py"), *arguments, f"paths.store={store}/store"]
     if "-m" not in arguments:
         command.append(f"hydra.run.dir={store}/hydra")
     return subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -28,7 +28,7 @@ def start(cluster: Cluster, folder: Path, seeds: str = "0:12", **environment: st
 def submitted(cluster: Cluster, folder: Path, seeds: str = "0:12", **environment: str) -> str:
     """Run the command and give what it says."""
     process = start(cluster, folder, seeds, **environment)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     return said
 

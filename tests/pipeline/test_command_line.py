@@ -144,3 +144,15 @@ def test_a_gpt2_classifier_trains_on_short_texts_and_gives_a_kernel(tmp_path, te
     done = subprocess.run(run, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "store" / "kernel").glob("*/*/gram.safetensors"))
+
+
+def test_files_in_the_folder_of_the_command_hide_no_module_of_ours_from_what_it_starts(tmp_path):
+    for name in ("models", "pipeline", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hidden')")
+    child = [sys.executable, "-c", "import queue, models.configs, pipeline.errors; print(models.__file__)"]
+    begin = f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import run; run.hide_nothing()"
+    code = f"{begin}; os.execv({child[0]!r}, {child!r})"
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert found.stdout.strip() == str(ROOT / "models" / "__init__.py"), found.stderr

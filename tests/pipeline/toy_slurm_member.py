@@ -9,4 +9,8 @@ if __name__ == "__main__":
     from tests.pipeline.toy_slurm import install
 
     install()
-    run(sys.argv[1], int(sys.argv[2]))
+    try:
+        run(sys.argv[1], int(sys.argv[2]))
+    finally:
+        if "torch" in sys.modules:
+            print("imported: torch")

@@ -309,6 +309,7 @@ def _serve(
         end.close()
     os.setpgid(0, 0)  # an interrupt from the keyboard is the main process's to pass on
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a preemption, which the main process of a job answers
     os.environ[TOGETHER] = str(count)
     share_memory(share)
     if gpu is not None:

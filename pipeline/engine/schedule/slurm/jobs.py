@@ -87,7 +87,8 @@ def script_of(one: Submission, number: int, after: Sequence[str], module: str = 
     named = {name if name in _SHARED else f"slurm_{name}": value for name, value in fields.items()}
     if after:
         named["slurm_dependency"] = "afterany:" + ":".join(after)
-    command = f"{shlex.quote(sys.executable)} -u -m {module} {shlex.quote(str(one.folder))} {number}"
+    # -P: a models.py in the folder of the command hides no module of ours
+    command = f"{shlex.quote(sys.executable)} -u -P -m {module} {shlex.quote(str(one.folder))} {number}"
     try:
         executor = submitit.AutoExecutor(cluster="slurm", folder=one.logs)
         executor.update_parameters(name=one.name(number), **named)

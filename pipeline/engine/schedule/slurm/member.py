@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.engine.artifacts import Store
-from pipeline.engine.executor import Puller
-from pipeline.engine.graph import Graph
+from pipeline.engine.executor import Puller, refuse_changed
+from pipeline.engine.graph import Graph, Node
+from pipeline.engine.plan import plan
+from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.slurm.records import VOID, Submission
+from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
+from pipeline.machine.cores import usable_cores, visible_gpus
 from pipeline.machine.progress import say
 from pipeline.shown_text import shown
 
@@ -59,12 +63,54 @@ def make(one: Submission, number: int, member: int) -> list[str]:
             say(f"{name} exists already")
             continue
         try:
-            puller.make(node)
+            _refuse_other(node)
+            _make(puller, node)
         except Exception as error:  # the others of this job do not rest on it
             failed.append(key)
             text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
             say(f"{name} is not made: {shown(text)}")
     return failed
+
+
+def _make(puller: Puller, node: Node) -> None:
+    """Make one artifact; networks that its stage trains itself are trained on all cores of the job."""
+    puller.workers = workers_of(node)
+    if puller.workers > 1:
+        found = plan(node, puller.store, puller.keeps)
+        if found.todo == [node]:  # otherwise an input is missing
+            puller.make_together(found, Estimates(puller.store, puller.workers))
+    puller.make(node)
+
+
+def workers_of(node: Node) -> int:
+    """How many artifacts a job makes at the same time: one, unless its stage trains many networks itself.
+
+    Parameters
+    ----------
+    node : Node
+        What the job makes.
+    """
+    numerics = node.config.numerics
+    if "train" not in node.stage.makes or "torch" in sys.modules or numerics.world_size > 1:
+        return 1  # a process that has computed cannot be forked
+    if numerics.device == "cuda":
+        return max(1, len(visible_gpus()))
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    cores = min(usable_cores(), int(given)) if given.isdecimal() else 1
+    return max(1, cores // numerics.threads)
+
+
+def _refuse_other(node: Node) -> None:
+    """Refuse to begin what has another address by now: its code or its files were changed while the job waited."""
+    for one in (node, *node.inputs.values()):
+        now = STAGES.get(one.stage.name)
+        if now is None or now.version != one.stage.version:
+            there = "no such stage" if now is None else f"VERSION {now.version}"
+            raise UserError(
+                f"Stage {one.stage.name} had VERSION {one.stage.version} when this job was submitted, and the code now "
+                f"has {there}. Run the same command again: it submits what is missing by the code of today."
+            )
+    refuse_changed(node, "after the job of {} was submitted")
 
 
 class Member:
@@ -84,7 +130,12 @@ class Member:
     def __call__(self) -> None:
         """Make what this member makes, and end with exit code 1 if something could not be made."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # submitit handles it from here on
-        if failed := make(Submission(Path(self.folder)), self.number, self.member):
+        try:
+            failed = make(Submission(Path(self.folder)), self.number, self.member)
+        except UserError as error:
+            say(shown(str(error)))
+            sys.exit(1)
+        if failed:
             say(f"not made: {len(failed)}; the command that submitted this job tries again")
             sys.exit(1)
         say("done")

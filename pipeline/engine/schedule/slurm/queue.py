@@ -16,8 +16,10 @@ from pipeline.errors import UserError
 
 MOST = 1000
 """Members of one array, also where the cluster allows more."""
-_OWN_JOB = re.compile(r"SLURMD?_(?!CONF$)")
+_OWN_JOB = re.compile(r"SLURMD?_(?!(CONF|JWT|CLUSTERS)$)")
 """Variables that describe the job in which a command runs; a job that it submits must not inherit them."""
+_OTHERWISE = re.compile(r"SQUEUE_|SBATCH_(ARRAY_INX|EXPORT|JOB_NAME|NO_REQUEUE|OPEN_MODE|REQUEUE|SIGNAL|WAIT)$")
+"""Variables of a user by which ``squeue`` would hide jobs, or ``sbatch`` heed another name, array or signal."""
 _ROOT = str(Path(__file__).resolve().parents[4])
 
 
@@ -70,7 +72,7 @@ class Queue:
     def tasks(self, users: Iterable[int]) -> list[Task]:
         """List what some users have waiting and running, each member of an array by itself."""
         asked = ",".join(map(str, sorted(set(users))))
-        said = _ask(["squeue", "--noheader", "--array", f"--user={asked}", "--format=%F|%K|%T|%j|%R"])
+        said = _ask(["squeue", "--noheader", "--array", "--all", f"--user={asked}", "--format=%F|%K|%T|%j|%R"])
         found = []
         for line in said.splitlines():
             job, member, state, name, why = (line.strip().split("|", 4) + [""] * 5)[:5]
@@ -94,7 +96,7 @@ class Queue:
         UserError
             If SLURM refuses it.
         """
-        environment = {name: value for name, value in os.environ.items() if not _OWN_JOB.match(name)}
+        environment = {name: value for name, value in _environment().items() if not _OWN_JOB.match(name)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, environment.get("PYTHONPATH")]))
         said = _ask(["sbatch", "--parsable", str(script)], keep_open, environment)
         job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
@@ -103,10 +105,19 @@ class Queue:
         return job
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not _OTHERWISE.match(name)}
+
+
 def _ask(words: Sequence[str], keep_open: Sequence[int] = (), environment: dict[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            words, capture_output=True, encoding="utf-8", errors="replace", pass_fds=keep_open, env=environment
+            words,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=keep_open,
+            env=environment or _environment(),
         )
     except FileNotFoundError as error:
         raise UserError(

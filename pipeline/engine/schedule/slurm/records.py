@@ -24,6 +24,7 @@ from pipeline.engine.graph import Node
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.schedule.slurm.arrays import Array
 from pipeline.engine.schedule.slurm.queue import Task
+from pipeline.errors import UserError
 from pipeline.machine.side_files import read_record
 
 FOLDER = ".slurm"
@@ -88,7 +89,7 @@ class Submission:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """Request of a rebuild, limits of jobs, and the arrays."""
+        """Request of a rebuild, and the arrays."""
         return json.loads((self.folder / _PLAN).read_text(encoding="utf-8"))
 
     @cached_property
@@ -108,8 +109,20 @@ class Submission:
         return self.folder / f"array-{number}.sh"
 
     def study(self, number: int) -> Study:
-        """Read what the jobs of an array need."""
-        return pickle.loads((self.folder / f"array-{number}.pkl").read_bytes())
+        """Read what the jobs of an array need.
+
+        Raises
+        ------
+        UserError
+            If the code has changed so much since that it cannot be read.
+        """
+        written = (self.folder / f"array-{number}.pkl").read_bytes()
+        try:
+            return pickle.loads(written)
+        except (AttributeError, ImportError, TypeError) as error:
+            raise UserError(
+                f"The code has changed since this job was submitted ({error}). Run the same command again."
+            ) from error
 
     def job(self, number: int) -> str | None:
         """Job of an array; None where it is not known yet."""
@@ -191,7 +204,7 @@ def write(store: Path, arrays: Sequence[Array], studies: Sequence[Study], settin
     studies : sequence of Study
         One for each array.
     settings : mapping
-        What else its jobs and later commands read: ``request``, ``timeout_min`` and ``max_num_timeout``.
+        What else later commands read: ``request``.
     """
     mark = uuid.uuid4().hex[:8]
     new = store / FOLDER / f"{_NEW}{mark}"

@@ -74,7 +74,7 @@ def test_the_script_is_an_array_that_waits_and_may_be_requeued(submission):
     for line in ("time=30", "mem=8GB", "gpus-per-node=1", "partition=gpu", "array=0-1%2", "signal=USR2@90"):
         assert f"#SBATCH --{line}" in text
     assert "#SBATCH --dependency=afterany:41:43" in text and f"#SBATCH --job-name=train-{one.mark}-0" in text
-    assert f"-u -m pipeline.engine.schedule.slurm '{one.folder}' 0" in text and "srun --unbuffered" in text
+    assert f"-u -P -m pipeline.engine.schedule.slurm '{one.folder}' 0" in text and "srun --unbuffered" in text
 
 
 def test_values_that_submitit_does_not_take_are_refused(submission):

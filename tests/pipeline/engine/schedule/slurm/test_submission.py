@@ -16,6 +16,7 @@ from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.schedule.slurm import records, submission
 from pipeline.engine.schedule.slurm.records import FOLDER, VOID
 from pipeline.engine.schedule.slurm.submission import submit
+from pipeline.engine.stages import STAGES
 from pipeline.engine.status import show_status
 from pipeline.errors import UserError
 from pipeline.upkeep.leftovers import leftovers
@@ -258,6 +259,21 @@ def test_an_array_that_arrives_when_its_command_is_dead_and_replaced_does_nothin
     assert made(tmp_path) == ({}, {})
     queue.run()
     assert made(tmp_path)[0] == {"draw": 4, "square": 4, "total": 1}
+
+
+def test_code_that_changed_while_a_job_waited_is_told_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    queue = PretendSlurm()
+    command(tmp_path, queue, "0:1")
+    with monkeypatch.context() as patch:
+        patch.setitem(STAGES, "draw", replace(STAGES["draw"], version=7))
+        queue.run()
+    said = capsys.readouterr().err
+    assert "Stage draw had VERSION 1 when this job was submitted, and the code now has VERSION 7" in said
+    assert made(tmp_path) == ({}, {})
+    pickled = queue.arrays[0].folder / "array-0.pkl"
+    pickled.write_bytes(b"cpipeline.no_such_module\nNode\n.")
+    with pytest.raises(UserError, match="code has changed since this job was submitted .*no_such_module"):
+        records.Submission(queue.arrays[0].folder).study(0)
 
 
 def test_a_rebuild_is_submitted_once_and_is_not_what_was_in_the_queue_before(tmp_path):
