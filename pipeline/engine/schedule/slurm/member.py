@@ -20,7 +20,6 @@ from pipeline.engine.graph import Graph, Node
 from pipeline.engine.plan import plan
 from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.slurm.records import VOID, Submission
-from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 from pipeline.machine.cores import usable_cores, visible_gpus
 from pipeline.machine.progress import say
@@ -63,7 +62,7 @@ def make(one: Submission, number: int, member: int) -> list[str]:
             say(f"{name} exists already")
             continue
         try:
-            _refuse_other(node)
+            refuse_changed(node, "after the job of {} was submitted")
             _make(puller, node)
         except Exception as error:  # the others of this job do not rest on it
             failed.append(key)
@@ -98,19 +97,6 @@ def workers_of(node: Node) -> int:
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     cores = min(usable_cores(), int(given)) if given.isdecimal() else 1
     return max(1, cores // numerics.threads)
-
-
-def _refuse_other(node: Node) -> None:
-    """Refuse to begin what has another address by now: its code or its files were changed while the job waited."""
-    for one in (node, *node.inputs.values()):
-        now = STAGES.get(one.stage.name)
-        if now is None or now.version != one.stage.version:
-            there = "no such stage" if now is None else f"VERSION {now.version}"
-            raise UserError(
-                f"Stage {one.stage.name} had VERSION {one.stage.version} when this job was submitted, and the code now "
-                f"has {there}. Run the same command again: it submits what is missing by the code of today."
-            )
-    refuse_changed(node, "after the job of {} was submitted")
 
 
 class Member:

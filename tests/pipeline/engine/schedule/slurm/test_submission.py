@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config.numerics import HardwareConfig
+from pipeline.engine import executor
 from pipeline.engine.artifacts import Artifact, Store, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
@@ -265,10 +266,12 @@ def test_code_that_changed_while_a_job_waited_is_told_before_anything_is_made(tm
     queue = PretendSlurm()
     command(tmp_path, queue, "0:1")
     with monkeypatch.context() as patch:
-        patch.setitem(STAGES, "draw", replace(STAGES["draw"], version=7))
-        queue.run()
-    said = capsys.readouterr().err
-    assert "Stage draw had VERSION 1 when this job was submitted, and the code now has VERSION 7" in said
+        patch.setattr(executor, "hashed_sections", lambda *words: {"training.lr": "another file"})
+        queue.begin(queue.arrays[0], [0])
+    assert "was changed after the job of draw toy-none-sgd-lr0.1-s0 was submitted" in capsys.readouterr().err
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="Stage square was VERSION 1 when this job was"):
+        patch.setitem(STAGES, "square", replace(STAGES["square"], version=7))
+        queue.begin(queue.arrays[1], [0])
     assert made(tmp_path) == ({}, {})
     pickled = queue.arrays[0].folder / "array-0.pkl"
     pickled.write_bytes(b"cpipeline.no_such_module\nNode\n.")
