@@ -60,7 +60,7 @@ def model_problems(config: RunConfig) -> Iterator[str]:
         yield from custom_problems(model)
     if config.data.source == "logits":
         return
-    if kind in ROWS and kind not in model.taken:
+    if kind in ROWS and kind not in model.taken and ROWS.keys() >= set(model.taken):  # else its spelling is refused
         fitting = [
             schema.offered or (name,)
             for name, schema in MODEL_SCHEMAS.items()

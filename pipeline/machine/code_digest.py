@@ -224,6 +224,8 @@ def _bound_names(path: Path, sha256: str) -> tuple[dict[str, str], bool]:
     bound: dict[str, str] = {}
     sure = True
     for item in _parsed(path).body:
+        if isinstance(item, ast.If) and ast.unparse(item.test).replace("'", '"') == '__name__ == "__main__"':
+            continue  # no import runs it
         if isinstance(item, ast.ClassDef | ast.FunctionDef):
             bound[item.name] = "definition"
             sure = sure and item.name != "__getattr__"

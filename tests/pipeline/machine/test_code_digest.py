@@ -67,6 +67,14 @@ def test_a_file_that_an_installed_module_hides_is_named(tmp_path, monkeypatch):
     assert source_of("torch.nn.Linear")["package"] == "torch"
 
 
+def test_what_a_script_defines_for_itself_alone_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / "net_and_script.py").write_text("class Net: pass\nif __name__ == '__main__':\n    class Main: pass\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert "files" in source_of("net_and_script.Net")
+    with pytest.raises(UserError, match="defines no Main; it defines Net"):
+        source_of("net_and_script.Main")
+
+
 def test_installed_code_is_told_by_its_version_and_ours_by_its_name():
     assert source_of("sklearn.svm.SVC")["package"] == "scikit-learn"
     assert source_of("json:loads")["package"] == "python"

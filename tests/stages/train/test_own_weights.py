@@ -112,6 +112,7 @@ def test_a_network_that_diverged_has_no_score(work, run_here):
         (("model.target=mynett.MyNet",), "there is no module mynett on the Python path or in .*my work"),
         (("model.target=mynet.MyNet", "model.hub=gpt2"), "are two networks; keep one of them"),
         (("model.target=null",), "model=custom needs model.target, such as model.target=mynet.MyNet"),
+        (("model.reads=images",), "model.reads=images is not one of image, text, vector"),
         (("model.reads=text",), "model=custom reads texts, but data=images holds image rows"),
     ],
 )
