@@ -185,7 +185,10 @@ def submit(
             )
             one = _record(arrays, fresh, target, graph, store, config, rebuild)
             _submit(one, queue, lock, module)
-    _show_ways(_jobs(submissions(store.root), queue.tasks({os.getuid()})) if fresh else jobs, command)
+    if fresh:
+        jobs = _jobs(submissions(store.root), queue.tasks({os.getuid()}))
+    own = {node.key for node in found.todo}  # a store may have jobs of other studies too
+    _show_ways({key: job for key, job in jobs.items() if key in own}, command)
     return True
 
 

@@ -83,6 +83,14 @@ def test_the_same_command_twice_submits_nothing_twice(tmp_path, capsys):
     assert made(tmp_path)[0] == {"draw": 4, "square": 4, "total": 1}
 
 
+def test_the_command_that_cancels_leaves_other_studies_of_the_store_alone(tmp_path, capsys):
+    queue = PretendSlurm()
+    command(tmp_path, queue, "0:2")
+    command(tmp_path, queue, "5:7")
+    command(tmp_path, queue, "0:2")
+    assert re.findall(r"scancel (.*)", capsys.readouterr().err) == ["41 42 43", "44 45 46", "41 42 43"]
+
+
 def test_a_larger_study_adds_only_what_is_new(tmp_path):
     queue = PretendSlurm()
     command(tmp_path, queue)
