@@ -1,4 +1,4 @@
-"""Bootstrap intervals for any statistic of examples, of runs, or of both.
+"""Intervals for any statistic of examples, of runs, or of both: bootstrap, jackknife, and of correlations.
 
 A draw is a vector of multiplicities (how often each item was taken), so that statistics which can use weights cost
 O(n) a draw, and items that several runs share are resampled jointly for all of them.
@@ -22,7 +22,7 @@ Method = Literal["spearman", "kendall", "pearson"]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bootstrap interval; arrays where the statistic is one.
+    """An estimate with its interval; arrays where the statistic is one.
 
     Attributes
     ----------
@@ -32,10 +32,10 @@ class Interval:
         Of the draws.
     level : float
         Nominal coverage; approximate.
-    kind : {"basic", "percentile", "jackknife"}
-        How the ends were made from the draws.
+    kind : {"basic", "percentile", "jackknife", "fisher"}
+        How the ends were made: from draws, by leaving items out, or by a formula for correlations.
     draws : int
-        Number of draws; of a jackknife, the items of which each was left out once.
+        Number of draws; of the other two, of items.
     """
 
     estimate: float | Float[np.ndarray, "..."]
@@ -44,7 +44,7 @@ class Interval:
     mean: float | Float[np.ndarray, "..."]
     standard_error: float | Float[np.ndarray, "..."]
     level: float
-    kind: Kind | Literal["jackknife"]
+    kind: Kind | Literal["jackknife", "fisher"]
     draws: int
 
     def excludes(self, value: float | int) -> bool:
@@ -248,20 +248,28 @@ def correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], method: 
 
 
 def rank_correlation(
-    x: Float[np.ndarray, " n"],
-    y: Float[np.ndarray, " n"],
-    *,
-    draws: int = 1000,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    method: Method = "spearman",
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, level: float = 0.95, method: Method = "spearman"
 ) -> Interval:
-    """Rank correlation of two per-run quantities with its percentile interval over resampled runs.
+    """Correlation of two per-run quantities with its interval by Fisher's z.
+
+    The variance of z is (1 + r²/2)/(n - 3) for Spearman's, 0.437/(n - 4) for Kendall's and 1/(n - 3) for Pearson's.
+    A perfect correlation of few runs is no proof of one: where ranks agree wholly, z is that of the next smaller value
+    that n runs can have. A bootstrap over runs held a strong correlation of 4 and 5 runs in 70 and 81 % of studies.
+
+    Returns
+    -------
+    Interval
+        All of [-1, 1] where so few runs say nothing (3; of Kendall's 4), and where one quantity is constant.
 
     Raises
     ------
     ValueError
         For fewer than 3 runs.
+
+    References
+    ----------
+    Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations, Psychometrika
+    65 (2000).
 
     Examples
     --------
@@ -269,51 +277,38 @@ def rank_correlation(
     >>> from analysis.resampling import rank_correlation
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=50)
-    >>> rank_correlation(x, x + rng.normal(size=50), rng=rng).describe()
-    '0.629 [0.420, 0.775]'
+    >>> rank_correlation(x, x + rng.normal(size=50)).describe()
+    '0.629 [0.405, 0.782]'
     """
-    if len(x) < 3:
-        raise ValueError(f"a correlation needs at least 3 runs, got {len(x)}")
-
-    check_draws(draws, level)
-    taken = np.stack([np.repeat(np.arange(len(x)), multiplicities(len(x), rng)) for _ in range(draws)])
-    if method == "kendall":
-        values = np.array([correlation(x[rows], y[rows], method) for rows in taken])
-    else:
-        left, right = x[taken], y[taken]
-        if method == "spearman":
-            left, right = stats.rankdata(left, axis=1), stats.rankdata(right, axis=1)
-        values = _row_correlations(left, right)
-    return interval_from_draws(correlation(x, y, method), values, level=level, kind="percentile")
-
-
-def _row_correlations(left: Float[np.ndarray, "b n"], right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, " b"]:
-    """Pearson's correlation of each pair of rows; 0 where a row is constant."""
-    left = left - left.mean(axis=1, keepdims=True)
-    right = right - right.mean(axis=1, keepdims=True)
-    scale = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    products = (left * right).sum(axis=1)
-    return np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    n = len(x)
+    if n < 3:
+        raise ValueError(f"a correlation needs at least 3 runs, got {n}")
+    r = correlation(x, y, method)
+    free = n - 4 if method == "kendall" else n - 3
+    if free < 1 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Interval(r, -1.0, 1.0, r, math.nan, level, "fisher", n)
+    largest = 1 - (4 / (n * (n - 1)) if method == "kendall" else 12 / (n * (n * n - 1)))
+    kept = min(max(r, -largest), largest)
+    square = {"spearman": 1 + kept**2 / 2, "kendall": 0.437, "pearson": 1.0}[method] / free
+    half = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(square)
+    low, high = (math.tanh(math.atanh(kept) + side * half) for side in (-1, 1))
+    error = (1 - kept**2) * math.sqrt(square)
+    return Interval(r, min(low, r), max(high, r), r, error, level, "fisher", n)
 
 
-def bootstrap_mean_interval(
-    values: Float[np.ndarray, " n"],
-    *,
-    draws: int = 1000,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    kind: Kind = "basic",
-) -> Interval:
-    """Bootstrap interval of a mean; see `bootstrap_interval`.
+def mean_interval(values: Float[np.ndarray, " n"], *, level: float = 0.95) -> Interval:
+    """Mean of independent items with Student's interval, for few of them too; of fewer than 3 the ends are NaN.
+
+    A percentile bootstrap of the mean of 4 items holds it in about 80 % of samples.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.resampling import bootstrap_mean_interval
-    >>> rng = np.random.default_rng(0)
-    >>> bootstrap_mean_interval(rng.normal(1.0, 1.0, size=50), rng=rng).describe()
-    '1.129 [0.862, 1.395]'
+    >>> from analysis.resampling import mean_interval
+    >>> mean_interval(np.array([0.90, 0.93, 0.91, 0.94])).describe()
+    '0.920 [0.891, 0.949]'
     """
-    return bootstrap_interval(
-        lambda counts: float(values @ counts / counts.sum()), len(values), draws=draws, rng=rng, level=level, kind=kind
-    )
+    n, mean = len(values), float(values.mean())
+    if n < 3:
+        return Interval(mean, math.nan, math.nan, mean, math.nan, level, "jackknife", n)
+    return jackknife_interval(mean, (values.sum() - values) / (n - 1), level=level)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
-from analysis.resampling import Interval, bootstrap_mean_interval, check_draws, interval_from_draws, multiplicities
+from analysis.resampling import Interval, check_draws, interval_from_draws, mean_interval, multiplicities
 
 
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:
@@ -261,9 +261,6 @@ class LeaveOutEffect:
 def leave_out_effects(
     before: Float[np.ndarray, "r m"],
     after: Mapping[str, Float[np.ndarray, "_ _"]],
-    *,
-    rng: np.random.Generator,
-    draws: int = 1000,
 ) -> dict[str, LeaveOutEffect]:
     """Compare margins of the attributed class with and without each dropped set, seeds paired.
 
@@ -277,16 +274,16 @@ def leave_out_effects(
     Returns
     -------
     dict of str to LeaveOutEffect
-        `flips` is the share of (seed, point) pairs whose margin was positive and is not.
+        `change` has Student's interval over test points, which are few (none of fewer than 3); `flips` is the share of
+        (seed, point) pairs whose margin was positive and is not.
 
     Examples
     --------
     >>> import numpy as np
     >>> from analysis.attribution import leave_out_effects
-    >>> rng = np.random.default_rng(0)
     >>> before = np.array([[1.0, 2.0, 0.5], [1.2, 1.8, 0.4]])  # margins of 3 test points, 2 seeds
     >>> after = {"top": before - 1.0, "random": before + 0.01}
-    >>> {name: effect.flips for name, effect in leave_out_effects(before, after, rng=rng).items()}
+    >>> {name: effect.flips for name, effect in leave_out_effects(before, after).items()}
     {'top': 0.5, 'random': 0.0}
     """
     effects = {}
@@ -296,7 +293,5 @@ def leave_out_effects(
         change = (margins - before).mean(0)
         held = before > 0
         flips = float((held & (margins <= 0)).sum() / held.sum()) if held.any() else float("nan")
-        effects[name] = LeaveOutEffect(
-            bootstrap_mean_interval(change, draws=draws, rng=rng, kind="percentile"), change, flips, before.shape[1]
-        )
+        effects[name] = LeaveOutEffect(mean_interval(change), change, flips, before.shape[1])
     return effects

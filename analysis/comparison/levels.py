@@ -9,18 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from analysis.comparison.measures import NO, Row, alone, of_subsets, row
+from analysis.comparison.measures import NO, Row, alone, row, spanning
 from analysis.comparison.outputs import RunOutputs
-from analysis.trimming.references import REFERENCES, consensus_levels
+from analysis.trimming.references import REFERENCES, consensus_levels, left_out_levels
 from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.gaps import Quantity, compared_quantity
 from analysis.variability.seed_count import distribution_spread, planned_runs, recommend_seed_count
-from analysis.verdicts import exact_interval
+from analysis.verdicts.intervals import jackknife_share_interval
 
 FIRST_RUNG = 10
 """Runs from which the stopping rule can be applied; fewer are a pilot."""
-GROUPS = 20
-"""Parts of the runs that are left out in turn: levels of very many runs take long."""
 WIDE = 0.2
 """Tolerance from which on only gross differences show."""
 
@@ -77,36 +75,23 @@ def compare_levels(gaps: Float[np.ndarray, "m n"], quantity: str, delta: float |
         found = consensus_levels(gaps, deltas=[used])
         levels = {kind: found.level(kind, used) for kind in REFERENCES}
         lost = {kind: int((~found.results[kind, used].attainable).sum()) for kind in REFERENCES}
-        rows = tuple(_row(gaps, kind, level, used, lost[kind]) for kind, level in levels.items())
+        rest = left_out_levels(gaps, deltas=[used]) if runs > 2 else []
+        rows = tuple(
+            _row(kind, level, [float(one.level(kind, used).mean()) for one in rest], lost[kind])
+            for kind, level in levels.items()
+        )
     said = f"Trimming levels compare the {quantity.replace('_', ' ')} at tolerance {used:.4f}."
     wide = f" With {examples} examples only gross differences exceed it." if used >= WIDE else ""
     return Levels(rows, levels, used, (said + wide,))
 
 
-def _row(gaps: np.ndarray, kind: str, level: np.ndarray, delta: float, lost: int) -> Row:
+def _row(kind: str, level: np.ndarray, left_out: list[float], lost: int) -> Row:
     runs = len(level)
-    sd = float(level.std(ddof=1))
-    if not level.any():
-        # a mean of numbers in [0, 1] is at most the share of those above 0, and of that share none in m runs is known
-        high = exact_interval(0, runs)[1] if runs > 2 else NO
-        return row(
-            "level",
-            kind,
-            0.0,
-            0.0 if runs > 2 else NO,
-            high,
-            sd,
-            runs,
-            "0 in all runs, the end bounds the share above 0",
-        )
-
-    def mean_level(kept: np.ndarray) -> float:
-        if len(kept) == runs:
-            return float(level.mean())
-        return float(consensus_levels(gaps[kept], deltas=[delta], kinds=[kind]).level(kind, delta).mean())
-
+    low, high = jackknife_share_interval(level.tolist(), left_out)
     note = f"no trimming suffices for {lost} runs" if lost else ""
-    return of_subsets("level", kind, mean_level, runs, groups=GROUPS, note=note, sd=sd)
+    if not level.any():
+        note = "0 in all runs, the end bounds the share above 0"
+    return spanning("level", kind, float(level.mean()), low, high, float(level.std(ddof=1)), runs, note)
 
 
 def runs_needed(
@@ -141,10 +126,15 @@ def runs_needed(
     variance = float(accuracy.var(ddof=1))
     ends = [_runs_for(variance * factor, precision) for factor in factors]
     value = _runs_for(variance, precision)
-    rows = [row("runs_needed", f"mean accuracy within {precision:g}", value, ends[0], ends[1], NO, runs, "")]
+    of = f"mean accuracy within {precision:g}"
+    rows = [row("runs_needed", of, value, ends[0], ends[1], NO, runs, "")]
+    if not variance > 1e-24:
+        rows = [alone("runs_needed", of, NO, runs, "undefined: the accuracies do not differ")]
     if not delta > 0:
         return rows
     spread = distribution_spread(gaps)
+    if not spread > 0:
+        return [*rows, alone("runs_needed", "consensus of levels", NO, runs, "undefined: the runs do not differ")]
     ends = [NO if math.isnan(factor) else float(planned_runs(spread * factor**0.5, delta=delta)) for factor in factors]
     if runs >= FIRST_RUNG:
         said = recommend_seed_count(gaps, delta=delta, rng=rng).describe()

@@ -58,7 +58,8 @@ MEASURES = {
 INTERVALS = (
     "Intervals are 95 % over runs, on the same examples: of means over runs Student's, or Wilson's with the spread of "
     "the runs where the range is bounded; of everything that takes several runs at once a jackknife, which leaves one "
-    "run out at a time; of the runs needed that of a variance. What is largest or best among these very runs has none."
+    "run out at a time, of levels in Wilson's form; of the runs needed that of a variance. What is largest or best "
+    "among these very runs has none."
 )
 """The sentence on intervals of tables and pages."""
 
@@ -100,7 +101,6 @@ def of_subsets(
     statistic: Callable[[Int[np.ndarray, " k"]], float],
     runs: int,
     *,
-    groups: int | None = None,
     note: str = "",
     sd: float = math.nan,
 ) -> Row:
@@ -112,15 +112,12 @@ def of_subsets(
         Takes the places of the runs that are in the set.
     runs : int
         Number of all runs.
-    groups : int or None
-        Leave out so many groups of neighboring runs in turn, where the statistic is dear; None: single runs.
     """
     everyone = np.arange(runs)
     value = statistic(everyone)
     if runs < 3 or math.isnan(value):
         return row(measure, of, value, NO, NO, sd, runs, note)
-    parts = np.array_split(everyone, min(groups or runs, runs))
-    left_out = np.array([statistic(np.setdiff1d(everyone, part)) for part in parts])
+    left_out = np.array([statistic(np.delete(everyone, one)) for one in everyone])
     kind = MEASURES[measure]
     found = jackknife_interval(value, left_out, low=kind.low, high=kind.high)
     return spanning(measure, of, value, float(found.low), float(found.high), sd, runs, note)

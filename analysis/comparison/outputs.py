@@ -115,10 +115,10 @@ def one_run(name: str, member: Any, examples: int | None, shown: str | None = No
     """Check one run's outputs and bring them to (n, k)."""
     where = shown or f"outputs[{name!r}]"
     array = as_array(member, where)
-    if array.ndim == 1 and array.dtype.kind in "iub":
+    if array.ndim == 1 and (array.dtype.kind in "iub" or _counted(array)):
         raise ValueError(
             f"{where} is a row of whole numbers, which look like decided classes: calibration, loss and "
-            "levels need the outputs behind them, logits or probabilities (for single outputs, as floats)."
+            "levels need the outputs behind them, logits or probabilities."
         )
     if array.ndim not in (1, 2):
         raise ValueError(f"{where} has the shape {array.shape}: (examples, classes) is needed.")
@@ -130,6 +130,11 @@ def one_run(name: str, member: Any, examples: int | None, shown: str | None = No
             "examples): write its transpose."
         )
     return (array[:, None] if array.ndim == 1 else array).astype(np.float64)
+
+
+def _counted(values: np.ndarray) -> bool:
+    """Whether floats are 0, 1, 2, ...; zeros and ones alone may be probabilities, which is asked elsewhere."""
+    return bool(values.size and values.max() > 1 and (values >= 0).all() and (values == np.floor(values)).all())
 
 
 def _check_alike(names: Sequence[str], runs: Sequence[np.ndarray]) -> None:
@@ -173,7 +178,13 @@ def as_logits(
 ) -> Float[np.ndarray, "m n C"]:
     """Bring logits or probabilities of one or more columns to logits of at least two; notes say what was replaced."""
     single = values.shape[2] == 1
-    alike = _look_like_probabilities(values)
+    each = [_look_like_probabilities(run[None]) for run in values]
+    alike = any(each)
+    if is_probability is None and alike and not all(each):
+        raise ValueError(
+            f"Run {each.index(True)} looks like probabilities and run {each.index(False)} like logits: bring all runs "
+            "to one form, or write is_probability=False if all are logits."
+        )
     if is_probability is None and alike:
         how = "every output lies between 0 and 1" if single else "every row is non-negative and sums to 1"
         raise ValueError(
@@ -198,13 +209,13 @@ def as_logits(
 
 
 def _look_like_probabilities(values: np.ndarray) -> bool:
-    if values.min() < 0 or values.max() > 1 + ROUNDING:
+    if values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
         return False
     return values.shape[2] == 1 or bool(np.allclose(values.sum(axis=2), 1, atol=ROUNDING))
 
 
 def _check_probabilities(values: np.ndarray) -> None:
-    wrong = (values < 0) | (values > 1 + ROUNDING)
+    wrong = (values < -ROUNDING) | (values > 1 + ROUNDING)
     if wrong.any():
         run, row, column = np.argwhere(wrong)[0]
         raise ValueError(

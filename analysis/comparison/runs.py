@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from analysis.comparison.levels import compare_levels, gaps_of, runs_needed
 from analysis.comparison.measures import MEASURES, Row, alone, of_pairs, of_runs, of_subsets
 from analysis.comparison.outputs import read_outputs, warn_of_equal_runs
 from analysis.comparison.run_result import RunComparison
-from analysis.variability.gaps import Quantity
+from analysis.variability.gaps import Quantity, check_quantity
 from analysis.variability.multiplicity import ambiguity, discrepancy, multiplicity_of_best
 from analysis.verdicts import MIN_RUNS
 
@@ -97,8 +97,8 @@ def compare_runs(
     >>> round(result.value("accuracy"), 2), round(result.value("churn", "between two runs"), 2)
     (0.85, 0.14)
     """
-    if quantity is not None and quantity not in get_args(Quantity):
-        raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
+    if quantity is not None:
+        check_quantity(quantity)
     if not 0 < precision < 1:
         raise ValueError(f"precision={precision} must be a half-width of accuracy between 0 and 1, such as 0.005.")
     given = read_outputs(outputs, labels, is_probability=is_probability, names=names, on_bad_run=on_bad_run)

@@ -258,3 +258,13 @@ def reference_distance(first: StepReference, second: StepReference) -> float:
     """Kolmogorov-Smirnov distance between two shared references."""
     runs = SortedRuns(first.atoms, prefix=first.prefix)
     return float(robust_distance(build_cells(runs, second), 1.0)[0])
+
+
+def left_out_levels(
+    gaps: Float[np.ndarray, "m n"], *, deltas: Sequence[Real], groups: int = 20
+) -> list[ConsensusLevels]:
+    """Levels of the other runs without each run, or without each of ``groups`` parts of very many: for a jackknife."""
+    parts = np.array_split(np.arange(len(gaps)), min(groups, len(gaps)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of wide tolerances and equal runs, which all runs have said
+        return [consensus_levels(np.delete(gaps, part, axis=0), deltas=deltas) for part in parts]

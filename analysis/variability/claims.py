@@ -167,7 +167,6 @@ def claim_a1(
 def claim_a2(
     levels: Mapping[str, Float[np.ndarray, " m"]],
     *,
-    rng: np.random.Generator,
     need: int = NEED,
     tolerance: Real = 1e-9,
 ) -> ClaimFinding:
@@ -180,8 +179,6 @@ def claim_a2(
     ----------
     levels : mapping of str to ndarray, shape (m,)
         Levels of the same runs by quantity: gap, prob, signed_gap, loss.
-    rng : numpy.random.Generator
-        Source of the bootstrap over runs.
     need : int
         Runs that a decision needs.
     tolerance : float
@@ -206,7 +203,7 @@ def claim_a2(
     }
     details = {f"{name.replace(' ', '_')}_differ": float(np.abs(values).max()) for name, values in apart.items()}
     if count >= 3:
-        found = rank_correlation(levels["gap"], levels["loss"], rng=rng)
+        found = rank_correlation(levels["gap"], levels["loss"])
         details["r_gap_loss"] = float(found.estimate)
         members["gap and loss"] = above_by_interval(
             _ends(found),
@@ -227,7 +224,7 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
     return float(interval.estimate), float(interval.low), float(interval.high)
 
 
-def claim_b4(scratch: Spread, tuned: Spread, *, rng: np.random.Generator, need: int = NEED) -> ClaimFinding:
+def claim_b4(scratch: Spread, tuned: Spread, *, need: int = NEED) -> ClaimFinding:
     """B4: fine-tuned runs vary less than runs trained from scratch.
 
     Parameters
@@ -235,15 +232,13 @@ def claim_b4(scratch: Spread, tuned: Spread, *, rng: np.random.Generator, need: 
     scratch, tuned : mapping of str to ndarray
         ``level``, shape (m,), each arm against its own leave-one-out reference, same examples and delta; ``churn``,
         shape (m, m), of every pair of runs; further measures are reported with their intervals.
-    rng : numpy.random.Generator
-        Source of the bootstrap over the runs of both arms.
     need : int
         Runs per arm that a decision needs.
     """
     runs = min(len(scratch["level"]), len(tuned["level"]))
     if runs < 3:
         return ClaimFinding("B4", Decided(OPEN, f"n = {runs} runs per arm; {need} are needed."))
-    differences = contrast(scratch, tuned, rng=rng)
+    differences = contrast(scratch, tuned)
     members = {
         name: above_by_interval(
             _ends(differences[name]),

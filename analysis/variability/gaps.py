@@ -8,7 +8,7 @@ signed gap; label signing is no map of the gap and changes levels.
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -93,11 +93,17 @@ def one_vs_rest_gap(logits: Num[np.ndarray, "... n k"], target: int) -> Float[np
     return values[..., target] - logsumexp(np.delete(values, target, axis=-1), axis=-1)
 
 
+def check_quantity(quantity: str) -> None:
+    """Refuse what is no quantity."""
+    if quantity not in get_args(Quantity):
+        raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
+
+
 def compared_quantity(
     logits: Num[np.ndarray, "... n k"],
     labels: Int[np.ndarray, " _"] | None = None,
     *,
-    quantity: Quantity = "gap",
+    quantity: str = "gap",
     target: int = 1,
 ) -> Float[np.ndarray, "... n"]:
     """Turn logits into the quantity whose distribution is compared.
@@ -114,6 +120,11 @@ def compared_quantity(
     target : int
         Class of ``one_vs_rest``.
 
+    Raises
+    ------
+    ValueError
+        For a quantity that is none of these, and for labels or logits that do not fit it.
+
     Examples
     --------
     >>> import numpy as np
@@ -124,6 +135,7 @@ def compared_quantity(
     >>> compared_quantity(logits, quantity="prob").round(3)
     array([[0.881, 0.119]])
     """
+    check_quantity(quantity)
     if quantity in NEEDS_LABELS and labels is None:
         raise ValueError(f"quantity {quantity!r} needs the labels of the examples")
     if quantity in ("margin", "top_two", "one_vs_rest"):

@@ -69,7 +69,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 ["set", "flipped %"],
                 f"{name}: change of a test point's log-odds of its true class after {first.metrics['k']} training "
                 f"points are dropped: the strongest or weakest by {first.metrics['method']}, or controls; {shape}. "
-                "The first run's interval resamples test points; the retraining seeds are fixed.",
+                "The first run's interval is Student's over test points; the retraining seeds are fixed.",
                 "Change of the log-odds",
                 "test points",
             )

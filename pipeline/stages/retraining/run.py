@@ -210,7 +210,7 @@ def _leave_out(
         build.say(f"without the {name.replace('_', ' ')} {choice.k} points of {len(shown)} test points")
         columns = [margins.of("drop", train.ids[row])[:, shown[place]] for place, row in enumerate(members)]
         after[name] = np.stack(columns, axis=1)
-    effects = leave_out_effects(before, after, rng=np.random.default_rng([choice.seed, 4]), draws=choice.draws)
+    effects = leave_out_effects(before, after)
     arrays |= {"leave_out.points": side.ids[shown], "leave_out.before": before}
     arrays |= {f"leave_out.{name}": values for name, values in after.items()}
     rows: list[LeaveOutRow] = [

@@ -144,7 +144,7 @@ def _decide(
             quantity: consensus_levels(runs.gaps(quantity), deltas=[delta], kinds=[kind]).level(kind, delta)
             for quantity in ("gap", "prob", "signed_gap", "loss")
         }
-        return claim_a2(by_quantity, rng=rng)
+        return claim_a2(by_quantity)
     if claim == "B1" and len(levels) >= 4:
         order = rng.permutation(len(levels))
         half = len(levels) // 2
@@ -220,7 +220,6 @@ def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRo
             if delta not in groups[tuned].deltas:
                 continue
             arms = [groups[arm].spread(kind, delta) for arm in (scratch, tuned)]
-            rng = np.random.default_rng([config.statistics.seed, 11, place, REFERENCES.index(kind)])
-            finding = _counting(claim_b4(arms[0], arms[1], rng=rng), [groups[scratch].runs, groups[tuned].runs])
+            finding = _counting(claim_b4(arms[0], arms[1]), [groups[scratch].runs, groups[tuned].runs])
             rows.append(_row(finding, f"{scratch} against {tuned}", kind, delta, place))
     return rows

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from analysis.classifier_metrics import churn_matrix, decisions, gap_quantiles, largest_atom, run_metrics
-from analysis.resampling import Interval, interval_from_draws, multiplicities, rank_correlation
+from analysis.resampling import rank_correlation
 from analysis.trimming.bootstrap import bootstrap_level_sets
 from analysis.trimming.distributions import StepReference
 from analysis.trimming.level import optimal_trimming, robust_ks_curves
-from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels
+from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels, left_out_levels
 from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
 from analysis.variability.contrasts import group_interval
 from analysis.variability.ensemble_levels import default_sizes
 from analysis.variability.gaps import fit_temperatures
 from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
+from analysis.verdicts.intervals import jackknife_share_interval
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
 from pipeline.stages.statistics.claims import GroupLevels
@@ -107,8 +108,8 @@ def measure_group(
         "level_scaled": scaled,
     }
     # every part draws from the same generator, in this order
-    groups = _group_rows(runs, churn, metrics, found, draws, deltas, gaps, rng, chosen.draws)
-    correlations = _correlation_rows(runs, metrics, found, deltas, rng) if count >= 3 else []
+    groups = _group_rows(runs, churn, metrics, found, draws, deltas, gaps, rng)
+    correlations = _correlation_rows(runs, metrics, found, deltas) if count >= 3 else []
     seed_counts = _seed_count_rows(say, runs.name, gaps, deltas[0], chosen.subsets, rng) if count >= 8 else []
     released = released_rows(runs.name, gaps, chosen.eps, rng) if chosen.released and count >= 4 else []
     return GroupResult(
@@ -190,9 +191,9 @@ def _group_rows(
     deltas: list[float],
     gaps: np.ndarray,
     rng: np.random.Generator,
-    count: int,
 ) -> list[GroupRow]:
-    churn = group_interval(matrix, rng=rng, draws=max(count, 20))
+    churn = group_interval(matrix, low=0, high=1)
+    rest = left_out_levels(gaps, deltas=deltas) if len(gaps) > 2 else []
     order = rng.permutation(len(gaps))
     half = (len(gaps) + 1) // 2
     apart = None if len(gaps) < 4 else consensus_levels(gaps[order[:half]], gaps[order[half:]], deltas=deltas)
@@ -200,7 +201,10 @@ def _group_rows(
     for kind in REFERENCES:
         for place, delta in enumerate(deltas):
             level = found.level(kind, delta)
-            mean = _two_level_mean(level, draws[kind][place], rng)
+            # runs vary, and so do the examples, jointly for all runs
+            left_out = [float(others.level(kind, delta).mean()) for others in rest]
+            variance = float(draws[kind][place].mean(axis=1).var(ddof=1))
+            low, high = jackknife_share_interval(level.tolist(), left_out, variance=variance)
             rows.append(
                 {
                     "group": runs.name,
@@ -212,8 +216,8 @@ def _group_rows(
                     "examples": gaps.shape[1],
                     "level_mean": float(level.mean()),
                     "level_sd": float(level.std(ddof=1)),
-                    "level_low": max(float(mean.low), 0.0),
-                    "level_high": min(float(mean.high), 1.0),
+                    "level_low": low,
+                    "level_high": high,
                     "level_halves": float("nan") if apart is None else float(apart.level(kind, delta).mean()),
                     "share_above_zero": float((level > 0).mean()),
                     "unattainable": int((~found.results[kind, delta].attainable).sum()),
@@ -229,22 +233,11 @@ def _group_rows(
     return rows
 
 
-def _two_level_mean(level: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> Interval:
-    """Mean level with an interval over runs and, jointly for all of them, over test examples.
-
-    Where all draws are 0, a level above 0 is at most as probable as 3 in their number, and its mean is no larger.
-    """
-    means = np.array([float(row @ multiplicities(len(level), rng) / len(level)) for row in draws])
-    found = interval_from_draws(float(level.mean()), means)
-    return found if level.any() or means.any() else replace(found, high=3 / len(draws))
-
-
 def _correlation_rows(
     runs: SeedRuns,
     metrics: dict[str, np.ndarray],
     found: ConsensusLevels,
     deltas: list[float],
-    rng: np.random.Generator,
 ) -> list[CorrelationRow]:
     rows: list[CorrelationRow] = []
     for kind in REFERENCES:
@@ -252,7 +245,7 @@ def _correlation_rows(
         if np.ptp(level) == 0:  # nothing to rank
             continue
         for name, values in metrics.items():
-            link = rank_correlation(level, values, draws=500, rng=rng)
+            link = rank_correlation(level, values)
             rows.append(
                 {
                     "group": runs.name,

@@ -153,18 +153,13 @@ def _shown(estimate: float, low: float, high: float) -> str:
     return format_estimate(estimate, low, high).replace("undefined", "–")
 
 
-def _over_runs(estimate: float, low: float, high: float, runs: int) -> str:
-    """Estimate and its bootstrap over runs; of two runs a draw is the same pair or one of them twice: no interval."""
-    return _shown(estimate, low, high) if runs > 2 else _shown(estimate, math.nan, math.nan)
-
-
 def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> Table:
     rows = [
         [
             row["group"],
             KINDS[row["reference"]],
             f"{row['delta']:.4f}{' DKW' if row['threshold'] == 'DKW' else '*' if row['noise_limited'] else ''}",
-            _over_runs(row["level_mean"], row["level_low"], row["level_high"], row["runs"]),
+            _shown(row["level_mean"], row["level_low"], row["level_high"]),
             row["level_sd"],
             row["level_halves"],
             row["share_above_zero"],
@@ -176,11 +171,11 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
     return Table(
         ["group", "reference", "delta", "mean level [95 %]", "sd", "halves", "share > 0", "no level", "KS"],
         rows,
-        f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; two-level basic "
-        "bootstrap over runs and examples. Halves: mean level of a random half of the runs (the larger one where their "
-        "number is odd) against the consensus of the other half. No level: runs that no trimming brings within delta. "
-        "No interval: two runs, or draws that all lie on one side of the estimate. A star marks a delta below the "
-        "noise of so few examples. A level is biased up, and 0 only means indistinguishable at this delta.",
+        f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; intervals over runs "
+        "(jackknife, Wilson's form) and test examples (bootstrap). Halves: mean level of a random half of the runs "
+        "(the larger one where their number is odd) against the consensus of the other half. No level: runs that no "
+        "trimming brings within delta. No interval: two runs, or runs that do not differ. A star marks a delta below "
+        "the noise of so few examples. A level is biased up, and 0 only means indistinguishable at this delta.",
         keys=[artifact.key],
         command=command,
     )
@@ -202,15 +197,16 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
                 row["accuracy_mean"],
                 row["accuracy_sd"],
                 row["ece_mean"],
-                _over_runs(row["churn_pairwise"], row["churn_low"], row["churn_high"], row["runs"]),
+                _shown(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
                 float(np.mean(scaled)),
             ]
         )
     return Table(
         ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn [95 %]", "level after temperature"],
         rows,
-        "Companions of the level. Churn is the share of differing decisions of two runs, its interval a bootstrap over "
-        "runs; the last column is the mean mixture level at the DKW delta after per-run temperature scaling.",
+        "Companions of the level. Churn is the share of differing decisions of two runs, its interval leaves one run "
+        "out at a time (jackknife); the last column is the mean mixture level at the DKW delta after per-run "
+        "temperature scaling. No interval: two runs, or runs that do not differ.",
         keys=[artifact.key],
         command=command,
     )
@@ -219,7 +215,7 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
 def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
         f"{row['group']}: mean trimming level "
-        f"{_over_runs(row['level_mean'], row['level_low'], row['level_high'], row['runs'])} "
+        f"{_shown(row['level_mean'], row['level_low'], row['level_high'])} "
         f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
         for row in summary
         if row["reference"] == "mixture" and row["threshold"] == "DKW"
@@ -235,8 +231,8 @@ def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command:
     return Table(
         ["group", "companion", "runs", "Spearman with level [95 %]"],
         rows,
-        "Rank correlation of the mixture level at the DKW delta with each companion; percentile bootstrap over runs. "
-        "Groups whose levels are all equal have nothing to rank.",
+        "Rank correlation of the mixture level at the DKW delta with each companion; intervals over runs by "
+        "Fisher's z. Groups whose levels are all equal have nothing to rank.",
         keys=[artifact.key],
         command=command,
     )
@@ -246,14 +242,13 @@ def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple
     rows = read_contrasts(artifact)
     shown = []
     for row in rows:
-        fewest = min(sizes[row["first"]], sizes[row["second"]])
-        difference = _over_runs(row["difference"], row["low"], row["high"], fewest)
+        difference = _shown(row["difference"], row["low"], row["high"])
         shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
     table = Table(
         ["group", "against", "measure", "difference [95 % for all]"],
         shown,
-        "Which runs vary more? Differences of group means, first minus second; percentile bootstrap over the runs of "
-        "either group, pairs rebuilt from the runs drawn. The intervals hold for all pairs of groups together "
+        "Which runs vary more? Differences of group means, first minus second; intervals leave one run of either group "
+        "out at a time (jackknife, put together as Welch's). The intervals hold for all pairs of groups together "
         "(Bonferroni); the test examples are the same for all.",
         keys=[artifact.key],
         command=command,

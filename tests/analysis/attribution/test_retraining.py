@@ -106,10 +106,10 @@ def test_dropped_sets_and_their_effects():
         assert all(len(set(row)) == 5 for row in chosen.tolist())
     before = np.ones((3, 4))
     after = {"top": before - 2.0, "random": before + rng.normal(scale=0.01, size=(3, 4))}
-    effects = leave_out_effects(before, after, rng=rng, draws=50)
+    effects = leave_out_effects(before, after)
     assert effects["top"].change.estimate == pytest.approx(-2) and effects["top"].flips == 1
     assert effects["random"].flips == 0
     with pytest.raises(ValueError, match="k=21 points of one class"):
         leave_out_sets(scores, 21, labels, classes, rng)
     with pytest.raises(ValueError, match="not paired"):
-        leave_out_effects(before, {"top": before[:, :2]}, rng=rng)
+        leave_out_effects(before, {"top": before[:, :2]})

@@ -80,10 +80,12 @@ OF_RUNS = {
     "probabilities, not said": lambda: compare_runs(PROBABILITIES, LABELS),
     "single outputs in [0, 1], not said": lambda: compare_runs(list(PROBABILITIES[..., 0]), LABELS > 0),
     "logits said to be probabilities": lambda: compare_runs(RUNS, LABELS, is_probability=True),
+    "probabilities beside logits": lambda: compare_runs(with_run(seed_1=PROBABILITIES[1]), LABELS),
     "rows that do not sum to 1": lambda: compare_runs(
         changed(PROBABILITIES, (0, 4), 0.5 / 3), LABELS, is_probability=True
     ),
     "decided classes": lambda: compare_runs(list(ARRAY.argmax(axis=2)), LABELS),
+    "decided classes as floats": lambda: compare_runs(list(ARRAY.argmax(axis=2).astype(float)), LABELS),
     "an unknown quantity": lambda: compare_runs(RUNS, LABELS, quantity="margins"),
     "the gap of three classes": lambda: compare_runs(RUNS, LABELS, quantity="gap"),
     "an impossible tolerance": lambda: compare_runs(RUNS, LABELS, tolerance=5),

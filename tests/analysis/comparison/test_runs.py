@@ -7,11 +7,10 @@ import torch
 from analysis import compare_runs
 from analysis.classifier_metrics import churn_matrix, decisions, error_agreement, run_metrics
 from analysis.comparison.levels import gaps_of
-from analysis.resampling import jackknife_interval
 from analysis.trimming import consensus_levels, dkw_threshold
 from analysis.variability import ambiguity, group_interval, planned_runs
-from analysis.variability.contrasts import group_mean
 from analysis.variability.seed_count import distribution_spread
+from analysis.verdicts.intervals import jackknife_share_interval
 from tests.analysis.comparison.cases import runs
 
 RUNS, LABELS = runs()
@@ -80,6 +79,8 @@ def test_the_numbers_are_those_of_the_parts():
         np.testing.assert_array_equal(RESULT.runs[name], metrics[name])
     assert RESULT.value("churn", "between two runs") == pytest.approx(churn[pairs].mean())
     np.testing.assert_array_equal(RESULT.pairs["churn"], churn[pairs])
+    row = next(row for row in RESULT.rows if row["of"] == "between two runs")
+    assert (row["low"], row["high"]) == pytest.approx((group_interval(churn).low, group_interval(churn).high))
     agreement = error_agreement(decided, LABELS)[pairs]
     assert RESULT.value("error_agreement", "between two runs") == pytest.approx(agreement.mean())
     assert RESULT.value("ambiguity", "of 3 runs") == pytest.approx(ambiguity(decided, 3))
@@ -94,6 +95,10 @@ def test_the_numbers_are_those_of_the_parts():
     tight = compare_runs(RUNS, LABELS, delta=0.05)
     for kind in ("mixture", "logit_mean", "quantile_mean"):
         np.testing.assert_array_equal(tight.runs[f"level_{kind}"], levels.level(kind, 0.05))
+    left_out = [consensus_levels(np.delete(gaps, i, 0), deltas=[0.05]).level("mixture", 0.05).mean() for i in range(5)]
+    row = next(row for row in tight.rows if (row["measure"], row["of"]) == ("level", "mixture"))
+    wanted = jackknife_share_interval(levels.level("mixture", 0.05).tolist(), left_out)
+    assert (row["low"], row["high"]) == pytest.approx(wanted, nan_ok=True)
     wanted = planned_runs(distribution_spread(gaps), delta=0.05)
     assert tight.value("runs_needed", "consensus of levels") == wanted
 
@@ -147,6 +152,11 @@ def test_equal_runs_are_named():
     with pytest.warns(UserWarning, match=r"equal outputs \(1 pairs: seed 0 = again\): was the seed set"):
         result = compare_runs({**RUNS, "again": ARRAY[0]}, LABELS)
     assert any("seed 0 = again" in note for note in result.notes)
+    with pytest.warns(UserWarning, match="equal outputs"):
+        same = compare_runs(ARRAY[[0, 0, 0]], LABELS)
+    assert np.isnan(
+        [same.value("runs_needed", row["of"]) for row in same.rows if row["measure"] == "runs_needed"]
+    ).all()
 
 
 def test_runs_that_are_not_finite_can_be_left_out():
@@ -204,24 +214,3 @@ def test_a_page_is_whole_equal_and_shows_strange_names_as_they_are(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.html", "sub"]
     with pytest.raises(ValueError, match="is a folder: name a file in it"):
         RESULT.report(tmp_path)
-
-
-def churn_of_seeds(runs, rng, base):
-    """Churn of runs that each have a bias and a noise of their own."""
-    noise = rng.normal(size=(runs, len(base))) * np.exp(0.3 * rng.normal(size=(runs, 1)))
-    return churn_matrix((base + 0.3 * rng.normal(size=(runs, 1)) + 0.7 * noise > 0).astype(int))
-
-
-@pytest.mark.slow
-def test_the_jackknife_holds_the_true_churn_where_a_bootstrap_over_runs_does_not():
-    rng = np.random.default_rng(0)
-    base = 1.5 * rng.normal(size=400)
-    truth = group_mean(churn_of_seeds(1500, rng, base))
-    for count, boot_at_most in ((3, 0.7), (5, 0.85), (10, 0.92)):
-        held = np.zeros(2)
-        for _ in range(200):
-            churn = churn_of_seeds(count, rng, base)
-            left_out = [group_mean(np.delete(np.delete(churn, i, 0), i, 1)) for i in range(count)]
-            found = jackknife_interval(group_mean(churn), np.array(left_out)), group_interval(churn, rng=rng, draws=60)
-            held += [one.low <= truth <= one.high for one in found]
-        assert held[0] / 200 > 0.9 and held[1] / 200 < boot_at_most

@@ -61,14 +61,14 @@ def test_a2_holds_on_identities_and_fails_on_a_broken_one():
     base = rng(2).random(60)
     other = base**2 + 0.1 * rng(3).random(60)
     levels = {"gap": base, "prob": base, "signed_gap": other, "loss": other}
-    assert claim_a2(levels, rng=rng()).decided.outcome == HOLDS
-    assert claim_a2({k: v[:20] for k, v in levels.items()}, rng=rng()).decided.outcome == OPEN
-    assert claim_a2({k: v[:2] for k, v in levels.items()}, rng=rng()).decided.outcome == OPEN
-    assert claim_a2(levels | {"prob": base + 0.01}, rng=rng()).decided.outcome == FAILS
+    assert claim_a2(levels).decided.outcome == HOLDS
+    assert claim_a2({k: v[:20] for k, v in levels.items()}).decided.outcome == OPEN
+    assert claim_a2({k: v[:2] for k, v in levels.items()}).decided.outcome == OPEN
+    assert claim_a2(levels | {"prob": base + 0.01}).decided.outcome == FAILS
     silent = dict.fromkeys(levels, np.zeros(60))
-    assert claim_a2(silent, rng=rng()).decided.outcome == OPEN, "levels that are all 0 rank nothing"
+    assert claim_a2(silent).decided.outcome == OPEN, "levels that are all 0 rank nothing"
     with pytest.raises(ValueError, match=r"missing: \['loss'\]"):
-        claim_a2({"gap": base, "prob": base, "signed_gap": base}, rng=rng())
+        claim_a2({"gap": base, "prob": base, "signed_gap": base})
 
 
 def arm(generator, level, churn, count=50):
@@ -79,10 +79,10 @@ def arm(generator, level, churn, count=50):
 def test_b4_compares_arms_beyond_its_margins():
     generator = rng(10)
     scratch, tuned = arm(generator, 0.3, 0.2), arm(generator, 0.1, 0.1)
-    assert claim_b4(scratch, tuned, rng=rng()).decided.outcome == HOLDS
-    assert claim_b4(tuned, scratch, rng=rng()).decided.outcome == FAILS
-    assert claim_b4(scratch, arm(generator, 0.29, 0.195), rng=rng()).decided.outcome == OPEN, "within the margins"
+    assert claim_b4(scratch, tuned).decided.outcome == HOLDS
+    assert claim_b4(tuned, scratch).decided.outcome == FAILS
+    assert claim_b4(scratch, arm(generator, 0.29, 0.195)).decided.outcome == OPEN, "within the margins"
     few = {"level": scratch["level"][:10], "churn": scratch["churn"][:10, :10]}
-    assert claim_b4(few, tuned, rng=rng()).decided.outcome == OPEN
+    assert claim_b4(few, tuned).decided.outcome == OPEN
     tiny = {"level": scratch["level"][:2], "churn": scratch["churn"][:2, :2]}
-    assert "n = 2 runs per arm" in claim_b4(tiny, tuned, rng=rng()).decided.evidence
+    assert "n = 2 runs per arm" in claim_b4(tiny, tuned).decided.evidence

@@ -89,6 +89,8 @@ def test_bad_logits(caplog):
         compared_quantity(np.full((4, 2), 0.5))
     with pytest.raises(ValueError, match="these are probabilities"):
         compared_quantity(np.full((4, 4), 0.25), quantity="top_two")
+    with pytest.raises(ValueError, match=r"quantity='typo' is none of gap, signed_gap, prob, loss, margin"):
+        compared_quantity(LOGITS, LABELS, quantity="typo")
     with pytest.raises(ValueError, match="needs the labels"):
         compared_quantity(LOGITS, quantity="loss")
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, got 0\.\.2"):

@@ -11,6 +11,7 @@ from analysis.verdicts import (
     run_interval_within,
     student_mean_interval,
 )
+from analysis.verdicts.intervals import jackknife_share_interval
 
 
 def test_a_proportion_never_leaves_its_range_and_is_never_certain():
@@ -76,3 +77,16 @@ def test_rounding_at_an_end_of_the_range_is_no_value_outside():
 
 def test_zero_has_no_sign():
     assert format_estimate(-0.0004, -0.04, 0.03) == "0.000 [-0.040, 0.030]"
+
+
+def test_shares_that_depend_on_each_other_have_wilsons_interval_with_the_error_of_the_jackknife():
+    values = [0.0, 0.2, 0.1, 0.4, 0.05]
+    left_out = [(sum(values) - value) / 4 for value in values]  # of independent shares
+    _, _, low, high = run_interval_within(values, 0, 1)
+    assert jackknife_share_interval(values, left_out) == pytest.approx((low, high), rel=1e-12)
+    wider = jackknife_share_interval(values, left_out, variance=0.01)
+    assert 0 <= wider[0] < low and high < wider[1] <= 1
+    assert jackknife_share_interval([0.0] * 5, [0.0] * 5) == exact_interval(0, 5)
+    assert jackknife_share_interval([1.0] * 5, [1.0] * 5) == exact_interval(5, 5)
+    for values in ([0.1, 0.3], [0.2] * 4):
+        assert np.isnan(jackknife_share_interval(values, values)).all()
