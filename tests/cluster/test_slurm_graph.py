@@ -103,7 +103,7 @@ def test_own_networks_and_weights_in_the_commands_folder_reach_the_jobs(slurm, t
     folder = tmp_path / "my own study"
     folder.mkdir()
     (folder / "mynet.py").write_text(OWN)
-    torch.save({"head.weight": torch.zeros(10, 784), "head.bias": torch.zeros(10)}, folder / "zero0.pt")
+    torch.save({"head.weight": torch.zeros(10, 1024), "head.bias": torch.zeros(10)}, folder / "zero0.pt")
     for name in ("models", "pipeline", "queue"):  # none of ours is hidden by a user's
         (folder / f"{name}.py").write_text("raise SystemExit('hidden')")
     study = (*TINY[:2], "model=custom", "model.target=mynet.Net", "snapshots=none", "stage=train", *SMALL_JOBS)
