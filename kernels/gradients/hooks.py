@@ -57,6 +57,15 @@ def through_hooks(blocks: Sequence[Block], parameters: Mapping[str, Tensor]) -> 
     ]
 
 
+def changes_gradients(parameter: Tensor) -> bool:
+    """Whether hooks give another tensor than the gradient that they get, or write into it."""
+    gradient = torch.ones_like(parameter, requires_grad=False)
+    given = gradient.clone()
+    with torch.no_grad():
+        answers = [hook(gradient) for hook in (parameter._backward_hooks or {}).values()]
+    return any(one is not None and one is not gradient for one in answers) or not torch.equal(gradient, given)
+
+
 def _hooked(parameter: Tensor, values: Tensor) -> Tensor:
     hooks = list((parameter._backward_hooks or {}).values())
     rows = []

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from kernels.capture.quiet import plain_attention, quiet
 from kernels.gradients.fallback import sample
+from kernels.gradients.hooks import changes_gradients
 from kernels.gradients.one_sample import own_backward
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward
@@ -64,6 +65,11 @@ class Jacobian:
     size : int
         Samples per batch; changes no result beyond rounding.
 
+    Raises
+    ------
+    ValueError
+        If a hook changes the gradients of a parameter.
+
     Attributes
     ----------
     route : str
@@ -84,6 +90,12 @@ class Jacobian:
         size: int,
     ) -> None:
         self.model, self.parameters, self.samples, self.output = model, dict(parameters), samples, output
+        hooked = next((name for name, p in self.parameters.items() if p._backward_hooks and changes_gradients(p)), None)
+        if hooked is not None:  # it would change J^T u and not J w
+            raise ValueError(
+                f"a hook on {hooked} changes its gradients, which products with a Jacobian cannot follow: remove the "
+                "hook, or use kernel_matrix, which applies it to the gradient of every sample"
+            )
         self.dtype, self.size = dtype, size
         self.device = next(iter(self.parameters.values())).device
         self.sizes = [p.numel() for p in self.parameters.values()]
@@ -138,7 +150,7 @@ class Jacobian:
         with quiet(self.model), replaced_here(F, "scaled_dot_product_attention", plain_attention):
             try:
                 for p in own:
-                    p._backward_hooks = None  # a hook would change J^T u and not J w
+                    p._backward_hooks = None  # what is left only looks at gradients
                     p.requires_grad_(True)
                 yield
             finally:

@@ -221,7 +221,7 @@ def test_training_mode_is_refused_also_when_it_comes_later() -> None:
 def test_weights_must_stay_and_the_model_is_left_as_it_was() -> None:
     model = linear()
     model[0].bias.requires_grad_(False)
-    model[0].weight.register_hook(lambda gradient: 3 * gradient)
+    model[0].weight.register_hook(lambda gradient: None)
     plain = linear()
     plain[0].bias.requires_grad_(False)
     op = KernelOperator(model, X)
@@ -235,6 +235,14 @@ def test_weights_must_stay_and_the_model_is_left_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError):
         KernelOperator(model, X, output=lambda f: 1 / 0)
     assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("hook", [lambda gradient: 3 * gradient, lambda gradient: gradient.mul_(3)], ids=["new", "in"])
+def test_hooks_that_change_gradients_are_refused(hook) -> None:
+    model = linear()
+    model[0].weight.register_hook(hook)
+    with pytest.raises(ValueError, match="a hook on 0.weight changes its gradients.*remove the hook"):
+        KernelOperator(model, X)
 
 
 def test_numbers_that_are_not_finite_are_named() -> None:
