@@ -28,6 +28,7 @@ from pipeline.data.records import UNLABELED, Columns, Records, take
 from pipeline.machine.progress import say
 
 SORTED_WAY = "data.read.labels=sorted numbers them in sorted order and names the classes by them"
+NO_CLASS = "numbers that are no classes are y in data.columns, and not label"
 FEW = 12
 """Labels that a message spells out."""
 ENOUGH_ROWS = 20
@@ -63,7 +64,7 @@ def whole_numbers(values: np.ndarray, where: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind not in "iuf":
         raise DataError(f"{where}: labels have type {values.dtype}; whole numbers are needed.")
     for unfit, problem in (
-        (~np.isfinite(values) | (np.trunc(values) != values), "is not an integer"),
+        (~np.isfinite(values) | (np.trunc(values) != values), f"is not an integer; {NO_CLASS}"),
         (values < UNLABELED, "is negative; labels count from 0 (-1: withheld)"),
         (values > 2.0**63 - 1024 if values.dtype.kind == "f" else values > np.iinfo(np.int64).max, "is beyond 64 bits"),
     ):
@@ -98,12 +99,15 @@ def read_labels(values: Sequence[object] | np.ndarray, how: str, where: str) -> 
     if not kinds & {str, bool, int}:
         raise DataError(f"{where}, row 0: label {_short(entries[0])} is neither a word nor a whole number.")
     if len(kinds) > 1 or not kinds <= {str, bool, int}:
-        odd = next(row for row, entry in enumerate(entries) if type(entry) is not str)
-        raise DataError(f"{where}, row {odd}: label {_short(entries[odd])} among words; labels need one type.")
+        odd = next(row for row, entry in enumerate(entries) if type(entry) is not type(entries[0]))
+        raise DataError(
+            f"{where}, row {odd}: label {_short(entries[odd])} is of another type than {_short(entries[0])} of row 0; "
+            "labels need one type."
+        )
     if kinds == {str}:
-        blank = next((row for row, entry in enumerate(entries) if not entry.strip()), None)
-        if blank is not None:
-            raise DataError(f"{where}, row {blank}: no label.")
+        for row, entry in enumerate(entries):
+            if not entry.strip() or (how == "auto" and is_missing(entry)):
+                raise DataError(f"{where}, row {row}: {no_label(entry)}.")
     result = np.empty(len(entries), dtype=object)
     result[:] = entries
     return result
@@ -132,10 +136,10 @@ def parse_whole(
     parsed = []
     for value, line in zip(values, lines, strict=True):
         word = value.strip()
-        if not word or word.casefold() == "nan":
-            raise DataError(f"{name}, line {line}: no label" + f" ({_short(word)})" * bool(word) + ".")
+        if is_missing(word):
+            raise DataError(f"{name}, line {line}: {no_label(word)}.")
         if not re.fullmatch(r"[+-]?[0-9]+(\.0*)?", word):
-            helps = f"; {way}" * (bool(way) and not is_number(word))
+            helps = f"; {NO_CLASS if is_number(word) else way}" * bool(way)
             raise DataError(f"{name}, line {line}: label {_short(value)} is not an integer{helps}.")
         word = word.partition(".")[0]
         if len(word) > 19 or not -(2**63) <= int(word) < 2**63:
@@ -144,6 +148,16 @@ def parse_whole(
             raise DataError(f"{name}, line {line}: label {word} is negative; labels count from 0 (-1: withheld).")
         parsed.append(int(word))
     return whole_numbers(np.array(parsed, dtype=np.int64), name)
+
+
+def is_missing(word: str) -> bool:
+    """Whether a label is none: nothing, or what pandas writes for nothing."""
+    return word.strip().casefold() in ("", "nan")
+
+
+def no_label(word: str) -> str:
+    """Say that a row lacks its label."""
+    return f"no label{f' ({_short(word)})' * bool(word.strip())}; fill it in, or leave the row out"
 
 
 def is_number(word: str) -> bool:
@@ -205,7 +219,8 @@ def number_sorted(splits: dict[str, Columns], natural: bool = False) -> list[str
     values = {value for labels in labeled.values() for value in labels.tolist()} - {UNLABELED}
     kinds = {type(value) for value in values}
     if len(kinds) > 1:
-        raise DataError(f"Labels are {' in one file and '.join(sorted(kind.__name__ for kind in kinds))} in another.")
+        held = " in one file and ".join(sorted(kind.__name__ for kind in kinds))
+        raise DataError(f"Labels are {held} in another; write them alike in all files.")
     _refuse_like_words([value for value in values if isinstance(value, str)])
     counted = natural and all(isinstance(value, str) and value.isascii() and value.isdecimal() for value in values)
     in_order = sorted(values, key=lambda value: (int(value), value)) if counted else sorted(values)

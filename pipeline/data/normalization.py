@@ -67,9 +67,11 @@ def column_scale(x: Float[np.ndarray, "n d"]) -> Scale:
     means, deviations = [], []
     for column in x.T:
         values = column.tolist()
+        exponent = math.frexp(max(map(abs, values)))[1]  # a power of two moves no bit, and squares stay in range
+        values = [math.ldexp(value, -exponent) for value in values]
         mean = math.fsum(values) / len(values)
         spread = math.fsum((value - mean) ** 2 for value in values) / len(values)
         constant = min(values) == max(values)
-        means.append(values[0] if constant else mean)
-        deviations.append(1.0 if constant else math.sqrt(spread) or 1.0)
+        means.append(math.ldexp(values[0] if constant else mean, exponent))
+        deviations.append(1.0 if constant else math.ldexp(math.sqrt(spread), exponent) or 1.0)
     return means, deviations

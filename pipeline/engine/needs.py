@@ -54,6 +54,10 @@ def weights_stage(config: RunConfig) -> str:
     return "checkpoint" if config.weights.source == "path" else "initial"
 
 
+IN_PLACE = {"train": ("checkpoint", "outputs"), "snapshots": ("checkpoint_steps",)}
+"""Stages that stand for another where networks or their outputs come from files."""
+
+
 def in_place_of_training(config: RunConfig) -> str:
     """Name the stage that gives a run's network: its training, or the files of one that was trained elsewhere."""
     if config.data.source == "logits":

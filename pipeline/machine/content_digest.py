@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+"""What file managers leave beside hidden files."""
 _SETTLED_NS = 2_000_000_000
 """Age at which a file's times surely differ from those of its next change, in nanoseconds."""
 _DIGESTS: dict[Path, tuple[tuple[int, ...], str]] = {}
@@ -40,7 +42,8 @@ def cached_sha256(path: Path) -> str:
 def content_of(place: Path, deep: bool = False) -> str:
     """One digest over the content of a file, or over the names and contents of a folder's files.
 
-    Where the folder lies, times, and hidden files (a downloader's notes, a repository) do not count.
+    Where the folder lies, times, hidden files (a downloader's notes, a repository) and what file managers
+    leave (``Thumbs.db``) do not count.
 
     Parameters
     ----------
@@ -62,12 +65,23 @@ def content_of(place: Path, deep: bool = False) -> str:
     return f"sha256:{whole.hexdigest()}"
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a name is one of what nobody put there on purpose: hidden files, and what file managers leave.
+
+    Examples
+    --------
+    >>> is_hidden(".DS_Store"), is_hidden("Thumbs.db"), is_hidden("cat.PNG")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.casefold() in LITTER
+
+
 def _files(folder: Path, deep: bool) -> Iterator[Path]:
     seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         here = os.path.realpath(root)
-        folders[:] = [name for name in folders if deep and not name.startswith(".") and here not in seen]
+        folders[:] = [name for name in folders if deep and not is_hidden(name) and here not in seen]
         if here in seen:  # a link to a folder that was walked already
             continue
         seen.add(here)
-        yield from (path for name in names if not name.startswith(".") and (path := Path(root) / name).is_file())
+        yield from (path for name in names if not is_hidden(name) and (path := Path(root) / name).is_file())

@@ -12,6 +12,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.cells import Cell
 from pipeline.engine.graph import Graph, Node
+from pipeline.engine.needs import IN_PLACE
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 
@@ -123,7 +124,7 @@ class StoredEntries:
         return [
             Entry(own, artifact, "done", artifact.command)
             for artifact, own in self._artifacts
-            if artifact.stage == stage and fits({**labels, **own}, labels)
+            if artifact.stage in (stage, *IN_PLACE.get(stage, ())) and fits({**labels, **own}, labels)
         ]
 
     def finished(self, stages: Sequence[str]) -> list[Entry]:

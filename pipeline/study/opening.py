@@ -55,7 +55,7 @@ def open_study(what: str | Path, *overrides: str, store: str | Path | None = Non
     >>> study.artifact("train", seed=1)
     Traceback (most recent call last):
         ...
-    pipeline.errors.UserError: The artifact of stage train (seed 1) is missing in a folder without artifacts. ...
+    pipeline.errors.UserError: The artifact of stage train (seed 1) is missing in ...
     """
     place = user_path(str(what))
     if isinstance(what, str) and "=" in what and not place.exists():
@@ -81,7 +81,7 @@ def _planned(name: str, words: tuple[str, ...], store: str | Path | None) -> Stu
         graph = Graph(words)
         config = graph.compose()
         cells = graph.cells(config)
-    place = Store(user_path(config.paths.store))
+    place = Store(user_path(config.paths.store).absolute())
     return Study(name, place.root, PlannedEntries(place, graph, config, cells))
 
 

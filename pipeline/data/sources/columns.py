@@ -80,9 +80,9 @@ def columns_from_table(
 
 def _vector_columns(delivered: dict[str, Any], naming: Naming, where: str, read: ReadConfig) -> Columns:
     x, y, label = naming.numbers(list(delivered), where)
-    columns: Columns = {"x": np.stack([_numbers(delivered[name], f"{where}, column {name!r}") for name in x], axis=1)}
+    columns: Columns = {"x": np.stack([_numbers(delivered[name], name, naming, where) for name in x], axis=1)}
     if y:
-        columns["y"] = np.stack([_numbers(delivered[name], f"{where}, column {name!r}") for name in y], axis=1)
+        columns["y"] = np.stack([_numbers(delivered[name], name, naming, where) for name in y], axis=1)
     else:
         at = f"{where}, column {label!r}"
         _refuse_nulls(delivered[str(label)], at)
@@ -90,23 +90,26 @@ def _vector_columns(delivered: dict[str, Any], naming: Naming, where: str, read:
     return columns
 
 
-def _numbers(column: Any, where: str) -> np.ndarray:
-    """Real numbers of an Arrow column as float64."""
+def _numbers(column: Any, name: str, naming: Naming, where: str) -> np.ndarray:
+    """Finite numbers of an Arrow column as float64."""
     import pyarrow as pa
 
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise DataError(
-            f"{where} has type {kind}, not numbers; leave it out of data.columns.x, or write it as numbers."
-        )
-    _refuse_nulls(column, where)
-    return np.asarray(column.to_numpy(), dtype=np.float64)
+        raise DataError(f"{where}, column {name!r} has type {kind}, not numbers; {naming.without(name)}.")
+    way = f"; fill it in or leave the row out, or {naming.without(name)}"
+    _refuse_nulls(column, f"{where}, column {name!r}", way)
+    values = np.asarray(column.to_numpy(), dtype=np.float64)
+    if not np.isfinite(values).all():
+        row = int((~np.isfinite(values)).argmax())
+        raise DataError(f"{where}, column {name!r}, row {row}: {values[row]} is no finite number{way}.")
+    return values
 
 
-def _refuse_nulls(column: Any, where: str) -> None:
+def _refuse_nulls(column: Any, where: str, way: str = "; fill it in, or leave the row out") -> None:
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
-        raise DataError(f"{where}, row {row}: no value.")
+        raise DataError(f"{where}, row {row}: no value{way}.")
 
 
 def text_column(column: Any, where: str, *, numbers: bool) -> list[str]:

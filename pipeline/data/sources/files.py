@@ -152,8 +152,12 @@ def read_npz_file(path: Path, reading: Reading) -> Columns:
     named = reading.naming.named(held, where)
     for ours in ("x", "y"):
         theirs = reading.naming.columns.get(ours)
-        if theirs is not None and theirs not in held:
-            raise DataError(f"{where}: data.columns.{ours} names no array of {', '.join(map(ascii, held))}.")
+        if isinstance(theirs, list) and len(theirs) == 1:
+            theirs = theirs[0]
+        if theirs is not None and (isinstance(theirs, list) or theirs not in held):
+            raise DataError(
+                f"{where}: data.columns.{ours}={theirs} names no array; it is one of {', '.join(map(ascii, held))}."
+            )
         if theirs is not None:
             named[ours] = theirs
     wanted = "image" if reading.kind == "image" else "x"
@@ -268,7 +272,10 @@ def _channels_first(images: np.ndarray, path: Path) -> np.ndarray:
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] in (1, 3):
-        raise DataError(f"{path}: images of shape {images.shape} may have their channels first or last; drop one axis.")
+        raise DataError(
+            f"{path}: images of shape {images.shape} may have their channels first or last; "
+            "write them as image files, one folder for each class."
+        )
     if images.ndim == 4 and images.shape[1] in (1, 3):
         return images
     if images.ndim == 4 and images.shape[3] in (1, 3):

@@ -11,11 +11,10 @@ from pipeline.data.errors import DataError
 from pipeline.data.records import Columns
 from pipeline.data.sources.pictures import decode_images
 from pipeline.data.sources.reading import Reading
+from pipeline.machine.content_digest import is_hidden
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 """Names of folders that hold splits, not classes."""
-LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-"""What file managers leave; hidden files are passed over as well."""
 
 
 def read_image_folder(path: Path, reading: Reading) -> Columns:
@@ -58,9 +57,7 @@ def read_image_folder(path: Path, reading: Reading) -> Columns:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(
-        entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name.casefold() not in LITTER
-    )
+    return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
 
 
 def _files(folder: Path, above: frozenset[str] = frozenset()) -> list[Path]:

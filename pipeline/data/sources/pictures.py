@@ -143,6 +143,8 @@ def fit_arrays(images: np.ndarray, read: ReadConfig, where: str) -> UInt8[np.nda
         images = np.round(images * (255 / read.white)).astype(np.uint8)
     elif images.dtype != np.uint8:
         way = "; data.read.white=65535 says that 65535 becomes 255" * (images.dtype == np.uint16)
+        if images.dtype.kind == "f":
+            way = "; of values from 0 to 1 such pixels are numpy.round(255 * values).astype('uint8')"
         raise DataError(f"{where}: images have type {images.dtype}; they must be uint8 pixels from 0 to 255{way}.")
     elif read.white is not None:
         raise DataError(f"{where}: data.read.white={read.white} is for images of 16 bits, and these have 8.")

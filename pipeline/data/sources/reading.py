@@ -18,6 +18,10 @@ OPTIONAL = {"image": (), "text": ("domain", "group"), "vector": ()}
 EVERY = "all"
 """Word of ``data.columns.x`` for every column that is nothing else."""
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+_INDEX = re.compile(r"(Unnamed: \d+)?|__index_level_\d+__")
+"""Names under which pandas and R write the numbers of rows."""
+_MANY = 12
+"""Columns from which on a message does not spell them out."""
 
 Column = TypeVar("Column")
 
@@ -112,7 +116,12 @@ class Naming:
         if self.columns["x"] != EVERY:
             x = _listed(self.columns["x"])
         elif self.x is None:
-            x = [name for name in names if name not in beside]
+            x = [name for name in names if name not in beside and not _INDEX.fullmatch(name)]
+            if index := [name for name in names if name not in beside and _INDEX.fullmatch(name)]:
+                say(
+                    f"note: {where}: the column {', '.join(map(ascii, index))} holds the numbers of rows, as pandas "
+                    "writes them, and is not read; data.columns.x takes it where it is named there"
+                )
         else:
             x = self.x
         missing = [name for name in (*x, *y, *([label] if label else [])) if name not in names]
@@ -123,10 +132,18 @@ class Naming:
         if not x:
             raise DataError(f"{where}: no column is left for data.columns.x; there is {shown(names)}.")
         if self.columns["x"] == EVERY and self.x is not None:
-            if extra := [name for name in names if name not in beside and name not in self.x]:
+            others = [name for name in names if name not in beside and not _INDEX.fullmatch(name)]
+            if extra := [name for name in others if name not in self.x]:
                 say(f"note: {where}: {shown(extra)} is not read, since the first file has no such column")
         self.x = x
         return x, y, label
+
+    def without(self, name: str) -> str:
+        """Say how a column is left out of the vector."""
+        rest = [one for one in self.x or () if one != name]
+        if name not in (self.x or ()) or not 0 < len(rest) <= _MANY:
+            return "name the columns of numbers in data.columns"
+        return f"{columns_way({**self.columns, 'x': rest if len(rest) > 1 else rest[0]})} leaves the column out"
 
     def way(self, kind: str, names: Sequence[str]) -> str:
         """Sentence on how the columns that are missing get their names, with the names of this file."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.errors import DataError
-from pipeline.data.labels import is_number, parse_whole, read_labels
+from pipeline.data.labels import is_missing, is_number, no_label, parse_whole, read_labels
 from pipeline.data.records import UNLABELED, Columns
-from pipeline.data.sources.reading import NEEDED, OPTIONAL, Reading, shown
+from pipeline.data.sources.reading import EVERY, NEEDED, OPTIONAL, Naming, Reading, shown
 from pipeline.data.sources.sizes import read_whole
 from pipeline.data.sources.tables import DELIMITERS, TextTable, decode_lines, delimiter_of, parse_table
 
@@ -38,15 +38,10 @@ def read_csv(path: Path, reading: Reading) -> Columns:
     where = reading.where(path)
     if reading.kind == "vector":
         x, y, label = naming.numbers(list(table.columns), where)
-        columns: Columns = {"x": _numbers(x, table, path)}
-        return (
-            {**columns, "y": _numbers(y, table, path)}
-            if y
-            else {
-                **columns,
-                "label": _cells(table.columns[str(label)], table, path, reading),
-            }
-        )
+        columns: Columns = {"x": _numbers(x, table, path, naming)}
+        if y:
+            return {**columns, "y": _numbers(y, table, path, naming)}
+        return {**columns, "label": _cells(table.columns[str(label)], table, path, reading)}
     named = naming.named(table.columns, where)
     missing = [name for name in NEEDED["text"] if name not in named]
     if missing:
@@ -58,20 +53,22 @@ def read_csv(path: Path, reading: Reading) -> Columns:
     for name in OPTIONAL["text"]:
         for line, value in zip(table.lines, columns.get(name, ()), strict=name in columns):
             if not value.strip():
-                raise DataError(f"{path}, line {line}: no {name}.")
+                unnamed = f"'data.path.rename={{{naming.theirs(name)}: other}}' leaves the column unread"
+                raise DataError(f"{path}, line {line}: no {name}; fill it in, or {unnamed}.")
     return {**columns, "label": _cells(named["label"], table, path, reading)}
 
 
 def read_json_lines(path: Path, reading: Reading) -> Columns:
     """Read a file with one JSON object a line; the names of the first one are the columns."""
-    table = _json_table(read_whole(path, TEXT_COPIES), path)
     where, naming = reading.where(path), reading.naming
+    minded = None if naming.columns.get("x") == EVERY else naming.wanted(reading.kind)
+    table = _json_table(read_whole(path, TEXT_COPIES), path, minded)
     names = list(table.columns)
     if reading.kind == "vector":
         x, y, label = naming.numbers(names, where)
-        columns: Columns = {"x": np.stack([table.numbers(name) for name in x], axis=1)}
+        columns: Columns = {"x": np.stack([table.numbers(name, naming) for name in x], axis=1)}
         if y:
-            return {**columns, "y": np.stack([table.numbers(name) for name in y], axis=1)}
+            return {**columns, "y": np.stack([table.numbers(name, naming) for name in y], axis=1)}
         return {**columns, "label": read_labels(table.values(str(label)), reading.read.labels, where)}
     named = naming.named({name: name for name in names}, where)
     missing = [name for name in NEEDED["text"] if name not in named]
@@ -121,33 +118,31 @@ def read_lines(path: Path, reading: Reading) -> Columns:
 def _cells(values: list[str], table: TextTable, path: Path, reading: Reading) -> np.ndarray:
     """Labels of a csv: whole numbers where all cells are, else words to be numbered."""
     if reading.read.labels != "numbers" and not all(map(is_number, values)):
-        blank = next((line for line, value in zip(table.lines, values, strict=True) if not value.strip()), None)
-        if blank is not None and reading.read.labels == "auto":
-            raise DataError(f"{path}, line {blank}: no label.")
-        return read_labels(values, "sorted", reading.where(path))
+        if reading.read.labels == "auto":
+            for line, value in zip(table.lines, values, strict=True):
+                if is_missing(value):
+                    raise DataError(f"{path}, line {line}: {no_label(value)}.")
+        return read_labels(values, reading.read.labels, reading.where(path))
     return parse_whole(values, table.lines, path.name)
 
 
-def _numbers(names: Sequence[str], table: TextTable, path: Path) -> np.ndarray:
+def _numbers(names: Sequence[str], table: TextTable, path: Path, naming: Naming) -> np.ndarray:
     """Columns of a csv as float64 (n, d)."""
     result = np.empty((len(table.lines), len(names)))
     for place, name in enumerate(names):
         for row, (cell, line) in enumerate(zip(table.columns[name], table.lines, strict=True)):
             if not is_number(cell) or not math.isfinite(value := float(cell)):
-                raise DataError(f"{path}, line {line}: {_unfit(name, cell)}.")
+                raise DataError(f"{path}, line {line}: {_unfit(name, cell, naming)}.")
             result[row, place] = value
     return result
 
 
-def _unfit(name: str, cell: str) -> str:
+def _unfit(name: str, cell: str, naming: Naming) -> str:
     word = cell.strip()
     if not word or word.casefold() in ("nan", "na", "null", "none"):
-        return f"no value in column {shown([name])}; leave the row out, or the column out of data.columns.x"
+        return f"no value in column {shown([name])}; fill it in or leave the row out, or {naming.without(name)}"
     point = "; write it with a point" if is_number(word.replace(",", ".")) else ""
-    return (
-        f"column {shown([name])} holds {ascii(word[:40])}, which is no finite number{point}; leave the column out of "
-        + ("data.columns.x, or write it as numbers")
-    )
+    return f"column {shown([name])} holds {ascii(word[:40])}, which is no finite number{point}; {naming.without(name)}"
 
 
 @dataclass(frozen=True)
@@ -162,14 +157,14 @@ class _JsonTable:
         """Give the values of a column; null is none."""
         for line, value in zip(self.lines, self.columns[name], strict=True):
             if value is None:
-                raise DataError(f"{self.path}, line {line}: no {shown([name])}.")
+                raise DataError(f"{self.path}, line {line}: no {shown([name])}; fill it in, or leave the row out.")
         return self.columns[name]
 
-    def _each(self, name: str, fits: Callable[[Any], bool], what: str) -> list[Any]:
+    def _each(self, name: str, fits: Callable[[Any], bool], what: str, way: str = "") -> list[Any]:
         for line, value in zip(self.lines, self.values(name), strict=True):
             if not fits(value):
                 raise DataError(
-                    f"{self.path}, line {line}: {shown([name])} holds {ascii(value)[:40]}, which is no {what}."
+                    f"{self.path}, line {line}: {shown([name])} holds {ascii(value)[:40]}, which is no {what}{way}."
                 )
         return self.columns[name]
 
@@ -182,28 +177,43 @@ class _JsonTable:
 
         return [str(value) for value in self._each(name, fits, "name" if numbers else "text")]
 
-    def numbers(self, name: str) -> np.ndarray:
+    def numbers(self, name: str, naming: Naming) -> np.ndarray:
         """Give finite numbers."""
 
         def fits(value: Any) -> bool:
             return isinstance(value, (int, float)) and abs(value) < 1e308 and math.isfinite(value)
 
-        return np.array([float(value) for value in self._each(name, fits, "finite number")])
+        values = self._each(name, fits, "finite number", f"; {naming.without(name)}")
+        return np.array([float(value) for value in values])
 
 
-def _json_table(content: bytes, path: Path) -> _JsonTable:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object whose names are there once."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a name is there twice")
+    return row
+
+
+def _json_table(content: bytes, path: Path, minded: set[str] | None) -> _JsonTable:
+    """Read objects of the names of the first; ``minded`` are those that no later line may add, None all."""
     table = _JsonTable(path, {}, [])
     for number, line in enumerate(decode_lines(content, "utf-8", path.name), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: no JSON ({error}); each line holds one whole object.") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: a JSON {type(row).__name__} where an object is needed.")
         if not table.lines:
             table.columns.update({name: [] for name in row})
+        if late := [name for name in row if name not in table.columns and (minded is None or name in minded)]:
+            raise DataError(
+                f"{path}, line {number}: the name {shown(late[:1])} is not in line {table.lines[0]}; give every line "
+                "the same names, null where there is no value."
+            )
         for name, column in table.columns.items():
             column.append(row.get(name))
         table.lines.append(number)

@@ -84,7 +84,7 @@ def test_whole_floats_are_the_numbers_that_they_are():
 
 
 def test_a_setting_for_words_is_not_advised_for_fractions():
-    with pytest.raises(DataError, match="label '0.5' is not an integer.$"):
+    with pytest.raises(DataError, match="label '0.5' is not an integer; numbers that are no classes are y"):
         parse_whole(["0.5"], [2], "t.csv")
     with pytest.raises(DataError, match="label 'no' is not an integer; data.read.labels=sorted"):
         parse_whole(["no"], [2], "t.csv")

@@ -179,6 +179,33 @@ def test_what_is_wrong_is_told_as_promised(tmp_path, wrong):
 
 
 @pytest.mark.parametrize(
+    ("content", "columns", "told"),
+    [
+        ('{"s": "a", "v": 0}\n{"s": "b", "v": 1, "group": "g"}\n', {}, "line 2: the name group is not in line 1"),
+        ('{"s": "a", "v": 0, "v": 1}\n', {}, "line 1: no JSON .a name is there twice"),
+        ("s,v\na,yes\nb,nan\n", {}, "line 3: no label .'nan'.; fill it in"),
+        ("a,c,v\n1,2,no\n1,inf,no\n", {"x": "all", "label": "v"}, "'data.columns={x: a, label: v}' leaves the col"),
+        (None, {"x": "all", "label": "v"}, "column 'c', row 1: nan is no finite number.*={x: a, label: v}' leaves"),
+    ],
+    ids=["late name", "name twice", "nan among words", "infinite cell", "NaN of parquet"],
+)
+def test_a_row_that_does_not_fit_is_named_with_what_helps(tmp_path, content, columns, told):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    place = tmp_path / "rows.data"
+    if content is None:
+        pq.write_table(pa.table({"a": [1.0, 2.0], "c": [1.0, float("nan")], "v": ["no", "yes"]}), place)
+    else:
+        place.write_text(content)
+    config = composed("table", "mlp", "prepare").data
+    path = dataclasses.replace(config.path, train=str(place))
+    config = dataclasses.replace(config, path=path, kind="table", columns=columns or {"text": "s", "label": "v"})
+    with pytest.raises(UserError, match=told):
+        prepare_dataset(config, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
     ("wrong", "named"),
     [
         ("images of two sizes", ["cat/x.png", "cat/000.png"]),

@@ -164,6 +164,34 @@ def test_columns_of_every_file_are_read_in_the_order_of_the_first(tmp_path, caps
     assert "extra is not read" in capsys.readouterr().err
 
 
+def test_numbers_of_rows_are_no_column_of_the_vector(tmp_path, view, capsys):
+    lines = flowers().splitlines()
+    indexed = "\n".join([f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))])
+    rows, _ = view(table(tmp_path, indexed, columns={"x": "all", "label": "species"}))
+    assert rows.splits["train"].inputs.shape[1:] == (2,)
+    assert "the column '' holds the numbers of rows" in capsys.readouterr().err
+
+
+def test_the_index_of_a_shuffled_frame_is_no_column_of_the_vector(tmp_path, view):
+    import io
+
+    import pandas as pd
+
+    pd.read_csv(io.StringIO(flowers())).sample(frac=1, random_state=0).to_parquet(tmp_path / "rows.parquet")
+    path = dataclasses.replace(TABLE, train=str(tmp_path / "rows.parquet"))
+    columns = {"x": "all", "label": "species"}
+    rows, _ = view(DataConfig("rows", "table", "own", columns=columns, path=path, read=ReadConfig(labels="auto")))
+    assert rows.splits["train"].inputs.shape[1:] == (2,)
+
+
+@pytest.mark.parametrize("power", ["e300", "e-200"])
+def test_columns_of_huge_and_tiny_numbers_have_deviation_one(tmp_path, view, power):
+    content = "a,b\n" + "".join(f"{row}{power},{'uv'[row % 2]}\n" for row in range(1, 31))
+    _, data = view(table(tmp_path, content, columns={"x": "a", "label": "b"}, normalize="train"))
+    vectors = data.kernel_inputs("train").inputs.double()
+    assert np.allclose(vectors.mean(0), 0, atol=1e-6) and np.allclose(vectors.std(0, correction=0), 1, atol=1e-6)
+
+
 def test_targets_that_are_no_classes_are_read_as_real_numbers(tmp_path, view):
     config = table(tmp_path, flowers(), columns={"x": "height", "y": "width"})
     rows, data = view(dataclasses.replace(config, path=dataclasses.replace(config.path, test=config.path.train)))

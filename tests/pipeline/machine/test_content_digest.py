@@ -15,6 +15,7 @@ def test_folders_of_equal_content_are_equal_wherever_they_lie(tmp_path):
     shutil.copytree(here, there)
     (there / ".cache").mkdir()
     (there / ".cache" / "download.metadata").write_text("when and from where")
+    (there / "Thumbs.db").write_bytes(b"what a file manager leaves")
     (there / "link.txt").symlink_to(tmp_path / "gone")
     assert content_of(here) == content_of(there)
     linked = tmp_path / "linked"

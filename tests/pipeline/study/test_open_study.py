@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pipeline import open_study
 from pipeline.engine.cells import compose_run
 from pipeline.entry import execute
 from pipeline.errors import UserError
+from pipeline.study.entries import StoredEntries
 from tests.pipeline.data.own_files import flowers
 
 RUN = Path(__file__).resolve().parents[3] / "run.py"
@@ -130,6 +132,13 @@ def test_a_report_and_a_store_are_studies_of_what_they_hold(made):
         open_study(store.parent)
 
 
+@pytest.mark.parametrize(("asked", "stage"), [("train", "checkpoint"), ("train", "outputs"), ("train", "train")])
+def test_networks_and_outputs_from_files_stand_for_trainings_in_a_store(asked, stage):
+    stored = StoredEntries([(SimpleNamespace(stage=stage, command=""), {"seed": "0"})])
+    assert [entry.labels for entry in stored.of(asked, {"seed": "0"})] == [{"seed": "0"}]
+    assert stored.of("snapshots", {}) == []
+
+
 def test_nothing_is_written(made, tmp_path):
     words, store = made
     before = contents(store)
@@ -140,6 +149,14 @@ def test_nothing_is_written(made, tmp_path):
     with pytest.raises(UserError, match="is missing in"):
         open_study(*words, store=tmp_path / "none").artifact("train", seed=0)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_study_stays_where_it_is_when_the_caller_changes_folders(made, tmp_path, monkeypatch):
+    words, store = made
+    monkeypatch.chdir(store.parent)
+    study = open_study(*words, store=store.name)
+    monkeypatch.chdir(tmp_path)
+    assert len(study.logits()) == 2 and len(study.results)
 
 
 def test_the_hydra_of_the_caller_stays_as_it_is(made, tmp_path):
