@@ -76,7 +76,13 @@ def load_path(
         if not label_map and file_format(paths[0], config) == "sentiment140_csv":
             label_map = SENTIMENT140_LABELS
         splits[split] = map_labels(rows, label_map, split, drops)
-        names = names or ([] if label_map else _own_names(paths, config, naming))
+        own = [] if label_map else _own_names(paths, config, naming)
+        if names and own and names != own:
+            raise DataError(
+                f"{paths[0]} calls its classes {', '.join(own)}, and the split before it {', '.join(names)}; number the "
+                "classes alike in all files, or write labels as words."
+            )
+        names = names or own
     names = number_words(splits, read.labels) or names
     files = [f"{path.name} {content_of(path, deep=True)}" for paths in split_files(config).values() for path in paths]
     return Records(kind, splits, names, drops, source=f"path: {', '.join(files)}")

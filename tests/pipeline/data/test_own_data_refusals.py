@@ -205,6 +205,21 @@ def test_a_row_that_does_not_fit_is_named_with_what_helps(tmp_path, content, col
         prepare_dataset(config, tmp_path, tmp_path)
 
 
+def test_files_that_number_their_classes_differently_are_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for split, names in (("train", ["cat", "dog"]), ("test", ["dog", "cat"])):
+        kept = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+        rows = pa.table({"text": [f"{split} {row}" for row in range(8)], "label": [0, 1] * 4})
+        pq.write_table(rows.replace_schema_metadata(kept), tmp_path / f"{split}.parquet")
+    config = composed("table", "mlp", "prepare").data
+    files = {split: str(tmp_path / f"{split}.parquet") for split in ("train", "test")}
+    config = dataclasses.replace(config, path=dataclasses.replace(config.path, **files))
+    with pytest.raises(UserError, match="test.parquet calls its classes dog, cat, and the split before it cat, dog"):
+        prepare_dataset(config, tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
