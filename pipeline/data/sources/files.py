@@ -79,8 +79,8 @@ def load_path(
         own = [] if label_map else _own_names(paths, config, naming)
         if names and own and names != own:
             raise DataError(
-                f"{paths[0]} calls its classes {', '.join(own)}, and the split before it {', '.join(names)}; number the "
-                "classes alike in all files, or write labels as words."
+                f"{paths[0]} calls its classes {', '.join(own)}, and the split before it {', '.join(names)}; number "
+                "the classes alike in all files, or write labels as words."
             )
         names = names or own
     names = number_words(splits, read.labels) or names
