@@ -61,7 +61,8 @@ def content_of(place: Path, deep: bool = False) -> str:
         return f"sha256:{cached_sha256(place)}"
     whole = hashlib.sha256()
     for path in sorted(_files(place, deep)):
-        whole.update(f"{path.relative_to(place).as_posix()}\0{cached_sha256(path)}\n".encode())
+        name = os.fsencode(path.relative_to(place).as_posix())  # of whatever encoding
+        whole.update(name + f"\0{cached_sha256(path)}\n".encode())
     return f"sha256:{whole.hexdigest()}"
 
 

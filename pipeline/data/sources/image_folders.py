@@ -46,6 +46,8 @@ def read_image_folder(path: Path, reading: Reading) -> Columns:
     files: list[Path] = []
     labels: list[str] = []
     for entry in classes:
+        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):
+            raise DataError(f"{where}: the name {ascii(entry.name)} of a class is not UTF-8; rename the folder.")
         found = _files(entry)
         if not found:
             raise DataError(f"{where}: the folder of class {entry.name} is empty; fill it, or take it out.")

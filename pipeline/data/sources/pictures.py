@@ -42,6 +42,7 @@ CHANNELS = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RG
 """Mode of a file to the mode that is stored."""
 BY_FORMULA = ("CMYK", "YCbCr", "LAB", "HSV")
 """Modes of color that are not RGB: without the color profile of a printer or camera, what they show is a guess."""
+_SMALLER = "scale them, such as by 'data.read.resize=[64,64]'"
 ORIENTATION = 0x0112
 """EXIF tag."""
 _SEEN_THROUGH = (
@@ -94,12 +95,14 @@ def decode_images(
                 raise _undecodable(error, where) from error
             if images is None:
                 first = "row 0" if isinstance(content, bytes) else str(content)
-                refuse_too_large(len(encoded) * pixels.size, f"{name}: {len(encoded)} images like that of {first}")
+                alike = f"{name}: {len(encoded)} images like that of {first}"
+                refuse_too_large(len(encoded) * pixels.size, alike, way=_SMALLER)
                 images = np.empty((len(encoded), *pixels.shape), np.uint8)
             if pixels.shape[1:] != images.shape[2:]:
                 raise _unlike(pixels.shape, images.shape[1:], where, first)
             if len(pixels) > images.shape[1]:
-                refuse_too_large(len(encoded) * pixels.size, f"{name}: {len(encoded)} images with color")
+                alike = f"{name}: {len(encoded)} images with color"
+                refuse_too_large(len(encoded) * pixels.size, alike, way=_SMALLER)
                 images = np.repeat(images, len(pixels), axis=1)
             images[row] = pixels  # one gray channel fills all three
     if images is None:

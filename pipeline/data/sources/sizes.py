@@ -16,7 +16,7 @@ COPIES = 2
 """Times that rows are held while they are prepared: as read, and as they are written."""
 
 
-def refuse_too_large(size: int, what: str, copies: float = COPIES) -> None:
+def refuse_too_large(size: int, what: str, copies: float = COPIES, way: str = "") -> None:
     """Refuse rows that do not fit the free main memory.
 
     Parameters
@@ -27,6 +27,8 @@ def refuse_too_large(size: int, what: str, copies: float = COPIES) -> None:
         File and reason, the beginning of the sentence.
     copies : float
         Times that they are held at once.
+    way : str
+        What makes such rows smaller.
 
     Raises
     ------
@@ -41,8 +43,8 @@ def refuse_too_large(size: int, what: str, copies: float = COPIES) -> None:
     free = available_memory()
     if needed > SHARE * free:
         raise DataError(
-            f"{what} needs {show_bytes(needed)} of memory and {show_bytes(free)} are free; use fewer or smaller rows, "
-            "or a machine (a job, a container) with more memory."
+            f"{what} needs {show_bytes(needed)} of memory and {show_bytes(free)} are free; "
+            f"{way or 'use fewer or smaller rows'}, or use a machine (a job, a container) with more memory."
         )
 
 

@@ -3,17 +3,19 @@
 import dataclasses
 import io
 import json
+import os
 import pickle
 import re
 import zipfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.checks.general import check
-from pipeline.data import load_view, prepare_dataset
+from pipeline.data import load_view, prepare_dataset, source_identity
 from pipeline.data.prepare import _refuse_outputs
 from pipeline.engine.cells import CONF, compose_run
 from pipeline.errors import UserError
@@ -202,6 +204,16 @@ def test_a_row_that_does_not_fit_is_named_with_what_helps(tmp_path, content, col
     path = dataclasses.replace(config.path, train=str(place))
     config = dataclasses.replace(config, path=path, kind="table", columns=columns or {"text": "s", "label": "v"})
     with pytest.raises(UserError, match=told):
+        prepare_dataset(config, tmp_path, tmp_path)
+
+
+def test_a_class_whose_name_is_in_another_encoding_is_refused(tmp_path):
+    photos = write_photos(tmp_path / "photos", test=0)
+    (photos / "train" / "cat").rename(Path(os.fsdecode(os.fsencode(photos / "train") + b"/caf\xe9")))
+    config = composed("images", "mlp", "prepare").data
+    config = dataclasses.replace(config, path=dataclasses.replace(config.path, train=str(photos / "train")))
+    assert source_identity(config)["files"]
+    with pytest.raises(UserError, match=r"the name 'caf\\udce9' of a class is not UTF-8; rename"):
         prepare_dataset(config, tmp_path, tmp_path)
 
 
