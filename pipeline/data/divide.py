@@ -67,7 +67,7 @@ def divide(
     Raises
     ------
     DataError
-        If an option is unknown, or leaks are refused and there are some.
+        If an option is unknown, leaks are refused and there are some, or a class loses its last training row.
     """
     refuse_unfit("data.split", config)
     if "train" not in splits:
@@ -81,6 +81,12 @@ def divide(
     if "test" not in result:
         result |= _cut(result["train"], "test", config.test, config, data_seed)
     result |= _cut(result["train"], "val", config.val, config, data_seed)
+    lost = np.setdiff1d(splits["train"]["label"], result["train"]["label"])
+    if lost.size:
+        raise DataError(
+            f"data.split leaves no training row of class {', '.join(map(str, lost[:5]))}; add rows of it, name test "
+            "rows by data.path.test, or cut fewer by data.split.test and data.split.val (0: none)."
+        )
     return result
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.data import SplitConfig, SubsetConfig
 from pipeline.data import load_view
-from pipeline.data.divide import subset
+from pipeline.data.divide import divide, subset
 from pipeline.data.errors import DataError
 from pipeline.data.split import components, content_keys, held_out, stream
 from tests.pipeline.data.made_rows import image_columns, text_columns
@@ -94,6 +94,12 @@ def test_a_share_that_leaves_no_training_row_is_refused(prepared, config):
     folder = prepared({"train": image_columns(4), "test": image_columns(8, seed=1)})
     with pytest.raises(DataError, match="data.split.val=0.99 leaves none of the 4 training rows"):
         load_view(folder, dataclasses.replace(config, split=SplitConfig(val=0.99)))
+
+
+def test_a_class_that_would_lose_its_last_training_row_is_named():
+    rows = text_columns(9, n_classes=9)
+    with pytest.raises(DataError, match="leaves no training row of class .*data.path.test"):
+        divide({"train": rows}, SplitConfig(), 0, {})
 
 
 def test_leaks_can_be_refused_and_all_leaked_is_always_refused(prepared, config):
