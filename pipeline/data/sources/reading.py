@@ -119,8 +119,8 @@ class Naming:
             x = [name for name in names if name not in beside and not _INDEX.fullmatch(name)]
             if index := [name for name in names if name not in beside and _INDEX.fullmatch(name)]:
                 say(
-                    f"note: {where}: the column {', '.join(map(ascii, index))} holds the numbers of rows, as pandas "
-                    "writes them, and is not read; data.columns.x takes it where it is named there"
+                    f"note: {where}: the column {', '.join(map(ascii, index))} has no name of its own, as the numbers "
+                    "of rows that pandas writes, and is not read; data.columns.x takes it where it is named there"
                 )
         else:
             x = self.x

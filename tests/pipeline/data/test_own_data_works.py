@@ -169,7 +169,7 @@ def test_numbers_of_rows_are_no_column_of_the_vector(tmp_path, view, capsys):
     indexed = "\n".join([f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))])
     rows, _ = view(table(tmp_path, indexed, columns={"x": "all", "label": "species"}))
     assert rows.splits["train"].inputs.shape[1:] == (2,)
-    assert "the column '' holds the numbers of rows" in capsys.readouterr().err
+    assert "the column '' has no name of its own" in capsys.readouterr().err
 
 
 def test_the_index_of_a_shuffled_frame_is_no_column_of_the_vector(tmp_path, view):
