@@ -35,7 +35,7 @@ ENOUGH_ROWS = 20
 """Training rows from which on a label of nearly every row is taken for an identifier."""
 
 
-def whole_numbers(values: np.ndarray, where: str) -> Int64[np.ndarray, " n"]:
+def whole_numbers(values: np.ndarray, where: str, way: str = "") -> Int64[np.ndarray, " n"]:
     """Check that labels are whole numbers, one per row.
 
     Parameters
@@ -44,6 +44,8 @@ def whole_numbers(values: np.ndarray, where: str) -> Int64[np.ndarray, " n"]:
         Labels as delivered.
     where : str
         File and split, for messages.
+    way : str
+        What helps where they are fractions.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def whole_numbers(values: np.ndarray, where: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind not in "iuf":
         raise DataError(f"{where}: labels have type {values.dtype}; whole numbers are needed.")
     for unfit, problem in (
-        (~np.isfinite(values) | (np.trunc(values) != values), f"is not an integer; {NO_CLASS}"),
+        (~np.isfinite(values) | (np.trunc(values) != values), f"is not an integer{way}"),
         (values < UNLABELED, "is negative; labels count from 0 (-1: withheld)"),
         (values > 2.0**63 - 1024 if values.dtype.kind == "f" else values > np.iinfo(np.int64).max, "is beyond 64 bits"),
     ):
@@ -93,7 +95,7 @@ def read_labels(values: Sequence[object] | np.ndarray, how: str, where: str) -> 
     """
     delivered = values if isinstance(values, np.ndarray) else _array(values)
     if how == "numbers" or delivered.dtype.kind in "iuf" or delivered.ndim != 1:
-        return whole_numbers(delivered, where)
+        return whole_numbers(delivered, where, f"; {NO_CLASS}")
     entries = delivered.tolist()
     kinds = {type(entry) for entry in entries}
     if not kinds & {str, bool, int}:
