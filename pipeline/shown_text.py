@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -53,8 +53,11 @@ def masked(text: object) -> str:
     >>> masked("+service.api_key=abc logging.uri=http://alice:abc@host")
     '+service.api_key=*** logging.uri=http://alice:***@host'
     """
-    found = str(text)
-    for _, value in secret_variables():
+    return _masked(str(text), tuple(secret_variables()))
+
+
+def _masked(found: str, secrets: tuple[tuple[str, str], ...]) -> str:
+    for _, value in secrets:
         found = found.replace(value, HIDDEN)
     found = _AS_USER.sub(HIDDEN, _IN_ADDRESS.sub(rf"\1{HIDDEN}", found))
     return _SHAPES.sub(HIDDEN, _SETTING.sub(rf"\1{HIDDEN}", found))
@@ -75,26 +78,37 @@ def _hide_value(line: re.Match[str]) -> str:
     return line[0] if re.fullmatch(r"\$\{[^}]*\}", line[0].removeprefix(line[1])) else f"{line[1]}{HIDDEN}"
 
 
-def masked_override(word: str) -> str:
-    """One override without its password: after a name such as ``api_key``, everything."""
+def masked_overrides(words: Iterable[str]) -> list[str]:
+    """Replace passwords in overrides: after a name such as ``api_key``, everything.
+
+    Examples
+    --------
+    >>> masked_overrides(["seed=1", "+service.api_key=abc"])
+    ['seed=1', '+service.api_key=***']
+    """
+    secrets = tuple(secret_variables())  # once for all of them: a study of ten thousand cells has as many commands
+    return [_masked_override(word, secrets) for word in words]
+
+
+@lru_cache(maxsize=1 << 16)
+def _masked_override(word: str, secrets: tuple[tuple[str, str], ...]) -> str:
     name, equals, _ = word.partition("=")
     if equals and re.fullmatch(rf"(?i)\+*(?!{_NO_SECRET}){_SECRET_NAME}", name):
         return f"{name}={HIDDEN}"
-    return masked(word)
+    return _masked(word, secrets)
 
 
 def secret_variables() -> Iterator[tuple[str, str]]:
     """Variables of the environment that hold a password, by their names."""
-    for name in os.environ:
-        if _may_hold_a_secret(name):
-            value = os.environ.get(name, "")
-            if len(value) >= _SHORTEST and not value.startswith(("/", "~", ".")):
-                yield name, value
+    for name in _secret_names(tuple(os.environb)):
+        value = os.environ.get(name, "")
+        if len(value) >= _SHORTEST and not value.startswith(("/", "~", ".")):
+            yield name, value
 
 
-@lru_cache(maxsize=4096)  # asked for every word of every command of a study
-def _may_hold_a_secret(name: str) -> bool:
-    return _SECRET_VARIABLE.search(name) is not None
+@lru_cache(maxsize=64)  # asked for every command of a study; the names seldom change
+def _secret_names(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(name for name in map(os.fsdecode, names) if _SECRET_VARIABLE.search(name))
 
 
 def holds_secret(value: Any, path: str = "") -> tuple[str, str] | None:

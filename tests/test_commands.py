@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from pipeline.checks.general import check
+from pipeline.engine.artifacts import METRICS, Store, open_partial, write_json
 from pipeline.engine.cells import compose_run
+from pipeline.engine.inventory.completion import complete
 from pipeline.help import INTRODUCTION, help_page
 from tests.own_work import enter, network, write_network
 from tests.pipeline.data.own_files import flowers, verdicts, write_photos
@@ -141,6 +143,17 @@ def write_runs(folder: Path) -> None:
         np.save(folder / "runs" / f"{seed}.npy", noise + 2 * np.eye(10)[labels])
 
 
+def write_compared(store: Path, words: list[str]) -> None:
+    """Write two finished trainings whose keys begin as a command says."""
+    for word in words:
+        for seed, begin in enumerate(re.findall(r"\w+", word.partition("=")[2]) if word.startswith("between=") else ()):
+            key = begin.ljust(12, "0")
+            folder = Store(store).folder("train", f"fashion_mnist-mlp-s{seed}", key)
+            if not folder.exists():
+                write_json(open_partial(folder) / METRICS, {"accuracy": 0.5 + seed / 8})
+                complete(folder, {"stage": "train", "key": key, "version": 1}, {})
+
+
 def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -156,5 +169,6 @@ def test_a_printed_command_runs(place, words, shared_store, tmp_path, monkeypatc
     write_printed_files(tmp_path)
     enter(write_network(tmp_path), monkeypatch, "mynet")
     write_runs(tmp_path)
+    write_compared(shared_store, words)
     for overrides in sweep(words)[:2]:
         run_here(*overrides, "debug=tiny", f"paths.store={shared_store}")

@@ -1,7 +1,8 @@
 """Artifact store: a folder per artifact, complete the moment it carries its final name.
 
 ``<store>/<stage>/<two digits>/<slug>-<key>/`` holds the payload. ``manifest.json`` lists it with sha256, and holds the
-small files that every artifact has, settings and metrics, itself: a file less is a look-up less on a network disk.
+small files that every artifact has, settings and metrics, as well: a file less to read is a look-up less on a network
+disk.
 Beside it are ``provenance.json`` and ``logs/``, which are not covered by the reproducibility guarantee. Work happens in
 ``<folder>.partial`` under an owner lock; what may survive a kill is in ``<folder>.partial/scratch`` and is deleted
 before the atomic rename.
@@ -9,7 +10,6 @@ before the atomic rename.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -18,7 +18,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.inventory.inline import FORMAT, INLINE, SETTINGS, joined, settings_of
+from pipeline.engine.inventory.inline import (
+    FOR_PEOPLE,
+    FORMAT,
+    SETTINGS,
+    held_by,
+    joined,
+    problem_of,
+    problem_of_copy,
+    settings_of,
+)
 from pipeline.engine.inventory.inline import METRICS as METRICS
 from pipeline.engine.inventory.layout import shard_of, stage_folder
 from pipeline.engine.inventory.listing import Listing
@@ -29,7 +38,6 @@ from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import (
     MANIFEST,
     PROVENANCE,
-    file_problem,
     lists_files,
     not_readable,
     payload_files,
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
-FORMER_FORMATS = (1,)
+FORMER_FORMATS = (1, 2)
 FAILURE = "failed.json"
 _RECORDED: dict[str, Any] = {
     "command": str,
@@ -127,28 +135,20 @@ class Artifact:
         """
         path = self.folder / name
         self._check(name)
+        if name in self._inline and (problem := problem_of_copy(self.folder, self.manifest, name)) is not None:
+            raise self._damage(f"{path} {problem}")
         return path
 
     def _check(self, name: str) -> None:
         if name not in self._checked:
-            problem = self._problem(name)
+            problem = problem_of(self.folder, self.manifest, name, self._inline.get(name))
             if problem is not None:
                 raise self._damage(f"{self.folder / name} {problem}")
             self._checked.add(name)
 
-    def _problem(self, name: str) -> str | None:
-        expected, lines = self.manifest["files"][name], self._inline.get(name)
-        if lines is None:
-            return file_problem(self.folder / name, expected)
-        found = hashlib.sha256(joined(lines)).hexdigest()
-        return None if found == expected["sha256"] else f"in {MANIFEST} is altered"
-
-    @property
+    @cached_property
     def _inline(self) -> dict[str, list[str]]:
-        """Lines of the files that the manifest holds itself."""
-        held = self.manifest.get("inline")
-        held = held if isinstance(held, dict) else {}
-        return {name: lines for name, lines in held.items() if isinstance(lines, list) and INLINE.fullmatch(name)}
+        return held_by(self.manifest)
 
     def text(self, name: str) -> str:
         """Content of a text file of the payload, which may be in the manifest; checked as by :meth:`path`."""
@@ -175,20 +175,22 @@ class Artifact:
     def verify(self) -> None:
         """Check every payload file, and raise as :meth:`path` does."""
         for name in self.manifest["files"]:
-            self._check(name)
+            self.path(name)
 
     def damages(self) -> Iterator[tuple[str, str]]:
         """Yield (file, what is wrong) for each payload file that is damaged, missing, not readable or extra."""
         files = self.manifest["files"]
         for name in sorted(files):
             try:
-                problem = self._problem(name)
+                problem = problem_of(self.folder, self.manifest, name, self._inline.get(name))
+                if problem is None and name in self._inline:
+                    problem = problem_of_copy(self.folder, self.manifest, name)
             except UserError as error:
                 problem = str(error)
             if problem is not None:
                 yield name, problem
         for name in payload_files(self.folder):
-            listed = name in files and name not in self._inline
+            listed = name in files and (name not in self._inline or name in FOR_PEOPLE)
             if not listed and not Path(name).name.startswith(".nfs"):  # a file server's own
                 yield name, "is extra: the manifest does not list it"
 

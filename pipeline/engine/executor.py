@@ -147,8 +147,9 @@ class Puller:
         """Return the finished artifact of a node, making it if needed."""
         if node.key in self._failures:
             raise self._failures[node.key]
-        if self.has(node):
-            return self._finished(node)
+        folder = self.folder(node)
+        if self.rebuild.has(node, folder):
+            return self._finished(node, folder)
         try:
             if node.stage.gathers is not None:
                 return self._make_gather(node)
@@ -208,8 +209,8 @@ class Puller:
         if absent:
             raise Postponed(absent)
 
-    def _finished(self, node: Node) -> Artifact:
-        return Artifact(self.folder(node), rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
+    def _finished(self, node: Node, folder: Path | None = None) -> Artifact:
+        return Artifact(folder or self.folder(node), rebuild_hint=f"Command: {node.command} 'rebuild=[{node.key}]'")
 
     def _upstream(self, node: Node) -> Artifact:
         # Rows are cheap and made once under the owner lock, even if many jobs of a sweep need them at once.

@@ -14,7 +14,7 @@ from pipeline.engine.keys import Hashed, digest, hashed_sections
 from pipeline.engine.slugs import own_words, slug_of
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
-from pipeline.shown_text import masked_override, visible
+from pipeline.shown_text import masked_overrides, visible
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Node:
         words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
         if self.missing:  # without the permission, the command would ask for every cell
             words.append(f"allow_missing={len(self.missing)}")
-        return visible(" ".join(shell_word(masked_override(word)) for word in words))
+        return visible(" ".join(map(shell_word, masked_overrides(words))))
 
     @property
     def portable_command(self) -> str:
@@ -85,7 +85,7 @@ class Node:
         """Shell command that sends what trackers missed in this store."""
         needed = ("paths.store=", "logging", "--config-")
         local = tuple(word for word in self.overrides if word.startswith(needed) or is_search_path(word))
-        words = ["python", "run.py", "stage=sync", *(shell_word(masked_override(word)) for word in local)]
+        words = ["python", "run.py", "stage=sync", *map(shell_word, masked_overrides(local))]
         return visible(" ".join(words))
 
     @property

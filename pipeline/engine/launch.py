@@ -32,7 +32,7 @@ from pipeline.machine.code_digest import loaded_files
 from pipeline.machine.folders import folders_of
 from pipeline.machine.side_files import read_record
 from pipeline.machine.threads import VARIABLES
-from pipeline.shown_text import masked_override, shown
+from pipeline.shown_text import masked_overrides, shown
 
 _INHERITED = (
     "RANK",
@@ -71,7 +71,7 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
         },
         "stage": build.node.stage.name,
         "key": build.node.key,
-        "overrides": [masked_override(word) for word in build.node.overrides],
+        "overrides": masked_overrides(build.node.overrides),
         "store": str(build.store.root),
         "folder": str(build.folder),
         "labels": dict(build.labels),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact, Store, lock_of
-from pipeline.engine.cells import compose_run
+from pipeline.engine.cells import compose_run, with_seed
 from pipeline.engine.graph import Graph
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
@@ -18,6 +19,8 @@ from pipeline.machine.owner_lock import current_owner, folder_in_use
 from pipeline.machine.progress import track
 from pipeline.upkeep.verify import finished_artifacts
 
+Composed = dict[tuple[str, ...], tuple[Graph, RunConfig] | None]
+"""Graph and configuration by the words of a command; None where they do not compose."""
 ROOT = "report"
 """Stage whose artifacts people read: what they rest on is needed."""
 
@@ -35,7 +38,7 @@ def unneeded(store: Store) -> Iterator[tuple[Artifact, str]]:
     if rested_on is None:
         return
     loose = [one for one in artifacts if one.stage != ROOT and _name(one) not in rested_on and not _busy(one)]
-    found: dict[str, tuple[Graph, object] | None] = {}
+    found: Composed = {}
     for artifact in track(iter(loose), "gc", len(loose)):
         if (reason := _reason(artifact, found)) is not None:
             yield artifact, reason
@@ -64,7 +67,7 @@ def _rested_on(artifacts: Sequence[Artifact]) -> set[str] | None:
     return found
 
 
-def _reason(artifact: Artifact, composed: dict[str, tuple[Graph, object] | None]) -> str | None:
+def _reason(artifact: Artifact, composed: Composed) -> str | None:
     """Say why no command finds an artifact; None where one does, or where that cannot be told."""
     stage = STAGES.get(artifact.stage)
     if stage is None:
@@ -79,15 +82,28 @@ def _reason(artifact: Artifact, composed: dict[str, tuple[Graph, object] | None]
     if not words or any(word.startswith("allow_missing=") for word in words):
         return None
     chosen = tuple(word for word in words if not word.startswith("stage="))
-    key = shlex.join(chosen)
     try:
-        if key not in composed:
-            composed[key] = None
-            composed[key] = (Graph(chosen), compose_run(chosen))
-        there = composed[key]
+        there = _of_its_seed(chosen, composed) if stage.gathers is None else _compose(chosen, composed)
         if there is None:
             return None
-        node = there[0].resolve(artifact.stage, there[1])  # type: ignore[arg-type]
+        node = there[0].resolve(artifact.stage, there[1])
     except (UserError, OSError):  # such as a data file that is elsewhere now
         return None
     return None if node.key == artifact.key else f"its command makes {node.slug}-{node.key} now"
+
+
+def _of_its_seed(words: tuple[str, ...], composed: Composed) -> tuple[Graph, RunConfig] | None:
+    """Compose once for all seeds: thousands of artifacts often differ in nothing else."""
+    seeds = [word.removeprefix("seed=") for word in words if word.startswith("seed=")]
+    if len(seeds) == 1 and seeds[0].isdecimal():
+        there = _compose(tuple(word for word in words if not word.startswith("seed=")), composed)
+        if there is not None and not there[1].interpolates_seed:
+            return there[0], with_seed(there[1], int(seeds[0]))
+    return _compose(words, composed)
+
+
+def _compose(words: tuple[str, ...], composed: Composed) -> tuple[Graph, RunConfig] | None:
+    if words not in composed:
+        composed[words] = None
+        composed[words] = (Graph(words), compose_run(words))
+    return composed[words]

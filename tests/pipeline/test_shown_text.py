@@ -15,7 +15,7 @@ from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
-from pipeline.shown_text import HIDDEN, masked, masked_override, shown, visible
+from pipeline.shown_text import HIDDEN, masked, masked_overrides, shown, visible
 from tests.pipeline.test_store import ROOT, puller, run_config
 from tests.pipeline.toy_stages import install
 
@@ -66,8 +66,7 @@ def test_a_variable_that_holds_a_password_is_hidden_wherever_its_value_is(monkey
 
 
 def test_an_override_with_a_telling_name_is_hidden_whole():
-    assert masked_override("+service.api_key=[a, b]") == f"+service.api_key={HIDDEN}"
-    assert masked_override("seed=3") == "seed=3"
+    assert masked_overrides(["+service.api_key=[a, b]", "seed=3"]) == [f"+service.api_key={HIDDEN}", "seed=3"]
 
 
 def test_characters_that_steer_a_terminal_are_escaped():
@@ -194,7 +193,7 @@ def test_a_cluster_launcher_is_handed_no_password():
 
 def test_the_token_of_a_planted_trigger_is_no_password():
     word = "data.poison.options.token=cf"
-    assert masked(word) == masked_override(word) == word
+    assert [masked(word)] == masked_overrides([word]) == [word]
 
 
 @pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\ufeff", "\u180e", "\U000e0041"])

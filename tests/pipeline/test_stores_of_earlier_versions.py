@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from pipeline.engine.artifacts import Store, lock_of, partial_of
+from pipeline.engine.artifacts import Artifact, Store, lock_of, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.status import rows_of
+from pipeline.errors import CorruptArtifact
 from pipeline.upkeep.leftovers import leftovers
 from pipeline.upkeep.verify import finished_artifacts
 from tests.pipeline.test_store import child, payload, pull, run_config, runs
@@ -70,9 +71,27 @@ def test_a_killed_attempt_of_an_earlier_version_continues(tmp_path, toy):
     assert payload(made) == payload(pull(tmp_path / "undisturbed", "draw", run_config()))
 
 
-def test_settings_and_metrics_lie_in_the_manifest_and_count_as_files(tmp_path):
+def test_settings_and_metrics_are_files_for_people_and_read_from_the_manifest(tmp_path):
     draw = pull(tmp_path, "draw", run_config())
     names = sorted(path.name for path in draw.folder.iterdir())
-    assert names == ["draws.safetensors", "manifest.json", "provenance.json"]
+    assert names == ["config.yaml", "draws.safetensors", "manifest.json", "metrics.json", "provenance.json"]
+    copy = draw.path("metrics.json")
+    assert copy.read_text() == draw.text("metrics.json")
+    copy.write_text('{\n "seed": 7\n}\n')
+    edited = Artifact(draw.folder)
+    assert edited.metrics == {"seed": 0} and [name for name, _ in edited.damages()] == ["metrics.json"]
+    with pytest.raises(CorruptArtifact, match=r"metrics\.json has sha256 .* rebuild="):
+        edited.verify()
+
+
+def test_an_artifact_whose_settings_and_metrics_are_in_its_manifest_alone_is_whole(tmp_path, toy):
+    draw = pull(tmp_path, "draw", run_config())
+    for name in ("config.yaml", "metrics.json"):
+        (draw.folder / name).unlink()
+    assert len(list(Artifact(draw.folder).damages())) == 2
+    manifest = json.loads((draw.folder / "manifest.json").read_text())
+    (draw.folder / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    again = pull(tmp_path, "draw", run_config())
+    assert not list(again.damages()) and again.metrics == draw.metrics and runs(toy, "draw") == 1
     assert set(payload(draw)) == {"config.yaml", "draws.safetensors", "metrics.json"}
     assert draw.text("metrics.json") == '{\n "seed": 0\n}\n' and draw.settings["seeds.init"] == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.artifacts import Artifact, partial_of, write_json
-from pipeline.engine.inventory.inline import FORMAT, INLINE, lines_of
+from pipeline.engine.inventory.inline import FOR_PEOPLE, FORMAT, INLINE, lines_of
 from pipeline.engine.replacement import put_in_place
 from pipeline.machine.content_digest import file_sha256
 from pipeline.machine.payload_files import MANIFEST, PROVENANCE, payload_files
@@ -47,9 +47,10 @@ def complete(folder: Path, identity: Mapping[str, Any], record: Mapping[str, Any
     }
     write_json(partial / PROVENANCE, record)
     write_json(partial / MANIFEST, {"format": FORMAT, **identity, "files": files, "inline": inline})
-    for name in inline:
+    held = inline.keys() - FOR_PEOPLE
+    for name in held:
         (partial / name).unlink()
-    for name in [*(name for name in names if name not in inline), MANIFEST, PROVENANCE]:
+    for name in [*(name for name in names if name not in held), MANIFEST, PROVENANCE]:
         _flush(partial / name)
     _flush(partial)
     put_in_place(partial, folder)

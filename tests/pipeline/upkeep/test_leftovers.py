@@ -142,11 +142,14 @@ def test_finished_artifacts_that_nothing_needs_are_listed_and_deleted_only_when_
 
     monkeypatch.setattr(unneeded, "ROOT", "total")
     study = dataclasses.replace(config, cells={"seed": [0, 1]}, wants=["square"], experiment_name="study")
-    here = {tuple(word for word in ("experiment=toy", f"seed={seed}")): run_config(seed) for seed in range(5)}
-    monkeypatch.setattr(unneeded, "compose_run", lambda words: here[tuple(words)])
+    now = run_config()
+    now.training.epochs = 99  # what the other study's file says today
+    here = {("experiment=toy",): run_config(), ("experiment=other",): now}
+    composed = []
+    monkeypatch.setattr(unneeded, "compose_run", lambda words: composed.append(words) or here[words])
 
-    def made(stage, seed):
-        graph, store = Graph(["experiment=toy", f"seed={seed}"]), Store(tmp_path / "store")
+    def made(stage, seed, study="toy"):
+        graph, store = Graph([f"experiment={study}", f"seed={seed}"]), Store(tmp_path / "store")
         return Puller(store, graph).pull(graph.resolve(stage, run_config(seed)))
 
     total = pull(tmp_path, "total", study)
@@ -154,11 +157,11 @@ def test_finished_artifacts_that_nothing_needs_are_listed_and_deleted_only_when_
     assert len(total.provenance["inputs"]) == 2
     record = json.loads((former.folder / "manifest.json").read_text())
     (former.folder / "manifest.json").write_text(json.dumps({**record, "version": 0}))
-    moved = made("draw", 4)
-    here["experiment=toy", "seed=4"] = run_config(5)  # its command makes another network now
+    moved = made("draw", 4, "other")
     store = Store(tmp_path / "store")
     listed = {artifact.folder: reason for artifact, reason in unneeded.unneeded(store)}
     assert set(listed) == {former.folder, moved.folder} and used.folder.is_dir()
+    assert sorted(composed) == sorted(here)  # once for all seeds
     assert listed[former.folder] == "of VERSION 0 of its stage, now 1"
     assert listed[moved.folder].startswith("its command makes ")
     collect(Graph(), store, dataclasses.replace(config, gc_delete=True))

@@ -44,7 +44,7 @@ from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
 from pipeline.machine.owner_lock import HeldLock, owner_lock
 from pipeline.machine.progress import say
-from pipeline.shown_text import masked, masked_override, visible
+from pipeline.shown_text import masked, masked_overrides, visible
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _record(
     rebuild: Rebuild,
 ) -> Submission:
     by_key, labels = {node.key: node for node in nodes}, labels_of(target)
-    overrides = tuple(masked_override(word) for word in graph.overrides)
+    overrides = tuple(masked_overrides(graph.overrides))
     same = Rebuild(rebuild.words, rebuild.request)
     studies = []
     for array in arrays:
@@ -313,7 +313,7 @@ def _show_ways(jobs: Mapping[str, Job], command: Sequence[str]) -> None:
     logs = sorted({str(job.submission.logs) for job in jobs.values()})
     dropped = ("stage=", "watch=", "rebuild=", "allow_missing=", "workers=")
     words = [word for word in command if not word.lstrip("+").startswith(dropped)]
-    typed = " ".join(shell_word(masked_override(word)) for word in ["python", "run.py", *words, "stage=status"])
+    typed = " ".join(map(shell_word, masked_overrides(["python", "run.py", *words, "stage=status"])))
     say(visible(f"watch:    {typed} watch=10"))
     if arrays:
         say(f"cancel:   scancel {' '.join(arrays)}")
