@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,12 +81,12 @@ class Artifact:
     ----------
     folder : Path
         Its folder in the store.
-    rebuild_hint : str
-        What to tell the user when a file is corrupt.
+    rebuild_hint : callable
+        Gives what to tell the user when a file is corrupt.
     """
 
     folder: Path
-    rebuild_hint: str = ""
+    rebuild_hint: Callable[[], str] = str
     _checked: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
@@ -121,7 +122,7 @@ class Artifact:
 
     @property
     def _way_out(self) -> str:
-        return f"Nothing was changed. To make it again, add rebuild=[{self.key}] to the command. {self.rebuild_hint}"
+        return f"Nothing was changed. To make it again, add rebuild=[{self.key}] to the command. {self.rebuild_hint()}"
 
     def path(self, name: str) -> Path:
         """Path of a payload file after checking its bytes.
@@ -261,7 +262,7 @@ class Store:
         name = f"{slug}-{key}"
         if "/" in slug or "\0" in slug:
             raise UserError(f"{slug!r} would leave the store: names of data and experiments hold no slash.")
-        folder = self.root / stage / shard_of(key) / name
+        folder = Path(os.path.join(self.root, stage, shard_of(key), name))
         if folder.is_dir():
             return folder
         former = self._former.place(stage, slug, key).folder

@@ -13,6 +13,7 @@ from pipeline.config.run import SelectConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
 from pipeline.engine.inventory.index import records_of
+from pipeline.engine.inventory.inline import setting_lines, setting_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.inventory.record import Record
 from pipeline.engine.keys import defaults_table
@@ -46,15 +47,23 @@ class Chosen:
     records: list[Record]
     known: Mapping[str, Record]
     labels: Mapping[str, Mapping[str, str]]
+    _lines: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
     _settings: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
     _first: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def own_settings(self, record: Record) -> dict[str, Any]:
-        """Give the settings that its address holds; parsed once where thousands have the same."""
+        """Give the settings that its address holds; what thousands have is parsed once."""
         memo = (record.stage, record.settings_text)
         if memo not in self._settings:
-            self._settings[memo] = {plain_name(name): value for name, value in record.settings.items()}
+            self._settings[memo] = dict(map(self.setting, setting_lines(record.settings_text)))
         return self._settings[memo]
+
+    def setting(self, line: str) -> tuple[str, Any]:
+        """Read one line of recorded settings."""
+        if line not in self._lines:
+            name, value = setting_of(line)
+            self._lines[line] = (plain_name(name), value)
+        return self._lines[line]
 
     def upstream(self, record: Record) -> list[Record]:
         """Give the records of what it rests on directly; none of a gather, each of whose members has its own."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.run import SelectConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.inline import setting_lines
 from pipeline.engine.inventory.record import Record
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
@@ -152,12 +153,11 @@ def _differing(chosen: Chosen, records: Sequence[Record]) -> dict[str, list[str]
     for stage, settings in texts.items():
         added = chosen.first_values(stage)
         values: dict[str, set[str]] = {}
-        for own in settings.values():
-            for name, value in own.items():
-                values.setdefault(name, set()).add(value if isinstance(value, str) else repr(value))
-        for name in values:
-            without = any(name not in own for own in settings.values())
-            if without and name in added:
+        lines = {line for text in settings for line in setting_lines(text)}  # most are those of thousands
+        for name, value in map(chosen.setting, lines):
+            values.setdefault(name, set()).add(value if isinstance(value, str) else repr(value))
+        for name in values.keys() & added.keys():
+            if any(name not in own for own in settings.values()):
                 first = added[name]
                 values[name].add(first if isinstance(first, str) else repr(first))
         found[stage] = sorted(name for name, several in values.items() if len(several) > 1)

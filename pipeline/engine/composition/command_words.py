@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def quoted_names(word: str) -> str:
     return f"{name}={','.join(quoted)}"
 
 
+@lru_cache(maxsize=1 << 16)
 def shell_word(word: str) -> str:
     """Quote one override for a shell: single quotes, or double quotes around a value that contains single ones."""
     if "'" in word and not set(word) & set('"$`\\!'):

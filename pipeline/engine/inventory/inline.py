@@ -42,8 +42,18 @@ def settings_of(text: str) -> dict[str, Any]:
     >>> settings_of("stage: train" + chr(10) + "training.lr: 0.05" + chr(10))
     {'training.lr': 0.05}
     """
-    pairs = (line.partition(": ") for line in text.splitlines())
-    return {name: json.loads(value) for name, _, value in pairs if name not in ("stage", "version")}
+    return dict(map(setting_of, setting_lines(text)))
+
+
+def setting_lines(text: str) -> list[str]:
+    """Lines of ``config.yaml`` that hold settings; a text in one may hold other marks that Unicode ends lines with."""
+    return [line for line in text.split("\n") if line and not line.startswith(("stage: ", "version: "))]
+
+
+def setting_of(line: str) -> tuple[str, Any]:
+    """Read one of these lines."""
+    name, _, value = line.partition(": ")
+    return name, json.loads(value)
 
 
 def joined(lines: list[str]) -> bytes:

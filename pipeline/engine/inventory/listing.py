@@ -55,13 +55,20 @@ class Listing:
         self.root = root
         self._listed: dict[tuple[str, ...], dict[str, os.DirEntry[str]]] = {}
         self._names: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        self._places: dict[tuple[str, str, str], Place] = {}
 
     def stages(self) -> list[str]:
         """Name the stages, also former ones."""
         return sorted(name for name, entry in self._entries().items() if entry.is_dir() and not name.startswith("."))
 
     def place(self, stage: str, slug: str, key: str) -> Place:
-        """Look an artifact up."""
+        """Look an artifact up, once."""
+        address = (stage, slug, key)
+        if address not in self._places:
+            self._places[address] = self._look(stage, slug, key)
+        return self._places[address]
+
+    def _look(self, stage: str, slug: str, key: str) -> Place:
         name, shard = f"{slug}-{key}", shard_of(key)
         inner: tuple[str, ...] = (stage, shard)
         sharded = shard in self._entries(stage)
