@@ -52,6 +52,8 @@ _SEVERAL = 200
 """Of more artifacts, the whole table is read, not each row by its name."""
 WORTH = 32
 """Changed rows for which an index is written, at least; and a twentieth of those that it has."""
+_MANY = 2000
+"""Folders whose reading takes long enough to say so."""
 _READERS = 8
 
 Address = tuple[str, str]
@@ -102,11 +104,18 @@ def records_of(
 
 def _read(places: Mapping[Address, tuple[str, os.stat_result]]) -> dict[Address, Record]:
     """Read records from the folders."""
+    lists: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def one(address: Address) -> Record:
         path, stat = places[address]
-        return record_of(Artifact(Path(path)), stat.st_mtime)
+        record = record_of(Artifact(Path(path)), stat.st_mtime)
+        code = record.provenance.get("code")
+        if isinstance(code, dict) and isinstance(files := code.get("files"), dict):  # the same object for equal ones
+            code["files"] = lists.setdefault(tuple((name, str(one)) for name, one in files.items()), files)
+        return record
 
+    if len(places) >= _MANY:
+        say(f"reading what {len(places)} artifacts say of themselves, for the index of the store")
     begun, used = time.perf_counter(), time.thread_time()
     found = {address: one(address) for address in list(places)[:WORTH]}
     waited = time.perf_counter() - begun > 3 * (time.thread_time() - used)
@@ -174,14 +183,15 @@ def _record(path: str, row: Row, code: Mapping[str, dict[str, str]]) -> Record |
     )
 
 
-def _row(record: Record, stat: os.stat_result, lists: dict[str, str]) -> Row:
-    """Give a row; the file list that it refers to, one for thousands of artifacts, goes to ``lists`` by its name."""
+def _row(record: Record, stat: os.stat_result, lists: dict[int, tuple[str, str]]) -> Row:
+    """Give a row; the file list that it refers to, one for thousands of artifacts, goes to ``lists`` with its name."""
     provenance = {name: value for name, value in record.provenance.items() if name != "command"}
     code, ref = provenance.get("code"), ""
     if isinstance(code, dict) and isinstance(code.get("files"), dict):
-        text = json.dumps(code["files"])
-        ref = _checksum((text,))
-        lists[ref] = text
+        if id(code["files"]) not in lists:
+            text = json.dumps(code["files"])
+            lists[id(code["files"])] = (_checksum((text,)), text)
+        ref = lists[id(code["files"])][0]
         provenance["code"] = {name: value for name, value in code.items() if name != "files"}
     values = (record.stage, record.name, _stamp(stat), record.made, record.version, record.size, record.payload)
     row = (
@@ -242,10 +252,10 @@ def _write(
             index.execute(f"CREATE TABLE artifact ({', '.join(_COLUMNS)}, PRIMARY KEY (stage, name)) WITHOUT ROWID")
             index.execute("CREATE TABLE code (ref PRIMARY KEY, files)")
             index.execute(f"PRAGMA user_version = {_LAYOUT}")
-        lists: dict[str, str] = {}
+        lists: dict[int, tuple[str, str]] = {}
         rows = [_row(record, stat, lists) for record, stat in fresh]
         index.executemany(f"INSERT OR REPLACE INTO artifact VALUES ({','.join('?' * len(_COLUMNS))})", rows)
-        index.executemany("INSERT OR REPLACE INTO code VALUES (?, ?)", list(lists.items()))
+        index.executemany("INSERT OR REPLACE INTO code VALUES (?, ?)", list(lists.values()))
         index.executemany("DELETE FROM artifact WHERE stage = ? AND name = ?", list(gone))
         index.commit()
 
