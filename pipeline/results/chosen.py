@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 _MODEL = re.compile(r"^model\[[^]]*\]")
 _AGO = re.compile(r"(\d+) ?([mhdw])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_OF_SEED = "seeds.init"
+OF_SEED = "seeds.init"
 """Setting that tells the seed of an artifact without labels."""
 ABSENT = object()
 
@@ -76,7 +76,7 @@ class Chosen:
         """Value of a label, or of a setting of the artifact or of what it rests on; ABSENT where there is none."""
         if name in self.labels.get(record.key, {}):
             return self.labels[record.key][name]
-        name = _OF_SEED if name == "seed" else name
+        name = OF_SEED if name == "seed" else name
         own = self.own_settings(record)
         if name in own:
             return own[name]
@@ -97,7 +97,7 @@ class Chosen:
         found = {name for one in self.known.values() for name in self.own_settings(one)}
         found |= {axis for labels in self.labels.values() for axis in labels}
         found |= {name for one in self.known.values() for name in self.first_values(one.stage)}
-        return found | ({"seed"} if _OF_SEED in found else set())
+        return found | ({"seed"} if OF_SEED in found else set())
 
 
 def plain_name(path: str) -> str:

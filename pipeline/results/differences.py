@@ -22,7 +22,7 @@ from pipeline.results.numbers import numbers_of
 from pipeline.results.table import made_at
 
 _KEY = re.compile(r"[0-9a-f]{1,12}")
-_WAY = "write between=[KEY1,KEY2]; stage=list shows the keys"
+_WAY = "write 'between=[KEY1,KEY2]'; stage=list shows the keys"
 Side = tuple[Chosen, Record]
 Row = tuple[str, str, str, str, float | None]
 

@@ -14,7 +14,7 @@ from pipeline.engine.inventory.inline import setting_lines
 from pipeline.engine.inventory.record import Record
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
-from pipeline.results.chosen import ABSENT, Chosen, choose
+from pipeline.results.chosen import ABSENT, OF_SEED, Chosen, choose
 from pipeline.results.numbers import numbers_of
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _informative(settings: Mapping[str, Mapping[str, str]], labels: Mapping[str,
     of_labels = {axis: [labels[address].get(axis) for address in settings] for axis in axes}
     seen: dict[tuple[str, ...], str] = {}
     kept = set()
-    for name in sorted({name for words in settings.values() for name in words}):
+    for name in sorted({name for words in settings.values() for name in words}, key=lambda one: (one != OF_SEED, one)):
         column = [words.get(name) for words in settings.values()]
         told = any(all(a is None or a == b for a, b in zip(column, other, strict=True)) for other in of_labels.values())
         mark = (name.partition(".")[0], *map(str, column))

@@ -63,7 +63,7 @@ def test_differences_are_written_to_a_file(study, keys, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("between", "words"),
     [
-        ([], "compares two artifacts, and between names 0: write between=\\[KEY1,KEY2\\]"),
+        ([], "compares two artifacts, and between names 0: write 'between=\\[KEY1,KEY2\\]'"),
         (["a"], "and between names 1"),
         (["KEY", "quickstart"], "'quickstart', which is neither a key nor the folder"),
         (["KEY", "000000000000"], "has no finished artifact whose key begins so"),
