@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _COLORS = {"done": "green", "running": "cyan", "queued": "blue", "failed": "red", "partial": "yellow", "missing": "dim"}
 _LIVE_ROWS = 30
+_MOST_BOXED = 1000
+"""Rows of a table with lines and colors; to draw one takes a millisecond, to write one as plain text a hundredth."""
 _WIDTH = 240
 """Of a table that goes to a file or a pipe."""
 _LEAST_WIDTH, _LEAST_COLUMN = 72, 16
@@ -155,6 +157,9 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
         rows = _watch(console, title, lambda: rows_of(nodes, store, labels), watched)
     else:
         rows = rows_of(nodes, store, labels)
+    if config.watch is None and len(rows) > _MOST_BOXED:
+        print(title.plain, *_lines(rows), sep="\n", flush=True)
+    elif config.watch is None:
         long = _too_long(rows, console.width)
         console.print(_table(title, rows, long, cells=_shows_cells(rows, console.width)))
         for place, row in enumerate(long, 1):  # a command is copied, so that no line break may stand in it
@@ -175,6 +180,18 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
             console.print(Text(visible(f"\n{row.node.stage.name} {row.node.slug}-{row.node.key}"), style="red"))
             console.print(Text(shown(failure["traceback"])), soft_wrap=True)
             console.print(Text(shown(f"again: {failure['command']}")), soft_wrap=True)
+
+
+def _lines(rows: Sequence[NodeState]) -> Iterator[str]:
+    """Write a row a line, in columns."""
+    cells = any(row.cell for row in rows)
+    table = [("stage", "artifact", *(["cell"] if cells else []), "state", "note or command")]
+    for row in rows:
+        words = (row.node.stage.name, f"{row.node.slug}-{row.node.key}", *([row.cell] if cells else []), row.state)
+        table.append((*map(visible, words), shown(row.note) if row.note else ""))
+    widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    for *words, note in table:
+        yield "  ".join([*(word.ljust(width) for word, width in zip(words, widths, strict=True)), note]).rstrip()
 
 
 def _counts(rows: Sequence[NodeState]) -> str:
