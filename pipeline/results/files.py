@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import UserError, storage_error
+from pipeline.errors import UserError
 from pipeline.machine.folders import user_path
 from pipeline.machine.progress import say
 from pipeline.shown_text import visible
@@ -72,9 +72,10 @@ def put(table: pa.Table, out: str | None) -> None:
             new.write_text(as_csv(table) if ending == ".csv" else as_latex(table), encoding="utf-8", newline="")
         new.replace(path)
     except OSError as error:
-        if (plain := storage_error(error, path, {"out": path})) is not None:
-            raise plain from error
-        raise UserError(f"out={out} cannot be written ({error.strerror or error}).") from error
+        reason = error.strerror or error
+        raise UserError(
+            f"out={out} cannot be written ({reason}): name a file in a folder that you can write to."
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
