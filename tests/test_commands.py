@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 
 from pipeline.checks.general import check
+from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import METRICS, Store, open_partial, write_json
 from pipeline.engine.cells import compose_run
+from pipeline.engine.graph import Graph
 from pipeline.engine.inventory.completion import complete
 from pipeline.help import INTRODUCTION, help_page
+from pipeline.results.differences import show_differences
 from tests.own_work import enter, network, write_network
 from tests.pipeline.data.own_files import flowers, verdicts, write_photos
 
@@ -96,6 +99,18 @@ def test_a_printed_command_composes(place, words, tmp_path, monkeypatch):
         assert {word.partition("=")[2] for word in words} <= {path.stem for path in FILES}
     elif "--hydra-help" not in words:
         check(compose_run(tuple(word for word in sweep(words)[0] if word != "job")))
+
+
+def test_the_keys_that_the_readme_compares_are_those_of_its_study(tmp_path, capsys):
+    typed = next(words for words in commands_of((ROOT / "README.md").read_text()) if "stage=diff" in words)
+    graph = Graph(["experiment=quickstart", "cells.seed=0:2", "cells.model=[['model=mlp']]"])
+    cells = graph.cells(graph.compose())
+    keys = dict.fromkeys(graph.resolve("train", cell.config, cell.overrides).key for cell in cells)
+    between = typed[-1].partition("=")[2].strip("[]").split(",")
+    assert between == [key[:4] for key in keys], "write these digits into README.md"
+    write_compared(tmp_path, typed)
+    show_differences(Graph(typed), Store(tmp_path), RunConfig(stage="diff", between=between))
+    assert "number  accuracy" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -9,9 +9,7 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.results.differences import show_differences
-from tests.pipeline.test_store import ROOT
 from tests.pipeline.toy_cells import run_config
-from tests.test_commands import commands_of, write_compared
 
 
 def shown(capsys, store, *between, out=None):
@@ -33,17 +31,6 @@ def test_two_seeds_differ_in_their_seed_their_input_and_their_numbers(study, key
     first, second, change = map(float, lines["number", "sum"][2:5])
     assert change == pytest.approx(second - first, abs=1e-3) and first != second
     assert "first: square toy-none-" in said.err and "-pntk-s1-" in said.err.partition("second: ")[2]
-
-
-def test_the_keys_that_the_readme_compares_are_those_of_its_study(tmp_path, capsys):
-    typed = next(words for words in commands_of((ROOT / "README.md").read_text()) if "stage=diff" in words)
-    graph = Graph(["experiment=quickstart", "cells.seed=0:2", "cells.model=[[model=mlp]]"])
-    cells = graph.cells(graph.compose())
-    keys = dict.fromkeys(graph.resolve("train", cell.config, cell.overrides).key for cell in cells)
-    between = typed[-1].partition("=")[2].strip("[]").split(",")
-    assert between == [key[:4] for key in keys], "write these digits into README.md"
-    write_compared(tmp_path, typed)
-    assert "number  accuracy  0.5    0.625" in shown(capsys, Store(tmp_path), *between).out
 
 
 def test_equal_artifacts_of_two_stores_have_no_difference(study, keys, tmp_path, capsys):
