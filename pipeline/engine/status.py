@@ -185,13 +185,14 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
 def _lines(rows: Sequence[NodeState]) -> Iterator[str]:
     """Write a row a line, in columns."""
     cells = any(row.cell for row in rows)
-    table = [("stage", "artifact", *(["cell"] if cells else []), "state", "note or command")]
+    table: list[tuple[str, ...]] = [("stage", "artifact", *(["cell"] if cells else []), "state", "note or command")]
     for row in rows:
-        words = (row.node.stage.name, f"{row.node.slug}-{row.node.key}", *([row.cell] if cells else []), row.state)
-        table.append((*map(visible, words), shown(row.note) if row.note else ""))
+        about = (row.node.stage.name, f"{row.node.slug}-{row.node.key}", *([row.cell] if cells else []), row.state)
+        table.append((*map(visible, about), shown(row.note) if row.note else ""))
     widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
-    for *words, note in table:
-        yield "  ".join([*(word.ljust(width) for word, width in zip(words, widths, strict=True)), note]).rstrip()
+    for line in table:
+        words = [word.ljust(width) for word, width in zip(line[:-1], widths, strict=True)]
+        yield "  ".join([*words, line[-1]]).rstrip()
 
 
 def _counts(rows: Sequence[NodeState]) -> str:
