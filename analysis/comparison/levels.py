@@ -67,7 +67,7 @@ def compare_levels(gaps: Float[np.ndarray, "m n"], quantity: str, delta: float |
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of wide tolerances and equal runs, which are said otherwise
         try:
-            used = dkw_threshold(examples, examples) if delta is None else float(delta)
+            used = dkw_threshold(examples, examples) if delta is None else delta
         except ValueError:
             note = f"No trimming level: {examples} examples allow no tolerance; 6 are the least, and 1,000 are useful."
             rows = tuple(alone("level", kind, NO, runs, "too few examples") for kind in REFERENCES)

@@ -101,6 +101,9 @@ def compare_runs(
         check_quantity(quantity)
     if not 0 < precision < 1:
         raise ValueError(f"precision={precision} must be a half-width of accuracy between 0 and 1, such as 0.005.")
+    for name, value in (("delta", delta), ("tolerance", tolerance)):
+        if not isinstance(value, (int, float, np.number, type(None))):
+            raise ValueError(f"{name}={value!r} must be a number between 0 and 1, such as 0.05.")
     given = read_outputs(outputs, labels, is_probability=is_probability, names=names, on_bad_run=on_bad_run)
     equal = warn_of_equal_runs(given.names, given.logits)
     decided = decisions(given.logits)

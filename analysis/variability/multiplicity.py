@@ -92,6 +92,7 @@ def _shares(runs: int, size: int) -> Float[np.ndarray, " _"]:
     chosen = np.arange(runs + 1)
     inside = np.maximum(chosen, size)
     shares = np.exp(gammaln(inside + 1) - gammaln(inside - size + 1) - gammaln(runs + 1) + gammaln(runs - size + 1))
+    shares[-1] = 1.0  # also after rounding: runs that all agree have an ambiguity of exactly 0
     return np.where(chosen < size, 0.0, shares)
 
 
