@@ -278,7 +278,7 @@ def rank_correlation(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=50)
     >>> rank_correlation(x, x + rng.normal(size=50)).describe()
-    '0.629 [0.405, 0.782]'
+    '0.629 [0.403, 0.783]'
     """
     n = len(x)
     if n < 3:

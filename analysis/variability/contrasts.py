@@ -66,7 +66,7 @@ def group_interval(
     >>> from analysis.variability import group_interval
     >>> rng = np.random.default_rng(0)
     >>> group_interval(rng.normal(0.2, 0.05, size=30)).describe()
-    '0.194 [0.178, 0.210]'
+    '0.194 [0.179, 0.209]'
     """
     mean, error, runs = group_mean(values), _standard_error(values), len(values)
     half = float(stats.t.ppf(0.5 + level / 2, runs - 1)) * error if runs > 1 else math.nan
@@ -124,7 +124,7 @@ def contrast(first: Spread, second: Spread, *, level: float = 0.95) -> dict[str,
     >>> rng = np.random.default_rng(0)
     >>> scratch, tuned = {"level": rng.normal(0.3, 0.05, size=20)}, {"level": rng.normal(0.1, 0.05, size=20)}
     >>> contrast(scratch, tuned)["level"].describe()
-    '0.188 [0.160, 0.216]'
+    '0.188 [0.162, 0.213]'
     """
     found = {}
     for name in (name for name in first if name in second):

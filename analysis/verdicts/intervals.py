@@ -180,7 +180,7 @@ def jackknife_share_interval(
     --------
     >>> from analysis.verdicts.intervals import jackknife_share_interval
     >>> [round(end, 3) for end in jackknife_share_interval([0.0, 0.1, 0.0, 0.3], [0.13, 0.10, 0.14, 0.04])]
-    [0.015, 0.477]
+    [0.014, 0.457]
     """
     from scipy import special
 
