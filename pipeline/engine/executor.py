@@ -210,10 +210,7 @@ class Puller:
             raise Postponed(absent)
 
     def _finished(self, node: Node, folder: Path | None = None) -> Artifact:
-        def way_out() -> str:
-            return f"Command: {node.command} 'rebuild=[{node.key}]'"
-
-        return Artifact(folder or self.folder(node), rebuild_hint=way_out)
+        return Artifact(folder or self.folder(node), lambda: f"Command: {node.command} 'rebuild=[{node.key}]'")
 
     def _upstream(self, node: Node) -> Artifact:
         # Rows are cheap and made once under the owner lock, even if many jobs of a sweep need them at once.

@@ -87,7 +87,7 @@ def test_a_file_of_somebody_else_is_no_damage_to_rebuild(tmp_path, capsys, monke
     assert verified(tmp_path) == 1
     shown = capsys.readouterr().out
     assert "chmod -R g+rX" in " ".join(shown.split()) and "rebuild=" not in shown
-    assert [damage.unreadable for damage in damages_of(draw)] == [True]
+    assert {damage.unreadable for damage in damages_of(draw)} == {True}
 
 
 def test_only_complete_names_are_checked_and_former_stages_too(tmp_path):
