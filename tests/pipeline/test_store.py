@@ -129,8 +129,8 @@ def test_corruption_is_named_and_rebuilt_only_on_request(tmp_path, toy, damage):
 def test_a_newer_store_format_is_refused(tmp_path):
     draw = pull(tmp_path, "draw", run_config())
     path = draw.folder / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 0'))
-    with pytest.raises(UserError, match="store format 0, this version reads 2 and before"):
+    path.write_text(path.read_text().replace('"format": 3', '"format": 0'))
+    with pytest.raises(UserError, match="store format 0, this version reads 3 and before"):
         pull(tmp_path, "square", run_config())
 
 
