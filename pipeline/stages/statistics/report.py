@@ -204,8 +204,8 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
     return Table(
         ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn [95 %]", "level after temperature"],
         rows,
-        "Companions of the level. Churn is the share of differing decisions of two runs, its interval leaves one run "
-        "out at a time (jackknife); the last column is the mean mixture level at the DKW delta after per-run "
+        "Companions of the level. Churn is the share of differing decisions of two runs, its interval over runs "
+        "leaves one out at a time (jackknife); the last column is the mean mixture level at the DKW delta after per-run "
         "temperature scaling. No interval: two runs, or runs that do not differ.",
         keys=[artifact.key],
         command=command,
