@@ -112,7 +112,11 @@ class Naming:
                 f"{columns_way({'x': taken, 'label': rest[-1] if rest else names[-1]})} names the classes, y in place "
                 "of label a target that is no class."
             )
-        beside = {*y, *([label] if label else []), *(self.singles[one] for one in OPTIONAL["text"] if one in self.singles)}
+        beside = {
+            *y,
+            *([label] if label else []),
+            *(self.singles[one] for one in OPTIONAL["text"] if one in self.singles),
+        }
         if self.columns["x"] != EVERY:
             x = _listed(self.columns["x"])
         elif self.x is None:

@@ -121,7 +121,7 @@ def record_of(artifact: Artifact, changed: float) -> Record:
         problem=problem,
         settings_text=settings,
         metrics_text=metrics,
-        tables=tuple(sorted(name for name in manifest["files"] if name.endswith(".parquet"))),
+        tables=tuple(sorted(name for name in manifest["files"] if name.rpartition(".")[2] == "parquet")),
     )
 
 

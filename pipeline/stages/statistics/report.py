@@ -205,8 +205,8 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
         ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn [95 %]", "level after temperature"],
         rows,
         "Companions of the level. Churn is the share of differing decisions of two runs, its interval over runs "
-        "leaves one out at a time (jackknife); the last column is the mean mixture level at the DKW delta after per-run "
-        "temperature scaling. No interval: two runs, or runs that do not differ.",
+        "leaves one out at a time (jackknife); the last column is the mean mixture level at the DKW delta after "
+        "temperature scaling of each run. No interval: two runs, or runs that do not differ.",
         keys=[artifact.key],
         command=command,
     )
@@ -247,8 +247,8 @@ def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple
     table = Table(
         ["group", "against", "measure", "difference [95 % for all]"],
         shown,
-        "Which runs vary more? Differences of group means, first minus second; intervals leave one run of either group "
-        "out at a time (jackknife, put together as Welch's). The intervals hold for all pairs of groups together "
+        "Which runs vary more? Differences of group means, first minus second; intervals over runs leave one of either "
+        "group out at a time (jackknife, put together as Welch's). The intervals hold for all pairs of groups together "
         "(Bonferroni); the test examples are the same for all.",
         keys=[artifact.key],
         command=command,
