@@ -49,8 +49,10 @@ def test_stages_import_only_what_others_offer():
 
 
 def test_nothing_below_the_stages_imports_them():
+    # a study from a notebook is above them, and reads their files by their own readers
     for path in MODULES:
-        assert STAGES in path.parents or not stage_imports(path), path
+        if not {STAGES, STAGES.parent / "study"} & set(path.parents):
+            assert not stage_imports(path), path
 
 
 def test_only_the_training_stages_train():

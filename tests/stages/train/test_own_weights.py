@@ -108,7 +108,7 @@ def test_a_network_that_diverged_has_no_score(work, run_here):
         (("weights.path=x.pt", "model.center_output=true"), "which files of weights do not hold"),
         (("attribution.rates=[0.1]",), "a training of ours knows its rates"),
         (("model.target=mynet.MyNot",), "mynet.py defines no MyNot; did you mean MyNet"),
-        (("model.target=mynet",), "is a module, .*name a class or function in it: MyNet, "),
+        (("model.target=mynet",), "is a module, .*name a class or function in it: .*MyNet, "),
         (("model.target=mynett.MyNet",), "there is no module mynett on the Python path or in .*my work"),
         (("model.target=mynet.MyNet", "model.hub=gpt2"), "are two networks; keep one of them"),
         (("model.target=null",), "model=custom needs model.target, such as model.target=mynet.MyNet"),
