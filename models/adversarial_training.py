@@ -40,8 +40,8 @@ class BatchAttack:
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
     >>> batch = {"image": torch.full((1, 1, 2, 2), 0.5), "label": torch.tensor([0])}
     >>> moved = attack(network, lambda batch: network(batch["image"]), batch, step=0)
-    >>> float((moved["image"] - batch["image"]).abs().max())  # in a corner of the ball
-    0.1...
+    >>> round(float((moved["image"] - batch["image"]).abs().max()), 6)  # in a corner of the ball
+    0.1
     """
 
     ball: PixelBall
