@@ -22,14 +22,19 @@ from {layers} import Scaled
 
 
 class MyNet(nn.Module):
-    def __init__(self, in_channels, num_classes, width=4):
+    def __init__(self, in_channels, num_classes, width=8):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, width, 3, padding=1)
         self.scale = Scaled()
         self.fc = nn.Linear(width, num_classes)
 
     def forward(self, x):
-        return self.scale(self.fc(torch.relu(self.conv(x)).mean((2, 3))))
+        return self.fc(self.scale(torch.relu(self.conv(x)).mean((2, 3))))
+
+
+class Scales(MyNet):
+    def forward(self, x):
+        return self.scale(super().forward(x))
 
 
 def make(num_classes, input_shape):
@@ -149,7 +154,7 @@ def write_resnets(folder: Path) -> tuple[str, ...]:
     )
 
 
-def network(seed: int, width: int = 4, classes: int = CLASSES) -> nn.Module:
+def network(seed: int, width: int = 8, classes: int = CLASSES) -> nn.Module:
     """Give the written network with other weights for every seed; its file must be in the current folder."""
     see_working_folder()
     torch.manual_seed(seed)

@@ -54,6 +54,7 @@ def test_weights_of_ones_own_end_in_a_report_under_ones_own_title(work, run_here
 @pytest.mark.slow
 def test_a_study_of_ones_own_goes_through_every_stage(work, run_here):
     line = [word for word in own_line("data.path.train") if not word.startswith("data")]
+    line = [word.replace("mynet.MyNet", "mynet.Scales") for word in line]
     words = (*line, *work, "debug=tiny", "cells.seed=0:2", "paths.store=store")
     with pytest.raises(UserError, match="no linear layer gives them; name that layer by model.head, such as"):
         run_here(*words)  # this network scales what its last layer gives

@@ -114,4 +114,4 @@ def test_own_networks_and_weights_in_the_commands_folder_reach_the_jobs(slurm, t
     slurm.wait_until_empty()
     for stage in ("checkpoint", "train"):
         (made,) = (folder / "store" / stage).glob("*/*")
-        assert json.loads((made / "provenance.json").read_text())["slurm"]["SLURM_ARRAY_JOB_ID"], stage
+        assert json.loads((made / "provenance.json").read_text())["slurm"]["SLURM_JOB_ID"], stage

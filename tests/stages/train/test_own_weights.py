@@ -136,4 +136,4 @@ def test_code_that_is_edited_while_it_is_used_is_stored_under_no_address(work, r
         with pytest.raises(UserError, match="model\\[custom\\].target names was changed while checkpoint .* was made"):
             run_here(*work, "weights.path=runs/0-040.ckpt", "stage=train")
     made = run_here(*work, "weights.path=runs/0-040.ckpt", "stage=train")
-    assert made.metrics["parameters"] == 55
+    assert made.metrics["parameters"] == 107
