@@ -117,11 +117,13 @@ class Naming:
             *([label] if label else []),
             *(self.singles[one] for one in OPTIONAL["text"] if one in self.singles),
         }
+        free = [name for name in names if name not in beside]
+        index = [name for name in free if _INDEX.fullmatch(name)]
         if self.columns["x"] != EVERY:
             x = _listed(self.columns["x"])
         elif self.x is None:
-            x = [name for name in names if name not in beside and not _INDEX.fullmatch(name)]
-            if index := [name for name in names if name not in beside and _INDEX.fullmatch(name)]:
+            x = [name for name in free if name not in index]
+            if index:
                 say(
                     f"note: {where}: the column {', '.join(map(ascii, index))} has no name of its own, as the numbers "
                     "of rows that pandas writes, and is not read; data.columns.x takes it where it is named there"
@@ -136,8 +138,7 @@ class Naming:
         if not x:
             raise DataError(f"{where}: no column is left for data.columns.x; there is {shown(names)}.")
         if self.columns["x"] == EVERY and self.x is not None:
-            others = [name for name in names if name not in beside and not _INDEX.fullmatch(name)]
-            if extra := [name for name in others if name not in self.x]:
+            if extra := [name for name in free if name not in index and name not in self.x]:
                 say(f"note: {where}: {shown(extra)} is not read, since the first file has no such column")
         self.x = x
         return x, y, label
