@@ -1,4 +1,4 @@
-"""Every experiment runs to its report at debug=tiny; the quickstart does so in the default tests."""
+"""Every experiment runs to its report at debug=tiny; a small quickstart does so in the default tests."""
 
 import os
 import re
@@ -22,8 +22,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_quickstart(tmp_path):
-    first = run("experiment=quickstart", "debug=tiny", f"paths.store={tmp_path}", f"hydra.run.dir={tmp_path}/hydra")
+def test_quickstart(tmp_path, run_here, capfd):
+    words = ["experiment=quickstart", "debug=tiny", 'cells.model=[["model=mlp"]]', f"paths.store={tmp_path}"]
+    first = run(*words, f"hydra.run.dir={tmp_path}/hydra")
     if first.returncode and any(words in first.stderr for words in ABSENT):
         pytest.skip(f"its data are not on this machine: {first.stderr.strip().splitlines()[-1]}")
     assert first.returncode == 0, first.stderr[-4000:]
@@ -32,21 +33,16 @@ def test_quickstart(tmp_path):
     assert not re.search(r'(src|href)="https?://', text), "the page loads nothing from outside"
     assert text.count("<svg") >= 3 and "</html>" in text
     assert "<title>DEBUG: " in text and 'class="debug"' in text, "a shrunk run is marked"
-    again = run("experiment=quickstart", "debug=tiny", f"paths.store={tmp_path}", f"hydra.run.dir={tmp_path}/hydra")
-    assert again.returncode == 0 and "everything exists already" in again.stderr
-    status = run(
-        "experiment=quickstart",
-        "debug=tiny",
-        "stage=status",
-        f"paths.store={tmp_path}",
-        f"hydra.run.dir={tmp_path}/hydra",
-    )
-    assert "missing" not in status.stdout.splitlines()[-1] and "done" in status.stdout.splitlines()[-1]
+    run_here(*words)
+    assert "everything exists already" in capfd.readouterr().err
+    run_here(*words, "stage=status")
+    total = capfd.readouterr().out.splitlines()[-1]
+    assert "missing" not in total and "done" in total
 
 
 @pytest.mark.experiments
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "quickstart"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment(name, tmp_path, shared_store, run_here):
     own = []
     if name == "shift_text":  # a tool for the user's two files: it gets two made-up ones

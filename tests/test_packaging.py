@@ -143,6 +143,7 @@ def test_gpt2_imports_beside_our_kernels_package():
     assert done.stdout.strip() == str(ROOT / "kernels" / "__init__.py")
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_code_only_and_gpt2_imports_from_it(tmp_path):
     built = subprocess.run(
         [

@@ -31,13 +31,14 @@ def choices(group: str) -> list[str]:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("debug", [(), ("debug=tiny",)], ids=["full", "tiny"])
-def test_every_experiment_composes_with_all_its_cells(name, debug):
+def test_every_experiment_composes(name, debug):
     config = compose_run((f"experiment={name}", *debug))
     check(config)
     assert config.experiment_name == name, "experiment_name is the file's name"
     assert config.report.title and config.report.question and config.wants
-    for cell in expand(config, (f"experiment={name}", *debug), compose_run):
-        check(cell.config)
+    if not debug:  # the tests that run every experiment at debug=tiny compose its cells as well
+        for cell in expand(config, (f"experiment={name}",), compose_run):
+            check(cell.config)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

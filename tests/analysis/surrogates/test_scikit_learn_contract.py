@@ -13,9 +13,9 @@ from analysis.surrogates.svm import KernelSVM
 # which our default refuses (test_bad_input_is_refused.py).
 ESTIMATORS = [
     KernelGLM(psd_tolerance=None),
-    KernelGLM(formulation="softmax", penalty="rkhs", max_iter=50, psd_tolerance=None),
+    KernelGLM(formulation="softmax", penalty="rkhs", max_iter=20, psd_tolerance=None),
     KernelGLM(solver="sgd", psd_tolerance=None),
-    KernelGLMCV(alphas=(1e-3, 1e-2), cv=2, psd_tolerance=None),
+    KernelGLMCV(alphas=(1e-2,), cv=2, psd_tolerance=None),
     KernelSVM(psd_tolerance=None),
     KernelRidgeSurrogate(psd_tolerance=None),
     KernelNeighbors(psd_tolerance=None),

@@ -8,25 +8,6 @@ from pipeline.checks.general import check
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 
-EXPERIMENTS = (
-    "probes_resnet18",
-    "ck_regression",
-    "ck_logistic",
-    "ck_gpt2",
-    "shift_tweets",
-    "shift_cola",
-    "shift_sentiment140",
-    "shift_text",
-)
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiments_compose_and_pass(name):
-    for overrides in ((), ("debug=tiny",)):
-        config = compose_run((f"experiment={name}", *overrides))
-        assert config.experiment_name == name
-        check(config)
-
 
 @pytest.mark.parametrize(
     ("section", "options", "message"),
