@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
 from cycler import cycler
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
@@ -22,6 +25,23 @@ PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9
 """Okabe-Ito order, blue first; black is kept for references and gray for context."""
 REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
+INK = "#1B1F24"
+"""Words and axes."""
+GRID = "#E6E8EB"
+PAPER = "#FDFDFD"
+"""What hides something behind it: the color of the page."""
+ON_COLOR = "#101112"
+"""Words on a light field of a map, which keeps its color on a dark page."""
+
+THEMED = {
+    **{color.lower(): f"--hue-{i}" for i, color in enumerate(PALETTE)},
+    REFERENCE.lower(): "--figure-reference",
+    CONTEXT.lower(): "--figure-context",
+    INK.lower(): "--ink",
+    GRID.lower(): "--figure-grid",
+    PAPER.lower(): "--page",
+}
+"""Colors that a page replaces by its own, which differ in the dark; the CSS of pages says by which."""
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -39,8 +59,14 @@ _RC: Any = {
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.grid": True,
-    "grid.color": "#E6E8EB",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "axes.prop_cycle": cycler(color=list(PALETTE)),
@@ -50,6 +76,55 @@ _RC: Any = {
     "svg.fonttype": "path",
     "savefig.dpi": 150,
 }
+
+
+Arguments = ParamSpec("Arguments")
+Drawn = TypeVar("Drawn")
+
+
+def in_style(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+    """Decorate a function that draws a figure: matplotlib reads most of a style when something is drawn.
+
+    Outside of the function, the style of whoever calls it is as it was.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
+        with matplotlib.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+SEEDS_NAMED = len(PALETTE)
+"""Seeds that have a color of their own; further ones begin again."""
+
+
+def seed_color(place: int) -> str:
+    """Color of a seed by its place among the seeds of a study, the same in every figure."""
+    return PALETTE[place % len(PALETTE)]
+
+
+def of_seed(artists: Artist | list[Any], seed: object) -> None:
+    """Mark lines and points as those of a seed: a page can then bring out one seed in all of its figures."""
+    for artist in artists if isinstance(artists, list) else [artists]:
+        artist.set_gid(f"{_SEED}{seed}")
+
+
+_SEED = "seed="
+
+
+def seed_legend(axis: Axes, seeds: list[str], columns: int = 4) -> None:
+    """Name the seeds of an axis under it, in their colors; of many, the first ones."""
+    from matplotlib.lines import Line2D
+
+    if len(seeds) < 2:
+        return
+    shown = seeds[:SEEDS_NAMED]
+    lines = [Line2D([], [], color=seed_color(i), label=f"seed {seed}") for i, seed in enumerate(shown)]
+    if len(seeds) > len(shown):
+        lines.append(Line2D([], [], linestyle="none", label=f"… {len(seeds)} seeds, colors repeat"))
+    axis.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns, fontsize=8)
 
 
 class _NamedAxes(Axes):
@@ -76,6 +151,8 @@ def new_figure(
     rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.0, sharey: bool = False
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure without pyplot's global state.
+
+    What is drawn into it later has the style only in a function that is decorated with :func:`in_style`.
 
     Parameters
     ----------
@@ -172,13 +249,16 @@ class _Literal(Formatter):
         return self._inner.get_offset()
 
 
-def svg_bytes(figure: Figure) -> bytes:
-    """Render a figure as SVG without dates and with a fixed hash salt: same figure, same bytes."""
+def svg_bytes(figure: Figure, **options: Any) -> bytes:
+    """Render a figure as SVG without dates and with a fixed hash salt: same figure, same bytes.
+
+    What was marked by :func:`of_seed` has the attribute ``data-seed``. Options are those of ``Figure.savefig``.
+    """
     _show_names(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(_RC):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **options)
+    return buffer.getvalue().replace(f'<g id="{_SEED}'.encode(), b'<g data-seed="')
 
 
 def png_bytes(figure: Figure, dpi: int = 150) -> bytes:

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from analysis.attribution.decomposition import TopScores
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 _AGREE, _DIFFER = PALETTE[0], PALETTE[1]
 
 
+@in_style
 def image_gallery(
     test_images: UInt8[np.ndarray, "m h w c"],
     train_images: UInt8[np.ndarray, "n h w c"],
@@ -79,6 +80,7 @@ def _show(axis: Axes, image: np.ndarray, color: str) -> None:
         spine.set_linewidth(2)
 
 
+@in_style
 def confidence_scatter(
     network: Float[np.ndarray, " n"],
     surrogate: Float[np.ndarray, " n"],
@@ -119,6 +121,7 @@ def scatter_confidences(
     axis.legend(loc="upper left", fontsize=8)
 
 
+@in_style
 def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
     """Plot finished sparsity curves: numbers of points, and the quartiles of the share that they carry."""
     figure, axes = new_figure(1, 1, width=7.2, height=3.4)
@@ -141,6 +144,7 @@ def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndar
     return figure
 
 
+@in_style
 def precision_recall_curves(
     scores: Mapping[str, Float[np.ndarray, " n"]], mask: Bool[np.ndarray, " n"], *, title: str
 ) -> Figure:
@@ -162,6 +166,7 @@ def precision_recall_curves(
     return figure
 
 
+@in_style
 def interval_bars(
     values: Mapping[str, tuple[float, float, float]], *, label: str, title: str, reference: float | None = None
 ) -> Figure:
@@ -204,6 +209,7 @@ def draw_intervals(
     axis.set_title(title)
 
 
+@in_style
 def attack_curves(radii: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Plot accuracy against the radius of attacks, one panel for each source of attacks.
 

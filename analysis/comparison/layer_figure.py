@@ -9,12 +9,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import PALETTE, REFERENCE, new_figure
+from analysis.style import PALETTE, REFERENCE, in_style, new_figure
 
 _NUMBERED = 8
 """Layers up to which cells show their number."""
 
 
+@in_style
 def layer_figure(
     layers: Sequence[str],
     between: Float[np.ndarray, "l l"],

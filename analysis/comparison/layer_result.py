@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from analysis.pages import Headline
+
 
 class LayerRow(TypedDict):
     """Mean CKA of two layers, of different runs or within one."""
@@ -156,8 +158,8 @@ class LayerComparison:
             [
                 Picture(
                     self.plot(),
-                    "Unbiased CKA of linear kernels. Left: layers of different runs, the same layer on the diagonal. "
-                    "Middle: layers of one run, mean over runs. Right: each layer between seeds, with its interval.",
+                    "Unbiased CKA of linear kernels. Panels: layers of different runs, the same layer "
+                    "on the diagonal; layers of one run, mean over runs; each layer between seeds, with its interval.",
                     "CKA between layers and between seeds",
                 ),
                 Table(
@@ -169,11 +171,7 @@ class LayerComparison:
                 ),
                 *(Text(note) for note in self.notes),
             ],
-            [
-                f"{row['layer']}: CKA between seeds {estimate(row)}."
-                for row in self.rows
-                if row["between"] == "seeds" and row["layer"] == row["other"]
-            ],
+            self._headlines(),
         )
         facts = [
             ("runs", str(len(self.runs))),
@@ -183,6 +181,24 @@ class LayerComparison:
             ("memory", f"{self.memory / 2**20:,.1f} MiB at most"),
         ]
         return write_page(path, title, [section], facts=facts)
+
+    def _headlines(self) -> list[Headline]:
+        """Name the least alike layer between seeds; of one run, there is nothing between seeds to say."""
+        from analysis.pages import Headline, Table
+
+        same = [row for row in self.rows if row["between"] == "seeds" and row["layer"] == row["other"]]
+        same.sort(key=lambda row: row["value"])
+        if not same:
+            return []
+        table = Table(
+            ["layer", "CKA between seeds"],
+            [[row["layer"], estimate(row)] for row in same],
+            f"Least alike layers first; {len(self.runs)} runs, {self.examples:,} examples, 95 % intervals over runs.",
+        )
+        least, most = same[0], same[-1]
+        answer = f"Between seeds, {least['layer']} is the least alike: CKA {estimate(least)}, n = {len(self.runs)} runs"
+        answer += f"; {most['layer']} the most: {estimate(most)}." if len(same) > 1 else "."
+        return [Headline("layers", "", answer, table.first())]
 
 
 def _pair(row: LayerRow) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison.run_numbers import RunNumbers
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +20,7 @@ NAMES_UP_TO = 12
 _LONGEST = 14
 
 
+@in_style
 def run_figure(result: RunNumbers) -> Figure:
     """Draw four panels: accuracy with the ensemble, churn of pairs, levels by reference, growth of ambiguity."""
     figure, axes = new_figure(2, 2, width=4.6, height=3.3)
@@ -27,6 +28,14 @@ def run_figure(result: RunNumbers) -> Figure:
     _churn(axes[0, 1], result)
     _levels(axes[1, 0], result)
     _growth(axes[1, 1], result)
+    return figure
+
+
+@in_style
+def accuracy_figure(result: RunNumbers) -> Figure:
+    """Draw the accuracy of every run, with their mean and their ensemble."""
+    figure, axes = new_figure(width=4.6, height=3.3)
+    _accuracy(axes[0, 0], result)
     return figure
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.comparison.measures import INTERVALS, MEASURES, estimate
-from analysis.comparison.run_figure import run_figure
+from analysis.comparison.measures import INTERVALS, MEASURES, Row, estimate
+from analysis.comparison.run_figure import accuracy_figure, run_figure
 from analysis.comparison.run_numbers import RunNumbers
-from analysis.pages.blocks import Block, Picture, Section, Table, Text
+from analysis.pages.blocks import Block, Finding, Headline, Picture, Section, Table, Text
+from analysis.verdicts import format_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +21,32 @@ def run_sections(result: RunNumbers) -> list[Section]:
     """Put a comparison into blocks: the figure, the numbers with their intervals, every run, every pair."""
     named = {(row["measure"], row["of"]): row for row in result.rows}
     runs, examples = result.outputs.logits.shape[:2]
-    lead = [
-        f"Mean accuracy {estimate(named['accuracy', 'mean run'])}; the ensemble's is "
-        f"{estimate(named['accuracy', 'ensemble'])}.",
-        f"Two runs disagree on a share of {estimate(named['churn', 'between two runs'])} of the examples; on "
-        f"{result.growth[-1]:.3g} the {runs} runs do not all agree.",
-    ]
+    accuracy, ensemble, churn = (
+        _percent(named[key])
+        for key in (("accuracy", "mean run"), ("accuracy", "ensemble"), ("churn", "between two runs"))
+    )
+    lead = f"Mean accuracy {accuracy}; the ensemble's is {ensemble}."
+    short = Table(
+        ["measure", "estimate, 95 % interval over runs"],
+        [
+            ["accuracy of a run", accuracy],
+            ["accuracy of their ensemble", ensemble],
+            ["two runs decide differently", churn],
+            ["not all runs agree", f"{100 * result.growth[-1]:.3g} %"],
+        ],
+        f"{runs} runs on the same {examples:,} examples.",
+    )
+    headline = Headline(
+        "churn",
+        "",
+        f"Two of these runs disagree on {churn} of the {examples:,} examples (n = {runs} runs).",
+        short,
+        Picture(
+            accuracy_figure(result),
+            "Accuracy of every run, their mean and their ensemble, with 95 % intervals over runs.",
+            "Accuracy of every run with their mean and ensemble",
+        ),
+    )
     figure = Picture(
         run_figure(result),
         "Accuracy of every run and of the ensemble; churn of every pair; trimming level of every run against the "
@@ -46,7 +67,12 @@ def run_sections(result: RunNumbers) -> list[Section]:
     ]
     if len(result.pairs) <= PAIRS_UP_TO:
         details.append(_listed(result.pairs, "Every pair of runs."))
-    return [Section("Runs", blocks, lead), Section("Run by run", details)]
+    return [Section("Runs", [Finding(lead), *blocks], [headline]), Section("Run by run", details)]
+
+
+def _percent(row: Row) -> str:
+    shown, _, interval = format_estimate(*(100 * row[end] for end in ("value", "low", "high"))).partition(" ")
+    return f"{shown} % {interval}".removesuffix(" (no interval)")
 
 
 def _listed(table: pd.DataFrame, caption: str) -> Table:

@@ -144,6 +144,11 @@ class SurrogateComparison:
         Figure
             Of matplotlib.
         """
+        from analysis.style import in_style
+
+        return in_style(self._drawn)()
+
+    def _drawn(self) -> Figure:
         from analysis.attribution.figures import draw_intervals, scatter_confidences
         from analysis.style import new_figure
 
@@ -174,7 +179,7 @@ class SurrogateComparison:
         title : str
             Its title.
         """
-        from analysis.pages import Picture, Section, Table, Text, write_page
+        from analysis.pages import Finding, Headline, Picture, Section, Table, Text, write_page
 
         found = self._estimates()
         points, classes = self.network.shape
@@ -194,11 +199,19 @@ class SurrogateComparison:
             "machine repeats.",
         )
         leads = [
-            f"{kernel}: Kendall τ to the network {found[kernel, 'kendall', 'correct']}, the same decision on "
-            f"{found[kernel, 'agreement', '']} of the test points."
+            f"{kernel}: Kendall τ to the network {found[kernel, 'kendall', 'correct']}, the same decision on a share "
+            f"of {found[kernel, 'agreement', '']} of the {points:,} test points."
             for kernel in self.machines
         ]
-        section = Section("Surrogates", [picture, table, *(Text(note) for note in self.notes)], leads)
+        asked = [("kendall", "correct"), ("agreement", "")]
+        short = Table(
+            ["kernel", "Kendall τ", "equal decisions"],
+            [[kernel, *(found[kernel, *key] for key in asked)] for kernel in self.machines],
+            f"The kernel machine against its network on {points:,} test points; 95 % intervals over them.",
+        )
+        headline = Headline("tau", "", leads[0], short.first())
+        blocks = [*map(Finding, leads[1:]), picture, table, *map(Text, self.notes)]
+        section = Section("Surrogates", blocks, [headline])
         facts = [("training points", f"{self.n_train:,}"), ("test points", f"{points:,}"), ("classes", str(classes))]
         return write_page(path, title, [section], facts=facts)
 

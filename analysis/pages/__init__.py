@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from analysis.pages.blocks import Picture, Section, Table, Text
+from analysis.pages.blocks import Command, Finding, Gallery, Headline, Picture, Section, Shot, Table, Text
 from analysis.pages.page import write_page
 
-__all__ = ["Picture", "Section", "Table", "Text", "write_page"]
+__all__ = [
+    "Command",
+    "Finding",
+    "Gallery",
+    "Headline",
+    "Picture",
+    "Section",
+    "Shot",
+    "Table",
+    "Text",
+    "write_page",
+]

@@ -1,16 +1,20 @@
-"""Blocks that a page is made of: text, tables, pictures and claims, in sections."""
+"""Blocks that a page is made of, in sections: each knows what it may hold, so that no page shows anything void."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.verdicts import Claim, digits, format_estimate, run_interval_within, student_mean_interval
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+
+FIRST_ROWS = 4
+"""Rows of the table on a page's first screen, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,45 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A sentence that says what came out, with its interval and n; all of them also stand on the first screens.
+
+    Attributes
+    ----------
+    text : str
+        One sentence.
+    keys : sequence of str
+        Keys of the artifacts behind its numbers.
+
+    Examples
+    --------
+    >>> from analysis.pages import Finding
+    >>> Finding("Two seeds disagree on 5.1 % [4.6, 5.7] of decisions (n = 20).").keys
+    ()
+    """
+
+    text: str
+    keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to type, and what it does.
+
+    Examples
+    --------
+    >>> from analysis.pages import Command
+    >>> Command("python run.py experiment=quickstart", "Makes this page.").command
+    'python run.py experiment=quickstart'
+    """
+
+    command: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of numbers and words.
+    """Rows of numbers and words; a column in which no row has anything is left out.
 
     Attributes
     ----------
@@ -44,10 +85,17 @@ class Table:
     command : str
         The command that makes them.
 
+    Raises
+    ------
+    ValueError
+        If it has no rows, or a row has another number of cells than there are columns.
+
     Examples
     --------
     >>> from analysis.pages import Table
     >>> Table(["run", "accuracy"], [["seed 0", 0.91]], "Accuracy on 1,000 examples.").columns
+    ['run', 'accuracy']
+    >>> Table(["run", "accuracy", "sd"], [["seed 0", 0.91, None]], "One run has no spread.").columns
     ['run', 'accuracy']
     """
 
@@ -57,10 +105,63 @@ class Table:
     keys: Sequence[str] = ()
     command: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse an empty table and drop empty columns."""
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"A row of {len(row)} cells stands under {len(self.columns)} columns: {row!r}.")
+        kept = [place for place in range(len(self.columns)) if not all(is_void(row[place]) for row in self.rows)]
+        if not kept:
+            raise ValueError(f"A table without any entry is not shown: {self.caption!r}. Leave it out.")
+        if len(kept) < len(self.columns):
+            object.__setattr__(self, "columns", [self.columns[place] for place in kept])
+            object.__setattr__(self, "rows", [[row[place] for place in kept] for row in self.rows])
+
+    def first(self, place: str = "below") -> Table:
+        """Shorten it to the rows that a first screen shows, and say where the others are.
+
+        Examples
+        --------
+        >>> from analysis.pages import Table
+        >>> short = Table(["run"], [[f"seed {i}"] for i in range(6)], "Runs.").first()
+        >>> len(short.rows), short.caption
+        (4, 'Runs. 2 more rows are below.')
+        """
+        more = len(self.rows) - FIRST_ROWS
+        if more <= 0:
+            return self
+        noun = "row is" if more == 1 else "rows are"
+        return replace(self, rows=self.rows[:FIRST_ROWS], caption=f"{self.caption} {more} more {noun} {place}.")
+
+
+def is_void(cell: Any) -> bool:
+    """Whether a cell of a table says nothing.
+
+    Examples
+    --------
+    >>> [is_void(cell) for cell in (None, float("nan"), "–", "", 0, "no")]
+    [True, True, True, True, False, False]
+    """
+    return cell is None or (isinstance(cell, str) and cell.strip() in ("", "–")) or (cell != cell) is True
+
 
 @dataclass(frozen=True)
 class Picture:
     """A figure with its caption and a description for those who cannot see it.
+
+    Panels in which everything is 0 are not shown; the caption says so.
+
+    Attributes
+    ----------
+    figure : Figure
+        Of matplotlib. On a page each of its panels is a picture of its own, so that they stand one below the other
+        on a narrow screen.
+    caption : str
+        What is drawn, and over how many runs.
+    alt : str
+        What is seen, for those who cannot see it.
+    raster : bool
+        PNG instead of SVG, for dense scatter plots.
 
     Examples
     --------
@@ -75,26 +176,110 @@ class Picture:
     caption: str
     alt: str
     raster: bool = False
-    """PNG instead of SVG, for image galleries and dense scatter plots."""
 
 
-Block = Text | Table | Picture | Claim
+@dataclass(frozen=True)
+class Shot:
+    """An image of a gallery: its pixels (height, width, channels; uint8), two lines of text, and whether it agrees."""
+
+    pixels: np.ndarray
+    title: str
+    note: str = ""
+    agrees: bool | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images of the data, row by row: first the one that the row is about, then those that belong to it.
+
+    Attributes
+    ----------
+    rows : sequence of sequence of Shot
+    caption, legend : str
+        What is shown, and what the two colors of frames mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.pages import Gallery, Shot
+    >>> image = np.zeros((8, 8, 1), np.uint8)
+    >>> Gallery([[Shot(image, "test: 3"), Shot(image, "3", "+0.41", agrees=True)]], "Supporting images.").legend
+    ''
+    """
+
+    rows: Sequence[Sequence[Shot]]
+    caption: str
+    legend: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a gallery without images."""
+        if not self.rows or not all(self.rows):
+            raise ValueError(f"A gallery without images is not shown: {self.caption!r}. Leave it out.")
+
+
+Block = Text | Finding | Command | Table | Picture | Gallery | Claim
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a section has to say to a question: an answer, and the picture and table that a first screen shows with it.
+
+    Attributes
+    ----------
+    name : str
+        By which an experiment picks it, where a section has several.
+    question : str
+        The question that it answers, for a study that asks none.
+    answer : str
+        One sentence with interval and n.
+    table : Table
+        Four rows at most, see :meth:`Table.first`.
+    picture : Picture or None
+
+    Raises
+    ------
+    ValueError
+        If the table has more rows.
+
+    Examples
+    --------
+    >>> from analysis.pages import Headline, Table
+    >>> table = Table(["network", "churn"], [["mlp", "6.6 % [6.1, 7.1]"]], "Two of 20 runs, on 1,000 images.")
+    >>> Headline("churn", "How far do seeds differ?", "They disagree on 6.6 % [6.1, 7.1] (n = 20).", table).name
+    'churn'
+    """
+
+    name: str
+    question: str
+    answer: str
+    table: Table
+    picture: Picture | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a long table."""
+        if len(self.table.rows) > FIRST_ROWS:
+            raise ValueError(f"A first screen shows {FIRST_ROWS} rows, not {len(self.table.rows)}: use Table.first.")
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page; ``findings`` are lifted to the summary at its top.
+    """One part of a page: a list of blocks, and what it answers.
 
     Examples
     --------
-    >>> from analysis.pages import Section, Text
-    >>> Section("Seeds", [Text("Five seeds.")], ["Two seeds disagree on 5 % of decisions."]).title
-    'Seeds'
+    >>> from analysis.pages import Finding, Section
+    >>> Section("Seeds", [Finding("Two seeds disagree on 5 % of decisions.")]).findings
+    ['Two seeds disagree on 5 % of decisions.']
     """
 
     title: str
     blocks: Sequence[Block]
-    findings: Sequence[str] = field(default_factory=tuple)
+    headlines: Sequence[Headline] = field(default_factory=tuple)
+
+    @property
+    def findings(self) -> list[str]:
+        """Sentences of its findings."""
+        return [block.text for block in self.blocks if isinstance(block, Finding)]
 
 
 class Measured(float):

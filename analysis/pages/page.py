@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.pages.blocks import Picture, Section, Table, Text
-from analysis.pages.views import environment, view
+from markupsafe import Markup
+
+from analysis.pages.blocks import Section
+from analysis.pages.views import Ordinary, Views, environment
 from analysis.plain_text import visible
 from analysis.verdicts import Claim
 
@@ -32,9 +34,9 @@ def write_page(
     title : str
         Title of the page.
     sections : sequence of Section
-        Blocks in their order; ``findings`` are lifted to the top.
+        Blocks in their order; the first headline of any is the page's first screen.
     question : str
-        What the page answers, under its title.
+        What the page answers, under its title; without one, what its headline answers.
     facts : sequence of (str, str)
         Names and values of the line below, such as ("runs", "5").
 
@@ -56,27 +58,39 @@ def write_page(
     >>> table = Table(["run", "accuracy"], [["seed 0", 0.91], ["seed 1", 0.93]], "Accuracy on 1,000 examples.")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     made = write_page(Path(folder) / "runs.html", "My runs", [Section("Accuracy", [table])])
-    ...     made.name, '<td class="word">seed 1</td>' in made.read_text(encoding="utf-8")
+    ...     made.name, '<th scope="row" class="word">seed 1</th>' in made.read_text(encoding="utf-8")
     ('runs.html', True)
     """
     target = Path(path).absolute()
     if target.is_dir():
         raise ValueError(f"{target} is a folder: name a file in it, such as {target / 'report.html'}.")
+    if any(isinstance(block, Claim) for section in sections for block in section.blocks):
+        name = next(block.name for section in sections for block in section.blocks if isinstance(block, Claim))
+        raise ValueError(f"Claim {name!r} cannot be shown here: its verdict depends on an experiment's setting.")
+    headline = next((one for section in sections for one in section.headlines), None)
+    views = Views()
+    first = [] if headline is None else [one for one in (headline.picture, headline.table) if one is not None]
     text = (
         environment()
         .get_template("page.html")
         .render(
             title=title,
-            question=question,
+            question=question or ("" if headline is None else headline.question),
+            answer="" if headline is None else headline.answer,
+            first=[found.shown for found in views.all(first, "0")],
             facts=list(facts),
-            findings=[line for section in sections for line in section.findings],
+            seeds=[],
             sections=[
                 {
+                    "id": f"s{i}",
                     "title": section.title,
-                    "blocks": [_shown(block, f"{i}-{j}") for j, block in enumerate(section.blocks)],
+                    "lead": "",
+                    "open": i == 1,
+                    "blocks": [found.shown for found in views.all(_ordinary(section), str(i))],
                 }
                 for i, section in enumerate(sections, start=1)
             ],
+            glyphs=Markup(views.inline.glyphs),
         )
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +101,5 @@ def write_page(
     return target
 
 
-def _shown(block: Text | Table | Picture | Claim, name: str) -> dict[str, object]:
-    if isinstance(block, Claim):
-        raise ValueError(f"Claim {block.name!r} cannot be shown here: its verdict depends on an experiment's setting.")
-    return view(block, name).shown
+def _ordinary(section: Section) -> list[Ordinary]:
+    return [block for block in section.blocks if not isinstance(block, Claim)]

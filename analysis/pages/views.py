@@ -1,15 +1,27 @@
-"""From blocks to what the templates of a page show: numbers as text, figures as SVG or PNG."""
+"""From blocks to what the templates of a page show: numbers as text, figures as SVG or PNG, links to files."""
 
 from __future__ import annotations
 
 import base64
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
-from analysis.pages.blocks import Measured, Picture, Table, Text
+from analysis.pages.blocks import Command, Finding, Gallery, Measured, Picture, Table, Text
+from analysis.pages.inline_svg import InlineSvg
+
+FOLDER = Path(__file__).parent
+_NUMBER = re.compile(r"\s*([-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)\b")
+_SEED = re.compile(r"seed (\w+)")
+Ordinary = Text | Finding | Command | Table | Picture | Gallery
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class View:
     Attributes
     ----------
     shown : dict
-        What the template fills in; ``kind`` (text, table, picture or verdict) names the part of it that does.
+        What the template fills in; ``kind`` names the part of it that does.
     files : dict of str to bytes
         Its figure as a file of its own, by name, and beside it the numbers that the figure draws.
     png : bytes
@@ -31,63 +43,180 @@ class View:
     png: bytes = b""
 
 
-def view(block: Text | Table | Picture, name: str, *, png: bool = False) -> View:
-    """Turn one block into its view.
+@dataclass
+class Views:
+    """Turns the blocks of one page into views.
 
     Parameters
     ----------
-    block : Text, Table or Picture
-    name : str
-        Name of its figure, unique on the page; ids within the figure begin with it.
+    folders : mapping of str to str
+        From the key of an artifact to its folder, relative to the page; without it, keys are words.
+    files : str or None
+        Folder of the figures' files, relative to the page; None puts them into the page itself, as links.
     png : bool
-        Also draw a figure as PNG that the page shows as SVG, for whoever collects images.
+        Also draw figures as PNG that the page shows as SVG, for whoever collects images.
     """
-    if isinstance(block, Text):
-        return View({"kind": "text", "text": block.text})
-    return _table(block) if isinstance(block, Table) else _picture(block, name, png)
 
+    folders: Mapping[str, str] = field(default_factory=dict)
+    files: str | None = None
+    png: bool = False
+    inline: InlineSvg = field(default_factory=InlineSvg)
 
-def _table(block: Table) -> View:
-    columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
-    words = [any(isinstance(cell, str) and not cell.startswith(("[", "–")) for cell in column) for column in columns]
-    return View(
-        {
+    def all(self, blocks: Iterable[Ordinary], name: str) -> list[View]:
+        """View blocks in their order; findings that follow each other are one list."""
+        views: list[View] = []
+        for place, block in enumerate(blocks):
+            found = self.one(block, f"{name}-{place}")
+            if views and found.shown["kind"] == views[-1].shown["kind"] == "findings":
+                views[-1].shown["lines"] += found.shown["lines"]
+            else:
+                views.append(found)
+        return views
+
+    def one(self, block: Ordinary, name: str) -> View:
+        """View one block.
+
+        Parameters
+        ----------
+        block : block
+        name : str
+            Of its figure: unique on the page, and the names of its files.
+        """
+        if isinstance(block, Text):
+            return View({"kind": "text", "text": block.text})
+        if isinstance(block, Finding):
+            return View({"kind": "findings", "lines": [{"text": block.text, "links": self._links(block.keys[:1])}]})
+        if isinstance(block, Command):
+            return View({"kind": "command", "command": block.command, "caption": block.caption})
+        if isinstance(block, Table):
+            return self._table(block)
+        return self._gallery(block, name) if isinstance(block, Gallery) else self._picture(block, name)
+
+    def _links(self, keys: Iterable[str]) -> list[dict[str, str]]:
+        return [{"name": key, "href": self.folders[key]} for key in dict.fromkeys(keys) if key in self.folders]
+
+    def _file(self, name: str, content: bytes, kind: str) -> str:
+        if self.files is not None:
+            return f"{self.files}/{name}"
+        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+    def _table(self, block: Table) -> View:
+        columns = list(zip(*block.rows, strict=True)) or [()] * len(block.columns)
+        words = [any(isinstance(cell, str) and not _reads_as_number(cell) for cell in column) for column in columns]
+        shown = {
             "kind": "table",
             "columns": block.columns,
-            "rows": [[number(cell) for cell in row] for row in block.rows],
+            "rows": [
+                {"seed": _seed(block.columns, row), "cells": [{"text": number(c), "value": value_of(c)} for c in row]}
+                for row in block.rows
+            ],
             "words": words,
             "caption": block.caption,
+            "label": f"Table: {block.caption.partition('. ')[0][:90]}",
             "keys": list(dict.fromkeys(block.keys)),
+            "links": self._links(block.keys),
             "command": block.command,
-        },
-    )
+        }
+        return View(shown)
 
+    def _picture(self, block: Picture, name: str) -> View:
+        from analysis.figure_data import figure_csv
+        from analysis.panels import panel_svgs, void_panels
+        from analysis.style import png_bytes, svg_bytes, undrawn_names
 
-def _picture(block: Picture, name: str, wanted: bool) -> View:
-    from analysis.figure_data import figure_csv
-    from analysis.style import png_bytes, svg_bytes, undrawn_names
-
-    png = png_bytes(block.figure) if wanted or block.raster else b""
-    svg = b"" if block.raster else svg_bytes(block.figure)
-    text = svg.decode()
-    # Element ids repeat between figures; a prefix keeps clip paths and glyphs apart within one page.
-    for mark in ('id="', 'href="#', "url(#"):
-        text = text.replace(mark, f"{mark}f{name}-")
-    numbers = figure_csv(block.figure)
-    data = {f"{name}.csv": numbers.encode()} if numbers else {}
-    lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
-    note = f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
-    return View(
-        {
+        void = void_panels(block.figure)
+        note = f" Not drawn, since all of its values are 0: {'; '.join(void)}." if void else ""
+        if void and len(void) >= len(_panels_of(block)):
+            return View({"kind": "text", "text": f"{block.caption}{note}"})
+        png = png_bytes(block.figure) if self.png or block.raster else b""
+        svg = b"" if block.raster else svg_bytes(block.figure)
+        panels, legend = ([], b"") if block.raster else panel_svgs(block.figure)
+        lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
+        note += f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
+        files = {f"{name}.png": png} if block.raster else {f"{name}.svg": svg}
+        shown = {
             "kind": "picture",
-            "svg": Markup(text[text.index("<svg") :]) if svg else "",
+            "name": f"f{name}",
+            "panels": [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(panels)],
+            "legend": Markup(self.inline.take(legend, f"f{name}-l")) if legend else "",
             "png": base64.b64encode(png).decode() if block.raster else "",
             "caption": f"{block.caption}{note}",
             "alt": block.alt,
-        },
-        ({f"{name}.png": png} if block.raster else {f"{name}.svg": svg}) | data,
-        png,
-    )
+            "csv": "",
+            "file": self._file(*next(iter(files.items())), "image/png" if block.raster else "image/svg+xml"),
+            "inline": self.files is None,
+        }
+        if numbers := figure_csv(block.figure):
+            files[f"{name}.csv"] = numbers.encode()
+            shown["csv"] = self._file(f"{name}.csv", numbers.encode(), "text/csv")
+        return View(shown, files, png)
+
+    def _gallery(self, block: Gallery, name: str) -> View:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["row", "place", "title", "note", "agrees"])
+        for i, row in enumerate(block.rows):
+            for j, shot in enumerate(row):
+                writer.writerow([i, j, shot.title, shot.note, "" if shot.agrees is None else int(shot.agrees)])
+        content = table.getvalue().encode()
+        shown = {
+            "kind": "gallery",
+            "name": f"f{name}",
+            "rows": [
+                [
+                    {"png": _png(shot.pixels), "title": shot.title, "note": shot.note, "agrees": shot.agrees}
+                    for shot in row
+                ]
+                for row in block.rows
+            ],
+            "caption": block.caption,
+            "legend": block.legend,
+            "csv": self._file(f"{name}.csv", content, "text/csv"),
+        }
+        return View(shown, {f"{name}.csv": content})
+
+
+def _panels_of(block: Picture) -> Sequence[Any]:
+    from analysis.panels import groups
+
+    return groups(block.figure)
+
+
+def _png(pixels: Any) -> str:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    gray = pixels.shape[-1] == 1
+    Image.fromarray(pixels[..., 0] if gray else pixels).save(stream, "png", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _seed(columns: Sequence[str], row: Sequence[Any]) -> str:
+    """Name the seed that a row is about, where it is about one."""
+    if "seed" in columns:
+        return str(row[list(columns).index("seed")])
+    found = _SEED.fullmatch(str(row[0]))
+    return found[1] if found else ""
+
+
+def _reads_as_number(cell: str) -> bool:
+    return not cell or cell.startswith(("[", "–")) or _NUMBER.match(cell) is not None
+
+
+def value_of(cell: Any) -> float | None:
+    """Give the number by which a cell is sorted: of an estimate with its interval, the estimate.
+
+    Examples
+    --------
+    >>> value_of("0.71 [0.66, 0.75]"), value_of(1200), value_of("mlp")
+    (0.71, 1200.0, None)
+    """
+    if isinstance(cell, str):
+        found = _NUMBER.match(cell)
+        return float(found[1].replace(",", "").replace("−", "-")) if found else None
+    if isinstance(cell, bool) or not isinstance(cell, (int, float)) or not math.isfinite(cell):
+        return None
+    return float(cell)
 
 
 def number(cell: Any) -> str:
@@ -103,6 +232,11 @@ def number(cell: Any) -> str:
     return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
 
 
+def asset(name: str) -> Markup:
+    """Read a style sheet or script that a page contains; they are ours, so that nothing in them is escaped."""
+    return Markup((FOLDER / "assets" / name).read_text(encoding="utf-8"))
+
+
 def environment(*folders: Any) -> Environment:
     """Jinja environment of a page: templates of these folders before the page's own; a name without value is an error.
 
@@ -111,9 +245,14 @@ def environment(*folders: Any) -> Environment:
     *folders : path
         Where templates lie that extend ``page.html``.
     """
-    from pathlib import Path
-
     from jinja2 import FileSystemLoader, StrictUndefined
 
-    own = Path(__file__).with_name("templates")
-    return Environment(loader=FileSystemLoader([*folders, own]), autoescape=True, undefined=StrictUndefined)
+    made = Environment(
+        loader=FileSystemLoader([*folders, FOLDER / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    inserted: Callable[[str], Markup] = asset
+    made.globals["asset"] = inserted
+    return made

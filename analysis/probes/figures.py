@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 NAMES = {"knn": "k-NN", "ncc": "nearest center", "svm": "linear SVM", "ridge": "ridge"}
 Row = Mapping[str, Any]
 
 
+@in_style
 def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> Figure:
     """Explained-variance ratio against the number of components, one line per layer.
 
@@ -46,6 +47,7 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
     return figure
 
 
+@in_style
 def component_curves_figure(
     rows: Sequence[Row], layers: Sequence[str], *, network_accuracy: float, neighbors: float = 10.0
 ) -> Figure:
@@ -95,6 +97,7 @@ def component_curves_figure(
     return figure
 
 
+@in_style
 def depth_figure(
     rows: Sequence[Row],
     layers: Sequence[str],
@@ -159,6 +162,7 @@ def depth_figure(
     return figure
 
 
+@in_style
 def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = "epoch") -> Figure:
     """NC1, NC2 and NC4 against depth, one line per epoch.
 
@@ -201,6 +205,7 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = 
     return figure
 
 
+@in_style
 def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -> Figure:
     """Layer of onset against epoch, one line per run; "no onset" is drawn beyond the last layer.
 

@@ -10,13 +10,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from analysis.regression.regularity import EigenvalueDecay
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 MACHINES = {"nn": "network", "ck": "CK", "ck_svd": "CK (features)", "ntk": "NTK"}
 _COLORS = {"nn": REFERENCE, "ck": PALETTE[0], "ck_svd": PALETTE[4], "ntk": PALETTE[1]}
 Row = Mapping[str, Any]
 
 
+@in_style
 def error_by_epoch_figure(
     rows: Sequence[Row], panels: Sequence[tuple[str, str]], *, value: str = "test_rms", label: str = "test RMSE"
 ) -> Figure:
@@ -58,6 +59,7 @@ def error_by_epoch_figure(
     return figure
 
 
+@in_style
 def residual_figure(
     x: Float[np.ndarray, " m"],
     target: Float[np.ndarray, " m"],
@@ -93,6 +95,7 @@ def residual_figure(
     return figure
 
 
+@in_style
 def decay_figure(decays: Mapping[str, EigenvalueDecay]) -> Figure:
     """Eigenvalues against index on log axes with the fitted window of each kernel.
 
@@ -123,6 +126,7 @@ def decay_figure(decays: Mapping[str, EigenvalueDecay]) -> Figure:
     return figure
 
 
+@in_style
 def logistic_figure(rows: Sequence[Row]) -> Figure:
     """Test cross-entropy and accuracy against epoch, mean and standard deviation over the runs still training.
 

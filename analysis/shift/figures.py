@@ -14,13 +14,14 @@ from analysis.shift.cues import CUES
 from analysis.shift.pca_ks import PooledScores, ks_threshold
 from analysis.shift.permutation import TestResult
 from analysis.shift.power import Calibration
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 _SIDES = (PALETTE[0], PALETTE[1])
 _MARKERS = ("o", "^", "s", "D")
 Row = Mapping[str, Any]
 
 
+@in_style
 def pooled_pca_figure(
     scores: PooledScores,
     ks: TestResult,
@@ -69,6 +70,7 @@ def pooled_pca_figure(
     return figure
 
 
+@in_style
 def map_figure(
     reference: Float[np.ndarray, "n 2"],
     sample: Float[np.ndarray, "m 2"],
@@ -95,6 +97,7 @@ def map_figure(
     return figure
 
 
+@in_style
 def ks_figure(
     ks: TestResult, null: TestResult | None = None, *, names: tuple[str, str] = ("P-M", "P-P'"), alpha: float = 0.05
 ) -> Figure:
@@ -129,6 +132,7 @@ def ks_figure(
     return figure
 
 
+@in_style
 def power_figure(rows: Sequence[Row], *, alpha: float = 0.05) -> Figure:
     """Rejection rate against rows a side, one line per test, with exact 95 % intervals.
 
@@ -160,6 +164,7 @@ def power_figure(rows: Sequence[Row], *, alpha: float = 0.05) -> Figure:
     return figure
 
 
+@in_style
 def calibration_figure(calibrations: Mapping[str, Calibration]) -> Figure:
     """Null rejections with the 99 % band (left) and the distribution of null p-values (right).
 
@@ -191,6 +196,7 @@ def calibration_figure(calibrations: Mapping[str, Calibration]) -> Figure:
     return figure
 
 
+@in_style
 def probe_matrix_figure(rows: Sequence[Row], *, score: str = "balanced_accuracy") -> Figure:
     """Probe scores on P (left) and on held-out M (right) against training size, median and range over redraws.
 
@@ -222,6 +228,7 @@ def probe_matrix_figure(rows: Sequence[Row], *, score: str = "balanced_accuracy"
     return figure
 
 
+@in_style
 def cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
     """Rates of the surface marks by source; the lengths are left to the table.
 

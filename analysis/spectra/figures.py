@@ -14,7 +14,7 @@ from scipy.stats import gaussian_kde
 from analysis.spectra.deformed_laws import DeformedMarchenkoPastur
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.power_law import PowerLawFit
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 
 Law = MarchenkoPastur | DeformedMarchenkoPastur
 
@@ -42,6 +42,7 @@ class SpectrumPanel:
     threshold: float | None = None
 
 
+@in_style
 def figure_spectra(panels: Sequence[SpectrumPanel], xlabel: str = "eigenvalue") -> Figure:
     """Draw spectra before and after training with the law, the edge, and each outlier as a tick.
 
@@ -105,6 +106,7 @@ def _cap_height(axis: Axes, panel: SpectrumPanel, grid: np.ndarray, scale: np.nd
     axis.set_ylim(0, 1.12 * max(float(h.max()) for h in heights))
 
 
+@in_style
 def figure_waterfall(
     spectra: Float[np.ndarray, "t k"],
     steps: Sequence[int],
@@ -165,6 +167,7 @@ class Curve:
     values: Float[np.ndarray, "s t"]
 
 
+@in_style
 def figure_over_steps(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Draw quantities such as alignment and kernel-target alignment over training.
 
@@ -197,6 +200,7 @@ CLASSES = ("invariant", "bulk+spike", "mixed", "heavy/deformed")
 """Order of the classes on an axis."""
 
 
+@in_style
 def figure_loss_by_class(
     classes: Sequence[str],
     losses: Float[np.ndarray, " r"],
@@ -240,6 +244,7 @@ def figure_loss_by_class(
     return figure
 
 
+@in_style
 def figure_tail(
     eigenvalues: Float[np.ndarray, " n"],
     fit: PowerLawFit,
@@ -287,6 +292,7 @@ def figure_tail(
     return figure
 
 
+@in_style
 def figure_norm_scaling(
     sizes: Int[np.ndarray, " m"], norms: Mapping[str, Float[np.ndarray, "s m"]], title: str = "Size of the change"
 ) -> Figure:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import torch
 
 from kernels.diagnostics import effective_rank, kernel_spectrum, kernel_velocity, target_alignment
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SHOWN = 5
-"""Leading eigenvalues drawn."""
 
 
 def spectral_evolution(steps: list[int], kernels: list[np.ndarray], labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -58,33 +50,3 @@ def spectral_evolution(steps: list[int], kernels: list[np.ndarray], labels: np.n
         ),
         "velocity": np.array(velocity),
     }
-
-
-def evolution_figure(groups: dict[str, list[tuple[list[int], dict[str, np.ndarray]]]]) -> Figure:
-    """Draw leading eigenvalues, effective rank, alignment and velocity against the step, one column per group."""
-    from analysis.style import PALETTE, new_figure
-
-    rows: list[tuple[str, str, Any]] = [
-        ("eigenvalues", f"{SHOWN} largest eigenvalues", "log"),
-        ("effective_rank", "effective rank", "linear"),
-        ("alignment", "alignment with labels", "linear"),
-        ("velocity", "velocity (1 - cos) / step", "log"),
-    ]
-    aligned = any(np.isfinite(found["alignment"]).any() for runs in groups.values() for _, found in runs)
-    rows = [row for row in rows if aligned or row[0] != "alignment"]
-    figure, axes = new_figure(len(rows), len(groups))
-    for column, (name, runs) in enumerate(groups.items()):
-        for row, (measure, label, scale) in enumerate(rows):
-            axis = axes[row, column]
-            for run, (steps, found) in enumerate(runs):
-                values = found[measure].reshape(len(steps), -1)[:, :SHOWN]
-                for k in range(values.shape[1]):
-                    color = PALETTE[(k if measure == "eigenvalues" else run) % len(PALETTE)]
-                    positive = values[:, k] > 0
-                    axis.plot(np.array(steps)[positive], values[positive, k], color=color, alpha=0.7, linewidth=1)
-            axis.set_xscale("symlog", linthresh=1)
-            axis.set_yscale(scale)
-            axis.set(title=name if row == 0 else "", ylabel=label if column == 0 else "")
-            if row == len(rows) - 1:
-                axis.set_xlabel("training step")
-    return figure

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import CONTEXT, PALETTE, REFERENCE, legend_below, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, legend_below, new_figure
 from analysis.trimming.distributions import Real
 from analysis.trimming.level import TrimmingPlan
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
@@ -26,6 +26,7 @@ def _steps(values: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
     return ordered[index], (index + 1) / len(ordered)
 
 
+@in_style
 def distribution_fan(
     gaps: Float[np.ndarray, "m n"],
     references: Mapping[str, Float[np.ndarray, " _"]],
@@ -94,6 +95,7 @@ def _trimmed_part(axis: Axes, plan: TrimmingPlan, run: int, quantity: str) -> No
     legend_below(axis)
 
 
+@in_style
 def distance_curves(
     alphas: Sequence[float], curves: Float[np.ndarray, "a m"], *, delta: Real, levels: Float[np.ndarray, " m"]
 ) -> Figure:
@@ -109,6 +111,7 @@ def distance_curves(
     return figure
 
 
+@in_style
 def level_histograms(levels: Mapping[str, Float[np.ndarray, " m"]], *, delta: Real) -> Figure:
     """Levels against each reference, side by side."""
     figure, axes = new_figure(1, len(levels), width=3.0, height=2.6, sharey=True)
@@ -123,6 +126,7 @@ def level_histograms(levels: Mapping[str, Float[np.ndarray, " m"]], *, delta: Re
     return figure
 
 
+@in_style
 def level_against(
     levels: Float[np.ndarray, " m"],
     companions: Mapping[str, Float[np.ndarray, " m"]],
@@ -151,6 +155,7 @@ def level_against(
     return figure
 
 
+@in_style
 def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | None = None, delta: Real) -> Figure:
     """Distance and level of the consensus of M runs against the mixture of disjoint runs.
 
@@ -191,6 +196,7 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
     return figure
 
 
+@in_style
 def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, shown: int = 40) -> Figure:
     """Seeds in order of their level with intervals; those that tie with the best are colored.
 
@@ -224,6 +230,7 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
     return figure
 
 
+@in_style
 def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure:
     """Matrix over pairs of runs, ordered by their mean so that outlying seeds come last."""
     order = np.argsort(matrix.mean(axis=0) + matrix.mean(axis=1))
@@ -239,6 +246,7 @@ def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure
     return figure
 
 
+@in_style
 def group_levels(
     levels: Mapping[str, Float[np.ndarray, " _"]], churn: Mapping[str, Float[np.ndarray, " _"]], *, delta: Real
 ) -> Figure:

@@ -64,7 +64,12 @@ class ReportConfig:
     """What the report shows."""
 
     title: str = setting("Report", "Title of the page.")
-    question: str = setting("", "The question that the report answers.")
+    question: str = setting("", "The question that the report answers; empty: what its first headline answers.")
+    answers: str = setting(
+        "",
+        "Whose headline answers the question: a stage, or one of its headlines as in statistics.seed_count; empty: the "
+        "first stage after training.",
+    )
     study: str = setting("", "The publication that it follows.")
     show_text: bool = setting(False, "Show texts of the data; off, because some hold names.")
     sections: list[str] = setting([], "Order of the sections by stage; empty: the stages in wants.", distinct=True)

@@ -289,7 +289,7 @@ _TABLE = (
             "published.unknown",
             "published.lacks",
         ),
-        version=4,
+        version=5,
         gathers=lambda config: list(config.wants),
     ),
 )

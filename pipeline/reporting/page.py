@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.pages.blocks import Picture, Section, Table, Text
-from analysis.pages.views import environment, view
+from markupsafe import Markup
+
+from analysis.pages.blocks import Finding, Headline, Section, Table
+from analysis.pages.views import Ordinary, Views, environment
 from analysis.plain_text import visible
 from analysis.verdicts import Claim
 from analysis.verdicts.words import OTHER_WORDS
@@ -18,12 +21,19 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
+from pipeline.reporting.first_screen import answering, facts, seeds_of
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
 from pipeline.reporting.verdicts import Shown, decide, summary
 from pipeline.results.report_numbers import NUMBERS, numbers_csv
 
 TEMPLATES = Path(__file__).with_name("templates")
+FIGURES = "figures"
+"""Folder of the figures beside the page."""
+MOST_CHIPS = 6
+"""Claims up to which the first screen names each."""
+MOST_SEEDS = 24
+"""Seeds up to which the page lists their colors."""
 _TONES = {"holds": "yes", "fails": "no", "open": "open"}
 
 
@@ -41,29 +51,39 @@ def report(build: Build) -> dict[str, Any]:
         raise UserError(
             "A report needs stages to show: choose an experiment (experiment=quickstart) or set wants=[train,kernel]."
         )
-    sections = []
+    sections: dict[str, Section] = {}
     for name in order:
         build.say(f"section {name}")
-        sections.append(_section(name)(build.members[name], config))
+        sections[name] = _section(name)(build.members[name], config)
+    leading, headline = answering(sections, config.report.answers)
+    # what answers the question comes first, the others in the order of the experiment
+    sections = {name: sections[name] for name in sorted(sections, key=lambda name: name != leading)}
     # a missing run may lack several stages; the stage that lacks most counts them
     missing = max(Counter(label.split()[0] for label in build.missing).values(), default=0)
     comparison = Comparison(build.graph, config, missing)
-    claims = [[block for block in section.blocks if isinstance(block, Claim)] for section in sections]
-    shown = iter(decide([claim for group in claims for claim in group], comparison))
-    decided = [list(itertools.islice(shown, len(group))) for group in claims]
-    findings = [line for section in sections for line in section.findings]
-    findings += [
-        f"{section.title}. {summary(group)}" for section, group in zip(sections, decided, strict=True) if group
-    ]
-    page = _render(build, sections, decided, findings, comparison)
+    claims = {name: [b for b in section.blocks if isinstance(b, Claim)] for name, section in sections.items()}
+    shown = iter(decide([claim for group in claims.values() for claim in group], comparison))
+    decided = {name: list(itertools.islice(shown, len(group))) for name, group in claims.items()}
+    findings = [] if headline is None else [headline.answer]
+    findings += [line for section in sections.values() for line in section.findings]
+    counted = {name: summary(group) for name, group in decided.items()}
+    findings += [f"{sections[name].title}. {line}" for name, line in counted.items() if line]
+    page = _render(build, sections, headline, decided, comparison)
     (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
     (build.folder / NUMBERS).write_text(numbers_csv(build.members), encoding="utf-8")
     return {
+        "question": question_of(config, headline),
+        "answer": "" if headline is None else headline.answer,
         "sections": len(sections),
         "setting": comparison.setting().line,
-        "verdicts": [dataclasses.asdict(one) for group in decided for one in group],
+        "verdicts": [dataclasses.asdict(one) for group in decided.values() for one in group],
         "findings": findings,
     }
+
+
+def question_of(config: RunConfig, headline: Headline | None) -> str:
+    """Give the question of a study; one that asks none asks what its answering stage answers."""
+    return config.report.question or ("" if headline is None else headline.question)
 
 
 def _section(stage: str) -> Callable[[list[Gathered], RunConfig], Section]:
@@ -75,13 +95,17 @@ def _section(stage: str) -> Callable[[list[Gathered], RunConfig], Section]:
 
 def _render(
     build: Build,
-    sections: Sequence[Section],
-    decided: Sequence[Sequence[Shown]],
-    findings: Sequence[str],
+    sections: Mapping[str, Section],
+    headline: Headline | None,
+    decided: Mapping[str, Sequence[Shown]],
     comparison: Comparison,
 ) -> str:
     config = build.config
-    gathered = [(stage, item) for stage, group in build.members.items() for item in group]
+    gathered = [item for group in build.members.values() for item in group]
+    folders = {item.artifact.key: _relative(item.artifact.folder, build.folder) for item in gathered}
+    views = Views(folders, FIGURES, build.tracker.shows_images)
+    all_decided = [one for group in decided.values() for one in group]
+    first = [] if headline is None else [block for block in (headline.picture, headline.table) if block is not None]
     return (
         environment(TEMPLATES)
         .get_template("report.html")
@@ -90,64 +114,91 @@ def _render(
             tiny=config.tiny,
             papers=papers_of(config.report.study),
             setting=comparison.setting().line,
-            legend=any(one.word in OTHER_WORDS.values() for group in decided for one in group),
-            question=config.report.question,
-            facts=_facts(build, gathered),
+            legend=any(one.word in OTHER_WORDS.values() for one in all_decided),
+            question=question_of(config, headline),
+            answer="" if headline is None else headline.answer,
+            first=_shown(build, views, first, "0"),
+            chips=_chips(all_decided),
+            facts=facts(config, build.members),
+            seeds=seeds_of(build.members) if len(seeds_of(build.members)) <= MOST_SEEDS else [],
             missing=build.missing,
-            findings=findings,
             sections=[
                 {
+                    "id": name,
                     "title": section.title,
-                    "blocks": _views(build, section, group, str(i)),
+                    "lead": section.headlines[0].answer if section.headlines and i > 1 else "",
+                    "open": i == 1,
+                    "blocks": _blocks(build, views, section, decided[name], str(i)),
                 }
-                for i, (section, group) in enumerate(zip(sections, decided, strict=True), start=1)
+                for i, (name, section) in enumerate(sections.items(), start=1)
             ],
-            sources=[
-                (
-                    stage,
-                    ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
-                    item.artifact.key,
-                    item.command,
-                )
-                for stage, item in gathered
-            ],
+            sources=_sources(build, views),
+            glyphs=Markup(views.inline.glyphs),
             key=build.node.key,
             command=build.node.portable_command,
         )
     )
 
 
-def _facts(build: Build, gathered: Sequence[tuple[str, Gathered]]) -> list[tuple[str, str]]:
-    config = build.config
-    seeds = {item.labels["seed"] for _, item in gathered if "seed" in item.labels}
-    seeds |= {str(seed) for stage, item in gathered if stage == "toy" for seed in item.config.toy.seeds}
-    facts = [("experiment", config.experiment_name), ("data", config.data.name)]
-    facts += [("seeds", str(len(seeds) or 1)), ("artifacts", str(len(gathered)))]
-    facts.append(("arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
-    return facts
+def _relative(folder: Path, page: Path) -> str:
+    return Path(os.path.relpath(folder, page)).as_posix() + "/"
 
 
-def _views(build: Build, section: Section, decided: Sequence[Shown], name: str) -> list[dict[str, Any]]:
-    """View a section's blocks; its claims are those that were decided, and none under debug=tiny."""
+def _chips(decided: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Say what became of the claims: each by its name, of many only how often."""
+    if len(decided) <= MOST_CHIPS:
+        return [
+            {"words": f"{one.name}: {one.word}", "tone": _TONES[one.outcome], "strong": one.strong} for one in decided
+        ]
+    counts = Counter((one.word, _TONES[one.outcome], one.strong) for one in decided)
+    return [
+        {"words": f"{word}: {count} of {len(decided)} claims", "tone": tone, "strong": strong}
+        for (word, tone, strong), count in counts.most_common()
+    ]
+
+
+def _blocks(build: Build, views: Views, section: Section, decided: Sequence[Shown], name: str) -> list[dict[str, Any]]:
+    """View a section's blocks, findings first; its claims are those that were decided, and none under debug=tiny."""
+    found = [block for block in section.blocks if isinstance(block, Finding)]
     verdicts = iter(decided)
-    views = []
+    shown = _shown(build, views, found, f"{name}-findings")
     for j, block in enumerate(section.blocks):
-        if not isinstance(block, Claim):
-            views.append(_view(build, block, f"{name}-{j}"))
-        elif (shown := next(verdicts, None)) is not None:
-            views.append({"kind": "verdict", "tone": _TONES[shown.outcome], **dataclasses.asdict(shown)})
-    return views
+        if isinstance(block, Claim):
+            if (one := next(verdicts, None)) is not None:
+                shown.append({"kind": "verdict", "tone": _TONES[one.outcome], **dataclasses.asdict(one)})
+        elif not isinstance(block, Finding):
+            shown += _shown(build, views, [block], f"{name}-{j}")
+    return shown
 
 
-def _view(build: Build, block: Text | Table | Picture, name: str) -> dict[str, Any]:
-    """View a block, and pass it on to the tracker; a figure is also a file of its own."""
-    if isinstance(block, Table):
-        build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
-    found = view(block, name, png=True)
-    if isinstance(block, Picture):
-        build.tracker.image(block.alt, found.png)
-    for file, content in found.files.items():
-        folder = build.folder / "figures"
-        folder.mkdir(exist_ok=True)
-        (folder / file).write_bytes(content)
-    return found.shown
+def _shown(build: Build, views: Views, blocks: Sequence[Ordinary], name: str) -> list[dict[str, Any]]:
+    """View blocks, and pass them on to the tracker; a figure is also a file of its own."""
+    single = len(blocks) == 1
+    found = [views.one(blocks[0], name)] if single else views.all(blocks, name)
+    for block in blocks:
+        if isinstance(block, Table):
+            build.tracker.table(f"table {name}: {block.caption.partition('.')[0][:80]}", block.columns, block.rows)
+    for one in found:
+        if one.png and one.shown["kind"] == "picture":
+            build.tracker.image(one.shown["alt"], one.png)
+        for file, content in one.files.items():
+            folder = build.folder / FIGURES
+            folder.mkdir(exist_ok=True)
+            (folder / file).write_bytes(content)
+    return [one.shown for one in found]
+
+
+def _sources(build: Build, views: Views) -> dict[str, Any]:
+    """List every artifact with the command that makes it again; its key leads to its folder."""
+    rows = [
+        {
+            "stage": stage,
+            "cell": ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
+            "key": item.artifact.key,
+            "href": views.folders[item.artifact.key],
+            "command": item.command,
+        }
+        for stage, group in build.members.items()
+        for item in group
+    ]
+    return {"rows": rows, "cells": any(row["cell"] for row in rows)}

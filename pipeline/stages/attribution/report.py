@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.attribution.decomposition import TopScores
 from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
@@ -40,7 +40,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             f"n = {len(group)})."
         )
         blocks += _mask_blocks(name, group, findings)
-    return Section("Attribution", blocks, findings)
+    return Section("Attribution", [*map(Finding, findings), *blocks])
 
 
 def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, summary_cells
+from analysis.style import PALETTE, in_style, legend_below, new_figure
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
@@ -45,7 +46,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Eigenvalues of the training Gram matrix divided by their sum, one line per seed.",
         "Eigenvalue decay of the kernels",
     )
-    return Section("Kernels", [table, picture], findings)
+    return Section("Kernels", [*map(Finding, findings), *[table, picture]])
 
 
 def certified(group: list[Gathered]) -> list[str]:
@@ -56,10 +57,9 @@ def certified(group: list[Gathered]) -> list[str]:
     return [f"the certificate of its kernels: {told(found)}."] if found else []
 
 
+@in_style
 def spectra(groups: dict[str, list[Gathered]]) -> Figure:
     """Draw eigenvalues against their rank on logarithmic axes."""
-    from analysis.style import PALETTE, legend_below, new_figure
-
     figure, axes = new_figure(width=7.0, height=3.6)
     axis = axes[0, 0]
     for (name, group), color in zip(groups.items(), PALETTE, strict=False):

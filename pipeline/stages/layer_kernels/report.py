@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, summary_cells
+from analysis.style import PALETTE, in_style, legend_below, new_figure
 from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -55,7 +56,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Accuracy of each layer's kernel",
     )
     findings = [_finding(name, found) for name, found in layers.items()]
-    return Section("Layer kernels", [table, picture, _agreement(members, keys), routes_agree(members)], findings)
+    return Section(
+        "Layer kernels", [*map(Finding, findings), *[table, picture, _agreement(members, keys), routes_agree(members)]]
+    )
 
 
 def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
@@ -100,10 +103,9 @@ def _agreement(members: list[Gathered], keys: list[str]) -> Table:
     )
 
 
+@in_style
 def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, list[Gathered]]) -> Figure:
     """Draw accuracy against layer, one line per group of cells."""
-    from analysis.style import PALETTE, legend_below, new_figure
-
     figure, axes = new_figure(width=7.0, height=3.8)
     axis = axes[0, 0]
     names = list(dict.fromkeys(layer for found in layers.values() for layer in found))

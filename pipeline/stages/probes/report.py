@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, Text, summary_cells
 from analysis.probes.figures import (
     collapse_figure,
     component_curves_figure,
@@ -59,7 +59,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             blocks += claims(name, group[0].config, curves, collapse, metrics)
         onsets = sorted({str(entry["onset"]) for entry in metrics})
         findings.append(f"{name}: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}.")
-    return Section("Layer probes", blocks, findings)
+    return Section("Layer probes", [*map(Finding, findings), *blocks])
 
 
 def _table(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, Text, summary_cells
 from analysis.regression.figures import (
     MACHINES,
     decay_figure,
@@ -102,7 +102,7 @@ def _functions(members: list[Gathered]) -> Section:
         ),
         *_last_pictures(groups),
     ]
-    return Section("Kernel regression", [table, *pictures, *claims], findings)
+    return Section("Kernel regression", [*map(Finding, findings), *[table, *pictures, *claims]])
 
 
 def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
@@ -164,7 +164,7 @@ def _logistic(members: list[Gathered]) -> Section:
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    return Section("Kernel logistic regression", [table, *blocks], findings)
+    return Section("Kernel logistic regression", [*map(Finding, findings), *[table, *blocks]])
 
 
 def _heads(members: list[Gathered]) -> Section:
@@ -195,7 +195,7 @@ def _heads(members: list[Gathered]) -> Section:
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    return Section("Refitted heads", [table, *blocks], findings)
+    return Section("Refitted heads", [*map(Finding, findings), *[table, *blocks]])
 
 
 def _activation(member: Gathered) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from analysis.attribution.figures import interval_bars
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, interval_cell, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, interval_cell, summary_cells
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -73,7 +73,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Change of the log-odds",
                 "test points",
             )
-    return Section("Retraining", blocks, findings)
+    return Section("Retraining", [*map(Finding, findings), *blocks])
 
 
 def _mean(group: list[Gathered], method: str) -> float:

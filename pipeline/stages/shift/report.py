@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.pages.blocks import Picture, Section, Table, Text
+from analysis.pages.blocks import Finding, Picture, Section, Table, Text
 from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
@@ -66,7 +66,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
         blocks += claims(name, rows, artifact)
-    return Section("Distribution shift", blocks, findings)
+    return Section("Distribution shift", [*map(Finding, findings), *blocks])
 
 
 def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:

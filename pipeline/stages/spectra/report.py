@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
@@ -55,7 +55,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if any(member.config.weights.source == "path" and not member.config.snapshots.record for member in members):
         blocks.insert(0, Text(FRESH))
     findings = [_finding(name, group) for name, group in groups.items()]
-    return Section("Spectra of the weights", blocks, findings)
+    return Section("Spectra of the weights", [*map(Finding, findings), *blocks])
 
 
 def _finding(name: str, group: Sequence[Gathered]) -> str:

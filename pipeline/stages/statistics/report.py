@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from analysis.pages.blocks import Block, Section, Table, Text
+from analysis.pages.blocks import Block, Finding, Section, Table, Text
 from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Standing, format_estimate
 from analysis.verdicts.rules import Outcome
 from pipeline.config.run import RunConfig
@@ -96,7 +96,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         findings += lines
     if released := read_released(artifact):
         blocks.append(_released_table(released, artifact, command))
-    return Section("Seed variability", blocks, findings)
+    return Section("Seed variability", [*map(Finding, findings), *blocks])
 
 
 def _cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
-from analysis.pages.blocks import Block, Picture, Section, Table
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table
 from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
@@ -64,7 +64,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for label, group in groups.items():
         found = defined(values_over_runs(group, "tau"))
         findings.append(f"{label}: Kendall τ to the network {estimate(found, 'tau')} (n = {len(found)}).")
-    return Section("Surrogates", blocks, findings)
+    return Section("Surrogates", [*map(Finding, findings), *blocks])
 
 
 def defined(values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Section, Table, Text, summary_cells
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -40,7 +40,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         mean = student_mean_interval(member.values("test_error"))[0]
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
         findings.append(f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}.")
-    return Section("Spectra of the toy model", blocks, findings)
+    return Section("Spectra of the toy model", [*map(Finding, findings), *blocks])
 
 
 def _command_of_all(commands: list[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.style import PALETTE, in_style, new_figure
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
@@ -55,7 +56,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Learning curves of every run",
             )
         )
-    return Section(_TITLE.get(stage, "Trained networks"), blocks, findings)
+    return Section(_TITLE.get(stage, "Trained networks"), [*map(Finding, findings), *blocks])
 
 
 def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
@@ -69,10 +70,9 @@ def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
     return list(found)
 
 
+@in_style
 def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
     """Draw the loss against epochs, one panel per group of cells."""
-    from analysis.style import PALETTE, new_figure
-
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
         for member in group:

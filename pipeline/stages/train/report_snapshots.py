@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pages.blocks import Block, Picture, Section, Table, Text
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table, Text
+from analysis.spectra.evolution_figure import evolution_figure
 from analysis.spectra.figures import figure_waterfall
-from analysis.spectra.kernel_evolution import evolution_figure, spectral_evolution
+from analysis.spectra.kernel_evolution import spectral_evolution
 from analysis.spectra.weights import ks_between
+from analysis.style import PALETTE, in_style, new_figure
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
@@ -93,7 +95,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
     if not blocks:
         blocks.append(Text(f"Recorded at {len(read_recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
-    return Section("What happened while training", blocks, findings)
+    return Section("What happened while training", [*map(Finding, findings), *blocks])
 
 
 def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
@@ -122,9 +124,8 @@ def _waterfall(name: str, member: Gathered) -> Picture:
     )
 
 
+@in_style
 def _lines(groups: dict[str, list[Gathered]], curve: Curve, label: str) -> Figure:
-    from analysis.style import PALETTE, new_figure
-
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
         for member, color in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from analysis.pages.blocks import Section, Table, Text, summary_cells
+from analysis.pages.blocks import Finding, Headline, Section, Table, Text, summary_cells
 from analysis.pages.views import number
 from analysis.verdicts import HOLDS, OPEN, Claim, Decided, Setting, Standing
 from pipeline.engine.artifacts import Store, open_partial
@@ -44,7 +44,9 @@ def rendered(tmp_path, monkeypatch, found: Setting) -> tuple[str, dict]:
     config = graph.compose()
     monkeypatch.setattr(page, "Comparison", lambda graph, config, missing: Answer(found))
     node = dataclasses.replace(graph.resolve("prepare", config), config=config)
-    section = Section("Regression", [Text("Before."), *CLAIMS, Table(["a"], [[1.0]], "A table.")], ["A finding."])
+    headline = Headline("h", "Does it?", "It does, 3.1 [2.9, 3.3] (n = 5).", Table(["a"], [[1.0]], "First."))
+    blocks = [Finding("A finding."), Text("Before."), *CLAIMS, Table(["a"], [[1.0]], "A table.")]
+    section = Section("Regression", blocks, [headline])
     monkeypatch.setattr(page, "_section", lambda name: lambda members, config: section)
     build = Build(node, graph, Store(tmp_path), open_partial(tmp_path / "report-1"), {}, {"regression": []})
     metrics = page.report(build)
@@ -55,9 +57,11 @@ def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(t
     text, metrics = rendered(tmp_path, monkeypatch, SMALLER)
     assert [one["word"] for one in metrics["verdicts"]] == ["holds here", "holds here", "open here"]
     assert "reproduced" not in text and "<b>" not in text
-    assert text.count('class="verdict here"') == 3 and "<i>holds here</i>" in text
+    assert text.count('class="claim here"') == 3 and '<span class="chip here">holds here</span>' in text
+    assert '<span class="chip here">R1: holds here</span>' in text, "the first screen names the claims"
     assert text.count("not tested at the published setting: 3 of 5 seeds.") == 4  # once for the page, once a claim
-    assert "Of 3 claims: holds here 2, open here 1." in text
+    assert "Regression. Of 3 claims: holds here 2, open here 1." in metrics["findings"]
+    assert metrics["answer"] == "It does, 3.1 [2.9, 3.3] (n = 5)." and metrics["answer"] in text
     assert "is a statement about these runs alone, not about the published result." in text
     assert "DEBUG" not in text and "a factor of 3" in text
 
@@ -66,7 +70,7 @@ def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
     text, metrics = rendered(tmp_path, monkeypatch, Setting("published"))
     assert [one["word"] for one in metrics["verdicts"]] == ["reproduced", "reproduced", "undecided"]
     assert "these runs alone" not in text
-    assert "<b>reproduced</b>" in text and "tested at the published setting" in text
+    assert '<span class="chip yes">reproduced</span>' in text and "tested at the published setting" in text
     # raw and adjusted, over the claims that were tested
     assert "one-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text
     assert 'href="https://arxiv.org/abs/2310.18612"' in text and "Saad Qadeer" in text
@@ -83,7 +87,7 @@ def test_a_shrunk_run_is_marked_and_decides_nothing(tmp_path, monkeypatch):
     text, metrics = rendered(tmp_path, monkeypatch, Setting("tiny"))
     assert re.search(r"<title>DEBUG: ", text) and re.search(r"<h1>DEBUG: ", text)
     assert text.index('class="debug"') < text.index("<h1>") and "no number on this page is evidence" in text
-    assert metrics["verdicts"] == [] and 'class="verdict' not in text
+    assert metrics["verdicts"] == [] and 'class="claim' not in text and 'class="chip' not in text
     assert "a factor of 3" not in text and "published setting" not in text, "no published number beside a tiny one"
     assert "A table." in text and "A finding." in text
 
