@@ -91,7 +91,7 @@ def _numbers(axes: Axes) -> Iterator[np.ndarray]:
 
 
 def _finite(values: Any) -> np.ndarray:
-    array = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
+    array: np.ndarray = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
     return array[np.isfinite(array)]
 
 

@@ -180,6 +180,7 @@ class SurrogateComparison:
             Its title.
         """
         from analysis.pages import Finding, Headline, Picture, Section, Table, Text, write_page
+        from analysis.pages.blocks import Block
 
         found = self._estimates()
         points, classes = self.network.shape
@@ -210,7 +211,7 @@ class SurrogateComparison:
             f"The kernel machine against its network on {points:,} test points; 95 % intervals over them.",
         )
         headline = Headline("tau", "", leads[0], short.first())
-        blocks = [*map(Finding, leads[1:]), picture, table, *map(Text, self.notes)]
+        blocks: list[Block] = [*map(Finding, leads[1:]), picture, table, *map(Text, self.notes)]
         section = Section("Surrogates", blocks, [headline])
         facts = [("training points", f"{self.n_train:,}"), ("test points", f"{points:,}"), ("classes", str(classes))]
         return write_page(path, title, [section], facts=facts)

@@ -102,7 +102,8 @@ def _functions(members: list[Gathered]) -> Section:
         ),
         *_last_pictures(groups),
     ]
-    return Section("Kernel regression", [*map(Finding, findings), *[table, *pictures, *claims]])
+    blocks: list[Block] = [*map(Finding, findings), table, *pictures, *claims]
+    return Section("Kernel regression", blocks)
 
 
 def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
