@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, summary_cells
 from analysis.style import PALETTE, in_style, legend_below, new_figure
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -46,7 +46,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Eigenvalues of the training Gram matrix divided by their sum, one line per seed.",
         "Eigenvalue decay of the kernels",
     )
-    return Section("Kernels", [*map(Finding, findings), *[table, picture]])
+    blocks: list[Block] = [*map(Finding, findings), table, picture]
+    return Section("Kernels", blocks)
 
 
 def certified(group: list[Gathered]) -> list[str]:

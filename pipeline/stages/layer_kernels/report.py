@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, summary_cells
 from analysis.style import PALETTE, in_style, legend_below, new_figure
 from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
@@ -56,9 +56,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Accuracy of each layer's kernel",
     )
     findings = [_finding(name, found) for name, found in layers.items()]
-    return Section(
-        "Layer kernels", [*map(Finding, findings), *[table, picture, _agreement(members, keys), routes_agree(members)]]
-    )
+    blocks: list[Block] = [*map(Finding, findings), table, picture, _agreement(members, keys), routes_agree(members)]
+    return Section("Layer kernels", blocks)
 
 
 def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:

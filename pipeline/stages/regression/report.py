@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
 from analysis.regression.figures import (
     MACHINES,
     decay_figure,
