@@ -24,7 +24,7 @@ def source_problems(config: RunConfig) -> Iterator[str]:
     ["data.path.sha256 holds 'trian', which is no split with a file; it takes train."]
     """
     data = config.data
-    files = {"train": data.path.train, "test": data.path.test, **data.path.extra}
+    files = {split: getattr(data.path, split) for split in ("train", "test", "val")} | data.path.extra
     given = [split for split, value in files.items() if value is not None]
     names = [_setting_of(split, data) for split in given]
     if data.source != "path" and given:
@@ -89,7 +89,7 @@ def _setting_of(split: str, data: DataConfig) -> str:
     """Name the setting that gave a split its file."""
     if split in ("reference", "sample") and getattr(data, split) is not None:
         return f"data.{split}"
-    return f"data.path.{split}" if split in ("train", "test") else f"data.path.extra.{split}"
+    return f"data.path.{split}" if split in ("train", "test", "val") else f"data.path.extra.{split}"
 
 
 def _column_problems(data: DataConfig) -> Iterator[str]:

@@ -71,6 +71,7 @@ def folder_problems(config: RunConfig) -> Iterator[str]:
         "logging.folder": config.logging.folder,
         "data.path.train": config.data.path.train,
         "data.path.test": config.data.path.test,
+        "data.path.val": config.data.path.val,
         **{f"data.path.extra.{split}": value for split, value in config.data.path.extra.items()},
         "data.hub.id": config.data.hub.id,
         "data.text.tokenizer_path": config.data.text.tokenizer_path,

@@ -51,6 +51,9 @@ class PathConfig:
 
     train: str | None = setting(None, "File or glob of the training rows, or a folder of images by class.")
     test: str | None = setting(None, "File or glob of the test rows, or a folder of images by class.")
+    val: str | None = setting(
+        None, "File or glob of the validation rows, or a folder of images by class; null: data.split.val cuts them."
+    )
     extra: dict[str, str] = setting({}, "Further splits: name to file or folder.")
     format: str | None = choice(
         "folder",
@@ -118,6 +121,13 @@ class ReadConfig:
         False,
         "Turn CMYK, YCbCr, LAB and HSV images into RGB by plain formulas, without color profiles, not refuse them.",
     )
+    profiles: str = choice(
+        "ignored",
+        "srgb",
+        default="ignored",
+        help="Color profile in an image file, such as Display P3: ignored takes the values as they are stored, srgb "
+        "converts them (also CMYK with a profile).",
+    )
 
 
 _GRID = {"grid": Entry("open", choices=("open", "closed", "gauss"))}
@@ -172,7 +182,12 @@ class SubsetConfig:
 class SplitConfig:
     """Validation share cut from the training rows, stratified; the official test split is kept."""
 
-    val: float = setting(0.1, "Share of the training rows that become validation rows.", at_least=0, below=1)
+    val: float = setting(
+        0.1,
+        "Share of the training rows that become validation rows, where the data set has none of its own.",
+        at_least=0,
+        below=1,
+    )
     test: float = setting(
         0.2, "Share cut for testing before that, where the data set has no official test split.", at_least=0, below=1
     )
@@ -182,7 +197,8 @@ class SplitConfig:
         "keep",
         "refuse",
         default="drop",
-        help="Training rows whose content or group also occurs in a test split.",
+        help="Training and validation rows whose content or group also occurs in a test split, and training rows that "
+        "occur among validation rows of their own file.",
     )
     recipe: str | None = choice("cola_pntk", default=None, help="A paper's own split instead of val.")
 
@@ -325,5 +341,5 @@ class DataConfig:
             if getattr(self, name) is not None:
                 self.path = replace(self.path, extra={name: getattr(self, name), **self.path.extra})
         if self.source == "own":
-            named = (self.path.train, self.path.test, *self.path.extra.values())
+            named = (self.path.train, self.path.test, self.path.val, *self.path.extra.values())
             self.source = "hub" if self.hub.id is not None and not any(named) else "path"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -51,7 +53,7 @@ def subset(splits: dict[str, Columns], config: SubsetConfig, data_seed: int) -> 
 def divide(
     splits: dict[str, Columns], config: SplitConfig, data_seed: int, drops: dict[str, int]
 ) -> dict[str, Columns]:
-    """Cut ``val`` (and ``test`` where there is none) from the training rows and keep leaks out of them.
+    """Cut ``val`` and ``test``, where there are none, from the training rows, and keep leaks out of these.
 
     Parameters
     ----------
@@ -62,12 +64,13 @@ def divide(
     data_seed : int
         Decides which rows are cut.
     drops : dict
-        Receives the number of leaked rows.
+        Receives the numbers of leaked rows.
 
     Raises
     ------
     DataError
-        If an option is unknown, leaks are refused and there are some, or a class loses its last training row.
+        If an option is unknown, leaks are refused and there are some, all rows are leaks, or a class loses its last
+        training row.
     """
     refuse_unfit("data.split", config)
     if "train" not in splits:
@@ -77,10 +80,15 @@ def divide(
     result = dict(splits)
     if "label" not in splits["train"]:  # regression on a grid: the points are the design, nothing is cut
         return result
-    result["train"] = _without_leaks(result, config.leaks, drops)
+    tests = [split for split in splits if split.startswith("test")]
+    own_val = "val" in splits
+    if own_val:
+        result["val"] = _without_leaks(splits, "val", tests, config.leaks, drops)
+    result["train"] = _without_leaks(result, "train", [*tests, "val"] if own_val else tests, config.leaks, drops)
     if "test" not in result:
         result |= _cut(result["train"], "test", config.test, config, data_seed)
-    result |= _cut(result["train"], "val", config.val, config, data_seed)
+    if not own_val:
+        result |= _cut(result["train"], "val", config.val, config, data_seed)
     lost = np.setdiff1d(splits["train"]["label"], result["train"]["label"])
     if lost.size:
         raise DataError(
@@ -99,21 +107,25 @@ def _cut(train: Columns, name: str, share: float, config: SplitConfig, data_seed
     return {"train": take(train, np.flatnonzero(~taken)), name: take(train, np.flatnonzero(taken))}
 
 
-def _without_leaks(splits: dict[str, Columns], leaks: str, drops: dict[str, int]) -> Columns:
-    train = splits["train"]
+def _without_leaks(
+    splits: dict[str, Columns], split: str, others: Sequence[str], leaks: str, drops: dict[str, int]
+) -> Columns:
+    """Rows of a split that are in none of the others."""
+    rows = splits[split]
     if leaks == "keep":
-        return train
-    tests = [columns for split, columns in splits.items() if split.startswith("test")]
-    leaked = leaked_rows(train, tests)
+        return rows
+    leaked = leaked_rows(rows, [splits[other] for other in others])
     if not leaked.any():
-        return train
+        return rows
+    kind = {"train": "training", "val": "validation"}[split]
+    where = "a test split" if "val" not in others else "the test or validation rows"
     if leaks == "refuse" or leaked.all():
         raise DataError(
-            f"{int(leaked.sum())} of {len(leaked)} training rows also occur in a test split (same content or group). "
-            "data.split.leaks=drop takes them out of the training rows, =keep leaves them in."
+            f"{int(leaked.sum())} of {len(leaked)} {kind} rows also occur in {where} (same content or group). "
+            f"data.split.leaks=drop takes them out of the {kind} rows, =keep leaves them in."
         )
-    drops["training row also in a test split"] = int(leaked.sum())
-    return take(train, np.flatnonzero(~leaked))
+    drops[f"{kind} row also in {where}"] = int(leaked.sum())
+    return take(rows, np.flatnonzero(~leaked))
 
 
 def _cola_pntk(splits: dict[str, Columns]) -> dict[str, Columns]:

@@ -286,13 +286,15 @@ def check_classes(records: Records, given: Sequence[str] | None, source: str) ->
         )
     if not records.class_names and found != list(range(len(found))):
         raise DataError(_with_gaps(found, source))
-    if train is not None and "test" in labeled:
-        untrained = sorted(set(np.unique(labeled["test"]).tolist()) - set(np.unique(train).tolist()) - {UNLABELED})
+    trained = set() if train is None else {*train.tolist(), UNLABELED}
+    for split in ("test", "val"):
+        untrained = sorted({*labeled[split].tolist()} - trained) if trained and split in labeled else []
         if untrained:
             names = [records.class_names[label] for label in untrained] if records.class_names else untrained
+            rows = f"{'validation' if split == 'val' else split} rows"
             raise DataError(
-                f"Label {_listed(names)} occurs in the test rows but in no training row, so that no network learns "
-                "it; add such training rows, or take it out of the test rows"
+                f"Label {_listed(names)} occurs in the {rows} but in no training row, so that no network learns "
+                f"it; add such training rows, or take it out of the {rows}"
                 + f", such as with data.{source}.label_map" * (not records.class_names)
                 + "."
             )

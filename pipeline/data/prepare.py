@@ -133,8 +133,10 @@ def load_source(config: DataConfig, cache: Path) -> Records:
     if config.read.resize is not None and len(config.read.resize) != 2:
         raise DataError(f"data.read.resize={config.read.resize} needs two numbers, height and width.")
     read = config.read
-    if config.kind != "image" and (read.resize, read.white, read.background, read.to_rgb) != (None, None, None, False):
-        raise DataError(f"data.read.resize, white, background and to_rgb are for images, but data.kind={config.kind}.")
+    if config.kind != "image" and dataclasses.replace(read, labels="numbers") != ReadConfig():
+        raise DataError(
+            f"data.read.resize, white, background, to_rgb and profiles are for images, but data.kind={config.kind}."
+        )
     if config.source == "logits":
         raise DataError("data=logits holds outputs and no rows; choose stage=statistics, or data with rows.")
     if config.source == "packaged":

@@ -99,6 +99,8 @@ class Build:
     together : callable
         Takes artifacts that the stage's function is about to make itself: where there are workers, they make them at
         the same time first, and the function is begun again.
+    later : list of (str, RunConfig)
+        Stages that will read it in the same command, and can say beforehand what they would refuse.
     """
 
     node: Node
@@ -113,6 +115,7 @@ class Build:
     labels: dict[str, str] = field(default_factory=dict)
     expected: float | None = None
     together: Callable[[Sequence[Node]], None] = lambda nodes: None
+    later: Sequence[tuple[str, RunConfig]] = ()
 
     @property
     def config(self) -> RunConfig:

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
@@ -17,7 +18,7 @@ from pipeline.engine.inventory.index import WORTH, records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.keys import hashed_sections
 from pipeline.engine.launch import run_on_ranks, wants_ranks
-from pipeline.engine.plan import Plan, announce, plan
+from pipeline.engine.plan import Plan, announce, later_of, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates, room_for
@@ -71,6 +72,7 @@ class Puller:
     _may_wait: bool = field(default=False, repr=False)
     _estimates: Estimates | None = field(default=None, repr=False)
     _labels: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    _later: dict[str, list[tuple[str, RunConfig]]] = field(default_factory=dict, repr=False)
 
     def folder(self, node: Node) -> Path:
         """Name the final folder of a node."""
@@ -106,7 +108,7 @@ class Puller:
         for there in found.kept:
             if ".replaced" in (place := found.listing.place(*there.address)).beside:
                 drop_replaced(place.folder)
-        self._total, self._labels = len(found.todo), labels_of(found.target)
+        self._total, self._labels, self._later = len(found.todo), labels_of(found.target), later_of(found.todo)
         # One artifact may make many others itself.
         several = len(found.todo) > 1 or any("train" in one.stage.makes for one in found.todo)
         if self.workers > 1 and several and not self.require:
@@ -278,6 +280,7 @@ class Puller:
         labels = self._labels.get(node.key) or cell_of(node)
         expected = self._estimates.of(node).seconds if self._estimates is not None else None
         more: dict[str, Any] = {"labels": labels, "expected": expected, "together": self._together}
+        more["later"] = self._later.get(node.key, [])
         with construction(node, self.graph, self.store, rebuild=self.rebuild, **more, **upstream) as build:
             if build is not None:
                 self._call(build)

@@ -65,16 +65,14 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     """
     size, logs = build.config.numerics.world_size, build.logs
     job = {
-        "config": {
-            **dataclasses.asdict(build.config),
-            "logging": {**dataclasses.asdict(build.config.logging), "uri": None},
-        },
+        "config": _without_uri(build.config),
         "stage": build.node.stage.name,
         "key": build.node.key,
         "overrides": masked_overrides(build.node.overrides),
         "store": str(build.store.root),
         "folder": str(build.folder),
         "labels": dict(build.labels),
+        "later": [[stage, _without_uri(config)] for stage, config in build.later],
         "rebuild": [sorted(build.rebuild.words), build.rebuild.request],
         "inputs": {role: str(artifact.folder) for role, artifact in build.inputs.items()},
     }
@@ -107,6 +105,11 @@ def run_on_ranks(build: Build) -> dict[str, Any]:
     if metrics is None:
         raise RuntimeError("The ranks ended well but left no readable result; run the same command again.")
     return metrics
+
+
+def _without_uri(config: RunConfig) -> dict[str, Any]:
+    """Plain values of a configuration, without the address of a tracker, which may hold a password."""
+    return {**dataclasses.asdict(config), "logging": {**dataclasses.asdict(config.logging), "uri": None}}
 
 
 def _first_failure(logs: Path, code: int) -> Exception:
@@ -144,8 +147,16 @@ def rank_build(job: dict[str, Any]) -> Build:
         raise RuntimeError(f"{job['stage']} has address {node.key} on this rank but {job['key']} in the job")
     inputs = {role: Artifact(Path(folder)) for role, folder in job["inputs"].items()}
     (words, request), labels = job["rebuild"], job.get("labels", {})
+    later = [(stage, config_from(values)) for stage, values in job.get("later", [])]
     return Build(
-        node, graph, store, Path(job["folder"]), inputs, rebuild=Rebuild(frozenset(words), request), labels=labels
+        node,
+        graph,
+        store,
+        Path(job["folder"]),
+        inputs,
+        rebuild=Rebuild(frozenset(words), request),
+        labels=labels,
+        later=later,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from kernels.machine.memory import available_memory, show_bytes
+from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
 from pipeline.engine.inventory.index import records_of
@@ -29,6 +30,23 @@ def every_node(node: Node, seen: set[str] | None = None) -> Iterator[Node]:
     for upstream in node.upstream():
         yield from every_node(upstream, seen)
     yield node
+
+
+def later_of(nodes: Iterable[Node]) -> dict[str, list[tuple[str, RunConfig]]]:
+    """Stages that will read what is made, and that can say beforehand what they would refuse: by key of what they read.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+        What is going to be made.
+    """
+    later: dict[str, list[tuple[str, RunConfig]]] = {}
+    for node in nodes:
+        if node.stage.foresees is not None:
+            for upstream in every_node(node):
+                if upstream is not node:
+                    later.setdefault(upstream.key, []).append((node.stage.name, node.config))
+    return later
 
 
 @dataclass(frozen=True)

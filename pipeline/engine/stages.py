@@ -80,6 +80,9 @@ class Stage:
     report : str or None
         ``module:function`` that turns the stage's gathered artifacts into a section of the report; None for a
         stage that no report can show.
+    foresees : str or None
+        ``module:function`` of a configuration, rows and an untrained network, which raises what the stage would refuse
+        about them, so that it is said before the network is trained.
     on_ranks : bool
         Whether it shares its work between ``numerics.world_size`` ranks.
     makes : tuple of str
@@ -96,6 +99,7 @@ class Stage:
     shared: Callable[[RunConfig], RunConfig] = lambda config: config
     instead: Callable[[RunConfig], str] | None = None
     report: str | None = None
+    foresees: str | None = None
     on_ranks: bool = False
     makes: tuple[str, ...] = ()
 
@@ -177,7 +181,13 @@ _TABLE = (
         identity="pipeline.stages.train.own_outputs:outputs_identity",
         shared=with_own_outputs,
     ),
-    Stage("features", "pipeline.stages.features.run:features", ("features", "weights.step", "numerics"), needs=weights),
+    Stage(
+        "features",
+        "pipeline.stages.features.run:features",
+        ("features", "weights.step", "numerics"),
+        needs=weights,
+        foresees="pipeline.stages.features.foreseen:foresee",
+    ),
     Stage(
         "kernel",
         "pipeline.stages.kernel.run:kernel",
@@ -185,6 +195,7 @@ _TABLE = (
         version=7,
         needs=weights,
         report="pipeline.stages.kernel.report:section",
+        foresees="pipeline.stages.kernel.foreseen:foresee",
         on_ranks=True,
     ),
     Stage(
@@ -202,6 +213,7 @@ _TABLE = (
         version=2,
         needs=merge(weights, on(kernel="kernel")),
         report="pipeline.stages.surrogate.report:section",
+        foresees="pipeline.stages.surrogate.foreseen:foresee",
     ),
     Stage(
         "attribution",
@@ -210,6 +222,7 @@ _TABLE = (
         version=5,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
         report="pipeline.stages.attribution.report:section",
+        foresees="pipeline.stages.attribution.foreseen:foresee",
     ),
     Stage(
         "retraining",
@@ -235,6 +248,7 @@ _TABLE = (
         version=2,
         needs=for_probes,
         report="pipeline.stages.probes.report:section",
+        foresees="pipeline.stages.probes.foreseen:foresee",
     ),
     Stage(
         "regression",
@@ -258,6 +272,7 @@ _TABLE = (
         version=3,
         needs=for_spectra,
         report="pipeline.stages.spectra.report:section",
+        foresees="pipeline.stages.spectra.layers:foresee",
     ),
     Stage(
         "toy",
@@ -273,6 +288,7 @@ _TABLE = (
         version=5,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
         report="pipeline.stages.statistics.report:section",
+        foresees="pipeline.stages.statistics.foreseen:foresee",
     ),
     Stage(
         "report",

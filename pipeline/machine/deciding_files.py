@@ -20,7 +20,8 @@ _NO_NUMBERS = re.compile(
     r"|rebuild|replacement|scale|slugs|stages|staleness|status)\.py"
     r"|pipeline/machine/(children|code_digest|content_digest|cores|deciding_files|deletion|folders|hub_commits|memory_peak|owner_lock"
     r"|payload_files|progress|provenance|reachable|scratch|sealed_files|side_files)\.py"
-    r"|pipeline/training/progress_bar\.py"
+    r"|pipeline/training/(foresight|progress_bar)\.py"
+    r"|pipeline/stages/\w+/foreseen\.py"
 )
 _PAGES = re.compile(r"analysis/pages/.*|pipeline/(reporting|results)/.*|pipeline/stages/\w+/report\w*\.py")
 _CLAIMS = re.compile(r"pipeline/stages/(\w+)/claims\.py")

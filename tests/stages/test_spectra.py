@@ -12,7 +12,7 @@ from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.stages.spectra.claims import moves_more, optimizer_claims
-from pipeline.stages.spectra.run import choose_layers
+from pipeline.stages.spectra.layers import choose_layers
 from tests.stages.stage_cases import artifact_with_files
 
 

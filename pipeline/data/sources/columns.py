@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,16 @@ def columns_from_table(
         raise DataError(f"{where} has more than one column of the name {shown(twice)}.")
     delivered = {name: table[name] for name in table.column_names}
     if kind == "vector":
-        return _vector_columns(delivered, naming, where, read)
+
+        def labels(name: str) -> np.ndarray:
+            at = f"{where}, column {name!r}"
+            _refuse_nulls(delivered[name], at)
+            return read_labels([value for _, value in _rows(delivered[name], at)], read.labels, where)
+
+        def numbers(name: str) -> np.ndarray:
+            return _numbers(delivered[name], name, naming, where)
+
+        return vector_columns(list(delivered), naming, where, numbers, labels)
     named = naming.named(delivered, where)
     missing = [name for name in NEEDED[kind] if name not in named]
     if missing:
@@ -78,16 +87,36 @@ def columns_from_table(
     return columns
 
 
-def _vector_columns(delivered: dict[str, Any], naming: Naming, where: str, read: ReadConfig) -> Columns:
-    x, y, label = naming.numbers(list(delivered), where)
-    columns: Columns = {"x": np.stack([_numbers(delivered[name], name, naming, where) for name in x], axis=1)}
+def vector_columns(
+    names: Sequence[str],
+    naming: Naming,
+    where: str,
+    numbers: Callable[[str], np.ndarray],
+    labels: Callable[[str], np.ndarray],
+) -> Columns:
+    """Put the columns of numbers of one table side by side: ``x``, and either ``y`` or ``label``.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of the table.
+    naming : Naming
+        Which of them are the vector, the targets and the label.
+    where : str
+        File and split, for messages.
+    numbers, labels : callable
+        From the name of a column to its finite numbers, and to its labels, one for each row.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, or there is neither label nor target.
+    """
+    x, y, label = naming.numbers(names, where)
+    columns: Columns = {"x": np.stack([numbers(name) for name in x], axis=1)}
     if y:
-        columns["y"] = np.stack([_numbers(delivered[name], name, naming, where) for name in y], axis=1)
-    else:
-        at = f"{where}, column {label!r}"
-        _refuse_nulls(delivered[str(label)], at)
-        columns["label"] = read_labels([value for _, value in _rows(delivered[str(label)], at)], read.labels, where)
-    return columns
+        return {**columns, "y": np.stack([numbers(name) for name in y], axis=1)}
+    return {**columns, "label": labels(str(label))}
 
 
 def _numbers(column: Any, name: str, naming: Naming, where: str) -> np.ndarray:

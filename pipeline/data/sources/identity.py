@@ -65,7 +65,8 @@ def source_identity(config: DataConfig) -> dict[str, Any]:
             hub |= {"id": content_of(folder, deep=True), "revision": None}
         else:
             hub["revision"] = settled_commit(config.hub.id, config.hub.revision, "dataset") or config.hub.revision
-        return {"source": "hub", "reader": READER["hub"], **hub, "label_map": _text_keys(config.hub.label_map)}
+        kept = {"val": "as delivered"} if "val" in config.hub.splits else {}  # once it gave way to a share of train
+        return {"source": "hub", "reader": READER["hub"], **hub, "label_map": _text_keys(config.hub.label_map), **kept}
     from pipeline.data.sources.synthetic import VERSION
 
     generated = dataclasses.asdict(config.synthetic)
@@ -85,7 +86,8 @@ def split_files(config: PathConfig) -> dict[str, list[Path]]:
     DataError
         If nothing is configured, a pattern matches nothing, or an extra split hides an official one.
     """
-    named = {split: value for split, value in (("train", config.train), ("test", config.test)) if value is not None}
+    official = (("train", config.train), ("test", config.test), ("val", config.val))
+    named = {split: value for split, value in official if value is not None}
     clash = sorted(set(config.extra) & {"train", "val", "test"})
     if clash:
         raise DataError(f"data.path.extra names {clash}; extra splits need names of their own, such as test_ood.")

@@ -11,6 +11,7 @@ alpha (LA, RGBA, PA, color key) dropped where every pixel is opaque, else laid o
 16 bits of gray                 scaled by ``data.read.white``, else refused
 16 bits of color, float, int32  refused
 CMYK, YCbCr, LAB, HSV           by plain formulas to RGB with ``data.read.to_rgb``, else refused
+a color profile (ICC)           converted to sRGB with ``data.read.profiles=srgb`` (also CMYK), else not looked at
 more than one frame             refused; of a phone's MPO file the main picture is taken
 EXIF orientation                applied
 other sizes than the first's    scaled to ``data.read.resize``, else refused
@@ -31,6 +32,7 @@ from jaxtyping import UInt8
 
 from pipeline.config.data import ReadConfig
 from pipeline.data.errors import DataError
+from pipeline.data.sources.color_profiles import to_srgb
 from pipeline.data.sources.sizes import refuse_too_large
 
 if TYPE_CHECKING:
@@ -169,8 +171,10 @@ def _pixels(opened: Image, read: ReadConfig, where: str) -> UInt8[np.ndarray, "c
     if opened.format != "MPO" and getattr(opened, "is_animated", False):
         raise DataError(f"{where}: the {opened.format} file holds more than one frame; store each as a row of its own.")
     deep = _is_deep(opened)
+    profile = opened.info.get("icc_profile") if read.profiles == "srgb" else None
     by_formula = opened.mode in BY_FORMULA
-    if not deep and opened.mode not in CHANNELS and not (by_formula and read.to_rgb):
+    by_profile = opened.mode == "CMYK" and profile
+    if not deep and opened.mode not in CHANNELS and not (by_formula and read.to_rgb) and not by_profile:
         way = "data.read.to_rgb=true turns it into RGB without a color profile, or " * by_formula
         raise DataError(
             f"{where}: mode {opened.mode} is none of {', '.join(CHANNELS)}; {way}save the images as 8-bit gray or RGB."
@@ -186,6 +190,8 @@ def _pixels(opened: Image, read: ReadConfig, where: str) -> UInt8[np.ndarray, "c
             f"{where}: data.read.white={read.white} is for images of 16 bits, and this one (mode {opened.mode}) has 8; "
             "leave data.read.white at null."
         )
+    if profile and image.mode != "LAB":  # whose values mean the same everywhere
+        image = to_srgb(image, profile, where)
     image = _opaque(image, read.background, where)
     if read.resize is not None and image.size != (read.resize[1], read.resize[0]):
         image = image.resize((read.resize[1], read.resize[0]), Image.Resampling.BILINEAR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.data.errors import DataError
 from pipeline.data.labels import is_missing, is_number, no_label, parse_whole, read_labels
 from pipeline.data.records import UNLABELED, Columns
+from pipeline.data.sources.columns import vector_columns
 from pipeline.data.sources.reading import EVERY, NEEDED, OPTIONAL, Naming, Reading, shown
 from pipeline.data.sources.sizes import read_whole
 from pipeline.data.sources.tables import DELIMITERS, TextTable, decode_lines, delimiter_of, parse_table
@@ -37,11 +38,13 @@ def read_csv(path: Path, reading: Reading) -> Columns:
     )
     where = reading.where(path)
     if reading.kind == "vector":
-        x, y, label = naming.numbers(list(table.columns), where)
-        columns: Columns = {"x": _numbers(x, table, path, naming)}
-        if y:
-            return {**columns, "y": _numbers(y, table, path, naming)}
-        return {**columns, "label": _cells(table.columns[str(label)], table, path, reading)}
+        return vector_columns(
+            list(table.columns),
+            naming,
+            where,
+            lambda name: _numbers(name, table, path, naming),
+            lambda name: _cells(table.columns[name], table, path, reading),
+        )
     named = naming.named(table.columns, where)
     missing = [name for name in NEEDED["text"] if name not in named]
     if missing:
@@ -49,7 +52,7 @@ def read_csv(path: Path, reading: Reading) -> Columns:
             f"{path}, line 1: the columns are {', '.join(map(ascii, table.columns))}; needed are text and label (a csv "
             f"begins with a line of such names). {naming.way('text', list(table.columns))}"
         )
-    columns = {name: named[name] for name in ("text", "domain", "group") if name in named}
+    columns: Columns = {name: named[name] for name in ("text", "domain", "group") if name in named}
     for name in OPTIONAL["text"]:
         for line, value in zip(table.lines, columns.get(name, ()), strict=name in columns):
             if not value.strip():
@@ -65,11 +68,13 @@ def read_json_lines(path: Path, reading: Reading) -> Columns:
     table = _json_table(read_whole(path, TEXT_COPIES), path, minded)
     names = list(table.columns)
     if reading.kind == "vector":
-        x, y, label = naming.numbers(names, where)
-        columns: Columns = {"x": np.stack([table.numbers(name, naming) for name in x], axis=1)}
-        if y:
-            return {**columns, "y": np.stack([table.numbers(name, naming) for name in y], axis=1)}
-        return {**columns, "label": read_labels(table.values(str(label)), reading.read.labels, where)}
+        return vector_columns(
+            names,
+            naming,
+            where,
+            lambda name: table.numbers(name, naming),
+            lambda name: read_labels(table.values(name), reading.read.labels, where),
+        )
     named = naming.named({name: name for name in names}, where)
     missing = [name for name in NEEDED["text"] if name not in named]
     if missing:
@@ -77,7 +82,7 @@ def read_json_lines(path: Path, reading: Reading) -> Columns:
             f"{path}, line {table.lines[0]}: the names are {', '.join(map(ascii, names))}; needed are text and label. "
             f"{naming.way('text', names)}"
         )
-    columns = {"text": table.texts(named["text"], numbers=False)}
+    columns: Columns = {"text": table.texts(named["text"], numbers=False)}
     for name in OPTIONAL["text"]:
         if name in named:
             columns[name] = table.texts(named[name], numbers=True)
@@ -126,14 +131,13 @@ def _cells(values: list[str], table: TextTable, path: Path, reading: Reading) ->
     return parse_whole(values, table.lines, path.name)
 
 
-def _numbers(names: Sequence[str], table: TextTable, path: Path, naming: Naming) -> np.ndarray:
-    """Columns of a csv as float64 (n, d)."""
-    result = np.empty((len(table.lines), len(names)))
-    for place, name in enumerate(names):
-        for row, (cell, line) in enumerate(zip(table.columns[name], table.lines, strict=True)):
-            if not is_number(cell) or not math.isfinite(value := float(cell)):
-                raise DataError(f"{path}, line {line}: {_unfit(name, cell, naming)}.")
-            result[row, place] = value
+def _numbers(name: str, table: TextTable, path: Path, naming: Naming) -> np.ndarray:
+    """One column of a csv as float64 (n,)."""
+    result = np.empty(len(table.lines))
+    for row, (cell, line) in enumerate(zip(table.columns[name], table.lines, strict=True)):
+        if not is_number(cell) or not math.isfinite(value := float(cell)):
+            raise DataError(f"{path}, line {line}: {_unfit(name, cell, naming)}.")
+        result[row] = value
     return result
 
 

@@ -15,8 +15,8 @@ from pipeline.data.datamodule import DataModule, KernelInputs, open_data
 from pipeline.data.poison import TRIGGERED
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
-from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.attribution.foreseen import refuse_neighbors
 from pipeline.stages.attribution.methods import SELF_METHODS, open_attributor
 from pipeline.stages.attribution.read import (
     GALLERY_IMAGES,
@@ -28,7 +28,6 @@ from pipeline.stages.attribution.read import (
     MaskRow,
 )
 from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
-from pipeline.stages.surrogate.read import read_coefficients
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""
@@ -60,11 +59,7 @@ def attribution(build: Build) -> dict[str, Any]:
     points = data.kernel_inputs("train", config.kernel.n_train)
     sides = {split: data.kernel_inputs(split, config.kernel.n_test) for split in tests}
     methods = list(dict.fromkeys([choice.method, *choice.methods]))
-    if read_coefficients(build.inputs["surrogate"])[0] is None and "kernel" in methods:
-        raise UserError(
-            "attribution.method=kernel splits a linear surrogate's logit, and surrogate=knn has no weights; use "
-            "attribution.method=similarity."
-        )
+    refuse_neighbors(config)
     with arithmetic(config.numerics) as device:
         attributor = open_attributor(build, data, train, methods, device)
         injected = data.injected("train")[_places(data.ids("train"), points.ids)].numpy()

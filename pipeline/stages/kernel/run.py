@@ -12,8 +12,9 @@ from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignmen
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
+from pipeline.stages.kernel.options import exact_options, sketch_options
 from pipeline.stages.kernel.read import GRAM, SPECTRUM, recognized
-from pipeline.training.networks import output_layer, trained_network
+from pipeline.training.networks import trained_network
 
 
 def kernel(build: Build) -> dict[str, Any]:
@@ -61,19 +62,7 @@ def _exact_kernels(
     sides: dict[str, KernelInputs],
     certificates: list[dict[str, Any]],
 ) -> dict[str, Tensor]:
-    choice = build.config.kernel
-    options: dict[str, Any] = {
-        "kind": choice.kind,
-        "normalize": choice.normalize,
-        "layerwise": choice.layerwise,
-        "precision": choice.precision,
-        "memory": choice.memory,
-        "certify": choice.certify,
-    }
-    if choice.kind == "loss_gradient":
-        options["labels"] = train.labels
-    if choice.kind == "conjugate":
-        options["output_layer"] = output_layer(build.config)
+    options = exact_options(build.config, train.labels)
     build.say(str(plan_kernel(network, train.inputs, **options)))
     arrays: dict[str, Tensor] = {}
     for name, points in (("train", None), *sides.items()):
@@ -99,15 +88,7 @@ def _sketched_kernels(
     choice = build.config.kernel
     found: dict[str, KernelFeatures] = {}
     for name, points in (("train", train), *sides.items()):
-        found[name] = kernel_features(
-            network,
-            points.inputs,
-            kind=choice.kind,
-            sketch=choice.sketch,
-            dim=choice.dim,
-            precision=choice.precision,
-            certify=choice.certify,
-        )
+        found[name] = kernel_features(network, points.inputs, **sketch_options(build.config, choice.dim))
         certificates.append(found[name].metadata["certificate"])
     build.say(f"sketch of {choice.dim} features; expected error {found['train'].about['expected_error']}")
     return {name: found["train"].gram(None if name == "train" else rows).cpu() for name, rows in found.items()}

@@ -10,8 +10,8 @@ import numpy as np
 from analysis.probes.layer import LayerProbes, probe_layer
 from analysis.probes.onset import bootstrap_onset
 from pipeline.engine.build import Build
-from pipeline.errors import UserError
 from pipeline.stages.features.read import read_feature_tensors
+from pipeline.stages.probes.foreseen import refuse_unfit
 from pipeline.stages.probes.history import collapse_history, control_rows
 from pipeline.stages.probes.layers import (
     SURROGATES,
@@ -44,11 +44,8 @@ def probes(build: Build) -> dict[str, Any]:
     config = build.config.probes
     upstream = build.inputs["features"]
     splits, layers = build.config.features.splits, upstream.metrics["layers"]
-    if len(splits) < 2:
-        raise UserError(f"probes fit on one split and score on another; features.splits={splits} names one.")
     classes = int(upstream.metrics["classes"])
-    if classes < 2:
-        raise UserError("probes classify; these features come from a regression task.")
+    refuse_unfit(splits, classes)
     arrays = read_feature_tensors(upstream)
     weights = read_final_weights(build.inputs["weights"])
     head = None if weights is None else output_weights(weights, classes)

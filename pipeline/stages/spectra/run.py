@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from analysis.spectra.alignment import kernel_target_alignment
 from analysis.spectra.classes import classify_spectrum
 from analysis.spectra.critical_rate import gauss_newton_critical_rate
 from analysis.spectra.heavy_tails import TailReport, gaussian_null, shuffled_null, tail_report
-from analysis.spectra.matrix_views import skip_reason, weight_matrices
+from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.power_law import MIN_TAIL
 from analysis.spectra.weights import (
     SpectrumRow,
@@ -35,8 +34,8 @@ from pipeline.data.batches import TrainingData, cast
 from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact, finite_or_none
 from pipeline.engine.build import Build
-from pipeline.errors import UserError
 from pipeline.machine.arithmetic import network_dtype
+from pipeline.stages.spectra.layers import wide_enough
 from pipeline.stages.spectra.read import HISTORY, KERNEL, LAYERS, SPECTRA, KernelRow, LayerRow
 from pipeline.stages.train.read import load_snapshot, read_probe_batch, read_recorded_steps, read_snapshot_arrays
 from pipeline.training.fit import make_module
@@ -67,12 +66,10 @@ def spectra(build: Build) -> dict[str, Any]:
         load_snapshot(start_network, snapshots, read_recorded_steps(snapshots)[0]["step"])
     first = weight_matrices(start_network)
     last = weight_matrices(trained_network(config, data, build.inputs["weights"]))
-    labels = choose_layers(list(first), config.spectra.layers)
-    skipped = {label: skip_reason(first[label], config.spectra.min_side) for label in labels}
-    kept = [label for label in labels if skipped[label] is None]
+    kept, skipped = wide_enough(first, config.spectra)
     steps = [] if snapshots is None else [int(row["step"]) for row in read_recorded_steps(snapshots)]
     recorded = [] if snapshots is None or "spectra" not in config.snapshots.record else steps
-    build.say(f"{len(kept)} weight matrices, {len(skipped) - len(kept)} skipped, {len(recorded)} recorded steps")
+    build.say(f"{len(kept)} weight matrices, {len(skipped)} skipped, {len(recorded)} recorded steps")
     history: list[dict[str, Any]] = []
     layers: list[LayerRow] = []
     arrays: dict[str, np.ndarray] = {}
@@ -93,16 +90,10 @@ def spectra(build: Build) -> dict[str, Any]:
         if end is not None:
             arrays[f"{label}/end"] = end
         layers.append(_layer(label, row, start, end, last[label], config.spectra))
-    if not kept:
-        raise UserError(
-            f"No weight has a short side of {config.spectra.min_side} or more: "
-            + ", ".join(f"{label} ({reason})" for label, reason in skipped.items())
-            + ". Lower spectra.min_side or take a wider network."
-        )
     build.write_rows(HISTORY, history)
     build.write_rows(LAYERS, layers)
     build.write_arrays(SPECTRA, arrays)
-    metrics = _summary(layers, {label: reason for label, reason in skipped.items() if reason})
+    metrics = _summary(layers, skipped)
     metrics["critical_rate"] = starting_rate(config, data, start_network)
     if snapshots is not None and "kernel" in config.snapshots.record:
         kernels = _kernel_rows(snapshots, steps)
@@ -125,20 +116,6 @@ def starting_rate(config: RunConfig, data: TrainingData, network: nn.Module) -> 
         targets = targets_of(batch)
         generator = torch.Generator().manual_seed(0)
         return gauss_newton_critical_rate(outputs, lambda f: module.loss(f, targets), parameters, generator)
-
-
-def choose_layers(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Names that match any pattern, in the network's order.
-
-    Raises
-    ------
-    UserError
-        If a pattern matches nothing; the message lists the names.
-    """
-    for pattern in patterns:
-        if not any(fnmatch(name, pattern) for name in names):
-            raise UserError(f"spectra.layers={pattern!r} matches no weight. Weights: {', '.join(names)}.")
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 def _last_row(first: Tensor, last: Tensor, start: np.ndarray) -> tuple[np.ndarray | None, SpectrumRow]:
@@ -221,7 +198,7 @@ def _kernel_rows(snapshots: Artifact, steps: Sequence[int]) -> list[KernelRow]:
     return rows
 
 
-def _summary(layers: list[LayerRow], skipped: dict[str, str | None]) -> dict[str, Any]:
+def _summary(layers: list[LayerRow], skipped: dict[str, str]) -> dict[str, Any]:
     """Numbers of the run as a whole."""
     distances = [row["ks_start"] for row in layers if math.isfinite(row["ks_start"])]
     classes = sorted({row["class"] for row in layers})

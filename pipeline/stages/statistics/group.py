@@ -15,7 +15,7 @@ from analysis.trimming.bootstrap import bootstrap_level_sets
 from analysis.trimming.distributions import StepReference
 from analysis.trimming.level import optimal_trimming, robust_ks_curves
 from analysis.trimming.references import REFERENCES, ConsensusLevels, consensus_levels, left_out_levels
-from analysis.trimming.thresholds import dkw_threshold, examples_for_threshold
+from analysis.trimming.thresholds import examples_for_threshold
 from analysis.variability.contrasts import group_interval
 from analysis.variability.ensemble_levels import default_sizes
 from analysis.variability.gaps import fit_temperatures
@@ -23,8 +23,8 @@ from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
 from analysis.verdicts.intervals import jackknife_share_interval
 from pipeline.config.run import RunConfig
-from pipeline.errors import UserError
 from pipeline.stages.statistics.claims import GroupLevels
+from pipeline.stages.statistics.foreseen import tolerance_of
 from pipeline.stages.statistics.read import ALPHAS, CorrelationRow, GroupRow, ReleasedRow, RunRow, SeedCountRow
 from pipeline.stages.statistics.released import released_rows
 from pipeline.stages.statistics.seed_runs import SeedRuns
@@ -126,10 +126,7 @@ def measure_group(
 
 def _thresholds(config: RunConfig, examples: int) -> tuple[list[float], list[str]]:
     """DKW tolerance first, then the fixed ones; also a note for each that is below the noise."""
-    try:
-        dkw = dkw_threshold(examples, examples, eps=config.statistics.eps)
-    except ValueError as error:
-        raise UserError(f"The {config.statistics.split} split has {examples} examples: {error}") from error
+    dkw = tolerance_of(config, examples)
     notes = []
     for delta in config.statistics.deltas:
         if delta < dkw:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
@@ -15,8 +14,8 @@ from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from pipeline.config.run import RunConfig
-from pipeline.errors import UserError
 from pipeline.stages.kernel.read import KernelSide
+from pipeline.stages.surrogate.foreseen import refuse_rare_classes
 
 Surrogate = KernelGLM | KernelSVM | KernelRidgeSurrogate | KernelNeighbors
 
@@ -56,13 +55,8 @@ def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tup
     UserError
         If cross-validation cannot hold out a point of every class.
     """
-    classes, counts = np.unique(train.labels, return_counts=True)
-    if isinstance(model, KernelGLMCV) and counts.min() < 2:
-        raise UserError(
-            "surrogate.alpha=null is chosen by cross-validation, which needs two kernel points of a class, and class "
-            f"{classes[counts.argmin()]} has one among {len(train.labels)}: raise kernel.n_train, or set "
-            "surrogate.alpha=1e-4."
-        )
+    if isinstance(model, KernelGLMCV):
+        refuse_rare_classes(train.labels)
     given: dict[str, Any] = {}
     if config.surrogate.targets == "network":
         glm = isinstance(model, KernelGLM)

@@ -12,6 +12,7 @@ from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.progress import note_progress
 from pipeline.stages.train.block_files import member_folder, write_member
 from pipeline.training.ensemble import Member, train_block
+from pipeline.training.foresight import refuse_unfit_network
 
 _SAY_SECONDS = 5.0
 
@@ -27,6 +28,7 @@ def ensemble(build: Build) -> dict[str, Any]:
     config = build.config
     configs = members_of(config)
     data = open_data(config, build.inputs["data"])
+    refuse_unfit_network(build, data)
     build.say(f"seeds {configs[0].seed} to {configs[-1].seed} together")
     members = train_block(
         configs, data, build.scratch, pretrained=build.inputs.get("pretrained"), on_epoch=_Lines(build)

@@ -14,6 +14,7 @@ from pipeline.machine.content_digest import content_of
 from pipeline.stages.train.read import read_final_weights
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module
+from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.networks import LOGITS, WEIGHTS, build_network, load_weights, save_weights
 from pipeline.training.snapshot_schedule import MOMENT, PROBE, STEPS, SnapshotMoment, record_file, step_folder
 from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel
@@ -37,6 +38,7 @@ def checkpoint(build: Build) -> dict[str, Any]:
     assert config.weights.path is not None
     file = Path(config.weights.path).expanduser()
     data = open_data(config, build.inputs["data"])
+    refuse_unfit_network(build, data)
     network = build_network(config, data)
     name = getattr(config.model, "target", None) or getattr(config.model, "hub", None) or config.model.name
     fit = load_outside_weights(

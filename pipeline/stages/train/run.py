@@ -17,6 +17,7 @@ from pipeline.stages.train.block_files import take_member
 from pipeline.stages.train.tracked_spectra import track_snapshot
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module, replay, train_classifier
+from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
 from pipeline.training.snapshots import SnapshotWriter
@@ -30,6 +31,7 @@ def train(build: Build) -> dict[str, Any]:
     if config.numerics.engine == "ensemble":
         return take_member(build)
     data = open_data(config, build.inputs["data"])
+    refuse_unfit_network(build, data)
     model = _start(build, data)
     with ExitStack() as stack:
         writer = None
@@ -62,6 +64,7 @@ def initial(build: Build) -> dict[str, Any]:
     """Write the weights and outputs of the network before any training (random or pre-trained)."""
     config = build.config
     data = open_data(config, build.inputs["data"])
+    refuse_unfit_network(build, data)
     with arithmetic(config.numerics) as device:
         module = make_module(_start(build, data), data, config, steps_per_epoch=1).to(device)
         arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)

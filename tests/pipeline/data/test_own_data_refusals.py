@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -90,6 +91,22 @@ def _(photos):
     (photos / "test" / "cat").rename(photos / "test" / "yak")
 
 
+@photos_case("a damaged color profile")
+def _(photos):
+    picture(0).save(photos / "train" / "cat" / "x.png", icc_profile=b"no profile")
+
+
+@photos_case("a class that only the validation rows have", val="val")
+def _(photos):
+    shutil.copytree(photos / "test", photos / "val")
+    (photos / "val" / "cat").rename(photos / "val" / "yak")
+
+
+@photos_case("validation rows that are all test rows", val="test")
+def _(photos):
+    (photos / "more").mkdir()
+
+
 @photos_case("one class alone", test=None)
 def _(photos):
     for name in ("dog", "emu"):
@@ -144,7 +161,7 @@ def attempt(folder, wrong):
     choice, make, settings = CASES[wrong]
     settings = dict(settings)
     model, stage = settings.pop("model", "mlp"), settings.pop("stage", "prepare")
-    files = {"train": settings.pop("train", "train"), "test": settings.pop("test", "test")}
+    files = {split: settings.pop(split, split if split != "val" else None) for split in ("train", "test", "val")}
     if choice == "images":
         photos = write_photos(folder / "photos")
         make(photos)

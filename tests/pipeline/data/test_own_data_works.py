@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.data import DataConfig, PathConfig, ReadConfig
-from pipeline.data import load_view, prepare_dataset
+from pipeline.data import load_view, prepare_dataset, source_identity
 from pipeline.data.datamodule import DataModule
 from pipeline.data.sources.pictures import decode_images
 from tests.pipeline.data.made_rows import png
@@ -54,6 +54,38 @@ def test_folders_name_the_classes_and_training_rows_normalize_the_channels(tmp_p
     assert np.allclose(channels.mean((0, 2, 3)), 0, atol=1e-6)
     assert np.allclose(channels.std((0, 2, 3), correction=0), 1, atol=1e-6)
     assert data.config.image.mean == rows.scale[0]
+
+
+def test_validation_rows_of_ones_own_are_used_as_they_are(tmp_path, view):
+    photos = write_photos(tmp_path / "own photos", train=5)
+    for name in CLASSES:
+        (photos / "val" / name).mkdir(parents=True)
+        for row in range(3):
+            picture(CLASSES.index(name), 200 + row).save(photos / "val" / name / f"{row}.png")
+    copied = photos / "train" / "cat" / "copy.png"
+    copied.write_bytes((photos / "val" / "cat" / "0.png").read_bytes())
+    config = images(photos / "train", test=str(photos / "test"))
+    assert set(source_identity(config)["files"]) == {"train", "test"}
+    config = dataclasses.replace(config, path=dataclasses.replace(config.path, val=str(photos / "val")))
+    assert set(source_identity(config)["files"]) == {"train", "test", "val"}
+    rows, _ = view(config)
+    assert {split: len(one) for split, one in rows.splits.items()} == {"train": 15, "val": 9, "test": 6}
+    assert rows.report["drops"] == {"training row also in the test or validation rows": 1}
+
+
+def test_validation_rows_that_are_also_test_rows_are_left_out(tmp_path, view):
+    photos = write_photos(tmp_path / "own photos", train=5)
+    write_photos(tmp_path / "others", train=1, test=0)
+    for name in CLASSES:
+        same = (photos / "test" / name / "000.png").read_bytes()
+        (tmp_path / "others" / "train" / name / "same.png").write_bytes(same)
+        picture(CLASSES.index(name), 300).save(tmp_path / "others" / "train" / name / "000.png")
+    config = images(photos / "train", test=str(photos / "test"))
+    rows, _ = view(
+        dataclasses.replace(config, path=dataclasses.replace(config.path, val=str(tmp_path / "others" / "train")))
+    )
+    assert len(rows.splits["val"]) == 3
+    assert rows.report["drops"] == {"validation row also in a test split": 3}
 
 
 def test_rows_left_out_of_training_do_not_move_the_normalization(tmp_path, view):

@@ -20,7 +20,7 @@ FOLDER = Path(pipeline.stages.__file__).parent
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=list(STAGES))
 def test_every_function_of_a_row_can_be_imported(stage):
-    for spec in filter(None, (stage.function, stage.report, stage.identity)):
+    for spec in filter(None, (stage.function, stage.report, stage.identity, stage.foresees)):
         assert callable(load_function(spec)), spec
 
 

@@ -1,0 +1,55 @@
+"""What stage ``attribution`` refuses about a network, told before it is trained."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from kernels import kernel_features
+from models.configs import CustomConfig
+from pipeline.config.run import RunConfig
+from pipeline.data.datamodule import DataModule
+from pipeline.errors import UserError
+from pipeline.training.networks import output_layer
+
+FEW = 3
+"""Rows that are tried."""
+HIDDEN = {"representer", "embedding"}
+"""Methods that read the input of the layer that gives the logits."""
+
+
+def foresee(config: RunConfig, data: DataModule, network: nn.Module) -> None:
+    """Look for what the configured methods read; in a network of the user's own, since ours are known.
+
+    Raises
+    ------
+    UserError
+        If no layer gives the logits, and a method reads its input.
+    """
+    methods = {config.attribution.method, *config.attribution.methods}
+    refuse_neighbors(config)
+    if methods & HIDDEN and isinstance(config.model, CustomConfig):
+        inputs = data.kernel_inputs("train", FEW).inputs
+        try:
+            kernel_features(network, inputs, kind="conjugate", sketch=None, output_layer=output_layer(config))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"attribution.method={sorted(methods & HIDDEN)[0]} reads the input of the layer that gives the logits, "
+                "and no linear layer gives them; name that layer by model.head, such as model.head=fc, or take another "
+                "method."
+            ) from error
+
+
+def refuse_neighbors(config: RunConfig) -> None:
+    """Refuse to split the logit of a machine that has none.
+
+    Raises
+    ------
+    UserError
+        With the method that works.
+    """
+    choice = config.attribution
+    if config.surrogate.kind == "knn" and "kernel" in (choice.method, *choice.methods):
+        raise UserError(
+            "attribution.method=kernel splits a linear surrogate's logit, and surrogate=knn has no weights; use "
+            "attribution.method=similarity."
+        )
