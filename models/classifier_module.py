@@ -170,7 +170,7 @@ class ClassifierModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the trained parameters, with the schedule applied at every step."""
         options = dict(self._optimizer)
-        optimizer = make_optimizer(self.model.parameters(), str(options.pop("name")), **options)  # type: ignore[arg-type]
+        optimizer = make_optimizer(self.model, str(options.pop("name")), **options)  # type: ignore[arg-type]
         factor = functools.partial(learning_rate_factor, **self._schedule)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from models.muon import MuonWithAdamW
+
 SCHEDULES = ("constant", "cosine", "step")
-OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
+OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "muon")
 
 
 def learning_rate_factor(
@@ -70,23 +72,29 @@ def learning_rate_factor(
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+    trained: nn.Module | Iterable[nn.Parameter],
+    name: str,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Build an optimizer over the parameters that are trained.
 
     Parameters
     ----------
-    parameters : iterable of nn.Parameter
-        Frozen ones are left out.
-    name : {"sgd", "nesterov", "adam", "adamw"}
-        ``adam`` puts the decay into the gradient, ``adamw`` decouples it; both use betas 0.9 and 0.999.
+    trained : nn.Module or iterable of nn.Parameter
+        Frozen parameters are left out. ``muon`` needs the network itself, whose last layer it treats apart.
+    name : {"sgd", "nesterov", "adam", "adamw", "muon"}
+        ``adam`` puts the decay into the gradient, ``adamw`` decouples it; both use betas 0.9 and 0.999. ``muon`` is
+        :class:`models.muon.MuonWithAdamW`.
     lr, momentum, weight_decay : float
-        ``momentum`` is for the first two.
+        ``momentum`` is for the first two and for ``muon``.
 
     Raises
     ------
     ValueError
-        On an unknown name, or when every parameter is frozen.
+        On an unknown name, when every parameter is frozen, or when ``muon`` has no matrix to move.
 
     Examples
     --------
@@ -98,15 +106,20 @@ def make_optimizer(
     >>> [len(group["params"]) for group in optimizer.param_groups]  # the frozen bias is left out
     [1]
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    if not trained:
+    parameters = list(trained.parameters() if isinstance(trained, nn.Module) else trained)
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    if not parameters:
         raise ValueError("no parameter is trained: every layer is frozen")
     if name == "sgd":
-        return torch.optim.SGD(trained, lr, momentum=momentum, weight_decay=weight_decay)
+        return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay)
     if name == "nesterov":
-        return torch.optim.SGD(trained, lr, momentum=momentum, weight_decay=weight_decay, nesterov=True)
+        return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=True)
     if name == "adam":
-        return torch.optim.Adam(trained, lr, weight_decay=weight_decay)
+        return torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
     if name == "adamw":
-        return torch.optim.AdamW(trained, lr, weight_decay=weight_decay)
+        return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
+    if name == "muon":
+        if not isinstance(trained, nn.Module):
+            raise ValueError("muon needs the network, not a list of its parameters: it treats the last layer apart")
+        return MuonWithAdamW(trained, lr=lr, momentum=momentum, weight_decay=weight_decay)
     raise ValueError(f"unknown training.optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}")

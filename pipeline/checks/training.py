@@ -225,6 +225,8 @@ def ensemble_problems(config: RunConfig) -> Iterator[str]:
         if config.stage == "ensemble":
             yield "stage=ensemble needs numerics.engine=ensemble; under lightning each seed trains by itself."
         return
+    if config.training.optimizer == "muon":
+        yield "training.optimizer=muon moves whole matrices of one network; use numerics.engine=lightning."
     if config.snapshots.record or (config.weights.source == "train" and config.weights.step is not None):
         yield "numerics.engine=ensemble takes no snapshots while it trains; use numerics.engine=lightning."
 

@@ -17,14 +17,21 @@ class ToyConfig:
     features: int | None = setting(None, "Input dimension d; null: n/2.", at_least=1)
     width: int | None = setting(None, "Hidden width h; null: 3d/2.", at_least=1)
     test_samples: int = setting(2000, "Test samples.", at_least=1)
-    optimizer: str = choice("gd", "sgd", "adam", default="sgd", help="Optimizer; gd is full-batch.")
+    optimizer: str = choice(
+        "gd",
+        "sgd",
+        "adam",
+        "muon",
+        default="sgd",
+        help="Optimizer; gd is full-batch; muon moves the hidden matrix, and adam the readout.",
+    )
     rate: float = setting(0.5, "Learning rate, in rate_unit.", at_least=0)
     rate_unit: str = choice(
         "critical", "absolute", default="critical", help="critical: multiples of each seed's measured critical rate."
     )
     steps: int = setting(6000, "Optimizer steps.", at_least=1)
     batch_size: int | None = setting(32, "Samples of a step; null: all.", at_least=1)
-    momentum: float = setting(0.0, "Momentum of gd and sgd.", at_least=0)
+    momentum: float = setting(0.0, "Momentum of gd, sgd and muon.", at_least=0)
     half_loss: bool = setting(True, "Half the mean squared error, else the mean squared error itself.")
     activation: str = choice(*ACTIVATIONS, default="tanh", help="Activation of the student.")
     teacher: str = choice(*ACTIVATIONS, default="softplus", help="Activation of the teacher.")
@@ -56,6 +63,11 @@ class ToyConfig:
         """Samples per step."""
         return self.samples if self.optimizer == "gd" or self.batch_size is None else self.batch_size
 
+    @property
+    def own_step(self) -> bool:
+        """Whether a step has a size of its own, so that no critical rate bounds it."""
+        return self.optimizer in ("adam", "muon")
+
     def capped(self) -> ToyConfig:
         """Apply the caps: fewer samples at the same ratios, fewer steps."""
         if self.limit_samples is None and self.limit_steps is None:
@@ -84,8 +96,10 @@ class ToyConfig:
         """
         for problem in problems("toy", self):
             raise ValueError(problem.removesuffix("."))
-        if self.optimizer == "adam" and self.rate_unit == "critical":
-            raise ValueError("Adam's step per entry is its rate: give it with rate_unit=absolute")
+        if self.own_step and self.rate_unit == "critical":
+            raise ValueError(
+                f"a step of {self.optimizer.capitalize()} has a size of its own: give its rate with rate_unit=absolute"
+            )
         if self.optimizer == "adam" and self.momentum:
             raise ValueError("momentum belongs to gd and sgd; Adam has its own averages (0.9 and 0.999)")
         if len(set(self.seeds)) != len(self.seeds):

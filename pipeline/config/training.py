@@ -31,9 +31,17 @@ class TrainingConfig:
         default="cross_entropy",
         help="What is minimized; regression is for real targets.",
     )
-    optimizer: str = choice("sgd", "nesterov", "adam", "adamw", default="sgd", help="Optimizer.")
+    optimizer: str = choice(
+        "sgd",
+        "nesterov",
+        "adam",
+        "adamw",
+        "muon",
+        default="sgd",
+        help="Optimizer; muon moves hidden weight matrices by orthogonalized steps and the rest as adamw does.",
+    )
     lr: float = setting(0.1, "Learning rate.", above=0)
-    momentum: float = setting(0.9, "Momentum of sgd and nesterov.", at_least=0)
+    momentum: float = setting(0.9, "Momentum of sgd, nesterov and muon.", at_least=0)
     weight_decay: float = setting(0.0, "Weight decay.", at_least=0)
     schedule: str = choice("constant", "cosine", "step", default="constant", help="Course of the learning rate.")
     warmup: float = setting(0.0, "Share of all steps spent on a linear warm-up.", at_least=0, at_most=1)

@@ -59,11 +59,16 @@ def test_closed_form_tangent_kernel_equals_autograd(parameterization: str, train
         ({"optimizer": "gd", "rate": 2.0, "momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=2.0, momentum=0.9)),
         ({"optimizer": "adam", "rate": 0.05, "batch_size": None}, lambda p: torch.optim.Adam(p, lr=0.05)),
         ({"optimizer": "adam", "rate": 0.05, "batch_size": None, "trained": "first"}, None),
+        (
+            {"optimizer": "muon", "rate": 0.05, "batch_size": None, "momentum": 0.9, "trained": "first"},
+            lambda p: torch.optim.Muon(p, lr=0.05, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw"),
+        ),
         ({"optimizer": "gd", "rate": 5.0, "center_output": True, "half_loss": False}, None),
     ],
 )
 def test_batched_training_equals_torch_optimizers(options: dict, make_optimizer: object) -> None:
     config = replace(TINY, rate_unit="absolute", **options)
+    allowed = 2e-3 if config.optimizer == "muon" else 2e-4  # torch orthogonalizes in bfloat16
     last: list[torch.Tensor] = []
     train_all_seeds(config, make_ensemble(config), lambda step, w, v: last.append(w.clone()))
     for index in range(2):
@@ -79,7 +84,7 @@ def test_batched_training_equals_torch_optimizers(options: dict, make_optimizer:
             error = ((net(x)[:, 0] - y) ** 2).mean()
             (error * (0.5 if config.half_loss else 1.0)).backward()
             optimizer.step()
-        torch.testing.assert_close(last[-1][index].double(), net.hidden.weight.detach(), rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(last[-1][index].double(), net.hidden.weight.detach(), rtol=2e-3, atol=allowed)
 
 
 def test_a_seed_does_not_depend_on_its_neighbors() -> None:

@@ -79,9 +79,7 @@ def _start(read: Sequence[ToyMember]) -> Claim | None:
 
 
 def _small_rates(read: Sequence[ToyMember]) -> Claim | None:
-    small = [
-        m for m in read if m.config.optimizer != "adam" and float(np.mean(m.metrics["rate_multiple"])) <= 0.5 + 1e-6
-    ]
+    small = [m for m in read if not m.config.own_step and float(np.mean(m.metrics["rate_multiple"])) <= 0.5 + 1e-6]
     if not small:
         return None
 
@@ -112,7 +110,7 @@ def _small_rates(read: Sequence[ToyMember]) -> Claim | None:
 def _sizes(read: Sequence[ToyMember]) -> Claim | None:
     groups: dict[str, list[ToyMember]] = {}
     for member in read:
-        if member.config.optimizer != "adam" and float(np.mean(member.metrics["rate_multiple"])) <= 1.0 + 1e-6:
+        if not member.config.own_step and float(np.mean(member.metrics["rate_multiple"])) <= 1.0 + 1e-6:
             groups.setdefault(member.label, []).append(member)
     group = max(groups.values(), key=len, default=[])
     sizes = sorted({m.config.samples for m in group})
@@ -215,7 +213,7 @@ def _paired(read: Sequence[ToyMember]) -> list[Claim | Text]:
         same = [
             m for m in read if m.config.samples == size and m.config.trained == "both" and not m.config.center_output
         ]
-        calm = _pick(same, lambda m: m.config.optimizer != "adam" and np.mean(m.metrics["rate_multiple"]) <= 0.5 + 1e-6)
+        calm = _pick(same, lambda m: not m.config.own_step and np.mean(m.metrics["rate_multiple"]) <= 0.5 + 1e-6)
         spike = _pick(
             same, lambda m: m.config.optimizer == "sgd" and 2.0 <= round(np.mean(m.metrics["rate_multiple"]), 3) <= 2.3
         )

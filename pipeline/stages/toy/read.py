@@ -170,8 +170,8 @@ class ToyMember:
 
 def setting_label(config: ToyConfig) -> str:
     """Name a setting by what sets it apart: optimizer, rate, trained layers."""
-    name = {"gd": "GD", "sgd": f"SGD{config.batch}", "adam": "Adam"}[config.optimizer]
-    if config.optimizer == "adam" and config.batch != config.samples:
+    name = {"gd": "GD", "sgd": f"SGD{config.batch}", "adam": "Adam", "muon": "Muon"}[config.optimizer]
+    if config.own_step and config.batch != config.samples:
         name += str(config.batch)
     rate = f"{config.rate:g}×" if config.rate_unit == "critical" else f"{config.rate:g}"
     extra = (", first layer" if config.trained == "first" else "") + (", centered" if config.center_output else "")

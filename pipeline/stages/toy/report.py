@@ -61,7 +61,7 @@ def _command_of_all(commands: list[str]) -> str:
 def _errors(read: list[ToyMember], keys: list[str], command: str) -> Table:
     rows = []
     for member in read:
-        multiple = float(np.mean(member.metrics["rate_multiple"])) if member.config.optimizer != "adam" else math.nan
+        multiple = float(np.mean(member.metrics["rate_multiple"])) if not member.config.own_step else math.nan
         diverged = len(member.metrics["diverged"])
         rows.append(
             [

@@ -1,7 +1,7 @@
 """Train the two-layer toy model under many seeds at once and record its spectra at log-spaced steps.
 
 Weights carry a leading seed axis, so one batched product serves all seeds; seeds never mix, because each
-loss depends on its own weights alone and the optimizers act entry by entry.
+loss depends on its own weights alone, and the optimizers act entry by entry or on one matrix.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from models.muon import orthogonal_steps
 from models.two_layer import (
     GaussianActivation,
     Parameterization,
@@ -213,7 +214,11 @@ def _step(
     second: Tensor,
 ) -> None:
     """Move the hidden weights in place; plain descent adds the outer products without forming the gradient."""
-    if config.optimizer == "adam" or config.momentum:
+    if config.optimizer == "muon":
+        gradient, lives = torch.bmm(at_hidden.mT, x), rate.nonzero()[:, 0].tolist()
+        sides = ([whole[seed] for seed in lives] for whole in (hidden, gradient, first))
+        orthogonal_steps(*sides, lr=config.rate, momentum=config.momentum)
+    elif config.optimizer == "adam" or config.momentum:
         direction = _direction(config, step, torch.bmm(at_hidden.mT, x), first, second)
         hidden.addcmul_(direction, rate[:, None, None])
     else:
@@ -222,7 +227,7 @@ def _step(
 
 def _direction(config: ToyConfig, step: int, gradient: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Direction that the rate multiplies; advances the running averages in place."""
-    if config.optimizer == "adam":
+    if config.own_step:
         first.mul_(0.9).add_(gradient, alpha=0.1)
         second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)

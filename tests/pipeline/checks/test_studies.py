@@ -21,7 +21,7 @@ from pipeline.errors import UserError
         ("shift", {"permutations": 9}, "set shift.permutations=19 or more"),
         ("shift", {"redraws": 0}, "shift.redraws=0"),
         ("shift", {"power_sizes": [2]}, "takes numbers at least 4"),
-        ("toy", {"optimizer": "adam"}, "give it with rate_unit=absolute"),
+        ("toy", {"optimizer": "adam"}, "give its rate with rate_unit=absolute"),
         ("toy", {"optimizer": "lion"}, "toy.optimizer=lion is not one of gd, sgd, adam"),
         ("toy", {"seeds": [1, 1]}, "toy.seeds holds 1 twice"),
         ("regression", {"task": "svm"}, "function, logistic, head"),
