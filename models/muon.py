@@ -108,7 +108,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; ``closure`` computes loss and gradients anew."""
         loss = None
         if closure is not None:
@@ -124,7 +124,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         for weight in weights:
             if not (state := self.state[weight]):
                 state["momentum_buffer"] = torch.zeros_like(weight)
-            gradient = torch.empty_like(weight).copy_(weight.grad)  # in the weight's own order in memory
+            gradient = torch.empty_like(weight).copy_(_gradient(weight))  # in the weight's own order in memory
             for side, one in zip(sides, (weight, gradient, state["momentum_buffer"]), strict=True):
                 side.append(as_matrix(one))
         orthogonal_steps(*sides, lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"])
@@ -136,11 +136,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
         states = [self.state[weight] for weight in weights]
         adamw(
-            weights,  # type: ignore[arg-type]
-            [weight.grad for weight in weights],  # type: ignore[misc]
-            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
-            [],
-            [state["step"] for state in states],
+            params=list(weights),
+            grads=[_gradient(weight) for weight in weights],
+            exp_avgs=[state["exp_avg"] for state in states],
+            exp_avg_sqs=[state["exp_avg_sq"] for state in states],
+            max_exp_avg_sqs=[],
+            state_steps=[state["step"] for state in states],
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -149,6 +150,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
             eps=1e-8,
             maximize=False,
         )
+
+
+def _gradient(weight: nn.Parameter) -> Tensor:
+    assert weight.grad is not None
+    return weight.grad
 
 
 def orthogonal_steps(
