@@ -3,10 +3,14 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-coverage test-disturbances lint clean clean-artifacts
+.PHONY: demo docs test test-all test-coverage test-disturbances lint clean clean-artifacts
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
+
+docs: $(READY) ## the documentation site, into site/; a warning, such as a dead link, is an error
+	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees docs site
+	@echo "Open $$PWD/site/index.html"
 
 test: $(READY) ## lint, types and the default tests
 	$(PY) -m pytest -n 3 --durations=25
@@ -38,8 +42,8 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-clean: ## what can be made again in minutes: the environment and Hydra's logs; artifacts stay
-	rm -rf $(VENV) outputs multirun
+clean: ## what can be made again in minutes: the environment, the site and Hydra's logs; artifacts stay
+	rm -rf $(VENV) outputs multirun site build/doctrees
 
 clean-artifacts: ## every network, kernel and report; asks first
 	@printf 'Delete %s artifact folders in %s/artifacts? Type yes: ' \

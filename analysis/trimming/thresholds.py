@@ -154,7 +154,7 @@ class LevelInterval:
 def level_interval(gaps: Rows, reference: Sample | Rows | Reference, *, delta: Real, eps: Real = 0.01) -> LevelInterval:
     """Interval that holds the population level with probability 1 - eps, for any pair of laws.
 
-    Since |D(s; F, G) - D(s; F', G')| <= ||G - G'|| + s ||F - F'||, the ends solve D <= delta + A + B s and
+    Since ``|D(s; F, G) - D(s; F', G')| <= ||G - G'|| + s ||F - F'||``, the ends solve D <= delta + A + B s and
     D <= delta - A - B s. The upper end is 1 unless delta > A + B (n = m > 2 ln(4/eps)/delta^2 examples).
 
     Examples
