@@ -45,7 +45,7 @@ html_last_updated_fmt = None
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "show_nav_level": 1,
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -53,17 +53,16 @@ def cell(text: str) -> str:
 
 
 def claim_rows(study: dict[str, Any]) -> list[str]:
-    """Rows of the claims: one for each run that says something about one."""
+    """Rows of the claims, each with what every run says about it."""
     rows = []
     for claim in study["claims"]:
         where = claim["where"] + ("" if claim["standing"] in claim["where"] else f" ({claim['standing']})")
-        first = f"**{cell(claim['name'])}** {cell(claim['statement'])} | {cell(where)}"
-        if not claim["said"]:
-            rows.append(f"| {first} | {chip(NOT_TESTED)} no run here has measured it |")
-        for said in claim["said"]:
-            title = study["runs"][said["run"]]["title"]
-            rows.append(f"| {first} | {chip(said['word'])} {cell(title)}: {cell(said['evidence'])} |")
-            first = " | "
+        said = [
+            f"{chip(one['word'])} {cell(study['runs'][one['run']]['title'])}: {cell(one['evidence'])}"
+            for one in claim["said"]
+        ] or [f"{chip(NOT_TESTED)} no run here has measured it"]
+        name, statement = cell(claim["name"]), cell(claim["statement"])
+        rows.append(f"| **{name}** {statement} | {cell(where)} | {'<br>'.join(said)} |")
     return rows
 
 
