@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from myst_parser.sphinx_ import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,6 +158,14 @@ class NotebookParser(Parser):
         super().parse(notebook_as_markdown(inputstring), document)
 
 
+def write_formula(translator: Any, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers draw by themselves; MathJax would be loaded from elsewhere."""
+    block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=block)
+    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
 def keep_reports(app: Any, problem: Exception | None) -> None:
     """Put the kept reports of studies beside the pages (Sphinx's event ``build-finished``)."""
     if problem is None:
@@ -172,4 +181,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("missing-reference", find_elsewhere)
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("build-finished", keep_reports)
+    app.add_html_math_renderer("mathml", inline_renderers=(write_formula, None), block_renderers=(write_formula, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
