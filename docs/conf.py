@@ -37,6 +37,7 @@ toc_object_entries_show_parents = "hide"
 html_theme = "pydata_sphinx_theme"
 html_title = "seedscope"
 html_static_path = ["_static"]
+html_sidebars = {"gallery": [], "search": []}
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False

@@ -16,6 +16,7 @@ from typing import Any
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from myst_parser.sphinx_ import Parser
+from sphinx import addnodes
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("models", "kernels", "analysis", "pipeline")
@@ -158,6 +159,14 @@ class NotebookParser(Parser):
         super().parse(notebook_as_markdown(inputstring), document)
 
 
+def keep_words(app: Any, document: nodes.document) -> None:
+    """Leave the words of types words: "shape" is no link to whatever has a property of that name."""
+    for node in list(document.findall(addnodes.pending_xref)):
+        target = node.get("reftarget", "")
+        if node.get("reftype") == "class" and target.islower() and "." not in target:
+            node.replace_self(node.children)
+
+
 def write_formula(translator: Any, node: nodes.Element) -> None:
     """Write a formula as MathML, which browsers draw by themselves; MathJax would be loaded from elsewhere."""
     block = isinstance(node, nodes.math_block)
@@ -178,6 +187,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_source_parser(NotebookParser)
     app.connect("source-read", read_source)
     app.connect("include-read", read_included)
+    app.connect("doctree-read", keep_words)
     app.connect("missing-reference", find_elsewhere)
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("build-finished", keep_reports)
