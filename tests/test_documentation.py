@@ -117,7 +117,7 @@ def test_no_page_gives_a_verdict_without_its_published_setting():
 
 
 def test_a_page_names_its_papers_by_title_authors_and_link():
-    for page in sorted((ROOT / "docs" / "studies").glob("*.md")):
+    for page in sorted({*(ROOT / "docs" / "studies").glob("*.md")} - {ROOT / "docs" / "studies" / "index.md"}):
         text = " ".join(page.read_text().split())
         numbers = set(re.findall(r"\d{4}\.\d{5}", text)) & set(PAPERS)
         assert numbers, page.name
