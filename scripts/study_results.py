@@ -53,7 +53,7 @@ def find_problem(study: dict[str, Any]) -> str:
     >>> said = {"run": "small", "word": "reproduced", "evidence": "n = 3"}
     >>> claim = {"name": "A1", "standing": "published", "said": [said]}
     >>> find_problem({"runs": {"small": run}, "claims": [claim], "panels": {}})
-    "claim A1 is called reproduced by run small, which is not at the published setting."
+    'claim A1 is called reproduced by run small, which is not at the published setting.'
     """
     runs = study["runs"]
     for name, run in runs.items():
