@@ -28,8 +28,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = sorted((ROOT / "conf").rglob("*.yaml"))
 COMMAND = re.compile(r"python run\.py\b")
 WORD = r"""(?<![\w.`'/])(?:'[a-z_][\w.]*=[^']*'|\+?[a-z_][\w.]*=(?:[^\s'"`]|'[^']*'|"[^"]*")+)"""
-ELSEWHERE = ("hardware=slurm", "numerics=cuda", "data.source=hub", "logging.uri=", "--hydra-help")
-"""Words of commands that need a cluster, a card, a server or a network; they are composed, not run."""
+ELSEWHERE = ("hardware=slurm", "numerics=cuda", "data.source=hub", "logging=wandb", "logging.uri=", "--hydra-help")
+"""Words of commands that need a cluster, a card, a network or a service; they are composed, not run."""
 
 
 def commands_of(text: str) -> list[list[str]]:
