@@ -94,7 +94,7 @@ def card(study: dict[str, Any]) -> str:
             "",
             f"*{figure['title']}.* {figure['caption']}",
             "",
-            "| claim of the paper | where it is made | what runs here say |",
+            "| claim | where it is made | what runs here say |",
             "| --- | --- | --- |",
             *claim_rows(study),
             "",
@@ -113,7 +113,7 @@ def card(study: dict[str, Any]) -> str:
 
 def table(studies: list[dict[str, Any]], folder: str) -> str:
     """Write the table of all studies, with links from a folder such as ``docs/``."""
-    lines = ["| study | experiments | claims of the paper | what was found here |", "| --- | --- | --- | --- |"]
+    lines = ["| study | experiments | claims | what was found here |", "| --- | --- | --- | --- |"]
     for study in studies:
         names = ", ".join(f"`{name}`" for name in study["experiments"])
         paper = PAPERS[study["arxiv"]]
