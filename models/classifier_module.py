@@ -38,6 +38,8 @@ class ClassifierModule(pl.LightningModule):
         Optimizer steps of the whole training, for the schedule.
     loss : str
         One of :data:`models.losses.LOSSES`.
+    label_smoothing : float
+        Share of the target that is spread over all classes, in training alone; evaluation measures the plain loss.
     optimizer, lr, momentum, weight_decay
         See :func:`models.schedules.make_optimizer`.
     schedule, warmup, milestones, gamma
@@ -64,6 +66,7 @@ class ClassifierModule(pl.LightningModule):
         n_classes: int,
         total_steps: int,
         loss: str = "cross_entropy",
+        label_smoothing: float = 0.0,
         optimizer: str = "sgd",
         lr: float = 0.1,
         momentum: float = 0.9,
@@ -79,6 +82,7 @@ class ClassifierModule(pl.LightningModule):
         self.model = model
         self.attack = attack
         self.loss = loss_named(loss)
+        self.training_loss = loss_named(loss, label_smoothing)
         self.is_regression = loss == "regression"
         self._optimizer = {"name": optimizer, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self._schedule: dict[str, Any] = {
@@ -178,7 +182,7 @@ class ClassifierModule(pl.LightningModule):
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         outputs = self(batch)
         targets = targets_of(batch)
-        loss = self.loss(outputs, targets)
+        loss = (self.training_loss if part == "train" else self.loss)(outputs, targets)
         if self.is_regression:
             score, seen = "rmse", outputs.detach()
             targets = targets.reshape(outputs.shape)

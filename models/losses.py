@@ -6,6 +6,7 @@ With one output per sample all classification losses decide at output 0 (see
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -70,8 +71,21 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def loss_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Look up a loss; an unknown name raises a ValueError that lists the known ones.
+def loss_named(name: str, label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+    """Look up a loss.
+
+    Parameters
+    ----------
+    name : str
+        One of ``LOSSES``.
+    label_smoothing : float
+        Share e of the target that cross-entropy spreads evenly over all C classes: ``1 - e + e/C`` for the label,
+        ``e/C`` for the others (Szegedy et al. 2016).
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, which lists the known ones; on a share outside [0, 1), or with another loss.
 
     Examples
     --------
@@ -83,4 +97,16 @@ def loss_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """
     if name not in LOSSES:
         raise ValueError(f"unknown training.loss {name!r}; choose one of {', '.join(LOSSES)}")
-    return LOSSES[name]
+    if not label_smoothing:
+        return LOSSES[name]
+    if name != "cross_entropy" or not 0 <= label_smoothing < 1:
+        raise ValueError(
+            f"training.label_smoothing={label_smoothing} with training.loss={name}: it is a share in [0, 1) for "
+            "cross_entropy; leave it at 0"
+        )
+    return functools.partial(_smoothed, share=label_smoothing)
+
+
+def _smoothed(outputs: Tensor, labels: Tensor, share: float) -> Tensor:
+    cross_entropy(outputs[:1], labels[:1])  # refuses a single output
+    return F.cross_entropy(outputs, labels, label_smoothing=share)

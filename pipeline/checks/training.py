@@ -77,6 +77,11 @@ def model_problems(config: RunConfig) -> Iterator[str]:
     generated = config.data.source == "synthetic" and config.data.synthetic.function != "parabola"
     if (generated or "y" in config.data.columns) and config.training.loss != "regression":
         yield f"data={config.data.name} has real targets; set training.loss=regression."
+    if config.training.label_smoothing and config.training.loss != "cross_entropy":
+        yield (
+            f"training.label_smoothing={config.training.label_smoothing} needs training.loss=cross_entropy; with "
+            f"{config.training.loss} leave it at 0."
+        )
 
 
 def custom_problems(model: CustomConfig) -> Iterator[str]:

@@ -31,6 +31,9 @@ class TrainingConfig:
         default="cross_entropy",
         help="What is minimized; regression is for real targets.",
     )
+    label_smoothing: float = setting(
+        0.0, "Share of the target that loss=cross_entropy spreads over all classes.", at_least=0, below=1
+    )
     optimizer: str = choice(
         "sgd",
         "nesterov",

@@ -217,7 +217,7 @@ def _train_epoch(
         assert isinstance(inputs, Tensor)
         for group in optimizer.param_groups:
             group["lr"] = _rate(epoch * len(batches) + index, len(batches), config)
-        loss, outputs = stack.training_pass(inputs, targets, module.loss)
+        loss, outputs = stack.training_pass(inputs, targets, module.training_loss)
         optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
         if config.training.gradient_clip:

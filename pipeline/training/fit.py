@@ -77,6 +77,7 @@ def make_module(model: nn.Module, data: TrainingData, config: RunConfig, steps_p
             n_classes=data.n_targets,
             total_steps=training.epochs * steps_per_epoch,
             loss=training.loss,
+            label_smoothing=training.label_smoothing,
             optimizer=training.optimizer,
             lr=training.lr,
             momentum=training.momentum,

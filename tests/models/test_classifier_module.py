@@ -36,6 +36,20 @@ def test_losses_match_their_definitions(name, outputs, targets, expected):
     torch.testing.assert_close(LOSSES[name](outputs, targets), expected())
 
 
+def test_smoothed_labels_are_trained_on_and_plain_ones_evaluated():
+    smoothed = F.one_hot(LABELS, 3) * 0.7 + 0.1
+    expected = -(smoothed * LOGITS.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(loss_named("cross_entropy", 0.3)(LOGITS, LABELS), expected)
+    module = ClassifierModule(torch.nn.Linear(3, 3), n_classes=3, total_steps=1, label_smoothing=0.3)
+    torch.testing.assert_close(module.training_loss(LOGITS, LABELS), expected)
+    torch.testing.assert_close(module.loss(LOGITS, LABELS), LOSSES["cross_entropy"](LOGITS, LABELS))
+    for name, share in (("bce", 0.1), ("cross_entropy", 1.0)):
+        with pytest.raises(ValueError, match="a share in"):
+            loss_named(name, share)
+    with pytest.raises(ValueError, match="two or more outputs"):
+        loss_named("cross_entropy", 0.1)(SINGLE, BINARY)
+
+
 def test_unknown_names_list_the_choices():
     with pytest.raises(ValueError, match="cross_entropy, bce"):
         loss_named("hinge")

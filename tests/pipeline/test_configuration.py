@@ -84,6 +84,7 @@ def test_every_data_field_is_located_by_identity_or_hashed():
         (("stage=trian",), "There is no stage 'trian'"),
         (("training.optimizer=sdg",), "training.optimizer=sdg is not one of"),
         (("training.epochs=0",), "training.epochs=0 is below 1"),
+        (("training.label_smoothing=0.1", "training.loss=bce", "model.outputs=1"), "needs training.loss=cross_entropy"),
         (("data.split.val=1.0",), r"data.split.val=1.0 is not in \[0, 1\)"),
         (("wants=[kernell]",), "wants holds 'kernell'"),
         (("wants=[train,features]",), "wants holds 'features'"),
