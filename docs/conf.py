@@ -49,6 +49,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 8,
     "show_nav_level": 1,
+    "collapse_navigation": True,  # folding arrows of the side bar would have no name for a screen reader
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
