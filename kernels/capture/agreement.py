@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.capture.pullback import pull
+from kernels.gradients.as_trained import required
 from kernels.gradients.blocks import Block
 from kernels.gradients.fallback import try_vmap
 from kernels.gradients.hooks import through_hooks
@@ -55,7 +56,8 @@ def disagreements(
     tuple
         Names of the parameters that disagree, names of those that the pass reached, blocks of the pass.
     """
-    roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
+    with required(model.parameters()):  # a backward pass of the model's own may ask for them
+        roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
     blocks = through_hooks(merge_roles(roles, list(parameters)), parameters)
     missing = {name: float(g is not None) for name, g in checked.alone.items() if name in ruled}  # if no block is
     off = missing | relative_distances(blocks, checked.at, checked.alone)

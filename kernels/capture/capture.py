@@ -13,7 +13,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.capture.certificate import Certifier, MisreadError, pattern_of
+from kernels.capture.certificate import Certifier, MisreadError
+from kernels.capture.checked_passes import pattern_of
 from kernels.capture.pullback import OpenPass
 from kernels.capture.quiet import quiet
 from kernels.capture.settling import Probe, Settling

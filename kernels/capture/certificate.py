@@ -16,9 +16,7 @@ Parameters on which both disagree go to the generic route for this pass, and tha
 
 from __future__ import annotations
 
-import hashlib
 import math
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +25,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from kernels.capture.checked_passes import FIRST, samples_checked
+from kernels.capture.company import SWITCHED, by_company, refuse_sums, require_same_outputs
 from kernels.capture.quiet import activations_kept, quiet
 from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import Block, VectorBlock
@@ -35,27 +35,14 @@ from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gradients.one_sample import narrowest, own_gradients
 from kernels.gradients.weighted_sum import Agreement, agreements
 from kernels.inputs.outputs import Inputs, Output
-from kernels.rules.base import Use
 
-MODES = {
-    "every": "whole batches of every pass against the network's own gradient (about a training step more each)",
-    "sampled": "a few samples of each pass against the network's own gradient",
-    "off": "no pass is checked against the network's own gradient",
-}
-SHARE = 64
-"""One sample in so many of a pass is checked alone."""
-SMALL = 8
-"""Passes of fewer samples are checked now and then: one sample in so many."""
-FIRST = 4
-"""Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
+JUDGES = 5
+"""Samples, each by itself, that decide whether company changes gradients or a unit near zero switched."""
 CHEAP = 2**23
 """Parameters times samples up to which a pattern's first pass is also checked whole: it takes milliseconds."""
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-# Of the largest output: the same network at another batch size. And of a gradient, where units near zero may switch.
-_OUTPUTS = {torch.float64: 1e-9, torch.float32: 1e-3}
-_SWITCHED = {torch.float64: 1e-8, torch.float32: 2e-3}
 # Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
 _LEAST = 1e-3
 
@@ -123,6 +110,7 @@ class Certifier:
     digits: torch.dtype | None = None
     _kept: set[str] = field(default_factory=set)
     _suspects: set[str] = field(default_factory=set)
+    _sizes: set[int] = field(default_factory=set)
 
     def check(
         self,
@@ -145,49 +133,90 @@ class Certifier:
         order = torch.randperm(len(rows), generator=seeded)
         first = FIRST if len(rows) <= 16 else FIRST // 2
         suspect = pattern in self._suspects  # an earlier pass like this one was misread
-        alone = order[: max(count, first if new or suspect else 0)].sort().values
+        alone = order[: max(count, first if new or suspect else 0)]
         found: float | None = None
         if len(alone):
             work = len(rows) * sum(p.numel() for p in capture.parameters.values())
             whole = self.mode == "every" or suspect or new and work <= CHEAP
-            before = blocks
-            blocks, found = self._settle(capture, inputs, logits, rows, blocks, alone, place, seeded, whole)
-            if blocks is not before:
-                self._suspects.add(pattern)
+            # Of a new batch size one sample is by itself: what acts on batches may act alike on these few and on all.
+            parts = [alone] if len(rows) in self._sizes else [alone[:1], alone[1:]]
+            self._sizes.add(len(rows))
+            apart = self._apart(capture, inputs, logits, rows, blocks, parts, place, seeded)
+            if apart is None or not any(map(math.isnan, apart.values())):  # else whoever reads them names the sample
+                before = blocks
+                limit = _TOLERANCE[self.digits or torch.float32]
+                if whole or apart is None or _above(apart, limit):
+                    blocks, found = self._together(capture, inputs, rows, blocks, place, seeded)
+                    odd = {} if apart is None or blocks is not before else by_company(apart, self.digits)
+                    if odd and len(rows) > 1:
+                        judges = order[: max(JUDGES, len(alone))]
+                        self._require_no_company(capture, inputs, logits, rows, blocks, judges, place, seeded)
+                else:
+                    found = max(apart.values())
+                if blocks is not before:
+                    self._suspects.add(pattern)
         self.passes[place] = found if count else None
         if new and found is not None:
             self.patterns[pattern] = found
         return blocks
 
-    def _settle(
+    def _apart(
         self,
         capture: Prepared,
         inputs: Inputs,
         logits: Tensor,
         rows: Tensor,
         blocks: list[Block],
-        alone: Tensor,
+        parts: Sequence[Tensor],
         place: str,
         seeded: torch.Generator,
-        together: bool,
-    ) -> tuple[list[Block], float | None]:
+    ) -> dict[str, float] | None:
+        """Differences of samples that are apart from their batch; None of a network for whole batches only."""
         if self.digits is None:
             with activations_kept():
-                self.digits = narrowest(capture.model, sample(inputs, alone[:1]), capture.output, logits.dtype)
-        limit = _TOLERANCE[self.digits]
-        weights = _weights(alone, rows, seeded)
-        differences: dict[str, float] | None = None
-        try:
-            found, own = _own(capture, sample(inputs, alone), _weighted(rows, alone, weights))
-        except (RuntimeError, ValueError, IndexError, TypeError):
-            pass  # a network for whole batches only: the second check decides
-        else:
-            self._require_same_outputs(logits, found, alone, place)
-            differences = _relative(agreements(blocks, alone, weights, own))
-            if any(map(math.isnan, differences.values())):
-                return blocks, None  # NaN or infinity in a gradient: whoever reads the blocks names the sample
-        if not together and differences is not None and not _above(differences, limit):
-            return blocks, max(differences.values())
+                self.digits = narrowest(capture.model, sample(inputs, parts[0][:1]), capture.output, logits.dtype)
+        found: dict[str, float] = {}
+        for part in parts:
+            if not len(part):
+                continue
+            chosen = part.sort().values
+            weights = _weights(chosen, rows, seeded)
+            try:
+                outputs, own = _own(capture, sample(inputs, chosen), _weighted(rows, chosen, weights))
+            except (RuntimeError, ValueError, IndexError, TypeError):
+                return None
+            require_same_outputs(logits, outputs, chosen, self.digits, place)
+            for name, value in _relative(agreements(blocks, chosen, weights, own)).items():
+                known = found.get(name, 0.0)
+                found[name] = value if math.isnan(value) else known if math.isnan(known) else max(value, known)
+        return found
+
+    def _require_no_company(
+        self,
+        capture: Prepared,
+        inputs: Inputs,
+        logits: Tensor,
+        rows: Tensor,
+        blocks: list[Block],
+        order: Tensor,
+        place: str,
+        seeded: torch.Generator,
+    ) -> None:
+        """Refuse gradients that are right of the whole batch and others of samples alone.
+
+        In float32 a unit near zero may have switched in one of them.
+        """
+        odd: list[dict[str, float]] = []
+        for index in order:
+            apart = self._apart(capture, inputs, logits, rows, blocks, [index[None]], place, seeded)
+            odd += [found for found in [by_company(apart or {}, self.digits)] if found]
+            if len(odd) > (self.digits != torch.float64):
+                refuse_sums({name: value for one in odd for name, value in one.items()}, place)
+
+    def _together(
+        self, capture: Prepared, inputs: Inputs, rows: Tensor, blocks: list[Block], place: str, seeded: torch.Generator
+    ) -> tuple[list[Block], float | None]:
+        """Hold the whole batch against the network, and replace blocks that differ."""
         whole = torch.arange(len(rows))
         weights = _weights(whole, rows, seeded)
         with quiet(capture.model):
@@ -196,20 +225,10 @@ class Certifier:
         differences = _relative(sums)
         if any(map(math.isnan, differences.values())):
             return blocks, None
-        wrong = _above(differences, limit)
+        wrong = _above(differences, _TOLERANCE[self.digits or torch.float32])
         if not wrong:
             return blocks, max(differences.values())
         return self._replace(capture, inputs, rows, blocks, wrong, own, weights, _least(sums), place)
-
-    def _require_same_outputs(self, logits: Tensor, alone: Tensor, chosen: Tensor, place: str) -> None:
-        """Refuse samples whose outputs are others when they are alone: they depend on each other, or on chance."""
-        deviation = float((logits[chosen.to(logits.device)] - alone).abs().max())
-        if not deviation <= _OUTPUTS[self.digits or torch.float32] * max(float(logits.abs().max()), 1e-30):
-            raise ValueError(
-                f"a sample's output depends on the other samples of its batch, or on random numbers (largest deviation "
-                f"{deviation:.3g} in {place}): per-sample kernels need independent samples; check batch "
-                "normalization, dropout and padding masks"
-            )
 
     def _replace(
         self,
@@ -232,17 +251,10 @@ class Certifier:
         plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
         sums = agreements(plain, torch.arange(len(rows)), weights, {name: own[name] for name in wrong})
         differences = _relative(sums, least)
-        limit = _SWITCHED[self.digits or torch.float32]
+        limit = SWITCHED[self.digits or torch.float32]
         coupled = {name: value for name, value in _above(differences, limit).items() if not math.isnan(value)}
         if coupled:
-            worst = max(coupled, key=lambda name: coupled[name])
-            raise ValueError(
-                f"the gradient of {worst} for {place} is not the sum of its samples' gradients (difference "
-                f"{coupled[worst]:.2g} of its size): samples depend on each other (batch normalization, attention "
-                "between samples), the network is random, a hook changes gradients other than linearly, or torch "
-                "itself differentiates one sample wrongly (batch normalization before a transposed view); per-sample "
-                "kernels need independent samples"
-            )
+            refuse_sums(coupled, place)
         covered = {name for block in blocks for name in block.names}
         fixed = {name for block in touched if not isinstance(block, VectorBlock) for name in block.names}
         if not self.replaces and fixed or wrong.keys() - covered:
@@ -289,33 +301,6 @@ class Certifier:
             "largest_difference": 0.0 if found is None else ceiling(max(found, 40 * self.unit)),
             "generic": sorted(self.generic),
         }
-
-
-def samples_checked(mode: str, place: str, batch: int) -> tuple[int, torch.Generator]:
-    """Count the samples of a pass that are checked alone, from nothing but the pass itself.
-
-    Parameters
-    ----------
-    mode, place : str
-        See :data:`MODES`, and which samples the pass holds.
-    batch : int
-        Number of its samples.
-
-    Returns
-    -------
-    int, torch.Generator
-        Number of samples, 0 where the pass is left out, and the pass's generator.
-    """
-    seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-    if mode == "sampled" and batch < SMALL:
-        return int(int(torch.randint(SMALL, (), generator=seeded)) < batch), seeded
-    return 0 if mode == "off" else max(FIRST if mode == "every" else 1, batch // SHARE), seeded
-
-
-def pattern_of(uses: Sequence[Use]) -> str:
-    """Name what the uses of a pass have in common with other passes: keys, layouts, batch and shapes."""
-    told = repr([(use.key, use.layout, use.batch, tuple(use.shape)) for use in uses])
-    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def _own(capture: Prepared, inputs: Inputs, row: Float[Tensor, "m k"]) -> tuple[Tensor, dict[str, Tensor | None]]:

@@ -49,7 +49,7 @@ class OpenPass:
     rows : Tensor, shape (B, R, k)
         Cotangents.
     pattern : str
-        Of the uses, see :func:`kernels.capture.certificate.pattern_of`.
+        Of the uses, see :func:`kernels.capture.checked_passes.pattern_of`.
     astray : set of str
         Parameters that take the generic route in this pass only.
     """

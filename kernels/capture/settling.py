@@ -180,7 +180,13 @@ class Settling:
         """
         layouts, astray = self._layouts, {name for name in astray if name in self.parameters}
         while True:
-            logits, uses = self._pass(inputs, layouts, astray)
+            try:
+                logits, uses = self._pass(inputs, layouts, astray)
+            except Exception:  # whatever the model makes of a result that was spread over the samples
+                if not self._spread - astray:
+                    raise
+                astray = astray | self._spread
+                continue
             strange, lost = self._trace.strange, self._trace.unknown.keys() - astray
             if strange:
                 known, more = self._settle_more(frozenset(strange), inputs)
@@ -237,6 +243,12 @@ class Settling:
             self._copied |= mutated
             return self._pass(inputs, layouts, astray)
         return logits, trace.uses
+
+    @property
+    def _spread(self) -> set[str]:
+        """Parameters of the last pass whose outputs were spread over the samples."""
+        spread = [use for use in self._trace.uses if use.layout == "shared"]
+        return {name for use in spread for name in use.owners()} & self.parameters.keys()
 
     @property
     def _owners(self) -> dict[tuple[Any, ...], set[str]]:
@@ -342,9 +354,8 @@ class Settling:
         while True:
             try:
                 return self._pass(three, self._layouts, set())
-            except (RuntimeError, ValueError, IndexError):
-                spread = [use for use in self._trace.uses if use.layout == "shared"]
-                names = {name for use in spread for name in use.owners()} & self.parameters.keys()
+            except Exception:  # whatever the model makes of a result that was spread over the samples
+                names = self._spread
                 if not names - self.reasons.keys():
                     raise
                 self.reasons |= dict.fromkeys(names | wrong, _MISREAD)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kernels.capture.certificate import MODES
+from kernels.capture.checked_passes import MODES
 from kernels.capture.summary import foretold
 from kernels.contraction.class_sweep import sweep_classes
 from kernels.contraction.forms import LayerForm, available_forms, choose_form

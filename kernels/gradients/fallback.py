@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import vjp, vmap
 
+from kernels.gradients.as_trained import gradients_as_trained
 from kernels.gradients.vmap_hazards import Called, vmap_hazard
 from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
@@ -121,27 +123,19 @@ def looped_gradients(
     """As :func:`vmapped_gradients`, one forward per sample and one backward per cotangent."""
     state = dict(model.named_parameters())
     chosen = [state[name] for name in names]
-    flags = [p.requires_grad for p in chosen]
     collected: dict[str, list[Tensor]] = {name: [] for name in names}
-    try:
-        for p in chosen:
-            p.requires_grad_(True)
-        for index in range(batch_size(inputs)):
-            with torch.enable_grad():
-                logits = call_logits(model, sample(inputs, slice(index, index + 1)), output)[0]
-            rows = []
-            grads: Sequence[Tensor | None]
-            for row in cotangents[index]:
-                grads = [None] * len(chosen)
-                if logits.requires_grad:  # else this sample reads none of them
-                    grads = torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
-                rows.append([_dense(g, p) for p, g in zip(chosen, grads, strict=True)])
-            for name, values in zip(names, zip(*rows, strict=True), strict=True):
-                collected[name].append(torch.stack(values).reshape(len(values), -1))
-    finally:
-        for p, flag in zip(chosen, flags, strict=True):
-            p.requires_grad_(flag)
+    for index in range(batch_size(inputs)):
+        one = sample(inputs, slice(index, index + 1))
+        rows = list(cotangents[index].unsqueeze(1))
+        forward = partial(call_logits, model, one, output)
+        every = gradients_as_trained(model, chosen, forward, partial(_given, rows))[1]
+        for name, p, values in zip(names, chosen, zip(*every, strict=True), strict=True):
+            collected[name].append(torch.stack([_dense(g, p) for g in values]).reshape(len(rows), -1))
     return {name: torch.stack(values) for name, values in collected.items()}
+
+
+def _given(rows: list[Tensor], _: Tensor) -> list[Tensor]:
+    return rows
 
 
 def _dense(gradient: Tensor | None, parameter: Tensor) -> Tensor:

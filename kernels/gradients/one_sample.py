@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.overrides import TorchFunctionMode
 
+from kernels.gradients.as_trained import gradients_as_trained
 from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
 from kernels.gradients.weighted_sum import can_project, projected_difference
 from kernels.inputs.outputs import Inputs, call_logits
@@ -66,46 +67,40 @@ def plain_gradients(
     ValueError
         If the output does not depend on the parameters through autograd.
     """
-    try:
-        for p in parameters.values():
-            p.requires_grad_(True)
-        with torch.enable_grad(), _sparse_tables():
-            logits = call_logits(model, single, output)
+
+    def rows_of(logits: Tensor) -> list[Tensor]:
         if not logits.requires_grad:
             raise ValueError(
                 "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
                 "torch.no_grad() or inference mode?"
             )
-        row = 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
         rows = torch.zeros_like(logits)
-        rows[at] = row
-        found = own_backward(logits, list(parameters.values()), rows)
-    finally:
-        for p in parameters.values():
-            p.requires_grad_(False)
+        rows[at] = generic_cotangent(logits)
+        return [rows.detach()]
+
+    logits, gradients = _through(model, single, parameters, output, rows_of)
+    return logits, gradients, generic_cotangent(logits)
+
+
+def generic_cotangent(logits: Float[Tensor, "b k"]) -> Float[Tensor, " k"]:
+    """Cotangent in which all logits take part."""
+    return 1.0 + 0.37 * torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).cos()
+
+
+def _through(
+    model: nn.Module,
+    inputs: Inputs,
+    parameters: Mapping[str, nn.Parameter],
+    output: Callable[[Any], Tensor] | None,
+    rows_of: Callable[[Tensor], list[Tensor]],
+) -> tuple[Float[Tensor, "b k"], Gradients]:
+    def forward() -> Tensor:
+        with _sparse_tables():
+            return call_logits(model, inputs, output)
+
+    logits, (found,) = gradients_as_trained(model, list(parameters.values()), forward, rows_of)
     gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
-    return logits.detach(), dict(zip(parameters, gradients, strict=True)), row.detach()
-
-
-def own_backward(
-    logits: Float[Tensor, "b k"], leaves: Sequence[Tensor], rows: Float[Tensor, "b k"], *, keep: bool = False
-) -> tuple[Tensor | None, ...]:
-    """Pull cotangents back through a model as it is; ``keep`` its graph.
-
-    Raises
-    ------
-    ValueError
-        If the model's own backward pass fails.
-    """
-    try:
-        return torch.autograd.grad(logits, leaves, rows, retain_graph=keep, allow_unused=True)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"the backward pass of the model alone, without kernels, fails on one sample ({error}): change the model "
-            "or its inputs until `output.sum().backward()` works as they are passed here"
-        ) from error
+    return logits, dict(zip(parameters, gradients, strict=True))
 
 
 def own_gradients(
@@ -131,20 +126,7 @@ def own_gradients(
     tuple
         Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read.
     """
-    flags = [p.requires_grad for p in parameters.values()]
-    try:
-        for p in parameters.values():
-            p.requires_grad_(True)
-        with torch.enable_grad(), _sparse_tables():
-            logits = call_logits(model, inputs, output)
-        if not logits.requires_grad:
-            return logits, dict.fromkeys(parameters)
-        found = torch.autograd.grad(logits, list(parameters.values()), rows, allow_unused=True)
-    finally:
-        for p, flag in zip(parameters.values(), flags, strict=True):
-            p.requires_grad_(flag)
-    gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
-    return logits.detach(), dict(zip(parameters, gradients, strict=True))
+    return _through(model, inputs, parameters, output, lambda _: [rows])
 
 
 def norms(truth: Gradients) -> dict[str, float]:

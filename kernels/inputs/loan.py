@@ -44,6 +44,11 @@ class Loan:
     ----------
     device : torch.device
         Where the model is; known once it has been lent.
+    trained : list of Parameter
+        Those that require gradients for the user.
+    nested : bool or None
+        Whether the model's backward pass runs others inside, see :mod:`kernels.gradients.as_trained`; None while that
+        is not known.
 
     Examples
     --------
@@ -71,6 +76,8 @@ class Loan:
     ) -> None:
         self.model, self._passes, self._eval_mode = model, passes, eval_mode
         self._checked, self._refuse = checked, refuse
+        self.trained: list[nn.Parameter] = []
+        self.nested: bool | None = None
         self._converts: bool | None = None
         self._writes: ParameterWrites | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
@@ -101,6 +108,7 @@ class Loan:
                     self._converts = _has_other_type(self.model, self._passes)
                 self._move_in(before)
                 self._state = ModelState(self.model)
+                self.trained = [p for p in self.model.parameters() if p.requires_grad]
                 self._versions = [(p, _version(p)) for p in _fixed(self.model)]
                 _LENT[id(self.model)] = self
                 with torch.inference_mode(False):
@@ -241,9 +249,14 @@ def forward_pass(model: nn.Module) -> AbstractContextManager[None]:
     return nullcontext() if loan is None else loan.forward()
 
 
+def loan_of(model: nn.Module) -> Loan | None:
+    """Return the loan of a model that is lent."""
+    return _LENT.get(id(model))
+
+
 def after_forward(model: nn.Module) -> None:
     """Undo what a forward pass of a lent model wrote into it."""
-    loan = _LENT.get(id(model))
+    loan = loan_of(model)
     if loan is not None:
         loan.after_forward()
 

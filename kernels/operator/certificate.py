@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kernels.gradients.fallback import sample
+from kernels.gradients.one_sample import generic_cotangent
 from kernels.inputs.outputs import batch_size
 from kernels.operator.jacobian import ROUTES, Jacobian
 
@@ -95,18 +96,13 @@ def _check_sample(
 ) -> None:
     inputs = jacobian.batch(rows)
     with jacobian.prepared():
-        alone = jacobian.logits(sample(inputs, slice(index, index + 1)))
+        one = sample(inputs, slice(index, index + 1))
+        alone, truth = jacobian.as_trained(one)
         together = jacobian.logits(inputs)
-        row = 1.0 + 0.37 * torch.arange(alone.shape[1], dtype=alone.dtype, device=alone.device).cos()
-        _compare(together[index].detach(), alone[0].detach(), jacobian, rows.start + index)
-        if not (alone.requires_grad or together.requires_grad):
-            raise ValueError(
-                "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
-                "torch.no_grad() or inference mode?"
-            )
+        row = generic_cotangent(alone)
+        _compare(together[index].detach(), alone[0], jacobian, rows.start + index)
         cotangent = torch.zeros_like(together)
         cotangent[index] = row
-        truth = jacobian.pulled(alone, row[None, None])[0]
         # A second direction: other samples of the batch, whose tangents differ from the gradient's own
         mixed = torch.outer(1.0 + torch.arange(batch_size(inputs), dtype=row.dtype, device=row.device).sin(), row)
         found, other = jacobian.pulled(together, torch.stack([cotangent, mixed]))

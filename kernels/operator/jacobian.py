@@ -20,11 +20,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.capture.quiet import plain_attention, quiet
+from kernels.gradients.as_trained import pulled_as_trained
 from kernels.gradients.fallback import sample
 from kernels.gradients.hooks import changes_gradients
-from kernels.gradients.one_sample import own_backward
+from kernels.gradients.one_sample import plain_gradients
 from kernels.gradients.vmap_hazards import Called
-from kernels.inputs.loan import after_forward
+from kernels.inputs.loan import after_forward, loan_of
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.inputs.samples import Samples, first_not_finite
 from kernels.machine.process_state import replaced_here
@@ -170,6 +171,17 @@ class Jacobian:
         self._add_pulled(found, logits, cotangents, keep=False)
         return found
 
+    def as_trained(self, single: Inputs) -> tuple[Float[Tensor, "1 k"], Float[Tensor, " p"]]:
+        """Logits of a sample alone, and its gradient under one cotangent as a training step gives it."""
+        logits, gradients, _ = plain_gradients(self.model, single, self.parameters, self.output)
+        loan = loan_of(self.model)
+        if loan is not None and loan.nested:
+            self.refuse_nested()
+        self.passes["forward"] += 1
+        self.passes["pulled"] += 1
+        parts = zip(gradients.values(), self.parameters.values(), strict=True)
+        return logits, torch.cat([(torch.zeros_like(p) if g is None else g.to_dense()).reshape(-1) for g, p in parts])
+
     def tangents(self, inputs: Inputs, vectors: Float[Tensor, "m p"], route: str) -> tuple[Tensor, Tensor]:
         """Logits (B, K) and tangents (m, B, K) of one batch by a named route."""
         return {"forward": self._forward, "double": self._double, "loop": self._loop}[route](inputs, vectors)
@@ -208,7 +220,9 @@ class Jacobian:
             return
         for index, cotangent in enumerate(cotangents):
             last = index + 1 == len(cotangents) and not keep
-            found = own_backward(logits, own, cotangent, keep=not last)
+            found, nested = pulled_as_trained(logits, own, cotangent, keep=not last)
+            if nested:
+                self.refuse_nested()
             for target, gradient in zip(total[index].split(self.sizes), found, strict=True):
                 if gradient is not None:
                     target += (gradient.to_dense() if gradient.is_sparse else gradient).reshape(-1)
@@ -293,6 +307,13 @@ class Jacobian:
             values.append(logits.detach())
             tangents.append(slopes)
         return torch.cat(values), torch.stack(tangents, 1)
+
+    def refuse_nested(self) -> NoReturn:
+        """Say that derivatives of the backward pass are not those of the model."""
+        raise ValueError(
+            "a backward pass runs inside the backward pass of the model, as in layers that compute their activations "
+            "again, which products with a Jacobian cannot follow: use kernel_matrix, or let the layers keep them"
+        )
 
     def refuse_infinite(self, cuts: Sequence[slice]) -> NoReturn:
         """Name the sample and parameter whose gradient is NaN or infinite, among batches where one is."""

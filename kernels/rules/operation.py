@@ -117,8 +117,10 @@ _Run = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
     def one(own: list[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
         result, pull = vjp(lambda *theta: run(own, theta), *parameters)[:2]
-        found: tuple[Tensor, ...] = vmap(lambda row: pull(row.reshape(result.shape).to(result.dtype)))(rows)
-        return found
+        # One cotangent after another: torch 2.13 vectorizes the backward pass of cdist over cotangents wrongly, and
+        # no cotangent takes another way than the one on which rules are settled.
+        found = [pull(row.reshape(result.shape).to(result.dtype)) for row in rows]
+        return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
     together: tuple[Tensor, ...] = vmap(one)(samples, kept)
     return together
@@ -142,16 +144,32 @@ def _apart(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Ten
 def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
     leaves = [p.detach().requires_grad_() for p in parameters]
     each = []
+    vectorized = kept.shape[1] > _FEW
     for index, rows in enumerate(kept):
         with torch.enable_grad():
             result = run([x[index] for x in samples], leaves)
         rows = rows.reshape(-1, *result.shape).to(result.dtype)
-        if len(rows) > _FEW:
-            each.append(pulled_back([result], leaves, [rows]))
-            continue
+        if vectorized:
+            together = pulled_back([result], leaves, [rows])
+            if index or _adds_up(result, leaves, rows, together):
+                each.append(together)
+                continue
+            vectorized = False
         found = [torch.autograd.grad(result, leaves, row, retain_graph=True, allow_unused=True) for row in rows]
         each.append([_stacked(leaf, [one[place] for one in found]) for place, leaf in enumerate(leaves)])
     return [torch.stack(parts) for parts in zip(*each, strict=True)]
+
+
+def _adds_up(result: Tensor, leaves: list[Tensor], rows: Tensor, found: Sequence[Tensor]) -> bool:
+    """Whether gradients of cotangents that torch pulled back together add up to that of their weighted sum."""
+    weights = 1.0 + torch.arange(len(rows), dtype=rows.dtype, device=rows.device).sin()
+    parts = torch.autograd.grad(result, leaves, torch.tensordot(weights, rows, 1), retain_graph=True, allow_unused=True)
+    for leaf, part, values in zip(leaves, parts, found, strict=True):
+        error = torch.tensordot(weights.to(values.dtype), values, 1) - (0 if part is None else part.to_dense())
+        size = max(float(values.norm()) * len(rows) ** 0.5, 1e-300)
+        if not float(error.norm()) <= 1e3 * torch.finfo(leaf.dtype).eps * size:
+            return False
+    return True
 
 
 def _stacked(leaf: Tensor, parts: Sequence[Tensor | None]) -> Tensor:
