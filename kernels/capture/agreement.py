@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,15 @@ from kernels.rules.base import Use
 
 # Of a sample alone against the same sample in a batch: units near zero may switch, norms run in float32 anywhere.
 COARSE = {torch.float64: 1e-5, torch.float32: 1e-2}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Statistics of the probe pass: logits, blocks of one generic cotangent, seconds of the forward pass."""
+
+    logits: Float[Tensor, "b k"]
+    blocks: list[Block]
+    seconds: float
 
 
 def disagreements(

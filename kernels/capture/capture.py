@@ -13,11 +13,12 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.capture.agreement import Probe
 from kernels.capture.certificate import Certifier, MisreadError
 from kernels.capture.checked_passes import pattern_of
 from kernels.capture.pullback import OpenPass
 from kernels.capture.quiet import quiet
-from kernels.capture.settling import Probe, Settling
+from kernels.capture.settling import Settling
 from kernels.gradients.blocks import Block, ConvBlock, Roles, VectorBlock
 from kernels.gradients.fallback import looped_gradients, try_vmap
 from kernels.gradients.hooks import through_hooks

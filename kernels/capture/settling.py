@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.capture.agreement import COARSE, disagreements, generic_route
+from kernels.capture.agreement import COARSE, Probe, disagreements, generic_route
 from kernels.capture.independence import require_independence
 from kernels.capture.own_functions import own_functions
 from kernels.capture.quiet import quiet, watched_by
@@ -38,15 +37,6 @@ from kernels.rules.table import RULES
 # Of the same sums in another order.
 _FINE = {torch.float64: 1e-8, torch.float32: 3e-5}
 _MISREAD, _UNREAD, _ASKED = "no rule reproduces autograd", "not read by the first samples", "asked for"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Statistics of the probe pass: logits, blocks of one generic cotangent, seconds of the forward pass."""
-
-    logits: Float[Tensor, "b k"]
-    blocks: list[Block]
-    seconds: float
 
 
 class Settling:
@@ -247,8 +237,8 @@ class Settling:
     @property
     def _spread(self) -> set[str]:
         """Parameters of the last pass whose outputs were spread over the samples."""
-        spread = [use for use in self._trace.uses if use.layout == "shared"]
-        return {name for use in spread for name in use.owners()} & self.parameters.keys()
+        uses = self._trace.uses
+        return {name for use in uses if use.layout == "shared" for name in use.owners()} & self.parameters.keys()
 
     @property
     def _owners(self) -> dict[tuple[Any, ...], set[str]]:
@@ -355,7 +345,6 @@ class Settling:
             try:
                 return self._pass(three, self._layouts, set())
             except Exception:  # whatever the model makes of a result that was spread over the samples
-                names = self._spread
-                if not names - self.reasons.keys():
+                if not self._spread - self.reasons.keys():
                     raise
-                self.reasons |= dict.fromkeys(names | wrong, _MISREAD)
+                self.reasons |= dict.fromkeys(self._spread | wrong, _MISREAD)

@@ -177,8 +177,7 @@ class Jacobian:
         loan = loan_of(self.model)
         if loan is not None and loan.nested:
             self.refuse_nested()
-        self.passes["forward"] += 1
-        self.passes["pulled"] += 1
+        self.passes = self.passes | {name: self.passes[name] + 1 for name in ("forward", "pulled")}
         parts = zip(gradients.values(), self.parameters.values(), strict=True)
         return logits, torch.cat([(torch.zeros_like(p) if g is None else g.to_dense()).reshape(-1) for g, p in parts])
 
