@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from kernels.capture.agreement import Probe
 from kernels.capture.capture import Capture
 from kernels.capture.forward_alone import ForwardAlone
 from kernels.capture.pullback import OpenPass
-from kernels.capture.settling import Probe
 from kernels.gradients.blocks import Block, OuterBlock, VectorBlock
 from kernels.inputs.outputs import Cotangent, Inputs, cotangent_rows
 
