@@ -114,7 +114,7 @@ def of_seed(artists: Artist | list[Any], seed: object) -> None:
 _SEED = "seed="
 
 
-def seed_legend(axis: Axes, seeds: list[str], columns: int = 4) -> None:
+def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, drop: float = 0.18) -> None:
     """Name the seeds of an axis under it, in their colors; of many, the first ones."""
     from matplotlib.lines import Line2D
 
@@ -124,7 +124,7 @@ def seed_legend(axis: Axes, seeds: list[str], columns: int = 4) -> None:
     lines = [Line2D([], [], color=seed_color(i), label=f"seed {seed}") for i, seed in enumerate(shown)]
     if len(seeds) > len(shown):
         lines.append(Line2D([], [], linestyle="none", label=f"… {len(seeds)} seeds, colors repeat"))
-    axis.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns, fontsize=8)
+    axis.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=columns, fontsize=8)
 
 
 class _NamedAxes(Axes):

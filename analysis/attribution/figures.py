@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from analysis.attribution.decomposition import TopScores
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, legend_below, new_figure
 
 _AGREE, _DIFFER = PALETTE[0], PALETTE[1]
 
@@ -124,7 +124,7 @@ def scatter_confidences(
 @in_style
 def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndarray, "3 j"]]]) -> Figure:
     """Plot finished sparsity curves: numbers of points, and the quartiles of the share that they carry."""
-    figure, axes = new_figure(1, 1, width=7.2, height=3.4)
+    figure, axes = new_figure(1, 1, width=4.8, height=3.4)
     axis = axes[0, 0]
     largest = 1
     for color, (name, (points, (low, middle, high))) in zip(_cycle(len(curves)), curves.items(), strict=True):
@@ -140,7 +140,7 @@ def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndar
     axis.set_xlabel("strongest training points")
     axis.set_ylabel("share of |attribution|")
     axis.set_title("Sparsity: median and quartiles over test points")
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
+    legend_below(axis, columns=2)
     return figure
 
 
@@ -149,7 +149,7 @@ def precision_recall_curves(
     scores: Mapping[str, Float[np.ndarray, " n"]], mask: Bool[np.ndarray, " n"], *, title: str
 ) -> Figure:
     """Plot step-wise precision against recall of each method for one mask, with the prevalence as baseline."""
-    figure, axes = new_figure(1, 1, width=5.2, height=3.4)
+    figure, axes = new_figure(1, 1, width=4.8, height=3.6)
     axis = axes[0, 0]
     for color, (name, values) in zip(_cycle(len(scores)), scores.items(), strict=True):
         precision, recall, _ = precision_recall_curve(mask, values)
@@ -162,7 +162,7 @@ def precision_recall_curves(
     axis.set_xlabel("recall")
     axis.set_ylabel("precision")
     axis.set_title(title)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
+    legend_below(axis, columns=2)
     return figure
 
 

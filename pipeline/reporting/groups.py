@@ -18,3 +18,8 @@ def grouped(members: Iterable[Gathered]) -> dict[str, list[Gathered]]:
     for member in members:
         groups.setdefault(group_label(member.labels), []).append(member)
     return groups
+
+
+def seeds_of(group: Iterable[Gathered]) -> list[str]:
+    """Name the seeds of a group; a run without one by its place."""
+    return [member.labels.get("seed", str(place)) for place, member in enumerate(group)]

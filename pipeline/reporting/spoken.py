@@ -8,6 +8,19 @@ from collections.abc import Mapping, Sequence
 from analysis.pages.blocks import FIRST_ROWS
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 
+Range = tuple[float, float]
+SHARE: Range = (0.0, 100.0)
+"""Range of a percentage."""
+
+
+def mean_within(values: Sequence[float], within: Range | None) -> tuple[float, float, float]:
+    """Give the mean of runs and the ends of its 95 % interval, which stays within the range of the number."""
+    if within is None or math.isinf(within[0]) or math.isinf(within[1]):
+        mean, _, low, high = student_mean_interval(values)
+        return (mean, low, high) if within is None else (mean, max(low, within[0]), min(high, within[1]))
+    mean, _, low, high = run_interval_within(values, *within)
+    return mean, low, high
+
 
 def over_runs(values: Sequence[float], within: tuple[float, float] | None = None, unit: str = "") -> str:
     """Write the mean of runs with its 95 % interval, which stays within the range of the number.
@@ -29,12 +42,7 @@ def over_runs(values: Sequence[float], within: tuple[float, float] | None = None
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return "undefined"
-    if within is None or math.isinf(within[0]) or math.isinf(within[1]):
-        mean, _, low, high = student_mean_interval(known)
-        low, high = (low, high) if within is None else (max(low, within[0]), min(high, within[1]))
-    else:
-        mean, _, low, high = run_interval_within(known, *within)
-    return with_unit(mean, low, high, unit)
+    return with_unit(*mean_within(known, within), unit)
 
 
 def with_unit(value: float, low: float, high: float, unit: str = "") -> str:

@@ -9,8 +9,10 @@ from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, su
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
+from pipeline.reporting.spoken import SHARE
 from pipeline.stages.adversarial.claims import study_claims
-from pipeline.stages.adversarial.read import AttackMeasure, Attacks, radii, read_attacks
+from pipeline.stages.adversarial.read import AttackMeasure, AttackRow, Attacks, radii, read_attacks
 
 MEASURES: dict[AttackMeasure, tuple[str, float]] = {
     "network_accuracy": ("network accuracy %", 100.0),
@@ -41,7 +43,23 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             )
         )
         blocks += study_claims(name, runs)
-    return Section("Adversarial test points", blocks)
+    headlines = over_seeds(
+        "agreement",
+        "Does the kernel machine of a network follow it on attacked test points?",
+        "Attacked through the network at the largest radius, machine and network decide alike on {} of the points",
+        grouped(members),
+        lambda member: 100 * _worst(read_attacks(member.artifact))["agreement"],
+        heading="equal decisions",
+        about="Test points attacked through the network, largest radius.",
+        unit="%",
+        within=SHARE,
+    )
+    return Section("Adversarial test points", blocks, headlines)
+
+
+def _worst(run: Attacks) -> AttackRow:
+    """Row of the largest radius of attacks through the network."""
+    return run["network", max(radius for source, radius in run if source == "network")]
 
 
 def _accuracy(

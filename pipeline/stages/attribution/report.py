@@ -7,12 +7,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.attribution.decomposition import TopScores
-from analysis.attribution.figures import image_gallery, precision_recall_curves, share_curves
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.attribution.figures import precision_recall_curves, share_curves
+from analysis.pages.blocks import (
+    OVER_SEEDS,
+    Block,
+    Finding,
+    Gallery,
+    Headline,
+    Picture,
+    Section,
+    Shot,
+    Table,
+    Text,
+    summary_cells,
+)
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
+from pipeline.reporting.spoken import over_runs
 from pipeline.stages.attribution.read import (
     MaskRow,
     read_gallery_images,
@@ -28,39 +41,90 @@ MEASURES: tuple[Literal["precision", "recall", "auprc", "roc_auc"], ...] = ("pre
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show a gallery, sparsity curves and, where points were planted, how each method ranks them."""
     groups = grouped(members)
-    blocks: list[Block] = [_sparsity_table(groups, members), _sparsity_picture(groups)]
+    blocks: list[Block] = [_sparsity_table(groups, members, config), _sparsity_picture(groups)]
     for name, group in groups.items():
         blocks += _gallery(name, group[0], config)
-    findings = []
+    findings: list[str] = []
     for name, group in groups.items():
-        metrics = [member.artifact.metrics for member in group]
-        half, whole = (float(np.median([entry[key] for entry in metrics])) for key in ("points_50", "n_train"))
-        findings.append(
-            f"{name}: {half:.0f} of {whole:.0f} training points carry half of the attribution (median, "
-            f"n = {len(group)})."
-        )
         blocks += _mask_blocks(name, group, findings)
-    return Section("Attribution", [*map(Finding, findings), *blocks])
+    return Section("Attribution", [*map(Finding, findings), *blocks], [*_planted(groups), *_half(groups)])
 
 
-def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
-    rows = []
+def _half(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer how many training points speak for a decision."""
+    points = {int(member.artifact.metrics["n_train"]) for group in groups.values() for member in group}
+    whole = " or ".join(f"{count:,}" for count in sorted(points))
+    return over_seeds(
+        "sparsity",
+        "How many training images or texts speak for a decision?",
+        f"Half of the attribution of a decision rests on {{}} of {whole} training points",
+        groups,
+        lambda member: member.artifact.metrics["points_50"],
+        heading="points that carry half",
+        about="Fewest training points with half of the absolute attribution, median over test points.",
+        within=(0.0, math.inf),
+    )
+
+
+def _planted(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer how well planted points are found, by the method that finds most of them on average."""
+    first = {name: [_first_mask(member) for member in group] for name, group in groups.items()}
+    names = list(dict.fromkeys(method for found in first.values() for rows in found for method in rows))
+    names = [name for name in names if name not in ("random", "same_label", "same label")]
+    if not names:
+        return []
+
+    def mean(method: str) -> float:
+        return float(np.mean([rows[method] for found in first.values() for rows in found if method in rows]))
+
+    best = max(names, key=mean)
+    mask = next(row["mask"] for group in groups.values() for member in group for row in read_masks(member.artifact))
+    rivals = ", ".join(f"{name} {mean(name):.3f}" for name in sorted(names, key=mean, reverse=True)[1:4])
+    return over_seeds(
+        "planted",
+        "Which attribution method finds the planted points?",
+        f"{best} finds {mask} best, with an area under precision and recall of {{}}"
+        + (f"; then {rivals} (means over all groups)" if rivals else ""),
+        groups,
+        lambda member: _first_mask(member).get(best),
+        heading="AUPRC",
+        about=f"{best} on {mask}; 1 is perfect, chance gives their share.",
+        within=(0.0, 1.0),
+    )
+
+
+def _first_mask(member: Gathered) -> dict[str, float]:
+    """AUPRC of each method for the first mask of a run."""
+    rows = read_masks(member.artifact)
+    return {row["method"]: row["auprc"] for row in rows if row["mask"] == rows[0]["mask"] and row["auprc"] is not None}
+
+
+def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered], config: RunConfig) -> Table:
     names = {
-        "gini": "Gini of |A|",
-        "points_50": "points for 50 %",
-        "points_95": "points for 95 %",
-        "mean_inside_quartiles": "mean inside quartiles (share of tests)",
+        "gini": ("Gini of |A|", (0.0, 1.0)),
+        "points_50": ("points for 50 %", (0.0, math.inf)),
+        "points_95": ("points for 95 %", (0.0, math.inf)),
+        "mean_inside_quartiles": ("mean inside quartiles (share of tests)", (0.0, 1.0)),
     }
-    for name, group in groups.items():
-        for key, heading in names.items():
-            values = [float(member.artifact.metrics[key]) for member in group]
-            within = (0.0, math.inf) if key.startswith("points") else (0.0, 1.0)
-            rows.append([name, heading, *summary_cells(values, within)])
+    rows = [
+        [
+            name,
+            len(group),
+            *(
+                over_runs([float(member.artifact.metrics[key]) for member in group], within)
+                for key, (_, within) in names.items()
+            ),
+        ]
+        for name, group in groups.items()
+    ]
+    paper = "2305.14585" in config.report.study
     return Table(
-        ["cells", "measure", "runs", "mean", "sd", "95 % interval"],
+        ["cells", "runs", *(heading for heading, _ in names.values())],
         rows,
         "How many training points carry an attribution. Per run: the mean (Gini, share) or median (points) over test "
-        "points. arXiv 2305.14585 reports that attributions are not sparse (second-hand). " + OVER_SEEDS,
+        "points. "
+        + ("arXiv 2305.14585 reports that attributions are not sparse (second-hand). " if paper else "")
+        + OVER_SEEDS,
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -88,21 +152,7 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
     artifact = member.artifact
     names = _class_names(member)
     if (arrays := read_gallery_images(artifact)) is not None:
-        m, k = arrays["scores"].shape
-        places = np.arange(m * k).reshape(m, k)
-        channels_last = np.moveaxis(arrays["train"].reshape(m * k, *arrays["train"].shape[2:]), 1, -1)
-        figure = image_gallery(
-            np.ascontiguousarray(np.moveaxis(arrays["test"], 1, -1)),
-            np.ascontiguousarray(channels_last),
-            TopScores(places, arrays["scores"]),
-            arrays["labels"],
-            arrays["classes"],
-            arrays["train_labels"].ravel(),
-            names,
-            marked=arrays["train_injected"].ravel().astype(bool) if arrays["train_injected"].any() else None,
-        )
-        caption = f"{name}, first run: test images (the network's errors first), most supporting training images."
-        return [Picture(figure, caption, "Gallery of the most supporting training images", raster=True)]
+        return [_images(name, names, arrays)]
     if (texts := read_gallery_texts(artifact)) is None:
         return []
     if not config.report.show_text:
@@ -115,6 +165,44 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
     columns = ["test text", "true", "attributed", "rank", "score", "training text", "training label"]
     caption = f"{name}, first run: test texts and the training texts that support the attributed class most."
     return [Table(columns, rows, caption, keys=[artifact.key], command=member.command)]
+
+
+def _images(name: str, names: list[str], arrays: dict[str, np.ndarray]) -> Gallery:
+    """Show test images, of as many classes as there are, with their most supporting training images."""
+    planted = arrays["train_injected"].astype(bool)
+    rows = []
+    for i in spread(arrays["labels"]):
+        true, attributed = names[arrays["labels"][i]], names[arrays["classes"][i]]
+        shots = [Shot(_pixels(arrays["test"][i]), f"test: {true}", f"class {attributed}")]
+        for j, score in enumerate(arrays["scores"][i]):
+            label = int(arrays["train_labels"][i, j])
+            title = names[label] + (" ●" if planted[i, j] else "")
+            agrees = label == int(arrays["classes"][i])
+            shots.append(Shot(_pixels(arrays["train"][i, j]), title, f"{score:+.3g}", agrees))
+        rows.append(shots)
+    caption = (
+        f"{name}, first run: test images, errors of the network among them, with the training images that support "
+    )
+    legend = "Frames: solid where the training label is the attributed class, dashed where it is another."
+    return Gallery(
+        rows,
+        f"{caption}support the attributed class most, strongest first.",
+        legend + (" ● marks injected images." if planted.any() else ""),
+    )
+
+
+def spread(labels: np.ndarray) -> list[int]:
+    """Order images so that classes take turns, each in the order in which it was stored."""
+    turns: dict[int, int] = {}
+    place = []
+    for i, label in enumerate(labels.tolist()):
+        place.append((turns.get(label, 0), label, i))
+        turns[label] = turns.get(label, 0) + 1
+    return [i for *_, i in sorted(place)]
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(image, 0, -1))
 
 
 def _class_names(member: Gathered) -> list[str]:

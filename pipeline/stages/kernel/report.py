@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, summary_cells
-from analysis.style import PALETTE, in_style, legend_below, new_figure
+from analysis.style import PALETTE, in_style, legend_below, new_figure, of_seed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.kernel.read import read_gram_spectrum
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
         cells = summary_cells(alignment, within=(-1, 1)) if alignment else [len(group), "–", "–", "–"]
         rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *cells, rank])
-        if alignment:
-            findings.append(
-                f"{name}: centered alignment of the kernel with the labels {np.mean(alignment):.3g} (n = {len(group)})."
-            )
     findings += [f"{name}: {sentence}" for name, group in groups.items() for sentence in certified(group)]
     table = Table(
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
@@ -47,7 +44,17 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Eigenvalue decay of the kernels",
     )
     blocks: list[Block] = [*map(Finding, findings), table, picture]
-    return Section("Kernels", blocks)
+    headlines = over_seeds(
+        "alignment",
+        "How far do the kernels agree with the labels?",
+        "Centered alignment of the kernel with the labels is {}",
+        groups,
+        lambda member: member.artifact.metrics.get("label_alignment"),
+        heading="alignment with the labels",
+        about="Kernels of the trained networks on training points.",
+        within=(-1, 1),
+    )
+    return Section("Kernels", blocks, headlines)
 
 
 def certified(group: list[Gathered]) -> list[str]:
@@ -61,16 +68,15 @@ def certified(group: list[Gathered]) -> list[str]:
 @in_style
 def spectra(groups: dict[str, list[Gathered]]) -> Figure:
     """Draw eigenvalues against their rank on logarithmic axes."""
-    figure, axes = new_figure(width=7.0, height=3.6)
+    figure, axes = new_figure(width=5.2, height=3.6)
     axis = axes[0, 0]
     for (name, group), color in zip(groups.items(), PALETTE, strict=False):
-        for i, member in enumerate(group):
+        for i, (seed, member) in enumerate(zip(seeds_of(group), group, strict=True)):
             values = read_gram_spectrum(member.artifact)
             share = values / values.sum()
             kept = share > 1e-9
-            axis.plot(
-                np.arange(1, len(share) + 1)[kept], share[kept], color=color, alpha=0.7, label=name if i == 0 else None
-            )
+            ranks, label = np.arange(1, len(share) + 1)[kept], name if i == 0 else None
+            of_seed(axis.plot(ranks, share[kept], color=color, alpha=0.7, label=label), seed)
     axis.set(
         xscale="log",
         yscale="log",

@@ -13,6 +13,8 @@ from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
+from pipeline.reporting.spoken import SHARE
 from pipeline.stages.layer_kernels.claims import routes_agree
 from pipeline.stages.layer_kernels.read import WHOLE, read_layer_kernels, read_routes
 
@@ -57,7 +59,20 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     )
     findings = [_finding(name, found) for name, found in layers.items()]
     blocks: list[Block] = [*map(Finding, findings), table, picture, _agreement(members, keys), routes_agree(members)]
-    return Section("Layer kernels", blocks)
+    headlines = over_seeds(
+        "accuracy",
+        "How accurate is a kernel machine on the tangent kernel of the whole network?",
+        f"A kernel machine on the kernel of all layers gets {{}} of {first['n_test']:,} test rows right",
+        groups,
+        lambda member: next(
+            100 * row["accuracy"] for row in read_layer_kernels(member.artifact) if row["layer"] == WHOLE
+        ),
+        heading="accuracy",
+        about=f"Kernel of all layers, fitted on {first['n_train']:,} training rows, {first['n_test']:,} test rows.",
+        unit="%",
+        within=SHARE,
+    )
+    return Section("Layer kernels", blocks, headlines)
 
 
 def _by_layer(group: list[Gathered]) -> dict[str, dict[str, list[float]]]:
@@ -105,7 +120,7 @@ def _agreement(members: list[Gathered], keys: list[str]) -> Table:
 @in_style
 def accuracy_figure(layers: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, list[Gathered]]) -> Figure:
     """Draw accuracy against layer, one line per group of cells."""
-    figure, axes = new_figure(width=7.0, height=3.8)
+    figure, axes = new_figure(width=5.2, height=3.8)
     axis = axes[0, 0]
     names = list(dict.fromkeys(layer for found in layers.values() for layer in found))
     for (group, found), color in zip(layers.items(), PALETTE, strict=False):

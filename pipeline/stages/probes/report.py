@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Finding, Headline, Picture, Section, Table, Text, summary_cells
 from analysis.probes.figures import (
     collapse_figure,
     component_curves_figure,
@@ -19,6 +19,7 @@ from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.spoken import listed
 from pipeline.stages.probes.claims import claims, curve_of, nearest
 from pipeline.stages.probes.read import (
     SUFFICIENT,
@@ -32,11 +33,15 @@ from pipeline.stages.probes.read import (
     read_points,
 )
 
+DEPTH = 2
+"""Place of accuracy by depth among the pictures of a group."""
+
 
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate the surrogates by layer, draw the published figures and decide the claims, group by group."""
     blocks: list[Any] = []
     findings: list[str] = []
+    depth: Picture | None = None
     for name, group in grouped(members).items():
         runs = [read_points(member.artifact) for member in group]
         collapse = [read_collapse(member.artifact) for member in group]
@@ -52,14 +57,53 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             )
         )
         blocks.append(_table(name, runs, collapse, layers, kappa, group))
-        blocks += _pictures(name, runs, collapse, group, layers, kappa, accuracy)
+        pictures = _pictures(name, runs, collapse, group, layers, kappa, accuracy)
+        blocks += pictures
+        depth = depth or (pictures[DEPTH] if trained else None)
         blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
             curves = [read_curves(member.artifact) for member in group]
             blocks += claims(name, group[0].config, curves, collapse, metrics)
-        onsets = sorted({str(entry["onset"]) for entry in metrics})
-        findings.append(f"{name}: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}.")
-    return Section("Layer probes", [*map(Finding, findings), *blocks])
+        if not trained:
+            onsets = sorted({str(entry["onset"]) for entry in metrics})
+            findings.append(f"{name}, untrained: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}.")
+    return Section("Layer probes", [*map(Finding, findings), *blocks], _onset(grouped(members), depth))
+
+
+def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Headline]:
+    """Answer from which layer on all probes agree: a depth, counted in layers from the first."""
+    layers = next(iter(groups.values()))[0].artifact.metrics["layers"]
+    places = {
+        name: [member.artifact.metrics["onset_index"] for member in group if _trained(member)]
+        for name, group in groups.items()
+    }
+    places = {name: found for name, found in places.items() if found}
+    if not places:
+        return []
+    said = {}
+    for name, found in places.items():
+        known = [layers[int(i)] for i in found if i is not None]
+        counts = ", ".join(
+            f"{layer} in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))
+        )
+        none = len(found) - len(known)
+        said[name] = ", ".join(filter(None, [counts, f"no layer in {none}" if none else ""]))
+    rows = [[name, len(found), sum(i is not None for i in found), said[name]] for name, found in places.items()]
+    trained = [member for group in groups.values() for member in group if _trained(member)]
+    runs = len(next(iter(places.values())))
+    table = Table(
+        ["cells", "runs", "with an onset", "layer from which all probes agree, by runs"],
+        rows,
+        "Onset: the first layer from which on k-NN, nearest center and linear SVM agree on the test rows.",
+        keys=[member.artifact.key for member in trained],
+        command=trained[0].command,
+    )
+    answer = f"The layer from which on all simple classifiers agree is {listed(said)} of {runs} run{'s' if runs != 1 else ''}."
+    return [Headline("onset", "From which layer on do all simple classifiers agree?", answer, table.first(), depth)]
+
+
+def _trained(member: Gathered) -> bool:
+    return member.config.weights.source in ("train", "path")
 
 
 def _table(

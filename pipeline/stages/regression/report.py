@@ -20,8 +20,16 @@ from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.regression.claims import function_claims, head_claim, head_cost, last_step, logistic_claims
-from pipeline.stages.regression.read import read_functions, read_heads, read_last, read_logistic
+from pipeline.stages.regression.read import (
+    FunctionRow,
+    LogisticRow,
+    read_functions,
+    read_heads,
+    read_last,
+    read_logistic,
+)
 
 _TRUNCATED = "ck_loo"
 
@@ -103,7 +111,22 @@ def _functions(members: list[Gathered]) -> Section:
         *_last_pictures(groups),
     ]
     blocks: list[Block] = [*map(Finding, findings), table, *pictures, *claims]
-    return Section("Kernel regression", blocks)
+    headlines = over_seeds(
+        "ratio",
+        "Does refitting the last layer exactly beat gradient descent?",
+        "Refitting the last layer (CK) divides the network's test error by {} (factors below 1 are losses)",
+        groups,
+        lambda member: _gain(last_step(read_functions(member.artifact))),
+        heading="network's error / CK's",
+        about="Test RMSE of the network over that of its conjugate kernel at the last snapshot.",
+        within=(0.0, math.inf),
+        reference=1.0,
+    )
+    return Section("Kernel regression", blocks, headlines)
+
+
+def _gain(last: dict[str, FunctionRow]) -> float | None:
+    return last["nn"].test_rms / last["ck"].test_rms if last["ck"].test_rms else None
 
 
 def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
@@ -165,7 +188,21 @@ def _logistic(members: list[Gathered]) -> Section:
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    return Section("Kernel logistic regression", [*map(Finding, findings), *[table, *blocks]])
+    headlines = over_seeds(
+        "gap",
+        "How far below the network's test cross-entropy does its own kernel lie?",
+        "The network's test cross-entropy minus that of its conjugate kernel is {} nats",
+        grouped(members),
+        lambda member: _distance(last_step(read_logistic(member.artifact)), "ck"),
+        heading="network minus CK, nats",
+        about="Difference in test cross-entropy at the last snapshot; above 0 the kernel is better.",
+        reference=0.0,
+    )
+    return Section("Kernel logistic regression", [*map(Finding, findings), table, *blocks], headlines)
+
+
+def _distance(last: dict[str, LogisticRow], machine: str) -> float:
+    return last["nn"].cross_entropy - last[machine].cross_entropy
 
 
 def _heads(members: list[Gathered]) -> Section:
@@ -196,7 +233,21 @@ def _heads(members: list[Gathered]) -> Section:
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
-    return Section("Refitted heads", [*map(Finding, findings), *[table, *blocks]])
+    headlines = over_seeds(
+        "refit",
+        "What does a converged last layer gain over the head that training left?",
+        "Refitting the head changes balanced accuracy by {} points",
+        grouped(members),
+        lambda member: (
+            100
+            * (member.artifact.metrics["refit_balanced_accuracy"] - member.artifact.metrics["head_balanced_accuracy"])
+        ),
+        heading="change of balanced accuracy, points",
+        about="Refitted head minus the network's own, on test rows.",
+        within=(-100.0, 100.0),
+        reference=0.0,
+    )
+    return Section("Refitted heads", [*map(Finding, findings), table, *blocks], headlines)
 
 
 def _activation(member: Gathered) -> str:

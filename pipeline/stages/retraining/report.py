@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from analysis.attribution.figures import interval_bars
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, interval_cell, summary_cells
+from analysis.pages.blocks import (
+    OVER_SEEDS,
+    Block,
+    Finding,
+    Headline,
+    Picture,
+    Section,
+    Table,
+    interval_cell,
+    summary_cells,
+)
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 
 
@@ -73,7 +86,57 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Change of the log-odds",
                 "test points",
             )
-    return Section("Retraining", [*map(Finding, findings), *blocks])
+    groups = grouped(members)
+    return Section("Retraining", [*map(Finding, findings), *blocks], [*_predicted(groups), *_dropped(groups)])
+
+
+def _predicted(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer how well the best method predicts retraining; what true effects reach and chance are no methods."""
+    found = [member.artifact.metrics["lds"] for group in groups.values() for member in group if _scored(member)]
+    if not found:
+        return []
+
+    def mean(method: str) -> float:
+        return float(np.mean([scores[method] for scores in found]))
+
+    order = sorted(
+        (name for name in found[0] if name not in ("ceiling", "random", "same_label")), key=mean, reverse=True
+    )
+    rivals = ", ".join(f"{name.replace('_', ' ')} {mean(name):.3f}" for name in order[1:3])
+    return over_seeds(
+        "prediction",
+        "Which attribution predicts what training without the points does?",
+        f"{order[0].replace('_', ' ')} predicts retraining best, with a datamodeling score of {{}}"
+        + (f"; then {rivals} (means)" if rivals else ""),
+        groups,
+        lambda member: member.artifact.metrics["lds"][order[0]] if _scored(member) else None,
+        heading="datamodeling score",
+        about=f"Linear datamodeling score of {order[0].replace('_', ' ')}: 1 predicts every order, 0 none.",
+        within=(-1.0, 1.0),
+        reference=0.0,
+    )
+
+
+def _scored(member: Gathered) -> bool:
+    return bool(read_datamodeling(member.artifact))
+
+
+def _dropped(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer what happens to a decision whose strongest training points are dropped."""
+    rows = [read_leave_out(member.artifact) for group in groups.values() for member in group]
+    if not rows or not all(rows):
+        return []
+    name = rows[0][0]["set"]
+    return over_seeds(
+        "dropping",
+        "What does training without the strongest points do to a decision?",
+        f"Training without the set “{name.replace('_', ' ')}” changes a decision's log-odds by {{}}",
+        groups,
+        lambda member: read_leave_out(member.artifact)[0]["change"],
+        heading="change of the log-odds",
+        about=f"Set “{name.replace('_', ' ')}”, mean over test points.",
+        reference=0.0,
+    )
 
 
 def _mean(group: list[Gathered], method: str) -> float:

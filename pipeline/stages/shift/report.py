@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.pages.blocks import Finding, Picture, Section, Table, Text
+from analysis.pages.blocks import Finding, Headline, Picture, Section, Table, Text
 from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
@@ -27,6 +27,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import group_label
+from pipeline.reporting.headlines import over_runs_of
 from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (
     OutcomeRow,
@@ -66,7 +67,37 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
         blocks += claims(name, rows, artifact)
-    return Section("Distribution shift", [*map(Finding, findings), *blocks])
+    return Section("Distribution shift", [*map(Finding, findings), *blocks], _seen(members))
+
+
+SIDES = ("embedding", "cues", "character n-grams")
+"""Representations whose classifiers are compared."""
+
+
+def _seen(members: list[Gathered]) -> list[Headline]:
+    """Answer whether the two samples are told apart, and whether surface marks suffice for that."""
+    runs: dict[str, dict[str, float | None]] = {}
+    p_values: list[str] = []
+    for member in members:
+        rows = read_tests(member.artifact)
+        name = group_label(member.labels)
+        for kind in SIDES:
+            found = select(rows, "P-M", "C2ST (split)", kind)
+            label = kind if len(members) == 1 else f"{name}: {kind}"
+            runs[label] = {str(i): float(row["auc"]) for i, row in enumerate(found)}
+        p = [row["p"] for row in select(rows, "P-M", "MMD²")]
+        p_values.append(f"median p of MMD {np.median(p):.3g}" + ("" if len(members) == 1 else f" ({name})"))
+    return over_runs_of(
+        "seen",
+        "Are the two samples told apart, and do surface marks suffice for that?",
+        f"A classifier tells the sample from the reference with an AUC of {{}}; {', '.join(p_values)}",
+        runs,
+        ("AUC", "Held-out AUC of classifiers between sample and reference: 0.5 is chance, 1 is perfect.", ""),
+        ([member.artifact.key for member in members], members[0].command),
+        within=(0.0, 1.0),
+        reference=0.5,
+        noun="draws",
+    )
 
 
 def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:

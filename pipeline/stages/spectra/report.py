@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Headline, Picture, Section, Table, Text, summary_cells
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
 
@@ -55,7 +56,41 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if any(member.config.weights.source == "path" and not member.config.snapshots.record for member in members):
         blocks.insert(0, Text(FRESH))
     findings = [_finding(name, group) for name, group in groups.items()]
-    return Section("Spectra of the weights", [*map(Finding, findings), *blocks])
+    return Section("Spectra of the weights", [*map(Finding, findings), *blocks], [*_moved(groups), *_aligned(groups)])
+
+
+def _moved(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer how far training moved the spectra."""
+    return over_seeds(
+        "distance",
+        "How far does training move the spectra of the weights?",
+        "Spectra of the weights end at a Kolmogorov-Smirnov distance of {} from their start",
+        groups,
+        lambda member: member.artifact.metrics["ks_start_mean"],
+        heading="KS distance to the start",
+        about="Distance of each weight matrix's spectrum to its first one, mean over matrices; 0 is unchanged.",
+        within=(0.0, 1.0),
+    )
+
+
+def _aligned(groups: dict[str, list[Gathered]]) -> list[Headline]:
+    """Answer how much training aligned the probe kernel with the labels."""
+    return over_seeds(
+        "alignment",
+        "How far does training align the kernel with the labels?",
+        "Training changes the centered alignment of the probe kernel with the labels by {}",
+        groups,
+        lambda member: _gain(member),
+        heading="gain in alignment",
+        about="Alignment of the probe kernel with the labels, at the end minus at the start.",
+        within=(-2.0, 2.0),
+        reference=0.0,
+    )
+
+
+def _gain(member: Gathered) -> float | None:
+    start, end = (member.artifact.metrics.get(name) for name in ("kernel_kta_start", "kernel_kta"))
+    return None if start is None or end is None else float(end) - float(start)
 
 
 def _finding(name: str, group: Sequence[Gathered]) -> str:

@@ -14,6 +14,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.stages.statistics.figures import group_comparison, group_pictures
+from pipeline.stages.statistics.headlines import variability_headlines
 from pipeline.stages.statistics.read import (
     ClaimRow,
     CorrelationRow,
@@ -96,7 +97,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         findings += lines
     if released := read_released(artifact):
         blocks.append(_released_table(released, artifact, command))
-    return Section("Seed variability", [*map(Finding, findings), *blocks])
+    headlines = variability_headlines(artifact, command, config)
+    return Section("Seed variability", [*map(Finding, findings), *blocks], headlines)
 
 
 def _cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) -> list[str]:

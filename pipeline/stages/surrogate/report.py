@@ -14,6 +14,7 @@ from analysis.verdicts import format_estimate, run_interval_within, student_mean
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.surrogate.claims import (
     UNKNOWN,
     Target,
@@ -60,11 +61,26 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks += order_claims(options, groups)
     blocks += equivalence_claims(options, groups)
     blocks += _published(groups)
-    findings = []
-    for label, group in groups.items():
-        found = defined(values_over_runs(group, "tau"))
-        findings.append(f"{label}: Kendall τ to the network {estimate(found, 'tau')} (n = {len(found)}).")
-    return Section("Surrogates", [*map(Finding, findings), *blocks])
+    findings = [
+        Finding(
+            f"{label}: same decision as the network on {estimate(found, 'agreement')} % of {_points(group)} "
+            f"(n = {len(found)}).",
+            [member.artifact.key for member in group],
+        )
+        for label, group in groups.items()
+        if (found := defined(values_over_runs(group, "agreement")))
+    ]
+    headlines = over_seeds(
+        "tau",
+        "Does a kernel machine rank test points as its network does?",
+        "Kendall's τ between the confidences of the kernel machine and of its network is {}",
+        groups,
+        lambda member: member.artifact.metrics["tau"],
+        heading="Kendall τ",
+        about=f"Confidence in the true class on {_points(members)}: kernel machine against network.",
+        within=(-1.0, 1.0),
+    )
+    return Section("Surrogates", [*findings, *blocks], headlines)
 
 
 def defined(values: list[float]) -> list[float]:
@@ -95,25 +111,36 @@ def _rows(name: str, measures: list[str], group: list[Gathered], prefix: str = "
 
 
 def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
-    rows = [row for name, group in groups.items() for row in _rows(name, list(MEASURES), group)]
     fits = [member.artifact.metrics["fit"] for member in members if member.artifact.metrics.get("fit")]
     converged = sum(bool(fit["converged"]) for fit in fits)
     note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
     return Table(
-        ["cells", "measure", "runs", "mean, 95 % interval", "sd"],
-        rows,
-        f"Surrogates against their networks on {_points(members)} of the first test split. TAD is the "
-        "surrogate's accuracy minus the network's; τ ranks the log-odds of the true class; R_miss is the share of the "
-        f"errors that the surrogate repeats, undefined without errors. {INTERVALS}{note}",
+        ["cells", "runs", *(MEASURES[measure].heading for measure in MEASURES)],
+        [[name, len(group), *(_mean_cell(group, measure) for measure in MEASURES)] for name, group in groups.items()],
+        f"Surrogates against their networks on {_points(members)}. All accuracies here, also the network's, are on "
+        "these points alone, so that both are judged by the same rows; the section on training has the network's "
+        "accuracy on all test rows. TAD is the surrogate's accuracy minus the network's; τ ranks the log-odds of the "
+        "true class; R_miss is the share of the errors that the surrogate repeats, undefined without errors. "
+        f"{INTERVALS}{note}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
 
 
+def _mean_cell(group: list[Gathered], measure: str) -> str:
+    values = values_over_runs(group, measure)
+    found = defined(values)
+    if not found:
+        return "–"
+    return estimate(found, measure).removesuffix(" (no interval)") + (
+        f" (of {len(found)} runs)" if len(found) < len(values) else ""
+    )
+
+
 def _points(members: list[Gathered]) -> str:
     """Say how many test points the kernels have, on which the network's accuracy is measured here, too."""
-    counts = {next(iter(member.artifact.metrics["n_test"].values())) for member in members}
-    return f"{' or '.join(f'{count:,}' for count in sorted(counts))} points"
+    counts = {int(next(iter(member.artifact.metrics["n_test"].values()))) for member in members}
+    return f"the kernel's {' or '.join(f'{count:,}' for count in sorted(counts))} test points"
 
 
 def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
@@ -181,7 +208,7 @@ def _bars(groups: dict[str, list[Gathered]]) -> Picture:
     return Picture(
         interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),
         f"Mean τ over seeds with its interval. {INTERVALS}",
-        "Kendall tau of each group of cells",
+        "Mean Kendall tau of each group of cells with its interval",
     )
 
 
@@ -196,7 +223,7 @@ def _scatter(name: str, member: Gathered) -> Picture:
     return Picture(
         confidence_scatter(network, surrogate, right, tau=float("nan") if tau is None else tau),
         f"{name}, first run: every point of {split}, the network's confidence against the surrogate's.",
-        "Confidence of the surrogate against that of the network",
+        "Scatter of the surrogate's log-odds of the true class against the network's; errors of the network apart",
         raster=True,
     )
 

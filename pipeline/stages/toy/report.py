@@ -8,11 +8,12 @@ from collections import Counter
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Section, Table, Text, summary_cells
+from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Headline, Section, Table, Text, summary_cells
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.engine.composition.command_words import shell_word
+from pipeline.reporting.headlines import over_runs_of
 from pipeline.stages.toy.claims import toy_claims
 from pipeline.stages.toy.figures import toy_pictures
 from pipeline.stages.toy.read import Quantity, ToyMember, read_member
@@ -40,7 +41,53 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         mean = student_mean_interval(member.values("test_error"))[0]
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
         findings.append(f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}.")
-    return Section("Spectra of the toy model", [*map(Finding, findings), *blocks])
+    return Section("Spectra of the toy model", [*map(Finding, findings), *blocks], _headlines(read, keys, command))
+
+
+ANSWERS: dict[str, tuple[Quantity, str, str, str, tuple[float, float] | None]] = {
+    "change": (
+        "ks_start",
+        "Do spectra of the weights change in training?",
+        "The spectrum of the weights ends at a Kolmogorov-Smirnov distance of {} from its start",
+        "KS distance to the start",
+        (0.0, 1.0),
+    ),
+    "outliers": (
+        "outliers",
+        "How many eigenvalues leave the bulk in training?",
+        "Training pushes {} eigenvalues out of the bulk",
+        "outliers",
+        (0.0, math.inf),
+    ),
+    "size": (
+        "change_operator",
+        "How large is the change of the weights?",
+        "The change of the weights has an operator norm of {} √d",
+        "operator norm of the change / √d",
+        (0.0, math.inf),
+    ),
+    "error": (
+        "test_error",
+        "Which setting generalizes best?",
+        "Mean squared test error is {}",
+        "test error",
+        (0.0, math.inf),
+    ),
+}
+"""Headlines by name: quantity, question, sentence, heading and range."""
+
+
+def _headlines(read: list[ToyMember], keys: list[str], command: str) -> list[Headline]:
+    found = []
+    for name, (quantity, question, says, heading, within) in ANSWERS.items():
+        runs: dict[str, dict[str, float | None]] = {}
+        for member in read:
+            label = f"{member.label}, n = {member.config.samples:,}"
+            final = [row for row in member.final if row.status == "ok"]
+            runs[label] = {str(row.seed): float(getattr(row, quantity)) for row in final}
+        about = (heading, "Two-layer network at the last step; seeds that diverged are left out.", "")
+        found += over_runs_of(name, question, says, runs, about, (keys, command), within=within)
+    return found
 
 
 def _command_of_all(commands: list[str]) -> str:

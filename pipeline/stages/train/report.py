@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
-from analysis.style import PALETTE, in_style, new_figure
+from analysis.style import in_style, new_figure, of_seed, seed_color, seed_legend
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.headlines import over_seeds
+from pipeline.reporting.spoken import SHARE
 from pipeline.stages.train.read import has_learning_curve, read_learning_curve
 
 if TYPE_CHECKING:
@@ -25,25 +28,29 @@ _WHAT = {
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate final scores over seeds and draw the learning curves of what was trained here."""
     groups = grouped(members)
-    score = "test_rmse" if "test_rmse" in members[0].artifact.metrics else "test_accuracy"
+    real = "test_rmse" in members[0].artifact.metrics
+    score, scale, heading = ("test_rmse", 1.0, "test RMSE") if real else ("test_accuracy", 100.0, "test accuracy %")
     sized = "parameters" in members[0].artifact.metrics
     rows, findings = [], []
     for name, group in groups.items():
-        values = [float(member.artifact.metrics[score]) for member in group]
+        values = [scale * float(member.artifact.metrics[score]) for member in group]
         losses = [float(member.artifact.metrics["test_loss"]) for member in group]
-        shown = summary_cells(values, within=(0, 1) if score == "test_accuracy" else None)
+        shown = summary_cells(values, within=(0, math.inf) if real else SHARE)
         size = [group[0].artifact.metrics["parameters"]] if sized else []
         rows.append([name, *size, *shown, sum(losses) / len(losses)])
-        spread = f", from {min(values):.3f} to {max(values):.3f} between seeds" if len(values) > 1 else ""
-        findings.append(
-            f"{name}: mean {score.replace('_', ' ')} {sum(values) / len(values):.3f} (n = {len(values)}){spread}."
-        )
+        if len(values) > 1:
+            unit = "" if real else " %"
+            findings.append(
+                f"{name}: {heading.removesuffix(' %')} from {min(values):.4g} to {max(values):.4g}{unit} between "
+                f"{len(values)} seeds."
+            )
     stage = members[0].artifact.stage
-    columns = ["network", *(["parameters"] if sized else []), "runs", score.replace("_", " "), "sd"]
+    columns = ["network", *(["parameters"] if sized else []), "runs", heading, "sd"]
     table = Table(
         [*columns, "95 % interval of the mean", "test loss"],
         rows,
-        f"{_WHAT.get(stage, 'Networks after training on {data}').format(data=config.data.name)}. {OVER_SEEDS}",
+        f"{_WHAT.get(stage, 'Networks after training on {data}').format(data=config.data.name)}, scored on "
+        f"{_rows(members)}. {OVER_SEEDS}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
@@ -52,11 +59,28 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Picture(
                 learning_curves(groups),
-                "Training (thin) and validation (bold) loss after each epoch, one line per seed.",
-                "Learning curves of every run",
+                "Loss after each epoch, one color per seed: on validation rows (line) and on training rows (dashed).",
+                "Training and validation loss of every run against epochs",
             )
         )
-    return Section(_TITLE.get(stage, "Trained networks"), [*map(Finding, findings), *blocks])
+    headlines = over_seeds(
+        "accuracy",
+        "How good are the networks, and how much of it is the seed?",
+        f"Test {'RMSE' if real else 'accuracy'} is {{}} on {_rows(members)}",
+        groups,
+        lambda member: scale * float(member.artifact.metrics[score]),
+        heading=heading.removesuffix(" %"),
+        about=f"Scores on {_rows(members)}.",
+        unit="" if real else "%",
+        within=(0, math.inf) if real else SHARE,
+    )
+    return Section(_TITLE.get(stage, "Trained networks"), [*map(Finding, findings), *blocks], headlines)
+
+
+def _rows(members: list[Gathered]) -> str:
+    """Name the rows that a network is scored on here; other sections score it on some of them."""
+    counts = {int(member.artifact.metrics["test_n"]) for member in members if "test_n" in member.artifact.metrics}
+    return f"all {' or '.join(f'{count:,}' for count in sorted(counts))} test rows" if counts else "the test rows"
 
 
 def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
@@ -72,19 +96,21 @@ def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
 
 @in_style
 def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
-    """Draw the loss against epochs, one panel per group of cells."""
+    """Draw the loss against epochs, one panel per group of cells: validation as a line, training dashed."""
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
-        for member in group:
+        seeds = seeds_of(group)
+        for place, (seed, member) in enumerate(zip(seeds, group, strict=True)):
             rows = read_learning_curve(member.artifact)
             epochs = [int(row["epoch"]) for row in rows]
             dot = "o" if len(rows) == 1 else None  # a line of one point is invisible
-            axis.plot(epochs, [row["train_loss"] for row in rows], marker=dot, color=PALETTE[0], alpha=0.45, lw=0.9)
-            if "val_loss" in rows[0]:
-                axis.plot(epochs, [row["val_loss"] for row in rows], marker=dot, color=PALETTE[1], alpha=0.85)
+            color = seed_color(place)
+            curves = [("train_loss", "--", 0.9)] + ([("val_loss", "-", 1.6)] if "val_loss" in rows[0] else [])
+            for column, style, width in curves:
+                losses = [row[column] for row in rows]
+                lines = axis.plot(epochs, losses, style, marker=dot, color=color, alpha=0.85, lw=width)
+                of_seed(lines, seed)
         axis.set(title=name, xlabel="epoch", ylabel="loss")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.plot([], [], color=PALETTE[0], alpha=0.6, linewidth=0.9, label="training")
-        axis.plot([], [], color=PALETTE[1], label="validation")
-        axis.legend()
+        seed_legend(axis, seeds)
     return figure

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pages.blocks import Block, Finding, Picture, Section, Table, Text
+from analysis.pages.blocks import Block, Picture, Section, Table, Text
 from analysis.spectra.evolution_figure import evolution_figure
 from analysis.spectra.figures import figure_waterfall
 from analysis.spectra.kernel_evolution import spectral_evolution
 from analysis.spectra.weights import ks_between
-from analysis.style import PALETTE, in_style, new_figure
+from analysis.style import in_style, new_figure, of_seed, seed_color, seed_legend
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show how far the probe kernel moved and how the largest singular values grew."""
     record = config.snapshots.record
     blocks: list[Block] = []
-    findings = []
     groups = grouped(members)
     if "kernel" in record:
         rows = []
@@ -55,9 +56,6 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             final = [kernel_movement(member)[1][-1] for member in group]
             aligned = np.mean([found["alignment"][[0, -1]] for _, found in evolutions[name]], 0)
             rows.append([name, len(final), float(np.mean(final)), min(final), max(final), *map(float, aligned)])
-            findings.append(
-                f"{name}: training moved the probe kernel by {np.mean(final):.3g} of its norm (n = {len(final)})."
-            )
         blocks.append(
             Table(
                 ["network", "runs", "mean movement", "least", "most", "alignment at start", "at the end"],
@@ -78,7 +76,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         )
         blocks.append(
             Picture(
-                evolution_figure(evolutions),
+                evolution_figure(evolutions, {name: seeds_of(group) for name, group in groups.items()}),
                 "The probe kernel while training, one line per seed (eigenvalues: one color per rank): leading "
                 "eigenvalues, effective rank, centered alignment with the labels and how fast the kernel turns.",
                 "Evolution of the probe kernel's spectrum",
@@ -95,7 +93,19 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
     if not blocks:
         blocks.append(Text(f"Recorded at {len(read_recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
-    return Section("What happened while training", [*map(Finding, findings), *blocks])
+    headlines = []
+    if "kernel" in record:
+        headlines = over_seeds(
+            "movement",
+            "How far does training move the kernel?",
+            "Training moved the probe kernel by {} times its norm at the start",
+            groups,
+            lambda member: kernel_movement(member)[1][-1],
+            heading="‖K − K₀‖ / ‖K₀‖",
+            about=f"Change of the {config.snapshots.kernel} kernel of {config.snapshots.probe} training rows.",
+            within=(0, math.inf),
+        )
+    return Section("What happened while training", blocks, headlines)
 
 
 def _largest_growth(member: Gathered) -> tuple[list[int], list[float]]:
@@ -128,9 +138,12 @@ def _waterfall(name: str, member: Gathered) -> Picture:
 def _lines(groups: dict[str, list[Gathered]], curve: Curve, label: str) -> Figure:
     figure, axes = new_figure(1, len(groups), sharey=True)
     for axis, (name, group) in zip(axes[0], groups.items(), strict=True):
-        for member, color in zip(group, PALETTE * (1 + len(group) // len(PALETTE)), strict=False):
+        seeds = seeds_of(group)
+        for place, (seed, member) in enumerate(zip(seeds, group, strict=True)):
             steps, values = curve(member)
-            axis.plot(steps, values, marker="o", markersize=3, color=color, alpha=0.8)
+            lines = axis.plot(steps, values, marker="o", markersize=3, color=seed_color(place), alpha=0.8)
+            of_seed(lines, seed)
+        seed_legend(axis, seeds)
         axis.set_xscale("symlog", linthresh=1)
         axis.set(title=name, xlabel="training step", ylabel=label)
     return figure
