@@ -98,7 +98,8 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
         keys=[member.artifact.key for member in trained],
         command=trained[0].command,
     )
-    answer = f"The layer from which on all simple classifiers agree is {listed(said)} of {runs} run{'s' if runs != 1 else ''}."
+    of = f"{runs} run{'s' if runs != 1 else ''}"
+    answer = f"The layer from which on all simple classifiers agree is {listed(said)} of {of}."
     return [Headline("onset", "From which layer on do all simple classifiers agree?", answer, table.first(), depth)]
 
 
