@@ -35,7 +35,9 @@ def test_every_experiment_composes(name, debug):
     config = compose_run((f"experiment={name}", *debug))
     check(config)
     assert config.experiment_name == name, "experiment_name is the file's name"
-    assert config.report.title and config.report.question and config.wants
+    assert config.report.title and config.wants
+    assert config.report.question or config.experiment_name == "own", "an own study is asked what its answer answers"
+    assert config.report.answers.partition(".")[0] in config.wants, "some stage's headline answers the question"
     if not debug:  # the tests that run every experiment at debug=tiny compose its cells as well
         for cell in expand(config, (f"experiment={name}",), compose_run):
             check(cell.config)
