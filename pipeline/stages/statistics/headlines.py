@@ -52,8 +52,9 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
     over = " or ".join(f"{size:,}" for size in sizes)
     known = any(math.isfinite(row["churn_low"]) for row in summary.values())
     alone = not any(f"seeds.{stream}" in str(config.cells) for stream in ("init", "order", "augment", "dropout"))
+    what = "runs" if config.data.source == "logits" else "trainings"
     answer = (
-        f"Two trainings{' that differ only in the seed' if alone else ''} disagree on {listed(said)} of {examples:,} "
+        f"Two {what}{' that differ only in the seed' if alone else ''} disagree on {listed(said)} of {examples:,} "
         f"{noun}; {'95 % interval over ' if known else ''}n = {over} runs{'' if known else ', so no interval'}."
     )
     drawn = dict(list(summary.items())[:4])

@@ -76,10 +76,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if summary:
         blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
-    if correlations := read_correlations(artifact):
+    if correlations := [row for row in read_correlations(artifact) if row["reference"] == "mixture"]:
         blocks.append(_correlation_table(correlations, artifact, command))
     arrays = read_figures(artifact)
-    if len({row["group"] for row in summary}) > 1:
+    if len({row["group"] for row in summary}) > 1 and read_contrasts(artifact):
         blocks.append(group_comparison(runs, groups, summary))
         table, lines = _contrasts(artifact, {row["group"]: row["runs"] for row in summary}, command)
         blocks.append(table)
@@ -226,9 +226,7 @@ def _level_findings(summary: list[GroupRow]) -> list[str]:
 
 def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command: str) -> Table:
     rows = [
-        [row["group"], row["companion"], row["runs"], _shown(row["spearman"], row["low"], row["high"])]
-        for row in found
-        if row["reference"] == "mixture"
+        [row["group"], row["companion"], row["runs"], _shown(row["spearman"], row["low"], row["high"])] for row in found
     ]
     return Table(
         ["group", "companion", "runs", "Spearman with level [95 %]"],

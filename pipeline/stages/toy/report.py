@@ -32,7 +32,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         ),
         _errors(read, keys, command),
         _spectra(read, keys, command),
-        _tails(read, keys, command),
+        *_tails(read, keys, command),
     ]
     blocks += toy_claims(read)
     blocks += toy_pictures(read)
@@ -175,7 +175,7 @@ def _spectra(read: list[ToyMember], keys: list[str], command: str) -> Table:
     )
 
 
-def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
+def _tails(read: list[ToyMember], keys: list[str], command: str) -> list[Table]:
     rows = []
     for member in read:
         kept = [tail for tail in member.tails if tail["seed"] not in member.metrics["diverged"]]
@@ -195,7 +195,9 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
                 max(tail["p_alpha"] for tail in fitted),
             ]
         )
-    return Table(
+    if not rows:
+        return []
+    table = Table(
         [
             "setting",
             "runs",
@@ -212,3 +214,4 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> Table:
         keys=keys,
         command=command,
     )
+    return [table]

@@ -52,7 +52,7 @@ def test_statistics_of_files_end_in_a_page(outputs, run_here):
     page = (run_here(*words, "stage=statistics").folder / "report.html").read_text()
     assert "Runs from files" in page and "trained" not in page.partition("</head>")[2].partition("Where each")[0]
     accuracy = np.mean(logits.argmax(2) == labels)
-    assert f"{accuracy:.3f}" in page
+    assert f"{100 * accuracy:.3g}" in page
     made = run_here(*words, "stage=train", "seed=2")
     assert made.metrics["test_accuracy"] == np.mean(logits[2].argmax(1) == labels)
 
