@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy.special import expit, log_softmax
 
+from analysis.arguments import checked_arguments
+
 GAP_QUANTILES = (0.01, 0.05, 0.25, 0.50, 0.75, 0.95, 0.99)
 Outputs = Float[np.ndarray, "m n"] | Float[np.ndarray, "m n k"]
 Weights = Num[np.ndarray, " n"] | None
@@ -175,6 +177,7 @@ def largest_atom(gaps: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
     return np.array([np.unique(row, return_counts=True)[1].max() for row in gaps]) / gaps.shape[1]
 
 
+@checked_arguments
 def run_metrics(
     outputs: Outputs,
     labels: Int[np.ndarray, " _"],

@@ -13,7 +13,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from analysis.arguments import checked_arguments
 
+
+@checked_arguments
 def attribute(
     weights: Float[np.ndarray, "C n"],
     offsets: Float[np.ndarray, " C"],

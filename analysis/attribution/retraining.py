@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from analysis.arguments import checked_arguments
 from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
 from analysis.resampling import Interval, check_draws, interval_from_draws, mean_interval, multiplicities
@@ -43,6 +44,7 @@ class DatamodelingScore:
     mean: Interval
 
 
+@checked_arguments
 def linear_datamodeling_score(
     scores: Float[np.ndarray, "m n"],
     subsets: Bool[np.ndarray, "s _"],

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from analysis.arguments import checked_arguments
 
+
+@checked_arguments
 def tracin_scores(
     grams: Iterable[Float[np.ndarray, "m n"]], learning_rates: Sequence[float]
 ) -> Float[np.ndarray, "m n"]:

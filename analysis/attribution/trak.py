@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
+from analysis.arguments import checked_arguments
+
 
 @dataclass(frozen=True)
 class TrakNetwork:
@@ -47,6 +49,7 @@ class TrakScores:
     condition: list[float]
 
 
+@checked_arguments
 def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScores:
     """Score mean_M[φ(x)ᵀ(ΦᵀΦ + λI)⁻¹φ_i] · mean_M[1 - p_i].
 

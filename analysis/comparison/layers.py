@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from analysis.arguments import checked_arguments
 from analysis.comparison.arrays import as_array, unique_names
 from analysis.comparison.layer_result import LayerComparison, LayerRow
 from analysis.comparison.streamed_cka import FEWEST, CrossProducts, cka_of, tile_bytes, tiled_hsic
 from analysis.resampling import jackknife_interval
 
 
+@checked_arguments
 def compare_layers(features: Mapping[Any, Any], *, batch: int = 512, memory: int = 2**30) -> LayerComparison:
     """Measure how alike the layers of several runs are on the same examples, by unbiased CKA.
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import churn_matrix, decisions, error_agreement, run_metrics
 from analysis.comparison.ensemble import ensemble_rows
 from analysis.comparison.levels import compare_levels, gaps_of, runs_needed
@@ -20,6 +21,7 @@ from analysis.variability.multiplicity import ambiguity, discrepancy, multiplici
 from analysis.verdicts import MIN_RUNS
 
 
+@checked_arguments
 def compare_runs(
     outputs: Any,
     labels: Any,

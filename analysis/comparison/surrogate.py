@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from analysis.arguments import checked_arguments
 from analysis.checks import check_every_class
 from analysis.comparison.arrays import as_array, as_labels, unique_names
 from analysis.comparison.outputs import as_logits, one_run
@@ -32,6 +33,7 @@ MACHINES = {
 """Machines by name, each at its defaults."""
 
 
+@checked_arguments
 def surrogate_report(
     kernel_train: Any,
     kernel_test: Any,

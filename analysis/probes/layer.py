@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.probes.curves import component_grid, knn_curve, ncc_curve, ridge_curve
 from analysis.probes.labeled_features import LabeledFeatures, check_splits
 from analysis.probes.linear_svm import LinearSvm, Scaling, choose_cost, fit_linear_svm, scaling_factors, svm_path
@@ -154,6 +155,7 @@ class _Layer:
     raw_queries: Tensor
 
 
+@checked_arguments
 def probe_layer(
     train: LabeledFeatures, test: LabeledFeatures, *, settings: ProbeSettings, ks: Sequence[int] | None = None
 ) -> LayerProbes:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.checks import check_every_class
 from analysis.probes.moments import FeatureBlocks, checked_blocks
 
@@ -52,6 +53,7 @@ class NeuralCollapse(TypedDict):
     cutoff: float
 
 
+@checked_arguments
 def measure_neural_collapse(
     features: FeatureBlocks, labels: Int[np.ndarray, " n"], classes: int, *, cutoff: float = 1e-8
 ) -> NeuralCollapse:

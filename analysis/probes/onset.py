@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from analysis.arguments import checked_arguments
+
 NO_ONSET = -1
 """Index that means "the surrogates do not agree at the last layer"."""
 
@@ -61,6 +63,7 @@ def onset_layer(accuracies: Float[np.ndarray, "L s"], tolerance: float = 0.01) -
     return int(_first_lasting(np.ptp(accuracies, axis=1)[None] <= tolerance + 1e-12)[0])
 
 
+@checked_arguments
 def bootstrap_onset(
     correct: Bool[np.ndarray, "L s m"],
     layers: Sequence[str],

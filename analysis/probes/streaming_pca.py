@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.probes.moments import FeatureBlocks, StreamedMoments, centered_rows, checked_blocks, mean_and_total
 
 Route = Literal["covariance", "gram", "randomized"]
@@ -116,6 +117,7 @@ def pca_plan(rows: int, width: int, rank: int, *, memory: int = 8 << 30) -> tupl
     return preferred, needs[preferred]
 
 
+@checked_arguments
 def fit_pca(
     features: FeatureBlocks,
     rank: int,

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg, special
 
+from analysis.arguments import checked_arguments
 from analysis.checks import check_training_kernel
 from analysis.regression.newton import binary_signs, halved_step, logistic_pull, refuse_non_finite
 
@@ -63,6 +64,7 @@ class LogisticFit:
         return special.expit(self.log_odds(points))
 
 
+@checked_arguments
 def fit_kernel_logistic(
     gram: Float[np.ndarray, "n n"],
     labels: np.ndarray,

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg, special, stats
 
+from analysis.arguments import checked_arguments
 from analysis.shift.permutation import (
     TestResult,
     check_samples,
@@ -29,6 +30,7 @@ from analysis.shift.permutation import (
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 
 
+@checked_arguments
 def split_classifier_test(
     a: Float[np.ndarray, "n d"],
     b: Float[np.ndarray, "m d"],

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 
+from analysis.arguments import checked_arguments
 from analysis.shift.permutation import (
     TestResult,
     check_samples,
@@ -27,6 +28,7 @@ from analysis.shift.permutation import (
 from analysis.verdicts import holm
 
 
+@checked_arguments
 def mmd_test(
     a: Float[np.ndarray, "n d"],
     b: Float[np.ndarray, "m d"],

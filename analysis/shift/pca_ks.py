@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import linalg, stats
 
+from analysis.arguments import checked_arguments
 from analysis.shift.permutation import TestResult, check_samples, sample_notes
 from analysis.verdicts import holm
 
@@ -60,6 +61,7 @@ def pooled_scores(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], comp
     return PooledScores(scores[: sizes[0]], scores[sizes[0] :], (s**2 / np.square(s).sum())[:kept])
 
 
+@checked_arguments
 def pooled_pca_ks(
     a: Float[np.ndarray, "n d"],
     b: Float[np.ndarray, "m d"],

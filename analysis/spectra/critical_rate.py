@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
+
 
 def gauss_newton_top(
     outputs: Tensor,
@@ -70,6 +72,7 @@ def gauss_newton_top(
     return value
 
 
+@checked_arguments
 def gauss_newton_critical_rate(
     outputs: Tensor, loss: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], generator: torch.Generator
 ) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigvalsh_tridiagonal
 
+from analysis.arguments import checked_arguments
 from analysis.spectra.power_law import PowerLawFit, fit_power_law, hill_exponent
 from analysis.spectra.tail_rivals import LikelihoodRatio, bulk_and_spikes_ratio, likelihood_ratios
 
@@ -118,6 +119,7 @@ class TailReport:
     statement: str
 
 
+@checked_arguments
 def tail_report(eigenvalues: Float[np.ndarray, " n"], null: NullFits, level: float = 0.05) -> TailReport:
     """Fit a tail and withhold its exponent where noise or another law explains the spectrum.
 

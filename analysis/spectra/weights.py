@@ -13,6 +13,7 @@ from scipy.linalg import eigh
 from scipy.stats import ks_2samp, wasserstein_distance
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, fit_variance
 from analysis.spectra.outliers import check_perturbation_bounds, count_outliers, spike_margin
 
@@ -37,6 +38,7 @@ def _small_gram(matrix: np.ndarray) -> np.ndarray:
     return matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
 
 
+@checked_arguments
 def weight_spectrum(weight: Float[Tensor, "m n"] | Float[np.ndarray, "m n"]) -> Float[np.ndarray, " k"]:
     """All ``min(m, n)`` singular values, descending, float64.
 
@@ -216,6 +218,7 @@ def reference_law(start: Float[np.ndarray, " k"], shape: tuple[int, int]) -> tup
     return law, variance, ""
 
 
+@checked_arguments
 def describe_spectrum(
     singular: Float[np.ndarray, " k"],
     shape: tuple[int, int],

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 from scipy.stats import binom, rankdata
 
+from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import calibration_error, negative_log_likelihood, top_label_confidence
 from analysis.resampling import interval_from_draws, multiplicities
 from analysis.surrogates.rank_correlations import kendall_tau, rounded_ranks, spearman, tied_points
@@ -162,6 +163,7 @@ def shared_errors_p_value(network_wrong: Bool[np.ndarray, " n"], surrogate_wrong
     return float(binom.sf(both - 1, len(network_wrong), chance))
 
 
+@checked_arguments
 def measure_faithfulness(
     network: Float[np.ndarray, "n C"],
     surrogate: Float[np.ndarray, "_ _"],

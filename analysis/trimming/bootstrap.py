@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.resampling import check_draws, multiplicities
 from analysis.trimming.distributions import (
     Positions,
@@ -70,6 +71,7 @@ class _ResampledReference:
         return StepReference(sort_values(total / len(values)), self.size)
 
 
+@checked_arguments
 def bootstrap_levels(
     gaps: Rows,
     reference_gaps: Rows | None = None,

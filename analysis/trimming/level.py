@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import (
     ContinuousReference,
     Real,
@@ -127,6 +128,7 @@ def check_alpha(alpha: Real) -> None:
         raise ValueError(f"alpha = {alpha} is outside [0, 1): it is the share of the candidate that may be trimmed")
 
 
+@checked_arguments
 def trimming_level(
     candidate: Sample,
     reference: Sample | Reference | Callable[[Tensor], Tensor],

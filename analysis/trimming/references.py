@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import (
     Real,
     Rows,
@@ -104,6 +105,7 @@ class ConsensusLevels:
         return self.results[kind, delta].level
 
 
+@checked_arguments
 def consensus_levels(
     gaps: Rows,
     reference_gaps: Rows | None = None,

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import Real, Reference, Rows, Sample, SortedRuns, as_float_tensor
 from analysis.trimming.level import as_reference, check_delta
 from analysis.trimming.solver import Tolerance, solve_levels
@@ -30,6 +31,7 @@ def _check(eps: Real, *sizes: Real) -> None:
         raise ValueError(f"sample sizes must be at least 1, got {sizes}")
 
 
+@checked_arguments
 def dkw_threshold(n: Real, m: Real = math.inf, *, eps: Real = 0.01) -> float:
     """Tolerance that two samples of one law exceed with probability at most ``eps`` (about; see the module).
 

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from scipy.special import expit, logsumexp
 
+from analysis.arguments import checked_arguments
+
 log = logging.getLogger(__name__)
 
 Quantity = Literal["gap", "signed_gap", "prob", "loss", "margin", "top_two", "one_vs_rest"]
@@ -99,6 +101,7 @@ def check_quantity(quantity: str) -> None:
         raise ValueError(f"quantity={quantity!r} is none of {', '.join(get_args(Quantity))}.")
 
 
+@checked_arguments
 def compared_quantity(
     logits: Num[np.ndarray, "... n k"],
     labels: Int[np.ndarray, " _"] | None = None,

@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
 
+from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import churn_matrix
 
 Decisions = Int[np.ndarray, "m n"]
 
 
+@checked_arguments
 def ambiguity(decided: Decisions, size: int | None = None) -> float:
     """Share of examples on which the runs do not all agree, whichever of them is the baseline.
 
@@ -48,6 +50,7 @@ def ambiguity(decided: Decisions, size: int | None = None) -> float:
     return float(1 - agreed.mean())
 
 
+@checked_arguments
 def discrepancy(churn: Float[np.ndarray, "m m"], size: int | None = None) -> float:
     """Largest churn of a run against another one, averaged over the runs as baselines.
 

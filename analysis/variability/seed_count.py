@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import Real, Rows, SortedRuns, StepReference, as_float_tensor, sort_values
 from analysis.trimming.level import check_delta
 from analysis.trimming.references import (
@@ -118,6 +119,7 @@ def split_half_distances(
     return found
 
 
+@checked_arguments
 def recommend_seed_count(
     gaps: Rows,
     *,

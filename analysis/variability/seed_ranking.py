@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from analysis.arguments import checked_arguments
 from analysis.resampling import interval_from_draws
 from analysis.trimming.distributions import (
     Real,
@@ -56,6 +57,7 @@ class SeedRanking:
     share_best: Float[np.ndarray, " m"]
 
 
+@checked_arguments
 def rank_seeds(
     levels: Float[np.ndarray, " m"], draws: Float[np.ndarray, "b m"], *, coverage: Real = 0.95
 ) -> SeedRanking:

@@ -11,11 +11,14 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
+import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.checks.general import check
+from pipeline.config.data import HubConfig, PathConfig
 from pipeline.data import load_view, prepare_dataset, source_identity
 from pipeline.data.prepare import _refuse_outputs
 from pipeline.engine.cells import CONF, compose_run
@@ -107,6 +110,28 @@ def _(photos):
     (photos / "more").mkdir()
 
 
+@photos_case("several frames in one image file")
+def _(photos):
+    picture(0).save(photos / "train" / "cat" / "x.gif", save_all=True, append_images=[picture(1)])
+
+
+@photos_case("16 bits of color")
+def _(photos):
+    (photos / "train" / "cat" / "x.ppm").write_bytes(b"P6 1 1 1023\n" + bytes(6))
+
+
+@photos_case("a hub data set that needs a script", hub="scripted")
+def _(photos):
+    (photos / "scripted").mkdir()
+    (photos / "scripted" / "scripted.py").write_text("raise SystemExit\n")
+
+
+photos_case("a hub that cannot be reached", hub="made/up")(lambda photos: None)
+photos_case("a file of another content than its checksum", train="train.npz", test=None, sha256={"train": "0" * 64})(
+    lambda photos: np.savez(photos / "train.npz", image=np.zeros((4, 8, 8), np.uint8), label=np.arange(4) % 2)
+)
+
+
 @photos_case("one class alone", test=None)
 def _(photos):
     for name in ("dog", "emu"):
@@ -127,6 +152,10 @@ table_case("numbers without a label", columns={"x": "all"})(flowers)
 table_case("a word among numbers", columns={"x": ["height", "species"], "label": "width"})(flowers)
 table_case("a number with a comma", columns={"x": "all", "label": "b"})(lambda: 'a,b\n1,x\n"2,5",y\n')
 table_case("a missing number", columns={"x": "all", "label": "b"})(lambda: "a,b\n1,x\n,y\n")
+table_case("labels of -1 in the test rows", test=None)(
+    lambda: "sentence,verdict\n" + "".join(f"row {row},{row % 3 - 1}\n" for row in range(30))
+)
+table_case("two columns of one name")(lambda: "sentence,verdict,verdict\na,1,1\n")
 table_case("a missing label", columns={"x": "all", "label": "b"})(lambda: "a,b\n1,x\n2,\n")
 table_case("labels 1, 2, 3")(lambda: "sentence,verdict\n" + "".join(f"row {row},{row % 3 + 1}\n" for row in range(9)))
 table_case("a label of its own in nearly every row")(
@@ -175,7 +204,13 @@ def attempt(folder, wrong):
     config = composed(choice, model if isinstance(model, str) else "mlp", stage)
     if not isinstance(model, str):
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, **model))
-    path = dataclasses.replace(config.data.path, **paths)
+    if (hub := settings.pop("hub", None)) is not None:
+        local = folder / "photos" / hub
+        settings |= {"source": "hub", "hub": HubConfig(id=str(local) if local.exists() else hub)}
+        paths = {}
+    path = dataclasses.replace(config.data.path, **paths, sha256=settings.pop("sha256", {}))
+    if "source" in settings:
+        path = PathConfig()
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path, **settings))
     check(config)
     (folder / "out").mkdir()
@@ -189,7 +224,9 @@ def test_the_table_and_the_cases_are_the_same():
 
 
 @pytest.mark.parametrize("wrong", sorted(CASES))
-def test_what_is_wrong_is_told_as_promised(tmp_path, wrong):
+def test_what_is_wrong_is_told_as_promised(tmp_path, wrong, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     folder = tmp_path / "own data"
     folder.mkdir()
     with pytest.raises(UserError) as refused:
