@@ -15,15 +15,22 @@ import numpy as np
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word"}
+_GENERATOR = "np.random.Generator"
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "True or False",
+    "str": "a word",
+    _GENERATOR: "a generator, as numpy.random.default_rng(0) gives one",
+}
 
 
 def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function refuse plain arguments of another kind than its signature says, before it computes.
 
-    Only arguments whose annotation names nothing but ``int``, ``float``, ``bool``, ``str``, words (``Literal``) and
-    ``None`` are looked at; NumPy's numbers are numbers, True is no number, and NaN is none either. Which words and
-    which ranges are possible is the function's business.
+    Only arguments whose annotation names nothing but ``int``, ``float``, ``bool``, ``str``, words (``Literal``),
+    NumPy's ``Generator`` and ``None`` are looked at; NumPy's numbers are numbers, True is no number, and NaN is none
+    either. Which words and which ranges are possible is the function's business.
 
     Parameters
     ----------
@@ -55,6 +62,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in kinds and not any(_is(kind, value) for kind in kinds[name]):
                 raise ValueError(_sentence(name, value, kinds[name], signature.parameters[name].default))
+            if name == "seed" and kinds.get(name) == ["int"] and value < 0:
+                raise ValueError(f"seed={value} must be at least 0.")
         return function(*args, **kwargs)
 
     return call
@@ -65,7 +74,7 @@ def _kinds(annotation: Any, names: Mapping[str, Any]) -> list[str]:
     if not isinstance(annotation, str):
         return []
     kinds: list[str] = []
-    for word in map(str.strip, annotation.split("|")):
+    for word in map(str.strip, annotation.strip("'\"").split("|")):
         found = names.get(word)
         if word.startswith("Literal[") or get_origin(found) is Literal:
             kinds.append("str")
@@ -81,6 +90,8 @@ def _is(kind: str, value: Any) -> bool:
         return value is None
     if kind == "str":
         return isinstance(value, str)
+    if kind == _GENERATOR:
+        return isinstance(value, np.random.Generator)
     truth = isinstance(value, (bool, np.bool_))
     if kind == "bool":
         return truth

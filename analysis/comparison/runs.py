@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -106,6 +106,8 @@ def compare_runs(
     for name, value in (("delta", delta), ("tolerance", tolerance)):
         if not isinstance(value, (int, float, np.number, type(None))):
             raise ValueError(f"{name}={value!r} must be a number between 0 and 1, such as 0.05.")
+    if isinstance(names, str) or not isinstance(names, (Iterable, type(None))):
+        raise ValueError(f"names is a {type(names).__name__}: give a list with a name for each run.")
     given = read_outputs(outputs, labels, is_probability=is_probability, names=names, on_bad_run=on_bad_run)
     equal = warn_of_equal_runs(given.names, given.logits)
     decided = decisions(given.logits)

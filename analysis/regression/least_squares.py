@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy import linalg
 
-from analysis.arguments import checked_arguments
 from analysis.checks import check_training_kernel
 from analysis.regression.path import RegressionPath, SmootherScores, smoother_scores
 
@@ -209,7 +208,6 @@ class Factorization:
             )
 
 
-@checked_arguments
 def factorize_features(features: Float[np.ndarray, "n p"], *, layer: str = "features") -> Factorization:
     """Singular value decomposition of the features, by QR first where they are tall.
 
@@ -289,7 +287,6 @@ def factorize_blocks(
     return Factorization(left, s, right, np.arange(start))
 
 
-@checked_arguments
 def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-8) -> Factorization:
     """Eigendecomposition of a training Gram matrix.
 

@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node
@@ -72,7 +71,7 @@ class Puller:
     _may_wait: bool = field(default=False, repr=False)
     _estimates: Estimates | None = field(default=None, repr=False)
     _labels: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
-    _later: dict[str, list[tuple[str, RunConfig]]] = field(default_factory=dict, repr=False)
+    _later: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def folder(self, node: Node) -> Path:
         """Name the final folder of a node."""
@@ -275,13 +274,12 @@ class Puller:
         self._count += 1
         if not self._silent:
             cell = cell_words(self._labels.get(node.key, {}))
-            place = f"[{self._count}/{max(self._total, self._count)}]"
-            say(f"{place} {node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else ""))
-        labels = self._labels.get(node.key) or cell_of(node)
+            what = f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
+            say(f"[{self._count}/{max(self._total, self._count)}] {what}")
         expected = self._estimates.of(node).seconds if self._estimates is not None else None
-        more: dict[str, Any] = {"labels": labels, "expected": expected, "together": self._together}
-        more["later"] = self._later.get(node.key, [])
-        with construction(node, self.graph, self.store, rebuild=self.rebuild, **more, **upstream) as build:
+        more: dict[str, Any] = {"labels": self._labels.get(node.key) or cell_of(node), "expected": expected, **upstream}
+        more |= {"together": self._together, "later": self._later.get(node.key, [])}
+        with construction(node, self.graph, self.store, rebuild=self.rebuild, **more) as build:
             if build is not None:
                 self._call(build)
         return Artifact(self.folder(node))

@@ -31,8 +31,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pipeline.config.data import ReadConfig
+from pipeline.data.color_profiles import to_srgb
 from pipeline.data.errors import DataError
-from pipeline.data.sources.color_profiles import to_srgb
 from pipeline.data.sources.sizes import refuse_too_large
 
 if TYPE_CHECKING:

@@ -91,6 +91,10 @@ OF_RUNS = {
     "an impossible tolerance": lambda: compare_runs(RUNS, LABELS, tolerance=5),
     "an impossible precision": lambda: compare_runs(RUNS, LABELS, precision=0),
     "a misspelled on_bad_run": lambda: compare_runs(RUNS, LABELS, on_bad_run="skip"),
+    "a number of bins that is not whole": lambda: compare_runs(RUNS, LABELS, bins=2.5),
+    "a seed below 0": lambda: compare_runs(RUNS, LABELS, seed=-1),
+    "a number for the names": lambda: compare_runs(ARRAY, LABELS, names=3),
+    "a word for a truth value": lambda: compare_runs(RUNS, LABELS, is_probability="yes"),
 }
 OF_LAYERS = {
     "no mapping": lambda: compare_layers([layers()]),
@@ -111,6 +115,7 @@ OF_LAYERS = {
     "mappings and streams together": lambda: compare_layers({**streams(), "seed 1": layers()["seed 1"]}),
     "an array for a run": lambda: compare_layers({"seed 0": np.ones((4, 2)), "seed 1": np.ones((4, 2))}),
     "batches that are no mappings": lambda: compare_layers({"seed 0": [np.ones((4, 2))]}),
+    "a word for the memory": lambda: compare_layers(layers(), memory="1GiB"),
 }
 OF_SURROGATES = {
     "a kernel that is not square": lambda: surrogate_report(TRAIN[:-1], TEST, BOTH, NETWORK),
@@ -130,6 +135,7 @@ OF_SURROGATES = {
         TRAIN, TEST, BOTH, np.exp(NETWORK) / np.exp(NETWORK).sum(1, keepdims=True)
     ),
     "an unknown machine": lambda: surrogate_report(TRAIN, TEST, BOTH, NETWORK, machine="forest"),
+    "no whole number of draws": lambda: surrogate_report(TRAIN, TEST, BOTH, NETWORK, draws=20.5),
     "a class as machine": lambda: surrogate_report(TRAIN, TEST, BOTH, NETWORK, machine=KernelGLM),
 }
 TABLES = {"compare_runs": OF_RUNS, "compare_layers": OF_LAYERS, "surrogate_report": OF_SURROGATES}
