@@ -54,7 +54,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     ValueError: bins=2.5 must be a whole number, or None, such as bins=15.
     """
     signature = inspect.signature(function)
-    names = function.__globals__  # type: ignore[attr-defined]
+    names = function.__globals__
     kinds = {name: found for name, one in signature.parameters.items() if (found := _kinds(one.annotation, names))}
 
     @wraps(function)
