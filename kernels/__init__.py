@@ -27,6 +27,7 @@ _PLACES = {
     "autograd_kernel": "kernels.jacobians",
     "fit_ekfac": "kernels.influence",
     "influence_scores": "kernels.influence",
+    "GaussNewton": "kernels.gauss_newton",
     "kernel_spectrum": "kernels.diagnostics",
     "effective_rank": "kernels.diagnostics",
     "kernel_alignment": "kernels.diagnostics",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from analysis.attribution.conjugate import conjugate_gradients
 from analysis.attribution.decomposition import attribute, attribute_contrast, attribute_layers, sparsity, top_scores
-from analysis.attribution.influence import exact_influence
+from analysis.attribution.influence import exact_influence, kernel_influence
 from analysis.attribution.masks import rank_mask
 from analysis.attribution.representer import refit_representer_head, representer_scores
 from analysis.attribution.retraining import (
@@ -21,8 +22,10 @@ __all__ = [
     "attribute",
     "attribute_contrast",
     "attribute_layers",
+    "conjugate_gradients",
     "embedding_scores",
     "exact_influence",
+    "kernel_influence",
     "leave_out_effects",
     "linear_datamodeling_score",
     "noise_ceiling",

@@ -1,7 +1,8 @@
 """Influence functions g(x)ᵀ(H + λI)⁻¹g_i with an explicit Gauss-Newton or Fisher curvature H (arXiv:1703.04730).
 
-The curvature is given by its root R with H = RᵀR / n. The approximation for networks whose root does not fit in
-memory, EK-FAC, is in `kernels.influence`.
+The curvature is given by its root R with H = RᵀR / n, or through the dual by products alone: of a network these are
+its exact tangent kernel, so that no gradient is ever stored. The approximation for networks whose kernel does not fit
+in memory, EK-FAC, is in `kernels.influence`; `analysis.attribution.conjugate` improves it until the solve is exact.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
+
+from analysis.attribution.output_derivatives import OutputDerivatives
 
 Solver = Literal["dense", "dual", "cg"]
 
@@ -78,8 +81,7 @@ def exact_influence(
     if solver == "dense":
         solved = cho_solve(cho_factor(r.T @ r / n + damping * np.eye(p)), right)
     elif solver == "dual":
-        inner = cho_factor(r @ r.T + n * damping * np.eye(len(r)))
-        solved = (right - r.T @ cho_solve(inner, r @ right)) / damping
+        solved = (right - r.T @ _dual(r @ r.T, r @ right, n, damping)[0]) / damping
     elif solver == "cg":
         operator = LinearOperator((p, p), matvec=lambda v: r.T @ (r @ v) / n + damping * v, dtype=np.float64)
         solved = np.empty_like(right)
@@ -95,3 +97,104 @@ def exact_influence(
     left_over = r.T @ (r @ solved) / n + damping * solved - right
     size = np.maximum(np.linalg.norm(right, axis=0), np.finfo(np.float64).tiny)
     return ExactInfluence(solved.T @ train.T, damping, float((np.linalg.norm(left_over, axis=0) / size).max()))
+
+
+LARGEST_DUAL = 12_000
+"""Rows N·C of the largest dual that is factorized: 1.1 GiB in float64, and three such matrices at a time."""
+
+
+def kernel_influence(
+    square: Float[np.ndarray, "n n c c"],
+    cross: Float[np.ndarray, "m n c c"],
+    train: OutputDerivatives,
+    measure: Float[np.ndarray, "m c"],
+    *,
+    damping: float,
+) -> ExactInfluence:
+    """Score training points by exact damped Gauss-Newton influence, from the network's tangent kernel.
+
+    With J the Jacobian of all logits, r_i = ∂ℓ_i/∂f, L_iL_iᵀ = ∂²ℓ_i/∂f², R = LᵀJ and K = JJᵀ, the inverse of
+    H + λ = RᵀR / n + λ needs only products of gradients (Woodbury):
+    g_xᵀ(H + λ)⁻¹g_i = (g_x·g_i - (R g_x)ᵀ(RRᵀ + nλ)⁻¹ R g_i) / λ.
+
+    Parameters
+    ----------
+    square : ndarray, shape (n, n, C, C)
+        Unnormalized tangent kernel of the training points, one block of classes a pair (``kind="entk"``).
+    cross : ndarray, shape (m, n, C, C)
+        The same, test against training points.
+    train : OutputDerivatives
+        Slopes r_i and roots L_i of the training loss at the logits.
+    measure : ndarray, shape (m, C)
+        Derivative of each test point's measure by its logits, such as that of the log-odds of a class.
+    damping : float
+        λ > 0, absolute.
+
+    Returns
+    -------
+    ExactInfluence
+        Positive supports: up-weighting x_i by ε in the mean loss changes the measure of x by ε times the score, to
+        first order and at λ = 0 at the minimizer. The residual is that of the dual system.
+
+    Raises
+    ------
+    ValueError
+        Without damping, or if N·C is above `LARGEST_DUAL`, with the numbers.
+
+    References
+    ----------
+    Koh and Liang (2017), arXiv:1703.04730; Martens (2020), arXiv:1412.1193, section 6 (Gauss-Newton matrix).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import kernel_influence
+    >>> from analysis.attribution.output_derivatives import OutputDerivatives
+    >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([1.0, 0.0, 0.0])  # f(x) = 0, squared loss
+    >>> train = OutputDerivatives(-y[:, None], np.ones((3, 1, 1)))
+    >>> kernel_influence((x @ x.T)[..., None, None], (x[:1] @ x.T)[..., None, None], train, np.ones((1, 1)),
+    ...     damping=0.1).scores.round(2)
+    array([[1.42, 0.  , 0.  ]])
+    """
+    if not damping > 0:
+        raise ValueError(f"damping must be positive (the curvature of a network is singular), got {damping}.")
+    n, c = train.slopes.shape
+    require_dual(n, c)
+    roots = train.roots
+    # square[i, j] is one c x c block, of the classes of i by those of j
+    left = np.einsum("ica,ijcd->ijad", roots, square, optimize=True)
+    gram = np.einsum("ijad,jdb->iajb", left, roots, optimize=True).reshape(n * c, n * c)
+    rooted_train = np.einsum("ijad,jd->iaj", left, train.slopes, optimize=True).reshape(n * c, n)
+    del left
+    measured = np.einsum("xc,xicd->xid", measure, cross, optimize=True)
+    rooted_test = np.einsum("xid,ida->iax", measured, roots, optimize=True).reshape(n * c, -1)
+    products = np.einsum("xid,id->xi", measured, train.slopes)
+    solved, residual = _dual(gram, rooted_test, n, damping)
+    scores = (products - solved.T @ rooted_train) / damping
+    return ExactInfluence(-scores, damping, residual)
+
+
+def require_dual(n: int, c: int) -> None:
+    """Refuse a dual that is too large to factorize.
+
+    Raises
+    ------
+    ValueError
+        With the numbers, and what to do.
+    """
+    if n * c > LARGEST_DUAL:
+        raise ValueError(
+            f"exact_influence factorizes a matrix of N·C = {n}·{c} = {n * c} rows ({8 * (n * c) ** 2 / 2**30:.1f} GiB "
+            f"in float64), and {LARGEST_DUAL} is the limit: attribute fewer training points (kernel.n_train="
+            f"{LARGEST_DUAL // c}), or use cg_influence, which solves the same system by conjugate gradients"
+        )
+
+
+def _dual(
+    gram: Float[np.ndarray, "q q"], right: Float[np.ndarray, "q m"], n: int, damping: float
+) -> tuple[Float[np.ndarray, "q m"], float]:
+    """(RRᵀ + nλ)⁻¹ times columns, and the largest relative residual."""
+    damped = gram + n * damping * np.eye(len(gram))
+    solved = cho_solve(cho_factor(damped, check_finite=False), right)
+    size = np.maximum(np.linalg.norm(right, axis=0), np.finfo(np.float64).tiny)
+    return solved, float((np.linalg.norm(damped @ solved - right, axis=0) / size).max())

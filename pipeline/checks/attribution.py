@@ -30,6 +30,11 @@ def attribution_problems(config: RunConfig) -> Iterator[str]:
                 f"attribution.rates={choice.rates} and attribution.checkpoints={choice.checkpoints} differ in length; "
                 "give one rate for each checkpoint."
             )
+    exact = sorted({"exact_influence", "cg_influence"} & {choice.method, *choice.methods})
+    if exact and config.model.center_output:
+        yield f"{exact[0]} takes the loss at the network's own outputs; set model.center_output=false."
+    if choice.damping_sweep and not {"influence", *exact} & {choice.method, *choice.methods}:
+        yield "attribution.damping_sweep is for influences; add influence, exact_influence or cg_influence to methods."
     if choice.rates and config.weights.source != "path":
         yield "attribution.rates is for files of weights.path; a training of ours knows its rates, so leave it empty."
     if choice.other_seeds:

@@ -14,6 +14,8 @@ METHODS = (
     "tracin",
     "trak",
     "influence",
+    "exact_influence",
+    "cg_influence",
     "representer",
     "embedding",
     "same_label",
@@ -50,5 +52,16 @@ class AttributionConfig:
     dim: int = setting(512, "Features of the gradient sketches (grad_dot, grad_cos, trak).", at_least=1)
     ridge: float = setting(1e-3, "trak: ridge over the mean eigenvalue of its Gram matrix.", at_least=0)
     damping: float = setting(0.1, "influence: damping over each block's mean eigenvalue (EK-FAC).", at_least=0)
+    exact_damping: float | None = setting(
+        None,
+        "exact_influence and cg_influence: damping itself; null takes 1 over the training time (sum of learning rates "
+        "over 1 - momentum) plus the weight decay or, under Adam, damping times the mean eigenvalue.",
+        above=0,
+    )
+    damping_sweep: list[float] = setting(
+        [], "stage=retraining: multiples of the damping at which influences are judged too.", above=0, distinct=True
+    )
+    cg_tol: float = setting(1e-8, "cg_influence: relative residual to stop at.", above=0, below=1)
+    cg_steps: int = setting(500, "cg_influence: most steps; the residual is reported.", at_least=1)
     penalty: float = setting(1e-3, "representer: penalty of the refitted head.", at_least=0)
     seed: int = setting(0, "Seed of the sketches and the random control.", at_least=0)

@@ -149,3 +149,28 @@ def glm_optimum(kernel, y, alpha, formulation, penalty):
 
     options = {"maxiter": 20000, "maxfun": 50000, "ftol": 1e-16, "gtol": 1e-11}
     return minimize(objective, np.zeros(size + columns), jac=True, method="L-BFGS-B", options=options).fun
+
+
+def gauss_newton_influence(model, x, y, z, classes, damping):
+    """Build H point by point, invert it, and give -∇m(z)ᵀ(H + λ)⁻¹∇ℓ_i for the log-odds m of a class. Cross-entropy."""
+    import torch
+
+    parameters = list(model.parameters())
+
+    def gradient(value):
+        found = torch.autograd.grad(value, parameters, retain_graph=True)
+        return torch.cat([g.flatten() for g in found]).numpy()
+
+    p = sum(parameter.numel() for parameter in parameters)
+    curvature, train, test = np.zeros((p, p)), [], []
+    for point, label in zip(x, y.tolist(), strict=True):
+        logits = model(point[None])[0]
+        jacobian = np.stack([gradient(logit) for logit in logits])
+        share = logits.softmax(0).detach().numpy()
+        curvature += jacobian.T @ (np.diag(share) - np.outer(share, share)) @ jacobian / len(x)
+        train.append(gradient(-logits.log_softmax(0)[label]))
+    for point, label in zip(z, classes.tolist(), strict=True):
+        logits = model(point[None])[0]
+        others = torch.stack([logit for c, logit in enumerate(logits) if c != label])
+        test.append(gradient(logits[label] - others.logsumexp(0)))
+    return -np.stack(test) @ np.linalg.inv(curvature + damping * np.eye(p)) @ np.stack(train).T

@@ -5,6 +5,7 @@ Each method reads the same points as the run's kernel. Positive scores support t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -24,16 +25,37 @@ from kernels.fisher import EKFAC
 from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
+from pipeline.stages.attribution.curvature import Curvature, influence_damping
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
 from pipeline.training.networks import build_network, output_layer, trained_network
 
-GRADIENT_METHODS = ("grad_dot", "grad_cos", "tracin", "trak", "influence", "representer", "embedding")
+GRADIENT_METHODS = (
+    "grad_dot",
+    "grad_cos",
+    "tracin",
+    "trak",
+    "influence",
+    "exact_influence",
+    "cg_influence",
+    "representer",
+    "embedding",
+)
 """Methods that need the network; the others read stored arrays only."""
 _BUDGET = "2GiB"
 """Memory of influence scores: a number of its own, since the size of pieces decides last bits."""
-SELF_METHODS = ("kernel", "grad_dot", "tracin", "trak", "influence", "representer", "random")
+SELF_METHODS = (
+    "kernel",
+    "grad_dot",
+    "tracin",
+    "trak",
+    "influence",
+    "exact_influence",
+    "cg_influence",
+    "representer",
+    "random",
+)
 """Methods whose score of a training point for itself measures how hard it is to learn from the others."""
 
 
@@ -58,6 +80,8 @@ class Attributor:
         For trak: log-scores of the training points and network of each other training.
     head : str or None
         Module that computes the logits, where the user names it.
+    curvature : Curvature or None
+        For exact_influence and cg_influence.
     """
 
     def __init__(
@@ -71,10 +95,11 @@ class Attributor:
         checkpoints: Sequence[tuple[float, nn.Module]] = (),
         others: Sequence[tuple[Float[np.ndarray, "n C"], nn.Module]] = (),
         head: str | None = None,
+        curvature: Curvature | None = None,
     ) -> None:
         self.config, self.train, self.network, self.inputs, self.head = config, train, network, inputs, head
         self.weights, self.offsets = weights, offsets
-        self.checkpoints, self.others = checkpoints, others
+        self.checkpoints, self.others, self.curvature = checkpoints, others, curvature
         self._features: dict[str, Float[Tensor, "n k"]] = {}
 
     def scores(
@@ -101,6 +126,8 @@ class Attributor:
             "tracin": self._tracin,
             "trak": self._trak,
             "influence": self._influence,
+            "exact_influence": lambda side, points, classes: self._exact.dual(points, classes),
+            "cg_influence": lambda side, points, classes: self._exact.conjugate(points, classes),
             "representer": self._representer,
             "embedding": lambda side, points, classes: embedding_scores(
                 self._hidden(points), self._hidden(self.inputs)
@@ -111,6 +138,17 @@ class Attributor:
             ),
         }
         return table[method](side, points, classes)
+
+    def damped(
+        self, method: str, points: KernelInputs, classes: Int[np.ndarray, " m"], times: float
+    ) -> Float[np.ndarray, "m n"]:
+        """Score by influence with ``times`` the damping that the configuration stands for."""
+        if method == "exact_influence":
+            return self._exact.dual(points, classes, times=times)
+        if method == "cg_influence":
+            return self._exact.conjugate(points, classes, times=times)
+        fisher = dataclasses.replace(self._fisher, damping=times * self._fisher.damping)
+        return self._ekfac_scores(fisher, points, classes)
 
     def self_scores(self, method: str) -> Float[np.ndarray, " n"]:
         """Score every training point for its own label at itself."""
@@ -177,10 +215,18 @@ class Attributor:
     def _fisher(self) -> EKFAC:
         return fit_ekfac(self._network, self.inputs.inputs, seed=self.config.seed, damping=self.config.damping)
 
+    @property
+    def _exact(self) -> Curvature:
+        assert self.curvature is not None
+        return self.curvature
+
     def _influence(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
+        return self._ekfac_scores(self._fisher, points, classes)
+
+    def _ekfac_scores(self, fisher: EKFAC, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
         found = influence_scores(
             self._network,
-            self._fisher,
+            fisher,
             self.inputs.inputs,
             points.inputs,
             labels=torch.from_numpy(self.train.labels),
@@ -232,5 +278,12 @@ def open_attributor(
             others.append((outputs, trained_network(config, data, other).to(device)))
     inputs = data.kernel_inputs("train", config.kernel.n_train)
     machine = read_coefficients(build.inputs["surrogate"])
-    head = output_layer(config)
-    return Attributor(config.attribution, train, *machine, network, inputs, checkpoints, others, head)
+    head, choice = output_layer(config), config.attribution
+    curvature = None
+    if network is not None and {"exact_influence", "cg_influence"} & set(methods):
+        damping = influence_damping(config, data.size("train"))
+        loss = config.training.loss
+        curvature = Curvature(
+            network, inputs, train.labels, loss, damping, choice.damping, choice.cg_tol, choice.cg_steps
+        )
+    return Attributor(choice, train, *machine, network, inputs, checkpoints, others, head, curvature)

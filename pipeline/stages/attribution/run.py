@@ -80,6 +80,8 @@ def attribution(build: Build) -> dict[str, Any]:
                 values = attributor.self_scores(method)
                 arrays[f"score.{method}"] = values
                 rows.append(_mask_row(method, "mislabelled training points", values, injected))
+        for line in attributor.curvature.said if attributor.curvature is not None else ():
+            build.say(line)
     main = [one for one in found if one.method == choice.method]
     metrics = _describe(build, main, tests)
     _gallery(build, data, main[0], sides[main[0].split], points, train, next(iter(tests.values())))

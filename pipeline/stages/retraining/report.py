@@ -66,7 +66,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             )
             found = first.metrics["lds"]
             best = max(
-                (method for method in found if method not in ("ceiling", "random")), key=lambda m: _mean(group, m)
+                (method for method in found if method not in ("ceiling", "random") and "λ×" not in method),
+                key=lambda m: _mean(group, m),
             )
             findings.append(f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)}).")
         if read_leave_out(first):

@@ -112,6 +112,16 @@ def methods_of(config: RunConfig) -> list[str]:
     return list(dict.fromkeys([config.attribution.method, *config.attribution.methods]))
 
 
+def _names(config: RunConfig) -> list[str]:
+    """Names of the scores that are judged: the methods, and the influences at multiples of their damping."""
+    return [*methods_of(config), *(f"{method} λ×{times:g}" for method, times in _sweep(config))]
+
+
+def _sweep(config: RunConfig) -> list[tuple[str, float]]:
+    methods = [one for one in ("influence", "exact_influence", "cg_influence") if one in methods_of(config)]
+    return [(method, times) for method in methods for times in config.attribution.damping_sweep]
+
+
 def _parts(choice: RetrainingConfig, count: int) -> np.ndarray:
     """Random parts of the kernel's training points, as masks."""
     if not choice.subsets:
@@ -124,7 +134,7 @@ def _kept_scores(build: Build, compute: Callable[[], dict[str, np.ndarray]]) -> 
     path = build.scratch / _SCORES
     if is_sound(path):
         kept = load_file(path)
-        return {method: kept[method] for method in methods_of(build.config)}
+        return {name: kept[name] for name in _names(build.config)}
     scores = compute()
     written = path.with_name(f"{_SCORES}.writing")
     save_arrays({method: np.ascontiguousarray(values) for method, values in scores.items()}, written)
@@ -145,6 +155,11 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
         for method in methods:
             build.say(f"method {method}")
             found[method] = np.asarray(attributor.scores(method, side, points, side.labels), np.float64)
+        for method, times in _sweep(config):
+            build.say(f"method {method}, {times:g} times its damping")
+            found[f"{method} λ×{times:g}"] = attributor.damped(method, points, side.labels, times)
+        for line in attributor.curvature.said if attributor.curvature is not None else ():
+            build.say(line)
         return found
 
 
