@@ -153,7 +153,7 @@ def kernel_influence(
     >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([1.0, 0.0, 0.0])  # f(x) = 0, squared loss
     >>> train = OutputDerivatives(-y[:, None], np.ones((3, 1, 1)))
     >>> kernel_influence((x @ x.T)[..., None, None], (x[:1] @ x.T)[..., None, None], train, np.ones((1, 1)),
-    ...     damping=0.1).scores.round(2)
+    ...     damping=0.1).scores.round(2) + 0.0
     array([[1.42, 0.  , 0.  ]])
     """
     if not damping > 0:

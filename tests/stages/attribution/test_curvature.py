@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.attribution.output_derivatives import OutputDerivatives
 from pipeline.checks.attribution import attribution_problems
 from pipeline.config.attribution import AttributionConfig
 from pipeline.config.run import RunConfig
@@ -79,7 +80,7 @@ def test_steps_that_do_not_suffice_are_reported_with_the_residual():
 
 def test_a_dual_that_is_too_large_is_refused_with_its_numbers():
     made = curvature("mlp")
-    made.__dict__["outputs"] = dataclasses.replace(made.outputs, slopes=np.zeros((5000, 10)))
+    made.__dict__["outputs"] = OutputDerivatives(np.zeros((5000, 10)), np.zeros((5000, 10, 10)))
     with pytest.raises(UserError, match=r"5000·10 = 50000 rows \(18.6 GiB .*kernel.n_train=1200.*cg_influence"):
         made.dual(points(2, 3), np.array([0, 1]))
 
