@@ -215,21 +215,27 @@ def dattri_llm(model: nn.Module, inputs: Inputs, kind: str) -> Tensor:
     else:
         ids = inputs["input_ids"]
         batch = {**inputs, "position_ids": torch.arange(ids.shape[1]).expand_as(ids).clone()}
-    model = copy.deepcopy(model).requires_grad_(False)
-    for module in model.modules():  # nothing in front of an embedding requires a gradient: its table must
-        if isinstance(module, nn.Embedding):
-            module.requires_grad_()
+    flags = [(p, p.requires_grad) for p in model.parameters()]
     classes = [None] if kind == "pntk" else list(range(call(model, first(inputs, 1)).shape[1]))
     total: Tensor | None = None
-    for c in classes:
-        one = Selected(model, c)
-        config = HookManagerConfig(linear_io=REGISTER_ALL, include_frozen=True)
-        with HookManager(one, config=config).collect(deregister_on_exit=True) as collector:
-            (one(batch) if isinstance(batch, Tensor) else one(**batch)).sum().backward()
-            gradient = collector.get_gradient()
-        gram = gradient.similarity(gradient, reduce="all")
-        total = gram if total is None else total + gram
-        del gradient, collector
+    try:
+        model.requires_grad_(False)
+        for module in model.modules():  # nothing in front of an embedding requires a gradient: its table must
+            if isinstance(module, nn.Embedding):
+                module.requires_grad_()
+        for c in classes:
+            one = Selected(model, c)
+            config = HookManagerConfig(linear_io=REGISTER_ALL, include_frozen=True)
+            with HookManager(one, config=config).collect(deregister_on_exit=True) as collector:
+                (one(batch) if isinstance(batch, Tensor) else one(**batch)).sum().backward()
+                gradient = collector.get_gradient()
+            gram = gradient.similarity(gradient, reduce="all")
+            total = gram if total is None else total + gram
+            del gradient, collector
+    finally:
+        model.zero_grad()
+        for p, flag in flags:
+            p.requires_grad_(flag)
     assert total is not None
     return total
 

@@ -40,7 +40,9 @@ def product_rate(side: int = 2048) -> float:
     return 2 * side**3 / seconds
 
 
-def run_cell(suite: str, samples: int, kind: str = "pntk", threads: int = THREADS) -> dict[str, Any]:
+def run_cell(
+    suite: str, samples: int, kind: str = "pntk", threads: int = THREADS, patience: float = 10.0
+) -> dict[str, Any]:
     import torch
 
     from benchmarks import kernel_cells
@@ -62,7 +64,7 @@ def run_cell(suite: str, samples: int, kind: str = "pntk", threads: int = THREAD
     def kernel() -> Any:
         return kernel_matrix(model, inputs, kind=kind, normalize=False)
 
-    steps, again, turns = in_turns(step, kernel, most=20, seconds=10.0) if seconds < 30 else (step(), seconds, 0)
+    steps, again, turns = in_turns(step, kernel, most=20, seconds=patience) if seconds < 30 else (step(), seconds, 0)
     rate = max(rate, product_rate())
     limit = steps + plan.flops / rate
     return cost | {

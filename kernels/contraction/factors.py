@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernels.contraction.columns import Batches, gradient_columns, multiply_columns
 from kernels.contraction.extents import Extents
-from kernels.contraction.operands import DenseGradients, Operand
+from kernels.contraction.operands import DenseGradients, Operand, reused, tiles
 from kernels.contraction.pixel_shift import patch_gram
 from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
@@ -203,8 +203,27 @@ class Factors(Operand):
         """Add this layer's part to ``out`` in the form chosen for it."""
         if self.form == "feature":
             multiply_columns(self, other, out, full, symmetric, scratch)
+        elif isinstance(other, Factors) and self._has_single_positions(other, out) and not full:
+            self._accumulate_products(other, out, symmetric, scratch)
         else:
             super().accumulate(other, out, full, symmetric, scratch)
+
+    def _has_single_positions(self, other: Factors, out: Tensor) -> bool:
+        one_each = self.form == "position" and self.extents.length == other.extents.length == 1
+        return one_each and self.delta.dtype == out.dtype
+
+    def _accumulate_products(self, other: Factors, out: Tensor, symmetric: bool, scratch: float) -> None:
+        """Add products of single positions, over which nothing is summed, by way of memory that is used again."""
+        ours, theirs = (_Laid(one.delta.flatten(2), one.patches()) for one in (self, other))
+        for rows, columns in tiles(self, other, out, False, symmetric, self.bounded(scratch, out.device)):
+            place = out[rows, columns]
+            gram, pairs = (reused(out, place.numel(), side).view(place.shape) for side in ("inputs", "gradients"))
+            for group in range(self.groups):
+                torch.mm(ours.inputs[rows, group], theirs.inputs[columns, group].T, out=gram)
+                torch.mm(ours.delta[rows, group], theirs.delta[columns, group].T, out=pairs)
+                if self.bias is not None:
+                    gram += self.bias**2
+                place.addcmul_(gram, pairs)
 
     def bounded(self, scratch: float, device: torch.device) -> float:
         """Bytes that the intermediates of one product may take."""

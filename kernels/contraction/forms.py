@@ -186,6 +186,15 @@ def _kept_positions(block: OuterBlock, r: int) -> tuple[float, float]:
     return max(kept.extents.mean, 1.0 / samples), (kept.inputs.numel() + r * kept.delta.numel() / cotangents) / samples
 
 
+def forced_form(block: Block, forms: dict[str, str]) -> str | None:
+    """Form that the caller asks for, by parameter or layer; one for all layers holds where a layer has it."""
+    for name in (*block.names, *(n.rpartition(".")[0] for n in block.names)):
+        if name and name in forms:
+            return forms[name]
+    general = forms.get("")
+    return general if general is not None and general in available_forms(block) else None
+
+
 def available_forms(block: Block) -> set[str]:
     """Names of the exact forms that a block has."""
     return {option.form for option in _options(block, 1, False, 4, HOST)}

@@ -32,7 +32,7 @@ from kernels.inputs.selection import Names, is_within, known, parameter_names
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
 
-VERSION = 8  # of the arithmetic: raised whenever a bit of a result may change
+VERSION = 9  # of the arithmetic: raised whenever a bit of a result may change
 
 
 @dataclass
@@ -76,7 +76,8 @@ def prepared(model: nn.Module, train: Any, test: Any, options: KernelOptions) ->
         def make(generic: tuple[str, ...]) -> Job:
             return _job(own, columns, rows, precision, device, options, generic, make)
 
-        yield make(())
+        with precision.strict_passes():  # settings of the process, which each pass would otherwise read and write
+            yield make(())
 
 
 def _job(

@@ -10,7 +10,7 @@ import torch
 from kernels.capture.checked_passes import MODES
 from kernels.capture.summary import foretold
 from kernels.contraction.class_sweep import sweep_classes
-from kernels.contraction.forms import LayerForm, available_forms, choose_form
+from kernels.contraction.forms import LayerForm, choose_form, forced_form
 from kernels.contraction.traffic import traffic_cost_on
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.machine.memory import available_memory, parse_memory, show_bytes
@@ -233,7 +233,7 @@ def lay_out(
         common: dict[str, Any] = {"full": full, "samples": rows + others * (not square), "pairs": pairs, "width": width}
         common["traffic_cost"] = traffic_cost_on(device, precision)
         return tuple(
-            choose_form(block, cotangents=together, forced=_forced(block, forms), **common) for block in blocks
+            choose_form(block, cotangents=together, forced=forced_form(block, forms), **common) for block in blocks
         )
 
     layers = layers_for(cotangents)
@@ -287,6 +287,9 @@ def lay_out(
             f"not even one sample fits: it needs about {show_bytes(need * 4 / 3)} and the budget is "
             f"{show_bytes(memory)}; pass a larger memory=, or fewer layers=, or kind='pntk', or a sketch"
         )
+    if batch_size is None:  # a smaller last pass would be a pattern of its own to certify
+        count = min(side, longest)
+        batch = -(-count // -(-count // batch))
     if not on_card:
         kept = sum(one.sample_bytes for one in layers)
         if chunks > 1 and layers is not swept:
@@ -338,13 +341,3 @@ def _passes(
 def _tile_side(room: float, entry: float, stored: float) -> int:
     """Side s of the largest tile with ``entry * s^2 + 2 * stored * s`` bytes in ``room``."""
     return int(((stored**2 + entry * max(room, 0.0)) ** 0.5 - stored) / entry)
-
-
-def _forced(block: Block, forms: dict[str, str]) -> str | None:
-    for name in (*block.names, *(n.rpartition(".")[0] for n in block.names)):
-        if name and name in forms:
-            return forms[name]
-    general = forms.get("")
-    if general is None:
-        return None
-    return general if general in available_forms(block) else None

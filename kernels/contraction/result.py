@@ -211,7 +211,7 @@ def inverse_roots(squares: Tensor) -> Tensor:
     return torch.where(squares > 0, squares.clamp_min(torch.finfo(squares.dtype).tiny).rsqrt(), 0.0)
 
 
-def mirror(matrix: Tensor, block: int = 256) -> None:
+def mirror(matrix: Tensor, block: int = 128) -> None:
     """Copy the upper triangle of a square kernel onto the lower one, in place."""
     n = len(matrix)
     for start in range(0, n, block):
@@ -221,8 +221,8 @@ def mirror(matrix: Tensor, block: int = 256) -> None:
         upper = torch.ones(count, count, dtype=torch.bool, device=matrix.device).triu()
         upper = upper if matrix.ndim == 2 else upper[:, :, None, None]
         matrix[rows, rows] = torch.where(upper, here, swapped(here))
-        if rows.stop < n:
-            matrix[rows.stop :, rows] = swapped(matrix[rows, rows.stop :])
+        if rows.stop < n:  # torch transposes a matrix that is whole in memory block by block, any other line by line
+            matrix[rows.stop :, rows] = swapped(matrix[rows, rows.stop :].contiguous()).contiguous()
 
 
 def swapped(tile: Tensor) -> Tensor:

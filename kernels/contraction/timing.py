@@ -21,7 +21,7 @@ from kernels.contraction.columns import ImageColumns, gradient_columns, output_r
 from kernels.contraction.factors import Factors
 from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
-from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces
+from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces, scratch_kept
 from kernels.contraction.plan import LayerSeconds, Plan
 from kernels.contraction.result import mirror
 from kernels.contraction.tokens import TiedTokens, Tokens
@@ -38,6 +38,9 @@ SAMPLES = 64
 
 ENOUGH = 0.02
 """Seconds of a trial pass."""
+
+TURNS = 5
+"""Runs of a trial at most, at least two of what takes less than a moment."""
 
 PRODUCTS = 2e9
 """Multiply-adds of a layer's trial product."""
@@ -131,11 +134,12 @@ def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, dev
     )
 
     def multiply() -> None:
-        out.add_(left.product(right, plan.full))
+        left.accumulate(right, out, plan.full, False, plan.scratch)
 
     made = sum((i.stop - i.start) * (j.stop - j.start) for i, j in pieces(sides, whole, plan.square))
     needed = sides[0] * (sides[0] + 1) / 2 if plan.square else float(sides[0] * sides[1])
-    return _least(multiply, device) / (height * width) * made / needed
+    with scratch_kept():
+        return _least(multiply, device) / (height * width) * made / needed
 
 
 def _token_seconds(operand: Operand, plan: Plan, side: int, device: torch.device) -> float:
@@ -168,11 +172,10 @@ def seconds_per_mac(side: int, device: torch.device, precision: Precision, symme
 @lru_cache(maxsize=8)
 def entry_seconds(device: torch.device, precision: Precision) -> float:
     """Seconds per entry of the matrix: made zero, checked, mirrored and scaled."""
-    side = 2048
-    matrix = torch.zeros(side, side, device=device, dtype=precision.passes)
+    side = 3000  # 36 MB: the memory of a large matrix is new to the process, whose first touch costs as much
 
     def handle() -> None:
-        matrix.zero_()
+        matrix = torch.zeros(side, side, device=device, dtype=precision.passes)
         first_not_finite(matrix)
         mirror(matrix)
         matrix.mul_(1.0)
@@ -181,13 +184,13 @@ def entry_seconds(device: torch.device, precision: Precision) -> float:
 
 
 def _least(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of the faster of two runs; of one that takes long."""
-    least = float("inf")
-    for _ in range(2):
+    """Seconds of the fastest of a few runs: what else the machine does only adds."""
+    least, begun = float("inf"), _now(device)
+    for turn in range(TURNS):
         start = _now(device)
         work()
         least = min(least, _now(device) - start)
-        if least > 0.2:
+        if turn and start - begun > ENOUGH or least > 0.2:
             break
     return least
 

@@ -148,7 +148,7 @@ def projected_difference(block: OuterBlock, own: Tensor | None, count: int = 4) 
     left, right = (inputs, delta) if block.transposed else (delta, inputs)
     width = right.shape[3]
     vectors = [direction(f"{block.weight} {index}", width, right) for index in range(count)]
-    across = torch.stack(vectors, 1) * count**-0.5
+    across = (torch.stack(vectors) * count**-0.5).T  # each vector in one piece: so the products read their rows once
     shares = (right.reshape(-1, width) @ across).view(*right.shape[:3], count)
     found = torch.einsum("mtgo,mtgk->gok", left, shares).flatten(0, 1)
     return found if own is None else found - own.to(found.dtype).reshape(-1, width) @ across

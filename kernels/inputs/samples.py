@@ -115,9 +115,12 @@ class Samples:
     @cached_property
     def hashes(self) -> list[bytes]:
         """One digest per sample of its inputs."""
-        found = []
+        found: list[bytes] = []
         for inputs in self._batches:
             columns = [inputs] if isinstance(inputs, Tensor) else [inputs[key] for key in sorted(inputs)]
+            if len(columns) == 1:
+                found += map(xxhash.xxh3_128_digest, bytes_view(columns[0]))
+                continue
             for first, *others in zip(*map(bytes_view, columns), strict=True):
                 digest = xxhash.xxh3_128(first)
                 for more in others:
@@ -128,8 +131,7 @@ class Samples:
     def digest(self) -> str:
         """Digest of all inputs in order, and of the labels."""
         total = xxhash.xxh3_64()
-        for one in self.hashes:
-            total.update(one)
+        total.update(b"".join(self.hashes))
         if self.labels is not None:
             total.update(bytes_view(self.labels).tobytes())
         return total.hexdigest()

@@ -132,6 +132,10 @@ class SharedSetting:
     def at(self, value: Any) -> Iterator[None]:
         """Ask for a value during the block."""
         me = threading.get_ident()
+        mine = self._asked.get(me)
+        if mine and mine[-1] == value and self._read() == self._now:  # this thread asks for it already
+            yield
+            return
         with _LOCK:
             if not self._asked:
                 self._before = self._now = self._read()

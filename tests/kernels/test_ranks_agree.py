@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from kernels import kernel_matrix
 from kernels.machine.ranks import owners
+from tests.kernels import ready_processes
 from tests.kernels.cases import BY_NAME, make
 
 OPTIONS = {"precision": "float64", "block_rows": 2, "layerwise": True}
@@ -28,7 +29,8 @@ def worker(rank: int, folder: str) -> None:
 
 
 def test_one_and_two_ranks_agree_bit_for_bit(tmp_path: Path) -> None:
-    mp.spawn(worker, (str(tmp_path),), nprocs=2)
+    ready_processes.prepare()
+    mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method=ready_processes.METHOD)
     model, inputs, _ = make(BY_NAME["mlp"], 7)
     square = kernel_matrix(model, inputs, **OPTIONS)
     cross = kernel_matrix(model, inputs, inputs[:5], **OPTIONS)
