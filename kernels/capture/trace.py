@@ -30,6 +30,7 @@ from kernels.rules.rewrites import REWRITES
 # Operations that take nothing but type and shape from a tensor: from their second one, or from all.
 _NEW = {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like}
 _NEW |= {Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full, Tensor.new_tensor}
+_MAKING = ("linear", "addmm", "convolution")  # rules of operations whose results share no memory
 _LIKE = _NEW | {Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as}
 
 
@@ -244,19 +245,19 @@ class ForwardTrace(TorchFunctionMode):
         if use.layout == "shared":
             inner = result.squeeze(0) if result.shape[:1] == (1,) and result.ndim > 1 else result
             result = inner.expand(self.batch, *inner.shape)
-        result = self._anchored(result)
+        result = self._anchored(result, own=use.rule.name in _MAKING)
         use.shape = result.shape
         use.edge = get_gradient_edge(result)
         return result
 
-    def _anchored(self, result: Tensor) -> Tensor:
-        """Make a result require gradients, although the parameters do not."""
+    def _anchored(self, result: Tensor, *, own: bool = False) -> Tensor:
+        """Make a result require gradients, although the parameters do not; one in memory of its own in place."""
         if result.requires_grad:
             return result
         place = (result.dtype, result.device)
         if place not in self._anchors:
             self._anchors[place] = torch.zeros((), dtype=place[0], device=place[1], requires_grad=True)
-        return result + self._anchors[place]
+        return result.add_(self._anchors[place]) if own and not result._is_view() else result + self._anchors[place]
 
     def _layout(self, key: tuple[Any, ...], shape: torch.Size) -> str:
         """Where the samples of a use are; what no earlier use of these parameters shows is noted as strange."""

@@ -46,7 +46,7 @@ def group_headroom(root: Path = Path("/")) -> int | None:
     int or None
         At least 0; None where no group limits memory, or the machine has no control groups.
     """
-    rooms = [room for group in _groups(root) if (room := _room(*group)) is not None]
+    rooms = [room for version, folder in _groups(root) if (room := _room(folder, version)) is not None]
     return max(min(rooms), 0) if rooms else None
 
 
@@ -63,8 +63,8 @@ def address_space_headroom(root: Path = Path("/")) -> int | None:
     return max(limit - int(table.split()[0]) * resource.getpagesize(), 0)
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, _Version, bool]]:
-    """Folders of the groups that hold this process, innermost first, with the controller's version; which is a top."""
+def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
+    """Folders of the groups that hold this process, each with the version of its controller, innermost first."""
     memberships, mounts = _read(root / "proc/self/cgroup"), _read(root / "proc/self/mountinfo")
     if memberships is None or mounts is None:
         return
@@ -92,17 +92,17 @@ def _groups(root: Path) -> Iterator[tuple[Path, _Version, bool]]:
         while not folder.exists() and folder != top:
             folder = folder.parent
         version = _V2 if kind == "cgroup2" else _V1
-        yield folder, version, folder == top
+        yield version, folder
         while folder != top:
             folder = folder.parent
-            yield folder, version, folder == top
+            yield version, folder
 
 
-def _room(folder: Path, version: _Version, outermost: bool) -> int | None:
+def _room(folder: Path, version: _Version) -> int | None:
     """Free bytes of one group; None where it has no limit."""
     found = [_read(folder / name) for name in version.limits]
     statistics: dict[str, str] = {}
-    if version.inherited_limit is not None and outermost:  # set by an ancestor that a container does not see
+    if version.inherited_limit is not None:  # set by an ancestor that a container does not see
         statistics = _statistics(folder)
         found.append(statistics.get(version.inherited_limit))
     limits = [int(limit) for limit in found if limit is not None and limit.strip().isdecimal()]
