@@ -18,7 +18,7 @@ from torchmetrics.regression import MeanSquaredError
 from models.adversarial_training import BatchAttack
 from models.logits import logits_of, predicted_class, targets_of
 from models.losses import loss_named
-from models.schedules import learning_rate_factor, make_optimizer
+from models.optimizers.schedules import learning_rate_factor, make_optimizer
 
 
 class ClassifierModule(pl.LightningModule):
@@ -41,9 +41,9 @@ class ClassifierModule(pl.LightningModule):
     label_smoothing : float
         Share of the target that is spread over all classes, in training alone; evaluation measures the plain loss.
     optimizer, lr, momentum, weight_decay
-        See :func:`models.schedules.make_optimizer`.
+        See :func:`models.optimizers.schedules.make_optimizer`.
     schedule, warmup, milestones, gamma
-        See :func:`models.schedules.learning_rate_factor`; applied per step.
+        See :func:`models.optimizers.schedules.learning_rate_factor`; applied per step.
     center_output : bool
         Train f(theta) - f(theta_0), the output minus that of a frozen copy taken now (arXiv 1812.07956).
     attack : BatchAttack, optional

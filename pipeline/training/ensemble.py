@@ -22,7 +22,7 @@ from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.configs import MODEL_SCHEMAS
 from models.logits import Batch, model_inputs, predicted_class, targets_of
-from models.schedules import learning_rate_factor, make_optimizer
+from models.optimizers.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder

@@ -10,7 +10,7 @@ from models import build_model
 from models.classifier_module import ClassifierModule
 from models.logits import predicted_class
 from models.losses import LOSSES, loss_named
-from models.schedules import learning_rate_factor, make_optimizer
+from models.optimizers.schedules import learning_rate_factor, make_optimizer
 
 LOGITS = torch.tensor([[0.3, -1.2, 0.8], [2.0, 0.1, -0.4]])
 LABELS = torch.tensor([2, 1])

@@ -19,7 +19,7 @@ from kernels import GaussNewton, fit_ekfac, kernel_matrix, layer_jacobians
 from kernels.fisher import EKFAC
 from kernels.inputs.outputs import call_logits
 from models.losses import loss_named
-from models.schedules import learning_rate_factor
+from models.optimizers.schedules import learning_rate_factor
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder
 from pipeline.data.datamodule import KernelInputs

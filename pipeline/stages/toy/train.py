@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from models.muon import orthogonal_steps
+from models.optimizers.muon import orthogonal_steps
 from models.two_layer import (
     GaussianActivation,
     Parameterization,

@@ -17,7 +17,7 @@ from models.configs import ACTIVATIONS, MODEL_SCHEMAS
 from models.dense import ACTIVATIONS as ACTIVATION_MODULES
 from models.fields import choices_of
 from models.losses import LOSSES
-from models.schedules import OPTIMIZERS, SCHEDULES
+from models.optimizers.schedules import OPTIMIZERS, SCHEDULES
 from pipeline.checks.kernels import GRADIENT_KINDS
 from pipeline.config.attribution import AttributionConfig
 from pipeline.config.data import (

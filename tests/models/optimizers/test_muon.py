@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.muon import MuonWithAdamW, hidden_matrices
-from models.schedules import make_optimizer
+from models.optimizers.muon import MuonWithAdamW, hidden_matrices
+from models.optimizers.schedules import make_optimizer
 
 
 def network() -> nn.Sequential:

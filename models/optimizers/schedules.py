@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
-from models.muon import MuonWithAdamW
+from models.optimizers.muon import MuonWithAdamW
 
 SCHEDULES = ("constant", "cosine", "step")
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "muon")
@@ -87,7 +87,7 @@ def make_optimizer(
         Frozen parameters are left out. ``muon`` needs the network itself, whose last layer it treats apart.
     name : {"sgd", "nesterov", "adam", "adamw", "muon"}
         ``adam`` puts the decay into the gradient, ``adamw`` decouples it; both use betas 0.9 and 0.999. ``muon`` is
-        :class:`models.muon.MuonWithAdamW`.
+        :class:`models.optimizers.muon.MuonWithAdamW`.
     lr, momentum, weight_decay : float
         ``momentum`` is for the first two and for ``muon``.
 

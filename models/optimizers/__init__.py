@@ -1,0 +1,1 @@
+"""Optimizers by name, their rates over training, and Muon."""
