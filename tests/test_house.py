@@ -19,6 +19,7 @@ FLOORS = (
     ("tracking",),
     ("engine",),
     ("results",),
+    ("browse",),
     ("data", "checks", "reporting", "upkeep"),
     ("training",),
     ("stages",),

@@ -34,14 +34,21 @@ def command_problems(config: RunConfig, overrides: Sequence[str] = ()) -> Iterat
     if config.watch is not None and stage != "status":
         yield f"watch={config.watch:g} repeats stage=status, and this is stage={stage}; set that, or leave watch out."
     tables = ("results", "list", "diff")
-    if config.out is not None and stage not in tables:
+    if config.out is not None and stage not in (*tables, "browse"):
         yield (
             f"out={config.out} takes the table of stage=results, list or diff, and this is stage={stage}; set one of "
             "these, or leave it out."
         )
+    if config.serve is not None and stage != "browse":
+        yield (
+            f"serve={config.serve} keeps the page of stage=browse fresh, and this is stage={stage}; set that, or leave "
+            "serve out."
+        )
+    if config.serve is not None and config.out is not None:
+        yield f"out={config.out} writes the page of stage=browse, and serve={config.serve} shows it; leave one out."
     if config.between and stage != "diff":
         yield f"between names what stage=diff compares, and this is stage={stage}; set that, or leave it out."
-    if config.select != SelectConfig() and stage not in tables[:2]:
+    if config.select != SelectConfig() and stage not in (*tables[:2], "browse"):
         yield f"select says what stage=results and stage=list show, and this is stage={stage}; leave it out."
     if config.scale == "published" and "scale" not in typed_names(overrides):
         yield "scale=published works on the command line only, and here a file sets it; take it out there, and type it."

@@ -82,7 +82,7 @@ class ReportConfig:
 
 @dataclass
 class SelectConfig:
-    """Which artifacts stage=results and stage=list show. Never part of an artifact's address."""
+    """Which artifacts stage=results, stage=list and stage=browse show. Never part of an artifact's address."""
 
     stages: list[str] = setting([], "Their stages; empty: all.", distinct=True)
     since: str | None = setting(
@@ -104,8 +104,8 @@ class RunConfig:
     stage: str = setting(
         "report",
         "What to make, with all that it needs; status shows what is there, results its numbers, list when and how each "
-        "artifact was made, diff what differs between two, verify checks files, gc lists leftovers, sync sends what "
-        "trackers missed.",
+        "artifact was made, diff what differs between two, browse writes a page over all of them, verify checks files, "
+        "gc lists leftovers, sync sends what trackers missed.",
     )
     scale: str = choice(
         "small",
@@ -136,7 +136,8 @@ class RunConfig:
     )
     out: str | None = setting(
         None,
-        "stage=results, list and diff: file of the table, by its ending .csv, .parquet or .tex; null: the terminal.",
+        "stage=results, list and diff: file of the table, by its ending .csv, .parquet or .tex; null: the terminal. "
+        "stage=browse: file of the page; null: browse.html in the store.",
     )
     between: list[str] = setting(
         [],
@@ -145,6 +146,12 @@ class RunConfig:
     select: SelectConfig = field(default_factory=SelectConfig)
     watch: float | None = setting(
         None, "stage=status: seconds between two looks at the store, until all is done or failed.", above=0
+    )
+    serve: int | None = setting(
+        None,
+        "stage=browse: port of 127.0.0.1 at which the page is served and kept fresh; null: only write it.",
+        at_least=1,
+        at_most=65_535,
     )
     wants: list[str] = setting([], "Stages that the report gathers over all cells.", distinct=True)
     published: PublishedConfig = field(default_factory=PublishedConfig)

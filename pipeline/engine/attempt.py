@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.machine.side_files import read_record
 RECORD = "attempt.json"
 
 
-def begin(node: Node, folder: Path, request: str) -> list[str]:
+def begin(node: Node, folder: Path, request: str, labels: Mapping[str, str]) -> list[str]:
     """Take up an earlier attempt in the construction folder, or drop it when a rebuild asks for a start from nothing.
 
     Parameters
@@ -28,6 +29,8 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
         Its final folder; the construction folder exists.
     request : str
         Mark of the rebuild request that covers it; empty without one.
+    labels : mapping of str to str
+        Labels of the cells that it serves, for whoever looks at it before it is finished.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def begin(node: Node, folder: Path, request: str) -> list[str]:
         )
     changed = sorted({*changed, *map(str, earlier.get("changed", []))})
     record = {"digest": own_digest(), "files": own_files(), "rebuild": request, "changed": changed}
-    write_json(scratch / RECORD, record)
+    write_json(scratch / RECORD, {**record, "labels": dict(labels), "command": node.command})
     return changed
 
 

@@ -233,7 +233,7 @@ def construction(
             scratch = node.config.paths.scratch
             partial = open_partial(folder, None if scratch is None else user_path(scratch))
             continued = (partial / SCRATCH / ATTEMPT).exists()
-            changed = begin(node, folder, request)
+            changed = begin(node, folder, request, upstream.get("labels") or {})
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
             begun, started, clock = partial.stat().st_ino, time.monotonic(), time.time()

@@ -35,7 +35,7 @@ class Cell:
 MOST_SEEDS = 100_000
 """Seeds of one study. More are a slip of the finger: planning alone would take hours and gigabytes."""
 _OF_THE_STUDY = frozenset(
-    """stage wants cells cells_limit upstream allow_missing rebuild gc_delete gc_finished watch out between
+    """stage wants cells cells_limit upstream allow_missing rebuild gc_delete gc_finished watch serve out between
     select experiment_name published report statistics tiny paths.store""".split()
 )
 """Settings that a study has once, so that a cell with its own value would not be heeded."""

@@ -112,6 +112,7 @@ def without_stage(overrides: Sequence[str]) -> tuple[str, ...]:
         "gc_delete=",
         "gc_finished=",
         "watch=",
+        "serve=",
         "out=",
         "select.",
         "workers=",

@@ -317,6 +317,7 @@ COMMANDS = {
     "results": "pipeline.results.commands:show_results",
     "list": "pipeline.results.commands:show_list",
     "diff": "pipeline.results.differences:show_differences",
+    "browse": "pipeline.browse.commands:show_browser",
     "verify": "pipeline.upkeep.verify:verify_store",
     "gc": "pipeline.upkeep.leftovers:collect",
     "sync": "pipeline.tracking.sending:sync",

@@ -116,7 +116,7 @@ def differences(first: Side, second: Side) -> Iterator[Row]:
     for name in ("stage", "version"):
         yield from _pair(name, "", getattr(one, name), getattr(other, name))
     yield from _pairs("setting", _all_settings(one_store, one), _all_settings(other_store, other))
-    yield from _pairs("input", *(_inputs(record) for record in (one, other)))
+    yield from _pairs("input", *(inputs_by_stage(record) for record in (one, other)))
     numbers = [_numbers(record) for record in (one, other)]
     for what in dict.fromkeys([*numbers[0], *numbers[1]]):
         a, b = numbers[0].get(what), numbers[1].get(what)
@@ -161,7 +161,7 @@ def _all_settings(chosen: Chosen, record: Record) -> dict[str, Any]:
     return found | chosen.first_values(record.stage) | chosen.own_settings(record)
 
 
-def _inputs(record: Record) -> dict[str, str]:
+def inputs_by_stage(record: Record) -> dict[str, str]:
     """Keys of its inputs by stage; of several of one stage, how many and which digest they have."""
     from pipeline.engine.keys import digest
 

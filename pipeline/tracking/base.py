@@ -145,8 +145,8 @@ def numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
 
 
 _OF_NO_CELL = (
-    "stage upstream workers allow_missing rebuild cells cells_limit gc_delete gc_finished watch wants published report "
-    "hardware logging paths"
+    "stage upstream workers allow_missing rebuild cells cells_limit gc_delete gc_finished watch serve wants published "
+    "report hardware logging paths"
 ).split()
 """Settings of a command, a machine or a page; a requeue may change them."""
 

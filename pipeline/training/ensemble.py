@@ -32,7 +32,7 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.sealed_files import replace_sealed
 from pipeline.training.fit import make_module
-from pipeline.training.history import EpochRow
+from pipeline.training.history import EpochRow, HistoryNote
 from pipeline.training.networks import starting_network
 from pipeline.training.resume import drop_if_damaged
 from pipeline.training.single_rows import refuse_single_rows
@@ -120,6 +120,7 @@ def train_block(
             weight_decay=training.weight_decay,
         )
         checkpoint = scratch / CHECKPOINT
+        notes = [HistoryNote(scratch / f"history-{one.seed}.csv") for one in configs]
         for epoch in range(_resume(checkpoint, stack, optimizer, members), training.epochs):
             rows = _train_epoch(epoch, stack, optimizer, batches, members[0].module, config, device)
             for index, (member, row) in enumerate(zip(members, rows, strict=True)):
@@ -128,6 +129,8 @@ def train_block(
                     scores = {**row, **_validation_scores(member.module, data, config, device)}
                     member.history.append({**_position(epoch, len(batches), config), **dict(sorted(scores.items()))})
             _save(checkpoint, epoch, stack, optimizer, members)
+            for note, member in zip(notes, members, strict=True):
+                note.note(member.history, epoch + 1 == training.epochs)
             if on_epoch is not None:
                 on_epoch(epoch + 1, sum(row["train_loss"] for row in rows) / len(rows))
         for index, member in enumerate(members):

@@ -163,7 +163,12 @@ def train_classifier(
             drop_if_damaged(checkpoint.path)
         barrier()
         history = History(on_epoch)
-        callbacks: list[pl.Callback] = [ReseedEachStep(seeds.dropout), history, checkpoint, ProgressNote(scratch)]
+        callbacks: list[pl.Callback] = [
+            ReseedEachStep(seeds.dropout),
+            history,
+            checkpoint,
+            ProgressNote(scratch, history),
+        ]
         if snapshots is not None:
             snapshots.plan(config.training.epochs * len(order), len(order))
             callbacks.insert(0, snapshots)  # an epoch's snapshots are finished before its row and its checkpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from models.classifier_module import ClassifierModule
 from pipeline.errors import UserError
 
 EpochRow = dict[str, float | int]
+_NOTE_SECONDS = 2.0
 
 
 class TrainingDiverged(UserError):
@@ -71,6 +73,30 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the rows of a checkpoint."""
         self.rows = [dict(row) for row in state_dict["rows"]]
+
+
+class HistoryNote:
+    """Keep the rows so far in a training's scratch, for whoever looks at it before it is finished (``stage=browse``).
+
+    Parameters
+    ----------
+    path : Path
+        In the scratch folder: deleted when the artifact is complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._noted = -_NOTE_SECONDS
+
+    def note(self, rows: list[EpochRow], last: bool) -> None:
+        """Replace the file in one step, at most every other second but for the last epoch."""
+        now = time.monotonic()
+        if not rows or (now - self._noted < _NOTE_SECONDS and not last):
+            return
+        self._noted = now
+        written = self._path.with_suffix(".writing")
+        write_history(rows, written)
+        written.replace(self._path)
 
 
 def write_history(rows: list[EpochRow], path: Path) -> None:

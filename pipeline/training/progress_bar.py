@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.machine.progress import note_progress, say
-from pipeline.training.history import EpochRow, History
+from pipeline.training.history import EpochRow, History, HistoryNote
+from pipeline.training.networks import HISTORY
 
 _PLAIN_SECONDS = 1.0
 _NOTE_SECONDS = 2.0
@@ -77,17 +78,25 @@ class TrainingProgress(pl.Callback):
 
 
 class ProgressNote(pl.Callback):
-    """Keep a note in scratch on how far training is: ``stage=status`` reads it from another process or node.
+    """Keep a note in scratch on how far training is, and its losses so far: others read them while it goes on.
 
     Parameters
     ----------
     scratch : Path
         Of the artifact under construction.
+    history : History
+        Its rows are complete after each epoch, so it must come first among the callbacks.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, history: History) -> None:
+        self._scratch, self._history = scratch, history
+        self._rows = HistoryNote(scratch / HISTORY)
         self._noted = -_NOTE_SECONDS
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Renew the losses so far."""
+        if trainer.is_global_zero:
+            self._rows.note(self._history.rows, trainer.current_epoch + 1 == trainer.max_epochs)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; a resumed run has steps that took it no time."""
