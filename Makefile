@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo docs test test-all test-coverage test-disturbances lint clean clean-artifacts
+.PHONY: demo docs test test-all test-browser test-coverage test-disturbances lint clean clean-artifacts
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
@@ -19,6 +19,9 @@ test-all: $(READY) ## what the default leaves out: kills at a few moments, packa
 	$(PY) -m pytest -m "(kill or archives or experiments or slow) and not slurm" -n 2
 	$(PY) -m pytest -m slurm --ignore tests/cluster/test_slurm_disturbances.py
 	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage
+
+test-browser: $(READY) ## pages in Debian's chromium, looked at by axe-core; skips where they are not installed (.ci/run does)
+	$(PY) -m pytest -m browser -n 0 tests/browser
 
 test-coverage: $(READY) ## every network of docs/coverage.md against a plain loop; adapters where PEFT is installed
 	$(PY) -m pytest -m coverage -n 2 tests/kernels/coverage

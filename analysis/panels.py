@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter
 from matplotlib.transforms import Bbox
 
+from analysis.figure_points import with_points
 from analysis.style import _RC, svg_bytes
 
 _MARGIN = 0.04
@@ -42,7 +43,9 @@ def panel_svgs(figure: Figure) -> tuple[list[bytes], bytes]:
     """
     panels = [group for group in groups(figure) if not is_void(group)]
     if len(figure.axes) == 1 and panels and not figure.legends:
-        return [svg_bytes(figure, transparent=True)], b""
+        rendered = svg_bytes(figure, transparent=True)
+        whole = Bbox.from_bounds(0, 0, *figure.get_size_inches())
+        return [with_points(rendered, figure.axes, whole)], b""
     with matplotlib.rc_context(_RC), _laid_out(figure):
         rendered = [_alone(figure, group) for group in panels]
         return rendered, _alone(figure, figure.legends) if figure.legends and panels else b""
@@ -141,7 +144,7 @@ def _alone(figure: Figure, shown: Sequence[Artist]) -> bytes:
         renderer = figure._get_renderer()  # type: ignore[attr-defined]
         boxes = [box for artist in shown if (box := artist.get_tightbbox(renderer)) is not None]
         inches = Bbox.union(boxes).transformed(figure.dpi_scale_trans.inverted()).padded(_MARGIN)
-        return svg_bytes(figure, transparent=True, bbox_inches=inches)
+        return with_points(svg_bytes(figure, transparent=True, bbox_inches=inches), shown, inches)
 
 
 def _complete(axes: Axes, stack: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""Debian's chromium, driven by Selenium: pages at some width, light or dark, with everything that they complain about."""
+"""Debian's chromium, driven by Selenium: pages at some width, light or dark, and what they complain about."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ def start(folder: Path):
     for argument in arguments:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return Page(selenium.Chrome(options=options, service=Service(driver, log_output=subprocess.DEVNULL)))
+    page = Page(selenium.Chrome(options=options, service=Service(driver, log_output=subprocess.DEVNULL)))
+    page.driver.get("about:blank")
+    page.driver.set_script_timeout(60)
+    page.requests()
+    return page
 
 
 class Page:
@@ -48,8 +52,6 @@ class Page:
 
     def __init__(self, driver) -> None:
         self.driver = driver
-        self.asked: list[str] = []
-        self.said: list[str] = []
 
     def screen(self, width: int, scheme: str = "light") -> None:
         """Emulate a screen of some width, and what its owner prefers."""
@@ -101,7 +103,7 @@ class Page:
         """Addresses that were asked for since the last call, those inside a page left out."""
         events = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
         sent = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
-        return [url for url in sent if not url.startswith(("data:", "about:", "blob:"))]
+        return [url for url in sent if not url.startswith(("data:", "about:", "blob:", "chrome:"))]
 
     def left_the_machine(self) -> list[str]:
         """Requests that went elsewhere than to a file or to this machine."""

@@ -1,4 +1,4 @@
-// What a page does beyond what is printed. Without it everything is there, in the order in which it was written.
+// What a page does beyond what is printed. Without it nothing is lacking.
 "use strict";
 (() => {
   const all = (what, root = document) => [...root.querySelectorAll(what)];
@@ -21,14 +21,13 @@ th button:focus-visible, .seed button:focus-visible { outline: 2px solid var(--b
 .seed:has([aria-pressed=true]) { border-color: var(--blue); box-shadow: 0 0 0 1px var(--blue); font-weight: 600; }
 svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--wash); } svg [data-seed] { cursor: pointer; }
 .commanded { position: relative; } .commanded pre { padding-right: 84px; }
-.commanded button { position: absolute; right: 6px; top: 6px; font: inherit; font-size: 13px; color: inherit; background: var(--page); border: 1px solid var(--soft); border-radius: 6px; padding: 3px 9px; cursor: pointer; }
+.commanded button { position: absolute; right: 6px; top: 6px; font: inherit; font-size: 13px; color: inherit; background: var(--page); border: 1px solid var(--soft); border-radius: 6px; padding: 3px 9px; }
 .pointed { position: fixed; z-index: 9; pointer-events: none; max-width: 60vw; padding: 2px 8px; border-radius: 4px; font-size: 13px; color: var(--page); background: var(--ink); }
 @media print { .commanded button, th button::after { display: none; } }` }));
 
-  // Folded sections open before printing.
   addEventListener("beforeprint", () => all("details").forEach((part) => { part.open = true; }));
 
-  // Sort a table by a heading: up, down, and as it was; what has no value stays last.
+  // Sort a table by a heading: up, down, as it was; what has no value stays last.
   const plain = (cell) => (cell?.textContent ?? "").trim();
   const first = /^[-+−]?\d[\d,]*\.?\d*(e[-+]?\d+)?/i;
   const valueOf = (cell) => {
@@ -124,7 +123,7 @@ svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--was
     });
   }
 
-  // Copy a command; a page from a file may lack the clipboard, and then the old way or the keyboard does it.
+  // Copy a command; where a page has no clipboard, the old way or the keyboard does it.
   const copy = async (pre) => {
     try {
       await navigator.clipboard.writeText(pre.textContent);
