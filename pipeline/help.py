@@ -29,7 +29,7 @@ seedscope: train networks under many seeds, look inside them, and report what di
 
   python run.py experiment=quickstart                 make a whole study, ending in a report
   python run.py experiment=quickstart stage=status    see what is done and what is missing
-  python run.py stage=browse serve=8000               see all runs, groups and curves in a browser, kept fresh
+  python run.py stage=browse serve=8000               see all runs and curves, kept fresh
   python run.py stage=verify                          check every file of the store
   python run.py stage=gc                              list what interrupted commands have left
   python run.py -m stage=train 'seed=range(0,8)'      sweep seeds; running a sweep again resumes it

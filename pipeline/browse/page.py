@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 from functools import cache
@@ -89,4 +90,5 @@ def write(path: Path, text: str) -> None:
         words = f"The page cannot be written to {path} ({reason}): name another file, out=FILE.html."
         raise UserError(words) from error
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
