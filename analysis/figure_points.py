@@ -61,7 +61,7 @@ def _values(axes: Axes) -> Iterator[tuple[list[str], np.ndarray, str]]:
     across, up = (" ".join(text.split()) for text in (axes.get_xlabel(), axes.get_ylabel()))
 
     def words(x: float, y: float) -> str:
-        return f"{across + ' ' if across else ''}{axes.format_xdata(x).strip()}, {up + ' ' if up else ''}{y:.4g}"
+        return f"{across + ' ' if across else ''}{x:.4g}, {up + ' ' if up else ''}{y:.4g}"
 
     for line in axes.lines:
         if line.get_transform() == axes.transData:
