@@ -43,9 +43,9 @@ def panel_svgs(figure: Figure) -> tuple[list[bytes], bytes]:
     """
     panels = [group for group in groups(figure) if not is_void(group)]
     if len(figure.axes) == 1 and panels and not figure.legends:
-        rendered = svg_bytes(figure, transparent=True)
+        alone = svg_bytes(figure, transparent=True)
         whole = Bbox.from_bounds(0, 0, *figure.get_size_inches())
-        return [with_points(rendered, figure.axes, whole)], b""
+        return [with_points(alone, figure.axes, whole)], b""
     with matplotlib.rc_context(_RC), _laid_out(figure):
         rendered = [_alone(figure, group) for group in panels]
         return rendered, _alone(figure, figure.legends) if figure.legends and panels else b""
