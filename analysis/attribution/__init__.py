@@ -6,6 +6,8 @@ from analysis.attribution.conjugate import conjugate_gradients
 from analysis.attribution.decomposition import attribute, attribute_contrast, attribute_layers, sparsity, top_scores
 from analysis.attribution.influence import exact_influence, kernel_influence
 from analysis.attribution.masks import rank_mask
+from analysis.attribution.optimizer_steps import OptimizerRule
+from analysis.attribution.replay import Replay
 from analysis.attribution.representer import refit_representer_head, representer_scores
 from analysis.attribution.retraining import (
     leave_out_effects,
@@ -18,6 +20,8 @@ from analysis.attribution.tracin import tracin_scores, tracin_self_influence
 from analysis.attribution.trak import TrakNetwork, trak_scores
 
 __all__ = [
+    "OptimizerRule",
+    "Replay",
     "TrakNetwork",
     "attribute",
     "attribute_contrast",
