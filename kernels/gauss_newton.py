@@ -70,7 +70,7 @@ class GaussNewton:
         return self.jacobian.width
 
     def split(self, vectors: Float[Tensor, "m p"]) -> dict[str, Tensor]:
-        """Vectors by parameter name, each of shape (m, *parameter)."""
+        """Vectors by parameter name, each with a leading axis of m."""
         parts = vectors.split(self.jacobian.sizes, 1)
         shapes = [p.shape for p in self.jacobian.parameters.values()]
         return {n: part.reshape(-1, *shape) for n, part, shape in zip(self.names, parts, shapes, strict=True)}
