@@ -18,6 +18,7 @@ from pipeline.engine.composition.former_spellings import current_spelling
 from pipeline.engine.scale import expanded
 from pipeline.help import asks_for_a_page, asks_for_help, help_page, makes_artifacts
 from pipeline.output_folder import with_usable_outputs
+from pipeline.shown_text import typed
 
 gc.disable()  # composing makes thousands of small nodes and no garbage: a fifth of the time was collection
 register_schemas()
@@ -72,7 +73,7 @@ if __name__ == "__main__":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     if asks_for_help(sys.argv[1:]):
         with last_words():
-            print(help_page(sys.argv[1:]))
+            print(typed(help_page(sys.argv[1:])))
     else:
         with last_words():
             sys.argv[1:] = expanded([current_spelling(quoted_names(word)) for word in sys.argv[1:]])

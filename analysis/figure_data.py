@@ -6,7 +6,8 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,10 @@ def figure_csv(figure: Figure) -> str:
         return ""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Drawn))
-    writer.writerows(["" if cell is None else cell for cell in astuple(row)] for row in rows)
+    names = [field.name for field in fields(Drawn)]
+    writer.writerow(names)
+    cells = attrgetter(*names)  # dataclasses.astuple copies every cell, which took a third of a report's time
+    writer.writerows(["" if cell is None else cell for cell in cells(row)] for row in rows)
     return stream.getvalue()
 
 

@@ -1,7 +1,7 @@
 """The whole graph at once: how much faster two workers are, and what planning and scheduling cost.
 
-    python -m benchmarks.graph                                  # everything, quickstart at debug=tiny
-    python -m benchmarks.graph --study ""                       # the whole quickstart in its place
+    python -m benchmarks.graph                                  # everything
+    python -m benchmarks.graph --study debug=tiny               # a quickstart of seconds in place of the whole one
     python -m benchmarks.graph --only plan --python SNAKEMAKE/bin/python
 
 ``study`` makes quickstart from an empty store with one and with two workers, one after another, on two cores. ``nodes``
@@ -178,7 +178,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", choices=("study", "nodes", "plan"))
-    parser.add_argument("--study", default="debug=tiny", help="overrides of quickstart, separated by blanks")
+    parser.add_argument("--study", default="", help="overrides of quickstart, separated by blanks")
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--cache", default=str(ROOT / "data_cache"), help="folder of downloaded archives")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from pipeline.errors import FailedCells, MissingUpstream, UserError
-from pipeline.shown_text import shown
+from pipeline.shown_text import shown, typed
 
 REPORT = (
     "This is a fault of seedscope, not of your input. Please report it where the source is kept, with the traceback "
@@ -73,7 +73,7 @@ def last_words() -> Iterator[None]:
         if sentence is None or fault is not None or _SHOW_ALL:
             print(shown("".join(traceback.format_exception(fault or error))), end="", file=sys.stderr)
         if sentence is not None:
-            print(f"\nerror: {shown(sentence)}", file=sys.stderr)
+            print(f"\nerror: {typed(shown(sentence))}", file=sys.stderr)
         if sentence is None or fault is not None:
             print(f"\n{REPORT}", file=sys.stderr)
             sys.exit(1)

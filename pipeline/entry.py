@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -131,10 +130,11 @@ def _workers(config: RunConfig) -> int:
     """
     from kernels.machine.memory import available_memory
     from pipeline.engine.schedule.estimates import PROCESS
+    from pipeline.engine.schedule.worker_process import can_fork
 
     if config.workers != "auto":
         return int(config.workers)
-    if SWEEP in os.environ or "torch" in sys.modules:  # a process that has computed cannot be forked
+    if SWEEP in os.environ or not can_fork():
         return 1
     ranks = config.numerics.world_size
     if config.numerics.device == "cuda":

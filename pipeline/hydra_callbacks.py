@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
 from pipeline.errors import UserError
-from pipeline.shown_text import masked_yaml, shown
+from pipeline.shown_text import masked_yaml, shown, typed
 
 
 def launcher_problem(tasks_per_node: int | None, devices: int) -> str | None:
@@ -68,7 +68,7 @@ class SweepChecks(Callback):
         problem = launcher_problem(launcher.get("tasks_per_node"), config.hardware.devices)
         problem = problem or password_problem(str(launcher.get("_target_")), _WRITTEN(config))
         if problem is not None:
-            print(f"\nerror: {problem}", file=sys.stderr)
+            print(f"\nerror: {typed(problem)}", file=sys.stderr)
             raise SystemExit(2)
         from pipeline.engine.rebuild import SWEEP  # not for a command that is no sweep: it costs 40 ms
 

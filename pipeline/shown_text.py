@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from analysis.plain_text import visible
 
 HIDDEN = "***"
+_SCRIPT = "run.py"
 _SECRET_NAME = (
     r"[\w.+/-]*(?:passw(?:or)?d|secret|api_?key|access_?key|private_?key|credentials?|"
     r"(?<![a-z])(?<!poison\.options\.)token)"
@@ -43,6 +46,17 @@ def shown(text: object) -> str:
     'http://alice:***@host:5000 \\x1b[2J'
     """
     return visible(masked(text))
+
+
+def typed(text: str) -> str:
+    """Write commands in a text as this one was typed: from another folder, ``run.py`` alone is not found.
+
+    Records and pages hold ``python run.py``, which is the same on every machine; what is printed goes through this.
+    """
+    script = sys.argv[0] if sys.argv else ""
+    if script == _SCRIPT or os.path.basename(script) != _SCRIPT:
+        return text
+    return text.replace(f"python {_SCRIPT}", f"python {visible(shlex.quote(script))}")
 
 
 def masked(text: object) -> str:

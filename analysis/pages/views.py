@@ -16,6 +16,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from analysis.pages.blocks import Command, Finding, Gallery, Measured, Picture, Table, Text
+from analysis.pages.drawing import Drawn, draw
 from analysis.pages.inline_svg import InlineSvg
 
 FOLDER = Path(__file__).parent
@@ -55,12 +56,16 @@ class Views:
         Folder of the figures' files, relative to the page; None puts them into the page itself, as links.
     png : bool
         Also draw figures as PNG that the page shows as SVG, for whoever collects images.
+    drawn : mapping of int to Drawn
+        Figures that are drawn already, by the ``id`` of their block; others are drawn when they are viewed.
     """
 
     folders: Mapping[str, str] = field(default_factory=dict)
     files: str | None = None
     png: bool = False
     inline: InlineSvg = field(default_factory=InlineSvg)
+    drawn: Mapping[int, Drawn] = field(default_factory=dict)
+    _drawn: dict[int, tuple[Picture, Drawn]] = field(default_factory=dict, repr=False)
 
     def all(self, blocks: Iterable[Ordinary], name: str) -> list[View]:
         """View blocks in their order; findings that follow each other are one list."""
@@ -120,36 +125,28 @@ class Views:
         return View(shown)
 
     def _picture(self, block: Picture, name: str) -> View:
-        from analysis.figure_data import figure_csv
-        from analysis.panels import panel_svgs, void_panels
-        from analysis.style import png_bytes, svg_bytes, undrawn_names
-
-        void = void_panels(block.figure)
-        note = f" Not drawn, since all of its values are 0: {'; '.join(void)}." if void else ""
-        if void and len(void) >= len(_panels_of(block)):
-            return View({"kind": "text", "text": f"{block.caption}{note}"})
-        png = png_bytes(block.figure) if self.png or block.raster else b""
-        svg = b"" if block.raster else svg_bytes(block.figure)
-        panels, legend = ([], b"") if block.raster else panel_svgs(block.figure)
-        lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
-        note += f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
-        files = {f"{name}.png": png} if block.raster else {f"{name}.svg": svg}
+        if id(block) not in self._drawn:  # drawn once, however often it is shown
+            self._drawn[id(block)] = (block, self.drawn.get(id(block)) or draw(block, png=self.png))
+        drawn = self._drawn[id(block)][1]
+        if drawn.nothing:
+            return View({"kind": "text", "text": f"{block.caption}{drawn.note}"})
+        files = {f"{name}.png": drawn.png} if block.raster else {f"{name}.svg": drawn.svg}
         shown = {
             "kind": "picture",
             "name": f"f{name}",
-            "panels": [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(panels)],
-            "legend": Markup(self.inline.take(legend, f"f{name}-l")) if legend else "",
-            "png": base64.b64encode(png).decode() if block.raster else "",
-            "caption": f"{block.caption}{note}",
+            "panels": [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(drawn.panels)],
+            "legend": Markup(self.inline.take(drawn.legend, f"f{name}-l")) if drawn.legend else "",
+            "png": base64.b64encode(drawn.png).decode() if block.raster else "",
+            "caption": f"{block.caption}{drawn.note}",
             "alt": block.alt,
             "csv": "",
             "file": self._file(*next(iter(files.items())), "image/png" if block.raster else "image/svg+xml"),
             "inline": self.files is None,
         }
-        if numbers := figure_csv(block.figure):
-            files[f"{name}.csv"] = numbers.encode()
-            shown["csv"] = self._file(f"{name}.csv", numbers.encode(), "text/csv")
-        return View(shown, files, png)
+        if drawn.csv:
+            files[f"{name}.csv"] = drawn.csv.encode()
+            shown["csv"] = self._file(f"{name}.csv", drawn.csv.encode(), "text/csv")
+        return View(shown, files, drawn.png)
 
     def _gallery(self, block: Gallery, name: str) -> View:
         table = io.StringIO()
@@ -174,12 +171,6 @@ class Views:
             "csv": self._file(f"{name}.csv", content, "text/csv"),
         }
         return View(shown, {f"{name}.csv": content})
-
-
-def _panels_of(block: Picture) -> Sequence[Any]:
-    from analysis.panels import groups
-
-    return groups(block.figure)
 
 
 def _png(pixels: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -12,10 +11,9 @@ from typing import Any
 
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
-from pipeline.engine.graph import GatheredNode, Graph, Node
+from pipeline.engine.graph import GatheredNode, Graph, Node, refuse_changed
 from pipeline.engine.inventory.index import WORTH, records_of
 from pipeline.engine.inventory.listing import Listing
-from pipeline.engine.keys import hashed_sections
 from pipeline.engine.launch import run_on_ranks, wants_ranks
 from pipeline.engine.plan import Plan, announce, later_of, plan
 from pipeline.engine.rebuild import Rebuild
@@ -23,8 +21,10 @@ from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.events import Events
 from pipeline.engine.schedule.labels import cell_of, labels_of
-from pipeline.engine.schedule.local_workers import LocalWorkers, Postponed, Request
+from pipeline.engine.schedule.local_workers import LocalWorkers
 from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
+from pipeline.engine.schedule.work import usual_seconds
+from pipeline.engine.schedule.worker_process import Postponed, Request, can_fork, computes
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
 from pipeline.machine.cores import gpu_groups
@@ -35,6 +35,8 @@ from pipeline.tracking.opening import stage_tracker
 
 _COMPUTES = "pipeline.stages."
 _LIBRARIES = ("torch", "pytorch_lightning")
+_FAILED = "failed_key"
+"""Attribute of an error: the key of the artifact whose making raised it."""
 
 
 @dataclass
@@ -111,8 +113,8 @@ class Puller:
         # One artifact may make many others itself.
         several = len(found.todo) > 1 or any("train" in one.stage.makes for one in found.todo)
         if self.workers > 1 and several and not self.require:
-            if _LIBRARIES[0] in sys.modules:
-                say(f"this process has loaded {_LIBRARIES[0]} already and cannot be forked: one artifact after another")
+            if not can_fork():
+                say("this process may have computed with torch and cannot be forked: one artifact after another")
             else:
                 self.make_together(found, estimates)
         artifact = self.make(node)
@@ -158,6 +160,7 @@ class Puller:
             return self._run(node, inputs=inputs)
         except Exception as error:
             self._failures[node.key] = error
+            error.__dict__.setdefault(_FAILED, node.key)  # the artifact that failed by itself, not what rests on it
             raise
 
     def make_together(self, found: Plan, estimates: Estimates) -> None:
@@ -182,9 +185,12 @@ class Puller:
                 events.added(outcome)
             else:
                 events.ended(outcome)
+                if outcome.error is None and estimates.learn(schedule.node(outcome.key), outcome.seconds):
+                    schedule.weigh_again()
+                    workers.reorder()
 
         events = Events(list(found.todo), self._labels, self.store, expected, self.workers)
-        schedule = Schedule(list(found.todo), lambda one: expected(one) or 1.0, self._failures)
+        schedule = Schedule(list(found.todo), lambda one: expected(one) or usual_seconds(one), self._failures)
         numerics = found.target.config.numerics
         gpus = gpu_groups(numerics.world_size) if numerics.device == "cuda" else ()
         alone = all("train" not in one.stage.makes for one in found.todo)
@@ -192,6 +198,7 @@ class Puller:
             min(self.workers, len(found.todo)) if alone else self.workers,
             make,
             warm=lambda: _import_libraries(found.todo),
+            heavy=_needs_libraries,
             said=events.said,
             begun=events.begun,
             resolve=resolve,
@@ -242,8 +249,9 @@ class Puller:
         if worst > self.allow_missing:
             causes = [error for group in missing.values() for _, error in group]
             fault = next((error for error in causes if not isinstance(error, UserError)), causes[0])
-            # Where no cell could be made, the settings that all share are at fault.
-            kind = FailedCells if not self.require and missing.keys() & done.keys() else MissingUpstream
+            # One artifact that everything rests on, such as the rows: one sentence, as for settings that cannot be.
+            itself = {getattr(error, _FAILED, m.node.key) for group in missing.values() for m, error in group}
+            kind = FailedCells if not self.require and (done or len(itself) > 1) else MissingUpstream
             raise kind(
                 f"{node.stage.name} needs every cell, but up to {worst} cells of a stage are missing "
                 f"(allow_missing={self.allow_missing}):\n{_by_error(missing)}\n"
@@ -285,6 +293,7 @@ class Puller:
         return Artifact(self.folder(node))
 
     def _call(self, build: Build) -> None:
+        computes()
         if wants_ranks(build):
             write_json(build.folder / METRICS, run_on_ranks(build))
             return
@@ -297,38 +306,19 @@ class Puller:
         write_json(build.folder / METRICS, metrics)
 
 
-def _import_libraries(nodes: Sequence[Node]) -> None:
+def _needs_libraries(node: Node) -> bool:
+    return node.stage.function.startswith(_COMPUTES) and node.stage.name != "prepare"
+
+
+def _import_libraries(nodes: Sequence[Node]) -> bool:
     """Import what takes seconds; our own modules are left to the stages, whose records say what they have used."""
-    if any(node.stage.function.startswith(_COMPUTES) and node.stage.name != "prepare" for node in nodes):
-        with bound_threads(nodes[-1].threads):
-            for library in _LIBRARIES:
-                with contextlib.suppress(ImportError):  # whoever needs it says so
-                    import_module(library)
-
-
-def refuse_changed(node: Node, when: str) -> None:
-    """Refuse to make or finish an artifact whose address holds other code or files than there are now.
-
-    Parameters
-    ----------
-    node : Node
-        The artifact.
-    when : str
-        When they may have been changed, with braces for the artifact's name.
-
-    Raises
-    ------
-    UserError
-        If something is not what it was.
-    """
-    for one in (node, *node.inputs.values()):
-        now = hashed_sections(one.stage.name, one.stage.version, one.config, one.stage.sections)
-        changed = [path for path, value in now.items() if one.sections.get(path) != value]
-        if changed:
-            raise UserError(
-                f"What {changed[0]} names was changed {when.format(f'{node.stage.name} {node.slug}')}, and its address "
-                "is that of what it was before. Run the same command again."
-            )
+    if not any(map(_needs_libraries, nodes)):
+        return False
+    with bound_threads(nodes[-1].threads):
+        for library in _LIBRARIES:
+            with contextlib.suppress(ImportError):  # whoever needs it says so
+                import_module(library)
+    return True
 
 
 def _cell(member: GatheredNode) -> str:

@@ -260,3 +260,28 @@ class Graph:
 def _shared_labels(cells: list[Cell]) -> dict[str, str]:
     first, *rest = cells
     return {axis: label for axis, label in first.labels.items() if all(cell.labels.get(axis) == label for cell in rest)}
+
+
+def refuse_changed(node: Node, when: str) -> None:
+    """Refuse to make or finish an artifact whose address holds other code or files than there are now.
+
+    Parameters
+    ----------
+    node : Node
+        The artifact.
+    when : str
+        When they may have been changed, with braces for the artifact's name.
+
+    Raises
+    ------
+    UserError
+        If something is not what it was.
+    """
+    for one in (node, *node.inputs.values()):
+        now = hashed_sections(one.stage.name, one.stage.version, one.config, one.stage.sections)
+        changed = [path for path, value in now.items() if one.sections.get(path) != value]
+        if changed:
+            raise UserError(
+                f"What {changed[0]} names was changed {when.format(f'{node.stage.name} {node.slug}')}, and its address "
+                "is that of what it was before. Run the same command again."
+            )

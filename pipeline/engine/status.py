@@ -30,7 +30,7 @@ from pipeline.engine.staleness import Judge
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import MANIFEST
 from pipeline.machine.progress import read_progress
-from pipeline.shown_text import cell_words, shown, visible
+from pipeline.shown_text import cell_words, shown, typed, visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -163,15 +163,15 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
         long = _too_long(rows, console.width)
         console.print(_table(title, rows, long, cells=_shows_cells(rows, console.width)))
         for place, row in enumerate(long, 1):  # a command is copied, so that no line break may stand in it
-            console.print(Text(f"({place}) {shown(row.note)}"), soft_wrap=True)
+            console.print(Text(typed(f"({place}) {shown(row.note)}")), soft_wrap=True)
     console.print(_counts(rows))
     if config.scale == "published":
         for line in planned_lines(config, [(row.node.stage.name, row.state) for row in rows]):
-            console.print(Text(visible(line)), soft_wrap=True)
+            console.print(Text(typed(visible(line))), soft_wrap=True)
     old = [row.node for row in rows if row.stale]
     if old:
         again = f"To rebuild what was made by other code or from other inputs: {target.command} {words_of(old)}"
-        console.print(Text(again), soft_wrap=True)
+        console.print(Text(typed(again)), soft_wrap=True)
     for row in rows:
         if row.state == "failed":
             failure = store.failure(store.folder(*row.node.address))
@@ -179,7 +179,7 @@ def show_status(graph: Graph, store: Store, config: RunConfig) -> None:
                 continue
             console.print(Text(visible(f"\n{row.node.stage.name} {row.node.slug}-{row.node.key}"), style="red"))
             console.print(Text(shown(failure["traceback"])), soft_wrap=True)
-            console.print(Text(shown(f"again: {failure['command']}")), soft_wrap=True)
+            console.print(Text(typed(shown(f"again: {failure['command']}"))), soft_wrap=True)
 
 
 def _lines(rows: Sequence[NodeState]) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _lines(rows: Sequence[NodeState]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [("stage", "artifact", *(["cell"] if cells else []), "state", "note or command")]
     for row in rows:
         about = (row.node.stage.name, f"{row.node.slug}-{row.node.key}", *([row.cell] if cells else []), row.state)
-        table.append((*map(visible, about), shown(row.note) if row.note else ""))
+        table.append((*map(visible, about), typed(shown(row.note)) if row.note else ""))
     widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
     for line in table:
         words = [word.ljust(width) for word, width in zip(line[:-1], widths, strict=True)]
@@ -209,7 +209,7 @@ def _too_long(rows: Sequence[NodeState], width: int) -> list[NodeState]:
     if _shows_cells(rows, width):
         others += max(cell_len(visible(row.cell)) for row in rows) + _PER_COLUMN
     room = max(width - others, _LEAST_COLUMN)
-    return [row for row in rows if row.node.command in row.note and cell_len(shown(row.note)) > room]
+    return [row for row in rows if row.node.command in row.note and cell_len(typed(shown(row.note))) > room]
 
 
 def _shows_cells(rows: Sequence[NodeState], width: int) -> bool:
@@ -232,7 +232,7 @@ def _table(title: Text | str, rows: Sequence[NodeState], long: Sequence[NodeStat
     for row in rows:
         state = Text(row.state, style=_COLORS[row.state])
         artifact = Text(visible(f"{row.node.slug}-{row.node.key}"))
-        note = f"({places[id(row)]}) below" if id(row) in places else shown(row.note)
+        note = f"({places[id(row)]}) below" if id(row) in places else typed(shown(row.note))
         cell = [Text(visible(row.cell))] if cells else []
         table.add_row(row.node.stage.name, artifact, *cell, state, Text(note))
     return table

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.machine.side_files import read_record
-from pipeline.shown_text import shown, visible
+from pipeline.shown_text import shown, typed, visible
 
 Item = TypeVar("Item")
 _PLAIN_SECONDS = 10.0
@@ -34,7 +34,7 @@ def say(message: str, stamp: str = "") -> None:
         Time to print before it; the log has its own.
     """
     with contextlib.suppress(OSError):  # a closed window or a pipe that nobody reads stops no training
-        print(stamp + shown(message), file=sys.stderr, flush=True)
+        print(stamp + typed(shown(message)), file=sys.stderr, flush=True)
     write_log(message)
 
 
@@ -42,7 +42,7 @@ def write_log(message: str) -> None:
     """Write one line, with the time, to the log files of this command, which Hydra opens in its output folder."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(logging.LogRecord("seedscope", logging.INFO, "", 0, shown(message), None, None))
+            handler.handle(logging.LogRecord("seedscope", logging.INFO, "", 0, typed(shown(message)), None, None))
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:

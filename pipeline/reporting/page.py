@@ -19,8 +19,10 @@ from analysis.verdicts import Claim
 from analysis.verdicts.words import OTHER_WORDS
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
+from pipeline.engine.schedule.work import working_together
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
+from pipeline.reporting.drawing import drawn_together
 from pipeline.reporting.first_screen import answering, facts, seeds_of
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
@@ -103,9 +105,11 @@ def _render(
     config = build.config
     gathered = [item for group in build.members.values() for item in group]
     folders = {item.artifact.key: _relative(item.artifact.folder, build.folder) for item in gathered}
-    views = Views(folders, FIGURES, build.tracker.shows_images)
     all_decided = [one for group in decided.values() for one in group]
     first = [] if headline is None else [block for block in (headline.picture, headline.table) if block is not None]
+    shows_images = build.tracker.shows_images
+    blocks = [*first, *(block for section in sections.values() for block in section.blocks)]
+    views = Views(folders, FIGURES, shows_images, drawn=drawn_together(blocks, working_together(), shows_images))
     return (
         environment(TEMPLATES)
         .get_template("report.html")

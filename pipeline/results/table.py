@@ -120,7 +120,7 @@ def describe(chosen: Chosen) -> dict[str, dict[str, str]]:
             for name in differing.get(record.stage, ()):
                 value = own.get(name, added.get(name, ABSENT))
                 if value is not ABSENT:
-                    found[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                    found[name] = _in_words(value)
             words[record.address] = found
         return words[record.address]
 
@@ -131,6 +131,12 @@ def describe(chosen: Chosen) -> dict[str, dict[str, str]]:
         address: {**labels[address], **{name: value for name, value in found[address].items() if name in kept}}
         for address in found
     }
+
+
+def _in_words(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _everything_upstream(chosen: Chosen, record: Record) -> list[Record]:

@@ -16,6 +16,7 @@ from pipeline.engine.inventory.listing import Listing
 from pipeline.errors import UserError
 from pipeline.machine.payload_files import MANIFEST, MAY_NOT_READ
 from pipeline.machine.progress import say, track
+from pipeline.shown_text import typed
 
 _NAMED = 200
 """Rows of the table: a store on a broken disk may hold thousands of damaged files."""
@@ -101,7 +102,7 @@ def _show(store: Store, found: Sequence[Damage]) -> None:
     if broken:
         print("\nTo make them again (an extra file can simply be deleted):")
     for artifact in {damage.artifact.folder: damage.artifact for damage in broken}.values():
-        print(f"  {rebuild_command(artifact)}")
+        print(f"  {typed(rebuild_command(artifact))}")
 
 
 def rebuild_command(artifact: Artifact) -> str:

@@ -16,7 +16,7 @@ from pipeline.engine.build import Build, construction
 from pipeline.engine.cells import compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.schedule.labels import cell_of
-from pipeline.engine.schedule.local_workers import Postponed
+from pipeline.engine.schedule.worker_process import Postponed
 from pipeline.errors import UserError
 from pipeline.tracking import base as tracking
 from pipeline.tracking.base import plain

@@ -15,7 +15,7 @@ from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.machine.progress import say
 from pipeline.machine.provenance import provenance
-from pipeline.shown_text import HIDDEN, masked, masked_overrides, shown, visible
+from pipeline.shown_text import HIDDEN, masked, masked_overrides, shown, typed, visible
 from tests.pipeline.test_store import ROOT, puller, run_config
 from tests.pipeline.toy_stages import install
 
@@ -200,3 +200,16 @@ def test_the_token_of_a_planted_trigger_is_no_password():
 def test_characters_that_nobody_sees_are_shown_and_letters_stay_joined(unseen):
     assert visible(f"a{unseen}b") == "a" + unseen.encode("unicode_escape").decode() + "b"
     assert visible("می\u200cخواهم") == "می\u200cخواهم"
+
+
+def test_a_printed_command_names_the_script_as_it_was_typed(monkeypatch, capsys):
+    command = "python run.py experiment=quickstart stage=status"
+    for script, found in (
+        ("run.py", command),
+        ("../run.py", "python ../run.py experiment=quickstart stage=status"),
+        ("/my tools/run.py", "python '/my tools/run.py' experiment=quickstart stage=status"),
+        ("/usr/bin/pytest", command),
+    ):
+        monkeypatch.setattr(sys, "argv", [script])
+        say(f"again: {command}")
+        assert typed(command) == found and capsys.readouterr().err == f"again: {found}\n"

@@ -19,7 +19,7 @@ from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.stages import STAGES
-from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
+from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
 from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import TOY, install, toy_defaults
 
@@ -142,6 +142,20 @@ def test_a_failure_leaves_its_traceback_and_no_complete_name(tmp_path):
     folder = store.folder("draw", node.slug, node.key)
     assert store.state(folder) == "failed" and not folder.exists()
     assert "unlucky seed" in store.failure(folder)["traceback"]
+
+
+def test_cells_that_fail_each_by_itself_are_failures_of_the_study_and_a_single_fault_is_a_sentence(
+    tmp_path, monkeypatch
+):
+    def diverges(build):
+        raise UserError("Training diverged.")
+
+    monkeypatch.setattr("tests.pipeline.toy_stages.draw", diverges)
+    with pytest.raises(FailedCells):
+        pull(tmp_path / "several", "total", run_config(cells={"seed": [1, 2]}))
+    with pytest.raises(MissingUpstream) as found:
+        pull(tmp_path / "one", "total", run_config(cells={"seed": [1]}))
+    assert type(found.value) is MissingUpstream
 
 
 def test_gather_refuses_fewer_cells_unless_told(tmp_path):

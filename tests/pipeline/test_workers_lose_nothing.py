@@ -77,7 +77,7 @@ def test_a_killed_worker_costs_what_it_was_making_and_that_is_continued(tmp_path
 
 
 def test_what_kills_its_worker_twice_is_reported_and_the_rest_is_made(tmp_path):
-    said = finish(start(tmp_path, 2, "14:17", TOY_KILL="draw9"), code=2)
+    said = finish(start(tmp_path, 2, "14:17", TOY_KILL="draw9"), code=1)
     assert "It was tried twice." in said and "seed 14" in said
     assert not list((tmp_path / "store" / "total").glob("*/*[0-9a-f]"))
 

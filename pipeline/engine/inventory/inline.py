@@ -53,7 +53,7 @@ def setting_lines(text: str) -> list[str]:
 def setting_of(line: str) -> tuple[str, Any]:
     """Read one of these lines."""
     name, _, value = line.partition(": ")
-    return name, json.loads(value)
+    return name, int(value) if value.isascii() and value.isdigit() else json.loads(value)  # most are seeds
 
 
 def joined(lines: list[str]) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernels.machine.memory import available_memory, parse_memory
@@ -101,6 +101,16 @@ class Estimates:
                 self._known[memo] = self._from(self._records(stage), stage, work, _planned_memory(node))
             self._by_key[node.key] = self._known[memo]
         return self._by_key[node.key]
+
+    def learn(self, node: Node, seconds: float) -> bool:
+        """Take the time of an artifact for those like it, where no earlier one told; returns whether it did."""
+        known = self.of(node)
+        if known.seconds is not None:
+            return False
+        learned = replace(known, seconds=seconds)
+        self._known = {memo: learned if one is known else one for memo, one in self._known.items()}
+        self._by_key = {key: learned if one is known else one for key, one in self._by_key.items()}
+        return True
 
     @property
     def judged_by(self) -> int:

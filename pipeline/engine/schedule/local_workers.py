@@ -1,52 +1,37 @@
 """Worker processes on this machine: each keeps torch imported and takes the next artifact whose inputs exist.
 
-Workers are forked from a process that has computed nothing, so that they know every node and pay for imports once. A
-worker that dies costs only what it was making, which is tried once more.
+Workers are forked from a process that has computed nothing, so that they know every node. That process imports
+libraries once for all of them, while the first artifact is made where that needs none. A worker that dies costs only
+what it was making, which is tried once more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import gc
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from kernels.machine.memory import share_memory
-from pipeline.config.run import RunConfig
 from pipeline.engine.graph import Node
 from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.engine.schedule.sent_errors import packed, unpacked
-from pipeline.engine.schedule.work import TOGETHER
-from pipeline.errors import TakenUpLater, UserError
-from pipeline.machine.children import ends_with_parent, interrupts_wait
+from pipeline.engine.schedule.worker_process import Make, Request, import_for_workers, serve
+from pipeline.errors import UserError
+from pipeline.machine.children import interrupts_wait
 from pipeline.machine.memory_peak import out_of_memory_kills, peak_of
 
-Request = tuple[str, RunConfig, tuple[str, ...]]
-"""Stage, configuration and overrides of an artifact: from them another process resolves the same node."""
-Make = Callable[[str, "Request | None", Mapping[str, Exception], bool], None]
 _TRIES = 2
-_IDLE = 0.3
-"""Seconds without an order after which a new worker imports libraries."""
 _LOOKED_AT = 64
 """Artifacts in the queue that are asked whether they fit beside those that are being made."""
 _PATIENCE = 4.0
 """Seconds that a worker has to leave in good order after an interrupt."""
-
-
-class Postponed(TakenUpLater):
-    """Raised where an artifact is made that needs others first, which other workers could make at the same time."""
-
-    def __init__(self, needs: Sequence[Node]) -> None:
-        super().__init__(f"waits for {len(needs)} artifacts")
-        self.needs = needs
 
 
 @dataclass(eq=False)
@@ -62,6 +47,7 @@ class _Job:
 class _Worker:
     number: int
     process: Any
+    warm: bool
     orders: Connection
     lines: Connection
     job: _Job | None = None
@@ -82,7 +68,11 @@ class LocalWorkers:
         Makes the artifact of a key in a worker, given its request where it was not planned, why inputs are absent,
         and whether it may be postponed.
     warm : callable
-        Called in a worker that has nothing to do at first: it imports what it will need.
+        Imports the libraries that artifacts need, and returns whether they need any. It is called once in this process,
+        whose workers then have them. With ``gpus`` each worker imports them itself when it needs them, since its choice
+        of a GPU must come first.
+    heavy : callable
+        Whether an artifact needs these libraries.
     resolve : callable
         Nodes of requests, with what they need in turn, upstream first.
     urgency : callable
@@ -104,14 +94,16 @@ class LocalWorkers:
         *,
         said: Callable[[Node, str], None],
         begun: Callable[[Node, bool], None],
-        warm: Callable[[], None] = lambda: None,
+        warm: Callable[[], bool] = lambda: False,
+        heavy: Callable[[Node], bool] = lambda node: True,
         resolve: Callable[[Sequence[Request]], list[Node]] = lambda requests: [],
         urgency: Callable[[Node], float] = lambda node: 0.0,
         fits: Callable[[Node, Sequence[Node]], bool] = lambda node, beside: True,
         gpus: Sequence[str] = (),
     ) -> None:
         self._count, self._make, self._said, self._begun, self._fits = count, make, said, begun, fits
-        self._gpus, self._warm, self._resolve, self._urgency = gpus, warm, resolve, urgency
+        self._gpus, self._import, self._heavy, self._resolve, self._urgency = gpus, warm, heavy, resolve, urgency
+        self._warm = False
         self._queue: list[_Job] = []
         self._requests: dict[str, Request] = {}
         self._asked: dict[str, set[str]] = {}
@@ -119,9 +111,7 @@ class LocalWorkers:
         self._workers: dict[int, _Worker] = {}
 
     def __enter__(self) -> LocalWorkers:
-        """Fork the workers, which import libraries while the first artifacts are made."""
-        for _ in range(self._count):
-            self._fork()
+        """Begin; workers are forked as they are needed."""
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -138,9 +128,17 @@ class LocalWorkers:
         for node in nodes:
             insort(self._queue, _Job(node, failures, -self._urgency(node)), key=lambda job: job.urgency)
 
+    def reorder(self) -> None:
+        """Look at the urgency of what waits again: more is known of how long it will take."""
+        for job in self._queue:
+            job.urgency = -self._urgency(job.node)
+        self._queue.sort(key=lambda job: job.urgency)
+
     def poll(self) -> list[Outcome]:
         """Hand out what fits, wait at most half a second, and return what has ended."""
         self._hand_out()
+        if self.running and not self._warm:
+            self._import_once()
         ended: list[Outcome] = []
         sources: dict[Any, tuple[str, _Worker]] = {}
         for worker in self._workers.values():
@@ -166,6 +164,8 @@ class LocalWorkers:
                 return
             if beside and not self._fits(job.node, beside):
                 continue
+            if self._heavy(job.node):
+                self._import_once()
             worker = self._idle() or self._fork()
             try:
                 key = job.node.key
@@ -181,6 +181,29 @@ class LocalWorkers:
     def _keeps_to_itself(self) -> bool:
         return any(worker.job is not None and worker.job.alone for worker in self._workers.values())
 
+    def _import_once(self) -> None:
+        """Import libraries for workers that are forked from now on, and which take the place of earlier ones."""
+        if self._warm:
+            return
+        self._warm = True
+        here = not self._gpus and import_for_workers(self._import)
+        if not here:  # nothing to import, or each worker does it when it needs it
+            for worker in self._workers.values():
+                worker.warm = True
+            return
+        gc.freeze()  # a worker's collections would copy all of it
+        for worker in [one for one in self._workers.values() if one.job is None]:
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        with contextlib.suppress(OSError):
+            worker.orders.send(None)
+        worker.process.join()
+        self._read_lines(worker)
+        del self._workers[worker.number]
+        for end in (worker.orders, worker.lines):
+            end.close()
+
     def _idle(self) -> _Worker | None:
         return next((worker for worker in self._workers.values() if worker.job is None), None)
 
@@ -192,16 +215,16 @@ class LocalWorkers:
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
         share = -(-self._count // max(1, len(self._gpus)))
         process = multiprocessing.get_context("fork").Process(
-            target=_serve,
-            args=(there, writing, self._make, self._warm, gpu, self._count, share, [here, reading, *inherited]),
+            target=serve,
+            args=(there, writing, self._make, gpu, self._count, share, [here, reading, *inherited]),
             daemon=False,
         )
         with interrupts_wait():
             process.start()
-            self._workers[number] = _Worker(number, process, here, reading)
-        there.close()
-        writing.close()
-        os.set_blocking(reading.fileno(), False)
+            self._workers[number] = _Worker(number, process, self._warm, here, reading)
+            there.close()
+            writing.close()
+            os.set_blocking(reading.fileno(), False)
         return self._workers[number]
 
     def _read_lines(self, worker: _Worker) -> None:
@@ -222,6 +245,8 @@ class LocalWorkers:
         self._read_lines(worker)
         job, worker.job = worker.job, None
         assert job is not None
+        if self._warm and not worker.warm and worker.process.is_alive():
+            self._dismiss(worker)
         if requests:
             return [Outcome(job.node.key, needs=self._needed(job.node, requests))]
         return [Outcome(job.node.key, error, time.monotonic() - worker.since)]
@@ -291,54 +316,3 @@ def _how_it_died(worker: _Worker, alone: bool) -> str:
             f"The machine ran out of memory and ended the process that made this: {peak}. {smaller if alone else fewer}"
         )
     return f"The process that made this was ended from outside ({how}; {peak})."
-
-
-def _serve(
-    orders: Connection,
-    lines: Connection,
-    make: Make,
-    warm: Callable[[], None],
-    gpu: str | None,
-    count: int,
-    share: int,
-    others: Sequence[Connection],
-) -> None:
-    """Be a worker: make one artifact after another until told to leave."""
-    ends_with_parent(signal.SIGKILL)()
-    for end in others:  # a worker that kept the other ends open would never see that its partner is gone
-        end.close()
-    os.setpgid(0, 0)  # an interrupt from the keyboard is the main process's to pass on
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a preemption, which the main process of a job answers
-    os.environ[TOGETHER] = str(count)
-    share_memory(share)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    for stream in (1, 2):
-        os.dup2(lines.fileno(), stream)
-    root = logging.getLogger()  # the main process keeps the log, and writes there what this one prints
-    root.handlers = [handler for handler in root.handlers if not isinstance(handler, logging.FileHandler)]
-    with contextlib.suppress(KeyboardInterrupt, SystemExit, EOFError, OSError):
-        if not orders.poll(_IDLE):
-            warm()
-        for key, request, failures, may_wait in _orders(orders):
-            error: Exception | None = None
-            requests: list[Request] = []
-            absent = {absent: found for absent, chain in failures.items() if (found := unpacked(chain))}
-            try:
-                make(key, request, absent, may_wait)
-            except Postponed as waits:
-                requests = [(one.stage.name, one.config, one.overrides) for one in waits.needs]
-            except Exception as raised:
-                error = raised
-            sys.stdout.flush()
-            sys.stderr.flush()
-            orders.send((packed(error), requests))
-    os._exit(0)
-
-
-def _orders(orders: Connection) -> Iterator[tuple[str, Request | None, Mapping[str, list[Exception]], bool]]:
-    while (order := orders.recv()) is not None:
-        yield order

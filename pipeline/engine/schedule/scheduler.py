@@ -87,13 +87,24 @@ class Schedule:
             self._waits[node.key] = len(inputs)
             for upstream in inputs:
                 self._needed_by[upstream.key].append(node)
+        self._urgency: dict[str, float] = {}
+        self.weigh_again()
+
+    def node(self, key: str) -> Node:
+        """Give the artifact of a key."""
+        return self._by_key[key]
+
+    def weigh_again(self) -> None:
+        """Work out the urgencies, of which more is known when artifacts like some have been made."""
         self._urgency = self._longest_paths()
 
     def _longest_paths(self) -> dict[str, float]:
         """Give the expected seconds from the beginning of an artifact to the end of all that rests on it."""
         found: dict[str, float] = {}
         for node in reversed(self.nodes):
-            after = max((found[later.key] for later in self._needed_by[node.key]), default=0.0)
+            # what was found out later stands behind what waits for it, whose former urgency counts
+            needed_by = (later.key for later in self._needed_by[node.key])
+            after = max((found[key] if key in found else self._urgency[key] for key in needed_by), default=0.0)
             found[node.key] = self.weigh(node) + after
         return found
 

@@ -33,6 +33,22 @@ DISK: dict[str, dict[str, float]] = {
     "ensemble": {"block": 1.0},
 }
 """Likewise for the bytes that it leaves."""
+_USUAL = {
+    "prepare": 3.0,
+    "pretrain": 20.0,
+    "train": 20.0,
+    "ensemble": 60.0,
+    "kernel": 8.0,
+    "layer_kernels": 8.0,
+    "spectra": 8.0,
+    "retraining": 60.0,
+    "adversarial": 20.0,
+    "surrogate": 3.0,
+    "report": 15.0,
+}
+"""Seconds by stage on a small convolutional network; others take about one."""
+_LIGHT = {"mlp": 0.1, "two_layer": 0.1}
+"""Share of that by network; a surrogate works on the kernel alone."""
 _GROWN = (
     "seed",
     "training.epochs",
@@ -66,6 +82,12 @@ def work_of(node: Node) -> dict[str, Any]:
         "block": config.ensemble.block if config.numerics.engine == "ensemble" else 1,
         "points": None if None in points else sum(filter(None, points)),
     }
+
+
+def usual_seconds(node: Node) -> float:
+    """Guess how long an artifact takes where nothing was measured: enough to begin the long ones first, and no more."""
+    of_network = node.stage.gathers is None and node.stage.name not in ("prepare", "surrogate")
+    return _USUAL.get(node.stage.name, 1.0) * (_LIGHT.get(node.config.model.name, 1.0) if of_network else 1.0)
 
 
 def working_together() -> int:

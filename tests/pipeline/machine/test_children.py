@@ -60,12 +60,15 @@ def test_a_kill_ends_the_child_too(tmp_path):
 def test_an_interrupt_in_the_middle_of_a_fork_is_heard_by_who_forks_workers():
     script = """
 import logging, os, signal, sys
+from types import SimpleNamespace
 from pipeline.engine.schedule.local_workers import LocalWorkers
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
 nothing = lambda *given: None
 try:
-    with LocalWorkers(1, nothing, said=nothing, begun=nothing):
+    with LocalWorkers(1, nothing, said=nothing, begun=nothing) as workers:
+        workers.submit([SimpleNamespace(key="a")], {})
+        workers.poll()
         print("lost")
 except KeyboardInterrupt:
     print("heard")

@@ -12,7 +12,7 @@ import pytest
 from pipeline.engine.build import construction
 from pipeline.engine.executor import Puller
 from pipeline.engine.rebuild import Rebuild
-from pipeline.engine.schedule.local_workers import Postponed
+from pipeline.engine.schedule.worker_process import Postponed
 from pipeline.tracking.base import nonce
 from pipeline.tracking.opening import stage_tracker
 from tests.pipeline.test_store import puller, run_config

@@ -102,7 +102,7 @@ def arrays_of(
 
 
 def _waves(nodes: Sequence[Node], resources: Callable[[Node], Resources]) -> list[list[list[Node]]]:
-    """Sort artifacts by wave, and in a wave by stage and resources."""
+    """Sort artifacts by wave, and in a wave by stage and resources; more than twelve kinds are several waves."""
     waves: dict[int, dict[tuple[str, str], list[Node]]] = {}
     wave_of: dict[str, int] = {}
     classes: dict[tuple[str, int], str] = {}
@@ -113,7 +113,8 @@ def _waves(nodes: Sequence[Node], resources: Callable[[Node], Resources]) -> lis
         if known not in classes:
             classes[known] = json.dumps(dict(resources(node)), sort_keys=True, default=str)
         waves.setdefault(wave, {}).setdefault((node.stage.name, classes[known]), []).append(node)
-    return [list(waves[wave].values()) for wave in sorted(waves)]
+    kinds = [list(waves[wave].values()) for wave in sorted(waves)]
+    return [groups[start : start + MOST_ARRAYS] for groups in kinds for start in range(0, len(groups), MOST_ARRAYS)]
 
 
 def _packed(nodes: Sequence[Node], seconds: Callable[[Node], float | None], job_seconds: float) -> list[list[Node]]:
@@ -131,7 +132,7 @@ def _packed(nodes: Sequence[Node], seconds: Callable[[Node], float | None], job_
 
 
 def _fitting(groups: list[list[list[Node]]], most_members: int) -> list[list[list[Node]]]:
-    """Join jobs of a wave until it has at most twelve arrays, or one for each of its groups."""
+    """Join jobs of a wave, whose groups are at most twelve, until it has at most twelve arrays."""
     if sum(-(-len(packs) // most_members) for packs in groups) <= MOST_ARRAYS:
         return groups
     room = most_members * max(1, MOST_ARRAYS - len(groups))

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.engine.artifacts import Store
-from pipeline.engine.executor import Puller, refuse_changed
-from pipeline.engine.graph import Graph, Node
+from pipeline.engine.executor import Puller
+from pipeline.engine.graph import Graph, Node, refuse_changed
 from pipeline.engine.plan import plan
 from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.slurm.records import VOID, Submission
+from pipeline.engine.schedule.worker_process import can_fork
 from pipeline.errors import UserError
 from pipeline.machine.cores import usable_cores, visible_gpus
 from pipeline.machine.progress import say
@@ -90,8 +91,8 @@ def workers_of(node: Node) -> int:
         What the job makes.
     """
     numerics = node.config.numerics
-    if "train" not in node.stage.makes or "torch" in sys.modules or numerics.world_size > 1:
-        return 1  # a process that has computed cannot be forked
+    if "train" not in node.stage.makes or not can_fork() or numerics.world_size > 1:
+        return 1
     if numerics.device == "cuda":
         return max(1, len(visible_gpus()))
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")

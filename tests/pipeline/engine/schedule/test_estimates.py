@@ -12,7 +12,8 @@ from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
-from pipeline.engine.schedule.work import GROWTH, work_of
+from pipeline.engine.schedule.work import GROWTH, usual_seconds, work_of
+from pipeline.engine.stages import STAGES
 from pipeline.entry import _workers
 from pipeline.machine.content_digest import file_sha256
 from tests.pipeline.toy_cells import run_config
@@ -104,6 +105,23 @@ def test_a_fixed_part_is_told_from_one_that_grows(tmp_path, monkeypatch):
     assert Estimates(store).of(resolve("draw", trained(epochs=100))).seconds == pytest.approx(55)
 
 
+def test_what_was_just_made_tells_how_long_others_like_it_will_take(tmp_path):
+    estimates, first = Estimates(Store(tmp_path)), resolve("draw", trained())
+    longer = resolve("draw", trained(epochs=20, seed=1))
+    assert estimates.of(first).seconds is None and estimates.of(longer).seconds is None
+    assert estimates.learn(first, 7.0) and not estimates.learn(first, 9.0)
+    assert estimates.of(resolve("draw", trained(seed=5))).seconds == 7.0
+    assert estimates.of(longer).seconds is None, "of other work nothing was measured"
+
+
+def test_on_an_empty_store_the_training_of_the_larger_network_is_begun_first():
+    small, large = (SimpleNamespace(stage=STAGES["train"], config=trained()) for _ in range(2))
+    small.config = replace(small.config, model=replace(small.config.model, name="mlp"))
+    large.config = replace(large.config, model=replace(large.config.model, name="resnet18"))
+    quick = SimpleNamespace(stage=STAGES["attribution"], config=large.config)
+    assert usual_seconds(large) > usual_seconds(small) > 0 and usual_seconds(large) > usual_seconds(quick)
+
+
 def test_how_far_off_estimates_were_is_measured_and_an_exact_store_says_so(tmp_path):
     exact, rough, kept = (Store(tmp_path / name) for name in ("exact", "rough", "kept"))
     for seed in range(6):
@@ -151,7 +169,8 @@ def test_peaks_that_do_not_fit_side_by_side_are_not_begun_side_by_side(tmp_path,
 
 
 def test_auto_begins_no_more_processes_than_cores_and_memory_hold(monkeypatch):
-    monkeypatch.setattr("pipeline.entry.sys", SimpleNamespace(modules={}))  # a process that has computed has one
+    # a process that has computed has one
+    monkeypatch.setattr("pipeline.engine.schedule.worker_process.can_fork", lambda: True)
     monkeypatch.setattr("pipeline.entry.usable_cores", lambda: 64)
     monkeypatch.delenv(SWEEP, raising=False)
     found = []

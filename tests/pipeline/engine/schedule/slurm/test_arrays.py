@@ -104,3 +104,14 @@ def test_ten_thousand_artifacts_are_at_most_twelve_arrays_a_wave(seconds):
     assert max(Counter(one.wave for one in arrays).values()) <= MOST_ARRAYS
     arrays = plan(study(5000), seconds, most=9)
     assert max(Counter(one.wave for one in arrays).values()) <= MOST_ARRAYS, "jobs are longer where arrays are short"
+
+
+def test_a_wave_of_more_kinds_of_resources_than_twelve_is_several_waves():
+    rows = node("prepare", 0)
+    sizes = [replace(CONFIG, numerics=replace(CONFIG.numerics, world_size=size)) for size in range(1, 31)]
+    trained = [replace(node("train", seed, rows), config=size) for seed, size in enumerate(sizes)]
+    kernel = node("kernel", 0, *trained)
+    arrays = plan([rows, *trained, kernel], resources=lambda one: {"gpus_per_node": one.config.numerics.world_size})
+    waves = Counter(one.wave for one in arrays)
+    assert waves == {1: 1, 2: 12, 3: 12, 4: 6, 5: 1} and max(waves.values()) <= MOST_ARRAYS
+    assert len(arrays[-1].after) == 30, "what needs them waits for all of them"

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config.numerics import HardwareConfig
-from pipeline.engine import executor
+from pipeline.engine import graph as graph_module
 from pipeline.engine.artifacts import Artifact, Store, partial_of
 from pipeline.engine.graph import Graph
 from pipeline.engine.rebuild import Rebuild
@@ -274,7 +274,7 @@ def test_code_that_changed_while_a_job_waited_is_told_before_anything_is_made(tm
     queue = PretendSlurm()
     command(tmp_path, queue, "0:1")
     with monkeypatch.context() as patch:
-        patch.setattr(executor, "hashed_sections", lambda *words: {"training.lr": "another file"})
+        patch.setattr(graph_module, "hashed_sections", lambda *words: {"training.lr": "another file"})
         queue.begin(queue.arrays[0], [0])
     assert "was changed after the job of draw toy-none-sgd-lr0.1-s0 was submitted" in capsys.readouterr().err
     with monkeypatch.context() as patch, pytest.raises(UserError, match="Stage square was VERSION 1 when this job was"):
