@@ -180,7 +180,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Shot:
-    """An image of a gallery: its pixels (height, width, channels; uint8), two lines of text, and whether it agrees."""
+    """An image of a gallery: its pixels (height, width, channels; uint8), two lines of text, and whether it agrees.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.pages import Shot
+    >>> Shot(np.zeros((8, 8, 1), np.uint8), "training: 3", "+0.41", agrees=True).note
+    '+0.41'
+    """
 
     pixels: np.ndarray
     title: str

@@ -31,6 +31,7 @@ def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
     Examples
     --------
     >>> from torch import nn
+    >>> from models.optimizers import hidden_matrices
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
     >>> [tuple(weight.shape) for weight in hidden_matrices(network)]
     [(4, 1, 3, 3), (8, 16)]
@@ -87,6 +88,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     Examples
     --------
     >>> import torch
+    >>> from models.optimizers import MuonWithAdamW
     >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     >>> optimizer = MuonWithAdamW(network, lr=0.01)
     >>> [len(group["params"]) for group in optimizer.param_groups]

@@ -51,7 +51,7 @@ def with_unit(value: float, low: float, high: float, unit: str = "") -> str:
     Examples
     --------
     >>> with_unit(6.64, 6.1, 7.2, "%"), with_unit(6.64, float("nan"), float("nan"), "%")
-    ('6.6 % [6.1, 7.2]', '6.64 %')
+    ('6.64 % [6.10, 7.20]', '6.64 %')
     """
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return f"{value:.3g}{f' {unit}' if unit else ''}"

@@ -11,7 +11,7 @@ from analysis.attribution.optimizer_steps import RULES, OptimizerRule
 from analysis.attribution.replay import Memory, Replay
 from models.logits import logits_of
 from models.losses import loss_named
-from models.schedules import make_optimizer
+from models.optimizers.schedules import make_optimizer
 
 ROWS, STEPS, BATCH = 12, 9, 4
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.spectra.kernel_evolution import evolution_figure, spectral_evolution
+from analysis.spectra.evolution_figure import evolution_figure
+from analysis.spectra.kernel_evolution import spectral_evolution
 
 LABELS = np.array([0, 0, 1, 1])
 BLOCK = np.equal.outer(LABELS, LABELS).astype(np.float64)

@@ -99,9 +99,11 @@ def test_bad_input_says_what_is_needed():
         dkw_threshold(5, 5)
     with pytest.warns(UserWarning, match="few candidates"):
         dkw_threshold(20, 20)
-    for eps in (0.0, 1.0, -1.0, float("nan")):
+    for eps in (0.0, 1.0, -1.0):
         with pytest.raises(ValueError, match=r"eps = .* is outside \(0, 1\)"):
             dkw_threshold(1000, 1000, eps=eps)
+    with pytest.raises(ValueError, match="eps=nan must be a number, such as eps=0.01"):
+        dkw_threshold(1000, 1000, eps=float("nan"))
     with pytest.raises(ValueError, match="sample sizes must be at least 1"):
         dkw_threshold(0, 10)
     with pytest.raises(ValueError, match="nothing can be rejected"):
