@@ -28,8 +28,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = sorted((ROOT / "conf").rglob("*.yaml"))
 COMMAND = re.compile(r"python run\.py\b")
 WORD = r"""(?<![\w.`'/])(?:'[a-z_][\w.]*=[^']*'|\+?[a-z_][\w.]*=(?:[^\s'"`]|'[^']*'|"[^"]*")+)"""
-ELSEWHERE = ("hardware=slurm", "numerics=cuda", "data.source=hub", "logging=wandb", "logging.uri=", "--hydra-help")
-"""Words of commands that need a cluster, a card, a network or a service; they are composed, not run."""
+ELSEWHERE = (
+    "hardware=slurm",
+    "numerics=cuda",
+    "data.source=hub",
+    "logging=wandb",
+    "logging.uri=",
+    "serve=",
+    "--hydra-help",
+)
+"""Words of commands that need a cluster, a card, a network or a service, or are one; they are composed, not run."""
 
 
 def commands_of(text: str) -> list[list[str]]:
@@ -184,6 +192,7 @@ def test_a_printed_command_runs(place, words, shared_store, tmp_path, monkeypatc
     write_printed_files(tmp_path)
     enter(write_network(tmp_path), monkeypatch, "mynet")
     write_runs(tmp_path)
+    shared_store.mkdir(parents=True, exist_ok=True)
     write_compared(shared_store, words)
     for overrides in sweep(words)[:2]:
         run_here(*overrides, "debug=tiny", f"paths.store={shared_store}")
