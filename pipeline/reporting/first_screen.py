@@ -15,6 +15,8 @@ from pipeline.reporting.setting import rows
 SHAPE = ("widths", "width", "depth", "layers", "heads", "embedding", "activation")
 """Settings that tell networks of one name apart, in the order in which they are named."""
 VERSIONS = ("python", "torch", "numpy", "scipy", "scikit-learn")
+NEED_MANY_RUNS = ("statistics.contrast", "statistics.seed_count")
+"""Headlines that a report of few runs or groups does not have; the stage's first one answers then."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
@@ -27,7 +29,8 @@ def answering(sections: Mapping[str, Section], answers: str) -> tuple[str, Headl
         By stage, in the order of the report.
     answers : str
         ``report.answers``: a stage, or a stage and the name of one of its headlines (``statistics.seed_count``). Where
-        the report does not show that stage, or nothing is named, the first stage after training answers.
+        the report does not show that stage, or nothing is named, the first stage after training answers; where it has
+        too few runs for the headline, the stage's first one does.
 
     Raises
     ------
@@ -38,6 +41,8 @@ def answering(sections: Mapping[str, Section], answers: str) -> tuple[str, Headl
     if stage in sections:
         found = sections[stage].headlines
         headline = next((one for one in found if not name or one.name == name), None)
+        if headline is None and found and answers in NEED_MANY_RUNS:
+            headline = found[0]
         if headline is not None or not found:
             return stage, headline
         known = ", ".join(f"{stage}.{one.name}" for one in found)
