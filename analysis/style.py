@@ -23,6 +23,21 @@ from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5E4FA2", "#666666")
 """Okabe-Ito order, blue first; black is kept for references and gray for context."""
+RAMP: tuple[str, ...] = (
+    "#440154",
+    "#48186a",
+    "#472e7c",
+    "#414287",
+    "#39558c",
+    "#31668e",
+    "#2a768e",
+    "#24868e",
+    "#1f968b",
+    "#21a585",
+    "#31b57b",
+    "#4ec36b",
+)
+"""Colors of an order, such as depth or epochs, from first to last."""
 REFERENCE = "#111111"
 CONTEXT = "#9AA0A6"
 INK = "#1B1F24"
@@ -35,6 +50,7 @@ ON_COLOR = "#101112"
 
 THEMED = {
     **{color.lower(): f"--hue-{i}" for i, color in enumerate(PALETTE)},
+    **{color: f"--ramp-{i}" for i, color in enumerate(RAMP)},
     REFERENCE.lower(): "--figure-reference",
     CONTEXT.lower(): "--figure-context",
     INK.lower(): "--ink",
@@ -103,6 +119,17 @@ SEEDS_NAMED = len(PALETTE)
 def seed_color(place: int) -> str:
     """Color of a seed by its place among the seeds of a study, the same in every figure."""
     return PALETTE[place % len(PALETTE)]
+
+
+def ordered_colors(count: int) -> list[str]:
+    """Give colors of things that follow each other, such as layers or epochs; of many, neighbors share one.
+
+    Examples
+    --------
+    >>> len(set(ordered_colors(5))), len(ordered_colors(40)), ordered_colors(0)
+    (5, 40, [])
+    """
+    return [RAMP[int(place)] for place in np.linspace(0, len(RAMP) - 1, count).round()]
 
 
 def of_seed(artists: Artist | list[Any], seed: object) -> None:

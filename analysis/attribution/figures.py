@@ -5,79 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from analysis.attribution.decomposition import TopScores
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, legend_below, new_figure
+from analysis.style import CONTEXT, INK, PALETTE, REFERENCE, in_style, legend_below, new_figure
 
 _AGREE, _DIFFER = PALETTE[0], PALETTE[1]
-
-
-@in_style
-def image_gallery(
-    test_images: UInt8[np.ndarray, "m h w c"],
-    train_images: UInt8[np.ndarray, "n h w c"],
-    top: TopScores,
-    test_labels: Int[np.ndarray, " m"],
-    classes: Int[np.ndarray, " m"],
-    train_labels: Int[np.ndarray, " n"],
-    class_names: Sequence[str],
-    *,
-    marked: Bool[np.ndarray, " n"] | None = None,
-) -> Figure:
-    """Show each test image next to the training images that support its attributed class most.
-
-    Parameters
-    ----------
-    test_images, train_images : ndarray of uint8, shapes (m, h, w, c), (n, h, w, c)
-        c is 1 or 3.
-    top : TopScores
-        Strongest training points per test point.
-    test_labels, classes : ndarray of int, shape (m,)
-        True and attributed classes.
-    train_labels : ndarray of int, shape (n,)
-        Frames are blue for the attributed class and orange for another.
-    class_names : sequence of str
-        Names by class index.
-    marked : ndarray of bool, shape (n,), or None
-        Points to flag with a dot in the title, such as injected ones.
-
-    Returns
-    -------
-    Figure
-    """
-    m, k = top.indices.shape
-    figure, axes = new_figure(m, k + 1, width=1.15, height=1.42)
-    for row in range(m):
-        true, chosen = class_names[test_labels[row]], class_names[classes[row]]
-        _show(axes[row, 0], test_images[row], REFERENCE)
-        axes[row, 0].set_title(f"test: {true}\nclass {chosen}", fontsize=7, loc="left", fontweight="bold")
-        for column, (index, score) in enumerate(zip(top.indices[row], top.scores[row], strict=True), start=1):
-            label = int(train_labels[index])
-            _show(axes[row, column], train_images[index], _AGREE if label == classes[row] else _DIFFER)
-            flag = " ●" if marked is not None and marked[index] else ""
-            axes[row, column].set_title(
-                f"{class_names[label]}{flag}\n{score:+.3g}", fontsize=7, loc="left", fontweight="normal"
-            )
-    note = "Frame: blue = training label is the attributed class, orange = another."
-    figure.supxlabel(note + (" ● = injected." if marked is not None else ""), fontsize=7.5)
-    return figure
-
-
-def _show(axis: Axes, image: np.ndarray, color: str) -> None:
-    gray = image.shape[-1] == 1
-    axis.imshow(image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255)
-    axis.grid(False)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(True)
-        spine.set_color(color)
-        spine.set_linewidth(2)
 
 
 @in_style
@@ -133,7 +69,7 @@ def share_curves(curves: Mapping[str, tuple[Int[np.ndarray, " j"], Float[np.ndar
         largest = max(largest, int(points[-1]))
     for share in (0.5, 0.8, 0.95):
         axis.axhline(share, color=CONTEXT, lw=0.8, ls=":")
-        axis.annotate(f"{share:.0%}", (1, share), xytext=(2, 2), textcoords="offset points", fontsize=7, color="#555")
+        axis.annotate(f"{share:.0%}", (1, share), xytext=(2, 2), textcoords="offset points", fontsize=7, color=INK)
     axis.set_xscale("log")
     axis.set_xlim(1, max(largest, 2))
     axis.set_ylim(0, 1.02)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison.run_numbers import RunNumbers
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import CONTEXT, INK, PALETTE, REFERENCE, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +98,7 @@ def _levels(axis: Axes, result: RunNumbers) -> None:
     top = max((float(np.nanmax(level)) for level in result.levels.values() if not np.isnan(level).all()), default=0.0)
     if top == 0:
         said = "no run is distinguishable" if result.delta == result.delta else "too few examples for any tolerance"
-        axis.text(0.5, 0.6, said, transform=axis.transAxes, ha="center", color="#555")
+        axis.text(0.5, 0.6, said, transform=axis.transAxes, ha="center", color=INK)
     axis.set(
         ylim=(-0.02 * max(top, 0.1), 1.15 * max(top, 0.1)), ylabel="trimming level", title="Not typical of the others"
     )

@@ -187,8 +187,8 @@ class SurrogateComparison:
         rows = [[key[0], *self._named(key[1], key[2]), text] for key, text in found.items()]
         picture = Picture(
             self.plot(),
-            "Left: rank correlation of the confidences, share of equal decisions, share of the network's errors that "
-            "the machine repeats. Right: every test point by the log-odds of its true class.",
+            "Bars: rank correlation of the confidences, share of equal decisions, share of the network's errors that "
+            "the machine repeats. Scatter: every test point by the log-odds of its true class.",
             "Faithfulness of the machine, and confidence of both models",
             raster=points > 2000,
         )

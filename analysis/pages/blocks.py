@@ -16,10 +16,26 @@ if TYPE_CHECKING:
 FIRST_ROWS = 4
 """Rows of the table on a page's first screen, at most."""
 
+OVER_SEEDS = (
+    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t, or, for shares, accuracies and "
+    "other measures of bounded range, Wilson's interval with the spread between seeds, which cannot leave that range."
+)
+"""The sentence on n and intervals that captions of tables over seeds end with."""
+NO_SPREAD = "No interval: a single run, or runs that do not differ."
+"""What a caption says in its place where no row has an interval."""
+INTERVAL = "95 % interval"
+"""How the heading of a column of intervals begins."""
+
 
 @dataclass(frozen=True)
 class Text:
     """A paragraph; plain text, escaped when rendered.
+
+    Attributes
+    ----------
+    text : str
+    keys : sequence of str
+        Keys of the artifacts behind its numbers.
 
     Examples
     --------
@@ -29,6 +45,7 @@ class Text:
     """
 
     text: str
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class Finding:
     text : str
         One sentence.
     keys : sequence of str
-        Keys of the artifacts behind its numbers.
+        Keys of the artifacts behind its numbers; without them, all of the section that it stands in.
 
     Examples
     --------
@@ -71,6 +88,8 @@ class Command:
 @dataclass(frozen=True)
 class Table:
     """Rows of numbers and words; a column in which no row has anything is left out.
+
+    Where that is the column of intervals, the caption does not explain them.
 
     Attributes
     ----------
@@ -114,6 +133,9 @@ class Table:
         if not kept:
             raise ValueError(f"A table without any entry is not shown: {self.caption!r}. Leave it out.")
         if len(kept) < len(self.columns):
+            lost = {heading for place, heading in enumerate(self.columns) if place not in kept}
+            if any(heading.startswith(INTERVAL) for heading in lost):
+                object.__setattr__(self, "caption", self.caption.replace(OVER_SEEDS, NO_SPREAD))
             object.__setattr__(self, "columns", [self.columns[place] for place in kept])
             object.__setattr__(self, "rows", [[row[place] for place in kept] for row in self.rows])
 
@@ -300,13 +322,6 @@ class Measured(float):
         made = super().__new__(cls, value)
         made.text = text
         return made
-
-
-OVER_SEEDS = (
-    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t, or, for shares, accuracies and "
-    "other measures of bounded range, Wilson's interval with the spread between seeds, which cannot leave that range."
-)
-"""The sentence on n and intervals that captions of tables over seeds end with."""
 
 
 def interval_cell(low: float, high: float) -> str:

@@ -88,16 +88,17 @@ class Views:
             Of its figure: unique on the page, and the names of its files.
         """
         if isinstance(block, Text):
-            return View({"kind": "text", "text": block.text})
+            return View({"kind": "text", "text": block.text, "links": self.links(block.keys)})
         if isinstance(block, Finding):
-            return View({"kind": "findings", "lines": [{"text": block.text, "links": self._links(block.keys[:1])}]})
+            return View({"kind": "findings", "lines": [{"text": block.text, "links": self.links(block.keys)}]})
         if isinstance(block, Command):
             return View({"kind": "command", "command": block.command, "caption": block.caption})
         if isinstance(block, Table):
             return self._table(block)
         return self._gallery(block, name) if isinstance(block, Gallery) else self._picture(block, name)
 
-    def _links(self, keys: Iterable[str]) -> list[dict[str, str]]:
+    def links(self, keys: Iterable[str]) -> list[dict[str, str]]:
+        """Give names and addresses of the folders of artifacts that the page knows."""
         return [{"name": key, "href": self.folders[key]} for key in dict.fromkeys(keys) if key in self.folders]
 
     def _file(self, name: str, content: bytes, kind: str) -> str:
@@ -119,7 +120,7 @@ class Views:
             "caption": block.caption,
             "label": f"Table: {block.caption.partition('. ')[0][:90]}",
             "keys": list(dict.fromkeys(block.keys)),
-            "links": self._links(block.keys),
+            "links": self.links(block.keys),
             "command": block.command,
         }
         return View(shown)
@@ -129,7 +130,7 @@ class Views:
             self._drawn[id(block)] = (block, self.drawn.get(id(block)) or draw(block, png=self.png))
         drawn = self._drawn[id(block)][1]
         if drawn.nothing:
-            return View({"kind": "text", "text": f"{block.caption}{drawn.note}"})
+            return View({"kind": "text", "text": f"{block.caption}{drawn.note}", "links": []})
         files = {f"{name}.png": drawn.png} if block.raster else {f"{name}.svg": drawn.svg}
         shown = {
             "kind": "picture",
@@ -142,6 +143,7 @@ class Views:
             "csv": "",
             "file": self._file(*next(iter(files.items())), "image/png" if block.raster else "image/svg+xml"),
             "inline": self.files is None,
+            "origin": "",
         }
         if drawn.csv:
             files[f"{name}.csv"] = drawn.csv.encode()
@@ -169,6 +171,9 @@ class Views:
             "caption": block.caption,
             "legend": block.legend,
             "csv": self._file(f"{name}.csv", content, "text/csv"),
+            "file": "",
+            "inline": self.files is None,
+            "origin": "",
         }
         return View(shown, {f"{name}.csv": content})
 
@@ -223,6 +228,22 @@ def number(cell: Any) -> str:
     return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
 
 
+_INTERVAL = re.compile(r"\[([-−+\d.,e∞]+), ([-−+\d.e∞]+)\]")
+_SPACE = re.compile(r"(?<=\d) (?=%)|(?<=%) (?=\[)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
+
+
+def unbroken(text: str) -> str:
+    """Keep numbers with their unit, and intervals, on one line.
+
+    Examples
+    --------
+    >>> unbroken("13 % [3, 24] (n = 3)").replace("\u00a0", "_")
+    '13_%_[3,_24] (n_=_3)'
+    """
+    text = _INTERVAL.sub("[\\1,\u00a0\\2]", text)
+    return _SPACE.sub("\u00a0", text)
+
+
 def asset(name: str) -> Markup:
     """Read a style sheet or script that a page contains; they are ours, so that nothing in them is escaped."""
     return Markup((FOLDER / "assets" / name).read_text(encoding="utf-8"))
@@ -246,4 +267,5 @@ def environment(*folders: Any) -> Environment:
     )
     inserted: Callable[[str], Markup] = asset
     made.globals["asset"] = inserted
+    made.filters["unbroken"] = unbroken
     return made

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import (
+    CONTEXT,
+    PALETTE,
+    PAPER,
+    REFERENCE,
+    SEEDS_NAMED,
+    in_style,
+    new_figure,
+    of_seed,
+    ordered_colors,
+    seed_color,
+    seed_legend,
+)
 
 NAMES = {"knn": "k-NN", "ncc": "nearest center", "svm": "linear SVM", "ridge": "ridge"}
 Row = Mapping[str, Any]
@@ -34,7 +46,7 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
     """
     figure, axes = new_figure(width=5.6, height=3.6)
     axis = axes[0, 0]
-    for color, (layer, curve) in zip(_depth_colors(len(curves)), curves.items(), strict=True):
+    for color, (layer, curve) in zip(ordered_colors(len(curves)), curves.items(), strict=True):
         if curve.size:
             axis.plot(np.arange(1, curve.size + 1), curve, color=color, label=layer)
         else:
@@ -72,7 +84,7 @@ def component_curves_figure(
     names = [name for name in NAMES if any(row["classifier"] == name for row in rows)]
     figure, axes = new_figure(2, len(names), width=3.2, height=2.9, sharey=True)
     for column, name in enumerate(names):
-        for color, layer in zip(_depth_colors(len(layers)), layers, strict=True):
+        for color, layer in zip(ordered_colors(len(layers)), layers, strict=True):
             chosen = [row for row in _select(rows, name, neighbors) if row["layer"] == layer]
             ks = sorted({row["k"] for row in chosen} - {ALL_COMPONENTS})
             if not ks:
@@ -163,17 +175,18 @@ def depth_figure(
 
 
 @in_style
-def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = "epoch") -> Figure:
-    """NC1, NC2 and NC4 against depth, one line per epoch.
+def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, seeds: Sequence[str] | None = None) -> Figure:
+    """NC1, NC2 and NC4 against depth, one line per epoch or per run.
 
     Parameters
     ----------
     rows : sequence of dict
-        Keys layer, epoch (a number), nc1, nc2_angles, nc2_norms, nc4; rows of one layer and epoch are averaged.
+        Keys layer, epoch (a number; the place of a run among the seeds), nc1, nc2_angles, nc2_norms, nc4; rows of one
+        layer and epoch are averaged.
     layers : sequence of str
         In order of depth.
-    lines : str
-        What a line stands for.
+    seeds : sequence of str, optional
+        Names of the runs, where a line is a run.
 
     Returns
     -------
@@ -188,25 +201,33 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, lines: str = 
     epochs = sorted({row["epoch"] for row in rows})
     depth = np.arange(len(layers))
     for axis, (key, title, scale) in zip(axes[0], panels, strict=True):
-        for color, epoch in zip(_depth_colors(len(epochs)), epochs, strict=True):
+        colors = ordered_colors(len(epochs)) if seeds is None else [seed_color(int(place)) for place in epochs]
+        for color, epoch in zip(colors, epochs, strict=True):
             found = [[r[key] for r in rows if r["epoch"] == epoch and r["layer"] == layer] for layer in layers]
-            axis.plot(
-                depth,
-                [np.mean(v) if v else np.nan for v in found],
-                "o-",
-                color=color,
-                markersize=3,
-                label=f"{epoch:g}",
-            )
+            means = [np.mean(v) if v else np.nan for v in found]
+            drawn = axis.plot(depth, means, "o-", color=color, markersize=3, label=f"{epoch:g}")
+            if seeds is not None:
+                of_seed(drawn, seeds[int(epoch)])
         axis.set(yscale=scale)
         axis.set_xticks(depth, layers, rotation=45, ha="right", fontsize=8)
         axis.set_title(title, fontsize=9)
-    axes[0, -1].legend(title=lines, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    if seeds is None:
+        axes[0, -1].legend(title="epoch", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    else:
+        axes[0, -1].legend(
+            [Line2D([], [], color=seed_color(i)) for i in range(min(len(seeds), SEEDS_NAMED))],
+            [f"seed {seed}" for seed in seeds[:SEEDS_NAMED]],
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            fontsize=8,
+        )
     return figure
 
 
 @in_style
-def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -> Figure:
+def onset_history_figure(
+    runs: Sequence[Sequence[Row]], layers: Sequence[str], seeds: Sequence[str] | None = None
+) -> Figure:
     """Layer of onset against epoch, one line per run; "no onset" is drawn beyond the last layer.
 
     Parameters
@@ -215,6 +236,8 @@ def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -
         For each run one row for each snapshot: epoch, onset, onset_low, onset_high.
     layers : sequence of str
         In order of depth.
+    seeds : sequence of str, optional
+        Names of the runs; without them, their places.
 
     Returns
     -------
@@ -222,27 +245,23 @@ def onset_history_figure(runs: Sequence[Sequence[Row]], layers: Sequence[str]) -
     """
     figure, axes = new_figure(width=5.6, height=3.6)
     axis = axes[0, 0]
+    shown = list(seeds or map(str, range(len(runs))))
     names = [*layers, "no onset"]
     place = {name: i for i, name in enumerate(names)}
-    for i, (color, run) in enumerate(zip(_depth_colors(len(runs)), runs, strict=True)):
+    for i, run in enumerate(runs):
         # runs side by side, so that equal onsets do not hide each other
         at = np.arange(len(run)) + 0.12 * (i - (len(runs) - 1) / 2)
         middle, low, high = (np.array([place[row[key]] for row in run]) for key in ("onset", "onset_low", "onset_high"))
         error = np.abs(np.stack([middle - low, high - middle]))
-        axis.errorbar(
-            at, middle, error, fmt="o-", color=color, markersize=3.5, capsize=2, linewidth=1, label=f"run {i}"
-        )
+        color = seed_color(i)
+        drawn = axis.errorbar(at, middle, error, fmt="o-", color=color, markersize=3.5, capsize=2, linewidth=1)
+        of_seed(drawn[0], shown[i])
     axis.set_xticks(range(len(runs[0])), [f"{row['epoch']:g}" for row in runs[0]])
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set(xlabel="epoch", ylim=(-0.5, len(names) - 0.5))
     axis.set_title("Onset of collapse by epoch")
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    seed_legend(axis, shown)
     return figure
-
-
-def _depth_colors(count: int) -> Float[np.ndarray, "count 4"]:
-    colors: np.ndarray = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, max(count, 1)))
-    return colors[:count]
 
 
 def _select(rows: Sequence[Row], name: str, neighbors: float) -> list[Row]:
@@ -271,4 +290,4 @@ def _by_depth(
 def _hollow(axis: Axes, x: Any, y: Any, failed: Sequence[bool], color: Any) -> None:
     marked = np.flatnonzero(failed)
     if marked.size:
-        axis.plot(np.asarray(x)[marked], np.asarray(y)[marked], "o", mfc="white", mec=color, markersize=4.5, zorder=3)
+        axis.plot(np.asarray(x)[marked], np.asarray(y)[marked], "o", mfc=PAPER, mec=color, markersize=4.5, zorder=3)

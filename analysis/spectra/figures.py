@@ -14,7 +14,7 @@ from scipy.stats import gaussian_kde
 from analysis.spectra.deformed_laws import DeformedMarchenkoPastur
 from analysis.spectra.marchenko_pastur import MarchenkoPastur
 from analysis.spectra.power_law import PowerLawFit
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import CONTEXT, PALETTE, PAPER, REFERENCE, in_style, new_figure
 
 Law = MarchenkoPastur | DeformedMarchenkoPastur
 
@@ -141,7 +141,7 @@ def figure_waterfall(
     for level, ((_, row), curve) in enumerate(zip(kept, curves, strict=True)):
         color = PALETTE[0]
         height = level + curve * unit
-        axis.fill_between(grid, level, height, color="white", zorder=2 * (len(kept) - level), alpha=0.85)
+        axis.fill_between(grid, level, height, color=PAPER, zorder=2 * (len(kept) - level), alpha=0.85)
         axis.plot(grid, height, color=color, linewidth=1.0, zorder=2 * (len(kept) - level) + 1)
         out = row[row > bulk] if threshold else row[:0]
         axis.plot(out, np.full(out.size, level), "o", color=PALETTE[1], markersize=3.2, zorder=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -138,6 +139,8 @@ class Claim:
         The published number or words, where there are any.
     standing : Standing
         Where they come from.
+    keys : sequence of str
+        Keys of the artifacts behind the evidence; without them, all of the section that makes the claim.
 
     Examples
     --------
@@ -152,3 +155,4 @@ class Claim:
     fields: tuple[str, ...] = ()
     published: str = ""
     standing: Standing = field(default_factory=lambda: Standing("ours"))
+    keys: Sequence[str] = ()

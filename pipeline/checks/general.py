@@ -65,6 +65,13 @@ def stage_problems(config: RunConfig) -> Iterator[str]:
     for name in config.wants:
         if name not in STAGES or name == "report" or (name in shown and STAGES[name].report is None):
             yield f"wants holds {name!r}, which is not a stage that a report can gather."
+    stage, _, headline = config.report.answers.partition(".")
+    speaking = {name: row.headlines for name, row in STAGES.items() if row.headlines}
+    if stage and stage not in speaking:
+        yield f"report.answers={config.report.answers} names no stage that can answer. Those: {', '.join(speaking)}."
+    elif headline and headline not in speaking[stage]:
+        here = ", ".join(f"{stage}.{one}" for one in speaking[stage])
+        yield f"report.answers={config.report.answers} names no headline of stage {stage}. Those: {here}."
     if "seed" in config.cells:
         seed_list(config.cells["seed"])
 

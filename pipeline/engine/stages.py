@@ -80,6 +80,8 @@ class Stage:
     report : str or None
         ``module:function`` that turns the stage's gathered artifacts into a section of the report; None for a
         stage that no report can show.
+    headlines : tuple of str
+        Names of the headlines that its section can have; one for which there are too few runs is absent.
     foresees : str or None
         ``module:function`` of a configuration, rows and an untrained network, which raises what the stage would refuse
         about them, so that it is said before the network is trained.
@@ -99,6 +101,7 @@ class Stage:
     shared: Callable[[RunConfig], RunConfig] = lambda config: config
     instead: Callable[[RunConfig], str] | None = None
     report: str | None = None
+    headlines: tuple[str, ...] = ()
     foresees: str | None = None
     on_ranks: bool = False
     makes: tuple[str, ...] = ()
@@ -141,6 +144,7 @@ _TABLE = (
         needs=for_training,
         instead=in_place_of_training,
         report="pipeline.stages.train.report:section",
+        headlines=("accuracy",),
         on_ranks=True,
         makes=("snapshots",),
     ),
@@ -158,6 +162,7 @@ _TABLE = (
         needs=merge(rows, pretrained, on(weights="train")),
         instead=in_place_of_snapshots,
         report="pipeline.stages.train.report_snapshots:section",
+        headlines=("movement",),
         on_ranks=True,
     ),
     Stage(
@@ -195,6 +200,7 @@ _TABLE = (
         version=8,
         needs=weights,
         report="pipeline.stages.kernel.report:section",
+        headlines=("alignment",),
         foresees="pipeline.stages.kernel.foreseen:foresee",
         on_ranks=True,
     ),
@@ -205,6 +211,7 @@ _TABLE = (
         version=7,
         needs=weights,
         report="pipeline.stages.layer_kernels.report:section",
+        headlines=("accuracy",),
     ),
     Stage(
         "surrogate",
@@ -213,15 +220,17 @@ _TABLE = (
         version=2,
         needs=merge(weights, on(kernel="kernel")),
         report="pipeline.stages.surrogate.report:section",
+        headlines=("tau",),
         foresees="pipeline.stages.surrogate.foreseen:foresee",
     ),
     Stage(
         "attribution",
         "pipeline.stages.attribution.run:attribution",
         ("attribution",),
-        version=5,
+        version=6,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
         report="pipeline.stages.attribution.report:section",
+        headlines=("planted", "sparsity"),
         foresees="pipeline.stages.attribution.foreseen:foresee",
     ),
     Stage(
@@ -231,6 +240,7 @@ _TABLE = (
         version=3,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
         report="pipeline.stages.retraining.report:section",
+        headlines=("prediction", "dropping"),
         makes=("train",),
     ),
     Stage(
@@ -240,6 +250,7 @@ _TABLE = (
         version=5,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), other_training),
         report="pipeline.stages.adversarial.report:section",
+        headlines=("agreement",),
     ),
     Stage(
         "probes",
@@ -248,6 +259,7 @@ _TABLE = (
         version=2,
         needs=for_probes,
         report="pipeline.stages.probes.report:section",
+        headlines=("onset",),
         foresees="pipeline.stages.probes.foreseen:foresee",
     ),
     Stage(
@@ -257,6 +269,7 @@ _TABLE = (
         version=5,
         needs=for_regression,
         report="pipeline.stages.regression.report:section",
+        headlines=("ratio", "gap", "refit"),
     ),
     Stage(
         "shift",
@@ -264,6 +277,7 @@ _TABLE = (
         ("shift",),
         needs=for_shift,
         report="pipeline.stages.shift.report:section",
+        headlines=("seen",),
     ),
     Stage(
         "spectra",
@@ -272,6 +286,7 @@ _TABLE = (
         version=3,
         needs=for_spectra,
         report="pipeline.stages.spectra.report:section",
+        headlines=("distance", "alignment"),
         foresees="pipeline.stages.spectra.layers:foresee",
     ),
     Stage(
@@ -280,6 +295,7 @@ _TABLE = (
         ("toy", "numerics"),
         version=2,
         report="pipeline.stages.toy.report:section",
+        headlines=("change", "outliers", "size", "error"),
     ),
     Stage(
         "statistics",
@@ -288,6 +304,7 @@ _TABLE = (
         version=5,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
         report="pipeline.stages.statistics.report:section",
+        headlines=("churn", "contrast", "seed_count"),
         foresees="pipeline.stages.statistics.foreseen:foresee",
     ),
     Stage(
@@ -305,7 +322,7 @@ _TABLE = (
             "published.unknown",
             "published.lacks",
         ),
-        version=5,
+        version=6,
         gathers=lambda config: list(config.wants),
     ),
 )

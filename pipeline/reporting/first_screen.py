@@ -9,14 +9,13 @@ from analysis.pages.blocks import Headline, Section
 from models.configs import ModelConfig
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.errors import UserError
 from pipeline.reporting.setting import rows
 
 SHAPE = ("widths", "width", "depth", "layers", "heads", "embedding", "activation")
 """Settings that tell networks of one name apart, in the order in which they are named."""
 VERSIONS = ("python", "torch", "numpy", "scipy", "scikit-learn")
-NEED_MANY_RUNS = ("statistics.contrast", "statistics.seed_count")
-"""Headlines that a report of few runs or groups does not have; the stage's first one answers then."""
+ORIGIN = ("Made", "Code")
+"""Facts that the artifacts' provenance gives: the only words of a page that their content does not decide."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
@@ -28,25 +27,15 @@ def answering(sections: Mapping[str, Section], answers: str) -> tuple[str, Headl
     sections : mapping of str to Section
         By stage, in the order of the report.
     answers : str
-        ``report.answers``: a stage, or a stage and the name of one of its headlines (``statistics.seed_count``). Where
-        the report does not show that stage, or nothing is named, the first stage after training answers; where it has
-        too few runs for the headline, the stage's first one does.
-
-    Raises
-    ------
-    UserError
-        If the stage has no headline of that name.
+        ``report.answers``: a stage, or a stage and the name of one of its headlines (``statistics.seed_count``), see
+        ``headlines`` of the table of stages, by which slips are refused before anything is made. Where there are too
+        few runs for the headline, the stage's first one answers; where the report does not show that stage, or
+        nothing is named, the first stage after training does.
     """
     stage, _, name = answers.partition(".")
     if stage in sections:
         found = sections[stage].headlines
-        headline = next((one for one in found if not name or one.name == name), None)
-        if headline is None and found and answers in NEED_MANY_RUNS:
-            headline = found[0]
-        if headline is not None or not found:
-            return stage, headline
-        known = ", ".join(f"{stage}.{one.name}" for one in found)
-        raise UserError(f"report.answers={answers} names no headline of this report. Those of stage {stage}: {known}.")
+        return stage, next((one for one in found if one.name == name), next(iter(found), None))
     speaking = [stage for stage, section in sections.items() if section.headlines]
     chosen = next((stage for stage in speaking if stage != "train"), next(iter(speaking), ""))
     return chosen, sections[chosen].headlines[0] if chosen else None

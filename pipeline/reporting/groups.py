@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from analysis.verdicts import Claim
 from pipeline.engine.build import Gathered
 
 
@@ -18,6 +20,17 @@ def grouped(members: Iterable[Gathered]) -> dict[str, list[Gathered]]:
     for member in members:
         groups.setdefault(group_label(member.labels), []).append(member)
     return groups
+
+
+def keys_of(group: Iterable[Gathered]) -> list[str]:
+    """Name the artifacts of a group."""
+    return [member.artifact.key for member in group]
+
+
+def about(group: Iterable[Gathered], claims: Iterable[Claim]) -> list[Claim]:
+    """Lead from claims to the artifacts of the group that they are about."""
+    keys = keys_of(group)
+    return [replace(claim, keys=keys) for claim in claims]
 
 
 def seeds_of(group: Iterable[Gathered]) -> list[str]:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from analysis.pages.blocks import FIRST_ROWS, Headline, Picture, Table
 from analysis.seed_dots import seed_dots
 from pipeline.engine.build import Gathered
-from pipeline.reporting.spoken import Range, count, listed, mean_within, with_unit
+from pipeline.reporting.spoken import Range, count, has_interval, listed, mean_within, with_unit
 
-DOTS = "Each dot is a run; diamond and bar are the mean and its 95 % interval over runs."
+
+def dots(intervals: Iterable[tuple[float, float, float]]) -> str:
+    """Say what the marks of a figure of runs are; intervals are spoken of where there is one.
+
+    Examples
+    --------
+    >>> dots([(0.5, float("nan"), float("nan"))])
+    'Each dot is a run, the diamond their mean.'
+    """
+    if any(map(has_interval, intervals)):
+        return "Each dot is a run; diamond and bar are the mean and its 95 % interval over runs."
+    return "Each dot is a run, the diamond their mean."
 
 
 def over_seeds(
@@ -93,16 +105,17 @@ def over_runs_of(
     means = {group: mean_within(list(found.values()), within) for group, found in known.items()}
     said = {group: with_unit(*means[group], unit) for group in known}
     most = max(known.values(), key=len)
+    interval = ", 95 % interval" if any(map(has_interval, means.values())) else ""
     table = Table(
-        ["group", f"{heading}, 95 % interval", "runs"],
+        ["group", f"{heading}{interval}", "runs"],
         [[group, said[group], len(found)] for group, found in known.items()],
         about,
         keys=sources[0],
         command=sources[1],
     )
-    drawn = dict(list(known.items())[:FIRST_ROWS])
+    drawn = dict(itertools.islice(known.items(), FIRST_ROWS))
     label = f"{heading}, {unit}" if unit else heading
     figure = seed_dots(drawn, means, label=label, title=heading, within=within, reference=reference)
     alt = f"{heading}: " + ", ".join(f"{group} {said[group]}" for group in drawn)
     answer = f"{says.format(listed(said))}; {count(list(most), noun)}."
-    return [Headline(name, question, answer, table.first(), Picture(figure, f"{about} {DOTS}", alt))]
+    return [Headline(name, question, answer, table.first(), Picture(figure, f"{about} {dots(means.values())}", alt))]

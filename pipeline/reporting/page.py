@@ -23,7 +23,7 @@ from pipeline.engine.schedule.work import working_together
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
 from pipeline.reporting.drawing import drawn_together
-from pipeline.reporting.first_screen import answering, facts, seeds_of
+from pipeline.reporting.first_screen import ORIGIN, answering, facts, seeds_of
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
 from pipeline.reporting.verdicts import Shown, decide, summary
@@ -57,6 +57,7 @@ def report(build: Build) -> dict[str, Any]:
     for name in order:
         build.say(f"section {name}")
         sections[name] = _section(name)(build.members[name], config)
+        _refuse_undeclared(name, sections[name])
     leading, headline = answering(sections, config.report.answers)
     # what answers the question comes first, the others in the order of the experiment
     sections = {name: sections[name] for name in sorted(sections, key=lambda name: name != leading)}
@@ -66,8 +67,11 @@ def report(build: Build) -> dict[str, Any]:
     claims = {name: [b for b in section.blocks if isinstance(b, Claim)] for name, section in sections.items()}
     shown = iter(decide([claim for group in claims.values() for claim in group], comparison))
     decided = {name: list(itertools.islice(shown, len(group))) for name, group in claims.items()}
-    findings = [] if headline is None else [headline.answer]
-    findings += [line for section in sections.values() for line in section.findings]
+    answer = _answer(config, headline)
+    findings = [answer] if answer else []
+    for name, section in sections.items():
+        findings += [one.answer for one in section.headlines[:1] if name != leading]
+        findings += section.findings
     counted = {name: summary(group) for name, group in decided.items()}
     findings += [f"{sections[name].title}. {line}" for name, line in counted.items() if line]
     page = _render(build, sections, headline, decided, comparison)
@@ -75,7 +79,7 @@ def report(build: Build) -> dict[str, Any]:
     (build.folder / NUMBERS).write_text(numbers_csv(build.members), encoding="utf-8")
     return {
         "question": question_of(config, headline),
-        "answer": "" if headline is None else headline.answer,
+        "answer": answer,
         "sections": len(sections),
         "setting": comparison.setting().line,
         "verdicts": [dataclasses.asdict(one) for group in decided.values() for one in group],
@@ -86,6 +90,19 @@ def report(build: Build) -> dict[str, Any]:
 def question_of(config: RunConfig, headline: Headline | None) -> str:
     """Give the question of a study; one that asks none asks what its answering stage answers."""
     return config.report.question or ("" if headline is None else headline.question)
+
+
+def _answer(config: RunConfig, headline: Headline | None) -> str:
+    if headline is None:
+        return "These runs do not answer it; what they show follows." if config.report.question else ""
+    return headline.answer
+
+
+def _refuse_undeclared(stage: str, section: Section) -> None:
+    """Hold a section to the headlines that the table of stages says it can have: `report.answers` is checked by it."""
+    for one in section.headlines:
+        if one.name not in STAGES[stage].headlines:
+            raise ValueError(f"Headline {one.name!r} of stage {stage} is not in its row in pipeline/engine/stages.py.")
 
 
 def _section(stage: str) -> Callable[[list[Gathered], RunConfig], Section]:
@@ -120,10 +137,12 @@ def _render(
             setting=comparison.setting().line,
             legend=any(one.word in OTHER_WORDS.values() for one in all_decided),
             question=question_of(config, headline),
-            answer="" if headline is None else headline.answer,
-            first=_shown(build, views, first, "0"),
+            answer=_answer(config, headline),
+            answer_links=[] if headline is None else views.links(headline.table.keys),
+            first=_placed(_shown(build, views, first, "0"), next(iter(sections), "")),
             chips=_chips(all_decided),
             facts=facts(config, build.members),
+            origin=ORIGIN,
             seeds=seeds_of(build.members) if len(seeds_of(build.members)) <= MOST_SEEDS else [],
             missing=build.missing,
             sections=[
@@ -132,7 +151,7 @@ def _render(
                     "title": section.title,
                     "lead": section.headlines[0].answer if section.headlines and i > 1 else "",
                     "open": i == 1,
-                    "blocks": _blocks(build, views, section, decided[name], str(i)),
+                    "blocks": _blocks(build, views, name, section, decided[name], i),
                 }
                 for i, (name, section) in enumerate(sections.items(), start=1)
             ],
@@ -161,17 +180,39 @@ def _chips(decided: Sequence[Shown]) -> list[dict[str, Any]]:
     ]
 
 
-def _blocks(build: Build, views: Views, section: Section, decided: Sequence[Shown], name: str) -> list[dict[str, Any]]:
-    """View a section's blocks, findings first; its claims are those that were decided, and none under debug=tiny."""
+def _blocks(
+    build: Build, views: Views, stage: str, section: Section, decided: Sequence[Shown], place: int
+) -> list[dict[str, Any]]:
+    """View a section's blocks, findings first; its claims are those that were decided, and none under debug=tiny.
+
+    A section that is not the first begins with its own answer. Sentences that name no artifact lead to all of the
+    section's.
+    """
+    name = str(place)
     found = [block for block in section.blocks if isinstance(block, Finding)]
+    if place > 1:
+        found[:0] = [Finding(one.answer, one.table.keys) for one in section.headlines[:1]]
     verdicts = iter(decided)
     shown = _shown(build, views, found, f"{name}-findings")
     for j, block in enumerate(section.blocks):
         if isinstance(block, Claim):
             if (one := next(verdicts, None)) is not None:
-                shown.append({"kind": "verdict", "tone": _TONES[one.outcome], **dataclasses.asdict(one)})
+                words = {**dataclasses.asdict(one), "links": views.links(block.keys)}
+                shown.append({"kind": "verdict", "tone": _TONES[one.outcome], **words})
         elif not isinstance(block, Finding):
             shown += _shown(build, views, [block], f"{name}-{j}")
+    every = views.links(item.artifact.key for item in build.members[stage])
+    for view in shown:
+        for sentence in view["lines"] if view["kind"] == "findings" else [view] if view["kind"] == "verdict" else []:
+            sentence["links"] = sentence["links"] or every
+    return _placed(shown, stage)
+
+
+def _placed(shown: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
+    """Lead from figures to the rows of their stage among the sources."""
+    for view in shown:
+        if "origin" in view:
+            view["origin"] = f"#from-{stage}"
     return shown
 
 
@@ -196,6 +237,7 @@ def _sources(build: Build, views: Views) -> dict[str, Any]:
     """List every artifact with the command that makes it again; its key leads to its folder."""
     rows = [
         {
+            "id": "" if place else f"from-{stage}",
             "stage": stage,
             "cell": ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
             "key": item.artifact.key,
@@ -203,6 +245,6 @@ def _sources(build: Build, views: Views) -> dict[str, Any]:
             "command": item.command,
         }
         for stage, group in build.members.items()
-        for item in group
+        for place, item in enumerate(group)
     ]
     return {"rows": rows, "cells": any(row["cell"] for row in rows)}

@@ -53,10 +53,16 @@ def with_unit(value: float, low: float, high: float, unit: str = "") -> str:
     >>> with_unit(6.64, 6.1, 7.2, "%"), with_unit(6.64, float("nan"), float("nan"), "%")
     ('6.64 % [6.10, 7.20]', '6.64 %')
     """
-    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+    if not has_interval((value, low, high)):
         return f"{value:.3g}{f' {unit}' if unit else ''}"
     shown, _, interval = format_estimate(value, low, high).partition(" ")
     return f"{shown}{f' {unit}' if unit else ''} {interval}"
+
+
+def has_interval(estimate: tuple[float, float, float]) -> bool:
+    """Whether an estimate (value, low, high) has an interval: one run has none, and equal runs have none."""
+    _, low, high = estimate
+    return math.isfinite(low) and math.isfinite(high) and high > low
 
 
 def count(values: Sequence[object], noun: str = "seeds") -> str:

@@ -8,7 +8,7 @@ from analysis.attribution.figures import attack_curves
 from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import about, grouped
 from pipeline.reporting.headlines import over_seeds
 from pipeline.reporting.spoken import SHARE
 from pipeline.stages.adversarial.claims import study_claims
@@ -42,7 +42,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Accuracy of network and machine against the radius of attacks",
             )
         )
-        blocks += study_claims(name, runs)
+        blocks += about(group, study_claims(name, runs))
     headlines = over_seeds(
         "agreement",
         "Does the kernel machine of a network follow it on attacked test points?",

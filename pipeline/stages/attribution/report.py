@@ -23,7 +23,7 @@ from analysis.pages.blocks import (
 )
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.reporting.spoken import over_runs
 from pipeline.stages.attribution.read import (
@@ -44,10 +44,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks: list[Block] = [_sparsity_table(groups, members, config), _sparsity_picture(groups)]
     for name, group in groups.items():
         blocks += _gallery(name, group[0], config)
-    findings: list[str] = []
+    findings: list[Finding] = []
     for name, group in groups.items():
         blocks += _mask_blocks(name, group, findings)
-    return Section("Attribution", [*map(Finding, findings), *blocks], [*_planted(groups), *_half(groups)])
+    return Section("Attribution", [*findings, *blocks], [*_planted(groups), *_half(groups)])
 
 
 def _half(groups: dict[str, list[Gathered]]) -> list[Headline]:
@@ -171,7 +171,7 @@ def _images(name: str, names: list[str], arrays: dict[str, np.ndarray]) -> Galle
     """Show test images, of as many classes as there are, with their most supporting training images."""
     planted = arrays["train_injected"].astype(bool)
     rows = []
-    for i in spread(arrays["labels"]):
+    for i in range(len(arrays["labels"])):
         true, attributed = names[arrays["labels"][i]], names[arrays["classes"][i]]
         shots = [Shot(_pixels(arrays["test"][i]), f"test: {true}", f"class {attributed}")]
         for j, score in enumerate(arrays["scores"][i]):
@@ -180,25 +180,13 @@ def _images(name: str, names: list[str], arrays: dict[str, np.ndarray]) -> Galle
             agrees = label == int(arrays["classes"][i])
             shots.append(Shot(_pixels(arrays["train"][i, j]), title, f"{score:+.3g}", agrees))
         rows.append(shots)
-    caption = (
-        f"{name}, first run: test images, errors of the network among them, with the training images that support "
-    )
     legend = "Frames: solid where the training label is the attributed class, dashed where it is another."
     return Gallery(
         rows,
-        f"{caption}support the attributed class most, strongest first.",
+        f"{name}, first run: test images, errors of the network first, with the training images that support the "
+        "attributed class most, strongest first.",
         legend + (" ● marks injected images." if planted.any() else ""),
     )
-
-
-def spread(labels: np.ndarray) -> list[int]:
-    """Order images so that classes take turns, each in the order in which it was stored."""
-    turns: dict[int, int] = {}
-    place = []
-    for i, label in enumerate(labels.tolist()):
-        place.append((turns.get(label, 0), label, i))
-        turns[label] = turns.get(label, 0) + 1
-    return [i for *_, i in sorted(place)]
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
@@ -211,7 +199,7 @@ def _class_names(member: Gathered) -> list[str]:
     return names + [str(c) for c in range(len(names), 1000)]
 
 
-def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[Block]:
+def _mask_blocks(name: str, group: list[Gathered], findings: list[Finding]) -> list[Block]:
     """Tabulate every mask and method over seeds and draw the curves of the first run."""
     found = [member for member in group if read_masks(member.artifact)]
     if not found:
@@ -240,7 +228,7 @@ def _mask_blocks(name: str, group: list[Gathered], findings: list[str]) -> list[
     best = {m: np.mean([run["auprc"] for run in runs]) for (mask, m), runs in values.items() if mask == first}
     order = sorted(best, key=lambda method: -best[method])
     ranking = ", ".join(f"{method} {best[method]:.3f}" for method in order)
-    findings.append(f"{name}: AUPRC for {first} (n = {len(found)}): {ranking}.")
+    findings.append(Finding(f"{name}: AUPRC for {first} (n = {len(found)}): {ranking}.", keys_of(found)))
     arrays = read_mask_arrays(found[0].artifact)
     scores = {method: arrays[f"score.{method}"] for method in order}
     picture = Picture(

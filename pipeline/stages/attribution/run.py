@@ -17,6 +17,7 @@ from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.attribution.foreseen import refuse_neighbors
+from pipeline.stages.attribution.gallery import gallery_points
 from pipeline.stages.attribution.methods import SELF_METHODS, open_attributor
 from pipeline.stages.attribution.read import (
     GALLERY_IMAGES,
@@ -195,12 +196,9 @@ def _gallery(
     train: KernelSide,
     side: KernelSide,
 ) -> None:
-    """Store the images or texts of a few test points (the network's errors first) and their strongest points."""
+    """Store the images or texts of a few test points and of their strongest training points."""
     choice = build.config.attribution
-    wrong = side.network.argmax(1) != side.labels
-    errors, right = np.flatnonzero(wrong), np.flatnonzero(~wrong)
-    half = min(len(errors), choice.gallery // 2)
-    shown = np.concatenate([errors[:half], right[: choice.gallery - half]])
+    shown = gallery_points(side.labels, side.network.argmax(1) == side.labels, choice.gallery)
     top = top_scores(one.scores[shown], min(choice.top, one.scores.shape[1]))
     common = {
         "classes": one.classes[shown],

@@ -10,7 +10,7 @@ from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, 
 from analysis.style import PALETTE, in_style, legend_below, new_figure, of_seed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.groups import grouped, keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.kernel.read import read_gram_spectrum
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate effective rank and alignment per group of cells and draw the spectra."""
     groups = grouped(members)
-    rows, findings = [], []
+    rows = []
     for name, group in groups.items():
         metrics = [member.artifact.metrics for member in group]
         # real targets are no labels to be aligned with
@@ -29,7 +29,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rank = float(np.mean([entry["effective_rank"] for entry in metrics]))
         cells = summary_cells(alignment, within=(-1, 1)) if alignment else [len(group), "–", "–", "–"]
         rows.append([name, metrics[0]["kind"], metrics[0]["n_train"], *cells, rank])
-    findings += [f"{name}: {sentence}" for name, group in groups.items() for sentence in certified(group)]
+    findings = [
+        Finding(f"{name}: {line}", keys_of(group)) for name, group in groups.items() for line in certified(group)
+    ]
     table = Table(
         ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
@@ -43,7 +45,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Eigenvalues of the training Gram matrix divided by their sum, one line per seed.",
         "Eigenvalue decay of the kernels",
     )
-    blocks: list[Block] = [*map(Finding, findings), table, picture]
+    blocks: list[Block] = [*findings, table, picture]
     headlines = over_seeds(
         "alignment",
         "How far do the kernels agree with the labels?",

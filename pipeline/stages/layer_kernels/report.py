@@ -12,7 +12,7 @@ from analysis.style import PALETTE, in_style, legend_below, new_figure
 from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.reporting.spoken import SHARE
 from pipeline.stages.layer_kernels.claims import routes_agree
@@ -57,8 +57,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "interval. Dashed: the networks themselves.",
         "Accuracy of each layer's kernel",
     )
-    findings = [_finding(name, found) for name, found in layers.items()]
-    blocks: list[Block] = [*map(Finding, findings), table, picture, _agreement(members, keys), routes_agree(members)]
+    findings = [Finding(_finding(name, found), keys_of(groups[name])) for name, found in layers.items()]
+    blocks: list[Block] = [*findings, table, picture, _agreement(members, keys), routes_agree(members)]
     headlines = over_seeds(
         "accuracy",
         "How accurate is a kernel machine on the tangent kernel of the whole network?",

@@ -18,7 +18,7 @@ from analysis.probes.layer import ALL_COMPONENTS
 from analysis.probes.onset import NO_ONSET, Onset, components_needed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import about, grouped, keys_of, seeds_of
 from pipeline.reporting.spoken import listed
 from pipeline.stages.probes.claims import claims, curve_of, nearest
 from pipeline.stages.probes.read import (
@@ -40,7 +40,7 @@ DEPTH = 2
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate the surrogates by layer, draw the published figures and decide the claims, group by group."""
     blocks: list[Any] = []
-    findings: list[str] = []
+    findings: list[Finding] = []
     depth: Picture | None = None
     for name, group in grouped(members).items():
         runs = [read_points(member.artifact) for member in group]
@@ -53,7 +53,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Text(
                 f"{name} (n = {len(group)}): network accuracy {100 * accuracy:.2f} % on the probed rows."
-                + ("" if trained else " A control: the claims are about trained networks.")
+                + ("" if trained else " A control: the claims are about trained networks."),
+                keys_of(group),
             )
         )
         blocks.append(_table(name, runs, collapse, layers, kappa, group))
@@ -63,11 +64,12 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
             curves = [read_curves(member.artifact) for member in group]
-            blocks += claims(name, group[0].config, curves, collapse, metrics)
+            blocks += about(group, claims(name, group[0].config, curves, collapse, metrics))
         if not trained:
             onsets = sorted({str(entry["onset"]) for entry in metrics})
-            findings.append(f"{name}, untrained: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}.")
-    return Section("Layer probes", [*map(Finding, findings), *blocks], _onset(grouped(members), depth))
+            said = f"{name}, untrained: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}."
+            findings.append(Finding(said, keys_of(group)))
+    return Section("Layer probes", [*findings, *blocks], _onset(grouped(members), depth))
 
 
 def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Headline]:
@@ -170,13 +172,13 @@ def _pictures(
         Picture(
             explained_variance_figure(variance),
             f"{name}: explained variance of the first run.",
-            "Explained variance by number of components and layer",
+            f"Explained variance of {len(layers)} layers against the number of components kept",
         ),
         Picture(
             component_curves_figure(pooled, layers, network_accuracy=accuracy, neighbors=kappa),
             f"{name}: accuracy of each surrogate by components and by explained variance, mean over runs; the dashed "
             "line is the network. Hollow markers: the solver stopped before its tolerance.",
-            "Probe accuracy by number of components",
+            f"Accuracy of simple classifiers by components kept; the network gets {100 * accuracy:.1f} % right",
         ),
         Picture(
             depth_figure(
@@ -190,12 +192,12 @@ def _pictures(
             ),
             f"{name}: accuracy and fidelity by depth, mean and sd over runs. Vertical line and band: onset of the "
             "first run and its bootstrap interval over test rows.",
-            "Probe accuracy and fidelity by depth with the onset of collapse",
+            f"Accuracy and fidelity of simple classifiers from {layers[0]} to {layers[-1]}; onset {metrics['onset']}",
         ),
         Picture(
-            collapse_figure(points, layers, lines="run"),
+            collapse_figure(points, layers, seeds=seeds_of(group)),
             f"{name}: collapse by depth, one line per run.",
-            "Neural collapse measures by depth",
+            f"Collapse measures NC1, NC2 and NC4 from {layers[0]} to {layers[-1]}, a line for each run",
         ),
     ]
 
@@ -250,12 +252,12 @@ def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table 
         Picture(
             collapse_figure(points, layers),
             f"{name}: collapse by depth, one line per epoch, mean over runs.",
-            "Neural collapse measures by depth and epoch",
+            "Collapse measures NC1, NC2 and NC4 by depth, a line for each epoch",
         ),
         Picture(
-            onset_history_figure(onsets, layers),
+            onset_history_figure(onsets, layers, seeds_of(found)),
             f"{name}: layer of onset by epoch, one line per run with its bootstrap interval over test rows.",
-            "Onset of collapse by epoch",
+            "Layer of onset against epoch, a line for each run",
         ),
     ]
 

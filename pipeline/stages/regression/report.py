@@ -19,7 +19,7 @@ from analysis.regression.regularity import eigenvalue_decay
 from analysis.verdicts import Claim
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import about, grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.regression.claims import function_claims, head_claim, head_cost, last_step, logistic_claims
 from pipeline.stages.regression.read import (
@@ -75,11 +75,12 @@ def _functions(members: list[Gathered]) -> Section:
                 ]
             )
         medians = {machine: float(np.median([entry[machine].test_rms for entry in last])) for machine in last[0]}
-        findings.append(
+        said = (
             f"{name}: final test RMSE (median of {len(group)}): network {medians['nn']:.2g}, CK {medians['ck']:.2g}, "
             f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
         )
-        claims += function_claims(name, activation, target, runs)
+        findings.append(Finding(said, keys_of(group)))
+        claims += about(group, function_claims(name, activation, target, runs))
     panels = list(dict.fromkeys((row["activation"], row["target"]) for row in points))
     table = Table(
         [
@@ -110,7 +111,7 @@ def _functions(members: list[Gathered]) -> Section:
         ),
         *_last_pictures(groups),
     ]
-    blocks: list[Block] = [*map(Finding, findings), table, *pictures, *claims]
+    blocks: list[Block] = [*findings, table, *pictures, *claims]
     headlines = over_seeds(
         "ratio",
         "Does refitting the last layer exactly beat gradient descent?",
@@ -172,14 +173,10 @@ def _logistic(members: list[Gathered]) -> Section:
                 f"Logistic machines by epoch, {name}",
             )
         )
-        blocks += logistic_claims(name, runs)
-        findings.append(
-            f"{name}: test cross-entropy, mean of {len(group)}: "
-            + ", ".join(
-                f"{MACHINES[m]} {np.mean([entry[m].cross_entropy for entry in last]):.3g}" for m in ("nn", "ck", "ntk")
-            )
-            + "."
-        )
+        blocks += about(group, logistic_claims(name, runs))
+        means = {MACHINES[m]: float(np.mean([entry[m].cross_entropy for entry in last])) for m in ("nn", "ck", "ntk")}
+        said = ", ".join(f"{machine} {mean:.3g}" for machine, mean in means.items())
+        findings.append(Finding(f"{name}: test cross-entropy, mean of {len(group)}: {said}.", keys_of(group)))
     table = Table(
         ["cells", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
         rows,
@@ -198,7 +195,7 @@ def _logistic(members: list[Gathered]) -> Section:
         about="Difference in test cross-entropy at the last snapshot; above 0 the kernel is better.",
         reference=0.0,
     )
-    return Section("Kernel logistic regression", [*map(Finding, findings), table, *blocks], headlines)
+    return Section("Kernel logistic regression", [*findings, table, *blocks], headlines)
 
 
 def _distance(last: dict[str, LogisticRow], machine: str) -> float:
@@ -221,10 +218,11 @@ def _heads(members: list[Gathered]) -> Section:
             for member in group
         ]
         trained = group[0].config.weights.source == "train"
-        blocks.append(head_claim(name, gain))
+        blocks += about(group, [head_claim(name, gain)])
         if trained:  # here, so that the epochs are known
-            blocks.append(Text(f"{name}: {head_cost(group[0].config.training.epochs)}"))
-        findings.append(f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points.")
+            blocks.append(Text(f"{name}: {head_cost(group[0].config.training.epochs)}", keys_of(group)))
+        said = f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points."
+        findings.append(Finding(said, keys_of(group)))
     table = Table(
         ["cells", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
         rows,
@@ -247,7 +245,7 @@ def _heads(members: list[Gathered]) -> Section:
         within=(-100.0, 100.0),
         reference=0.0,
     )
-    return Section("Refitted heads", [*map(Finding, findings), table, *blocks], headlines)
+    return Section("Refitted heads", [*findings, table, *blocks], headlines)
 
 
 def _activation(member: Gathered) -> str:

@@ -22,7 +22,7 @@ from analysis.pages.blocks import (
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate and draw, group by group, how well each attribution method predicts retraining."""
     blocks: list[Block] = []
-    findings: list[str] = []
+    findings: list[Finding] = []
     for name, group in grouped(members).items():
         first = group[0].artifact
         shape = f"{first.metrics['seeds']} seed(s) of every retraining, {first.metrics['n_train']} training rows"
@@ -69,7 +69,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 (method for method in found if method not in ("ceiling", "random") and "λ×" not in method),
                 key=lambda m: _mean(group, m),
             )
-            findings.append(f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)}).")
+            said = f"{name}: highest datamodeling score {_mean(group, best):.3f} ({best}, n = {len(group)})."
+            findings.append(Finding(said, keys_of(group)))
         if read_leave_out(first):
             changes = [
                 Line(row["set"], row["change"], row["low"], row["high"], row["points"], row["flips"])
@@ -88,7 +89,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "test points",
             )
     groups = grouped(members)
-    return Section("Retraining", [*map(Finding, findings), *blocks], [*_predicted(groups), *_dropped(groups)])
+    return Section("Retraining", [*findings, *blocks], [*_predicted(groups), *_dropped(groups)])
 
 
 def _predicted(groups: dict[str, list[Gathered]]) -> list[Headline]:

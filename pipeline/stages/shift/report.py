@@ -26,7 +26,7 @@ from analysis.verdicts import ALPHA
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import group_label
+from pipeline.reporting.groups import about, group_label
 from pipeline.reporting.headlines import over_runs_of
 from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (
@@ -43,7 +43,7 @@ from pipeline.stages.shift.read import (
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show every cell's tests, controls, calibration, power and probes, and decide the claims."""
     blocks: list[Any] = []
-    findings: list[str] = []
+    findings: list[Finding] = []
     for member in members:
         name, artifact = group_label(member.labels), member.artifact
         rows = read_tests(artifact)
@@ -57,17 +57,17 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 + ("Whole groups (users, queries) are permuted together. " if metrics["grouped"] else "")
                 + " ".join(f"{side.capitalize()}: {note}" for side, note in metrics["crowded"].items())
                 + f" Most separable rows by id: reference {metrics['typical_reference_ids']}, sample "
-                f"{metrics['typical_sample_ids']}."
+                f"{metrics['typical_sample_ids']}.",
+                [artifact.key],
             )
         )
         controls = _controls(name, rows)
-        findings += controls
-        blocks += [Text(line) for line in controls]
+        findings += [Finding(line, [artifact.key]) for line in controls]
         blocks.append(_tests_table(name, rows, member))
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
-        blocks += claims(name, rows, artifact)
-    return Section("Distribution shift", [*map(Finding, findings), *blocks], _seen(members))
+        blocks += about([member], claims(name, rows, artifact))
+    return Section("Distribution shift", [*findings, *blocks], _seen(members))
 
 
 SIDES = ("embedding", "cues", "character n-grams")
@@ -193,7 +193,7 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
     shown: list[tuple[Figure, str, str]] = [
         (
             pooled_pca_figure(scores, ks, names=("P", "M"), labels=labels if metrics["labelled"] else None),
-            "pooled principal components of the first draw; the pair on the right differs most",
+            "pooled principal components of the first draw: the two leading ones, and the two that differ most",
             "Scatter of both samples on principal components",
         ),
         (

@@ -15,7 +15,7 @@ from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.spectra.claims import optimizer_claims
 from pipeline.stages.spectra.read import LayerRow, read_kernel, read_layers, read_spectrum
@@ -55,8 +55,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += optimizer_claims(members)
     if any(member.config.weights.source == "path" and not member.config.snapshots.record for member in members):
         blocks.insert(0, Text(FRESH))
-    findings = [_finding(name, group) for name, group in groups.items()]
-    return Section("Spectra of the weights", [*map(Finding, findings), *blocks], [*_moved(groups), *_aligned(groups)])
+    findings = [Finding(_finding(name, group), keys_of(group)) for name, group in groups.items()]
+    return Section("Spectra of the weights", [*findings, *blocks], [*_moved(groups), *_aligned(groups)])
 
 
 def _moved(groups: dict[str, list[Gathered]]) -> list[Headline]:

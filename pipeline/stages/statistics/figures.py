@@ -36,9 +36,11 @@ def group_comparison(runs: list[RunRow], groups: list[str], summary: list[GroupR
     churn = {group: _floats(row["churn_mean"] for row in runs if row["group"] == group) for group in shown}
     return Picture(
         group_levels(levels, churn, delta=summary[0]["delta"]),
-        "Left: trimming level of every run against the others of its group. Right: its mean churn against them. Bars "
-        "are means.",
-        "Trimming levels and churn by group",
+        "Trimming level of every run against the others of its group, and its mean churn against them. Bars are means.",
+        "Trimming level and churn of every run: "
+        + ", ".join(
+            f"{group} mean level {levels[group].mean():.3f}, churn {churn[group].mean():.3f}" for group in shown
+        ),
     )
 
 
@@ -73,44 +75,48 @@ def group_pictures(
     pictures = [
         Picture(
             distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run)),
-            f"{group}: distributions of all seeds with the three references and the tolerance band of the first; "
-            f"right, what trimming takes from the least typical seed (run {int(run)}).",
-            f"Distribution fan of {group}",
-        ),
-        Picture(
-            level_histograms({kind: _floats(row[name] for row in rows) for kind, name in LEVELS.items()}, delta=delta),
-            f"{group}: levels against the three references.",
-            f"Histograms of trimming levels of {group}",
+            f"{group}: distributions of all seeds with the three references and the tolerance band of the first, "
+            f"and what trimming takes from the least typical seed (run {int(run)}).",
+            f"Cumulative distributions of the logit gaps of {len(rows)} runs of {group} about their consensus",
         ),
         Picture(
             distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]]),
             f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
-            f"Robust distance curves of {group}",
-        ),
-        Picture(
-            level_against(
-                level,
-                {
-                    "accuracy": _floats(row["accuracy"] for row in rows),
-                    "mean churn": _floats(row["churn_mean"] for row in rows),
-                    "ECE": _floats(row["ece"] for row in rows),
-                },
-            ),
-            f"{group}: level against accuracy, churn and calibration error, one point per run.",
-            f"Level against companions of {group}",
+            f"Distance of every run of {group} to the others, which falls as more of its outputs are trimmed",
         ),
         Picture(
             ranking_figure(level, _ranking(rows, level)),
             f"{group}: seeds from the most typical on, with bootstrap intervals of their levels over test examples.",
-            f"Seed ranking of {group}",
+            f"Trimming levels of the seeds of {group} from the most typical one on",
         ),
     ]
+    found = {kind: _floats(row[name] for row in rows) for kind, name in LEVELS.items()}
+    if any(values.any() for values in found.values()):  # else the table has said that all of them are 0
+        pictures += [
+            Picture(
+                level_histograms(found, delta=delta),
+                f"{group}: levels against the three references.",
+                f"Trimming levels of the runs of {group} by reference: mean {level.mean():.3f} against the mixture",
+            ),
+            Picture(
+                level_against(
+                    level,
+                    {
+                        "accuracy": _floats(row["accuracy"] for row in rows),
+                        "mean churn": _floats(row["churn_mean"] for row in rows),
+                        "ECE": _floats(row["ece"] for row in rows),
+                    },
+                ),
+                f"{group}: level against accuracy, churn and calibration error, one point per run.",
+                f"Trimming level against accuracy, churn and calibration error of {len(rows)} runs of {group}",
+            ),
+        ]
     if f"{index}.pairs" in arrays:
         pictures.append(
             Picture(
                 pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance"),
                 f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
-                f"Pairwise distances of {group}",
+                f"Distances between every two runs of {group} as a map",
             )
         )
     return pictures

@@ -8,7 +8,7 @@ from analysis.pages.blocks import Headline, Picture, Table
 from analysis.seed_dots import seed_dots
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
-from pipeline.reporting.headlines import DOTS
+from pipeline.reporting.headlines import dots
 from pipeline.reporting.spoken import listed, with_unit
 from pipeline.stages.statistics.read import GroupRow, read_contrasts, read_groups, read_runs, read_seed_counts
 from pipeline.stages.statistics.report_seed_count import seed_counts
@@ -78,14 +78,15 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
             ]
             for name, row in summary.items()
         ],
-        f"On {examples:,} {noun}, 95 % intervals over runs. The level is the share of a run's outputs that must go to "
+        f"On {examples:,} {noun}{', 95 % intervals over runs' if known else ''}."
+        " The level is the share of a run's outputs that must go to "
         "make the rest typical of the other runs; 0 only means that this many rows show no difference.",
         keys=[artifact.key],
         command=command,
     )
     alt = "Disagreement between runs: " + ", ".join(f"{name} {said[name]}" for name in drawn)
     question = "How far do trainings that differ only in the seed disagree?"
-    return Headline("churn", question, answer, table.first(), Picture(figure, f"{about} {DOTS}", alt))
+    return Headline("churn", question, answer, table.first(), Picture(figure, f"{about} {dots(means.values())}", alt))
 
 
 def _seed_count(artifact: Artifact, command: str, summary: list[GroupRow]) -> list[Headline]:

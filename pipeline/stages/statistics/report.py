@@ -72,9 +72,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     claims = read_claims(artifact)
     blocks: list[Block] = [_claim(row, claims) for row in claims if row["deciding"]]
     findings: list[str] = []
-    blocks += [Text(note) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
+    blocks += [Text(note, [artifact.key]) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
     if summary:
-        blocks += [_level_table(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
+        blocks += [*_level_tables(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
     if correlations := [row for row in read_correlations(artifact) if row["reference"] == "mixture"]:
         blocks.append(_correlation_table(correlations, artifact, command))
@@ -155,12 +155,17 @@ def _shown(estimate: float, low: float, high: float) -> str:
     return format_estimate(estimate, low, high).replace("undefined", "–")
 
 
-def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> Table:
+def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> list[Table]:
+    """Tabulate the deciding level of each group, and beside each other those by reference and tolerance."""
+    by_group: dict[str, list[GroupRow]] = {}
+    for row in summary:
+        by_group.setdefault(row["group"], []).append(row)
+    deciding = [next(row for row in rows if _decides(row)) for rows in by_group.values()]
     rows = [
         [
             row["group"],
-            KINDS[row["reference"]],
-            f"{row['delta']:.4f}{' DKW' if row['threshold'] == 'DKW' else '*' if row['noise_limited'] else ''}",
+            row["runs"],
+            f"{row['delta']:.4f}",
             _shown(row["level_mean"], row["level_low"], row["level_high"]),
             row["level_sd"],
             row["level_halves"],
@@ -168,24 +173,48 @@ def _level_table(summary: list[GroupRow], artifact: Artifact, command: str) -> T
             row["unattainable"],
             row["ks_mean"],
         ]
-        for row in sorted(summary, key=lambda row: (_place(summary, row), list(KINDS).index(row["reference"])))
+        for row in deciding
     ]
-    return Table(
-        ["group", "reference", "delta", "mean level [95 %]", "sd", "halves", "share > 0", "no level", "KS"],
+    known = any(math.isfinite(row["level_low"]) for row in deciding)
+    first = Table(
+        ["group", "runs", "delta", f"mean level{' [95 %]' if known else ''}", "sd", "halves", "share > 0"]
+        + ["no level", "KS"],
         rows,
-        f"Trimming levels of each run against all others on {summary[0]['examples']:,} examples; intervals over runs "
-        "(jackknife, Wilson's form) and test examples (bootstrap). Halves: mean level of a random half of the runs "
-        "(the larger one where their number is odd) against the consensus of the other half. No level: runs that no "
-        "trimming brings within delta. No interval: two runs, or runs that do not differ. A star marks a delta below "
-        "the noise of so few examples. A level is biased up, and 0 only means indistinguishable at this delta.",
+        f"Trimming levels of each run against the mixture of all others on {summary[0]['examples']:,} examples, at the "
+        "delta of the Dvoretzky-Kiefer-Wolfowitz bound; intervals over runs (jackknife, Wilson's form) and test "
+        "examples (bootstrap). Halves: mean level of a random half of the runs (the larger one where their number is "
+        "odd) against the consensus of the other half. No level: runs that no trimming brings within delta. No "
+        "interval: two runs, or runs that do not differ. A level is biased up, and 0 only means indistinguishable at "
+        "this delta.",
         keys=[artifact.key],
         command=command,
     )
+    headings = {
+        _place(row): f"{KINDS[row['reference']]}, δ {row['delta']:.3g}"
+        + ("*" if row["noise_limited"] and row["threshold"] != "DKW" else "")
+        for row in sorted(summary, key=lambda row: list(KINDS).index(row["reference"]))
+    }
+    if len(headings) == 1:
+        return [first]
+    found = {(row["group"], *_place(row)): row["level_mean"] for row in summary}
+    others = Table(
+        ["group", *headings.values()],
+        [[name, *(found.get((name, *place)) for place in headings)] for name in by_group],
+        "The same level by what a run is compared with, the three ways to put the other runs together, and by the "
+        "tolerance δ; means over runs. A star marks a δ below the noise of so few examples.",
+        keys=[artifact.key],
+        command=command,
+    )
+    return [first, others]
 
 
-def _place(summary: list[GroupRow], row: GroupRow) -> int:
-    """Where a group was first met: sorting by it keeps the order of the groups."""
-    return next(index for index, other in enumerate(summary) if other["group"] == row["group"])
+def _decides(row: GroupRow) -> bool:
+    return row["reference"] == "mixture" and row["threshold"] == "DKW"
+
+
+def _place(row: GroupRow) -> tuple[str, float | None]:
+    """Give reference and tolerance of a level; that of the bound is one, however many examples there are."""
+    return row["reference"], None if row["threshold"] == "DKW" else row["delta"]
 
 
 def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Artifact, command: str) -> Table:
@@ -220,7 +249,7 @@ def _level_findings(summary: list[GroupRow]) -> list[str]:
         f"{_shown(row['level_mean'], row['level_low'], row['level_high'])} "
         f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
         for row in summary
-        if row["reference"] == "mixture" and row["threshold"] == "DKW"
+        if _decides(row)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from analysis.verdicts import OPEN, Claim, Decided, Standing, above, equivalent, within_band
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
+from pipeline.reporting.groups import keys_of
 from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
 
 TAU_MARGIN = 0.01
@@ -69,6 +70,7 @@ def target_claims(target: Target, groups: dict[str, list[Gathered]]) -> list[Cla
             fields,
             str(target.get("published", "")),
             standing_of(target),
+            keys_of(group),
         )
         for name, group in chosen(target, groups).items()
     ]

@@ -13,7 +13,7 @@ from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.surrogate.claims import (
     UNKNOWN,
@@ -65,7 +65,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         Finding(
             f"{label}: same decision as the network on {estimate(found, 'agreement')} % of {_points(group)} "
             f"(n = {len(found)}).",
-            [member.artifact.key for member in group],
+            keys_of(group),
         )
         for label, group in groups.items()
         if (found := defined(values_over_runs(group, "agreement")))

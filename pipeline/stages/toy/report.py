@@ -40,8 +40,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for member in read:
         mean = student_mean_interval(member.values("test_error"))[0]
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
-        findings.append(f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}.")
-    return Section("Spectra of the toy model", [*map(Finding, findings), *blocks], _headlines(read, keys, command))
+        said = f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}."
+        findings.append(Finding(said, [member.key]))
+    return Section("Spectra of the toy model", [*findings, *blocks], _headlines(read, keys, command))
 
 
 ANSWERS: dict[str, tuple[Quantity, str, str, str, tuple[float, float] | None]] = {

@@ -9,7 +9,7 @@ from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, 
 from analysis.style import in_style, new_figure, of_seed, seed_color, seed_legend
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.groups import grouped, keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.reporting.spoken import SHARE
 from pipeline.stages.train.read import has_learning_curve, read_learning_curve
@@ -40,10 +40,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rows.append([name, *size, *shown, sum(losses) / len(losses)])
         if len(values) > 1:
             unit = "" if real else " %"
-            findings.append(
-                f"{name}: {heading.removesuffix(' %')} from {min(values):.4g} to {max(values):.4g}{unit} between "
-                f"{len(values)} seeds."
-            )
+            spread = f"{heading.removesuffix(' %')} from {min(values):.4g} to {max(values):.4g}{unit}"
+            findings.append(Finding(f"{name}: {spread} between {len(values)} seeds.", keys_of(group)))
     stage = members[0].artifact.stage
     columns = ["network", *(["parameters"] if sized else []), "runs", heading, "sd"]
     table = Table(
@@ -60,7 +58,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             Picture(
                 learning_curves(groups),
                 "Loss after each epoch, one color per seed: on validation rows (line) and on training rows (dashed).",
-                "Training and validation loss of every run against epochs",
+                _curves_alt(groups),
             )
         )
     headlines = over_seeds(
@@ -74,7 +72,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         unit="" if real else "%",
         within=(0, math.inf) if real else SHARE,
     )
-    return Section(_TITLE.get(stage, "Trained networks"), [*map(Finding, findings), *blocks], headlines)
+    return Section(_TITLE.get(stage, "Trained networks"), [*findings, *blocks], headlines)
 
 
 def _rows(members: list[Gathered]) -> str:
@@ -90,8 +88,18 @@ def _left_random(groups: dict[str, list[Gathered]]) -> list[Block]:
         metrics = group[0].artifact.metrics
         for words, names in (("not in the files, so random", "random"), ("in the files and not used", "unused")):
             if metrics.get(names):
-                found.append(Text(f"{name}: {len(metrics[names])} tensors are {words}: {', '.join(metrics[names])}."))
+                said = f"{name}: {len(metrics[names])} tensors are {words}: {', '.join(metrics[names])}."
+                found.append(Text(said, keys_of(group)))
     return list(found)
+
+
+def _curves_alt(groups: dict[str, list[Gathered]]) -> str:
+    """Say what the curves show: the loss of the last epoch, from the best run to the worst."""
+    said = []
+    for name, group in groups.items():
+        last = [read_learning_curve(member.artifact)[-1]["train_loss"] for member in group]
+        said.append(f"{name} ends at a training loss of {min(last):.3g} to {max(last):.3g}")
+    return f"Loss against epochs: {'; '.join(said)}"
 
 
 @in_style
