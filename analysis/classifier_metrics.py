@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy.special import expit, log_softmax
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 GAP_QUANTILES = (0.01, 0.05, 0.25, 0.50, 0.75, 0.95, 0.99)
 Outputs = Float[np.ndarray, "m n"] | Float[np.ndarray, "m n k"]

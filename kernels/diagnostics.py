@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kernels.arguments import checked_arguments
 from kernels.contraction.array_like import takes_results
 
 _ROWS = 2048
 
 
 @takes_results
+@checked_arguments
 def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     """Eigenvalues in float64, largest first.
 
@@ -48,6 +50,8 @@ def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     return torch.linalg.eigvalsh(kernel.double()).flip(0)
 
 
+@takes_results
+@checked_arguments
 def effective_rank(eigenvalues: Float[Tensor, " n"], measure: str = "entropy") -> float:
     """How many directions carry the spectrum.
 
@@ -118,6 +122,7 @@ def _products(left: Tensor, right: Tensor, centered: bool) -> _Products:
 
 
 @takes_results
+@checked_arguments
 def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *, centered: bool = True) -> float:
     """Cosine between two Gram matrices, ⟨K, L⟩_F / (‖K‖_F ‖L‖_F).
 
@@ -141,6 +146,7 @@ def kernel_alignment(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"], *,
 
 
 @takes_results
+@checked_arguments
 def target_alignment(
     kernel: Float[Tensor, "n n"], labels: Int[Tensor, " n"] | Float[Tensor, "n c"], *, centered: bool = True
 ) -> float:
@@ -179,6 +185,7 @@ def target_alignment(
 
 
 @takes_results
+@checked_arguments
 def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> float:
     """CKA from the unbiased estimate of HSIC: near 0 for unrelated kernels at any n, unlike the plain one.
 
@@ -214,6 +221,7 @@ def unbiased_cka(left: Float[Tensor, "n n"], right: Float[Tensor, "n n"]) -> flo
 
 
 @takes_results
+@checked_arguments
 def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], interval: float = 1.0) -> float:
     """Speed at which a kernel turns: (1 - ⟨K, K'⟩/(‖K‖‖K'‖)) / interval (arXiv 2010.15110, section 4).
 
@@ -238,6 +246,7 @@ def kernel_velocity(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"], i
 
 
 @takes_results
+@checked_arguments
 def relative_change(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -> float:
     """Distance moved, ‖K' - K‖_F / ‖K‖_F.
 

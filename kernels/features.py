@@ -167,7 +167,7 @@ def _sketch(kind: str | Scalar, name: str | None, dim: int | None, seed: int) ->
         if dim is not None:
             raise ValueError(f"dim={dim} has no meaning for {kind} features without a sketch")
         return None
-    if name not in SKETCHES:
+    if not isinstance(name, str) or name not in SKETCHES:
         raise ValueError(f"unknown sketch {name!r}: use one of {', '.join(SKETCHES)}, or None for whole gradients")
     if dim is None:
         raise ValueError("a sketch needs dim=, its number of features per sample and cotangent")

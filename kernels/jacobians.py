@@ -210,8 +210,8 @@ def autograd_kernel(
     """
     if method not in ("loop", "vmap"):
         raise ValueError(f"unknown method {method!r}: use 'loop' or 'vmap'")
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk} must be at least 1")
+    if not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk={chunk} must be a whole number of at least 1")
     arithmetic = precision_named(precision)
     loan = Loan(model, arithmetic.passes, refuse=arithmetic.refuse_narrowing)
     with loan.lent() as own, arithmetic.strict_passes():

@@ -154,8 +154,8 @@ def write_resnets(folder: Path) -> tuple[str, ...]:
     )
 
 
-def network(seed: int, width: int = 8, classes: int = CLASSES) -> nn.Module:
+def network(seed: int, width: int = 8, classes: int = CLASSES, channels: int = 1) -> nn.Module:
     """Give the written network with other weights for every seed; its file must be in the current folder."""
     see_working_folder()
     torch.manual_seed(seed)
-    return import_module("mynet").MyNet(1, classes, width)
+    return import_module("mynet").MyNet(channels, classes, width)

@@ -12,6 +12,7 @@ import torch
 
 from pipeline.errors import UserError
 from tests.own_work import enter, network, write_images, write_network
+from tests.pipeline.data.own_files import write_photos
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 LINES = [line for line in README.read_text().splitlines() if line.startswith("python run.py") and "mynet" in line]
@@ -36,7 +37,11 @@ def own_line(part):
 
 
 def test_weights_of_ones_own_end_in_a_report_under_ones_own_title(work, run_here):
-    line = [word for word in own_line("weights.path") if not word.startswith(("data", "cells"))]
+    line = [word for word in own_line("weights.path") if not word.startswith("cells")]
+    photos = [word for word in own_line("data.path.train") if word.startswith("data")]  # "the `data` of the first"
+    write_photos(Path("photos"), train=40, test=20)
+    for seed in range(2):
+        torch.save(network(seed, 16, channels=3).state_dict(), f"runs/seed{seed}.pt")
     tiny = (
         "debug=tiny",
         "tiny=true",
@@ -44,7 +49,7 @@ def test_weights_of_ones_own_end_in_a_report_under_ones_own_title(work, run_here
         "cells.seed=0:2",
         "wants=[train,statistics,surrogate]",
     )
-    made = run_here(*line, *work, "model.args={width: 16}", *tiny, "paths.store=store")
+    made = run_here(*line, *photos, "model.args={width: 16}", *tiny, "paths.store=store")
     page = (made.folder / "report.html").read_text()
     assert "DEBUG: Nets of mine" in page and "Networks from files" in page
     assert not re.search(r"the paper|[Pp]ublished range|reproduced", page)

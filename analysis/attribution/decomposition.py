@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 
 @checked_arguments

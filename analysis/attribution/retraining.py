@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from analysis.arguments import checked_arguments
 from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
 from analysis.resampling import Interval, check_draws, interval_from_draws, mean_interval, multiplicities
+from kernels.arguments import checked_arguments
 
 
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:

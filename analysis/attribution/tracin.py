@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 
 @checked_arguments

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)

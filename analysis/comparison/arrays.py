@@ -1,4 +1,4 @@
-"""Arrays of any library as NumPy arrays of numbers, and what is wrong with those that are none."""
+"""Labels, and the names of runs, of those who call a comparison."""
 
 from __future__ import annotations
 
@@ -8,55 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.checks import class_labels
-
-
-def as_array(values: Any, what: str) -> np.ndarray:
-    """Turn an array, tensor (of any device, with or without a gradient), table or list into a NumPy array.
-
-    Parameters
-    ----------
-    values : array_like
-        Numbers. A half-precision tensor comes back as float32.
-    what : str
-        Name in messages.
-
-    Raises
-    ------
-    ValueError
-        For objects, texts, ragged lists and complex numbers.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.comparison.arrays import as_array
-    >>> as_array(torch.tensor([[1.0, 2.0]], requires_grad=True), "outputs")
-    array([[1., 2.]], dtype=float32)
-    """
-    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a torch tensor; torch need not be imported for it
-        tensor = values.detach().cpu()
-        values = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
-    elif isinstance(values, (list, tuple)) and any(hasattr(row, "detach") for row in values):
-        values = [as_array(row, what) for row in values]
-    elif isinstance(values, (str, bytes)) or not (hasattr(values, "__array__") or isinstance(values, Sequence)):
-        raise ValueError(f"{what} is a {type(values).__name__}: give an array, a tensor or lists of numbers.")
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise ValueError(f"{what} has rows of different lengths: every example needs as many numbers.") from None
-    if array.dtype == object:
-        raise ValueError(
-            f"{what} is an array of Python objects (the first is a {type(array.ravel()[0]).__name__}): convert it with "
-            "np.array(values.tolist(), dtype=float), which also says where rows differ in length."
-            if array.size
-            else f"{what} is empty."
-        )
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{what} holds {_kind(array)}, numbers are needed.")
-    return array
-
-
-def _kind(array: np.ndarray) -> str:
-    return {"U": "texts", "S": "bytes", "c": "complex numbers", "M": "dates"}.get(array.dtype.kind, str(array.dtype))
+from kernels.arrays import as_array
 
 
 def as_labels(labels: Any, classes: int, examples: int, what: str = "labels") -> np.ndarray:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis.arguments import checked_arguments
-from analysis.comparison.arrays import as_array, unique_names
+from analysis.comparison.arrays import unique_names
 from analysis.comparison.layer_result import LayerComparison, LayerRow
 from analysis.comparison.streamed_cka import FEWEST, CrossProducts, cka_of, tile_bytes, tiled_hsic
 from analysis.resampling import jackknife_interval
+from kernels.arguments import checked_arguments
+from kernels.arrays import as_array
 
 
 @checked_arguments

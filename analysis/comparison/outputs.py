@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from scipy.special import log_softmax
 
 from analysis.classifier_metrics import logits_of_gaps
-from analysis.comparison.arrays import as_array, as_labels, named
+from analysis.comparison.arrays import as_labels, named
+from kernels.arrays import as_array
 
 ROUNDING = 5e-3
 """How far the rows of probabilities may be from a sum of one: bfloat16 has two to three digits."""

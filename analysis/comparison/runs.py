@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import churn_matrix, decisions, error_agreement, run_metrics
 from analysis.comparison.ensemble import ensemble_rows
 from analysis.comparison.levels import compare_levels, gaps_of, runs_needed
@@ -19,6 +18,7 @@ from analysis.comparison.run_result import RunComparison
 from analysis.variability.gaps import Quantity, check_quantity
 from analysis.variability.multiplicity import ambiguity, discrepancy, multiplicity_of_best
 from analysis.verdicts import MIN_RUNS
+from kernels.arguments import checked_arguments
 
 
 @checked_arguments

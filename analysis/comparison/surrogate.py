@@ -11,9 +11,8 @@ from jaxtyping import Float, Int
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from analysis.arguments import checked_arguments
 from analysis.checks import check_every_class
-from analysis.comparison.arrays import as_array, as_labels, unique_names
+from analysis.comparison.arrays import as_labels, unique_names
 from analysis.comparison.outputs import as_logits, one_run
 from analysis.comparison.surrogate_result import SurrogateComparison, SurrogateRow
 from analysis.surrogates.faithfulness import confidences, log_odds, measure_faithfulness
@@ -22,6 +21,8 @@ from analysis.surrogates.glm_cv import KernelGLMCV
 from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
+from kernels.arguments import checked_arguments
+from kernels.arrays import as_array
 
 MACHINES = {
     "glm": KernelGLM,
@@ -31,6 +32,9 @@ MACHINES = {
     "neighbors": KernelNeighbors,
 }
 """Machines by name, each at its defaults."""
+
+FEW = 20
+"""Test points below which it is said that percentile intervals are too narrow."""
 
 
 @checked_arguments
@@ -105,6 +109,12 @@ def surrogate_report(
     notes: list[str] = []
     network = _network(network_logits, rows_test, is_probability, notes)
     known = _labels(labels, test_labels, network.shape[1], rows_train, rows_test)
+    if rows_test < FEW:
+        notes.append(
+            "There is one test point: nothing can be resampled, and no interval is given."
+            if rows_test == 1
+            else f"There are {rows_test} test points: intervals that resample so few are too narrow. Use {FEW} or more."
+        )
     table: list[SurrogateRow] = []
     machines: dict[str, Any] = {}
     scores: dict[str, np.ndarray] = {}
@@ -125,8 +135,8 @@ def surrogate_report(
                 metric=row.metric,
                 variant=row.variant,
                 value=row.value,
-                low=row.low,
-                high=row.high,
+                low=row.low if rows_test > 1 else float("nan"),
+                high=row.high if rows_test > 1 else float("nan"),
                 points=row.n,
                 note=row.note if row.value != row.value else "",
             )

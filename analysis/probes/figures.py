@@ -30,6 +30,9 @@ from analysis.style import (
 NAMES = {"knn": "k-NN", "ncc": "nearest center", "svm": "linear SVM", "ridge": "ridge"}
 Row = Mapping[str, Any]
 
+MOST_NAMES = 14
+"""Names of layers that one legend column or one axis shows."""
+
 
 @in_style
 def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> Figure:
@@ -55,8 +58,15 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
     axis.annotate("20 %", (1, 0.2), (2, 3), textcoords="offset points", fontsize=8)
     axis.set(xscale="log", xlabel="components k", ylabel="explained-variance ratio", ylim=(0, 1.02))
     axis.set_title("Explained variance by layer")
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    columns = 1 + (len(curves) - 1) // MOST_NAMES  # a longer legend would leave the axes no height
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, ncols=columns)
     return figure
+
+
+def _readable(layers: Sequence[str]) -> list[str]:
+    """Names of layers along an axis: of many every second or third, and the last; the ticks of the others stay."""
+    every = -(-len(layers) // MOST_NAMES)
+    return [layer if (len(layers) - 1 - place) % every == 0 else "" for place, layer in enumerate(layers)]
 
 
 @in_style
@@ -156,7 +166,7 @@ def depth_figure(
             axis.axvline(onset.index, color=REFERENCE, linewidth=1.0)
             high = len(layers) - 1 if onset.high == NO_ONSET else onset.high
             axis.axvspan(onset.low - 0.15, high + 0.15, color=CONTEXT, alpha=0.2, linewidth=0)
-        axis.set_xticks(depth, layers, rotation=45, ha="right", fontsize=8)
+        axis.set_xticks(depth, _readable(layers), rotation=45, ha="right", fontsize=8)
         axis.set_ylabel(f"test {score} (%)")
         axis.set_title(f"{score.capitalize()} by depth")
     axes[0, 0].axhline(100 * network_accuracy, color=REFERENCE, linewidth=0.9, linestyle="--", label="network")
@@ -209,7 +219,7 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, seeds: Sequen
             if seeds is not None:
                 of_seed(drawn, seeds[int(epoch)])
         axis.set(yscale=scale)
-        axis.set_xticks(depth, layers, rotation=45, ha="right", fontsize=8)
+        axis.set_xticks(depth, _readable(layers), rotation=45, ha="right", fontsize=8)
         axis.set_title(title, fontsize=9)
     if seeds is None:
         axes[0, -1].legend(title="epoch", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.probes.curves import component_grid, knn_curve, ncc_curve, ridge_curve
 from analysis.probes.labeled_features import LabeledFeatures, check_splits
 from analysis.probes.linear_svm import LinearSvm, Scaling, choose_cost, fit_linear_svm, scaling_factors, svm_path
 from analysis.probes.streaming_pca import PrincipalComponents, fit_pca
+from kernels.arguments import checked_arguments
 
 _log = logging.getLogger(__name__)
 

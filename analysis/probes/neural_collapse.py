@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.checks import check_every_class
 from analysis.probes.moments import FeatureBlocks, checked_blocks
+from kernels.arguments import checked_arguments
 
 
 class NeuralCollapse(TypedDict):

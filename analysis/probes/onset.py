@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 NO_ONSET = -1
 """Index that means "the surrogates do not agree at the last layer"."""
@@ -106,6 +106,10 @@ def bootstrap_onset(
     depth, _, rows = correct.shape
     if len(layers) != depth or rows == 0:
         raise ValueError(f"{len(layers)} layer names for correctness of shape {correct.shape}.")
+    if draws < 1:
+        raise ValueError(f"draws={draws} must be at least 1, such as draws=1000.")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must be between 0 and 1, such as level=0.95.")
     if correct.shape[1] < 2:
         raise ValueError("an onset compares at least two surrogates.")
     accuracies = correct.mean(axis=2)

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.probes.moments import FeatureBlocks, StreamedMoments, centered_rows, checked_blocks, mean_and_total
+from kernels.arguments import checked_arguments
 
 Route = Literal["covariance", "gram", "randomized"]
 _log = logging.getLogger(__name__)

@@ -1,9 +1,8 @@
 """Kernel regression from one factorization: pseudo-inverse with a stated cut-off, rank or ridge chosen by LOO/GCV.
 
-A Gram matrix squares the condition number of its features, so where features exist they are factorized
-directly: with Φ = U S Vᵀ every rank r and every penalty λ is a filter on U, and fitted values, leave-one-out
-residuals and GCV of the whole path cost one SVD. Everything is float64. Kernel machines of trained networks
-follow arXiv 2310.18612.
+A Gram matrix squares the condition number of its features, so where features exist they are factorized directly: with
+Φ = U S Vᵀ every rank r and every penalty λ is a filter on U, and fitted values, leave-one-out residuals and GCV of the
+whole path cost one SVD. Everything is float64. Kernel machines of trained networks follow arXiv 2310.18612.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from scipy import linalg
 
 from analysis.checks import check_training_kernel
 from analysis.regression.path import RegressionPath, SmootherScores, smoother_scores
+from kernels.arguments import checked_arguments
 
 EPS = float(np.finfo(np.float64).eps)
 Route = Literal["features", "gram"]
@@ -208,6 +208,7 @@ class Factorization:
             )
 
 
+@checked_arguments
 def factorize_features(features: Float[np.ndarray, "n p"], *, layer: str = "features") -> Factorization:
     """Singular value decomposition of the features, by QR first where they are tall.
 
@@ -287,6 +288,7 @@ def factorize_blocks(
     return Factorization(left, s, right, np.arange(start))
 
 
+@checked_arguments
 def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-8) -> Factorization:
     """Eigendecomposition of a training Gram matrix.
 
@@ -316,8 +318,7 @@ def factorize_gram(gram: Float[np.ndarray, "n n"], *, psd_tolerance: float = 1e-
     >>> y = np.sin(6 * x)[:, None] + 0.1 * np.random.default_rng(0).standard_normal((30, 1))
     >>> found = factorize_gram(np.exp(-8 * np.subtract.outer(x, x) ** 2))
     >>> penalty = found.penalty_path(y, [1e-4, 1e-2, 1.0, 100.0]).best()  # by leave-one-out error
-    >>> fitted = found.solve(y, penalty=penalty).fitted[:, 0]
-    >>> penalty, float(np.abs(fitted - np.sin(6 * x)).max().round(2))
+    >>> penalty, float(np.abs(found.solve(y, penalty=penalty).fitted[:, 0] - np.sin(6 * x)).max().round(2))
     (0.01, 0.11)
     """
     gram = _finite(gram, "Gram")
@@ -346,5 +347,4 @@ def _finite(values: np.ndarray, layer: str, start: int = 0) -> np.ndarray:
 
 
 def _repeats(rows: np.ndarray) -> np.ndarray:
-    groups: np.ndarray = np.unique(rows, axis=0, return_inverse=True)[1]
-    return groups.reshape(-1)
+    return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1]).reshape(-1)

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg, special
 
-from analysis.arguments import checked_arguments
 from analysis.checks import check_training_kernel
 from analysis.regression.newton import binary_signs, halved_step, logistic_pull, refuse_non_finite
+from kernels.arguments import checked_arguments
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg, special, stats
 
-from analysis.arguments import checked_arguments
 from analysis.shift.permutation import (
     TestResult,
     check_samples,
@@ -26,6 +25,7 @@ from analysis.shift.permutation import (
     permutation_p,
     sample_notes,
 )
+from kernels.arguments import checked_arguments
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 

@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 
-from analysis.arguments import checked_arguments
 from analysis.shift.permutation import (
     TestResult,
     check_samples,
@@ -26,6 +25,7 @@ from analysis.shift.permutation import (
     sample_notes,
 )
 from analysis.verdicts import holm
+from kernels.arguments import checked_arguments
 
 
 @checked_arguments

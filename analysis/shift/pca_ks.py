@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import linalg, stats
 
-from analysis.arguments import checked_arguments
 from analysis.shift.permutation import TestResult, check_samples, sample_notes
 from analysis.verdicts import holm
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)

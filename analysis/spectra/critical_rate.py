@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 
 def gauss_newton_top(
@@ -92,4 +92,6 @@ def gauss_newton_critical_rate(
     >>> round(rate, 4)  # 2 over the mean of x squared
     0.4
     """
+    if not len(parameters):
+        raise ValueError("parameters is empty: give those of the network, such as list(model.parameters()).")
     return 2.0 / gauss_newton_top(outputs, loss, parameters, generator)

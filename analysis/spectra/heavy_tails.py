@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigvalsh_tridiagonal
 
-from analysis.arguments import checked_arguments
 from analysis.spectra.power_law import PowerLawFit, fit_power_law, hill_exponent
 from analysis.spectra.tail_rivals import LikelihoodRatio, bulk_and_spikes_ratio, likelihood_ratios
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)

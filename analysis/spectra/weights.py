@@ -13,9 +13,9 @@ from scipy.linalg import eigh
 from scipy.stats import ks_2samp, wasserstein_distance
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, fit_variance
 from analysis.spectra.outliers import check_perturbation_bounds, count_outliers, spike_margin
+from kernels.arguments import checked_arguments
 
 
 def _as_matrix(weight: Tensor | np.ndarray) -> np.ndarray:

@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 from scipy.stats import binom, rankdata
 
-from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import calibration_error, negative_log_likelihood, top_label_confidence
 from analysis.resampling import interval_from_draws, multiplicities
 from analysis.surrogates.rank_correlations import kendall_tau, rounded_ranks, spearman, tied_points
+from kernels.arguments import checked_arguments
 
 Confidence = Literal["correct", "predicted", "every", "wrong", "margin"]
 CONFIDENCES: tuple[Confidence, ...] = ("correct", "predicted", "every", "wrong", "margin")
@@ -220,6 +220,8 @@ def measure_faithfulness(
         raise ValueError("Bootstrap intervals need rng=numpy.random.default_rng(seed), or n_resamples=0.")
     rows: list[Measure] = []
     for name, mask in (subsets or {"all": np.ones(len(labels), bool)}).items():
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool:
+            raise ValueError(f"subsets[{name!r}] is a {type(mask).__name__}: a NumPy mask of truth values is needed.")
         if mask.shape != labels.shape or not mask.any():
             raise ValueError(f"Subset {name!r} selects {int(mask.sum())} of {len(labels)} points (mask {mask.shape}).")
         part = (network[mask].astype(np.float64), surrogate[mask].astype(np.float64), labels[mask])

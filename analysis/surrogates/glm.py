@@ -6,6 +6,7 @@ import warnings
 from typing import Any, Literal, no_type_check
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from scipy.special import log_expit
 from sklearn.exceptions import ConvergenceWarning
@@ -16,6 +17,7 @@ from analysis.surrogates.blocked_kernel import KernelBlocks
 from analysis.surrogates.glm_losses import Formulation, score_loss
 from analysis.surrogates.glm_solver import ConvergenceReport, Penalty, Solution, solve_kernel_glm
 from analysis.surrogates.linear import LinearKernelClassifier
+from kernels.arguments import check_settings
 
 
 class KernelGLM(LinearKernelClassifier):
@@ -68,6 +70,7 @@ class KernelGLM(LinearKernelClassifier):
     Examples
     --------
     >>> import numpy as np
+    import torch
     >>> from analysis.surrogates import KernelGLM
     >>> x = np.random.default_rng(0).normal(size=(40, 3))
     >>> kernel, labels = x @ x.T, (x[:, 0] > 0).astype(int)
@@ -83,7 +86,7 @@ class KernelGLM(LinearKernelClassifier):
     solver: Literal["newton-cg", "sgd"]
     tol: float
     max_iter: int
-    device: str
+    device: str | torch.device
     memory: int
     psd_tolerance: float | None
     random_state: int | None
@@ -185,6 +188,7 @@ class KernelGLM(LinearKernelClassifier):
         )
 
     def _check_options(self, soft: bool) -> None:
+        check_settings(self)
         for name, allowed in (
             ("formulation", ("ovr", "softmax")),
             ("penalty", ("coefficients", "rkhs")),
@@ -194,6 +198,9 @@ class KernelGLM(LinearKernelClassifier):
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
         if not np.isfinite(self.alpha) or self.alpha < 0:
             raise ValueError(f"alpha must be finite and at least 0, got {self.alpha}.")
+        for name in ("tol", "max_iter", "memory"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
         if self.solver == "sgd" and (self.formulation != "ovr" or self.penalty != "coefficients" or soft):
             raise ValueError(
                 "solver='sgd' is the published fit: formulation='ovr', penalty='coefficients', labels as "

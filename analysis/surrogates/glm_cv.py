@@ -90,6 +90,8 @@ class KernelGLMCV(KernelGLM):
         path = np.sort(np.asarray(self.alphas, np.float64))[::-1]
         if path.size == 0 or not (path > 0).all():
             raise ValueError(f"alphas must be positive numbers, got {list(self.alphas)}.")
+        if self.cv < 2:
+            raise ValueError(f"cv={self.cv}: cross-validation needs at least 2 folds.")
         kernel, labels = self._check_fit(X, y, self.psd_tolerance)
         targets = self._targets(labels, probabilities)
         n_folds = max(2, min(self.cv, int(np.bincount(labels).min())))

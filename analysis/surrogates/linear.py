@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from analysis.checks import check_training_kernel
 from analysis.surrogates.blocked_kernel import KernelBlocks
+from kernels.arguments import check_settings
 
 
 class LinearKernelClassifier(ClassifierMixin, BaseEstimator):
@@ -49,6 +50,7 @@ class LinearKernelClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, psd_tolerance: float | None
     ) -> tuple[Float[np.ndarray, "n n"], Int[np.ndarray, " n"]]:
         """Validate the training kernel and encode labels as 0..C-1 into `classes_`."""
+        check_settings(self)
         kernel, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(labels)
         if kernel.shape[0] != kernel.shape[1]:

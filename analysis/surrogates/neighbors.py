@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from analysis.checks import check_training_kernel
+from kernels.arguments import check_settings
 
 
 class KernelNeighbors(ClassifierMixin, BaseEstimator):
@@ -72,6 +73,7 @@ class KernelNeighbors(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> KernelNeighbors:
         """Store labels and the diagonal of a training kernel (n, n)."""
+        check_settings(self)
         if self.k < 1:
             raise ValueError(f"k must be at least 1, got {self.k}.")
         if self.metric not in ("distance", "similarity"):

@@ -54,6 +54,8 @@ def kendall_tau(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> flo
     >>> round(kendall_tau(network, surrogate), 3)
     0.667
     """
+    if len(a) < 2:
+        return float("nan")
     return float(np.mean([kendalltau(x, y).statistic for x, y in zip(a.T, b.T, strict=True)]))
 
 

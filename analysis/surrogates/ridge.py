@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.linalg import solve
 
 from analysis.surrogates.linear import LinearKernelClassifier
+from kernels.arguments import check_settings
 
 
 class KernelRidgeSurrogate(LinearKernelClassifier):
@@ -72,6 +73,7 @@ class KernelRidgeSurrogate(LinearKernelClassifier):
         -------
         self
         """
+        check_settings(self)
         if not self.alpha > 0:
             raise ValueError(f"alpha must be positive (a kernel of duplicates is singular), got {self.alpha}.")
         kernel, labels = self._check_fit(X, y, self.psd_tolerance)

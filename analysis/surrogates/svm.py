@@ -111,6 +111,10 @@ class KernelSVM(LinearKernelClassifier):
     def fit(self, X: Any, y: Any) -> KernelSVM:
         """Fit on a training kernel (n, n) and labels (n,)."""
         kernel, labels = self._check_fit(X, y, self.psd_tolerance)
+        if not (self.C > 0 and np.isfinite(self.C)):
+            raise ValueError(f"C must be finite and above 0, got {self.C}.")
+        if self.calibration_folds < 2:
+            raise ValueError(f"calibration_folds={self.calibration_folds}: cross-validation needs at least 2 folds.")
         n_classes = len(self.classes_)
         weights, offsets, held_out, members, support = [], [], [], [], []
         for c in [1] if n_classes == 2 else range(n_classes):

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.resampling import check_draws, multiplicities
 from analysis.trimming.distributions import (
     Positions,
@@ -30,6 +29,7 @@ from analysis.trimming.distributions import (
 from analysis.trimming.level import check_delta
 from analysis.trimming.references import check_kinds, check_runs, consensus_reference
 from analysis.trimming.solver import Tolerance, solve_levels
+from kernels.arguments import checked_arguments
 
 
 class _ResampledReference:
@@ -146,6 +146,8 @@ def bootstrap_level_sets(
     for delta in deltas:
         check_delta(delta)
     check_draws(draws, 0.95)
+    if size is not None and size < 1:
+        raise ValueError(f"size={size}: a draw needs at least one example.")
     candidates = as_float_tensor(gaps, "gaps", device)
     others = None if reference_gaps is None else as_float_tensor(reference_gaps, "reference_gaps", candidates.device)
     check_runs(len(candidates if others is None else others), "reference")

@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import (
     ContinuousReference,
     Real,
@@ -40,6 +39,7 @@ from analysis.trimming.distributions import (
     sort_values,
 )
 from analysis.trimming.solver import Tolerance, TrimmingResult, robust_distance, solve_levels
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import (
     Real,
     Rows,
@@ -29,6 +28,7 @@ from analysis.trimming.distributions import (
 )
 from analysis.trimming.level import check_delta
 from analysis.trimming.solver import Tolerance, TrimmingResult, robust_distance, solve_levels
+from kernels.arguments import checked_arguments
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import Real, Reference, Rows, Sample, SortedRuns, as_float_tensor
 from analysis.trimming.level import as_reference, check_delta
 from analysis.trimming.solver import Tolerance, solve_levels
+from kernels.arguments import checked_arguments
 
 PROVED_FROM = 458
 """Smallest n = m for which the two-sample DKW inequality is proved with constant 2."""

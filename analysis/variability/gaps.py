@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from scipy.special import expit, logsumexp
 
-from analysis.arguments import checked_arguments
+from kernels.arguments import checked_arguments
 
 log = logging.getLogger(__name__)
 

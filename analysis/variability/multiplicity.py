@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
 
-from analysis.arguments import checked_arguments
 from analysis.classifier_metrics import churn_matrix
+from kernels.arguments import checked_arguments
 
 Decisions = Int[np.ndarray, "m n"]
 

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.arguments import checked_arguments
 from analysis.trimming.distributions import Real, Rows, SortedRuns, StepReference, as_float_tensor, sort_values
 from analysis.trimming.level import check_delta
 from analysis.trimming.references import (
@@ -27,6 +26,7 @@ from analysis.trimming.references import (
     reference_distance,
 )
 from analysis.trimming.solver import Tolerance, solve_levels
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ def recommend_seed_count(
     check_delta(delta)
     check_kinds([kind])
     runs = as_float_tensor(gaps, "gaps")
+    if first < 1:
+        raise ValueError(f"first={first} must be at least 1, such as first=10.")
     if len(runs) < max(4, first):
         raise ValueError(
             f"the stopping rule starts at {max(4, first)} runs, got {len(runs)}: train more, or lower first"

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from analysis.arguments import checked_arguments
 from analysis.resampling import interval_from_draws
 from analysis.trimming.distributions import (
     Real,
@@ -25,6 +24,7 @@ from analysis.trimming.distributions import (
     sort_values,
 )
 from analysis.trimming.solver import robust_distance
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def rank_seeds(
     >>> ranking.order, ranking.ties_with_best
     (array([1, 2, 0]), array([False,  True,  True]))
     """
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage={coverage} must be between 0 and 1, such as coverage=0.95.")
     order = np.argsort(levels, kind="stable")
     ranks = stats.rankdata(draws, axis=1)
     tail = (1 - coverage) / 2

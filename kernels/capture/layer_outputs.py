@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,6 +183,8 @@ def module_names(model: nn.Module, layers: Any) -> list[str]:
             and "parametrizations" not in name.split(".")  # those compute weights, not features
         ]
         names = names or [""]
+    elif not isinstance(layers, Iterable):
+        raise ValueError(f"layers={layers!r}: pass 'all', names of modules, or a function of names")
     else:
         names = [layers] if isinstance(layers, str) else list(layers)
         for name in names:
@@ -311,10 +313,10 @@ def layer_features(
     >>> {name: tuple(values.shape) for name, values in batch.features.items()}
     {'0': (2, 4), '1': (2, 4), '2': (2, 3)}
     """
-    if pool is not None and not callable(pool) and pool not in POOLS:
+    if pool is not None and not callable(pool) and not (isinstance(pool, str) and pool in POOLS):
         raise ValueError(f"unknown pool {pool!r}: use one of {', '.join(POOLS)} or a callable")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be a whole number of at least 1")
     names = module_names(model, layers)
 
     def watched(inputs: Inputs) -> tuple[Tensor, dict[str, list[Tensor]]]:

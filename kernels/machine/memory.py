@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -53,8 +54,10 @@ def parse_memory(memory: str | int | float | None, device: torch.device, free: i
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return int((torch.cuda.mem_get_info(device)[0] + cached) * 0.7 / _sharing)
         return min((available_memory() if free is None else free) // 4, 4 * 2**30) // _sharing
-    if isinstance(memory, (int, float)):
+    if isinstance(memory, (int, float)) and not isinstance(memory, bool) and math.isfinite(memory):
         amount = int(memory)
+    elif not isinstance(memory, str):
+        raise ValueError(f"memory={memory!r} is not a size: write '12GiB', '800MB' or a number of bytes")
     else:
         match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", memory.lower())
         if match is None or match.group(2) not in _UNITS:

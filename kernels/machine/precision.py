@@ -79,7 +79,7 @@ def precision_named(name: str) -> Precision:
     >>> precision_named("float64").passes
     torch.float64
     """
-    chosen = PRECISIONS.get("bfloat16" if name == "bf16" else name)
+    chosen = PRECISIONS.get("bfloat16" if name == "bf16" else name) if isinstance(name, str) else None
     if chosen is None:
         raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")
     return chosen

@@ -28,7 +28,7 @@ def config_of(**options):
     return dataclasses.replace(config, probes=probing)
 
 
-def upstream(tmp_path, seed=0, dead=False):
+def upstream(tmp_path, seed=0, dead=False, layers=tuple(LAYERS)):
     rng = np.random.default_rng(seed)
     means = 6.0 * rng.standard_normal((3, 8))
     features = {}
@@ -44,7 +44,8 @@ def upstream(tmp_path, seed=0, dead=False):
             f"{split}.ids": np.arange(n),
             f"{split}.logits": np.eye(3, dtype=np.float32)[labels],
         }
-    metrics = {"layers": LAYERS, "classes": 3}
+    features = {name: rows for name, rows in features.items() if name.partition(".")[2] not in {*LAYERS} - {*layers}}
+    metrics = {"layers": list(layers), "classes": 3}
     return {
         "features": artifact_with_files(
             tmp_path / "features" / f"f-{seed:012d}", {"features.safetensors": features}, metrics
@@ -156,6 +157,16 @@ def test_a_dead_layer_is_reported_and_the_others_go_on(tmp_path):
         if isinstance(block, Table)
         for row in block.rows
     )
+
+
+def test_networks_of_different_depth_stand_side_by_side(member, tmp_path):
+    shallow = run_on(tmp_path, probes, config_of(), upstream(tmp_path, layers=LAYERS[2:]))
+    shallow, deep = (
+        dataclasses.replace(one, labels={"model": name}) for name, one in (("shallow", shallow), ("deep", member))
+    )
+    (headline,) = section([shallow, deep], member.config).headlines
+    rows = {row[0]: row[3] for row in headline.table.rows}
+    assert rows == {"shallow": "penultimate in 1", "deep": f"{member.artifact.metrics['onset']} in 1"}
 
 
 def test_untrained_networks_are_controls_without_verdicts(member):

@@ -74,7 +74,6 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Headline]:
     """Answer from which layer on all probes agree: a depth, counted in layers from the first."""
-    layers = next(iter(groups.values()))[0].artifact.metrics["layers"]
     places = {
         name: [member.artifact.metrics["onset_index"] for member in group if _trained(member)]
         for name, group in groups.items()
@@ -84,6 +83,7 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
         return []
     said = {}
     for name, found in places.items():
+        layers = groups[name][0].artifact.metrics["layers"]  # of networks of another depth there are others
         known = [layers[int(i)] for i in found if i is not None]
         counts = ", ".join(
             f"{layer} in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))

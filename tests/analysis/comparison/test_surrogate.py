@@ -75,3 +75,10 @@ def test_the_fitted_machine_is_there_to_be_taken_apart():
 def test_a_network_without_errors_has_no_errors_to_repeat():
     right = 5 * np.eye(3)[LABELS[1]] + 0.1 * NETWORK
     assert "undefined: the network makes no error here" in repr(surrogate_report(TRAIN, TEST, LABELS, right, draws=20))
+
+
+def test_one_test_point_has_no_interval_and_few_are_said():
+    few = surrogate_report(TRAIN, TEST[:1], (LABELS[0], LABELS[1][:1]), NETWORK[:1], draws=20)
+    assert few.table["low"].isna().all() and "nothing can be resampled" in repr(few)
+    some = surrogate_report(TRAIN, TEST[:9], (LABELS[0], LABELS[1][:9]), NETWORK[:9], draws=20)
+    assert "There are 9 test points" in repr(some) and "test points: intervals" not in repr(RESULT)

@@ -72,6 +72,52 @@ def test_srgb_keeps_its_bytes_and_a_profile_moves_no_alpha():
     assert (behind == 100).all(), "what is behind is no color of the file"
 
 
+def press():
+    """A profile of CMYK by a table: what is printed is gray, of lightness 1 - (C + M + Y + K) / 4."""
+    c, m, y, k = np.indices((2, 2, 2, 2))
+    light = np.round(255 * (1 - (c + m + y + k) / 4)).astype(np.uint8)
+    grid = np.stack([light, np.full_like(light, 128), np.full_like(light, 128)], axis=-1).tobytes()
+    ramp = bytes(range(256))
+    matrix = fixed_point(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + ramp * 4 + grid + ramp * 3
+    made = bytearray(profile(b"CMYK", {b"A2B0": table}))
+    made[12:16], made[20:24] = b"prtr", b"Lab "
+    return bytes(made)
+
+
+def test_cmyk_with_a_profile_is_converted_by_its_table_and_not_by_the_plain_formula():
+    inks = np.random.default_rng(1).integers(0, 256, (8, 6, 4), dtype=np.uint8)
+    image = encoded(Image.fromarray(inks, "CMYK"), "tiff", icc_profile=press())
+    found = decode_images([image], read=CONVERTED)[0].astype(float)
+    lightness = 100 * (1 - inks.mean(-1) / 255)
+    luminance = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness / 903.3)
+    wanted = 255 * np.where(luminance <= 0.0031308, 12.92 * luminance, 1.055 * luminance ** (1 / 2.4) - 0.055)
+    assert np.abs(found - wanted).max() < 3
+    by_formula = decode_images([image], read=ReadConfig(to_rgb=True, profiles="ignored"))[0]
+    assert np.abs(by_formula - wanted).max() > 30
+    with pytest.raises(DataError, match="CMYK.*data.read.to_rgb=true"):
+        decode_images([image], "t", ReadConfig(profiles="ignored"))
+
+
+def test_cmyk_with_a_profile_of_another_kind_or_none_is_refused():
+    inks = Image.fromarray(np.zeros((8, 6, 4), np.uint8), "CMYK")
+    with pytest.raises(DataError, match=r"does not convert its CMYK values.*data.read.profiles=ignored"):
+        decode_images([encoded(inks, "tiff", icc_profile=wide())], "t", CONVERTED)
+    with pytest.raises(DataError, match="CMYK.*data.read.to_rgb=true"):
+        decode_images([encoded(inks, "tiff")], "t", CONVERTED)
+
+
+def test_a_palette_with_a_profile_is_the_image_that_it_stands_for():
+    few = Image.fromarray(COLORS // 64 * 64).quantize(16)
+    full = few.convert("RGB")
+    found, wanted = (decode_images([encoded(one, icc_profile=wide())], read=CONVERTED) for one in (few, full))
+    assert np.array_equal(found, wanted)
+    assert np.abs(found.astype(int) - decode_images([encoded(few)])).max() > 10
+    seen_through = encoded(few, icc_profile=wide(), transparency=bytes([0] * 16))
+    behind = decode_images([seen_through], read=ReadConfig(profiles="srgb", background=7))
+    assert (behind == 7).all()
+
+
 def test_gray_stays_gray():
     dark = profile(b"GRAY", {b"kTRC": gamma(1.8)})
     found = decode_images([encoded(Image.fromarray(RAMP), icc_profile=dark)], read=CONVERTED)
