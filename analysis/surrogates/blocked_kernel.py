@@ -38,7 +38,7 @@ class KernelBlocks:
         *,
         rows: Int[np.ndarray, " r"] | None = None,
         columns: Int[np.ndarray, " c"] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         memory: int = 2**30,
     ) -> None:
         self._kernel, self._rows, self._columns = kernel, rows, columns
