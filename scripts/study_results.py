@@ -11,11 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS, SOURCES
+from pipeline.engine.composition.command_words import shell_word
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -23,8 +28,15 @@ REPORTS = ROOT / "docs" / "reports"
 NOT_TESTED = "not tested"
 """What a claim is called that no run has decided by the present rules."""
 WORDS = {*PUBLISHED_WORDS.values(), *OTHER_WORDS.values(), NOT_TESTED}
-LARGEST_REPORT = 500_000
+LARGEST_REPORT = 1_200_000
 """Bytes of a report that is kept beside the pages; a larger one is made again by its command."""
+KEPT = (
+    '<p class="small">A kept copy. The artifacts that it names, its numbers as a table and the data of its figures are '
+    "made again by the command at its foot.</p>"
+)
+"""What a kept page says of itself."""
+_WEAKEST = [words[outcome] for outcome in ("fails", "open", "holds") for words in (PUBLISHED_WORDS, OTHER_WORDS)]
+"""Words of verdicts, from the one that a single part of a claim gives to the whole."""
 
 
 def read_studies() -> list[dict[str, Any]]:
@@ -106,8 +118,21 @@ def words_of(study: dict[str, Any]) -> list[str]:
     return [claim["said"][0]["word"] if claim["said"] else NOT_TESTED for claim in study["claims"]]
 
 
-def enter_report(study: dict[str, Any], folder: Path, reports: Path = REPORTS) -> dict[str, Any]:
+def enter_report(
+    study: dict[str, Any], folder: Path, reports: Path = REPORTS, others: Iterable[str] = ()
+) -> dict[str, Any]:
     """Enter a finished report into a study and keep its page.
+
+    Parameters
+    ----------
+    study : dict
+        As its file has it.
+    folder : Path
+        Of the report's artifact.
+    reports : Path
+        Where pages are kept.
+    others : iterable of str
+        Names of the claims of other studies: what a report says about these is left to them.
 
     Raises
     ------
@@ -119,44 +144,166 @@ def enter_report(study: dict[str, Any], folder: Path, reports: Path = REPORTS) -
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("metrics", "provenance", "manifest")
         )
-        page = folder / "report.html"
-        verdicts, setting, size = metrics["verdicts"], metrics["setting"], page.stat().st_size
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        verdicts, setting = metrics["verdicts"], metrics["setting"]
     except (OSError, ValueError, KeyError) as error:
         text = f"{folder} is no finished report ({error}); give the folder that a study's last line names."
         raise SystemExit(text) from None
     if setting.startswith("debug=tiny"):
         raise SystemExit(f"{folder} was made with debug=tiny and says nothing; make the study without it.")
-    name = folder.name.rpartition("-")[0]
-    kept = size <= LARGEST_REPORT
+    experiment = folder.name.rpartition("-")[0]
+    page = page_alone(page)
+    kept = len(page.encode()) <= LARGEST_REPORT
     if kept:
         reports.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page, reports / f"{name}.html")
+        (reports / f"{experiment}.html").write_text(page, encoding="utf-8")
     kind = {"tested": "published", "the": "ours"}.get(setting.split()[0], "other")
-    words = [word for word in provenance["command"].split() if not word.startswith(("paths.", "stage=", "workers="))]
-    run = study["runs"].get(name, {"title": name, "seeds": 1})
+    name = next((one for one, run in study["runs"].items() if experiment_of(run["command"]) == experiment), experiment)
+    run = study["runs"].get(name, {"title": experiment, "seeds": 1})
     study["runs"][name] = run | {
-        "command": " ".join(words),
+        "command": typed(provenance["command"]),
         "setting": kind,
         "share": [setting.partition(": ")[2]] if kind == "other" else [],
         "commit": provenance["commit"] and provenance["commit"][:7],
         "date": provenance["ended"][:10],
         "dated": "made",
         "keys": [manifest["key"]],
-        "report": f"{name}.html" if kept else None,
+        "report": f"{experiment}.html" if kept else None,
     }
-    by_name = {claim["name"]: claim for claim in study["claims"]}
-    for claim in study["claims"]:
-        claim["said"] = [said for said in claim["said"] if said["run"] != name]
-    for verdict in verdicts:
-        claim = by_name.get(verdict["name"])
-        if claim is None:
-            where, source = verdict["published"] or "derived here", verdict["standing"].partition(";")[0]
-            claim = {"name": verdict["name"], "statement": verdict["statement"], "where": where, "standing": source}
-            claim |= {"said": []}
-            study["claims"].append(claim)
-            by_name[verdict["name"]] = claim
-        claim["said"].insert(0, {"run": name, "word": verdict["word"], "evidence": verdict["evidence"]})
+    _enter_claims(study, name, verdicts, others)
     return study
+
+
+def _enter_claims(study: dict[str, Any], run: str, verdicts: Sequence[dict[str, str]], others: Iterable[str]) -> None:
+    """Put what a report says in the place of what an earlier run of the same experiment said."""
+    said: dict[str, list[dict[str, str]]] = {}
+    for verdict in verdicts:
+        name = claim_of(verdict["name"], study["claims"])
+        if name is None and claim_of(verdict["name"], [{"name": other} for other in others]):
+            continue
+        if name is None:
+            name = verdict["name"]
+            where, source = verdict["published"] or "derived here", verdict["standing"].partition(";")[0]
+            claim = {"name": name, "statement": verdict["statement"], "where": where, "standing": source, "said": []}
+            study["claims"].append(claim)
+        said.setdefault(name, []).append(verdict)
+    for claim in study["claims"]:
+        claim["said"] = [one for one in claim["said"] if one["run"] != run]
+        if parts := said.get(claim["name"]):
+            claim["said"].insert(0, {"run": run, **together(parts)})
+
+
+def claim_of(verdict: str, claims: Sequence[dict[str, Any]]) -> str | None:
+    """Name the claim that a verdict of a report is about: its own name, or the beginning of it.
+
+    A claim whose verdicts have other names lists patterns of them as ``decided_by``.
+
+    Examples
+    --------
+    >>> claims = [{"name": "R2"}, {"name": "R2 order"}, {"name": "τ", "decided_by": ["tau* of *"]}]
+    >>> [claim_of(name, claims) for name in ("R2 CK of all cells", "R2 order of all cells", "tau of pNTK", "R20")]
+    ['R2', 'R2 order', 'τ', None]
+    """
+    fitting = [
+        claim["name"]
+        for claim in claims
+        if re.match(rf"{re.escape(claim['name'])}(?![\w])", verdict)
+        or any(fnmatchcase(verdict, pattern) for pattern in claim.get("decided_by", ()))
+    ]
+    return max(fitting, key=len, default=None)
+
+
+def together(parts: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Say what the parts of a claim say of the whole: it holds where all do, and fails where one does.
+
+    Examples
+    --------
+    >>> parts = [{"name": f"T6, {name}", "word": "holds here", "evidence": name} for name in ("Adam", "spike")]
+    >>> together([*parts, {"name": "T6, SGD", "word": "open here", "evidence": "SGD"}])
+    {'word': 'open here', 'evidence': 'holds here in 2 of 3 parts; T6, SGD: SGD'}
+    >>> together(parts)
+    {'word': 'holds here', 'evidence': 'in all 2 parts; T6, Adam: Adam'}
+    """
+    if len(parts) == 1:
+        return {"word": parts[0]["word"], "evidence": first_sentence(parts[0]["evidence"])}
+    words = Counter(part["word"] for part in parts)
+    whole = next(word for word in _WEAKEST if word in words)
+    first = next(part for part in parts if part["word"] == whole)
+    rest = [f"{word} in {words[word]} of {len(parts)} parts" for word in reversed(_WEAKEST) if words[word]]
+    counted = f"in all {len(parts)} parts" if len(words) == 1 else ", ".join(rest[: len(words) - 1])
+    return {"word": whole, "evidence": f"{counted}; {first['name']}: {first_sentence(first['evidence'])}"}
+
+
+def first_sentence(evidence: str) -> str:
+    """Take what decides a claim; the report goes on with what else was looked at.
+
+    Examples
+    --------
+    >>> first_sentence("0.39 [0.19, 0.60] over n = 5 runs. Decided on the mixture. Elsewhere: open.")
+    '0.39 [0.19, 0.60] over n = 5 runs.'
+    """
+    return re.split(r"(?<=\.) (?=[A-Z])", evidence, maxsplit=1)[0]
+
+
+def experiment_of(command: str) -> str:
+    """Name the experiment of a command.
+
+    Examples
+    --------
+    >>> experiment_of("python run.py experiment=trimming_fmnist seed=3")
+    'trimming_fmnist'
+    """
+    return next((word.partition("=")[2] for word in command.split() if word.startswith("experiment=")), "")
+
+
+def typed(command: str) -> str:
+    """Leave out of a command what says where and how it ran, not what it made.
+
+    Examples
+    --------
+    >>> typed("python run.py experiment=toy 'paths.store=a store' 'wants=[train,toy]' stage=report workers=1")
+    "python run.py experiment=toy 'wants=[train,toy]'"
+    """
+    words = [word for word in shlex.split(command) if not word.startswith(("paths.", "stage=", "workers=", "rebuild="))]
+    return " ".join(shell_word(word) for word in words)
+
+
+def page_alone(page: str) -> str:
+    """Write a report's page as it stands without the folder around it: links to files beside it become text.
+
+    Examples
+    --------
+    >>> page_alone('<a href="../../train/ab/"><code>key</code></a> <a href="#end">end</a> <a href="https://a.b">a</a>')
+    '<code>key</code> <a href="#end">end</a> <a href="https://a.b">a</a>'
+    >>> page_alone('<main id="main">Caption. <span class="files"><a href="figures/0.csv">CSV</a></span></main>')
+    '<main id="main"><p class="small">A kept copy. ...</p>Caption. </main>'
+    """
+    page = re.sub(r'<span class="files">.*?</span>', "", page, flags=re.S)
+    page = re.sub(r" Beside this page, .*?</p>", "</p>", page, flags=re.S)
+    page = re.sub(r'<a href="(?!#|\w+:)[^"]*"[^>]*>(.*?)</a>', r"\1", page, flags=re.S)
+    page = re.sub(r'(?<= d=")M [-\d.MLz ]+(?=")', lambda found: shorter_path(found[0]), page)
+    return page.replace('<main id="main">', f'<main id="main">{KEPT}', 1)
+
+
+def shorter_path(path: str) -> str:
+    """Write a path of straight lines by its steps, to a tenth of a point, without adding up what is rounded.
+
+    Examples
+    --------
+    >>> shorter_path("M 10.04 20.04 L 10.08 20.55 L 12.12 18.55 M 1.00 2.00 L 3.26 2.00")
+    'M10 20l.1.6 2-2M1 2l2.3 0'
+    """
+    parts = []
+    for line in path.split("M")[1:]:
+        points = [[round(10 * float(one)) for one in point.split()] for point in line.strip(" z").split("L")]
+        steps = [(x - a, y - b) for (a, b), (x, y) in zip(points, points[1:], strict=False)]
+        parts.append(f"M{_tenths(points[0])}" + ("l" + " ".join(map(_tenths, steps)) if steps else ""))
+        parts[-1] += "z" * ("z" in line)
+    return re.sub(r" (?=-)|(?<=\.\d) (?=\.)", "", "".join(parts))
+
+
+def _tenths(pair: Sequence[int]) -> str:
+    return " ".join(f"{one / 10:.1f}".replace(".0", "").replace("0.", ".") for one in pair)
 
 
 def main() -> None:
@@ -168,7 +315,8 @@ def main() -> None:
     if not path.exists():
         known = ", ".join(sorted(one.stem for one in RESULTS.glob("*.json")))
         raise SystemExit(f"There is no study {name}; there are: {known}.")
-    study = enter_report(json.loads(path.read_text(encoding="utf-8")), Path(folder))
+    others = [claim["name"] for study in read_studies() if study["page"] != name for claim in study["claims"]]
+    study = enter_report(json.loads(path.read_text(encoding="utf-8")), Path(folder), others=others)
     if problem := find_problem(study):
         raise SystemExit(f"{folder}: {problem}")
     path.write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

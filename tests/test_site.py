@@ -7,6 +7,7 @@ import re
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ built = pytest.mark.skipif(not (SITE / "objects.inv").exists(), reason="no site:
 
 @pytest.mark.parametrize("module", [site, study_cards, study_results], ids=lambda module: module.__name__)
 def test_examples_of_the_scripts_run(module):
-    tested = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    tested = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert tested.attempted and not tested.failed
 
 
@@ -88,8 +89,19 @@ def test_a_finished_report_is_entered_with_its_words_and_its_page(tmp_path):
     assert study["claims"][0]["said"] == [{"run": "toy", "word": "holds here", "evidence": "n = 5"}]
     assert (tmp_path / "kept" / run["report"]).read_text() == "<p>page</p>"
     assert not study_results.find_problem(study)
+    study["runs"]["ours"] = study["runs"].pop("toy") | {"title": "a title of ours", "seeds": 5}
+    study["claims"][0]["said"][0]["run"] = "ours"
     again = study_results.enter_report(study, tmp_path / "toy-01", tmp_path / "kept")
-    assert len(again["claims"][0]["said"]) == 1
+    assert [one["run"] for one in again["claims"][0]["said"]] == ["ours"], "a run of the same experiment is replaced"
+    assert list(again["runs"]) == ["ours"] and again["runs"]["ours"]["title"] == "a title of ours"
+
+
+def test_a_claim_of_another_study_is_left_to_it(tmp_path):
+    folder = finished_report(tmp_path / "toy-01")
+    found = study_results.enter_report(study_of_one_claim() | {"claims": []}, folder, tmp_path, others=["T1"])
+    assert found["claims"] == []
+    found = study_results.enter_report(study_of_one_claim() | {"claims": []}, folder, tmp_path, others=["T10"])
+    assert [claim["name"] for claim in found["claims"]] == ["T1"]
 
 
 def test_what_is_no_finished_report_is_refused(tmp_path):
@@ -142,9 +154,11 @@ class Addresses(HTMLParser):
         super().__init__()
         self.loaded: list[str] = []
         self.linked: list[str] = []
+        self.marks: set[str] = set()
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
+        self.marks |= {found.get("id"), found.get("name")} - {None}
         if tag in ("script", "img", "source", "iframe"):
             self.loaded.append(found.get("src") or "")
         elif tag == "link" and found.get("rel") in ("stylesheet", "preload", "icon"):
@@ -161,16 +175,48 @@ def test_the_reference_has_every_exported_name():
     assert not wanted - known
 
 
+@pytest.fixture(scope="module")
+def addresses() -> dict[Path, Addresses]:
+    """What every page of the site loads, links to, and can be led to."""
+    found = {}
+    for page in sorted(SITE.rglob("*.html")):
+        found[page.resolve()] = Addresses()
+        found[page.resolve()].feed(page.read_text(encoding="utf-8"))
+    return found
+
+
 @built
-def test_nothing_is_loaded_from_elsewhere_and_kept_reports_are_there():
-    for page in SITE.rglob("*.html"):
-        addresses = Addresses()
-        addresses.feed(page.read_text(encoding="utf-8"))
-        assert not [one for one in addresses.loaded if re.match(r"(https?:)?//", one)], page.name
-        kept = [link for link in addresses.linked if "reports/" in link]
-        assert not [link for link in kept if not (page.parent / link).exists()], page.name
+def test_no_link_of_the_site_is_dead(addresses):
+    dead = []
+    for page, own in addresses.items():
+        for link in own.linked:
+            path, _, mark = unquote(link).partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if re.match(r"\w+:", link) or path.startswith("?"):
+                continue
+            target = target / "index.html" if target.is_dir() else target
+            if not target.exists() or (mark and target in addresses and mark not in addresses[target].marks):
+                dead.append((page.relative_to(SITE).as_posix(), link))
+    assert not dead
+
+
+@built
+def test_nothing_is_loaded_from_elsewhere_and_kept_reports_are_there(addresses):
+    for page, own in addresses.items():
+        assert not [one for one in own.loaded if re.match(r"(https?:)?//", one)], page.name
+    kept = {run["report"] for study in STUDIES for run in study["runs"].values() if run["report"]}
+    assert kept == {page.name for page in (SITE / "reports").glob("*.html")}
     elsewhere = re.compile(r"url\(['\"]?(?:https?:)?//|@import ['\"]?http")
     assert not [style.name for style in SITE.rglob("*.css") if elsewhere.search(style.read_text(encoding="utf-8"))]
+
+
+def test_kept_reports_are_those_of_the_data_and_small():
+    kept = {run["report"] for study in STUDIES for run in study["runs"].values() if run["report"]}
+    assert kept == {page.name for page in study_results.REPORTS.iterdir()}
+    for page in study_results.REPORTS.iterdir():
+        text = page.read_text(encoding="utf-8")
+        assert len(text) <= study_results.LARGEST_REPORT and "<title>DEBUG" not in text, page.name
+        assert text == study_results.page_alone(text.replace(study_results.KEPT, "")), page.name
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/studies/torchntk.md"])

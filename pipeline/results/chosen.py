@@ -134,9 +134,30 @@ def choose(store: Store, target: Node | None = None, select: SelectConfig | None
     order = {name: place for place, name in enumerate(STAGES)}
     records = sorted(found.values(), key=lambda one: (order.get(one.stage, len(order)), one.stage, one.name))
     chosen = Chosen(records, {one.address: one for one in records}, labels)
+    chosen.labels = with_upstream_labels(chosen)
     wanted = _Wanted.of(select, chosen)
     chosen.records = [one for one in records if _fits(one, chosen, wanted)]
     return chosen
+
+
+def with_upstream_labels(chosen: Chosen) -> dict[str, Mapping[str, str]]:
+    """Give each artifact the labels of what it rests on as well: what is made of one network is of that network's cell.
+
+    A stage that a training asks for itself, such as snapshots, is told no labels of its own.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+
+    def of(record: Record) -> Mapping[str, str]:
+        if record.key not in found:
+            inherited: dict[str, str] = {}
+            for upstream in chosen.upstream(record):
+                inherited |= of(upstream)
+            found[record.key] = inherited | dict(chosen.labels.get(record.key, {}))
+        return found[record.key]
+
+    for record in chosen.records:
+        of(record)
+    return {**chosen.labels, **found}
 
 
 def _recorded_labels(record: Record) -> dict[str, str]:

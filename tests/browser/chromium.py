@@ -123,3 +123,9 @@ class Page:
     def too_wide(self) -> int:
         """By how many pixels the page is wider than the screen."""
         return self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def choose(page: Page, label: str, value: str) -> None:
+    """Choose in one of the filters of the page over a store."""
+    script = "const s = document.querySelector(`[data-focus='select ${arguments[0]}']`); s.value = arguments[1];"
+    page.run(f"{script} s.dispatchEvent(new Event('change'))", label, value)

@@ -5,15 +5,10 @@ import statistics
 import pytest
 
 from pipeline.browse.page import render
-from tests.browser.chromium import SCREENS
+from tests.browser.chromium import SCREENS, choose
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 TABS = ("Studies", "Runs", "Cells", "Groups", "Curves", "Compare")
-
-
-def choose(page, label, value):
-    script = "const s = document.querySelector(`[data-focus='select ${arguments[0]}']`); s.value = arguments[1];"
-    page.run(f"{script} s.dispatchEvent(new Event('change'))", label, value)
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)

@@ -11,7 +11,7 @@ def toy(monkeypatch):
     install(monkeypatch)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         install(patch)
