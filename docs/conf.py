@@ -44,6 +44,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_show_search_summary = False  # a page opened as a file may not read other files
 html_last_updated_fmt = None
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",

@@ -75,6 +75,12 @@ def test_files_and_names_of_a_page_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_column_of_a_table_has_a_heading(page):
+    heads = re.findall(r"^\|(.*)\|[ ]*\n\|[ :|-]+\|$", page.read_text(), re.M)
+    assert not [head for head in heads if any(not cell.strip() for cell in re.split(r"(?<!\\)\|", head))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+?)(?:#[\w-]*)?\)", page.read_text())
     assert not [link for link in links if not (page.parent / link).exists()]

@@ -30,7 +30,7 @@ def test_a_command_is_copied_a_word_is_found_and_pages_follow_each_other(page, s
     page.driver.execute_async_script("setTimeout(arguments[0], 1500)")
     assert any("Words of this project" in text for text in page.texts("ul.search li")), page.texts("#search-results")
     page.open(site / "index.html")
-    page.click("a.next-page")
+    page.click("a.right-next")
     assert page.run("return location.pathname").endswith("tutorial.html")
     assert page.complaints() == [] and page.left_the_machine() == []
 

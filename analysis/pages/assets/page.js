@@ -22,6 +22,7 @@ th button:focus-visible, .seed button:focus-visible { outline: 2px solid var(--b
 svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--wash); } svg [data-seed] { cursor: pointer; }
 .commanded { position: relative; } .commanded pre { padding-right: 84px; }
 .commanded button { position: absolute; right: 6px; top: 6px; font: inherit; font-size: 13px; color: inherit; background: var(--page); border: 1px solid var(--soft); border-radius: 6px; padding: 3px 9px; }
+.one-seed { display: block; font-size: 14px; color: var(--soft); margin: 12px 0; } .one-seed select { font: inherit; color: var(--ink); background: var(--page); border: 1px solid var(--soft); border-radius: 6px; padding: 2px 6px; }
 .pointed { position: fixed; z-index: 9; pointer-events: none; max-width: 60vw; padding: 2px 8px; border-radius: 4px; font-size: 13px; color: var(--page); background: var(--ink); }
 @media print { .commanded button, th button::after { display: none; } }` }));
 
@@ -61,6 +62,7 @@ svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--was
   // Bring one seed out in all figures and tables: by its chip, or by a line or point of it.
   for (const mark of all("svg [id*='seed=']")) mark.dataset.seed = mark.id.slice(mark.id.lastIndexOf("seed=") + 5);
   const marks = all("svg [data-seed]"), rows = all("tr[data-seed]");
+  const MOST_CHIPS = 16; // more would fill the first screen
   let chosen = null;
   const bring = (seed) => {
     chosen = seed === chosen ? null : seed;
@@ -70,14 +72,23 @@ svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--was
     tell(chosen === null ? "All seeds are shown alike." : `Seed ${chosen} is brought out.`);
   };
   const seeds = [...new Set(marks.map((mark) => mark.dataset.seed))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-  if (seeds.length > 1 && !all(".seeds .seed").length) {
+  const before = marks[0]?.closest("figure") ?? marks[0]?.closest("svg");
+  if (seeds.length > MOST_CHIPS && !all(".seeds .seed").length) {
+    const choice = make("select");
+    for (const seed of ["", ...seeds]) choice.append(make("option", { value: seed, textContent: seed || "all alike" }));
+    choice.addEventListener("change", () => { chosen = null; bring(choice.value || null); });
+    addEventListener("keydown", (event) => { if (event.key === "Escape") choice.value = ""; });
+    const label = make("label", { className: "one-seed", textContent: "Seed to bring out: " });
+    label.append(choice);
+    before.before(label);
+  } else if (seeds.length > 1 && !all(".seeds .seed").length) {
     const list = make("ul", { className: "seeds", ariaLabel: "Seeds" });
     for (const seed of seeds) {
       const chip = make("li", { className: "seed", textContent: `seed ${seed}` });
       chip.dataset.seed = seed;
       list.append(chip);
     }
-    (marks[0].closest("figure") ?? marks[0].closest("svg")).before(list);
+    before.before(list);
   }
   for (const chip of seeds.length ? all(".seeds .seed") : []) {
     const press = button("", () => bring(chip.dataset.seed));
@@ -85,7 +96,13 @@ svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--was
     press.append(...chip.childNodes);
     chip.append(press);
   }
-  for (const mark of marks) mark.addEventListener("click", (event) => { event.preventDefault(); bring(mark.dataset.seed); });
+  for (const mark of marks) {
+    mark.addEventListener("click", (event) => {
+      event.preventDefault();
+      bring(mark.dataset.seed);
+      all(".one-seed select").forEach((choice) => { choice.value = chosen ?? ""; });
+    });
+  }
   addEventListener("keydown", (event) => { if (event.key === "Escape" && chosen !== null) bring(chosen); });
 
   // Show the value under the pointer; on a figure that has the focus, the arrow keys go from one to the next.
