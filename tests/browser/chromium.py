@@ -15,6 +15,7 @@ AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 """Put there by ``.ci/run``, or by ``npm install --prefix tests/browser axe-core``; git ignores it."""
 SCREENS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 _HEIGHTS = {390: 844, 1280: 900}
+"""Heights of screens by their widths; others are 900 high."""
 
 
 def start(folder: Path):
@@ -57,7 +58,7 @@ class Page:
         """Emulate a screen of some width, and what its owner prefers."""
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": _HEIGHTS[width], "deviceScaleFactor": 1, "mobile": width < 500},
+            {"width": width, "height": _HEIGHTS.get(width, 900), "deviceScaleFactor": 1, "mobile": width < 500},
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
