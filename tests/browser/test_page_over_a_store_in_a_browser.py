@@ -108,3 +108,5 @@ def test_an_open_page_follows_a_training_and_says_when_its_server_has_ended(page
     served.shutdown()
     served.server_close()
     wait_for(lambda: "has ended" in page.texts("#fresh")[0], "the end of the server is told")
+    page.open("about:blank")
+    page.complaints()  # of the server that is away, as they should be

@@ -37,7 +37,7 @@ def test_a_command_is_copied_a_word_is_found_and_pages_follow_each_other(page, s
 
 def test_kept_reports_open_from_the_card_of_their_study(page, site):
     page.screen(1280)
-    page.open(site / "studies" / "torchntk.html")
+    page.open(site / "studies" / "trimming.html")
     page.click("td a[href*='reports/']")
-    assert page.run("return location.pathname").endswith("reports/torchntk_layers.html")
+    assert page.run("return location.pathname").endswith("reports/trimming_fmnist.html")
     assert page.findings_of_axe() == [] and page.complaints() == [] and page.left_the_machine() == []
