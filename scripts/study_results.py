@@ -2,7 +2,7 @@
 
 ``python -m scripts.study_results --keep STUDY FOLDER`` writes the claims, setting, keys, command, commit and date of a
 finished report (the folder of its artifact) into ``results/STUDY.json`` and keeps the page in ``docs/reports/``; what
-an earlier run of the same experiment said is replaced. Pages and tables are made from these files by
+an earlier run by the same command said is replaced. Pages and tables are made from these files by
 ``scripts.study_cards``.
 """
 
@@ -158,10 +158,11 @@ def enter_report(
         reports.mkdir(parents=True, exist_ok=True)
         (reports / f"{experiment}.html").write_text(page, encoding="utf-8")
     kind = {"tested": "published", "the": "ours"}.get(setting.split()[0], "other")
-    name = next((one for one, run in study["runs"].items() if experiment_of(run["command"]) == experiment), experiment)
+    command = typed(provenance["command"])
+    name = next((one for one, run in study["runs"].items() if typed(run["command"]) == command), experiment)
     run = study["runs"].get(name, {"title": experiment, "seeds": 1})
     study["runs"][name] = run | {
-        "command": typed(provenance["command"]),
+        "command": command,
         "setting": kind,
         "share": [setting.partition(": ")[2]] if kind == "other" else [],
         "commit": provenance["commit"] and provenance["commit"][:7],
@@ -175,7 +176,7 @@ def enter_report(
 
 
 def _enter_claims(study: dict[str, Any], run: str, verdicts: Sequence[dict[str, str]], others: Iterable[str]) -> None:
-    """Put what a report says in the place of what an earlier run of the same experiment said."""
+    """Put what a report says in the place of what an earlier run by the same command said."""
     said: dict[str, list[dict[str, str]]] = {}
     for verdict in verdicts:
         name = claim_of(verdict["name"], study["claims"])
@@ -243,17 +244,6 @@ def first_sentence(evidence: str) -> str:
     '0.39 [0.19, 0.60] over n = 5 runs.'
     """
     return re.split(r"(?<=\.) (?=[A-Z])", evidence, maxsplit=1)[0]
-
-
-def experiment_of(command: str) -> str:
-    """Name the experiment of a command.
-
-    Examples
-    --------
-    >>> experiment_of("python run.py experiment=trimming_fmnist seed=3")
-    'trimming_fmnist'
-    """
-    return next((word.partition("=")[2] for word in command.split() if word.startswith("experiment=")), "")
 
 
 def typed(command: str) -> str:

@@ -92,7 +92,7 @@ def test_a_finished_report_is_entered_with_its_words_and_its_page(tmp_path):
     study["runs"]["ours"] = study["runs"].pop("toy") | {"title": "a title of ours", "seeds": 5}
     study["claims"][0]["said"][0]["run"] = "ours"
     again = study_results.enter_report(study, tmp_path / "toy-01", tmp_path / "kept")
-    assert [one["run"] for one in again["claims"][0]["said"]] == ["ours"], "a run of the same experiment is replaced"
+    assert [one["run"] for one in again["claims"][0]["said"]] == ["ours"], "a run by the same command is replaced"
     assert list(again["runs"]) == ["ours"] and again["runs"]["ours"]["title"] == "a title of ours"
 
 
