@@ -272,7 +272,7 @@ def page_alone(page: str) -> str:
     page = re.sub(r" Beside this page, .*?</p>", "</p>", page, flags=re.S)
     page = re.sub(r'<a href="(?!#|\w+:)[^"]*"[^>]*>(.*?)</a>', r"\1", page, flags=re.S)
     page = re.sub(r'(?<= d=")M [-\d.MLz ]+(?=")', lambda found: shorter_path(found[0]), page)
-    return page.replace('<main id="main">', f'<main id="main">{KEPT}', 1)
+    return re.sub(r"<main[^>]*>", lambda found: found[0] + KEPT, page, count=1)
 
 
 def shorter_path(path: str) -> str:
