@@ -52,13 +52,14 @@ def test_a_stand_in_is_named_and_never_the_published_setting():
 
 
 def test_the_published_setting_itself_is_recognized_however_it_is_typed():
-    small = comparison("experiment=trimming_cifar2").setting()
+    assert comparison("experiment=trimming_cifar2").setting().differences == ("1,000 of 10,000 rows", "6 of 50 epochs")
+    small = comparison("experiment=trimming_cifar2", "data=cifar10_jpeg").setting()
     assert small.differences == (
         "stand-in data cifar10_jpeg for cifar10",
         "1,000 of 10,000 rows",
         "6 of 50 epochs",
     )
-    typed = ("data=cifar10", "data.subset.per_class=5000", "training.epochs=50")
+    typed = ("data.subset.per_class=5000", "training.epochs=50")
     found = comparison("experiment=trimming_cifar2", *typed).setting()
     assert found.kind == "published"
     assert found.line.startswith("tested at the published setting (not published: the two classes, layers")
