@@ -79,7 +79,7 @@ class StackedNetworks:
         return len(next(iter(self.weights.values())))
 
     def training_pass(
-        self, inputs: Tensor, targets: Tensor, loss: Loss
+        self, inputs: Tensor, targets: Tensor, loss: Loss, offsets: Tensor | None = None
     ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n c"]]:
         """Run every member on its own batch in training mode.
 
@@ -91,6 +91,8 @@ class StackedNetworks:
             Labels, or regression targets.
         loss : callable
             One of :data:`models.losses.LOSSES`.
+        offsets : Tensor, shape (m, n, c), optional
+            Outputs at initialization where they are known; otherwise centered outputs cost a pass more.
 
         Returns
         -------
@@ -99,8 +101,9 @@ class StackedNetworks:
         outputs : Tensor, shape (m, n, c)
             Detached.
         """
-        offsets = None
-        if self._initial is not None:
+        if self._initial is None:
+            offsets = None
+        elif offsets is None:
             with torch.no_grad():
                 offsets = vmap(self._call(self._evaluation))(*self._initial, inputs)
 

@@ -40,6 +40,14 @@ class KernelConfig:
         help="Estimate the kernel from sketched gradients (the proj- kernels of arXiv 2305.14585); null: exact.",
     )
     dim: int = setting(2048, "Features of a sketch.", at_least=1)
+    spectrum: str = choice(
+        "auto",
+        "whole",
+        "leading",
+        default="auto",
+        help="Eigenvalues of the training square: all, or the 64 largest with an estimated effective rank; auto takes "
+        "all of up to 4,096 points, since their time grows with the cube (46 s at 10,000).",
+    )
     certify: str = choice(
         "every",
         "sampled",

@@ -223,7 +223,10 @@ class DataModule:
     def _inputs(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
         inputs = self.split(name).inputs
         if not isinstance(inputs, Tensor):
-            return {key: values[rows] for key, values in self._tokenized(name, inputs).items()}
+            from pipeline.data.tokenize import without_padding
+
+            chosen = {key: values[rows] for key, values in self._tokenized(name, inputs).items()}
+            return chosen if self.config.text.padding == "max_length" else without_padding(chosen)
         if self.kind == "vector":
             return {"x": normalize_vectors(inputs[rows], self.view.scale).to(self.dtype)}
         images, image = inputs[rows], self.config.image

@@ -26,13 +26,14 @@ from models.optimizers.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder
-from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingData, cast
+from pipeline.data.batches import INITIAL_OUTPUTS, EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype
 from pipeline.machine.sealed_files import replace_sealed
 from pipeline.training.fit import make_module
 from pipeline.training.history import EpochRow, HistoryNote
+from pipeline.training.initial_outputs import initial_outputs
 from pipeline.training.networks import starting_network
 from pipeline.training.resume import drop_if_damaged
 from pipeline.training.single_rows import refuse_single_rows
@@ -101,17 +102,19 @@ def train_block(
     refuse_unstackable(config)
     training = config.training
     with arithmetic(config.numerics) as device:
-        batches = BlockBatches(configs, data)
         networks = [starting_network(one, data, pretrained) for one in configs]
         refuse_single_rows(networks[0], data, training.batch_size)
+        steps = len(BatchOrder(data.size("train"), training.batch_size, config.streams.order, training.shuffle))
         try:
             stack = StackedNetworks(networks, device, config.model.center_output)
         except ValueError as error:
             raise UserError(f"numerics.engine=ensemble cannot train this: {error}; use lightning.") from error
         members = [
-            Member(one, make_module(network, data, one, len(batches)).to(device), [])
+            Member(one, make_module(network, data, one, steps).to(device), [])
             for one, network in zip(configs, networks, strict=True)
         ]
+        initial = [initial_outputs(member.module, data, network_dtype(config.numerics.precision)) for member in members]
+        batches = BlockBatches(configs, data, [outputs["train"] for outputs in initial if "train" in outputs])
         optimizer = make_optimizer(
             stack.weights.values(),
             training.optimizer,
@@ -123,10 +126,10 @@ def train_block(
         notes = [HistoryNote(scratch / f"history-{one.seed}.csv") for one in configs]
         for epoch in range(_resume(checkpoint, stack, optimizer, members), training.epochs):
             rows = _train_epoch(epoch, stack, optimizer, batches, members[0].module, config, device)
-            for index, (member, row) in enumerate(zip(members, rows, strict=True)):
+            for index, (member, row, start) in enumerate(zip(members, rows, initial, strict=True)):
                 member.module.model.load_state_dict(stack.state_of(index))
                 if not member.history or not member.diverged:
-                    scores = {**row, **_validation_scores(member.module, data, config, device)}
+                    scores = {**row, **_validation_scores(member.module, data, config, device, start.get("val"))}
                     member.history.append({**_position(epoch, len(batches), config), **dict(sorted(scores.items()))})
             _save(checkpoint, epoch, stack, optimizer, members)
             for note, member in zip(notes, members, strict=True):
@@ -169,15 +172,18 @@ class BlockBatches:
         One per member.
     data : TrainingData
         Source of rows.
+    initial : sequence of Tensor of shape (n, c)
+        Outputs at initialization over the training rows, one of each member, or none.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], data: TrainingData) -> None:
+    def __init__(self, configs: Sequence[RunConfig], data: TrainingData, initial: Sequence[Tensor] = ()) -> None:
         training, numerics = configs[0].training, configs[0].numerics
         self._data = data
         self._dtype = network_dtype(numerics.precision)
         self._orders = [
             BatchOrder(data.size("train"), training.batch_size, one.streams.order, training.shuffle) for one in configs
         ]
+        self._initial = list(initial)
         self._streams = [
             TrainingBatches(data, order, one.streams.augment, self._dtype, numerics.memory_format)
             for order, one in zip(self._orders, configs, strict=True)
@@ -193,7 +199,11 @@ class BlockBatches:
             # Without augmentation rows are independent of their batch: one look-up serves all members.
             for rows in zip(*(order.epoch(epoch) for order in self._orders), strict=True):
                 batch = cast(self._data.batch("train", torch.cat(rows)), self._dtype)
-                yield {name: value.unflatten(0, (len(rows), -1)) for name, value in batch.items()}
+                stacked = {name: value.unflatten(0, (len(rows), -1)) for name, value in batch.items()}
+                if self._initial:
+                    own = zip(self._initial, rows, strict=True)
+                    stacked[INITIAL_OUTPUTS] = torch.stack([outputs[chosen] for outputs, chosen in own])
+                yield stacked
             return
         for stream in self._streams:
             stream.sampler.set_epoch(epoch)
@@ -220,7 +230,7 @@ def _train_epoch(
         assert isinstance(inputs, Tensor)
         for group in optimizer.param_groups:
             group["lr"] = _rate(epoch * len(batches) + index, len(batches), config)
-        loss, outputs = stack.training_pass(inputs, targets, module.training_loss)
+        loss, outputs = stack.training_pass(inputs, targets, module.training_loss, here.get(INITIAL_OUTPUTS))
         optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
         if config.training.gradient_clip:
@@ -262,14 +272,15 @@ def _position(epoch: int, steps_per_epoch: int, config: RunConfig) -> EpochRow:
 
 @torch.no_grad()
 def _validation_scores(
-    module: ClassifierModule, data: TrainingData, config: RunConfig, device: torch.device
+    module: ClassifierModule, data: TrainingData, config: RunConfig, device: torch.device, initial: Tensor | None
 ) -> EpochRow:
     """Score one member on the validation rows exactly as one-by-one training does."""
     if "val" not in data.splits or data.size("val") == 0:
         return {}
     module.eval()
     module.on_validation_epoch_start()
-    for batch in EvaluationBatches(data, "val", network_dtype(config.numerics.precision), "contiguous"):
+    dtype = network_dtype(config.numerics.precision)
+    for batch in EvaluationBatches(data, "val", dtype, "contiguous", initial):
         module.validation_step({name: value.to(device) for name, value in batch.items()}, 0)
     return dict(module.epoch_scores("val"))
 

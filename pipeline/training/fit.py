@@ -32,6 +32,7 @@ from pipeline.machine.ranks import barrier, broadcast_object, is_distributed, is
 from pipeline.machine.sealed_files import unseal
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.history import EpochRow, History, write_history
+from pipeline.training.initial_outputs import initial_outputs
 from pipeline.training.networks import HISTORY, INITIAL, LOGITS, WEIGHTS, save_weights
 from pipeline.training.progress_bar import ProgressNote, TrainingProgress
 from pipeline.training.resume import CheckpointFile, ReseedEachStep, ResumeCheckpoint, drop_if_damaged
@@ -151,12 +152,14 @@ def train_classifier(
         seeds, numerics = config.streams, config.numerics
         order = BatchOrder(data.size("train"), config.training.batch_size, seeds.order, config.training.shuffle)
         dtype = network_dtype(numerics.precision)
-        batches = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format)
         module = make_module(model, data, config, len(order))
         _check_padding(model, data)
         refuse_single_rows(model, data, config.training.batch_size, numerics.world_size)
         if module.initial is not None and is_main_process():
             save_weights(module.initial, work / INITIAL)
+        initial = initial_outputs(module.to(device), data, dtype, numerics.memory_format)
+        train = TrainingBatches(data, order, seeds.augment, dtype, numerics.memory_format, initial.get("train"))
+        validation = _validation(data, dtype, config, initial.get("val"))
 
         checkpoint = ResumeCheckpoint(scratch / "checkpoints")
         if is_main_process():
@@ -175,7 +178,7 @@ def train_classifier(
             _start_over_if_snapshots_are_lost(checkpoint.path, snapshots)
         if progress:
             callbacks.append(TrainingProgress(label, history))
-        resumed_from = _fit(module, batches, _validation(data, dtype, config), config, callbacks, checkpoint.path, work)
+        resumed_from = _fit(module, train, validation, config, callbacks, checkpoint.path, work)
 
         digest, metrics = "", {}
         if is_main_process():
@@ -238,10 +241,12 @@ def replay(
     return outcome
 
 
-def _validation(data: TrainingData, dtype: torch.dtype, config: RunConfig) -> EvaluationBatches | None:
+def _validation(
+    data: TrainingData, dtype: torch.dtype, config: RunConfig, initial: Tensor | None
+) -> EvaluationBatches | None:
     if "val" not in data.splits or data.size("val") == 0:
         return None
-    return EvaluationBatches(data, "val", dtype, config.numerics.memory_format)
+    return EvaluationBatches(data, "val", dtype, config.numerics.memory_format, initial)
 
 
 def _fit(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.stages.kernel.read import read_gram
+from pipeline.stages.kernel.read import read_gram, read_spectrum_shares
 from tests.stages.image_cases import pull
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
@@ -47,3 +47,16 @@ def test_the_certificate_is_a_setting(mode, checked, images, tmp_path):
     made = pull("kernel", tmp_path, *images, "kernel=pntk", f"kernel.certify={mode}")
     found = made.metrics["certificate"]
     assert found["certify"] == mode and (found["passes_checked"] == found["passes"] > 0) == bool(checked)
+
+
+def test_the_leading_eigenvalues_stand_for_the_whole_spectrum(images, tmp_path):
+    whole, leading = (
+        pull("kernel", tmp_path, *images, "kernel=pntk", f"kernel.spectrum={which}") for which in ("whole", "leading")
+    )
+    shares = read_spectrum_shares(whole)
+    assert shares.sum() == pytest.approx(1)
+    few = read_spectrum_shares(leading)
+    np.testing.assert_allclose(few, shares[: len(few)], atol=2e-5)
+    found = leading.metrics
+    assert found["effective_rank_low"] <= whole.metrics["effective_rank"] <= found["effective_rank_high"]
+    assert "effective_rank_low" not in whole.metrics

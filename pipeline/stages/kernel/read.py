@@ -45,9 +45,10 @@ def read_gram(kernel: Artifact) -> dict[str, np.ndarray]:
     return mapped_arrays(kernel.path(GRAM))
 
 
-def read_gram_spectrum(kernel: Artifact) -> Float[np.ndarray, " n"]:
-    """Read the eigenvalues of the training square, descending."""
-    return kernel.arrays(SPECTRUM)["eigenvalues"]
+def read_spectrum_shares(kernel: Artifact) -> Float[np.ndarray, " n"]:
+    """Read the eigenvalues of the training square, descending and divided by its trace: all of them, or the largest."""
+    arrays = kernel.arrays(SPECTRUM)
+    return arrays["eigenvalues"] / arrays["trace"]
 
 
 def read_kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:

@@ -12,7 +12,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
-from pipeline.stages.kernel.read import read_gram_spectrum
+from pipeline.stages.kernel.read import read_spectrum_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     )
     picture = Picture(
         spectra(groups),
-        "Eigenvalues of the training Gram matrix divided by their sum, one line per seed.",
+        "Eigenvalues of the training Gram matrix divided by its trace, one line per seed; the 64 largest "
+        "where there are more than 4,096 points.",
         "Eigenvalue decay of the kernels",
     )
     blocks: list[Block] = [*findings, table, picture]
@@ -74,8 +75,7 @@ def spectra(groups: dict[str, list[Gathered]]) -> Figure:
     axis = axes[0, 0]
     for (name, group), color in zip(groups.items(), PALETTE, strict=False):
         for i, (seed, member) in enumerate(zip(seeds_of(group), group, strict=True)):
-            values = read_gram_spectrum(member.artifact)
-            share = values / values.sum()
+            share = read_spectrum_shares(member.artifact)
             kept = share > 1e-9
             ranks, label = np.arange(1, len(share) + 1)[kept], name if i == 0 else None
             of_seed(axis.plot(ranks, share[kept], color=color, alpha=0.7, label=label), seed)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kernels import KernelFeatures, kernel_features, kernel_matrix, plan_kernel
 from kernels.capture.summary import joined
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
+from kernels.operator.gram_spectrum import leading_spectrum
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
@@ -16,13 +18,17 @@ from pipeline.stages.kernel.options import exact_options, sketch_options
 from pipeline.stages.kernel.read import GRAM, SPECTRUM, recognized
 from pipeline.training.networks import trained_network
 
+WHOLE = 4096
+"""Points up to which ``kernel.spectrum=auto`` takes every eigenvalue."""
+LEADING = 64
+
 
 def kernel(build: Build) -> dict[str, Any]:
     """Compute one kernel of the run's network on training points, and every test split x train.
 
     Writes ``gram.safetensors``: ``train`` (n, n), ``test`` (m, n) and any further split of ``kernel.test_splits``,
     their unnormalized diagonals, sample ids and labels; ``spectrum.safetensors``: eigenvalues of the training square,
-    float64, descending.
+    float64, descending, all or the largest, and their ``trace``.
     """
     config = build.config
     choice = config.kernel
@@ -35,16 +41,16 @@ def kernel(build: Build) -> dict[str, Any]:
         make = _sketched_kernels if choice.sketch else _exact_kernels
         arrays = make(build, network, train, sides, certificates)
         gram = arrays["train"]
-        spectrum = kernel_spectrum(gram)
+        spectrum, ranks = _spectrum(gram, choice.spectrum)
     for name, points in (("train", train), *sides.items()):
         arrays |= {f"{name}_ids": points.ids, f"{name}_labels": points.labels}
     build.write_tensors(GRAM, arrays)
-    build.write_tensors(SPECTRUM, {"eigenvalues": spectrum})
+    build.write_tensors(SPECTRUM, spectrum)
     metrics: dict[str, Any] = {
         "kind": choice.kind,
         "n_train": len(gram),
         "n_test": len(arrays[choice.test_splits[0]]),
-        "effective_rank": effective_rank(spectrum),
+        **ranks,
     }
     if certificate := joined(certificates):
         metrics["certificate"] = certificate
@@ -53,6 +59,20 @@ def kernel(build: Build) -> dict[str, Any]:
     if data.n_classes:
         metrics["label_alignment"] = target_alignment(gram, train.labels)
     return metrics
+
+
+def _spectrum(gram: Tensor, which: str) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Eigenvalues and trace of the training square, and its effective rank, with its interval if that is estimated."""
+    if which == "whole" or which == "auto" and len(gram) <= WHOLE:
+        values = kernel_spectrum(gram)
+        return {"eigenvalues": values, "trace": values.sum()}, {"effective_rank": effective_rank(values)}
+    found = leading_spectrum(gram, min(LEADING, len(gram)))
+    rank = found.effective_rank
+    return {"eigenvalues": found.values, "trace": torch.tensor(found.trace, dtype=torch.float64)}, {
+        "effective_rank": rank.value,
+        "effective_rank_low": rank.low,
+        "effective_rank_high": rank.high,
+    }
 
 
 def _exact_kernels(
