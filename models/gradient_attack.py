@@ -50,6 +50,7 @@ def projected_gradient_attack(
     high: Tensor,
     steps: int,
     generator: torch.Generator,
+    rows: int | None = None,
 ) -> Tensor:
     """Raise each input's cross-entropy without leaving its L∞ ball or the range of valid inputs.
 
@@ -69,6 +70,8 @@ def projected_gradient_attack(
         ball, as FGSM does.
     generator : torch.Generator
         Draws the random start.
+    rows : int, optional
+        Inputs that are attacked at a time, for networks that fill the memory; all by default.
 
     Returns
     -------
@@ -99,10 +102,15 @@ def projected_gradient_attack(
     floor, ceiling = torch.maximum(inputs - radius, low), torch.minimum(inputs + radius, high)
     moved = (inputs + radius * start.to(inputs.device)).clamp(floor, ceiling)
     for _ in range(steps):
-        moved = moved.detach().requires_grad_(True)
-        outputs = scores(moved)
-        if outputs.shape[1] == 1:
-            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-        (slope,) = torch.autograd.grad(functional.cross_entropy(outputs, labels, reduction="sum"), moved)
-        moved = (moved + 2.5 * radius / steps * slope.sign()).clamp(floor, ceiling)
-    return moved.detach()
+        parts = zip(moved.split(rows or len(moved)), labels.split(rows or len(moved)), strict=True)
+        slope = torch.cat([_slope(scores, part, true) for part, true in parts])
+        moved = (moved.detach() + 2.5 * radius / steps * slope.sign()).clamp(floor, ceiling)
+    return moved
+
+
+def _slope(scores: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor) -> Tensor:
+    points = points.detach().requires_grad_(True)
+    outputs = scores(points)
+    if outputs.shape[1] == 1:
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+    return torch.autograd.grad(functional.cross_entropy(outputs, labels, reduction="sum"), points)[0]

@@ -28,6 +28,11 @@ class SurrogateConfig(Renamed):
         help="published adds the published code's numbers, defect by defect, beside the corrected ones.",
     )
     draws: int = setting(200, "Bootstrap draws over test points.", at_least=0)
+    refits: int = setting(
+        5,
+        "Refits of the published, unseeded solver in protocol=published: most of its time at 10,000 points.",
+        at_least=0,
+    )
     neighbors: int = setting(10, "knn: votes.", at_least=1)
     cost: float = setting(1.0, "svm: price of slack.", above=0)
     seed: int = setting(0, "Seed of folds, solver and bootstrap.", at_least=0)

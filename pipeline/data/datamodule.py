@@ -200,7 +200,12 @@ class DataModule:
         spaced ones for regression), in the order of the view.
         """
         rows = self._spread(name, limit)
-        inputs = self._inputs(name, rows, None)
+        if self.kind == "text":
+            # Splits of one width, whatever their texts, since kernels and features compare them position by position.
+            tokens = self._tokenized(name)
+            inputs = {key: values[rows, : self._longest] for key, values in tokens.items()}
+        else:
+            inputs = self._inputs(name, rows, None)
         return KernelInputs(
             inputs if self.kind == "text" else next(iter(inputs.values())),
             self.ids(name)[rows],
@@ -225,7 +230,7 @@ class DataModule:
         if not isinstance(inputs, Tensor):
             from pipeline.data.tokenize import without_padding
 
-            chosen = {key: values[rows] for key, values in self._tokenized(name, inputs).items()}
+            chosen = {key: values[rows] for key, values in self._tokenized(name).items()}
             return chosen if self.config.text.padding == "max_length" else without_padding(chosen)
         if self.kind == "vector":
             return {"x": normalize_vectors(inputs[rows], self.view.scale).to(self.dtype)}
@@ -234,10 +239,20 @@ class DataModule:
             images = crop_and_flip(images, image.crop_pad, generator)
         return {"image": normalize_images(images, image.mean, image.std, self.dtype)}
 
-    def _tokenized(self, name: str, texts: list[str]) -> dict[str, Tensor]:
+    @cached_property
+    def _longest(self) -> int:
+        """Tokens of a row of kernel inputs: those of the longest text of all splits, where padding is cut."""
+        if self.config.text.padding == "max_length":
+            return self.config.text.max_length
+        masks = [self._tokenized(name)["attention_mask"] for name in self.splits]
+        return max(int(mask.sum(1).max()) for mask in masks if len(mask))
+
+    def _tokenized(self, name: str) -> dict[str, Tensor]:
         if name not in self._tokens:
             from pipeline.data.tokenize import encode_texts
 
+            texts = self.split(name).inputs
+            assert not isinstance(texts, Tensor)
             self._tokens[name] = encode_texts(self.tokenizer, texts, self.config.text.max_length)
         return self._tokens[name]
 

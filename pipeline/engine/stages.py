@@ -252,7 +252,7 @@ _TABLE = (
         "adversarial",
         "pipeline.stages.adversarial.run:adversarial",
         ("adversarial",),
-        version=5,
+        version=6,
         needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), other_training),
         report="pipeline.stages.adversarial.report:section",
         headlines=("agreement",),

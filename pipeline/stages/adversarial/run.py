@@ -33,6 +33,8 @@ SOURCES = ("network", "machine", "other network")
 TOLERANCE = 1e-5
 """Largest difference between the rebuilt machine and the stored kernel's, over the sum of its absolute weights: the
 rounding of a float32 kernel's entries."""
+ROWS = 128
+"""Test points at a time: a machine's tangent products take about 10 MB a point at the published size."""
 
 
 def adversarial(build: Build) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def _images(data: DataModule, split: str, limit: int | None) -> Tensor:
 def _check_rebuilt(machine: TangentMachine, points: Tensor, expected: np.ndarray, scale: float) -> float:
     """Compare with the scores of the stored kernel; refuse a machine that differs."""
     with torch.no_grad():
-        found = machine(points).double().cpu().numpy()
+        found = _by_rows(machine, points)
     error = float(np.abs(found - expected).max() / scale)
     if not error <= TOLERANCE:
         raise UserError(
@@ -118,7 +120,12 @@ def _attacked(
         high=ball.high.to(points),
         steps=choice.steps,
         generator=torch.Generator().manual_seed(choice.seed),
+        rows=ROWS,
     )
+
+
+def _by_rows(scores: Callable[[Tensor], Tensor], points: Tensor) -> np.ndarray:
+    return np.concatenate([scores(part).double().cpu().numpy() for part in points.split(ROWS)])
 
 
 @torch.no_grad()
@@ -130,9 +137,9 @@ def _judged(
     points: Tensor,
     labels: np.ndarray,
 ) -> AttackRow:
-    logits = network(points).double().cpu().numpy()
+    logits = _by_rows(network, points)
     own = binary_log_scores(logits[:, 0]) if logits.shape[1] == 1 else logits
-    copied = machine(points).double().cpu().numpy()
+    copied = _by_rows(machine, points)
     return {
         "source": source,
         "radius": radius,

@@ -23,9 +23,6 @@ from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.surrogate.machine import Surrogate
 from pipeline.stages.surrogate.read import PublishedRow
 
-REFITS = 5
-"""Seeds of the published stochastic solver; unseeded refits differ by as much as these do."""
-
 
 def compare_with_published(
     config: RunConfig, train: KernelSide, test: KernelSide, model: Surrogate
@@ -82,7 +79,7 @@ def _solver_rows(
 ) -> list[PublishedRow]:
     alpha = config.surrogate.alpha or 1e-4
     rows = []
-    for seed in range(REFITS):
+    for seed in range(config.surrogate.refits):
         refit = KernelGLM(alpha, solver="sgd", random_state=seed).fit(train.kernel, train.labels)
         found = refit.log_scores(test.kernel)
         right = [float((s.argmax(1) == test.labels).mean()) for s in (scores, found)]

@@ -64,7 +64,9 @@ def test_unknown_kinds_and_unpaired_weights_are_refused():
         TangentMachine(network, train[:10], weights, torch.zeros(3), "pntk")
 
 
-def attacked(radius: float, seed: int = 0, steps: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.nn.Module]:
+def attacked(
+    radius: float, seed: int = 0, steps: int = 5, rows: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.nn.Module]:
     network, train, _, _ = case()
     moved = projected_gradient_attack(
         network,
@@ -75,6 +77,7 @@ def attacked(radius: float, seed: int = 0, steps: int = 5) -> tuple[torch.Tensor
         high=torch.tensor(1.0),
         steps=steps,
         generator=torch.Generator().manual_seed(seed),
+        rows=rows,
     )
     return train, moved, network
 
@@ -87,6 +90,7 @@ def test_attacks_stay_in_their_ball_raise_the_loss_and_follow_their_seed():
     assert bool((losses[1] > losses[0]).all())
     torch.testing.assert_close(attacked(0.2)[1], moved, atol=0, rtol=0)
     torch.testing.assert_close(attacked(0.0)[1], train)
+    torch.testing.assert_close(attacked(0.2, rows=4)[1], moved)  # the same start, a few at a time
 
 
 def test_the_start_is_drawn_by_the_seed_of_the_attack():
