@@ -24,11 +24,13 @@ def spectral_entropy(
     products: int,
     generator: np.random.Generator,
     confidence: float,
+    trace: float | None = None,
 ) -> Estimate:
     r"""Entropy :math:`-\sum_i p_i \log p_i` with :math:`p = \lambda / \sum \lambda`, of a positive semidefinite kernel.
 
     A third of the products finds the top eigenvectors. For these both rules enclose :math:`v^T \varphi(K) v`; the rest
-    is estimated from Gaussian probes orthogonal to them, with an equal number of Lanczos steps each.
+    is estimated from Gaussian probes orthogonal to them, with an equal number of Lanczos steps each. Where the kernel's
+    ``trace`` is known, what the probes say of it tells how far off they are (a control variate).
 
     Examples
     --------
@@ -58,7 +60,7 @@ def spectral_entropy(
         raise ValueError("the kernel is zero, so its spectrum has no entropy")
     kept = top.errors <= 0.1 * np.abs(top.values)  # a poor vector would widen the enclosure
     vectors, errors, values = top.vectors[:, kept], top.errors[kept], top.values[kept]
-    trace = float(values.sum())
+    found = float(values.sum())
     inside = _Enclosed(0.0, 0.0)
     for value, error in zip(values, errors, strict=True):
         inside += _enclose(Tridiagonal(np.array([value]), np.empty(0), float(error)), scale)
@@ -70,7 +72,7 @@ def spectral_entropy(
     traces = squares * np.array([run.diagonal[0] for run in runs])
     bounds = [_enclose(run, scale) for run in runs]
     used = top.products + sum(len(run.diagonal) for run in runs)
-    return _combined(trace, traces, inside, squares, bounds, scale, used, confidence)
+    return _combined(found, traces, inside, squares, bounds, scale, used, confidence, trace)
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,27 @@ def _combined(
     scale: float,
     used: int,
     confidence: float,
+    known: float | None,
 ) -> Estimate:
     """Entropy of the mean probe, the probes' spread through the entropy's gradient, and the width of the rules."""
     low = squares * np.array([one.low for one in bounds])
     high = squares * np.array([one.high for one in bounds])
-    total = trace + float(traces.mean())
+    total = trace + float(traces.mean()) if known is None else known
     sums = np.array([inside.low + low.mean(), inside.high + high.mean()])
+    freedom = len(traces) - 1
+    if known is None:
+        slopes = (1 / total - scale * float(sums.mean()) / total**2) * traces + scale / total * (low + high) / 2
+    else:
+        off = traces - (known - trace)
+        spread = float(((traces - traces.mean()) ** 2).sum())
+        tilt = float((traces - traces.mean()) @ ((low + high) / 2)) / spread if spread > 0 else 0.0
+        sums = sums - tilt * off.mean()
+        slopes, freedom = scale / total * ((low + high) / 2 - tilt * off), freedom - 1
     ends = np.log(total / scale) + scale / total * sums
     value = float(ends.mean())
-    slopes = (1 / total - scale * float(sums.mean()) / total**2) * traces + scale / total * (low + high) / 2
-    half = stats.t.ppf((1 + confidence) / 2, len(traces) - 1) * slopes.std(ddof=1) / np.sqrt(len(traces))
+    # one degree of freedom less, and wider by it, where the control variate's slope is fitted
+    error = slopes.std(ddof=1) * np.sqrt((len(traces) - 1) / freedom / len(traces))
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * error
     return Estimate(
         value,
         float(ends[0] - half),

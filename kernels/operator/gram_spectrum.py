@@ -76,8 +76,6 @@ def leading_spectrum(
     ([4.0, 2.0], 8.0, 3.364)
     """
     n = len(kernel)
-    if kernel.ndim != 2 or kernel.shape[1] != n:
-        raise ValueError(f"a square kernel is needed, got the shape {tuple(kernel.shape)}")
     if not 1 <= count <= n:
         raise ValueError(f"count={count}: a kernel of {n} points has between 1 and {n} eigenvalues")
     _require_symmetric(kernel)
@@ -98,7 +96,8 @@ def leading_spectrum(
         block=min(_BLOCK, count),
         rounding=unit * n**0.5,
     )
-    entropy = spectral_entropy(product, n, _PRODUCTS, draws, confidence)
+    trace = float(kernel.diagonal().double().sum())
+    entropy = spectral_entropy(product, n, _PRODUCTS, draws, confidence, trace)
     rank = Estimate(
         *(float(np.exp(value)) for value in (entropy.value, entropy.low, entropy.high)),
         entropy.products,
@@ -106,7 +105,7 @@ def leading_spectrum(
         entropy.confidence,
     )
     values, errors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (pairs.values, pairs.errors))
-    return LeadingSpectrum(values, errors, float(kernel.diagonal().double().sum()), rank)
+    return LeadingSpectrum(values, errors, trace, rank)
 
 
 def _require_symmetric(kernel: Tensor) -> None:

@@ -219,10 +219,7 @@ class TextConfig(Renamed):
     tokenizer_path: str | None = setting(None, "Folder for tokenizer=path.", files_if=("tokenizer", "path"))
     max_length: int = setting(64, "Tokens of a text; longer texts are cut.", at_least=1)
     padding: str = choice(
-        "max_length",
-        "longest",
-        default="max_length",
-        help="Every text padded to max_length, or to the longest of its batch; longest for networks that read a mask.",
+        "max_length", "longest", default="max_length", help="To max_length, or the batch's longest; needs a mask read."
     )
     normalise: str | None = renamed("data.text.normalize")
 

@@ -19,7 +19,9 @@ def test_values_lie_within_their_errors_and_the_rank_within_its_interval(dtype):
     assert ((whole[:20] - found.values).abs() <= found.errors + 1e-12).all()
     assert (found.errors <= 2e-5 * whole[0]).all()
     assert found.trace == pytest.approx(float(whole.sum()), rel=1e-6)
-    assert effective_rank(whole) in found.effective_rank and found.effective_rank.confidence == 0.95
+    ranks = [leading_spectrum(kernel, 1, seed=seed).effective_rank for seed in range(12)]
+    assert sum(effective_rank(whole) in rank for rank in ranks) >= 10 and ranks[0].confidence == 0.95
+    assert max(rank.error for rank in ranks) < 0.03 * effective_rank(whole)
     again = leading_spectrum(kernel, 20)
     assert torch.equal(again.values, found.values) and again.effective_rank == found.effective_rank
 
@@ -34,7 +36,6 @@ def test_few_points_are_diagonalized():
 @pytest.mark.parametrize(
     ("words", "kernel", "count"),
     [
-        ("square kernel is needed, got the shape \\(3, 2\\)", torch.ones(3, 2), 1),
         ("count=4: a kernel of 3 points", torch.eye(3), 4),
         ("not finite", torch.eye(3) * float("nan"), 1),
         ("not symmetric", torch.eye(3) + torch.triu(torch.ones(3, 3)), 1),
