@@ -104,7 +104,7 @@ def leading_spectrum(
         entropy.method,
         entropy.confidence,
     )
-    values, errors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (pairs.values, pairs.errors))
+    values, errors = (torch.from_numpy(part.copy()) for part in (pairs.values, pairs.errors))
     return LeadingSpectrum(values, errors, trace, rank)
 
 

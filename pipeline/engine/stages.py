@@ -50,6 +50,7 @@ VIEW = (
     "data.allow_cross_data",
 )
 """Fields that decide which of those rows a run sees, and how."""
+PUBLISHED = ("kind", "experiment", "overrides", "why", "unknown", "lacks")
 
 
 @dataclass(frozen=True)
@@ -315,18 +316,7 @@ _TABLE = (
     Stage(
         "report",
         "pipeline.reporting.page:report",
-        (
-            "report",
-            "experiment_name",
-            "wants",
-            "tiny",
-            "published.kind",
-            "published.experiment",
-            "published.overrides",
-            "published.why",
-            "published.unknown",
-            "published.lacks",
-        ),
+        ("report", "experiment_name", "wants", "tiny", *(f"published.{name}" for name in PUBLISHED)),
         version=6,
         gathers=lambda config: list(config.wants),
     ),
