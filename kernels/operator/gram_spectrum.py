@@ -98,12 +98,8 @@ def leading_spectrum(
     )
     trace = float(kernel.diagonal().double().sum())
     entropy = spectral_entropy(product, n, _PRODUCTS, draws, confidence, trace)
-    rank = Estimate(
-        *(float(np.exp(value)) for value in (entropy.value, entropy.low, entropy.high)),
-        entropy.products,
-        entropy.method,
-        entropy.confidence,
-    )
+    value, low, high = np.exp([entropy.value, entropy.low, entropy.high]).tolist()
+    rank = Estimate(value, low, high, entropy.products, entropy.method, entropy.confidence)
     values, errors = (torch.from_numpy(part.copy()) for part in (pairs.values, pairs.errors))
     return LeadingSpectrum(values, errors, trace, rank)
 

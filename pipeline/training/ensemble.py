@@ -201,8 +201,8 @@ class BlockBatches:
                 batch = cast(self._data.batch("train", torch.cat(rows)), self._dtype)
                 stacked = {name: value.unflatten(0, (len(rows), -1)) for name, value in batch.items()}
                 if self._initial:
-                    own = zip(self._initial, rows, strict=True)
-                    stacked[INITIAL_OUTPUTS] = torch.stack([outputs[chosen] for outputs, chosen in own])
+                    at_start = zip(self._initial, rows, strict=True)
+                    stacked[INITIAL_OUTPUTS] = torch.stack([outputs[chosen] for outputs, chosen in at_start])
                 yield stacked
             return
         for stream in self._streams:
