@@ -16,6 +16,10 @@ from analysis.attribution.retraining import (
     random_subsets,
 )
 from analysis.attribution.similarity import embedding_scores
+from analysis.attribution.smoothness import step_agreement
+from analysis.attribution.source import segment_products
+from analysis.attribution.spread import spread_scores
+from analysis.attribution.text_overlap import bm25_scores
 from analysis.attribution.tracin import tracin_scores, tracin_self_influence
 from analysis.attribution.trak import TrakNetwork, trak_scores
 
@@ -26,6 +30,7 @@ __all__ = [
     "attribute",
     "attribute_contrast",
     "attribute_layers",
+    "bm25_scores",
     "conjugate_gradients",
     "embedding_scores",
     "exact_influence",
@@ -37,7 +42,10 @@ __all__ = [
     "rank_mask",
     "refit_representer_head",
     "representer_scores",
+    "segment_products",
     "sparsity",
+    "spread_scores",
+    "step_agreement",
     "top_scores",
     "tracin_scores",
     "tracin_self_influence",

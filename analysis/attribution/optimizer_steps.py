@@ -52,8 +52,8 @@ class OptimizerRule:
         empty = 2 if self.name.startswith("adam") else 1
         return [weights, *(weights.new_zeros(weights.shape) for _ in range(empty))]
 
-    def step(self, state: State, gradient: Float[Tensor, " p"], rate: float, index: int) -> State:
-        """Take step ``index`` (0 for the first) with a learning rate, as PyTorch does."""
+    def step(self, state: State, gradient: Float[Tensor, "*s p"], rate: float, index: int) -> State:
+        """Take step ``index`` (0 for the first) with a learning rate, as PyTorch does, of one training or several."""
         decay = self.weight_decay
         if not self.name.startswith("adam"):
             weights, buffer = state

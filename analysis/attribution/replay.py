@@ -8,47 +8,19 @@ weights, for all rows at once. States are kept at every √T-th step and made ag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from analysis.attribution.kept_states import Keep, Memory
 from analysis.attribution.optimizer_steps import OptimizerRule, State
 
 Batch = tuple[Mapping[str, Tensor], Tensor, Int[Tensor, " b"]]
 """What the network reads, the targets, and the places of these rows among all training rows."""
-
-
-@runtime_checkable
-class Keep(Protocol):
-    """Where states and adjoints are kept: in memory, or in files that survive a kill."""
-
-    def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a name, in the place of earlier ones."""
-        ...
-
-    def load(self, name: str) -> dict[str, Tensor] | None:
-        """Give what was kept whole under a name, or None."""
-        ...
-
-
-class Memory:
-    """Keeps in memory."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, dict[str, Tensor]] = {}
-
-    def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a name."""
-        self.held[name] = dict(tensors)
-
-    def load(self, name: str) -> dict[str, Tensor] | None:
-        """Give what was kept under a name."""
-        return self.held.get(name)
 
 
 @dataclass(frozen=True)
@@ -107,6 +79,9 @@ class Replay:
         From the number of a step to its batch.
     rows : int
         Training rows.
+    together : int
+        Derivatives that are pulled back, and trainings that are run, in one vectorized pass; 1 for a network that
+        :func:`torch.vmap` cannot take.
 
     Raises
     ------
@@ -140,9 +115,10 @@ class Replay:
         rates: Sequence[float],
         batch: Callable[[int], Batch],
         rows: int,
+        together: int = 1,
     ) -> None:
         self.network, self.call, self.loss, self.rule = network, call, loss, rule
-        self.rates, self.batch, self.rows = list(rates), batch, rows
+        self.rates, self.batch, self.rows, self.together = list(rates), batch, rows, together
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.names, self.shapes = list(trained), [p.shape for p in trained.values()]
         self.start = torch.cat([p.detach().flatten() for p in trained.values()])
@@ -168,8 +144,32 @@ class Replay:
             state = self._step(state, row_weights, step)
         return state[0]
 
+    def run_together(self, row_weights: Float[Tensor, "s n"]) -> Float[Tensor, "s p"]:
+        """Train once for each row of weights, ``together`` at a time; the final weights of each network."""
+        found = []
+        for some in row_weights.split(self.together):
+            if self.together == 1:
+                found.append(self.run(some[0])[None])
+                continue
+            state = [part.expand(len(some), -1).clone() for part in self.rule.initial(self.start)]
+            for step in range(len(self)):
+                inputs, targets, rows = self.batch(step)
+
+                def loss(weights: Tensor, own: Tensor, inputs=inputs, targets=targets) -> Tensor:  # type: ignore[no-untyped-def]
+                    return own @ self._losses(weights, inputs, targets) / len(own)
+
+                gradient = torch.func.vmap(torch.func.grad(loss))(state[0], some[:, rows])
+                state = [part.detach() for part in self.rule.step(state, gradient, self.rates[step], step)]
+            found.append(state[0])
+        return torch.cat(found)
+
     def derivative(
-        self, measure: Callable[[Tensor], Tensor], keep: Keep | None = None, say: Callable[[int], None] | None = None
+        self,
+        measure: Callable[[Tensor], Tensor],
+        keep: Keep | None = None,
+        say: Callable[[int], None] | None = None,
+        *,
+        name: str = "sweep",
     ) -> Float[Tensor, "k n"]:
         """Differentiate measures of the final weights by the weight of every row, at weights of one.
 
@@ -181,12 +181,14 @@ class Replay:
             A killed sweep that kept its states goes on from the last whole segment, with the same bits.
         say : callable, optional
             Told the number of steps that are left, after each segment.
+        name : str
+            Of this sweep in ``keep``; sweeps for several measures share the states of the one training.
         """
         keep = Memory() if keep is None else keep
         stride = max(1, math.isqrt(len(self) - 1) + 1)
         ones = self.start.new_ones(self.rows)
         self._forward(ones, stride, keep)
-        left, adjoint, found = self._begin(measure, ones, stride, keep)
+        left, adjoint, found = self._begin(measure, ones, keep, name)
         while left > 0:
             first = (left - 1) // stride * stride
             states = [self._kept(keep, first)]
@@ -196,7 +198,7 @@ class Replay:
                 adjoint = self._back(states.pop(), ones, adjoint, found, step)
             left = first
             parts = {f"adjoint{i}": part for i, part in enumerate(adjoint)}
-            keep.save("sweep", {**parts, "found": found.clone(), "left": torch.tensor(left)})
+            keep.save(name, {**parts, "found": found.clone(), "left": torch.tensor(left)})
             if say is not None:
                 say(left)
         return found
@@ -209,7 +211,7 @@ class Replay:
         for _ in range(3):
             self._step(state, ones, 0)
         forward = (clock() - begin) / 3
-        few = min(measures, 3)
+        few = min(measures, max(3, self.together))
         adjoint = [part.new_ones(few, len(part)) for part in state]
         begin = clock()
         self._back(state, ones, adjoint, ones.new_zeros(few, self.rows), 0)
@@ -218,6 +220,17 @@ class Replay:
         one = sum(part.numel() * part.element_size() for part in state)
         kept = -(-len(self) // stride)
         return ReplayPlan(len(self), measures, kept, one * kept, one * (stride + 3 * measures), forward, back)
+
+    def states(self, steps: Sequence[int]) -> list[Float[Tensor, " p"]]:
+        """Weights before these steps, in ascending order, of one training with weights of one; T is the end."""
+        ones, state = self.start.new_ones(self.rows), self.rule.initial(self.start)
+        found = []
+        for step in range(max(steps) + 1):
+            if step in steps:
+                found.append(state[0].clone())
+            if step < max(steps):
+                state = self._step(state, ones, step)
+        return found
 
     def _forward(self, ones: Tensor, stride: int, keep: Keep) -> None:
         """Train once, keeping every ``stride``-th state; states that an earlier run kept are not made again."""
@@ -238,9 +251,9 @@ class Replay:
         return [held[f"part{i}"] for i in range(len(held))]
 
     def _begin(
-        self, measure: Callable[[Tensor], Tensor], ones: Tensor, stride: int, keep: Keep
+        self, measure: Callable[[Tensor], Tensor], ones: Tensor, keep: Keep, name: str
     ) -> tuple[int, State, Tensor]:
-        held = keep.load("sweep")
+        held = keep.load(name)
         if held is not None:
             parts = [held[f"adjoint{i}"] for i in range(len(held) - 2)]
             return int(held["left"]), parts, held["found"].clone()
@@ -268,12 +281,22 @@ class Replay:
         (gradient,) = torch.autograd.grad(loss, weights, create_graph=True)
         with torch.no_grad():
             before, slopes = self.rule.pull(state, gradient.detach(), adjoint, self.rates[step], step)
-        for k, slope in enumerate(slopes):
-            bend, share = torch.autograd.grad(gradient, (weights, own), slope, retain_graph=True, allow_unused=True)
+        start = 0
+        for some in slopes.split(self.together):
+            # what no row of the batch moves has no derivative, such as an output layer's bias by itself
+            if self.together == 1:
+                bend, share = torch.autograd.grad(
+                    gradient, (weights, own), some[0], retain_graph=True, allow_unused=True
+                )
+            else:
+                bend, share = torch.autograd.grad(
+                    gradient, (weights, own), some, retain_graph=True, allow_unused=True, is_grads_batched=True
+                )
+            at = slice(start, start := start + len(some))
             if bend is not None:
-                before[0][k] += bend
+                before[0][at] += bend
             if share is not None:
-                found[k, rows] += share
+                found[at, rows] += share
         return before
 
     def _losses(self, weights: Tensor, inputs: Mapping[str, Tensor], targets: Tensor) -> Float[Tensor, " b"]:
@@ -318,17 +341,3 @@ class _Caller(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits of a batch."""
         return self._call(self.network, inputs)
-
-
-def drop_weights(masks: Float[Tensor, "s n"], by: float = 1.0) -> Iterator[Float[Tensor, " n"]]:
-    """Weights of the rows without each masked set: 1 - ``by`` inside, 1 outside.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.attribution.replay import drop_weights
-    >>> list(drop_weights(torch.eye(2)))
-    [tensor([0., 1.]), tensor([1., 0.])]
-    """
-    for mask in masks:
-        yield 1 - by * mask

@@ -7,7 +7,7 @@ moments in their eigenbasis. No per-sample gradient is kept; one layer's are for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from kernels.capture.factor_stream import FactorBatch
-from kernels.fisher.kronecker_blocks import DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
+from kernels.fisher.kronecker_blocks import Change, DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 from kernels.gradients.blocks import Block
 from kernels.machine.counter_hash import stream_key, words
 from kernels.machine.precision import float32_products
@@ -107,11 +107,28 @@ class EKFAC:
         vectors : mapping of str to Tensor, shape (n, *parameter)
             One entry for every parameter that was fitted.
         """
-        total: dict[str, Tensor] = {}
-        for key, block in self.blocks.items():
-            for name, value in block.inverse_product(vectors, self.block_damping(key)).items():
-                total[name] = total[name] + value if name in total else value
-        return total
+        return _summed(
+            block.product(vectors, _divided_by(self.block_damping(key))) for key, block in self.blocks.items()
+        )
+
+    @float32_products()
+    def function_product(
+        self, function: Callable[[Tensor], Tensor], vectors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """f(F) times vectors in parameter space, for a function of the eigenvalues, without damping.
+
+        Parameters
+        ----------
+        function : callable
+            From eigenvalues to factors, entry by entry, such as ``lambda x: torch.exp(-x)``.
+        vectors : mapping of str to Tensor, shape (n, *parameter)
+            One entry for every parameter that was fitted.
+        """
+
+        def change(rotated: Tensor, values: Tensor) -> Tensor:
+            return rotated * function(values).to(rotated.dtype)
+
+        return _summed(block.product(vectors, change) for block in self.blocks.values())
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file."""
@@ -148,6 +165,18 @@ class EKFAC:
                     plain["shape"] = torch.Size(plain["shape"])
                     blocks[key] = KroneckerBlock(**plain, **tensors)
         return cls(blocks, about["damping"], about["relative"], about["samples"])
+
+
+def _divided_by(damping: float) -> Change:
+    return lambda rotated, values: rotated / (values + damping).to(rotated.dtype)
+
+
+def _summed(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total
 
 
 @float32_products()

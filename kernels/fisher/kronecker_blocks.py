@@ -9,7 +9,7 @@ a diagonal, :math:`\Lambda = E[g^2]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kernels.gradients.blocks import Block, OuterBlock
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""From vectors in a block's eigenbasis and its eigenvalues to the vectors times a function of the matrix."""
 
 
 def block_key(block: Block) -> str:
@@ -108,8 +111,8 @@ class KroneckerBlock:
         one = inputs.new_full((*inputs.shape[:3], 1), block.bias_scale)
         return torch.cat([inputs, one], 3)
 
-    def inverse_product(self, gradients: Mapping[str, Tensor], damping: float) -> dict[str, Tensor]:
-        """(F + damping)⁻¹ times vectors given by parameter name, shape (n, *parameter); zero outside the block."""
+    def product(self, gradients: Mapping[str, Tensor], change: Change) -> dict[str, Tensor]:
+        """Multiply a function of F with vectors by parameter name, shape (n, *parameter); zero outside the block."""
         groups, o, i = self.eigenvalues.shape
         weight = gradients[self.weight]
         dtype, columns = weight.dtype, i - (self.bias is not None)
@@ -121,7 +124,7 @@ class KroneckerBlock:
             bias = gradients[self.bias][:, bias_rows].reshape(len(weight), groups, o, 1)
             matrix = torch.cat([matrix, bias], 3)
         outputs, inputs = self.outputs.to(dtype), self.inputs.to(dtype)
-        rotated = outputs.mT @ matrix @ inputs / (self.eigenvalues + damping).to(dtype)
+        rotated = change(outputs.mT @ matrix @ inputs, self.eigenvalues)
         solved = outputs @ rotated @ inputs.mT
         found = torch.zeros_like(weight)
         body = solved[..., :columns]
@@ -168,10 +171,10 @@ class DiagonalBlock:
         """Gradients of a batch, (B, R, *parameter)."""
         return block.gradients()[self.weight]
 
-    def inverse_product(self, gradients: Mapping[str, Tensor], damping: float) -> dict[str, Tensor]:
-        """(F + damping)⁻¹ times vectors given by parameter name, shape (n, *parameter); zero outside the block."""
+    def product(self, gradients: Mapping[str, Tensor], change: Change) -> dict[str, Tensor]:
+        """Multiply a function of F with vectors by parameter name, shape (n, *parameter); zero outside the block."""
         vector = gradients[self.weight]
-        solved = vector / (self.eigenvalues + damping).to(vector.dtype)
+        solved = change(vector, self.eigenvalues)
         if self.rows:
             inside = torch.zeros_like(solved)
             inside[:, self.rows[0] : self.rows[1]] = solved[:, self.rows[0] : self.rows[1]]

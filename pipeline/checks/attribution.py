@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.checks.kernels import GRADIENT_KINDS
+from pipeline.checks.replays import replay_problems
 from pipeline.config.run import RunConfig
 
 
@@ -33,6 +34,17 @@ def attribution_problems(config: RunConfig) -> Iterator[str]:
     exact = sorted({"exact_influence", "cg_influence"} & {choice.method, *choice.methods})
     if exact and config.model.center_output:
         yield f"{exact[0]} takes the loss at the network's own outputs; set model.center_output=false."
+    used = {choice.method, *choice.methods}
+    for method in sorted({"magic", "source"} & used):
+        yield from (f"{method} replays the training, and {problem}." for problem in replay_problems(config))
+    if "source" in used and (config.training.optimizer not in ("sgd", "nesterov") or config.training.momentum >= 1):
+        yield "source follows gradient descent; set training.optimizer=sgd or nesterov, or take magic."
+    if "source" in used and config.training.loss != "cross_entropy":
+        yield "source takes the Fisher matrix as curvature; set training.loss=cross_entropy, or take magic."
+    if "pixels" in used and config.data.kind == "text":
+        yield "pixels compares images or vectors; for texts take bm25."
+    if "bm25" in used and config.data.kind != "text":
+        yield f"bm25 compares texts, and data={config.data.name} holds {config.data.kind} rows; take pixels."
     if choice.damping_sweep and not {"influence", *exact} & {choice.method, *choice.methods}:
         yield "attribution.damping_sweep is for influences; add influence, exact_influence or cg_influence to methods."
     if choice.rates and config.weights.source != "path":
@@ -49,13 +61,27 @@ def retraining_problems(config: RunConfig) -> Iterator[str]:
     choice = config.retraining
     if choice.subsets in (1, 2):
         yield f"retraining.subsets={choice.subsets}; a rank correlation needs at least 3 (0 leaves the score out)."
-    if choice.subsets == 0 and choice.points == 0:
+    if choice.subsets == 0 and choice.points == 0 and not choice.omitted:
         yield "retraining.subsets and retraining.points are both 0: nothing would be retrained."
+    if choice.top and not choice.points:
+        yield "retraining.top leaves out what supports single test points; set retraining.points, such as 20."
     if "retraining" in (config.stage, *config.wants):
         if config.data.drop or config.data.keep is not None:
             yield "stage=retraining chooses data.drop and data.keep itself; leave them empty."
         if config.weights.source != "train" or config.weights.step is not None:
             yield "stage=retraining compares with finished trainings; set weights.source=train and weights.step=null."
+        elif choice.omitted or choice.top:
+            name = "omitted" if choice.omitted else "top"
+            yield from (f"retraining.{name} replays the training, and {one}." for one in replay_problems(config))
+
+
+def spread_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: attributing the variance over seeds of a training that cannot be replayed."""
+    if "spread" not in (config.stage, *config.wants):
+        return
+    yield from (f"stage=spread replays the training, and {one}." for one in replay_problems(config))
+    if config.seeds.init is not None and config.seeds.order is not None:
+        yield "stage=spread asks why seeds differ, and seeds.init and seeds.order are fixed; set one of them to null."
 
 
 def adversarial_problems(config: RunConfig) -> Iterator[str]:

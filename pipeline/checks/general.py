@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.fields import problems
-from pipeline.checks.attribution import adversarial_problems, attribution_problems, retraining_problems
+from pipeline.checks.attribution import (
+    adversarial_problems,
+    attribution_problems,
+    retraining_problems,
+    spread_problems,
+)
 from pipeline.checks.data import source_problems
 from pipeline.checks.folders import folder_problems, name_problems
 from pipeline.checks.kernels import kernel_problems, regression_problems, surrogate_problems
@@ -39,6 +44,7 @@ COMBINATIONS = (
     regression_problems,
     attribution_problems,
     retraining_problems,
+    spread_problems,
     adversarial_problems,
     probe_problems,
     shift_problems,

@@ -16,8 +16,13 @@ METHODS = (
     "influence",
     "exact_influence",
     "cg_influence",
+    "magic",
+    "source",
     "representer",
     "embedding",
+    "activations",
+    "pixels",
+    "bm25",
     "same_label",
     "random",
 )
@@ -63,5 +68,8 @@ class AttributionConfig:
     )
     cg_tol: float = setting(1e-8, "cg_influence: relative residual to stop at.", above=0, below=1)
     cg_steps: int = setting(500, "cg_influence: most steps; the residual is reported.", at_least=1)
+    segments: int = setting(
+        3, "source: segments of training, each with the gradients and the curvature of its middle.", at_least=1
+    )
     penalty: float = setting(1e-3, "representer: penalty of the refitted head.", at_least=0)
     seed: int = setting(0, "Seed of the sketches and the random control.", at_least=0)

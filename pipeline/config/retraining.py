@@ -18,5 +18,21 @@ class RetrainingConfig:
     seeds: int = setting(5, "Seeds 0 to seeds - 1 of every retraining, the same for all cells.", at_least=1)
     k: int = setting(20, "Training points dropped for one test point (leave-k-out).", at_least=1)
     points: int = setting(4, "Test points whose strongest points are dropped; 0 leaves it out.", at_least=0)
+    omitted: list[float] = setting(
+        [],
+        "Shares of the training points, at least one point, left out under the same seed and batches by a weight of 0 "
+        "in the loss; empty leaves this out.",
+        above=0,
+        below=1,
+        distinct=True,
+    )
+    omissions: int = setting(50, "Random parts that are left out for each share of omitted.", at_least=3)
+    top: float = setting(
+        0.0,
+        "Share of the training points that support a test point most, left out in the same way to see its loss rise, "
+        "for every method and each of points; 0 leaves this out.",
+        at_least=0,
+        below=1,
+    )
     draws: int = setting(1000, "Bootstrap draws over parts and test points.", at_least=2)
     seed: int = setting(0, "Seed of the parts, the random controls and the bootstrap.", at_least=0)

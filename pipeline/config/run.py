@@ -24,6 +24,7 @@ from pipeline.config.retraining import RetrainingConfig
 from pipeline.config.shift import ShiftConfig
 from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.spectra import SpectraConfig
+from pipeline.config.spread import SpreadConfig
 from pipeline.config.statistics import StatisticsConfig
 from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.toy import ToyConfig
@@ -170,6 +171,7 @@ class RunConfig:
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
+    spread: SpreadConfig = field(default_factory=SpreadConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)

@@ -180,7 +180,7 @@ def other_training(config: RunConfig) -> Upstream:
 
 
 def attributed(config: RunConfig) -> Upstream:
-    """Need weights along training for tracin, and the networks of other seeds for trak."""
+    """Need weights along training for tracin, networks of other seeds for trak, and what a replay starts from."""
     choice = config.attribution
     used = {choice.method, *choice.methods}
     needs = {}
@@ -189,7 +189,19 @@ def attributed(config: RunConfig) -> Upstream:
         needs["checkpoints"] = ("snapshots", dataclasses.replace(config, snapshots=schedule))
     if "trak" in used:
         needs |= {f"seed {seed}": ("train", with_seed(config, seed)) for seed in choice.other_seeds}
+    if {"magic", "source"} & used:
+        needs |= pretrained(config)
     return needs
+
+
+def omissions(config: RunConfig) -> Upstream:
+    """Need the training repeated without parts of its rows, under the run's own seed and under those of retraining."""
+    choice = config.retraining
+    needs: Upstream = {}
+    if choice.omitted:
+        seeds = dict.fromkeys([config.seed, *range(choice.seeds)])
+        needs = {f"reruns {seed}": ("reruns", with_seed(config, seed)) for seed in seeds}
+    return {**needs, **pretrained(config)} if choice.top else needs
 
 
 def merge(*parts: Needs) -> Needs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.run import RunConfig
+from pipeline.engine.cells import with_seed
 from pipeline.engine.needs import (
     Needs,
     along_training,
@@ -22,6 +23,7 @@ from pipeline.engine.needs import (
     in_place_of_snapshots,
     in_place_of_training,
     merge,
+    omissions,
     on,
     other_training,
     pretrained,
@@ -240,14 +242,51 @@ _TABLE = (
         foresees="pipeline.stages.attribution.foreseen:foresee",
     ),
     Stage(
+        "reruns",
+        "pipeline.stages.reruns.run:reruns",
+        (
+            *VIEW,
+            "model",
+            "training",
+            "seeds",
+            "numerics",
+            "kernel.n_train",
+            "kernel.n_test",
+            "kernel.test_splits",
+            "retraining.omitted",
+            "retraining.omissions",
+            "retraining.seed",
+        ),
+        needs=merge(rows, pretrained),
+    ),
+    Stage(
         "retraining",
         "pipeline.stages.retraining.run:retraining",
         ("retraining", "attribution"),
         version=3,
-        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
+        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed, omissions),
         report="pipeline.stages.retraining.report:section",
-        headlines=("prediction", "dropping"),
+        headlines=("prediction", "same_training", "dropping"),
+        foresees="pipeline.stages.attribution.foreseen:foresee",
         makes=("train",),
+    ),
+    Stage(
+        "spread",
+        "pipeline.stages.spread.run:spread",
+        (
+            *VIEW,
+            "model",
+            "training",
+            "seeds",
+            "numerics",
+            "kernel.n_test",
+            "kernel.test_splits",
+            "spread",
+        ),
+        needs=merge(rows, pretrained),
+        shared=lambda config: with_seed(config, 0),
+        report="pipeline.stages.spread.report:section",
+        headlines=("spread",),
     ),
     Stage(
         "adversarial",

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from analysis.attribution.retraining import linear_datamodeling_score
 from analysis.pages.blocks import Table
+from analysis.surrogates.faithfulness import log_odds
+from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
@@ -16,6 +19,7 @@ from pipeline.engine.stages import STAGES
 from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.stages.retraining.report import section
+from pipeline.training.replaying import double_inputs, open_replay
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = (
@@ -125,3 +129,77 @@ def test_impossible_settings_are_refused_before_anything_runs(override, message,
 def test_a_class_smaller_than_what_is_dropped_is_named(words, tmp_path):
     with pytest.raises(UserError, match="retraining.k=12.*one class is impossible"):
         pull(tmp_path, *words, "retraining.k=12", "retraining.subsets=0")
+
+
+REPLAYED = (
+    "attribution.method=magic",
+    "attribution.methods=[source,pixels,activations,random]",
+    "retraining.subsets=0",
+    "retraining.omitted=[0.1,0.5]",
+    "retraining.omissions=6",
+    "retraining.top=0.1",
+    "training.batch_size=10",
+    "training.lr=0.02",
+    "model.activation=tanh",  # smooth: a finite step of weights then does what the derivative says
+)
+
+
+def test_rows_are_left_out_under_the_same_batches_and_magic_foretells_it(words, tmp_path, capfd):
+    made = pull(tmp_path, *words, *REPLAYED)
+    rows = made.rows("omitted.parquet")
+    assert {row["target"] for row in rows} == {"one seed", "over seeds"} and {row["share"] for row in rows} == {
+        0.1,
+        0.5,
+    }
+    own = {row["method"]: row["mean"] for row in rows if row["target"] == "one seed" and row["share"] == 0.1}
+    assert set(own) == {"magic", "source", "pixels", "activations", "random"}
+    assert own["magic"] > 0.95 and own["magic"] > own["source"] > own["random"]
+    steps = made.rows("smoothness.parquet")
+    assert (
+        steps[0]["step"] == 0.01 and steps[0]["error"] < 0.02 < steps[-1]["error"] and steps[0]["correlation"] > 0.999
+    )
+    rises = {row["method"]: row for row in made.rows("top_omitted.parquet")}
+    assert rises["magic"]["rise"] > max(0, rises["random"]["rise"]) and rises["magic"]["omitted"] == 3
+    shown = section([Gathered({"seed": "0"}, compose_run(()), made, "python run.py")], compose_run(()))
+    tables = [block for block in shown.blocks if isinstance(block, Table)]
+    assert len(tables) == 5 and all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert tables[1].rows[0][0] == "magic" and any(one.name == "same_training" for one in shown.headlines)
+    reruns = [folder for folder in (tmp_path / "reruns").glob("*/*") if folder.is_dir()]
+    assert len(reruns) == 2, "two seeds, each once for both shares"
+    said = capfd.readouterr().err
+    assert "steps back for" in said and "relative distance" in said and "relative error" in said
+
+
+def test_a_part_that_is_left_out_is_a_training_with_its_weights_at_zero(words, tmp_path):
+    few = (*words, *REPLAYED, "attribution.methods=[]", "retraining.seeds=1", "retraining.top=0", "retraining.points=0")
+    pull(tmp_path, *few)
+    config = compose_run(few)
+    (folder,) = (one for one in (tmp_path / "reruns").glob("*/*") if one.is_dir())
+    arrays = Artifact(folder).arrays("reruns.safetensors")
+    (prepared,) = (one for one in (tmp_path / "prepare").glob("*/*") if one.is_dir())
+    data = open_data(config, Artifact(prepared))
+    replay = open_replay(config, data, None, torch.device("cpu"))
+    weights = 1 - torch.from_numpy(arrays["left_out.0.5"][2]).double()
+    test = double_inputs(data.kernel_inputs("test").inputs, "image")
+    logits = replay.outputs(replay.run(weights), test).detach().log_softmax(1).numpy()
+    expected = log_odds(logits)[np.arange(12), data.labels("test").numpy()]
+    np.testing.assert_allclose(arrays["log_odds.0.5"][2], expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.optimizer=muon", "magic replays the training, and the step of muon has no derivative"),
+        ("training.gradient_clip=1", "set training.gradient_clip=null"),
+        ("model.center_output=true", "set model.center_output=false"),
+        ("training.attack.radius=0.1", "set training.attack.radius=0"),
+        ("training.optimizer=adam", "source follows gradient descent; set training.optimizer=sgd"),
+        ("training.loss=mse", "set training.loss=cross_entropy, or take magic"),
+        ("attribution.methods=[bm25]", "bm25 compares texts"),
+        ("retraining.points=0", "set retraining.points, such as 20"),
+    ],
+)
+def test_trainings_that_cannot_be_replayed_are_refused_before_anything_runs(words, override, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        pull(tmp_path, *words, *REPLAYED, override)
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from analysis.attribution.conjugate import conjugate_gradients
+from analysis.attribution.conjugate import Product, conjugate_gradients
 from analysis.attribution.influence import kernel_influence, require_dual
+from analysis.attribution.kept_states import Keep, Memory
 from analysis.attribution.output_derivatives import OutputDerivatives, log_odds_slopes, output_derivatives
 from kernels import GaussNewton, fit_ekfac, kernel_matrix, layer_jacobians
 from kernels.fisher import EKFAC
@@ -50,6 +54,10 @@ class Curvature:
         Relative residual and steps at which conjugate gradients stop.
     said : list of str
         What to tell the user of each solve: damping, residual, steps.
+    keep : Keep
+        Where finished solves of ``cg_influence`` survive a kill.
+    say : callable
+        Shows a line before a long solve.
     """
 
     network: nn.Module
@@ -61,6 +69,8 @@ class Curvature:
     tol: float
     most: int
     said: list[str] = field(default_factory=list)
+    keep: Keep = field(default_factory=Memory)
+    say: Callable[[str], None] = lambda line: None
     _held: tuple[KernelInputs, np.ndarray] | None = None
 
     @cached_property
@@ -114,8 +124,18 @@ class Curvature:
         def precondition(rows: Tensor) -> Tensor:
             return newton.join(ekfac.inverse_product(newton.split(rows)))
 
-        right = self._measures(points, classes)
-        for some in right.split(_TOGETHER):
+        digest = hashlib.sha256(points.ids.numpy().tobytes() + np.asarray(classes).tobytes()).hexdigest()[:12]
+        right, planned = self._measures(points, classes), False
+        for place, some in enumerate(right.split(_TOGETHER)):
+            name = f"cg-{digest}-{damping:.17g}-{place}"
+            held = self.keep.load(name)
+            if held is not None:
+                worst, steps = max(worst, float(held["residual"])), max(steps, int(held["steps"]))
+                found.append(held["scores"].numpy())
+                continue
+            if not planned:
+                planned = True
+                self.say(self._cost(newton, precondition, some, len(right)))
             solved = conjugate_gradients(
                 lambda rows: newton.product(rows) + damping * rows,
                 some,
@@ -123,13 +143,31 @@ class Curvature:
                 tol=self.tol,
                 most=self.most,
             )
-            worst, steps = max(worst, float(solved.residual.max())), max(steps, int(solved.steps.max()))
-            found.append(-newton.along_gradients(solved.rows).cpu().numpy())
+            scores, residual, most = (
+                -newton.along_gradients(solved.rows).cpu(),
+                solved.residual.max(),
+                solved.steps.max(),
+            )
+            self.keep.save(name, {"scores": scores, "residual": residual, "steps": most})
+            worst, steps = max(worst, float(residual)), max(steps, int(most))
+            found.append(scores.numpy())
         self.said.append(
             f"cg_influence: λ = {damping:.3g}, at most {steps} steps, largest relative residual {worst:.1e}"
             + ("" if worst <= 10 * self.tol else f" (wanted: {self.tol:g}; raise attribution.cg_steps={self.most})")
         )
         return np.concatenate(found)
+
+    def _cost(self, newton: GaussNewton, precondition: Product, some: Tensor, count: int) -> str:
+        """Time one step, and say what all of them can take."""
+        begin = time.monotonic()
+        newton.product(precondition(some))
+        step = time.monotonic() - begin
+        pieces = -(-count // _TOGETHER)
+        return (
+            f"cg_influence: {count} systems of {newton.width:,} unknowns, {step:.2g} s for a step of {len(some)}: "
+            f"at most {pieces * self.most * step:.0f} s ({self.most} steps each, "
+            f"{5 * 8 * newton.width * len(some) / 2**20:.0f} MiB); finished ones survive a kill"
+        )
 
     @cached_property
     def _newton(self) -> GaussNewton:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
+from analysis.attribution.influence import require_dual
 from kernels import kernel_features
 from models.configs import CustomConfig
 from pipeline.config.run import RunConfig
 from pipeline.data.datamodule import DataModule
 from pipeline.errors import UserError
 from pipeline.training.networks import output_layer
+from pipeline.training.replaying import open_replay
 
 FEW = 3
 """Rows that are tried."""
@@ -27,6 +30,10 @@ def foresee(config: RunConfig, data: DataModule, network: nn.Module) -> None:
     """
     methods = {config.attribution.method, *config.attribution.methods}
     refuse_neighbors(config)
+    if "exact_influence" in methods:
+        refuse_large_dual(config, data)
+    if {"magic", "source"} & methods:
+        open_replay(config, data, None, torch.device("cpu"))
     if methods & HIDDEN and isinstance(config.model, CustomConfig):
         inputs = data.kernel_inputs("train", FEW).inputs
         try:
@@ -37,6 +44,21 @@ def foresee(config: RunConfig, data: DataModule, network: nn.Module) -> None:
                 "and no linear layer gives them; name that layer by model.head, such as model.head=fc, or take another "
                 "method."
             ) from error
+
+
+def refuse_large_dual(config: RunConfig, data: DataModule) -> None:
+    """Refuse a dual of the exact curvature that is too large to factorize.
+
+    Raises
+    ------
+    UserError
+        With the numbers, and what to do.
+    """
+    rows = data.size("train")
+    try:
+        require_dual(min(rows, config.kernel.n_train or rows), data.n_targets)
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
 
 
 def refuse_neighbors(config: RunConfig) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from analysis.attribution.decomposition import attribute
 from analysis.attribution.representer import RepresenterHead, refit_representer_head, representer_scores
 from analysis.attribution.similarity import embedding_scores, random_scores, same_label_scores
+from analysis.attribution.text_overlap import bm25_scores
 from analysis.attribution.tracin import tracin_scores
 from analysis.attribution.trak import TrakNetwork, trak_scores
 from kernels import fit_ekfac, influence_scores, kernel_features
@@ -25,11 +26,16 @@ from kernels.fisher import EKFAC
 from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
+from pipeline.errors import UserError
 from pipeline.stages.attribution.curvature import Curvature, influence_damping
+from pipeline.stages.attribution.unrolled import Unrolled
 from pipeline.stages.kernel.read import KernelSide
+from pipeline.stages.reruns.run import places_of
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
+from pipeline.training.kept_files import KeptFiles
 from pipeline.training.networks import build_network, output_layer, trained_network
+from pipeline.training.replaying import final_weights, open_replay
 
 GRADIENT_METHODS = (
     "grad_dot",
@@ -39,10 +45,15 @@ GRADIENT_METHODS = (
     "influence",
     "exact_influence",
     "cg_influence",
+    "magic",
+    "source",
     "representer",
     "embedding",
+    "activations",
 )
 """Methods that need the network; the others read stored arrays only."""
+LARGEST_DISTANCE = 0.05
+"""Relative distance of weights at which a replay in float64 still is the run that was trained."""
 _BUDGET = "2GiB"
 """Memory of influence scores: a number of its own, since the size of pieces decides last bits."""
 SELF_METHODS = (
@@ -53,6 +64,8 @@ SELF_METHODS = (
     "influence",
     "exact_influence",
     "cg_influence",
+    "magic",
+    "source",
     "representer",
     "random",
 )
@@ -82,6 +95,8 @@ class Attributor:
         Module that computes the logits, where the user names it.
     curvature : Curvature or None
         For exact_influence and cg_influence.
+    unrolled : Unrolled or None
+        For magic and source.
     """
 
     def __init__(
@@ -96,10 +111,11 @@ class Attributor:
         others: Sequence[tuple[Float[np.ndarray, "n C"], nn.Module]] = (),
         head: str | None = None,
         curvature: Curvature | None = None,
+        unrolled: Unrolled | None = None,
     ) -> None:
         self.config, self.train, self.network, self.inputs, self.head = config, train, network, inputs, head
         self.weights, self.offsets = weights, offsets
-        self.checkpoints, self.others, self.curvature = checkpoints, others, curvature
+        self.checkpoints, self.others, self.curvature, self.unrolled = checkpoints, others, curvature, unrolled
         self._features: dict[str, Float[Tensor, "n k"]] = {}
 
     def scores(
@@ -128,10 +144,17 @@ class Attributor:
             "influence": self._influence,
             "exact_influence": lambda side, points, classes: self._exact.dual(points, classes),
             "cg_influence": lambda side, points, classes: self._exact.conjugate(points, classes),
+            "magic": lambda side, points, classes: self._unrolled.magic(points, classes),
+            "source": lambda side, points, classes: self._unrolled.source(points, classes),
             "representer": self._representer,
             "embedding": lambda side, points, classes: embedding_scores(
                 self._hidden(points), self._hidden(self.inputs)
             ),
+            "activations": lambda side, points, classes: embedding_scores(
+                self._activations(points), self._activations(self.inputs)
+            ),
+            "pixels": lambda side, points, classes: embedding_scores(_plain(points), _plain(self.inputs)),
+            "bm25": lambda side, points, classes: bm25_scores(_tokens(points), _tokens(self.inputs)),
             "same_label": lambda side, points, classes: same_label_scores(classes, self.train.labels),
             "random": lambda side, points, classes: random_scores(
                 len(classes), len(self.train.labels), np.random.default_rng([self.config.seed, len(classes)])
@@ -220,6 +243,15 @@ class Attributor:
         assert self.curvature is not None
         return self.curvature
 
+    @property
+    def _unrolled(self) -> Unrolled:
+        assert self.unrolled is not None
+        return self.unrolled
+
+    def _activations(self, points: KernelInputs) -> np.ndarray:
+        made = kernel_features(self._network, points.inputs, kind="embedding", sketch=None)
+        return made.values.double().cpu().numpy()
+
     def _influence(self, side: KernelSide, points: KernelInputs, classes: np.ndarray) -> np.ndarray:
         return self._ekfac_scores(self._fisher, points, classes)
 
@@ -257,6 +289,19 @@ class Attributor:
         )
 
 
+def _plain(points: KernelInputs) -> Float[np.ndarray, "n d"]:
+    """Flatten images and vectors."""
+    assert isinstance(points.inputs, Tensor)
+    return points.inputs.double().flatten(1).numpy()
+
+
+def _tokens(points: KernelInputs) -> list[Int[np.ndarray, " t"]]:
+    """List the tokens of each text, without padding."""
+    assert isinstance(points.inputs, dict)
+    ids, masks = points.inputs["input_ids"].numpy(), points.inputs["attention_mask"].numpy()
+    return [row[mask != 0] for row, mask in zip(ids, masks, strict=True)]
+
+
 def open_attributor(
     build: Build, data: DataModule, train: KernelSide, methods: list[str], device: torch.device
 ) -> Attributor:
@@ -286,4 +331,20 @@ def open_attributor(
         curvature = Curvature(
             network, inputs, train.labels, loss, damping, choice.damping, choice.cg_tol, choice.cg_steps
         )
-    return Attributor(choice, train, *machine, network, inputs, checkpoints, others, head, curvature)
+    keep = KeptFiles(build.scratch / "attribution")
+    if curvature is not None:
+        curvature.keep, curvature.say = keep, build.say
+    unrolled = None
+    if network is not None and {"magic", "source"} & set(methods):
+        replay = open_replay(config, data, build.inputs.get("pretrained"), device)
+        places = places_of(data, inputs.ids)
+        unrolled = Unrolled(replay, network, data.kind, inputs, train.labels, places, choice.segments, keep, build.say)
+        distance = unrolled.distance(final_weights(replay, network.state_dict()))
+        build.say(f"the replayed training ends at a relative distance of {distance:.1e} from the stored weights")
+        if not distance < LARGEST_DISTANCE:
+            raise UserError(
+                f"The replayed training ends at a relative distance of {distance:.2g} from the stored weights, so "
+                "magic and source would attribute another run: a smaller training.lr makes training less sensitive "
+                "to rounding, and numerics.precision=64-true leaves it out."
+            )
+    return Attributor(choice, train, *machine, network, inputs, checkpoints, others, head, curvature, unrolled)

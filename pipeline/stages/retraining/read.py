@@ -9,6 +9,9 @@ from pipeline.engine.artifacts import Artifact
 DATAMODELING = "lds.parquet"
 LEAVE_OUT = "leave_out.parquet"
 ARRAYS = "retraining.safetensors"
+OMITTED = "omitted.parquet"
+TOP_OMITTED = "top_omitted.parquet"
+SMOOTHNESS = "smoothness.parquet"
 
 
 class DatamodelingRow(TypedDict):
@@ -30,6 +33,52 @@ class LeaveOutRow(TypedDict):
     high: float
     flips: float | None
     points: int
+
+
+class OmittedRow(TypedDict):
+    """Linear datamodeling score of one method, where a share of the rows is left out under the same batches."""
+
+    method: str
+    share: float
+    target: str
+    mean: float
+    low: float
+    high: float
+    points: int
+
+
+class TopOmittedRow(TypedDict):
+    """Rise of a test point's loss after its strongest supporters by one method are left out."""
+
+    method: str
+    rise: float
+    low: float
+    high: float
+    points: int
+    omitted: int
+
+
+class SmoothnessRow(TypedDict):
+    """How far the derivative of a training foretells what a finite step of weights does."""
+
+    step: float
+    error: float
+    correlation: float
+
+
+def read_omitted(retraining: Artifact) -> list[OmittedRow]:
+    """Read one row per method, share and target; empty where nothing was left out."""
+    return retraining.rows(OMITTED, optional=True)
+
+
+def read_top_omitted(retraining: Artifact) -> list[TopOmittedRow]:
+    """Read one row per method; empty where no supporters were left out."""
+    return retraining.rows(TOP_OMITTED, optional=True)
+
+
+def read_smoothness(retraining: Artifact) -> list[SmoothnessRow]:
+    """Read one row per step; empty without magic."""
+    return retraining.rows(SMOOTHNESS, optional=True)
 
 
 def read_datamodeling(retraining: Artifact) -> list[DatamodelingRow]:

@@ -25,6 +25,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.retraining.read import read_datamodeling, read_leave_out
+from pipeline.stages.retraining.report_omitted import omitted_blocks, omitted_headline
 
 
 class Line(NamedTuple):
@@ -88,8 +89,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Change of the log-odds",
                 "test points",
             )
+        blocks += omitted_blocks(name, group)
     groups = grouped(members)
-    return Section("Retraining", [*findings, *blocks], [*_predicted(groups), *_dropped(groups)])
+    headlines = [*_predicted(groups), *omitted_headline(groups), *_dropped(groups)]
+    return Section("Retraining", [*findings, *blocks], headlines)
 
 
 def _predicted(groups: dict[str, list[Gathered]]) -> list[Headline]:

@@ -37,6 +37,7 @@ from pipeline.machine.progress import note_progress
 from pipeline.machine.sealed_files import is_sound, replace_sealed
 from pipeline.stages.attribution.methods import open_attributor
 from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
+from pipeline.stages.retraining.omitted import omitted_scores, replayed
 from pipeline.stages.retraining.read import ARRAYS, DATAMODELING, LEAVE_OUT, DatamodelingRow, LeaveOutRow
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import outputs_at, read_network_outputs
@@ -66,6 +67,10 @@ def retraining(build: Build) -> dict[str, Any]:
         metrics |= _datamodeling(build, scores, train, others, masks, margins, arrays)
     if choice.points:
         metrics |= _leave_out(build, scores, train, side, margins, arrays)
+    if choice.omitted:
+        metrics |= omitted_scores(build, scores, side)
+    if choice.top or "magic" in scores:
+        metrics |= replayed(build, data, scores, train, split, side)
     build.write_arrays(ARRAYS, arrays)
     return metrics | {"method": config.attribution.method, "methods": list(scores)}
 

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
+from analysis.attribution.kept_states import Memory
 from analysis.attribution.optimizer_steps import RULES, OptimizerRule
-from analysis.attribution.replay import Memory, Replay
+from analysis.attribution.replay import Replay
 from models.logits import logits_of
 from models.losses import loss_named
 from models.optimizers.schedules import make_optimizer
@@ -171,3 +172,21 @@ def test_the_plan_says_steps_states_and_trainings():
     assert (plan.steps, plan.measures, plan.kept) == (STEPS, 5, 3)
     assert plan.trainings == 2 + 5 * (1 / 3) / (1 / 3)
     assert "9 steps back for 5 numbers" in str(plan)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_one_pass_for_many_equals_one_by_one(kind):
+    replay, measure = training(kind, "adam")
+    weights = torch.rand(5, ROWS, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    alone, derivative = replay.run_together(weights), replay.derivative(measure)
+    torch.testing.assert_close(alone, torch.stack([replay.run(one) for one in weights]))
+    replay.together = 3
+    torch.testing.assert_close(replay.run_together(weights), alone, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(replay.derivative(measure), derivative, rtol=1e-9, atol=1e-14)
+
+
+def test_states_are_those_of_the_training():
+    replay, _ = training("mlp", "sgd")
+    first, last = replay.states([0, STEPS])
+    assert torch.equal(first, replay.start)
+    assert torch.equal(last, replay.run(torch.ones(ROWS, dtype=torch.float64)))

@@ -1,0 +1,80 @@
+"""Unrolled training in segments, each with one curvature and one gradient per training point (SOURCE).
+
+Bae, Lin, Lorraine and Grosse (2024), arXiv:2405.12186: where gradient descent runs for the time t_l = Σ η / (1 - μ)
+under a curvature H_l, an early push along g_i is forgotten by exp(-t_l H_l), and the pushes of the segment itself add
+up to (1 - exp(-t_l H_l)) H_l⁻¹ g_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Vectors = Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Curvature(Protocol):
+    """A symmetric matrix whose functions can be applied, such as EK-FAC."""
+
+    def function_product(self, function: Callable[[Tensor], Tensor], vectors: Vectors) -> dict[str, Tensor]:
+        """f(H) times vectors."""
+        ...
+
+
+def segment_products(
+    measures: Vectors,
+    segments: Sequence[tuple[Curvature, Callable[[dict[str, Tensor]], Tensor]]],
+    lengths: Sequence[float],
+    *,
+    decay: float = 0.0,
+) -> Float[Tensor, "m n"]:
+    """Sum over segments of u_lᵀ (1 - exp(-t_l H_l)) H_l⁻¹ g_i, with u_L = ∇m and u_{l-1} = exp(-t_l H_l) u_l.
+
+    Parameters
+    ----------
+    measures : mapping of str to Tensor, shape (m, *parameter)
+        Derivative of each test point's measure by the final weights.
+    segments : sequence of (Curvature, callable)
+        From the first to the last segment: H_l, and from vectors to their products (m, n) with every training point's
+        loss gradient there.
+    lengths : sequence of float
+        t_l.
+    decay : float
+        Weight decay, added to every eigenvalue.
+
+    Returns
+    -------
+    Tensor, shape (m, n)
+        Minus 1/n times it is the derivative by the weight of a training point in a mean loss over n points.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.attribution.source import segment_products
+    >>> class Ones:  # a curvature of 1 in every direction
+    ...     def function_product(self, function, vectors):
+    ...         return {n: v * function(torch.ones_like(v)) for n, v in vectors.items()}
+    >>> along = lambda vectors: vectors["w"] @ torch.eye(2)  # two training points, one for each parameter
+    >>> segment_products({"w": torch.ones(1, 2)}, [(Ones(), along)], [1.0])  # 1 - 1/e of the way to the minimum
+    tensor([[0.6321, 0.6321]])
+    """
+    held, total = dict(measures), None
+    for (curvature, along), length in zip(reversed(segments), reversed(lengths), strict=True):
+        push = curvature.function_product(lambda values, t=length: _reached(values + decay, t), held)
+        part = along(push)
+        total = part if total is None else total + part
+        held = curvature.function_product(lambda values, t=length: torch.exp(-t * (values + decay)), held)
+    if total is None:
+        raise ValueError("SOURCE needs at least one segment of training")
+    return total
+
+
+def _reached(values: Tensor, time: float) -> Tensor:
+    """(1 - exp(-t x)) / x, which is t at 0."""
+    safe = values.where(values.abs() * time > 1e-12, torch.ones_like(values))
+    return torch.where(values.abs() * time > 1e-12, -torch.expm1(-time * safe) / safe, torch.full_like(values, time))

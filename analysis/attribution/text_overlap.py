@@ -1,0 +1,53 @@
+"""Attribution of texts by the words that they share, without a network: BM25."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def bm25_scores(
+    test: Sequence[Int[np.ndarray, " _"]], train: Sequence[Int[np.ndarray, " _"]], *, k1: float = 1.5, b: float = 0.75
+) -> Float[np.ndarray, "m n"]:
+    """Score training texts for each test text as a search engine does, over tokens.
+
+    Σ over tokens q of the test text: log(1 + (n - n_q + 1/2) / (n_q + 1/2)) f (k1 + 1) / (f + k1 (1 - b + b |d| / d̄))
+    with f the count of q in the training text d and n_q the number of training texts that hold q.
+
+    Parameters
+    ----------
+    test, train : sequence of ndarray of int
+        Tokens of each text, without padding.
+    k1, b : float
+        Saturation of counts, and how far long texts are held back.
+
+    References
+    ----------
+    Robertson and Zaragoza (2009), "The probabilistic relevance framework: BM25 and beyond".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution import bm25_scores
+    >>> train = [np.array([1, 2]), np.array([1, 1]), np.array([3, 4])]
+    >>> bm25_scores([np.array([2, 9])], train).round(2)  # only the first text holds token 2
+    array([[0.98, 0.  , 0.  ]])
+    """
+    counts = [Counter(text.tolist()) for text in train]
+    lengths = np.array([len(text) for text in train], np.float64)
+    holders: dict[int, list[int]] = {}
+    for place, count in enumerate(counts):
+        for token in count:
+            holders.setdefault(token, []).append(place)
+    held = k1 * (1 - b + b * lengths / max(lengths.mean(), 1e-300))
+    scores = np.zeros((len(test), len(train)))
+    for row, text in zip(scores, test, strict=True):
+        for token in text.tolist():
+            if (places := holders.get(token)) is not None:
+                rarity = np.log1p((len(train) - len(places) + 0.5) / (len(places) + 0.5))
+                f = np.array([counts[place][token] for place in places], np.float64)
+                row[places] += rarity * f * (k1 + 1) / (f + held[places])
+    return scores

@@ -1,0 +1,1 @@
+"""Stage ``spread``: which training points make seeds disagree, judged on other seeds."""

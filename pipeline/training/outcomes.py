@@ -1,0 +1,23 @@
+"""What a network says of a class, as a differentiable number."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def log_odds_of(logits: Float[Tensor, "m c"], classes: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """Log-odds of a class, differentiable; of the sign of a single output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pipeline.training.outcomes import log_odds_of
+    >>> log_odds_of(torch.tensor([[0.0, 2.0], [0.0, 2.0]]), torch.tensor([0, 1]))
+    tensor([-2.,  2.])
+    """
+    if logits.shape[1] == 1:
+        return torch.where(classes == 1, logits[:, 0], -logits[:, 0])
+    own = torch.nn.functional.one_hot(classes, logits.shape[1]).bool()
+    return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(1)
