@@ -7,6 +7,7 @@ up to (1 - exp(-t_l H_l)) H_l⁻¹ g_i.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -65,16 +66,22 @@ def segment_products(
     """
     held, total = dict(measures), None
     for (curvature, along), length in zip(reversed(segments), reversed(lengths), strict=True):
-        push = curvature.function_product(lambda values, t=length: _reached(values + decay, t), held)
+        push = curvature.function_product(functools.partial(_reached, time=length, decay=decay), held)
         part = along(push)
         total = part if total is None else total + part
-        held = curvature.function_product(lambda values, t=length: torch.exp(-t * (values + decay)), held)
+        held = curvature.function_product(functools.partial(_kept, time=length, decay=decay), held)
     if total is None:
         raise ValueError("SOURCE needs at least one segment of training")
     return total
 
 
-def _reached(values: Tensor, time: float) -> Tensor:
+def _kept(values: Tensor, time: float, decay: float) -> Tensor:
+    """What is left of a push after the time."""
+    return torch.exp(-time * (values + decay))
+
+
+def _reached(values: Tensor, time: float, decay: float) -> Tensor:
     """(1 - exp(-t x)) / x, which is t at 0."""
-    safe = values.where(values.abs() * time > 1e-12, torch.ones_like(values))
-    return torch.where(values.abs() * time > 1e-12, -torch.expm1(-time * safe) / safe, torch.full_like(values, time))
+    x = values + decay
+    curved = x.abs() * time > 1e-12
+    return torch.where(curved, -torch.expm1(-time * x) / x.where(curved, torch.ones_like(x)), torch.full_like(x, time))

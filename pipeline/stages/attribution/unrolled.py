@@ -151,7 +151,7 @@ class Unrolled:
                     precision="float64",
                 )
                 found.append(sum(vectors[n].flatten(1) @ values[:, 0].double().T for n, values in made.items()))
-            return torch.cat(found, 1)  # type: ignore[arg-type]
+            return torch.cat(found, 1)
 
         return fisher, along
 

@@ -17,7 +17,8 @@ from pipeline.stages.spread.read import SetRow, read_sets
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Compare the sets, and place the top points among random sets of the same size."""
     blocks: list[Block] = []
-    findings, headlines = [], []
+    findings: list[str] = []
+    headlines: list[Headline] = []
     for name, group in grouped(members).items():
         member = group[0]
         made, rows = member.artifact.metrics, read_sets(member.artifact)

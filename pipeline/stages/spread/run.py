@@ -36,7 +36,9 @@ def spread(build: Build) -> dict[str, Any]:
     points = data.kernel_inputs(config.kernel.test_splits[0], config.kernel.n_test)
     inputs, labels = double_inputs(points.inputs, data.kind), points.labels
     keep = KeptFiles(build.scratch / "spread")
-    values, slopes, judged = [], [], []
+    values: list[np.ndarray] = []
+    slopes: list[np.ndarray] = []
+    judged: list[np.ndarray] = []
     with arithmetic(config.numerics) as device:
         labels = labels.to(device)
         for seed in range(choice.seeds):
@@ -76,9 +78,9 @@ def spread(build: Build) -> dict[str, Any]:
                 keep.save(f"judge{seed}", held)
             judged.append(held["shares"].cpu().numpy())
             note_progress(build.scratch, seed + 1, choice.seeds + choice.judges, f"seed {seed}", None)
-    shares = np.stack(judged)  # (judge, set, point, class)
-    decisions, true = shares.argmax(3), points.labels.numpy()
-    own = np.take_along_axis(shares, true[None, None, :, None], 3)[..., 0]
+    answers = np.stack(judged)  # (judge, set, point, class)
+    decisions, true = answers.argmax(3), points.labels.numpy()
+    own: np.ndarray = np.take_along_axis(answers, true[None, None, :, None], 3)[..., 0]
     rows: list[SetRow] = [
         {
             "set": name,
@@ -89,7 +91,11 @@ def spread(build: Build) -> dict[str, Any]:
         for number, name in enumerate(sets)
     ]
     build.write_rows(SETS, rows)
-    arrays = {"scores": scores, "train.ids": data.ids("train").numpy(), "values": np.stack(values)}
+    arrays: dict[str, np.ndarray] = {
+        "scores": scores,
+        "train.ids": data.ids("train").numpy(),
+        "values": np.stack(values),
+    }
     build.write_arrays(ARRAYS, arrays | {"sets": masks.numpy().astype(np.uint8), "decisions": decisions})
     controls = [row for row in rows if row["set"].startswith("random")]
     return {
