@@ -76,7 +76,7 @@ def segment_products(
 
 
 def _kept(values: Tensor, time: float, decay: float) -> Tensor:
-    """What is left of a push after the time."""
+    """Give the share of a push that is left after the time."""
     return torch.exp(-time * (values + decay))
 
 

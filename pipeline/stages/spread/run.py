@@ -96,7 +96,9 @@ def spread(build: Build) -> dict[str, Any]:
         "train.ids": data.ids("train").numpy(),
         "values": np.stack(values),
     }
-    build.write_arrays(ARRAYS, arrays | {"sets": masks.numpy().astype(np.uint8), "decisions": decisions})
+    build.write_arrays(
+        ARRAYS, arrays | {"values": np.stack(values), "sets": masks.numpy().astype(np.uint8), "decisions": decisions}
+    )
     controls = [row for row in rows if row["set"].startswith("random")]
     return {
         "churn": {row["set"]: row["churn"] for row in rows[:3]}
