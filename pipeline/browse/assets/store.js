@@ -3,7 +3,7 @@ const read = (name) => JSON.parse(document.getElementById(`data-${name}`).textCo
 const PAGE_ROWS = 100;
 let data = read("main");
 let more = {};
-let at = [], numbered = [], texts = [], byKey = new Map();
+let at = [], numbered = [], texts = [], byKey = new Map(), repeated = new Set();
 const state = {
   tab: "studies", query: "", study: "", stage: "", state: "", words: {}, group: "", quantity: "", curve: "",
   first: "", second: "", sorts: {}, pages: {}, columns: {}, lit: "",
@@ -16,6 +16,21 @@ function index() {
     return new Map(own.names.map((name, place) => [name, place]));
   });
   byKey = new Map(data.rows.key.map((key, row) => [key, row]));
+  repeated = repeatedSettings();
+}
+
+// Settings of which the labels of a cell say all: where each combination of labels goes with one value.
+function repeatedSettings() {
+  const { names, words, axes, key } = data.rows, cells = key.map((_, row) => words.slice(0, axes).map((own) => own[row]).join());
+  return new Set(names.slice(axes).filter((_, place) => {
+    const values = new Map(), own = words[axes + place];
+    return own.every((value, row) => {
+      if (value < 0) return true;
+      const known = values.get(cells[row]) ?? value;
+      values.set(cells[row], value);
+      return known === value && /\d/.test(cells[row].replaceAll("-1", ""));
+    });
+  }));
 }
 
 const rest = (name) => (more[name] ??= read(name));
@@ -43,7 +58,7 @@ function wordsOf(row) {
 // Words as people read them: an axis is named where its label is a bare number.
 const said = (words) => words.map(([name, value]) =>
   (/^[-+\d.e\[\], ]+$|^(true|false|null)$/.test(value) ? `${name} ${value}` : value)).join(", ");
-const groupWords = (row) => wordsOf(row).filter(([name, value]) => !isSeed(name, value));
+const groupWords = (row) => wordsOf(row).filter(([name, value]) => !isSeed(name, value) && !repeated.has(name));
 
 function numberOf(row, name) {
   const stage = data.rows.stage[row], place = numbered[stage].get(name);

@@ -226,7 +226,7 @@ function groups(rows) {
   const choice = select("Number", "quantity", names.map((name) => [name, name]));
   const of = (group) => group.summary[numbered[group.stage].get(state.quantity)];
   const shownGroups = found.filter((group) => of(group));
-  const axes = [...new Set(shownGroups.flatMap((group) => Object.keys(group.words)))];
+  const axes = [...new Set(shownGroups.flatMap((group) => Object.keys(group.words)))].filter((name) => !repeated.has(name));
   const all = shownGroups.flatMap((group) => group.rows.map((row) => Number(numberOf(row, state.quantity) ?? NaN))).filter(Number.isFinite);
   const ends = [Math.min(...extremes(all)), Math.max(...extremes(all))];
   const columns = [
