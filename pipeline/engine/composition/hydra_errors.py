@@ -89,6 +89,9 @@ def _missing(error: MissingConfigException) -> str:
     return f"Could not find '{group}/{name}': {group} is one of {', '.join(options) or 'nothing'}{hint}"
 
 
+_ENTRIES = re.compile(r"\[[^\[\]{}\"']*\]")
+
+
 def _unreadable(error: OverrideParseException) -> str:
     """Say how to write a word that Hydra's grammar does not take, such as a value with a space."""
     word, reason = error.override, _first_line(str(error.message))
@@ -102,6 +105,9 @@ def _unreadable(error: OverrideParseException) -> str:
     if value.startswith("["):  # a list whose entries are overrides
         again = shell_word(f"{name}={_with_quoted_entries(value)}")
         return f"{word!r} cannot be read ({reason}): quote the entries of its list, {again}."
+    if value.startswith("{") and (quoted := _ENTRIES.sub(lambda found: _with_quoted_entries(found[0]), value)) != value:
+        again = shell_word(f"{name}={quoted}")  # names with lists whose entries are overrides
+        return f"{word!r} cannot be read ({reason}): quote the entries of its lists, {again}."
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
     again = shell_word(f"{name}='{quoted}'")
     return f"{word!r} cannot be read ({reason}): quote its value once more, {again}."

@@ -34,3 +34,11 @@ def test_the_remedy_for_unquoted_entries_of_an_axis_works_as_printed_in_a_shell(
     remedy = str(refusal.value).partition("entries of its list, ")[2].removesuffix(".")
     nets = compose_run(tuple(shlex.split(remedy))).cells["net"]
     assert nets == [["model=mlp", "model.widths=[8]"], ["model=mlp", "model.widths=[16, 16]"]]
+
+
+def test_the_remedy_for_unquoted_entries_of_a_named_axis_works_as_printed_in_a_shell():
+    with pytest.raises(UserError) as refusal:
+        compose_run(("+cells.net={small: [model=mlp], wide one: [model=mlp,training.lr=0.1]}",))
+    remedy = str(refusal.value).partition("entries of its lists, ")[2].removesuffix(".")
+    nets = compose_run(tuple(shlex.split(remedy))).cells["net"]
+    assert nets == {"small": ["model=mlp"], "wide one": ["model=mlp", "training.lr=0.1"]}
