@@ -28,6 +28,7 @@ _PLACES = {
     "fit_ekfac": "kernels.influence",
     "influence_scores": "kernels.influence",
     "GaussNewton": "kernels.gauss_newton",
+    "token_products": "kernels.token_pairs",
     "kernel_spectrum": "kernels.diagnostics",
     "effective_rank": "kernels.diagnostics",
     "kernel_alignment": "kernels.diagnostics",

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from analysis.pages.blocks import Command, Finding, Gallery, Headline, Picture, Section, Shot, Table, Text
+from analysis.pages.blocks import (
+    Command,
+    Finding,
+    Gallery,
+    Headline,
+    MarkedText,
+    MarkedTexts,
+    Picture,
+    Section,
+    Shot,
+    Table,
+    Text,
+)
 from analysis.pages.page import write_page
 
 __all__ = [
@@ -10,6 +22,8 @@ __all__ = [
     "Finding",
     "Gallery",
     "Headline",
+    "MarkedText",
+    "MarkedTexts",
     "Picture",
     "Section",
     "Shot",

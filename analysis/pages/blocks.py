@@ -247,7 +247,48 @@ class Gallery:
             raise ValueError(f"A gallery without images is not shown: {self.caption!r}. Leave it out.")
 
 
-Block = Text | Finding | Command | Table | Picture | Gallery | Claim
+@dataclass(frozen=True)
+class MarkedText:
+    """A text in tokens, each with a number that colors it: blue above zero, orange below."""
+
+    title: str
+    tokens: Sequence[str]
+    values: Sequence[float]
+
+    def __post_init__(self) -> None:
+        """Refuse tokens without numbers."""
+        if len(self.tokens) != len(self.values):
+            raise ValueError(f"{self.title!r}: {len(self.tokens)} tokens have {len(self.values)} values.")
+
+
+@dataclass(frozen=True)
+class MarkedTexts:
+    """Texts whose tokens are colored by their share in something; the strongest token of each text is the darkest.
+
+    Attributes
+    ----------
+    texts : sequence of MarkedText
+    caption, legend : str
+        What is shown, and what the colors mean.
+
+    Examples
+    --------
+    >>> from analysis.pages import MarkedText, MarkedTexts
+    >>> MarkedTexts([MarkedText("test", ["good", " film"], [0.8, -0.1])], "Tokens that speak for the class.").legend
+    'Blue speaks for the class, orange against it; the strongest token of each text is the darkest.'
+    """
+
+    texts: Sequence[MarkedText]
+    caption: str
+    legend: str = "Blue speaks for the class, orange against it; the strongest token of each text is the darkest."
+
+    def __post_init__(self) -> None:
+        """Refuse a block without texts."""
+        if not self.texts:
+            raise ValueError(f"Marked texts without a text are not shown: {self.caption!r}. Leave them out.")
+
+
+Block = Text | Finding | Command | Table | Picture | Gallery | MarkedTexts | Claim
 
 
 @dataclass(frozen=True)

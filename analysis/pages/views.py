@@ -15,14 +15,14 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from analysis.pages.blocks import Command, Finding, Gallery, Measured, Picture, Table, Text
+from analysis.pages.blocks import Command, Finding, Gallery, MarkedTexts, Measured, Picture, Table, Text
 from analysis.pages.drawing import Drawn, draw
 from analysis.pages.inline_svg import InlineSvg
 
 FOLDER = Path(__file__).parent
 _NUMBER = re.compile(r"\s*([-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)\b")
 _SEED = re.compile(r"seed (\w+)")
-Ordinary = Text | Finding | Command | Table | Picture | Gallery
+Ordinary = Text | Finding | Command | Table | Picture | Gallery | MarkedTexts
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class Views:
             return View({"kind": "command", "command": block.command, "caption": block.caption})
         if isinstance(block, Table):
             return self._table(block)
+        if isinstance(block, MarkedTexts):
+            return self._marked(block, name)
         return self._gallery(block, name) if isinstance(block, Gallery) else self._picture(block, name)
 
     def links(self, keys: Iterable[str]) -> list[dict[str, str]]:
@@ -168,6 +170,34 @@ class Views:
                 ]
                 for row in block.rows
             ],
+            "caption": block.caption,
+            "legend": block.legend,
+            "csv": self._file(f"{name}.csv", content, "text/csv"),
+            "file": "",
+            "inline": self.files is None,
+            "origin": "",
+        }
+        return View(shown, {f"{name}.csv": content})
+
+    def _marked(self, block: MarkedTexts, name: str) -> View:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["text", "place", "token", "value"])
+        rows = []
+        for text in block.texts:
+            largest = max((abs(value) for value in text.values), default=0.0) or 1.0
+            spans = []
+            for place, (token, value) in enumerate(zip(text.tokens, text.values, strict=True)):
+                writer.writerow([text.title, place, token, value])
+                shade = round(4 * abs(value) / largest)
+                tone = f"{'for' if value > 0 else 'against'}{shade}" if shade else ""
+                spans.append({"text": token, "tone": tone, "value": number(value)})
+            rows.append({"title": text.title, "spans": spans})
+        content = table.getvalue().encode()
+        shown = {
+            "kind": "marked",
+            "name": f"f{name}",
+            "rows": rows,
             "caption": block.caption,
             "legend": block.legend,
             "csv": self._file(f"{name}.csv", content, "text/csv"),

@@ -41,6 +41,8 @@ def attribution_problems(config: RunConfig) -> Iterator[str]:
         yield "source follows gradient descent; set training.optimizer=sgd or nesterov, or take magic."
     if "source" in used and config.training.loss != "cross_entropy":
         yield "source takes the Fisher matrix as curvature; set training.loss=cross_entropy, or take magic."
+    if choice.tokens and config.data.kind != "text":
+        yield f"attribution.tokens splits texts, and data={config.data.name} has {config.data.kind} rows; set it to 0."
     if "pixels" in used and config.data.kind == "text":
         yield "pixels compares images or vectors; for texts take bm25."
     if "bm25" in used and config.data.kind != "text":

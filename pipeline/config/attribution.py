@@ -71,5 +71,11 @@ class AttributionConfig:
     segments: int = setting(
         3, "source: segments of training, each with the gradients and the curvature of its middle.", at_least=1
     )
+    tokens: int = setting(
+        0,
+        "Texts: for this many of the test texts shown, split the tangent kernel with their strongest training texts "
+        "over tokens.",
+        at_least=0,
+    )
     penalty: float = setting(1e-3, "representer: penalty of the refitted head.", at_least=0)
     seed: int = setting(0, "Seed of the sketches and the random control.", at_least=0)

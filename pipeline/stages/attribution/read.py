@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -12,6 +12,8 @@ TOP = "top.safetensors"
 SPARSITY = "sparsity.safetensors"
 GALLERY_IMAGES = "gallery.safetensors"
 GALLERY_TEXTS = "gallery.parquet"
+TOKENS = "tokens.parquet"
+TOKEN_PAIRS = "token_pairs.parquet"
 MASKS = "masks.parquet"
 MASK_ARRAYS = "masks.safetensors"
 
@@ -59,6 +61,16 @@ def read_gallery_images(attribution: Artifact) -> dict[str, np.ndarray] | None:
 def read_gallery_texts(attribution: Artifact) -> list[GalleryText] | None:
     """Read test texts and their most supporting training texts; None where the data are not texts."""
     return attribution.rows(GALLERY_TEXTS) if attribution.has(GALLERY_TEXTS) else None
+
+
+def read_tokens(attribution: Artifact) -> list[dict[str, Any]]:
+    """Read the value of every token of the split texts; empty where ``attribution.tokens`` is 0."""
+    return attribution.rows(TOKENS, optional=True)
+
+
+def read_token_pairs(attribution: Artifact) -> list[dict[str, Any]]:
+    """Read the strongest pairs of tokens of the split texts; empty where ``attribution.tokens`` is 0."""
+    return attribution.rows(TOKEN_PAIRS, optional=True)
 
 
 def read_masks(attribution: Artifact) -> list[MaskRow]:

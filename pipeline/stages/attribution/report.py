@@ -14,6 +14,8 @@ from analysis.pages.blocks import (
     Finding,
     Gallery,
     Headline,
+    MarkedText,
+    MarkedTexts,
     Picture,
     Section,
     Shot,
@@ -33,6 +35,8 @@ from pipeline.stages.attribution.read import (
     read_mask_arrays,
     read_masks,
     read_sparsity,
+    read_token_pairs,
+    read_tokens,
 )
 
 MEASURES: tuple[Literal["precision", "recall", "auprc", "roc_auc"], ...] = ("precision", "recall", "auprc", "roc_auc")
@@ -164,7 +168,34 @@ def _gallery(name: str, member: Gathered, config: RunConfig) -> list[Block]:
     ]
     columns = ["test text", "true", "attributed", "rank", "score", "training text", "training label"]
     caption = f"{name}, first run: test texts and the training texts that support the attributed class most."
-    return [Table(columns, rows, caption, keys=[artifact.key], command=member.command)]
+    return [Table(columns, rows, caption, keys=[artifact.key], command=member.command), *_tokens(name, member)]
+
+
+def _tokens(name: str, member: Gathered) -> list[Block]:
+    """Color the tokens of test texts and of their strongest training texts, and list the strongest pairs."""
+    texts: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
+    for row in read_tokens(member.artifact):
+        texts.setdefault((row["test"], row["rank"], row["side"]), []).append(row)
+    if not texts:
+        return []
+    marked = []
+    for (test, rank, side), rows in texts.items():
+        title = f"Test text {test + 1}, beside training text {rank}:" if side == "test" else f"Training text {rank}:"
+        marked.append(MarkedText(title, [row["token"] for row in rows], [row["value"] for row in rows]))
+    about = (
+        f"{name}, first run: the product of the log-odds gradients of a test text (its attributed class) and of a "
+        "training text (its label), split over tokens."
+    )
+    pairs = [
+        [row["test"] + 1, row["rank"], row["test token"], row["training token"], row["value"]]
+        for row in read_token_pairs(member.artifact)
+    ]
+    columns = ["test text", "training text", "test token", "training token", "product"]
+    caption = f"{about} The strongest pairs: which training token speaks for which test token."
+    return [
+        MarkedTexts(marked, f"{about} A token's color is its sum over the tokens of the other text."),
+        Table(columns, pairs, caption, keys=[member.artifact.key], command=member.command),
+    ]
 
 
 def _images(name: str, names: list[str], arrays: dict[str, np.ndarray]) -> Gallery:

@@ -25,14 +25,20 @@ from pipeline.stages.attribution.read import (
     MASK_ARRAYS,
     MASKS,
     SPARSITY,
+    TOKEN_PAIRS,
+    TOKENS,
     TOP,
     MaskRow,
 )
+from pipeline.stages.attribution.tokens import token_rows
 from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
+from pipeline.training.networks import trained_network
 
 FLAG_TOP = 10
 """Attributed training points that vote on whether a test point carries a trigger."""
 CURVE_POINTS = 200
+TOKEN_TEXTS = 3
+"""Strongest training texts of a test text that are split over tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +218,15 @@ def _gallery(
     train_rows = _inputs(data, "train", train_points.ids[torch.from_numpy(top.indices.ravel())])
     if isinstance(test_rows, list):
         build.write_table(GALLERY_TEXTS, _text_columns(test_rows, train_rows, top, common))
+        if choice.tokens:
+            few = min(choice.tokens, len(shown))
+            network = trained_network(build.config, data, build.inputs["weights"])
+            chosen = top.indices[:few, :TOKEN_TEXTS]
+            tokens, pairs = token_rows(
+                network, data, points, shown[:few], one.classes[shown[:few]], train_points, chosen
+            )
+            build.write_rows(TOKENS, tokens)
+            build.write_rows(TOKEN_PAIRS, pairs)
     elif test_rows.ndim == 4:
         images = {"test": test_rows, "train": train_rows.reshape(*top.indices.shape, *test_rows.shape[1:])}
         build.write_arrays(GALLERY_IMAGES, common | images)

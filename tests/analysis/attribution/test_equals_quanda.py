@@ -26,7 +26,7 @@ class StandIn(types.ModuleType):
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {})
+        return type(name, (), {"__init__": lambda self, *given, **named: None})
 
 
 @pytest.fixture
@@ -37,6 +37,9 @@ def quanda(monkeypatch):
     if importlib.util.find_spec("torchvision") is None:
         for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.transforms"):
             monkeypatch.setitem(sys.modules, name, StandIn(name))
+            parent, _, own = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], own, sys.modules[name])
     from quanda.metrics.ground_truth import linear_datamodeling
 
     return linear_datamodeling
