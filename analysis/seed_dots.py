@@ -23,6 +23,7 @@ def seed_dots(
     title: str,
     within: tuple[float, float] | None = None,
     reference: float | None = None,
+    seeded: bool = True,
 ) -> Figure:
     """Draw every run of every group over one axis, with the mean of the group and its interval.
 
@@ -38,6 +39,8 @@ def seed_dots(
         Range of the number: the axis shows nothing beyond it.
     reference : float, optional
         Value of a vertical line.
+    seeded : bool
+        Whether runs are seeds, of which a page brings out one in all figures; else they are drawn alike.
 
     Returns
     -------
@@ -62,8 +65,10 @@ def seed_dots(
         for seed, value in runs.items():
             order = seeds.index(seed)
             rise = 0.0 if len(seeds) == 1 else 0.3 * order / (len(seeds) - 1)
-            (dot,) = axis.plot([value], [place - 0.3 + rise], "o", color=seed_color(order), markersize=5, alpha=0.9)
-            of_seed(dot, seed)
+            color = seed_color(order if seeded else 0)
+            (dot,) = axis.plot([value], [place - 0.3 + rise], "o", color=color, markersize=5, alpha=0.9)
+            if seeded:
+                of_seed(dot, seed)
     if reference is not None:
         axis.axvline(reference, color=REFERENCE, linewidth=0.9, linestyle="--")
     axis.set_yticks(range(len(groups)), ["\n".join(textwrap.wrap(name, _NAME)) or name for name in groups])
@@ -73,5 +78,6 @@ def seed_dots(
     if within is not None:
         low, high = axis.get_xlim()
         axis.set_xlim(max(low, within[0] - 0.01 * (high - low)), min(high, within[1] + 0.01 * (high - low)))
-    seed_legend(axis, seeds, drop=0.62 / figure.get_figheight())
+    if seeded:
+        seed_legend(axis, seeds, drop=0.62 / figure.get_figheight())
     return figure

@@ -288,7 +288,11 @@ def svg_bytes(figure: Figure, **options: Any) -> bytes:
     return buffer.getvalue().replace(f'<g id="{_SEED}'.encode(), b'<g data-seed="')
 
 
-def png_bytes(figure: Figure, dpi: int = 150) -> bytes:
+PNG_DPI = 150
+"""Pixels of an inch of a PNG."""
+
+
+def png_bytes(figure: Figure, dpi: int = PNG_DPI) -> bytes:
     """Render a figure as PNG, for galleries whose SVG would be large."""
     _show_names(figure)
     buffer = io.BytesIO()

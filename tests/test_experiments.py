@@ -10,6 +10,7 @@ import pytest
 
 from tests.absent import ABSENT
 from tests.own_work import write_resnets
+from tests.whole_report import faults
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -33,6 +34,7 @@ def test_quickstart(tmp_path, run_here, capfd):
     assert not re.search(r'(src|href)="https?://', text), "the page loads nothing from outside"
     assert text.count("<svg") >= 3 and "</html>" in text
     assert "<title>DEBUG: " in text and 'class="debug"' in text, "a shrunk run is marked"
+    assert faults(page.parent) == []
     run_here(*words)
     assert "everything exists already" in capfd.readouterr().err
     run_here(*words, "stage=status")
@@ -57,6 +59,7 @@ def test_experiment(name, tmp_path, shared_store, run_here):
     assert made.metrics["sections"] >= 1
     assert made.metrics["verdicts"] == [], "a shrunk run decides nothing"
     assert "<title>DEBUG: " in (made.folder / "report.html").read_text()
+    assert faults(made.folder) == []
 
 
 def test_a_failing_job_of_a_sweep_leaves_its_traceback_and_the_others_finish(tmp_path):

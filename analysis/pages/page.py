@@ -79,6 +79,7 @@ def write_page(
             answer="" if headline is None else headline.answer,
             first=[found.shown for found in views.all(first, "0")],
             facts=list(facts),
+            answer_links=[],
             origin=(),
             seeds=[],
             sections=[

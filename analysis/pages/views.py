@@ -15,9 +15,11 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from analysis.pages.blocks import Command, Finding, Gallery, MarkedTexts, Measured, Picture, Table, Text
+from analysis.pages.blocks import Command, Finding, Gallery, MarkedTexts, Picture, Table, Text
+from analysis.pages.cells import Measured
 from analysis.pages.drawing import Drawn, draw
 from analysis.pages.inline_svg import InlineSvg
+from analysis.style import PNG_DPI
 
 FOLDER = Path(__file__).parent
 _NUMBER = re.compile(r"\s*([-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)\b")
@@ -140,6 +142,7 @@ class Views:
             "panels": [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(drawn.panels)],
             "legend": Markup(self.inline.take(drawn.legend, f"f{name}-l")) if drawn.legend else "",
             "png": base64.b64encode(drawn.png).decode() if block.raster else "",
+            "width": round(int.from_bytes(drawn.png[16:20]) * 96 / PNG_DPI) if block.raster else 0,
             "caption": f"{block.caption}{drawn.note}",
             "alt": block.alt,
             "csv": "",
@@ -259,7 +262,7 @@ def number(cell: Any) -> str:
 
 
 _INTERVAL = re.compile(r"\[([-−+\d.,e∞]+), ([-−+\d.e∞]+)\]")
-_SPACE = re.compile(r"(?<=\d) (?=%)|(?<=%) (?=\[)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
+_SPACE = re.compile(r"(?<=δ) (?=\d)|(?<=\d) (?=%)|(?<=%) (?=\[)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
 
 
 def unbroken(text: str) -> str:

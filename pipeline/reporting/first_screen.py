@@ -11,7 +11,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.setting import rows
 
-SHAPE = ("widths", "width", "depth", "layers", "heads", "embedding", "activation")
+SHAPE = ("variant", "id", "widths", "width", "depth", "layers", "heads", "embedding", "activation")
 """Settings that tell networks of one name apart, in the order in which they are named."""
 VERSIONS = ("python", "torch", "numpy", "scipy", "scikit-learn")
 ORIGIN = ("Made", "Code")
@@ -58,7 +58,7 @@ def facts(config: RunConfig, members: Mapping[str, Sequence[Gathered]]) -> list[
         found.append(("Training", "; ".join(_distinct(trained, _training))))
     seeds = {item.labels["seed"] for item in gathered if "seed" in item.labels}
     seeds |= {str(seed) for item in toy for seed in item.config.toy.seeds}
-    found.append(("Seeds", f"{len(seeds):,}" if seeds else f"1 ({config.seed})"))
+    found.append(("Seeds", f"{len(seeds):,}" if seeds else f"seed {config.seed} alone"))
     found.append(("Arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
     return [(name, value) for name, value in [*found, *_origin(gathered)] if value]
 

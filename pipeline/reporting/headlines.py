@@ -12,7 +12,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.spoken import Range, count, has_interval, listed, mean_within, with_unit
 
 
-def dots(intervals: Iterable[tuple[float, float, float]]) -> str:
+def dots(intervals: Iterable[tuple[float, float, float]], noun: str = "runs") -> str:
     """Say what the marks of a figure of runs are; intervals are spoken of where there is one.
 
     Examples
@@ -20,9 +20,10 @@ def dots(intervals: Iterable[tuple[float, float, float]]) -> str:
     >>> dots([(0.5, float("nan"), float("nan"))])
     'Each dot is a run, the diamond their mean.'
     """
+    one = f"Each dot is a {noun.removesuffix('s')}"
     if any(map(has_interval, intervals)):
-        return "Each dot is a run; diamond and bar are the mean and its 95 % interval over runs."
-    return "Each dot is a run, the diamond their mean."
+        return f"{one}; diamond and bar are the mean and its 95 % interval over {noun}."
+    return f"{one}, the diamond their mean."
 
 
 def over_seeds(
@@ -105,9 +106,11 @@ def over_runs_of(
     means = {group: mean_within(list(found.values()), within) for group, found in known.items()}
     said = {group: with_unit(*means[group], unit) for group in known}
     most = max(known.values(), key=len)
+    seeded = noun == "seeds"
+    counted = "runs" if seeded else noun
     interval = ", 95 % interval" if any(map(has_interval, means.values())) else ""
     table = Table(
-        ["group", f"{heading}{interval}", "runs"],
+        ["group", f"{heading}{interval}", counted],
         [[group, said[group], len(found)] for group, found in known.items()],
         about,
         keys=sources[0],
@@ -115,7 +118,8 @@ def over_runs_of(
     )
     drawn = dict(itertools.islice(known.items(), FIRST_ROWS))
     label = f"{heading}, {unit}" if unit else heading
-    figure = seed_dots(drawn, means, label=label, title=heading, within=within, reference=reference)
+    figure = seed_dots(drawn, means, label=label, title=heading, within=within, reference=reference, seeded=seeded)
     alt = f"{heading}: " + ", ".join(f"{group} {said[group]}" for group in drawn)
     answer = f"{says.format(listed(said))}; {count(list(most), noun)}."
-    return [Headline(name, question, answer, table.first(), Picture(figure, f"{about} {dots(means.values())}", alt))]
+    picture = Picture(figure, f"{about} {dots(means.values(), counted)}", alt)
+    return [Headline(name, question, answer, table.first(), picture)]

@@ -140,6 +140,16 @@ svg .of-other-seed { opacity: .12; } tr.of-this-seed > * { background: var(--was
     });
   }
 
+  // A link to a part that is folded opens it.
+  const unfold = () => {
+    const part = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!part) return;
+    for (let fold = part.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    if (part.tagName !== "FIGURE") part.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  if (location.hash) unfold();
+
   // Copy a command; where a page has no clipboard, the old way or the keyboard does it.
   const copy = async (pre) => {
     try {

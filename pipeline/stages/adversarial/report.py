@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from analysis.attribution.figures import attack_curves
-from analysis.pages.blocks import OVER_SEEDS, Block, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import Block, Picture, Section, Table
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import about, grouped

@@ -9,7 +9,6 @@ import numpy as np
 
 from analysis.attribution.figures import precision_recall_curves, share_curves
 from analysis.pages.blocks import (
-    OVER_SEEDS,
     Block,
     Finding,
     Gallery,
@@ -21,8 +20,8 @@ from analysis.pages.blocks import (
     Shot,
     Table,
     Text,
-    summary_cells,
 )
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of

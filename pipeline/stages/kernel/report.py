@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.style import PALETTE, in_style, legend_below, new_figure, of_seed
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered

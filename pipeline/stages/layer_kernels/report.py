@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, summary_cells
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.style import PALETTE, in_style, legend_below, new_figure
 from analysis.verdicts import run_interval_within
 from pipeline.config.run import RunConfig

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Finding, Headline, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Finding, Headline, Picture, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.probes.figures import (
     collapse_figure,
     component_curves_figure,

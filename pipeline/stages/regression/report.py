@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.regression.figures import (
     MACHINES,
     decay_figure,

@@ -8,17 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.attribution.figures import interval_bars
-from analysis.pages.blocks import (
-    OVER_SEEDS,
-    Block,
-    Finding,
-    Headline,
-    Picture,
-    Section,
-    Table,
-    interval_cell,
-    summary_cells,
-)
+from analysis.pages.blocks import Block, Finding, Headline, Picture, Section, Table
+from analysis.pages.cells import OVER_SEEDS, interval_cell, summary_cells
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -51,9 +52,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Text(
                 f"{name}: {metrics['rows_a_side']} rows a side out of {metrics['reference_rows']:,} reference and "
-                f"{metrics['sample_rows']:,} sample rows, {metrics['width']} features. Left out: "
-                + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in metrics["left_out"].items())
-                + f". Rows: {metrics['source']}. "
+                f"{metrics['sample_rows']:,} sample rows, {metrics['width']} features. {_left_out(metrics['left_out'])}"
+                f"Rows: {_short(metrics['source'])}. "
                 + ("Whole groups (users, queries) are permuted together. " if metrics["grouped"] else "")
                 + " ".join(f"{side.capitalize()}: {note}" for side, note in metrics["crowded"].items())
                 + f" Most separable rows by id: reference {metrics['typical_reference_ids']}, sample "
@@ -70,34 +70,45 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     return Section("Distribution shift", [*findings, *blocks], _seen(members))
 
 
-SIDES = ("embedding", "cues", "character n-grams")
-"""Representations whose classifiers are compared."""
+SIDES = {"embeddings": "embedding", "surface cues": "cues", "character n-grams": "character n-grams"}
+"""Representations whose classifiers are compared, as the first screen calls them."""
 
 
 def _seen(members: list[Gathered]) -> list[Headline]:
     """Answer whether the two samples are told apart, and whether surface marks suffice for that."""
-    runs: dict[str, dict[str, float | None]] = {}
-    p_values: list[str] = []
-    for member in members:
-        rows = read_tests(member.artifact)
-        name = group_label(member.labels)
-        for kind in SIDES:
-            found = select(rows, "P-M", "C2ST (split)", kind)
-            label = kind if len(members) == 1 else f"{name}: {kind}"
-            runs[label] = {str(i): float(row["auc"]) for i, row in enumerate(found)}
-        p = [row["p"] for row in select(rows, "P-M", "MMD²")]
-        p_values.append(f"median p of MMD {np.median(p):.3g}" + ("" if len(members) == 1 else f" ({name})"))
+    member = members[0]
+    rows = read_tests(member.artifact)
+    runs: dict[str, dict[str, float | None]] = {
+        label: {str(i): float(row["auc"]) for i, row in enumerate(select(rows, "P-M", "C2ST (split)", kind))}
+        for label, kind in SIDES.items()
+    }
+    p = float(np.median([row["p"] for row in select(rows, "P-M", "MMD²")]))
+    of = "" if len(members) == 1 else f" ({group_label(member.labels)}; the other settings are below)"
     return over_runs_of(
         "seen",
         "Are the two samples told apart, and do surface marks suffice for that?",
-        f"A classifier tells the sample from the reference with an AUC of {{}}; {', '.join(p_values)}",
+        f"A classifier tells the sample from the reference with an AUC of {{}}{of}, where 0.5 is chance; the kernel "
+        f"test of the embeddings (MMD) has a median p of {p:.3g}",
         runs,
-        ("AUC", "Held-out AUC of classifiers between sample and reference: 0.5 is chance, 1 is perfect.", ""),
-        ([member.artifact.key for member in members], members[0].command),
+        ("AUC", f"Held-out AUC of classifiers between sample and reference{of}: 0.5 is chance, 1 is perfect.", ""),
+        ([member.artifact.key], member.command),
         within=(0.0, 1.0),
         reference=0.5,
         noun="draws",
     )
+
+
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
+
+
+def _short(source: object) -> str:
+    """Cut digests to their first letters."""
+    return _DIGEST.sub(r"\1…", str(source))
+
+
+def _left_out(counts: dict[str, int]) -> str:
+    found = {key.replace("_", " "): value for key, value in counts.items() if value}
+    return f"Left out: {', '.join(f'{key} {value:,}' for key, value in found.items())}. " if found else ""
 
 
 def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Headline, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Block, Finding, Headline, Picture, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.spectra.figures import Curve, SpectrumPanel, figure_over_steps, figure_spectra
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.weights import normalized_eigenvalues

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.pages.blocks import Picture, Table, summary_cells
+from analysis.pages.blocks import Picture, Table
+from analysis.pages.cells import summary_cells
 from analysis.variability.figures import group_levels
 from pipeline.engine.artifacts import Artifact
 from pipeline.stages.statistics.read import read_epochs

@@ -8,7 +8,8 @@ from collections import Counter
 
 import numpy as np
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Headline, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Block, Finding, Headline, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.verdicts import student_mean_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analysis.pages.blocks import OVER_SEEDS, Block, Finding, Picture, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Block, Finding, Picture, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.style import in_style, new_figure, of_seed, seed_color, seed_legend
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
@@ -119,6 +120,9 @@ def learning_curves(groups: dict[str, list[Gathered]]) -> Figure:
                 lines = axis.plot(epochs, losses, style, marker=dot, color=color, alpha=0.85, lw=width)
                 of_seed(lines, seed)
         axis.set(title=name, xlabel="epoch", ylabel="loss")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        if max(len(read_learning_curve(member.artifact)) for member in group) == 1:
+            axis.set_xticks(epochs)
+        else:
+            axis.xaxis.get_major_locator().set_params(integer=True)
         seed_legend(axis, seeds)
     return figure

@@ -25,13 +25,15 @@ def test_a_page_shows_its_blocks_and_begins_with_its_answer(tmp_path):
     sections = [Section("S", blocks, [headline])]
     made = write_page(tmp_path / "page.html", "T", sections, question="Why?")
     text = made.read_text(encoding="utf-8")
+    assert "(n = 3)" in text, "numbers are not broken"
+    text = text.replace(" ", " ")
     assert "a &lt; b" in text and "1,234" in text and "Enlarge: A line" in text
     assert text.index("It is, 5 [4, 6] (n = 3).") < text.index("<h2>S</h2>") < text.index("It is so.")
     assert "Why?" in text and "Is it so?" not in text
     assert "Is it so?" in write_page(tmp_path / "other.html", "T", sections).read_text(encoding="utf-8")
     assert 'id="sources"' not in text and "Setting" not in text
     assert made == write_page(tmp_path / "page.html", "T", sections, question="Why?")
-    assert made.read_text(encoding="utf-8") == text
+    assert made.read_text(encoding="utf-8").replace(" ", " ") == text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.html", "page.html"]
 
 

@@ -10,7 +10,7 @@ from analysis.probes.figures import (
     explained_variance_figure,
 )
 from analysis.probes.onset import bootstrap_onset
-from analysis.style import svg_bytes
+from analysis.style import PAPER, svg_bytes
 
 LAYERS = ["layer1.0", "layer2.0", "layer3.0", "layer4.1", "pool"]
 
@@ -78,7 +78,7 @@ def test_figures_render_to_the_same_bytes(figures, again, name):
 
 
 def test_unconverged_fits_have_hollow_markers(figures):
-    hollow = [line for line in figures["components"].axes[2].lines if str(line.get_markerfacecolor()) == "white"]
+    hollow = [line for line in figures["components"].axes[2].lines if str(line.get_markerfacecolor()) == PAPER]
     assert len(hollow) == len(LAYERS)
 
 
