@@ -51,7 +51,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     headlines = over_seeds(
         "alignment",
         "How far do the kernels agree with the labels?",
-        "Centered alignment of the kernel with the labels is {}",
+        "Centered alignment of the kernel with the labels is {}, where 1 is a kernel of the labels and 0 is unrelated",
         groups,
         lambda member: member.artifact.metrics.get("label_alignment"),
         heading="alignment with the labels",

@@ -189,7 +189,7 @@ def _logistic(members: list[Gathered]) -> Section:
     headlines = over_seeds(
         "gap",
         "How far below the network's test cross-entropy does its own kernel lie?",
-        "The network's test cross-entropy minus that of its conjugate kernel is {} nats",
+        "The network's test cross-entropy minus that of its conjugate kernel is {} nats; above 0 the kernel is better",
         grouped(members),
         lambda member: _distance(last_step(read_logistic(member.artifact)), "ck"),
         heading="network minus CK, nats",

@@ -102,8 +102,8 @@ def _predicted(groups: dict[str, list[Gathered]]) -> list[Headline]:
     return over_seeds(
         "prediction",
         "Which attribution predicts what training without the points does?",
-        f"{order[0].replace('_', ' ')} predicts retraining best, with a datamodeling score of {{}}"
-        + (f"; then {rivals} (means)" if rivals else ""),
+        f"{order[0].replace('_', ' ')} predicts retraining best, with a datamodeling score of {{}} (1 is perfect, 0 is "
+        "chance)" + (f"; then {rivals} (means)" if rivals else ""),
         groups,
         lambda member: member.artifact.metrics["lds"][order[0]] if _scored(member) else None,
         heading="datamodeling score",

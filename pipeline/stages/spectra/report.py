@@ -65,7 +65,7 @@ def _moved(groups: dict[str, list[Gathered]]) -> list[Headline]:
     return over_seeds(
         "distance",
         "How far does training move the spectra of the weights?",
-        "Spectra of the weights end at a Kolmogorov-Smirnov distance of {} from their start",
+        "Spectra of the weights end at a Kolmogorov-Smirnov distance of {} from their start, where 0 is no change",
         groups,
         lambda member: member.artifact.metrics["ks_start_mean"],
         heading="KS distance to the start",

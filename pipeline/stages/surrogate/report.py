@@ -73,7 +73,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     headlines = over_seeds(
         "tau",
         "Does a kernel machine rank test points as its network does?",
-        "Kendall's τ between the confidences of the kernel machine and of its network is {}",
+        "A kernel machine orders test points by confidence as its network does with Kendall's τ of {}, where 1 is the "
+        "same order and 0 is chance",
         groups,
         lambda member: member.artifact.metrics["tau"],
         heading="Kendall τ",

@@ -50,7 +50,7 @@ ANSWERS: dict[str, tuple[Quantity, str, str, str, tuple[float, float] | None]] =
     "change": (
         "ks_start",
         "Do spectra of the weights change in training?",
-        "The spectrum of the weights ends at a Kolmogorov-Smirnov distance of {} from its start",
+        "The spectrum of the weights ends at a Kolmogorov-Smirnov distance of {} from its start, where 0 is no change",
         "KS distance to the start",
         (0.0, 1.0),
     ),
