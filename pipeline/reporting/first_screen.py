@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from analysis.pages.blocks import Headline, Section
@@ -29,13 +30,17 @@ def answering(sections: Mapping[str, Section], answers: str) -> tuple[str, Headl
     answers : str
         ``report.answers``: a stage, or a stage and the name of one of its headlines (``statistics.seed_count``), see
         ``headlines`` of the table of stages, by which slips are refused before anything is made. Where there are too
-        few runs for the headline, the stage's first one answers; where the report does not show that stage, or
+        few runs for the headline, the stage's first one answers and says so; where the report does not show that stage, or
         nothing is named, the first stage after training does.
     """
     stage, _, name = answers.partition(".")
     if stage in sections:
         found = sections[stage].headlines
-        return stage, next((one for one in found if one.name == name), next(iter(found), None))
+        named = next((one for one in found if one.name == name), None)
+        if named is None and found:
+            too_few = "These runs are too few to answer it. " if name else ""
+            named = replace(found[0], answer=f"{too_few}{found[0].answer}")
+        return stage, named
     speaking = [stage for stage, section in sections.items() if section.headlines]
     chosen = next((stage for stage in speaking if stage != "train"), next(iter(speaking), ""))
     return chosen, sections[chosen].headlines[0] if chosen else None

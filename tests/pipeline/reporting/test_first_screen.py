@@ -14,7 +14,10 @@ def test_few_runs_are_answered_by_the_stages_first_headline():
     table = Table(["group", "churn"], [["mlp", "6.6 %"]], "Of two runs.")
     churn = Headline("churn", "How far do runs differ?", "By 6.6 %.", table, None)
     sections = {"train": Section("Runs", []), "statistics": Section("Seeds", [], headlines=[churn])}
-    assert answering(sections, "statistics.seed_count") == answering(sections, "") == ("statistics", churn)
+    assert answering(sections, "statistics") == answering(sections, "") == ("statistics", churn)
+    stage, few = answering(sections, "statistics.seed_count")
+    assert stage == "statistics" and few is not None and few.name == "churn"
+    assert few.answer == "These runs are too few to answer it. By 6.6 %."
     assert answering({"statistics": Section("Seeds", [])}, "statistics") == ("statistics", None)
 
 
