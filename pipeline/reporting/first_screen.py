@@ -30,8 +30,8 @@ def answering(sections: Mapping[str, Section], answers: str) -> tuple[str, Headl
     answers : str
         ``report.answers``: a stage, or a stage and the name of one of its headlines (``statistics.seed_count``), see
         ``headlines`` of the table of stages, by which slips are refused before anything is made. Where there are too
-        few runs for the headline, the stage's first one answers and says so; where the report does not show that stage, or
-        nothing is named, the first stage after training does.
+        few runs for the headline, the stage's first one answers and says so; where the report does not show that
+        stage, or nothing is named, the first stage after training does.
     """
     stage, _, name = answers.partition(".")
     if stage in sections:
