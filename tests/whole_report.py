@@ -37,7 +37,7 @@ class _Page(HTMLParser):
         self.figures: list[list[str]] = []
         self.sentences: list[tuple[str, int]] = []
         self._open: list[str] = []
-        self._cell = self._sentence = self._in_svg = False
+        self._cell = self._sentence = self._figure = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -46,7 +46,7 @@ class _Page(HTMLParser):
             self.ids.append(have["id"])
         if tag == "a":
             self.links.append(have["href"])
-            if self.figures:
+            if self._figure:
                 self.figures[-1].append(have["href"])
             if self._sentence and have["href"].startswith("../"):
                 text, count = self.sentences[-1]
@@ -56,6 +56,7 @@ class _Page(HTMLParser):
             self.loaded.append(have.get("href", ""))
         if tag == "figure":
             self.figures.append([])
+            self._figure = True
         if tag == "table":
             self.tables.append([])
         if tag == "tr":
@@ -72,6 +73,8 @@ class _Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in ("td", "th"):
             self._cell = False
+        if tag == "figure":
+            self._figure = False
         if self._open and tag == self._open[-1] and tag in ("ul", "div"):
             self._open.pop()
             self._sentence = False

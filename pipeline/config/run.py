@@ -20,11 +20,10 @@ from pipeline.config.numerics import HardwareConfig, NumericsConfig
 from pipeline.config.probes import ProbesConfig
 from pipeline.config.published import PublishedConfig
 from pipeline.config.regression import RegressionConfig
-from pipeline.config.retraining import RetrainingConfig
+from pipeline.config.retraining import RetrainingConfig, SpreadConfig
 from pipeline.config.shift import ShiftConfig
 from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.spectra import SpectraConfig
-from pipeline.config.spread import SpreadConfig
 from pipeline.config.statistics import StatisticsConfig
 from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.toy import ToyConfig

@@ -10,47 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.run import RunConfig
+from pipeline.engine import needs as of
 from pipeline.engine.cells import with_seed
-from pipeline.engine.needs import (
-    Needs,
-    along_training,
-    attributed,
-    for_probes,
-    for_regression,
-    for_shift,
-    for_spectra,
-    for_training,
-    in_place_of_snapshots,
-    in_place_of_training,
-    merge,
-    omissions,
-    on,
-    other_training,
-    pretrained,
-    pretraining_of,
-    rows,
-    weights,
-    with_own_outputs,
-    with_own_weights,
-)
+from pipeline.engine.needs import Needs
 from pipeline.engine.seed_blocks import block_of
 from pipeline.errors import UserError
 
 SOURCE = ("data.name", "data.kind", "data.source", "data.columns", "data.read")
 """Fields that decide the canonical rows, besides the source's own identity (archive, files, revision)."""
-VIEW = (
-    "data.class_names",
-    "data.data_seed",
-    "data.subset",
-    "data.split",
-    "data.text",
-    "data.image",
-    "data.normalize",
-    "data.poison",
-    "data.drop",
-    "data.keep",
-    "data.allow_cross_data",
-)
+_VIEW = "class_names data_seed subset split text image normalize poison drop keep allow_cross_data"
+VIEW = tuple(f"data.{field}" for field in _VIEW.split())
 """Fields that decide which of those rows a run sees, and how."""
 PUBLISHED = ("kind", "experiment", "overrides", "why", "unknown", "lacks")
 
@@ -78,16 +47,13 @@ class Stage:
     shared : callable
         From a run's configuration to the one that is common to all runs with the same artifact.
     instead : callable or None
-        From a run's configuration to the stage that makes what is asked for: itself, or one that reads files which
-        were made elsewhere.
+        From a run's configuration to the stage that makes what is asked for: itself, or one that reads files.
     report : str or None
-        ``module:function`` that turns the stage's gathered artifacts into a section of the report; None for a
-        stage that no report can show.
+        ``module:function`` that makes a section of the report from gathered artifacts; None: no report shows the stage.
     headlines : tuple of str
         Names of the headlines that its section can have; one for which there are too few runs is absent.
     foresees : str or None
-        ``module:function`` of a configuration, rows and an untrained network, which raises what the stage would refuse
-        about them, so that it is said before the network is trained.
+        ``module:function`` of a configuration, rows and an untrained network: raises what the stage would refuse later.
     on_ranks : bool
         Whether it shares its work between ``numerics.world_size`` ranks.
     makes : tuple of str
@@ -130,7 +96,7 @@ _TABLE = (
         "ensemble",
         "pipeline.stages.train.ensemble:ensemble",
         (*VIEW, "model", "training", "seed", "seeds", "numerics", "ensemble"),
-        needs=merge(rows, pretrained),
+        needs=of.merge(of.rows, of.pretrained),
         shared=block_of,
     ),
     Stage(
@@ -138,16 +104,16 @@ _TABLE = (
         "pipeline.stages.train.run:train",
         (*VIEW, "model", "training", "seeds", "numerics"),
         version=2,
-        needs=rows,
-        shared=pretraining_of,
+        needs=of.rows,
+        shared=of.pretraining_of,
     ),
     Stage(
         "train",
         "pipeline.stages.train.run:train",
         (*VIEW, "model", "training", "seeds", "numerics"),
         version=2,
-        needs=for_training,
-        instead=in_place_of_training,
+        needs=of.for_training,
+        instead=of.in_place_of_training,
         report="pipeline.stages.train.report:section",
         headlines=("accuracy",),
         on_ranks=True,
@@ -158,15 +124,15 @@ _TABLE = (
         "pipeline.stages.train.run:initial",
         (*VIEW, "model", "seeds.init", "numerics", "weights.source"),
         version=2,
-        needs=merge(rows, pretrained),
+        needs=of.merge(of.rows, of.pretrained),
     ),
     Stage(
         "snapshots",
         "pipeline.stages.train.run:snapshots",
         ("snapshots",),
         version=8,
-        needs=merge(rows, pretrained, on(weights="train")),
-        instead=in_place_of_snapshots,
+        needs=of.merge(of.rows, of.pretrained, of.on(weights="train")),
+        instead=of.in_place_of_snapshots,
         report="pipeline.stages.train.report_snapshots:section",
         headlines=("movement",),
         on_ranks=True,
@@ -176,15 +142,15 @@ _TABLE = (
         "pipeline.stages.train.own_weights:checkpoint",
         (*VIEW, "model", "seeds.init", "numerics", "weights"),
         version=2,
-        needs=rows,
-        shared=with_own_weights,
+        needs=of.rows,
+        shared=of.with_own_weights,
     ),
     Stage(
         "checkpoint_steps",
         "pipeline.stages.train.own_weights:checkpoint_steps",
         ("snapshots", "numerics"),
         version=2,
-        needs=along_training,
+        needs=of.along_training,
     ),
     Stage(
         "outputs",
@@ -192,13 +158,13 @@ _TABLE = (
         ("data.name", "data.class_names", "data.path.outputs", "seed"),
         version=2,
         identity="pipeline.stages.train.own_outputs:outputs_identity",
-        shared=with_own_outputs,
+        shared=of.with_own_outputs,
     ),
     Stage(
         "features",
         "pipeline.stages.features.run:features",
         ("features", "weights.step", "numerics"),
-        needs=weights,
+        needs=of.weights,
         foresees="pipeline.stages.features.foreseen:foresee",
     ),
     Stage(
@@ -206,7 +172,7 @@ _TABLE = (
         "pipeline.stages.kernel.run:kernel",
         ("kernel", "weights.step", "numerics"),
         version=9,
-        needs=weights,
+        needs=of.weights,
         report="pipeline.stages.kernel.report:section",
         headlines=("alignment",),
         foresees="pipeline.stages.kernel.foreseen:foresee",
@@ -217,7 +183,7 @@ _TABLE = (
         "pipeline.stages.layer_kernels.run:layer_kernels",
         ("kernel", "surrogate", "layer_kernels", "weights.step", "numerics"),
         version=7,
-        needs=weights,
+        needs=of.weights,
         report="pipeline.stages.layer_kernels.report:section",
         headlines=("accuracy",),
     ),
@@ -226,7 +192,7 @@ _TABLE = (
         "pipeline.stages.surrogate.run:surrogate",
         ("surrogate",),
         version=2,
-        needs=merge(weights, on(kernel="kernel")),
+        needs=of.merge(of.weights, of.on(kernel="kernel")),
         report="pipeline.stages.surrogate.report:section",
         headlines=("tau",),
         foresees="pipeline.stages.surrogate.foreseen:foresee",
@@ -236,7 +202,7 @@ _TABLE = (
         "pipeline.stages.attribution.run:attribution",
         ("attribution",),
         version=6,
-        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed),
+        needs=of.merge(of.weights, of.on(kernel="kernel", surrogate="surrogate"), of.attributed),
         report="pipeline.stages.attribution.report:section",
         headlines=("planted", "sparsity"),
         foresees="pipeline.stages.attribution.foreseen:foresee",
@@ -257,14 +223,14 @@ _TABLE = (
             "retraining.omissions",
             "retraining.seed",
         ),
-        needs=merge(rows, pretrained),
+        needs=of.merge(of.rows, of.pretrained),
     ),
     Stage(
         "retraining",
         "pipeline.stages.retraining.run:retraining",
         ("retraining", "attribution"),
         version=3,
-        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), attributed, omissions),
+        needs=of.merge(of.weights, of.on(kernel="kernel", surrogate="surrogate"), of.attributed, of.omissions),
         report="pipeline.stages.retraining.report:section",
         headlines=("prediction", "same_training", "dropping"),
         foresees="pipeline.stages.attribution.foreseen:foresee",
@@ -283,7 +249,7 @@ _TABLE = (
             "kernel.test_splits",
             "spread",
         ),
-        needs=merge(rows, pretrained),
+        needs=of.merge(of.rows, of.pretrained),
         shared=lambda config: with_seed(config, 0),
         report="pipeline.stages.spread.report:section",
         headlines=("spread",),
@@ -293,7 +259,7 @@ _TABLE = (
         "pipeline.stages.adversarial.run:adversarial",
         ("adversarial",),
         version=6,
-        needs=merge(weights, on(kernel="kernel", surrogate="surrogate"), other_training),
+        needs=of.merge(of.weights, of.on(kernel="kernel", surrogate="surrogate"), of.other_training),
         report="pipeline.stages.adversarial.report:section",
         headlines=("agreement",),
     ),
@@ -302,7 +268,7 @@ _TABLE = (
         "pipeline.stages.probes.run:probes",
         ("probes",),
         version=2,
-        needs=for_probes,
+        needs=of.for_probes,
         report="pipeline.stages.probes.report:section",
         headlines=("onset",),
         foresees="pipeline.stages.probes.foreseen:foresee",
@@ -312,7 +278,7 @@ _TABLE = (
         "pipeline.stages.regression.run:regression",
         ("regression", "numerics"),
         version=5,
-        needs=for_regression,
+        needs=of.for_regression,
         report="pipeline.stages.regression.report:section",
         headlines=("ratio", "gap", "refit"),
     ),
@@ -320,7 +286,7 @@ _TABLE = (
         "shift",
         "pipeline.stages.shift.run:shift",
         ("shift",),
-        needs=for_shift,
+        needs=of.for_shift,
         report="pipeline.stages.shift.report:section",
         headlines=("seen",),
     ),
@@ -329,7 +295,7 @@ _TABLE = (
         "pipeline.stages.spectra.run:spectra",
         ("spectra",),
         version=3,
-        needs=for_spectra,
+        needs=of.for_spectra,
         report="pipeline.stages.spectra.report:section",
         headlines=("distance", "alignment"),
         foresees="pipeline.stages.spectra.layers:foresee",

@@ -41,7 +41,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         bars["random"] = (float(values.mean()), float(low), float(high))
         picture = Picture(
             interval_bars(bars, label="Churn, %", title=name, reference=bars["nothing"][0]),
-            f"Churn of {made['judges']} seeds without each set; random: mean and 95 % range of {len(controls)} sets.",
+            f"Churn over the seeds that judge ({made['judges']}) without each set; random: mean and 95 % range of "
+            f"{len(controls)} sets.",
             f"Churn without chosen training points of {name}",
         )
         top = 100 * rows[1]["churn"]

@@ -20,6 +20,19 @@ def words(node: ast.AST) -> str:
     return " ".join([*found, *(part.id for part in ast.walk(node) if isinstance(part, ast.Name))])
 
 
+def caption_of(call: ast.Call, path: Path) -> str:
+    """Text of a caption; of one that has a name, what is assigned to that name above the call."""
+    node = call.args[2 if call.func.id == "Table" else 1]
+    if isinstance(node, ast.Name):
+        named = [
+            one.value
+            for one in ast.walk(ast.parse(path.read_text()))
+            if isinstance(one, ast.Assign) and one.lineno < call.lineno and ast.unparse(one.targets[0]) == node.id
+        ]
+        node = max(named, key=lambda value: value.lineno)
+    return words(node)
+
+
 def calls(path: Path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Table", "Picture"):
@@ -30,7 +43,7 @@ def calls(path: Path):
 def test_captions_of_intervals_name_their_unit(path):
     without = []
     for node in calls(path):
-        caption = words(node.args[2 if node.func.id == "Table" else 1])
+        caption = caption_of(node, path)
         shown = words(node) if node.func.id == "Table" else caption
         if ("95 %" in shown or "interval" in shown) and not UNIT.search(caption):
             without.append(f"line {node.lineno}: {caption[:120]}")
