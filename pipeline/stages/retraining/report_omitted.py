@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.attribution.figures import interval_bars
-from analysis.pages.blocks import OVER_SEEDS, Block, Headline, Picture, Table, summary_cells
+from analysis.pages.blocks import Block, Headline, Picture, Table
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.engine.build import Gathered
 from pipeline.reporting.headlines import over_seeds
