@@ -242,7 +242,7 @@ class MarkedText:
 
 @dataclass(frozen=True)
 class MarkedTexts:
-    """Texts whose tokens are colored by their share in something; the strongest token of each text is the darkest.
+    """Texts whose tokens are colored by their share in something: the lightest is 5⁻⁴ of the strongest of its text.
 
     Attributes
     ----------
@@ -254,12 +254,12 @@ class MarkedTexts:
     --------
     >>> from analysis.pages import MarkedText, MarkedTexts
     >>> MarkedTexts([MarkedText("test", ["good", " film"], [0.8, -0.1])], "Tokens that speak for the class.").legend
-    'Blue speaks for the class, orange against it; the strongest token of each text is the darkest.'
+    'Blue speaks for the class, orange against it; from shade to shade of a text is a factor of 5.'
     """
 
     texts: Sequence[MarkedText]
     caption: str
-    legend: str = "Blue speaks for the class, orange against it; the strongest token of each text is the darkest."
+    legend: str = "Blue speaks for the class, orange against it; from shade to shade of a text is a factor of 5."
 
     def __post_init__(self) -> None:
         """Refuse a block without texts."""

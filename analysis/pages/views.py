@@ -192,7 +192,7 @@ class Views:
             spans = []
             for place, (token, value) in enumerate(zip(text.tokens, text.values, strict=True)):
                 writer.writerow([text.title, place, token, value])
-                shade = round(4 * abs(value) / largest)
+                shade = _shade(abs(value) / largest)
                 tone = f"{'for' if value > 0 else 'against'}{shade}" if shade else ""
                 spans.append({"text": token, "tone": tone, "value": number(value)})
             rows.append({"title": text.title, "spans": spans})
@@ -209,6 +209,11 @@ class Views:
             "origin": "",
         }
         return View(shown, {f"{name}.csv": content})
+
+
+def _shade(share: float) -> int:
+    """Darkness of a token from its share of the strongest one: each of four steps is a factor of five."""
+    return sum(share > 5.0**-step for step in (1, 2, 3, 4))
 
 
 def _png(pixels: Any) -> str:

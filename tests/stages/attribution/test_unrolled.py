@@ -23,6 +23,7 @@ METHODS = (
     "model.activation=tanh",
     "training.epochs=2",
     "training.lr=0.05",
+    "training.batch_size=30",
     "numerics.engine=ensemble",
 )
 
@@ -33,7 +34,7 @@ def test_a_killed_sweep_goes_on_with_the_same_bytes(images, tmp_path, monkeypatc
 
     def dies(self, name, tensors):
         saves.append(name)
-        if len(saves) in (3, 9, 14):
+        if len(saves) in (3, 7, 11):
             raise KeyboardInterrupt
         plain(self, name, tensors)
 
@@ -45,7 +46,8 @@ def test_a_killed_sweep_goes_on_with_the_same_bytes(images, tmp_path, monkeypatc
         except KeyboardInterrupt:
             continue
     assert again is not None and again.manifest["files"] == whole.manifest["files"]
-    assert len(set(saves)) >= len(saves) - 3, "only what a kill interrupted is made twice"
+    states = [name for name in saves if name.startswith("state")]
+    assert len(states) <= len(set(states)) + 3, "only what a kill interrupted is made twice"
     masks = {row["method"]: row["auprc"] for row in whole.rows("masks.parquet")}
     assert set(masks) == {"magic", "source", "cg_influence"} and min(masks.values()) > 0.15
 
@@ -62,12 +64,13 @@ def test_damaged_states_are_made_again(tmp_path):
     ("overrides", "message"),
     [
         (("attribution.method=exact_influence",), "N·C = 90·3 = 270 rows"),
-        (("attribution.method=magic", "model=resnet18", "model.width=4"), "training changes .*running_mean"),
+        (("attribution.method=magic", "model=cnn_poison"), "training changes .*running_mean"),
     ],
 )
 def test_what_cannot_be_attributed_is_said_before_training(images, overrides, message, tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.attribution.influence.LARGEST_DUAL", 200)
-    words = (*images, *METHODS[:1], "model=mlp", *overrides, "stage=attribution")
+    own = [word for word in images if not word.startswith("model")]
+    words = (*own, "kernel=conjugate", "model=mlp", *overrides, "stage=attribution")
     words = (*words, f"paths.store={tmp_path}", f"paths.cache={tmp_path}")
     with pytest.raises(UserError, match=message):
         execute(compose_run(words), words)
@@ -75,7 +78,7 @@ def test_what_cannot_be_attributed_is_said_before_training(images, overrides, me
 
 
 def test_scores_are_the_derivatives_of_the_replay(images, tmp_path):
-    words = (*images, *METHODS[:2], *METHODS[6:], "attribution.top=90", "attribution.target=true")
+    words = (*images, *METHODS[:2], *METHODS[6:], "attribution.top=90", "attribution.target='true'")
     made = pull("attribution", tmp_path, *words)
     top = made.arrays("top.safetensors")
     scores = np.empty((30, 90))
