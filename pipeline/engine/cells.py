@@ -240,7 +240,10 @@ def hydra_home(flags: dict[str, str]) -> Iterator[None]:
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.global_hydra import GlobalHydra
 
+    from pipeline.engine.composition.kept_parts import keep_parts
+
     if GlobalHydra.instance().is_initialized():
+        keep_parts()
         yield
         return
     register_schemas()
@@ -250,6 +253,7 @@ def hydra_home(flags: dict[str, str]) -> Iterator[None]:
             place = f"file://{os.path.abspath(flags['config-dir'])}"
             loader.get_search_path().prepend("command-line", place, anchor=SearchPathQuery(provider="schema"))
             loader.repository.initialize_sources(loader.get_search_path())
+        keep_parts()
         yield
 
 
