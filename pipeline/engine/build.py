@@ -64,12 +64,29 @@ def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A finished upstream artifact of a gather stage, with the labels of its cell."""
+    """A finished upstream artifact of a gather stage, with the labels of its cell.
+
+    Attributes
+    ----------
+    labels : dict of str to str
+        Labels that all of its cells share.
+    config : RunConfig
+        Configuration of its run.
+    artifact : Artifact
+        The artifact.
+    spelled : str or callable
+        The command that makes it, or what gives that: of ten thousand members a page shows few.
+    """
 
     labels: dict[str, str]
     config: RunConfig
     artifact: Artifact
-    command: str
+    spelled: str | Callable[[], str] = field(repr=False)
+
+    @property
+    def command(self) -> str:
+        """The command that makes it."""
+        return self.spelled if isinstance(self.spelled, str) else self.spelled()
 
 
 @dataclass

@@ -27,6 +27,7 @@ from pipeline.engine.schedule.work import usual_seconds
 from pipeline.engine.schedule.worker_process import Postponed, Request, can_fork, computes
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.cores import gpu_groups
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads
@@ -74,6 +75,7 @@ class Puller:
     _estimates: Estimates | None = field(default=None, repr=False)
     _labels: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
     _later: dict[str, Any] = field(default_factory=dict, repr=False)
+    _listed: Listing | None = field(default=None, repr=False)
 
     def folder(self, node: Node) -> Path:
         """Name the final folder of a node."""
@@ -97,13 +99,14 @@ class Puller:
         UserError
             When the input is wrong; no half-written artifact has a final name.
         """
+        listing = Listing(self.store.root)
         if self.rebuild.words:
-            self._check_rebuild(node)
+            self._check_rebuild(node, listing)
             self.rebuild.open(self.store.root, node)
         if self.has(node):
             say(f"{node.stage.name}: checking {node.slug}-{node.key}")
             self._finished(node).verify()  # before it is said to exist
-        found = plan(node, self.store, self.keeps)
+        found = plan(node, self.store, self.keeps, listing)
         estimates = self._estimates = Estimates(self.store, self.workers)
         announce(found, self.store, estimates, self.workers)
         for there in found.kept:
@@ -117,6 +120,7 @@ class Puller:
                 say("this process may have computed with torch and cannot be forked: one artifact after another")
             else:
                 self.make_together(found, estimates)
+        self._listed = found.listing if len(found.todo) == 1 else None
         artifact = self.make(node)
         self.rebuild.close()
         self._index(found)
@@ -129,9 +133,9 @@ class Puller:
             places = [(node.stage.name, listing.place(*node.address).entry) for node in found.todo]
             records_of(self.store.root, [(stage, entry) for stage, entry in places if entry is not None])
 
-    def _check_rebuild(self, target: Node) -> None:
+    def _check_rebuild(self, target: Node, listing: Listing) -> None:
         """Refuse a rebuild before anything is begun: words that match nothing, and what ``require`` forbids."""
-        found = plan(target, self.store, self.keeps)
+        found = plan(target, self.store, self.keeps, listing)
         # Retrainings that a stage makes itself, and gathers without some cells, are known only when they are made.
         more = self.allow_missing > 0 or any("train" in node.stage.makes for node in found.todo)
         for word in self.rebuild.check([*found.todo, *found.kept, *found.gone], more):
@@ -217,6 +221,17 @@ class Puller:
         if absent:
             raise Postponed(absent)
 
+    @collections_wait()
+    def _listed_members(self, gather: Node) -> dict[str, Artifact]:
+        """Give the members of a gather that are there, by key, without a look-up for each."""
+        listing = self._listed or Listing(self.store.root)
+        found = {}
+        for one in [member.node for group in gather.members.values() for member in group]:
+            entry = None if one.key in self._failures else listing.place(*one.address).entry
+            if entry is not None and self.keeps(one):
+                found[one.key] = self._finished(one, Path(entry.path))
+        return found
+
     def _finished(self, node: Node, folder: Path | None = None) -> Artifact:
         return Artifact(folder or self.folder(node), lambda: f"Command: {node.command} 'rebuild=[{node.key}]'")
 
@@ -232,10 +247,11 @@ class Puller:
     def _make_gather(self, node: Node) -> Artifact:
         done: dict[str, list[tuple[GatheredNode, Artifact]]] = {}
         missing: dict[str, list[tuple[GatheredNode, Exception]]] = {}
+        there = self._listed_members(node)
         for name, group in node.members.items():
             for member in group:
                 try:
-                    artifact = self._upstream(member.node)
+                    artifact = there.get(member.node.key) or self._upstream(member.node)
                 except CorruptArtifact:
                     raise
                 except Exception as error:
@@ -243,8 +259,9 @@ class Puller:
                     say(f"  {name} {member.node.slug}-{member.node.key} is missing: {error}")
                     continue
                 # A gather upstream may itself have gone without some cells.
-                made = self._made.get(member.node.key, member.node)
-                done.setdefault(name, []).append((replace(member, node=made), artifact))
+                if (made := self._made.get(member.node.key)) is not None:
+                    member = replace(member, node=made)
+                done.setdefault(name, []).append((member, artifact))
         worst = max((len(group) for group in missing.values()), default=0)
         if worst > self.allow_missing:
             causes = [error for group in missing.values() for _, error in group]
@@ -273,7 +290,7 @@ class Puller:
                 return found
         labels = [f"{name} {_cell(member)}: {error}" for name, group in missing.items() for member, error in group]
         members = {
-            name: [Gathered(m.labels, m.node.config, artifact, m.node.portable_command) for m, artifact in group]
+            name: [Gathered(m.labels, m.node.config, artifact, m.node.portably) for m, artifact in group]
             for name, group in done.items()
         }
         return self._run(node, inputs={}, members=members, missing=[*labels, *further])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config.run import RunConfig
@@ -14,6 +14,7 @@ from pipeline.engine.keys import Hashed, digest, hashed_sections
 from pipeline.engine.slugs import own_words, slug_of
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.shown_text import masked_overrides, visible
 
 
@@ -69,16 +70,17 @@ class Node:
     @property
     def command(self) -> str:
         """Shell command that makes this artifact; a password in it is replaced by ``***``."""
-        words = ["python", "run.py", *self.overrides, f"stage={self.stage.name}"]
+        return self._command(self.overrides)
+
+    def portably(self) -> str:
+        """Give the command without this machine's folders and trackers, so that payloads of equal runs are equal."""
+        return self._command(word for word in self.overrides if not word.startswith(("paths.", "logging")))
+
+    def _command(self, overrides: Iterable[str]) -> str:
+        words = ["python", "run.py", *overrides, f"stage={self.stage.name}"]
         if self.missing:  # without the permission, the command would ask for every cell
             words.append(f"allow_missing={len(self.missing)}")
         return visible(" ".join(map(shell_word, masked_overrides(words))))
-
-    @property
-    def portable_command(self) -> str:
-        """The command without this machine's folders and trackers, so that payloads of equal runs are equal."""
-        local = tuple(word for word in self.overrides if not word.startswith(("paths.", "logging")))
-        return replace(self, overrides=local).command
 
     @property
     def sync_command(self) -> str:
@@ -188,6 +190,7 @@ class Graph:
             self._resolved[known] = (config, self._node(stage, config, chosen, inputs, {}))
         return self._resolved[known][1]
 
+    @collections_wait()
     def members(self, stage: Stage, config: RunConfig) -> dict[str, list[GatheredNode]]:
         """Members of a gather: the wanted stages over all cells, equal artifacts once."""
         assert stage.gathers is not None

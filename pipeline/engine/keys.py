@@ -35,6 +35,9 @@ HASHED_AS = {
 without it, every artifact that was stored under the old name would be lost."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
     """Serialize plain values in one unique way: sorted keys, no spaces, no NaN.
 
@@ -44,7 +47,7 @@ def canonical_json(value: Any) -> str:
         If a value is not JSON (NaN, infinity, an object): it has no stable address.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        return _CANONICAL.encode(value)
     except (TypeError, ValueError) as error:
         raise UserError(f"The configuration holds a value that has no unique JSON form: {error}.") from error
 

@@ -18,6 +18,7 @@ from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.staleness import Judge
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 
 
@@ -77,7 +78,8 @@ class Plan:
     listing: Listing
 
 
-def plan(target: Node, store: Store, keeps: Callable[[Node], bool]) -> Plan:
+@collections_wait()
+def plan(target: Node, store: Store, keeps: Callable[[Node], bool], listing: Listing | None = None) -> Plan:
     """Work out what has to be made.
 
     Parameters
@@ -88,10 +90,12 @@ def plan(target: Node, store: Store, keeps: Callable[[Node], bool]) -> Plan:
         Where artifacts live.
     keeps : callable
         Whether an artifact that exists need not be rebuilt.
+    listing : Listing, optional
+        What the store holds, where it has just been looked at.
     """
     todo: list[Node] = []
     seen: set[str] = set()
-    nodes, listing = list(every_node(target)), Listing(store.root)
+    nodes, listing = list(every_node(target)), listing or Listing(store.root)
     there = {node.key: listing.place(*node.address).entry is not None for node in nodes}
 
     def walk(node: Node) -> None:
@@ -116,6 +120,7 @@ def plan(target: Node, store: Store, keeps: Callable[[Node], bool]) -> Plan:
     )
 
 
+@collections_wait()
 def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) -> None:
     """Say what will be made, why, and how long that may take; what is gone; and what was made by other code."""
     if found.todo:

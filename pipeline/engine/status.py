@@ -27,6 +27,7 @@ from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.schedule.slurm.submission import in_queue
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import Judge
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import MANIFEST
 from pipeline.machine.progress import read_progress
@@ -67,6 +68,7 @@ def nodes_of(target: Node) -> list[Node]:
     return sorted(every_node(target), key=lambda item: (order[item.stage.name], item.slug))
 
 
+@collections_wait()
 def rows_of(
     nodes: Sequence[Node], store: Store, labels: Mapping[str, Mapping[str, str]] | None = None
 ) -> list[NodeState]:

@@ -19,12 +19,13 @@ def read_plain(path: Path) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        size = os.fstat(descriptor).st_size
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
             raise OSError("it is no file")
-        found = os.read(descriptor, size + 1)
-        while more := os.read(descriptor, 1 << 20):  # it grew, or a read was cut short
-            found += more
+        found = os.read(descriptor, about.st_size + 1)
+        if len(found) != about.st_size:  # it grew, or a read was cut short
+            while more := os.read(descriptor, 1 << 20):
+                found += more
         return found
     finally:
         os.close(descriptor)

@@ -158,7 +158,7 @@ def _render(
             sources=_sources(build, views),
             glyphs=Markup(views.inline.glyphs),
             key=build.node.key,
-            command=build.node.portable_command,
+            command=build.node.portably(),
         )
     )
 

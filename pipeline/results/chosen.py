@@ -21,6 +21,7 @@ from pipeline.engine.plan import every_node
 from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
+from pipeline.machine.collections_wait import collections_wait
 
 _MODEL = re.compile(r"^model\[[^]]*\]")
 _AGO = re.compile(r"(\d+) ?([mhdw])")
@@ -105,6 +106,7 @@ def plain_name(path: str) -> str:
     return _MODEL.sub("model", path)
 
 
+@collections_wait()
 def choose(store: Store, target: Node | None = None, select: SelectConfig | None = None) -> Chosen:
     """Choose among the finished artifacts of a store.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Graph, Node
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 from pipeline.results.chosen import Chosen, choose
 from pipeline.results.files import kind_of, put
@@ -53,6 +54,7 @@ def show_list(graph: Graph, store: Store, config: RunConfig) -> None:
     say(f"{len(chosen.records)} artifacts, {size / 1e6:.1f} MB together")
 
 
+@collections_wait()
 def made(chosen: Chosen) -> pa.Table:
     """Give the table of ``stage=list``, the oldest first."""
     import pyarrow as pa

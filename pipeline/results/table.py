@@ -13,6 +13,7 @@ from pipeline.engine.graph import Node
 from pipeline.engine.inventory.inline import setting_lines
 from pipeline.engine.inventory.record import Record
 from pipeline.errors import UserError
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 from pipeline.results.chosen import ABSENT, OF_SEED, Chosen, choose
 from pipeline.results.numbers import numbers_of
@@ -57,6 +58,7 @@ def read_results(
     return tidy(choose(store, target, select), tables=tables)
 
 
+@collections_wait()
 def tidy(chosen: Chosen, *, tables: bool = True) -> pa.Table:
     """Turn chosen artifacts into the table of :func:`read_results`."""
     import pyarrow as pa

@@ -24,6 +24,7 @@ import xxhash
 
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.inventory.record import Record, record_of
+from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ Row = tuple[Any, ...]
 _said: set[tuple[Path, str]] = set()
 
 
+@collections_wait()
 def records_of(
     root: Path, entries: Sequence[tuple[str, os.DirEntry[str]]], *, whole: bool = False
 ) -> dict[Address, Record]:

@@ -58,7 +58,7 @@ def setting_of(line: str) -> tuple[str, Any]:
 
 def joined(lines: list[str]) -> bytes:
     """Bytes of a text file, each of whose lines ends with a line break."""
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+    return "\n".join([*lines, ""]).encode("utf-8", "surrogatepass")
 
 
 def held_by(manifest: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class Listing:
         name, shard = f"{slug}-{key}", shard_of(key)
         inner: tuple[str, ...] = (stage, shard)
         sharded = shard in self._entries(stage)
+        if sharded and (entry := self._entries(*inner).get(name)) is not None and entry.is_dir():
+            return self._at(inner, name, entry, self._entries(*inner))  # the place of nearly all
         there: list[tuple[tuple[str, ...], str]] = [((stage,), one) for one in self._named(key, stage)]
         if sharded:
             there += [(inner, one) for one in self._named(key, stage, shard)]
@@ -80,9 +82,13 @@ class Listing:
         inner, name = there[0] if there else (inner, name)
         entries = self._entries(*inner) if there or sharded else {}
         entry = entries.get(name)
-        beside = frozenset(suffix for suffix in _SUFFIXES if name + suffix in entries)
-        parent = os.path.join(self.root, *inner)
-        return Place(parent, name, entry if entry is not None and entry.is_dir() else None, beside)
+        return self._at(inner, name, entry if entry is not None and entry.is_dir() else None, entries)
+
+    def _at(
+        self, inner: tuple[str, ...], name: str, entry: os.DirEntry[str] | None, entries: Mapping[str, object]
+    ) -> Place:
+        beside = frozenset([suffix for suffix in _SUFFIXES if name + suffix in entries])
+        return Place(os.path.join(self.root, *inner), name, entry, beside)
 
     def _named(self, key: str, *inner: str) -> list[str]:
         """Names under which an artifact is finished, begun or being replaced in a folder."""

@@ -11,7 +11,7 @@ from pipeline.results.report_numbers import numbers_csv
 def test_each_number_of_each_member_has_a_row_with_its_labels_and_no_time(study):
     store, target = study
     members = [
-        Gathered(one.labels, one.node.config, Artifact(store.folder(*one.node.address)), one.node.portable_command)
+        Gathered(one.labels, one.node.config, Artifact(store.folder(*one.node.address)), one.node.portably())
         for one in target.members["square"]
     ]
     rows = list(csv.DictReader(io.StringIO(numbers_csv({"square": members}))))
