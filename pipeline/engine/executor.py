@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -201,7 +201,7 @@ class Puller:
         workers = LocalWorkers(
             min(self.workers, len(found.todo)) if alone else self.workers,
             make,
-            warm=lambda: _import_libraries(found.todo),
+            warm=lambda: _import_libraries(found.todo, events.prepares),
             heavy=_needs_libraries,
             said=events.said,
             begun=events.begun,
@@ -247,7 +247,7 @@ class Puller:
     def _make_gather(self, node: Node) -> Artifact:
         done: dict[str, list[tuple[GatheredNode, Artifact]]] = {}
         missing: dict[str, list[tuple[GatheredNode, Exception]]] = {}
-        there = self._listed_members(node)
+        there, told = self._listed_members(node), set[str]()
         for name, group in node.members.items():
             for member in group:
                 try:
@@ -256,7 +256,9 @@ class Puller:
                     raise
                 except Exception as error:
                     missing.setdefault(name, []).append((member, error))
-                    say(f"  {name} {member.node.slug}-{member.node.key} is missing: {error}")
+                    if not self._silent and str(error) not in told:  # what stops every seed is said once
+                        say(f"  {name} {member.node.slug}-{member.node.key} is missing: {error}")
+                    told.add(str(error))
                     continue
                 # A gather upstream may itself have gone without some cells.
                 if (made := self._made.get(member.node.key)) is not None:
@@ -327,14 +329,16 @@ def _needs_libraries(node: Node) -> bool:
     return node.stage.function.startswith(_COMPUTES) and node.stage.name != "prepare"
 
 
-def _import_libraries(nodes: Sequence[Node]) -> bool:
+def _import_libraries(nodes: Sequence[Node], prepares: Callable[[str], None]) -> bool:
     """Import what takes seconds; our own modules are left to the stages, whose records say what they have used."""
     if not any(map(_needs_libraries, nodes)):
         return False
+    prepares("importing libraries, once for all workers")
     with bound_threads(nodes[-1].threads):
         for library in _LIBRARIES:
             with contextlib.suppress(ImportError):  # whoever needs it says so
                 import_module(library)
+    prepares("")
     return True
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _EVERY = 0.5
 """Seconds between two pictures of the live table."""
+_SHOWN = 3
+"""Cells that are named of many that failed for the same reason."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Events:
     _ended: dict[str, Outcome] = field(default_factory=dict, repr=False)
     _live: Any = field(default=None, repr=False)
     _drawn: float = field(default=0.0, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
+    _note: str = field(default="", repr=False)
     _start: float = field(default_factory=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +86,13 @@ class Events:
         self._since[node.key] = time.monotonic()
         self._line(f"{self.name(node)}: {'begun again' if again else 'begun'}")
 
+    def prepares(self, what: str) -> None:
+        """Say what the command itself does while nobody can be told of anything else; empty when it is done."""
+        self._note = what
+        if what:
+            self._line(what)
+        self.draw(now=True)
+
     def said(self, node: Node, line: str) -> None:
         """Pass on a line that was printed where an artifact is made."""
         self._line(f"  {node.stage.name} ({self._cell(node)}) | {line.strip()}", stamp=False)
@@ -92,12 +103,18 @@ class Events:
         self._since.pop(outcome.key, None)
         node = self._by_key[outcome.key]
         place = f"[{len(self._ended)}/{len(self.nodes)}] {self.name(node)}"
-        if not outcome.tried:
-            self._line(f"{place}: not made, since an input failed")
-        elif outcome.error is None:
+        if outcome.error is None:
             self._line(f"{place}: done in {outcome.seconds:.1f} s")
-        else:
-            self._line(f"{place}: failed: {_shortened(_first_line(outcome.error))}")
+            return
+        why = (
+            f"failed: {_shortened(_first_line(outcome.error))}" if outcome.tried else "not made, since an input failed"
+        )
+        if why in self._said:  # what stops a hundred seeds is printed once; the log has every event
+            write_log(f"{place}: {why}")
+            self.draw()
+            return
+        self._said.add(why)
+        self._line(f"{place}: {why}")
 
     @contextlib.contextmanager
     def shown_live(self) -> Iterator[None]:
@@ -115,9 +132,9 @@ class Events:
             finally:
                 self._live = None
 
-    def draw(self) -> None:
-        """Draw the live table, if there is one and its time has come."""
-        if self._live is not None and time.monotonic() - self._drawn >= _EVERY:
+    def draw(self, now: bool = False) -> None:
+        """Draw the live table, if there is one, and its time has come or nothing else will be drawn for seconds."""
+        if self._live is not None and (now or time.monotonic() - self._drawn >= _EVERY):
             self._drawn = time.monotonic()
             self._live.update(self._table(), refresh=True)
 
@@ -139,7 +156,7 @@ class Events:
         waiting = len(self.nodes) - len(self._ended) - len(self._since)
         counts = {"done": ended["done"], "running": len(rows), "waiting": waiting}
         counts |= {state: ended[state] for state in ("failed", "not made")}
-        return live_table(rows, counts, self._left(), now - self._start)
+        return live_table(rows, counts, self._left(), now - self._start, self._note)
 
     def _left(self) -> float | None:
         """Seconds until all is made, if every worker always had something to do; None where nothing is known."""
@@ -154,17 +171,25 @@ class Events:
     def failures(self) -> list[str]:
         """Table of what failed by itself: what, why, where its log is, and the command that makes it.
 
-        A gather fails for want of these; its error, which is the last word of the command, says so.
+        What fails for the same reason is one row, with the log and the command of the first. A gather fails for want of
+        these; its error, which is the last word of the command, says so.
         """
-        lines: list[str] = []
+        alike: dict[tuple[str, str], list[Node]] = {}
         for outcome in self._ended.values():
             node = self._by_key[outcome.key]
-            if outcome.error is None or not outcome.tried or node.stage.gathers is not None:
-                continue
-            log = partial_of(self.store.folder(*node.address)) / "logs"
-            lines.append(f"  {self.name(node)}: {_first_line(outcome.error)}")
-            lines.append(f"    log: {log}")
-            lines.append(f"    again: {node.command}")
+            if outcome.error is not None and outcome.tried and node.stage.gathers is None:
+                alike.setdefault((node.stage.name, _first_line(outcome.error)), []).append(node)
+        lines: list[str] = []
+        for (stage, why), nodes in alike.items():
+            cells = "; ".join(self._cell(node) for node in nodes[:_SHOWN])
+            more = f"; and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+            what = self.name(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} of {stage} ({cells}{more})"
+            first = "" if len(nodes) == 1 else " of the first"
+            lines.append(f"  {what}: {why}")
+            lines.append(f"    log{first}: {partial_of(self.store.folder(*nodes[0].address)) / 'logs'}")
+            lines.append(f"    again: {nodes[0].command}")
+        if stopped := sum(not outcome.tried for outcome in self._ended.values()):
+            lines.append(f"  not made, since an input failed: {stopped} artifact{'s' if stopped > 1 else ''}")
         return lines
 
 

@@ -67,7 +67,9 @@ def running(stage: str, cell: str, folder: Path, since: float, expected: float |
     return Running(stage, cell, text, left, place)
 
 
-def live_table(rows: Sequence[Running], counts: Mapping[str, int], left: float | None, so_far: float | None) -> Group:
+def live_table(
+    rows: Sequence[Running], counts: Mapping[str, int], left: float | None, so_far: float | None, note: str = ""
+) -> Group:
     """Draw the table.
 
     Parameters
@@ -78,6 +80,8 @@ def live_table(rows: Sequence[Running], counts: Mapping[str, int], left: float |
         State to number of artifacts; what is zero is left out, but for done, running and waiting.
     left, so_far : float or None
         Seconds of the whole study; None where unknown.
+    note : str
+        What the command itself does now.
     """
     from rich.console import Group
     from rich.table import Table
@@ -96,7 +100,8 @@ def live_table(rows: Sequence[Running], counts: Mapping[str, int], left: float |
     words = [f"{count} {state}" for state, count in counts.items() if count or state in ("done", "running", "waiting")]
     times = [f"{clock(so_far)} so far"] if so_far is not None else []
     times += [f"about {clock(left)} left"] if left is not None else []
-    return Group(table, Text("; ".join([", ".join(words), *([", ".join(times)] if times else [])])))
+    below = "; ".join([", ".join(words), *([", ".join(times)] if times else [])])
+    return Group(table, Text("\n".join(filter(None, [below, note]))))
 
 
 def clock(seconds: float) -> str:
