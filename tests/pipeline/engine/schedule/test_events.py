@@ -18,7 +18,8 @@ from tests.pipeline.toy_stages import TOY, toy_defaults
 def events(tmp_path, monkeypatch):
     from pipeline.engine import keys
 
-    monkeypatch.setattr(keys, "defaults_table", lambda table=toy_defaults(): table)
+    toys = toy_defaults()
+    monkeypatch.setattr(keys, "defaults_table", lambda: toys)
     for name, stage in TOY.items():
         monkeypatch.setitem(STAGES, name, stage)
     target = Graph(["experiment=toy"]).resolve("total", run_config(cells={"seed": "0:20"}))
