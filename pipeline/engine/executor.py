@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -19,14 +20,15 @@ from pipeline.engine.plan import Plan, announce, later_of, plan
 from pipeline.engine.rebuild import Rebuild
 from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates, room_for
-from pipeline.engine.schedule.events import Events
+from pipeline.engine.schedule.events import Events, failure_table
 from pipeline.engine.schedule.labels import cell_of, labels_of
 from pipeline.engine.schedule.local_workers import LocalWorkers
+from pipeline.engine.schedule.missing_cells import FAILED, named_cell, refuse_lack
 from pipeline.engine.schedule.scheduler import Outcome, Schedule, run
 from pipeline.engine.schedule.work import usual_seconds
 from pipeline.engine.schedule.worker_process import Postponed, Request, can_fork, computes
 from pipeline.engine.stages import load_function
-from pipeline.errors import CorruptArtifact, FailedCells, MissingUpstream, UserError
+from pipeline.errors import CorruptArtifact, MissingUpstream
 from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.cores import gpu_groups
 from pipeline.machine.progress import say
@@ -36,8 +38,6 @@ from pipeline.tracking.opening import stage_tracker
 
 _COMPUTES = "pipeline.stages."
 _LIBRARIES = ("torch", "pytorch_lightning")
-_FAILED = "failed_key"
-"""Attribute of an error: the key of the artifact whose making raised it."""
 
 
 @dataclass
@@ -121,7 +121,11 @@ class Puller:
             else:
                 self.make_together(found, estimates)
         self._listed = found.listing if len(found.todo) == 1 else None
-        artifact = self.make(node)
+        try:
+            artifact = self.make(node)
+        except Exception:
+            self._say_failures(found)
+            raise
         self.rebuild.close()
         self._index(found)
         return artifact
@@ -164,7 +168,7 @@ class Puller:
             return self._run(node, inputs=inputs)
         except Exception as error:
             self._failures[node.key] = error
-            error.__dict__.setdefault(_FAILED, node.key)  # the artifact that failed by itself, not what rests on it
+            error.__dict__.setdefault(FAILED, node.key)  # the artifact that failed by itself, not what rests on it
             raise
 
     def make_together(self, found: Plan, estimates: Estimates) -> None:
@@ -188,6 +192,8 @@ class Puller:
             if outcome.needs:
                 events.added(outcome)
             else:
+                if outcome.error is not None and outcome.tried:
+                    outcome.error.__dict__.setdefault(FAILED, outcome.key)
                 events.ended(outcome)
                 if outcome.error is None and estimates.learn(schedule.node(outcome.key), outcome.seconds):
                     schedule.weigh_again()
@@ -212,7 +218,17 @@ class Puller:
         )
         with events.shown_live(), workers:
             run(schedule, workers, told, events.draw)
-        if found.target.stage.gathers is not None and (lines := events.failures()):
+
+    def _say_failures(self, found: Plan) -> None:
+        """Say at the end of a study what has failed by itself, where its log is, and the command that makes it."""
+        if found.target.stage.gathers is None:
+            return
+        ended = [
+            Outcome(node.key, error, tried=getattr(error, FAILED, node.key) == node.key)
+            for node in found.todo
+            if (error := self._failures.get(node.key)) is not None
+        ]
+        if lines := failure_table(found.todo, ended, self._labels, self.store):
             say("failed:\n" + "\n".join(lines))
 
     def _together(self, nodes: Sequence[Node]) -> None:
@@ -264,20 +280,9 @@ class Puller:
                 if (made := self._made.get(member.node.key)) is not None:
                     member = replace(member, node=made)
                 done.setdefault(name, []).append((member, artifact))
-        worst = max((len(group) for group in missing.values()), default=0)
-        if worst > self.allow_missing:
-            causes = [error for group in missing.values() for _, error in group]
-            fault = next((error for error in causes if not isinstance(error, UserError)), causes[0])
-            # One artifact that everything rests on, such as the rows: one sentence, as for settings that cannot be.
-            itself = {getattr(error, _FAILED, m.node.key) for group in missing.values() for m, error in group}
-            kind = FailedCells if not self.require and (done or len(itself) > 1) else MissingUpstream
-            raise kind(
-                f"{node.stage.name} needs every cell, but up to {worst} cells of a stage are missing "
-                f"(allow_missing={self.allow_missing}):\n{_by_error(missing)}\n"
-                f"Make them (stage=status shows tracebacks), or gather without them: allow_missing={worst}."
-            ) from fault
+        refuse_lack(node, done, missing, self.allow_missing, self.require)
         absent = [
-            f"{name} {_cell(member)} ({member.node.key})" for name, group in missing.items() for member, _ in group
+            f"{name} {named_cell(member)} ({member.node.key})" for name, group in missing.items() for member, _ in group
         ]
         further = [
             f"{name}: {one}" for name, group in done.items() for member, _ in group for one in member.node.missing
@@ -290,7 +295,7 @@ class Puller:
                 found = self._finished(node)
                 found.verify()
                 return found
-        labels = [f"{name} {_cell(member)}: {error}" for name, group in missing.items() for member, error in group]
+        labels = [f"{name} {named_cell(member)}: {error}" for name, group in missing.items() for member, error in group]
         members = {
             name: [Gathered(m.labels, m.node.config, artifact, m.node.portably) for m, artifact in group]
             for name, group in done.items()
@@ -302,7 +307,7 @@ class Puller:
         if not self._silent:
             cell = cell_words(self._labels.get(node.key, {}))
             what = f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
-            say(f"[{self._count}/{max(self._total, self._count)}] {what}")
+            say(f"[{self._count}/{max(self._total, self._count)}] {what}", time.strftime("%H:%M:%S "))
         expected = self._estimates.of(node).seconds if self._estimates is not None else None
         more: dict[str, Any] = {"labels": self._labels.get(node.key) or cell_of(node), "expected": expected, **upstream}
         more |= {"together": self._together, "later": self._later.get(node.key, [])}
@@ -340,22 +345,3 @@ def _import_libraries(nodes: Sequence[Node], prepares: Callable[[str], None]) ->
                 import_module(library)
     prepares("")
     return True
-
-
-def _cell(member: GatheredNode) -> str:
-    labels = ", ".join(f"{axis} {label}" for axis, label in member.labels.items())
-    return labels or member.node.slug
-
-
-def _by_error(missing: dict[str, list[tuple[GatheredNode, Exception]]]) -> str:
-    """List what is missing under each distinct error, so that each cause appears once."""
-    causes: dict[str, list[str]] = {}
-    for name, group in missing.items():
-        for member, error in group:
-            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            causes.setdefault(text, []).append(f"{name} ({_cell(member)})")
-    lines = []
-    for text, places in causes.items():
-        shown = "; ".join(places[:6]) + (f"; and {len(places) - 6} more" if len(places) > 6 else "")
-        lines.append(f"  {text}\n    in {shown}")
-    return "\n".join(lines)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,10 @@ class Events:
 
     def name(self, node: Node) -> str:
         """Stage, address and cell of an artifact."""
-        cell = cell_words(self.labels.get(node.key, {}))
-        return f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
+        return _name(node, self.labels)
 
     def _cell(self, node: Node) -> str:
-        return cell_words(self.labels.get(node.key, {})) or node.slug
+        return _cell(node, self.labels)
 
     def added(self, outcome: Outcome) -> None:
         """Say that an artifact waits for others, which its making has found out that it needs."""
@@ -168,29 +167,54 @@ class Events:
                 known = True
         return left / self.workers if known else None
 
-    def failures(self) -> list[str]:
-        """Table of what failed by itself: what, why, where its log is, and the command that makes it.
 
-        What fails for the same reason is one row, with the log and the command of the first. A gather fails for want of
-        these; its error, which is the last word of the command, says so.
-        """
-        alike: dict[tuple[str, str], list[Node]] = {}
-        for outcome in self._ended.values():
-            node = self._by_key[outcome.key]
-            if outcome.error is not None and outcome.tried and node.stage.gathers is None:
-                alike.setdefault((node.stage.name, _first_line(outcome.error)), []).append(node)
-        lines: list[str] = []
-        for (stage, why), nodes in alike.items():
-            cells = "; ".join(self._cell(node) for node in nodes[:_SHOWN])
-            more = f"; and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
-            what = self.name(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} of {stage} ({cells}{more})"
-            first = "" if len(nodes) == 1 else " of the first"
-            lines.append(f"  {what}: {why}")
-            lines.append(f"    log{first}: {partial_of(self.store.folder(*nodes[0].address)) / 'logs'}")
-            lines.append(f"    again: {nodes[0].command}")
-        if stopped := sum(not outcome.tried for outcome in self._ended.values()):
-            lines.append(f"  not made, since an input failed: {stopped} artifact{'s' if stopped > 1 else ''}")
-        return lines
+def failure_table(
+    nodes: Sequence[Node], ended: Sequence[Outcome], labels: Mapping[str, Mapping[str, str]], store: Store
+) -> list[str]:
+    """Lines of a table of what failed by itself: what, why, where its log is, and the command that makes it.
+
+    What fails for the same reason is one row, with the log and the command of the first. A gather fails for want of
+    these; its error, which is the last word of the command, says so.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        What was to be made.
+    ended : sequence of Outcome
+        How it ended.
+    labels : mapping
+        Labels of cells by key.
+    store : Store
+        Where constructions leave their logs.
+    """
+    by_key = {node.key: node for node in nodes}
+    alike: dict[tuple[str, str], list[Node]] = {}
+    for outcome in ended:
+        node = by_key[outcome.key]
+        if outcome.error is not None and outcome.tried and node.stage.gathers is None:
+            alike.setdefault((node.stage.name, _first_line(outcome.error)), []).append(node)
+    lines: list[str] = []
+    for (stage, why), group in alike.items():
+        cells = "; ".join(_cell(node, labels) for node in group[:_SHOWN])
+        more = f"; and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
+        what = _name(group[0], labels) if len(group) == 1 else f"{len(group)} of {stage} ({cells}{more})"
+        first = "" if len(group) == 1 else " of the first"
+        lines.append(f"  {what}: {why}")
+        lines.append(f"    log{first}: {partial_of(store.folder(*group[0].address)) / 'logs'}")
+        lines.append(f"    again: {group[0].command}")
+    stopped = sum(not outcome.tried and by_key[outcome.key].stage.gathers is None for outcome in ended)
+    if lines and stopped:
+        lines.append(f"  not made, since an input failed: {stopped} artifact{'s' if stopped > 1 else ''}")
+    return lines
+
+
+def _name(node: Node, labels: Mapping[str, Mapping[str, str]]) -> str:
+    cell = cell_words(labels.get(node.key, {}))
+    return f"{node.stage.name} {node.slug}-{node.key}" + (f" ({cell})" if cell else "")
+
+
+def _cell(node: Node, labels: Mapping[str, Mapping[str, str]]) -> str:
+    return cell_words(labels.get(node.key, {})) or node.slug
 
 
 def _rows(node: Node) -> str:

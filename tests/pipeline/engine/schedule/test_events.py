@@ -3,27 +3,48 @@
 import pytest
 
 from pipeline.engine.artifacts import Store
+from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
 from pipeline.engine.plan import every_node
-from pipeline.engine.schedule.events import Events
+from pipeline.engine.schedule.events import Events, failure_table
 from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.schedule.scheduler import Outcome
 from pipeline.engine.stages import STAGES
-from pipeline.errors import UserError
+from pipeline.errors import FailedCells, UserError
 from tests.pipeline.toy_cells import run_config
 from tests.pipeline.toy_stages import TOY, toy_defaults
 
 
 @pytest.fixture
-def events(tmp_path, monkeypatch):
+def target(monkeypatch):
     from pipeline.engine import keys
 
     toys = toy_defaults()
     monkeypatch.setattr(keys, "defaults_table", lambda: toys)
     for name, stage in TOY.items():
         monkeypatch.setitem(STAGES, name, stage)
-    target = Graph(["experiment=toy"]).resolve("total", run_config(cells={"seed": "0:20"}))
-    return Events(list(every_node(target)), labels_of(target), Store(tmp_path), workers=2)
+    return lambda seeds: Graph(["experiment=toy"]).resolve("total", run_config(cells={"seed": seeds}))
+
+
+@pytest.fixture
+def events(tmp_path, target):
+    study = target("0:20")
+    return Events(list(every_node(study)), labels_of(study), Store(tmp_path), workers=2)
+
+
+def test_a_study_on_one_worker_ends_with_the_table_too(tmp_path, target, monkeypatch, capsys):
+    (tmp_path / "counts").mkdir()
+    monkeypatch.setenv("TOY_COUNTS", str(tmp_path / "counts"))
+    with pytest.raises(FailedCells, match="unlucky seed"):
+        Puller(Store(tmp_path / "store"), Graph(["experiment=toy"])).pull(target("12:15"))  # seed 13 raises
+    table = capsys.readouterr().err.partition("failed:\n")[2].splitlines()
+    assert table[0].startswith("  draw toy-none-sgd-lr0.1-s13-") and table[0].endswith(
+        "(seed 13): ValueError: unlucky seed"
+    )
+    assert (
+        table[1].endswith(".partial/logs") and "seed=13" in table[2] and table[2].startswith("    again: python run.py")
+    )
+    assert table[3:] == ["  not made, since an input failed: 1 artifact"]
 
 
 def test_a_refusal_that_all_seeds_share_is_one_row_with_their_number(events, capsys):
@@ -34,7 +55,7 @@ def test_a_refusal_that_all_seeds_share_is_one_row_with_their_number(events, cap
             events.ended(Outcome(node.key, UserError("The file rows.csv is not there."), tried=False))
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "failed: The file rows.csv" in said[0] and "not made, since an input failed" in said[1]
-    table = events.failures()
+    table = failure_table(events.nodes, list(events._ended.values()), events.labels, events.store)
     assert table[0] == "  20 of draw (seed 0; seed 1; seed 2; and 17 more): The file rows.csv is not there."
     assert table[1].startswith("    log of the first: ") and table[2].startswith(
         "    again: python run.py experiment=toy"
@@ -46,7 +67,8 @@ def test_different_refusals_have_rows_of_their_own(events, capsys):
     draws = [node for node in events.nodes if node.stage.name == "draw"][:2]
     for node, words in zip(draws, ("one", "two"), strict=True):
         events.ended(Outcome(node.key, UserError(words)))
-    assert [line for line in events.failures() if not line.startswith("    ")] == [
+    table = failure_table(events.nodes, list(events._ended.values()), events.labels, events.store)
+    assert [line for line in table if not line.startswith("    ")] == [
         f"  {events.name(node)}: {words}" for node, words in zip(draws, ("one", "two"), strict=True)
     ]
     assert len(capsys.readouterr().err.splitlines()) == 2
