@@ -9,20 +9,14 @@ from pipeline.engine.plan import every_node
 from pipeline.engine.schedule.events import Events, failure_table
 from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.schedule.scheduler import Outcome
-from pipeline.engine.stages import STAGES
 from pipeline.errors import FailedCells, UserError
 from tests.pipeline.toy_cells import run_config
-from tests.pipeline.toy_stages import TOY, toy_defaults
+from tests.pipeline.toy_stages import install
 
 
 @pytest.fixture
 def target(monkeypatch):
-    from pipeline.engine import keys
-
-    toys = toy_defaults()
-    monkeypatch.setattr(keys, "defaults_table", lambda: toys)
-    for name, stage in TOY.items():
-        monkeypatch.setitem(STAGES, name, stage)
+    install(monkeypatch)
     return lambda seeds: Graph(["experiment=toy"]).resolve("total", run_config(cells={"seed": seeds}))
 
 
