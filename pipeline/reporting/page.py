@@ -22,7 +22,7 @@ from pipeline.engine.build import Build, Gathered
 from pipeline.engine.schedule.work import working_together
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
-from pipeline.reporting.drawing import drawn_together
+from pipeline.reporting.drawing import Ahead
 from pipeline.reporting.first_screen import ORIGIN, answering, facts, seeds_of
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
@@ -53,11 +53,18 @@ def report(build: Build) -> dict[str, Any]:
         raise UserError(
             "A report needs stages to show: choose an experiment (experiment=quickstart) or set wants=[train,kernel]."
         )
+    with Ahead(working_together(), build.tracker.shows_images) as ahead:
+        return _write(build, order, ahead)
+
+
+def _write(build: Build, order: Sequence[str], ahead: Ahead) -> dict[str, Any]:
+    config = build.config
     sections: dict[str, Section] = {}
     for name in order:
         build.say(f"section {name}")
         sections[name] = _section(name)(build.members[name], config)
         _refuse_undeclared(name, sections[name])
+        ahead.add(sections[name].blocks)
     leading, headline = answering(sections, config.report.answers)
     # what answers the question comes first, the others in the order of the experiment
     sections = {name: sections[name] for name in sorted(sections, key=lambda name: name != leading)}
@@ -74,9 +81,9 @@ def report(build: Build) -> dict[str, Any]:
         findings += section.findings
     counted = {name: summary(group) for name, group in decided.items()}
     findings += [f"{sections[name].title}. {line}" for name, line in counted.items() if line]
-    page = _render(build, sections, headline, decided, comparison)
-    (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
     (build.folder / NUMBERS).write_text(numbers_csv(build.members), encoding="utf-8")
+    page = _render(build, sections, headline, decided, comparison, ahead)
+    (build.folder / "report.html").write_text(visible(page), encoding="utf-8")
     return {
         "question": question_of(config, headline),
         "answer": answer,
@@ -118,6 +125,7 @@ def _render(
     headline: Headline | None,
     decided: Mapping[str, Sequence[Shown]],
     comparison: Comparison,
+    ahead: Ahead,
 ) -> str:
     config = build.config
     gathered = [item for group in build.members.values() for item in group]
@@ -126,7 +134,7 @@ def _render(
     first = [] if headline is None else [block for block in (headline.picture, headline.table) if block is not None]
     shows_images = build.tracker.shows_images
     blocks = [*first, *(block for section in sections.values() for block in section.blocks)]
-    views = Views(folders, FIGURES, shows_images, drawn=drawn_together(blocks, working_together(), shows_images))
+    views = Views(folders, FIGURES, shows_images, drawn=ahead.finish(blocks))
     return (
         environment(TEMPLATES)
         .get_template("report.html")
