@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from pipeline.errors import FailedCells, MissingUpstream, UserError
+from pipeline.machine.progress import write_log
 from pipeline.shown_text import shown, typed
 
 REPORT = (
@@ -66,18 +67,26 @@ def last_words() -> Iterator[None]:
     except KeyboardInterrupt:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses twice wants the end, and no traceback
-        print("\ninterrupted: nothing finished is lost; the same command continues.", file=sys.stderr)
+        _last("interrupted: nothing finished is lost; the same command continues.")
         sys.exit(130)
     except Exception as error:
         sentence, fault = _sentence(error), _fault_below(error)
         if sentence is None or fault is not None or _SHOW_ALL:
-            print(shown("".join(traceback.format_exception(fault or error))), end="", file=sys.stderr)
+            frames = shown("".join(traceback.format_exception(fault or error)))
+            print(frames, end="", file=sys.stderr)
+            write_log(frames.rstrip("\n"))
         if sentence is not None:
-            print(f"\nerror: {typed(shown(sentence))}", file=sys.stderr)
+            _last(f"error: {typed(shown(sentence))}")
         if sentence is None or fault is not None:
-            print(f"\n{REPORT}", file=sys.stderr)
+            _last(REPORT)
             sys.exit(1)
         sys.exit(1 if isinstance(error, FailedCells) else 2)
+
+
+def _last(words: str) -> None:
+    """Say it after an empty line, and in the command's log."""
+    print(f"\n{words}", file=sys.stderr)
+    write_log(words)
 
 
 def _fault_below(error: Exception) -> Exception | None:

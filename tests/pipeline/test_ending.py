@@ -1,5 +1,6 @@
 """A command ends with 0, with one sentence and 2, or with a traceback, where to report it, and 1."""
 
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,19 @@ def ended(error: BaseException) -> int:
 def test_what_a_user_can_act_on_is_one_sentence(capsys):
     assert ended(UserError("seed=-1 is below 0.")) == 2
     assert capsys.readouterr().err == "\nerror: seed=-1 is below 0.\n"
+
+
+def test_the_log_of_a_command_holds_its_last_words_too(tmp_path, capsys):
+    handler = logging.FileHandler(tmp_path / "run.log")
+    logging.getLogger().addHandler(handler)
+    try:
+        ended(UserError("seed=-1 is below 0."))
+        ended(ZeroDivisionError("division by zero"))
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    log = (tmp_path / "run.log").read_text()
+    assert log.startswith("error: seed=-1 is below 0.\nTraceback") and log.endswith(f"division by zero\n{REPORT}\n")
 
 
 def test_our_own_fault_keeps_its_traceback_and_says_where_to_report_it(capsys):
