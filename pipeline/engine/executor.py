@@ -126,6 +126,8 @@ class Puller:
         except Exception:
             self._say_failures(found)
             raise
+        finally:
+            self._listed = None
         self.rebuild.close()
         self._index(found)
         return artifact
