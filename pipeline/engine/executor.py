@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node, refuse_changed
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import WORTH, records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.launch import run_on_ranks, wants_ranks
@@ -29,7 +30,6 @@ from pipeline.engine.schedule.work import usual_seconds
 from pipeline.engine.schedule.worker_process import Postponed, Request, can_fork, computes
 from pipeline.engine.stages import load_function
 from pipeline.errors import CorruptArtifact, MissingUpstream
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.cores import gpu_groups
 from pipeline.machine.progress import say
 from pipeline.machine.threads import bound_threads

@@ -10,11 +10,11 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import Cell, compose_run, expand, overrides_between
 from pipeline.engine.composition.command_words import is_search_path, shell_word
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.keys import Hashed, digest, hashed_sections
 from pipeline.engine.slugs import own_words, slug_of
 from pipeline.engine.stages import COMMANDS, STAGES, Stage, load_function
 from pipeline.errors import UserError
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.shown_text import masked_overrides, visible
 
 

@@ -11,6 +11,7 @@ from kernels.machine.memory import available_memory, show_bytes
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.rebuild import words_of
@@ -18,7 +19,6 @@ from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.staleness import Judge
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 
 

@@ -14,6 +14,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import SCRATCH, Store, lock_of, partial_of
 from pipeline.engine.attempt import other_code
 from pipeline.engine.graph import Graph, Node
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import records_of
 from pipeline.engine.inventory.listing import Listing, Place
 from pipeline.engine.inventory.record import Record
@@ -27,7 +28,6 @@ from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.schedule.slurm.submission import in_queue
 from pipeline.engine.stages import STAGES
 from pipeline.engine.staleness import Judge
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.owner_lock import current_owner
 from pipeline.machine.payload_files import MANIFEST
 from pipeline.machine.progress import read_progress

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.config.run import SelectConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import records_of
 from pipeline.engine.inventory.inline import setting_lines, setting_of
 from pipeline.engine.inventory.listing import Listing
@@ -21,7 +22,6 @@ from pipeline.engine.plan import every_node
 from pipeline.engine.schedule.labels import labels_of
 from pipeline.engine.stages import STAGES
 from pipeline.errors import UserError
-from pipeline.machine.collections_wait import collections_wait
 
 _MODEL = re.compile(r"^model\[[^]]*\]")
 _AGO = re.compile(r"(\d+) ?([mhdw])")

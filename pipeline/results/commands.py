@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Graph, Node
-from pipeline.machine.collections_wait import collections_wait
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.machine.progress import say
 from pipeline.results.chosen import Chosen, choose
 from pipeline.results.files import kind_of, put

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.run import SelectConfig
 from pipeline.engine.artifacts import Store
 from pipeline.engine.graph import Node
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.inline import setting_lines
 from pipeline.engine.inventory.record import Record
 from pipeline.errors import UserError
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 from pipeline.results.chosen import ABSENT, OF_SEED, Chosen, choose
 from pipeline.results.numbers import numbers_of

@@ -23,8 +23,8 @@ from urllib.parse import quote
 import xxhash
 
 from pipeline.engine.artifacts import Artifact
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.record import Record, record_of
-from pipeline.machine.collections_wait import collections_wait
 from pipeline.machine.progress import say
 
 if TYPE_CHECKING:
