@@ -10,7 +10,7 @@ function select(label, name, choices) {
 }
 
 function filters() {
-  const form = document.getElementById("filters"), input = make("input", { type: "search", value: state.query, placeholder: "model=mlp test_accuracy>0.8" });
+  const form = document.getElementById("filters"), input = make("input", { type: "search", value: state.query, size: 30, placeholder: "model=mlp test_accuracy>0.8" });
   input.setAttribute("aria-describedby", "search-help");
   input.dataset.focus = "search";
   let waiting = 0;
