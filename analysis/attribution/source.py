@@ -38,7 +38,7 @@ def segment_products(
 
     Parameters
     ----------
-    measures : mapping of str to Tensor, shape (m, *parameter)
+    measures : mapping of str to Tensor, shape (m, ...)
         Derivative of each test point's measure by the final weights.
     segments : sequence of (Curvature, callable)
         From the first to the last segment: H_l, and from vectors to their products (m, n) with every training point's

@@ -14,8 +14,9 @@ def bm25_scores(
 ) -> Float[np.ndarray, "m n"]:
     """Score training texts for each test text as a search engine does, over tokens.
 
-    Σ over tokens q of the test text: log(1 + (n - n_q + 1/2) / (n_q + 1/2)) f (k1 + 1) / (f + k1 (1 - b + b |d| / d̄))
-    with f the count of q in the training text d and n_q the number of training texts that hold q.
+    Σ over tokens q of the test text: log(1 + (n - n_q + 1/2) / (n_q + 1/2)) f (k1 + 1) / (f + k1 (1 - b + b l / l̄))
+    with f the count of q in the training text, l the length of that text, l̄ the mean length, n the number of training
+    texts and n_q the number of those that hold q.
 
     Parameters
     ----------
