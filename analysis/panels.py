@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedFormatter
 from matplotlib.transforms import Bbox
 
 from analysis.figure_points import with_points
@@ -73,8 +72,8 @@ def is_void(group: Sequence[Axes]) -> bool:
 
 
 def _numbers(axes: Axes) -> Iterator[np.ndarray]:
-    """Give the finite numbers that a panel draws: heights, or widths where its vertical axis holds names."""
-    across = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
+    """Give the finite numbers that a panel draws: heights, or widths where it measures across."""
+    across = getattr(axes, "across", False)
     for line in axes.lines:
         if line.get_transform() == axes.transData:
             yield _finite(line.get_xdata() if across else line.get_ydata())

@@ -71,6 +71,7 @@ def seed_dots(
                 of_seed(dot, seed)
     if reference is not None:
         axis.axvline(reference, color=REFERENCE, linewidth=0.9, linestyle="--")
+    axis.across = True
     axis.set_yticks(range(len(groups)), ["\n".join(textwrap.wrap(name, _NAME)) or name for name in groups])
     axis.set_ylim(len(groups) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)

@@ -157,6 +157,9 @@ def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, drop: float = 0.
 class _NamedAxes(Axes):
     """Axes whose legends also hold names that begin with an underscore, which matplotlib takes for its own."""
 
+    across = False
+    """Whether what is measured stands on the horizontal axis, and names on the other."""
+
     def legend(self, *args: Any, **kwargs: Any) -> Any:
         """Draw the legend; a name such as ``_hidden`` gets a blank before it."""
         self._keep_names(*kwargs.get("handles", ()))

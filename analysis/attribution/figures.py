@@ -139,6 +139,7 @@ def draw_intervals(
         )
     if reference is not None:
         axis.axvline(reference, color=REFERENCE, lw=0.9, ls="--")
+    setattr(axis, "across", True)  # noqa: B010
     axis.set_yticks(range(len(values)), list(values))
     axis.set_ylim(len(values) - 0.4, -0.7)
     axis.set_xlabel(label)

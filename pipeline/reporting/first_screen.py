@@ -56,8 +56,11 @@ def facts(config: RunConfig, members: Mapping[str, Sequence[Gathered]]) -> list[
     found = [("Data", _data(config, trained))]
     toy = [item for item in gathered if item.artifact.stage == "toy"]
     if toy:
-        found[0] = ("Data", f"made up by a teacher, {_span([item.config.toy.samples for item in toy])} samples")
-        found.append(("Training", f"{_span([item.config.toy.steps for item in toy])} steps"))
+        found[0] = (
+            "Data",
+            f"made up by a teacher, {_span([item.config.toy.capped().samples for item in toy])} samples",
+        )
+        found.append(("Training", f"{_span([item.config.toy.capped().steps for item in toy])} steps"))
     elif config.data.source != "logits":
         found.append(("Networks", "; ".join(_distinct(trained, _network))))
         found.append(("Training", "; ".join(_distinct(trained, _training))))

@@ -120,6 +120,7 @@ def over_runs_of(
     label = f"{heading}, {unit}" if unit else heading
     figure = seed_dots(drawn, means, label=label, title=heading, within=within, reference=reference, seeded=seeded)
     alt = f"{heading}: " + ", ".join(f"{group} {said[group]}" for group in drawn)
-    answer = f"{says.format(listed(said))}; {count(list(most), noun)}."
+    of = count(list(most), noun) if interval or len(most) < 2 else f"n = {len(most)} {noun}, which do not differ"
+    answer = f"{says.format(listed(said))}; {of}."
     picture = Picture(figure, f"{about} {dots(means.values(), counted)}", alt)
     return [Headline(name, question, answer, table.first(), picture)]

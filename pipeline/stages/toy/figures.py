@@ -68,7 +68,7 @@ def _weights(members: Sequence[ToyMember]) -> Picture:
         panels.append(SpectrumPanel(m.label, spectrum[0], spectrum[-1], law, _edge(m)))
     return Picture(
         figure_spectra(panels, xlabel="eigenvalue of WᵀW/h"),
-        "Weight spectra before and after training, first seed. Black: Marchenko-Pastur. Dashed: the edge plus four "
+        "Weight spectra before and after training, first seed. Line: Marchenko-Pastur. Dashed: the edge plus four "
         "Tracy-Widom scales; ticks mark eigenvalues beyond it.",
         "Weight spectra before and after training",
     )
@@ -85,7 +85,7 @@ def _kernels(members: Sequence[ToyMember]) -> Picture:
         panels.append(SpectrumPanel(m.label, spectrum[0], spectrum[-1], law, edge))
     return Picture(
         figure_spectra(panels, xlabel="eigenvalue of ΦΦᵀ/h"),
-        "Conjugate-kernel spectra before and after training, first seed. Black: the deformed Marchenko-Pastur law; its "
+        "Conjugate-kernel spectra before and after training, first seed. Line: the deformed Marchenko-Pastur law; its "
         "atom at zero is cut off.",
         "Conjugate-kernel spectra before and after training",
     )

@@ -4,7 +4,8 @@ import pytest
 
 from analysis.pages import Gallery, Headline, Picture, Table
 from analysis.pages.views import Views
-from analysis.panels import panel_svgs
+from analysis.panels import panel_svgs, void_panels
+from analysis.seed_dots import seed_dots
 from analysis.style import in_style, new_figure, of_seed, svg_bytes
 
 
@@ -30,6 +31,9 @@ def test_a_first_screen_holds_four_rows():
     assert Headline("h", "", "", long.first()).table.caption == "All. 24 more rows are below."
 
 
+TITLE = {"label": "outliers", "title": "Outliers"}
+
+
 @in_style
 def two_panels(left, right):
     figure, axes = new_figure(1, 2, sharey=True)
@@ -48,6 +52,13 @@ def test_a_panel_of_zeros_is_not_drawn_and_the_caption_says_so():
     assert len(shown["panels"]) == 1 and shown["caption"] == "Levels. Not drawn, since all of its values are 0: left."
     empty = Views(files="figures").one(Picture(two_panels([0, 0], [0, 0]), "Levels.", "a"), "1").shown
     assert empty["kind"] == "text" and "left; right" in empty["text"]
+
+
+def test_dots_that_are_all_zero_are_no_panel_and_others_are_one():
+    none = (float("nan"), float("nan"))
+    for value, void in ((0.0, ["Outliers"]), (2.0, [])):
+        figure = seed_dots({"a": {"0": value}, "b": {"0": 0.0}}, {"a": (value, *none), "b": (0.0, *none)}, **TITLE)
+        assert void_panels(figure) == void
 
 
 def test_panels_stand_alone_with_the_legend_that_they_share_and_the_figure_stays_as_it_was():
