@@ -60,7 +60,7 @@ def facts(config: RunConfig, members: Mapping[str, Sequence[Gathered]]) -> list[
             "Data",
             f"made up by a teacher, {_span([item.config.toy.capped().samples for item in toy])} samples",
         )
-        found.append(("Training", f"{_span([item.config.toy.capped().steps for item in toy])} steps"))
+        found.append(("Training", f"{_span([size.steps for size in sizes])} steps"))
     elif config.data.source != "logits":
         found.append(("Networks", "; ".join(_distinct(trained, _network))))
         found.append(("Training", "; ".join(_distinct(trained, _training))))
