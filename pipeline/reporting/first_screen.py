@@ -56,10 +56,8 @@ def facts(config: RunConfig, members: Mapping[str, Sequence[Gathered]]) -> list[
     found = [("Data", _data(config, trained))]
     toy = [item for item in gathered if item.artifact.stage == "toy"]
     if toy:
-        found[0] = (
-            "Data",
-            f"made up by a teacher, {_span([item.config.toy.capped().samples for item in toy])} samples",
-        )
+        sizes = [item.config.toy.capped() for item in toy]
+        found[0] = ("Data", f"made up by a teacher, {_span([size.samples for size in sizes])} samples")
         found.append(("Training", f"{_span([size.steps for size in sizes])} steps"))
     elif config.data.source != "logits":
         found.append(("Networks", "; ".join(_distinct(trained, _network))))
