@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.attribution.figures import confidence_scatter, interval_bars
 from analysis.pages.blocks import Block, Finding, Picture, Section, Table
+from analysis.pages.cells import NO_SPREAD
 from analysis.surrogates.faithfulness import confidences, log_odds
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
 from pipeline.config.run import RunConfig
@@ -122,10 +123,15 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
         "these points alone, so that both are judged by the same rows; the section on training has the network's "
         "accuracy on all test rows. TAD is the surrogate's accuracy minus the network's; τ ranks the log-odds of the "
         "true class; R_miss is the share of the errors that the surrogate repeats, undefined without errors. "
-        f"{INTERVALS}{note}",
+        f"{_spread(groups)}{note}",
         keys=[member.artifact.key for member in members],
         command=members[0].command,
     )
+
+
+def _spread(groups: dict[str, list[Gathered]]) -> str:
+    """Explain the intervals, where there are any."""
+    return INTERVALS if any(len(group) > 1 for group in groups.values()) else NO_SPREAD
 
 
 def _mean_cell(group: list[Gathered], measure: str) -> str:
@@ -208,8 +214,8 @@ def _bars(groups: dict[str, list[Gathered]]) -> Picture:
         bars[name] = (mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
     return Picture(
         interval_bars(bars, label="Kendall τ, log-odds of the true class", title="Faithfulness by group"),
-        f"Mean τ over seeds with its interval. {INTERVALS}",
-        "Mean Kendall tau of each group of cells with its interval",
+        f"Mean τ over seeds. {_spread(groups)}",
+        "Mean Kendall τ: " + ", ".join(f"{name} {bar[0]:.3f}" for name, bar in bars.items()),
     )
 
 
