@@ -46,7 +46,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks: list[Any] = []
     findings: list[Finding] = []
     for member in members:
-        name, artifact = group_label(member.labels), member.artifact
+        name, artifact = _name(member), member.artifact
         rows = read_tests(artifact)
         metrics = artifact.metrics
         blocks.append(
@@ -74,6 +74,12 @@ SIDES = {"embeddings": "embedding", "surface cues": "cues", "character n-grams":
 """Representations whose classifiers are compared, as the first screen calls them."""
 
 
+def _name(member: Gathered) -> str:
+    """Name a cell by its data and network; what its tests are set to stands in its tables."""
+    parts = group_label(member.labels).split(", ")
+    return ", ".join(part for part in parts if not part.startswith("shift.")) or group_label(member.labels)
+
+
 def _seen(members: list[Gathered]) -> list[Headline]:
     """Answer whether the two samples are told apart, and whether surface marks suffice for that."""
     member = members[0]
@@ -83,7 +89,7 @@ def _seen(members: list[Gathered]) -> list[Headline]:
         for label, kind in SIDES.items()
     }
     p = float(np.median([row["p"] for row in select(rows, "P-M", "MMD²")]))
-    of = "" if len(members) == 1 else f" ({group_label(member.labels)}; the other settings are below)"
+    of = "" if len(members) == 1 else f" ({_name(member)}; the other settings are below)"
     return over_runs_of(
         "seen",
         "Are the two samples told apart, and do surface marks suffice for that?",
