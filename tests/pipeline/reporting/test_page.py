@@ -13,8 +13,10 @@ from analysis.verdicts import HOLDS, OPEN, Claim, Decided, Setting, Standing
 from pipeline.engine.artifacts import Store, open_partial
 from pipeline.engine.build import Build
 from pipeline.engine.graph import Graph
+from pipeline.engine.schedule.work import TOGETHER
 from pipeline.reporting import page
 from pipeline.reporting.setting import Comparison
+from tests.pipeline.reporting.test_drawing import pictures
 
 SMALLER = Setting("other", ("3 of 5 seeds",))
 CLAIMS = [
@@ -66,6 +68,22 @@ def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(t
     assert metrics["answer"] == "It does, 3.1 [2.9, 3.3] (n = 5)." and metrics["answer"] in text
     assert "is a statement about these runs alone, not about the published result." in text
     assert "DEBUG" not in text and "a factor of 3" in text
+
+
+def test_a_page_whose_figures_are_drawn_ahead_has_the_same_bytes(tmp_path, monkeypatch):
+    sections = {name: Section(name, [Text("Before."), *pictures(5)]) for name in ("train", "regression")}
+    found = {}
+    for workers in ("1", "2", "3"):
+        monkeypatch.setenv(TOGETHER, workers)
+        graph = Graph(("experiment=ck_regression", "report.sections=[train,regression]"))
+        config = graph.compose()
+        monkeypatch.setattr(page, "Comparison", lambda graph, config, missing: Answer(SMALLER))
+        monkeypatch.setattr(page, "_section", lambda name: lambda members, config: sections[name])
+        node = dataclasses.replace(graph.resolve("prepare", config), config=config)
+        folder = open_partial(tmp_path / workers / "report-1")
+        page.report(Build(node, graph, Store(tmp_path), folder, {}, {"regression": [], "train": []}))
+        found[workers] = {one.name: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    assert found["1"] == found["2"] == found["3"] and len(found["1"]) > 10
 
 
 def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
