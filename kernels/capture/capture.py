@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kernels.capture.agreement import Probe
 from kernels.capture.certificate import Certifier, MisreadError
 from kernels.capture.checked_passes import pattern_of
-from kernels.capture.pullback import OpenPass
+from kernels.capture.pullback import OpenPass, pull
 from kernels.capture.quiet import quiet
 from kernels.capture.settling import Settling
 from kernels.gradients.blocks import Block, ConvBlock, Roles, VectorBlock
@@ -143,6 +143,13 @@ class Capture:
         """Trace one batch and return its logits and blocks; parameters as for :meth:`open`."""
         opened = self.open(inputs, cotangent)
         return opened.logits.detach(), opened.blocks()
+
+    def by_themselves(self, inputs: Inputs, rows: Float[Tensor, "m r k"]) -> list[Block]:
+        """Return what the rules give for a few samples by themselves, which nothing checks."""
+        with quiet(self.model):
+            logits, uses, astray = self.settling.forward(inputs, set())
+        roles, reached = pull(logits, uses, rows, last=True)
+        return self.finish(inputs, rows, roles, reached, astray)
 
     def finish(self, inputs: Inputs, rows: Tensor, roles: Roles, reached: set[str], astray: set[str]) -> list[Block]:
         """Join the roles of each parameter and give every parameter its block, in the same form in every pass.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,11 +30,19 @@ from kernels.capture.checked_passes import FIRST, samples_checked
 from kernels.capture.company import SWITCHED, by_company, refuse_sums, require_same_outputs
 from kernels.capture.quiet import activations_kept, quiet
 from kernels.capture.summary import ceiling
+from kernels.gradients.as_trained import Watch
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.fallback import looped_gradients, sample
 from kernels.gradients.one_sample import narrowest, own_gradients
-from kernels.gradients.weighted_sum import Agreement, agreements
+from kernels.gradients.weighted_sum import (
+    Comparison,
+    above,
+    agreements,
+    least_size,
+    random_weights,
+    relative,
+)
 from kernels.inputs.outputs import Inputs, Output
 
 JUDGES = 5
@@ -43,8 +52,6 @@ CHEAP = 2**23
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-# Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
-_LEAST = 1e-3
 
 
 @runtime_checkable
@@ -54,6 +61,10 @@ class Prepared(Protocol):
     model: nn.Module
     output: Output
     parameters: dict[str, nn.Parameter]
+
+    def by_themselves(self, inputs: Inputs, rows: Float[Tensor, "m r k"]) -> list[Block]:
+        """Return what the rules give for a few samples by themselves."""
+        ...
 
 
 class MisreadError(RuntimeError):
@@ -71,6 +82,19 @@ class MisreadError(RuntimeError):
             f"per-sample gradients of {', '.join(names)} for {place} differ from the network's own gradient by "
             f"{size:.2g} of its size: no rule reads this use of them rightly; pass fallback={list(names)}"
         )
+
+
+@dataclass
+class _Pass:
+    """One pass under check: the model, what it was given and gave, and what decides which samples are drawn."""
+
+    capture: Prepared
+    inputs: Inputs
+    logits: Float[Tensor, "b k"]
+    rows: Float[Tensor, "b r k"]
+    blocks: list[Block]
+    place: str
+    seeded: torch.Generator
 
 
 @dataclass
@@ -133,6 +157,7 @@ class Certifier:
         order = torch.randperm(len(rows), generator=seeded)
         first = FIRST if len(rows) <= 16 else FIRST // 2
         suspect = pattern in self._suspects  # an earlier pass like this one was misread
+        one = _Pass(capture, inputs, logits, rows, blocks, place, seeded)
         alone = order[: max(count, first if new or suspect else 0)]
         found: float | None = None
         if len(alone):
@@ -141,16 +166,21 @@ class Certifier:
             # Of a new batch size one sample is by itself: what acts on batches may act alike on these few and on all.
             parts = [alone] if len(rows) in self._sizes else [alone[:1], alone[1:]]
             self._sizes.add(len(rows))
-            apart = self._apart(capture, inputs, logits, rows, blocks, parts, place, seeded)
+            switched: set[str] = set()
+            apart = self._apart(one, parts, switched)
+            if switched:  # then another sample gives the same gradients alone and in its batch
+                more = order[len(alone) :][:1]
+                other = self._apart(one, [more]) if len(more) else None
+                whole = whole or other is None or not switched.isdisjoint(above(other, _TOLERANCE[torch.float32]))
             if apart is None or not any(map(math.isnan, apart.values())):  # else whoever reads them names the sample
                 before = blocks
                 limit = _TOLERANCE[self.digits or torch.float32]
-                if whole or apart is None or _above(apart, limit):
-                    blocks, found = self._together(capture, inputs, rows, blocks, place, seeded)
+                if whole or apart is None or above(apart, limit):
+                    blocks, found = self._together(one)
                     odd = {} if apart is None or blocks is not before else by_company(apart, self.digits)
                     if odd and len(rows) > 1:
                         judges = order[: max(JUDGES, len(alone))]
-                        self._require_no_company(capture, inputs, logits, rows, blocks, judges, place, seeded)
+                        self._require_no_company(one, judges)
                 else:
                     found = max(apart.values())
                 if blocks is not before:
@@ -160,107 +190,91 @@ class Certifier:
             self.patterns[pattern] = found
         return blocks
 
-    def _apart(
-        self,
-        capture: Prepared,
-        inputs: Inputs,
-        logits: Tensor,
-        rows: Tensor,
-        blocks: list[Block],
-        parts: Sequence[Tensor],
-        place: str,
-        seeded: torch.Generator,
-    ) -> dict[str, float] | None:
-        """Differences of samples that are apart from their batch; None of a network for whole batches only."""
+    def _apart(self, one: _Pass, parts: Sequence[Tensor], switched: set[str] | None = None) -> dict[str, float] | None:
+        """Differences of samples that are apart from their batch; None of a network for whole batches only.
+
+        Where a unit near zero explains them, those of the rules by themselves, and ``switched`` takes the names.
+        """
         if self.digits is None:
+            first = sample(one.inputs, parts[0][:1])
             with activations_kept():
-                self.digits = narrowest(capture.model, sample(inputs, parts[0][:1]), capture.output, logits.dtype)
+                self.digits = narrowest(one.capture.model, first, one.capture.output, one.logits.dtype)
         found: dict[str, float] = {}
-        for part in parts:
-            if not len(part):
-                continue
-            chosen = part.sort().values
-            weights = _weights(chosen, rows, seeded)
+        for chosen in (part.sort().values for part in parts if len(part)):
+            weights = random_weights(chosen, one.rows, one.seeded)
+            comparison = Comparison(one.blocks, chosen, weights, one.capture.parameters)
             try:
-                outputs, own = _own(capture, sample(inputs, chosen), _weighted(rows, chosen, weights))
+                outputs, _ = _own(one, chosen, weights, comparison.watching)
             except (RuntimeError, ValueError, IndexError, TypeError):
                 return None
-            require_same_outputs(logits, outputs, chosen, self.digits, place)
-            for name, value in _relative(agreements(blocks, chosen, weights, own)).items():
+            require_same_outputs(one.logits, outputs, chosen, self.digits, one.place)
+            differences = relative(comparison.agreements())
+            if switched is not None and self._may_have_switched(differences):
+                again = _of_rules_alone(one, chosen, weights, comparison)
+                if again is not None and not above(again, _TOLERANCE[torch.float32]):
+                    switched |= above(differences, _TOLERANCE[torch.float32]).keys()
+                    differences = again
+            for name, value in differences.items():
                 known = found.get(name, 0.0)
                 found[name] = value if math.isnan(value) else known if math.isnan(known) else max(value, known)
         return found
 
-    def _require_no_company(
-        self,
-        capture: Prepared,
-        inputs: Inputs,
-        logits: Tensor,
-        rows: Tensor,
-        blocks: list[Block],
-        order: Tensor,
-        place: str,
-        seeded: torch.Generator,
-    ) -> None:
+    def _may_have_switched(self, differences: dict[str, float]) -> bool:
+        """Whether a unit near zero that switched when a sample was alone explains the differences."""
+        narrow = self.digits != torch.float64 and self.mode != "every"
+        return narrow and _TOLERANCE[torch.float32] < max(differences.values()) and not by_company(differences, None)
+
+    def _require_no_company(self, one: _Pass, order: Tensor) -> None:
         """Refuse gradients that are right of the whole batch and others of samples alone.
 
         In float32 a unit near zero may have switched in one of them.
         """
         odd: list[dict[str, float]] = []
         for index in order:
-            apart = self._apart(capture, inputs, logits, rows, blocks, [index[None]], place, seeded)
-            odd += [found for found in [by_company(apart or {}, self.digits)] if found]
+            odd += [found for found in [by_company(self._apart(one, [index[None]]) or {}, self.digits)] if found]
             if len(odd) > (self.digits != torch.float64):
-                refuse_sums({name: value for one in odd for name, value in one.items()}, place)
+                refuse_sums({name: value for found in odd for name, value in found.items()}, one.place)
 
-    def _together(
-        self, capture: Prepared, inputs: Inputs, rows: Tensor, blocks: list[Block], place: str, seeded: torch.Generator
-    ) -> tuple[list[Block], float | None]:
+    def _together(self, one: _Pass) -> tuple[list[Block], float | None]:
         """Hold the whole batch against the network, and replace blocks that differ."""
-        whole = torch.arange(len(rows))
-        weights = _weights(whole, rows, seeded)
-        with quiet(capture.model):
-            _, own = _own(capture, inputs, _weighted(rows, whole, weights))
-        sums = agreements(blocks, whole, weights, own)
-        differences = _relative(sums)
+        whole = torch.arange(len(one.rows))
+        weights = random_weights(whole, one.rows, one.seeded)
+        comparison = Comparison(one.blocks, whole, weights, one.capture.parameters)
+        with quiet(one.capture.model):
+            _own(one, None, weights, comparison.watching)
+        sums = comparison.agreements()
+        differences = relative(sums)
         if any(map(math.isnan, differences.values())):
-            return blocks, None
-        wrong = _above(differences, _TOLERANCE[self.digits or torch.float32])
+            return one.blocks, None
+        wrong = above(differences, _TOLERANCE[self.digits or torch.float32])
         if not wrong:
-            return blocks, max(differences.values())
-        return self._replace(capture, inputs, rows, blocks, wrong, own, weights, _least(sums), place)
+            return one.blocks, max(differences.values())
+        return self._replace(one, wrong, weights, least_size(sums))
 
-    def _replace(
-        self,
-        capture: Prepared,
-        inputs: Inputs,
-        rows: Tensor,
-        blocks: list[Block],
-        wrong: dict[str, float],
-        own: dict[str, Tensor | None],
-        weights: Tensor,
-        least: float,
-        place: str,
-    ) -> tuple[list[Block], float]:
+    def _replace(self, one: _Pass, wrong: dict[str, float], weights: Tensor, least: float) -> tuple[list[Block], float]:
         """Take the generic route for the parameters on which rules and network disagree, and check that too."""
+        capture, blocks = one.capture, one.blocks
         touched = [block for block in blocks if set(block.names) & wrong.keys()]
         names = tuple(dict.fromkeys([*wrong, *(name for block in touched for name in block.names)]))
         with quiet(capture.model):
-            found = looped_gradients(capture.model, names, inputs, rows, capture.output)
+            found = looped_gradients(capture.model, names, one.inputs, one.rows, capture.output)
+            _, own = _own(one, None, weights)
         shapes = {name: capture.parameters[name].shape for name in wrong}
         plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
-        sums = agreements(plain, torch.arange(len(rows)), weights, {name: own[name] for name in wrong})
-        differences = _relative(sums, least)
+        sums = agreements(plain, torch.arange(len(one.rows)), weights, {name: own[name] for name in wrong})
+        differences = relative(sums, least)
         limit = SWITCHED[self.digits or torch.float32]
-        coupled = {name: value for name, value in _above(differences, limit).items() if not math.isnan(value)}
+        coupled = {name: value for name, value in above(differences, limit).items() if not math.isnan(value)}
         if coupled:
-            refuse_sums(coupled, place)
+            refuse_sums(coupled, one.place)
         covered = {name for block in blocks for name in block.names}
         fixed = {name for block in touched if not isinstance(block, VectorBlock) for name in block.names}
         if not self.replaces and fixed or wrong.keys() - covered:
-            raise MisreadError(sorted((fixed & wrong.keys()) | (wrong.keys() - covered)), place, max(wrong.values()))
+            raise MisreadError(
+                sorted((fixed & wrong.keys()) | (wrong.keys() - covered)), one.place, max(wrong.values())
+            )
         self.generic |= wrong.keys()
-        return [dressed(block, found) if any(block is one for one in touched) else block for block in blocks], max(
+        return [dressed(block, found) if any(block is it for it in touched) else block for block in blocks], max(
             differences.values()
         )
 
@@ -303,31 +317,27 @@ class Certifier:
         }
 
 
-def _own(capture: Prepared, inputs: Inputs, row: Float[Tensor, "m k"]) -> tuple[Tensor, dict[str, Tensor | None]]:
+def _own(
+    one: _Pass, chosen: Int[Tensor, " m"] | None, weights: Float[Tensor, "m r"], watch: Watch = nullcontext
+) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """Logits and gradients of the network itself for weighted samples, of the whole batch without a choice."""
+    part = one.inputs if chosen is None else sample(one.inputs, chosen)
+    row = torch.einsum("mrk,mr->mk", _rows(one, chosen), weights)
     with activations_kept():  # reentrant checkpoints lose the gradients of what is behind data that requires none
-        return own_gradients(capture.model, inputs, capture.parameters, capture.output, row)
+        return own_gradients(one.capture.model, part, one.capture.parameters, one.capture.output, row, watch)
 
 
-def _weights(chosen: Int[Tensor, " m"], rows: Float[Tensor, "b r k"], seeded: torch.Generator) -> Float[Tensor, "m r"]:
-    """Signs times sizes between 1/2 and 3/2, so that no two samples are alike."""
-    shape = (len(chosen), rows.shape[1])
-    signs = torch.randint(2, shape, generator=seeded) * 2 - 1
-    return (signs * (0.5 + torch.rand(shape, generator=seeded))).to(rows.device, rows.dtype)
+def _rows(one: _Pass, chosen: Int[Tensor, " m"] | None) -> Float[Tensor, "m r k"]:
+    return one.rows if chosen is None else one.rows[chosen.to(one.rows.device)]
 
 
-def _weighted(rows: Float[Tensor, "b r k"], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"]) -> Tensor:
-    return torch.einsum("mrk,mr->mk", rows[chosen.to(rows.device)], weights)
-
-
-def _least(sums: dict[str, Agreement]) -> float:
-    return _LEAST * max((one.size for one in sums.values()), default=0.0)
-
-
-def _relative(sums: dict[str, Agreement], least: float | None = None) -> dict[str, float]:
-    """Differences in units of their sizes; what is far smaller than the largest gradient is measured by that."""
-    least = _least(sums) if least is None else least
-    return {name: one.error / max(one.size, least, 1e-300) for name, one in sums.items()}
-
-
-def _above(differences: dict[str, float], limit: float) -> dict[str, float]:
-    return {name: value for name, value in differences.items() if not value <= limit}
+def _of_rules_alone(
+    one: _Pass, chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], seen: Comparison
+) -> dict[str, float] | None:
+    """Differences of what the rules give for the same samples by themselves; None where they do not run."""
+    try:
+        blocks = one.capture.by_themselves(sample(one.inputs, chosen), _rows(one, chosen))
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return None
+    again = Comparison(blocks, torch.arange(len(chosen)), weights, one.capture.parameters)
+    return relative(again.agreements()) if again.taken_over(seen) else None

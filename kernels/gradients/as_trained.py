@@ -8,7 +8,7 @@ what it adds to ``.grad`` no path through the graph shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from kernels.inputs.loan import loan_of
 
 _Parts = tuple[Tensor | None, ...]
+Watch = Callable[[Sequence[Tensor]], AbstractContextManager[None]]
+"""Entered with the parameters before a backward pass, to read their gradients as they come."""
 
 
 def gradients_as_trained(
@@ -24,6 +26,7 @@ def gradients_as_trained(
     chosen: Sequence[Tensor],
     forward: Callable[[], Float[Tensor, "b k"]],
     rows_of: Callable[[Float[Tensor, "b k"]], Sequence[Tensor]],
+    watch: Watch = nullcontext,
 ) -> tuple[Float[Tensor, "b k"], list[_Parts]]:
     """Run one forward pass and pull several cotangents back to some parameters.
 
@@ -37,6 +40,8 @@ def gradients_as_trained(
         Gives the logits of some samples.
     rows_of : callable
         Gives the cotangents from the logits, each shaped like them.
+    watch : callable
+        Entered with ``chosen`` whenever the backward passes begin, maybe again from the beginning.
 
     Returns
     -------
@@ -55,18 +60,18 @@ def gradients_as_trained(
     loan = loan_of(model)
     trained = list(model.parameters()) if loan is None else loan.trained
     if loan is not None and loan.nested:
-        logits, found, _ = _differentiated(chosen, trained, forward, rows_of)
+        logits, found, _ = _differentiated(chosen, trained, forward, rows_of, watch)
         return logits, found
     try:
-        logits, found, nested = _differentiated(chosen, (), forward, rows_of)
+        logits, found, nested = _differentiated(chosen, (), forward, rows_of, watch)
     except ValueError as error:
         if "does not require grad" not in str(error):
             raise
-        logits, found, nested = _differentiated(chosen, trained, forward, rows_of)
+        logits, found, nested = _differentiated(chosen, trained, forward, rows_of, watch)
     silent = any(part is None for parts in found for part in parts)
     if silent and not nested and not {id(p) for p in trained} <= {id(p) for p in chosen}:
         if loan is None or loan.nested is None:  # whether a backward pass through all of the model reaches them
-            logits, found, nested = _differentiated(chosen, trained, forward, rows_of)
+            logits, found, nested = _differentiated(chosen, trained, forward, rows_of, watch)
             if loan is not None:
                 loan.nested = nested
     if loan is not None and nested:
@@ -122,6 +127,7 @@ def _differentiated(
     others: Iterable[Tensor],
     forward: Callable[[], Tensor],
     rows_of: Callable[[Tensor], Sequence[Tensor]],
+    watch: Watch,
 ) -> tuple[Tensor, list[_Parts], bool]:
     known = {id(p) for p in chosen}
     leaves = [*chosen, *(p for p in others if id(p) not in known)]
@@ -132,7 +138,8 @@ def _differentiated(
         rows = rows_of(logits)
         found: list[_Parts] = [(None,) * len(chosen)] * len(rows)
         if logits.requires_grad:
-            for index, row in enumerate(rows):
-                parts, inside = pulled_as_trained(logits, leaves, row, keep=index + 1 < len(rows))
-                found[index], nested = parts[: len(chosen)], nested or inside
+            with watch(chosen):
+                for index, row in enumerate(rows):
+                    parts, inside = pulled_as_trained(logits, leaves, row, keep=index + 1 < len(rows))
+                    found[index], nested = parts[: len(chosen)], nested or inside
     return logits.detach(), found, nested

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.overrides import TorchFunctionMode
 
-from kernels.gradients.as_trained import gradients_as_trained
+from kernels.gradients.as_trained import Watch, gradients_as_trained
 from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
 from kernels.gradients.weighted_sum import can_project, projected_difference
 from kernels.inputs.outputs import Inputs, call_logits
@@ -93,12 +93,13 @@ def _through(
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows_of: Callable[[Tensor], list[Tensor]],
+    watch: Watch = nullcontext,
 ) -> tuple[Float[Tensor, "b k"], Gradients]:
     def forward() -> Tensor:
         with _sparse_tables():
             return call_logits(model, inputs, output)
 
-    logits, (found,) = gradients_as_trained(model, list(parameters.values()), forward, rows_of)
+    logits, (found,) = gradients_as_trained(model, list(parameters.values()), forward, rows_of, watch)
     gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
     return logits, dict(zip(parameters, gradients, strict=True))
 
@@ -109,6 +110,7 @@ def own_gradients(
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows: Float[Tensor, "m k"],
+    watch: Watch = nullcontext,
 ) -> tuple[Float[Tensor, "m k"], Gradients]:
     """Differentiate ``(rows * logits).sum()`` over a batch as the network does, through its own parameters.
 
@@ -120,13 +122,15 @@ def own_gradients(
         A batch.
     rows : Tensor, shape (m, k)
         One cotangent per sample.
+    watch : callable
+        As for :func:`kernels.gradients.as_trained.gradients_as_trained`.
 
     Returns
     -------
     tuple
         Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read.
     """
-    return _through(model, inputs, parameters, output, lambda _: [rows])
+    return _through(model, inputs, parameters, output, lambda _: [rows], watch)
 
 
 def norms(truth: Gradients) -> dict[str, float]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kernels.gradients.blocks import Block, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.gradients.blocks import Block, ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+
+# Gradients below this share of the largest one are rounding of the larger ones (a bias before a softmax).
+LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Agreement:
     size: float
 
 
-def agreements(
-    blocks: Sequence[Block], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], own: dict[str, Tensor | None]
-) -> dict[str, Agreement]:
-    """Compare weighted sums of the chosen samples' gradients with the network's own gradient.
+class Comparison:
+    """Weighted sums of the chosen samples' gradients beside the network's own gradient, which is read as it comes.
+
+    So that gradient is not kept: memory that is new to the process costs as much as the passes of a few samples.
 
     Parameters
     ----------
@@ -52,6 +56,94 @@ def agreements(
         Samples of the batch that enter the sum.
     weights : Tensor, shape (m, R)
         Their weights for each cotangent.
+    names : iterable of str
+        Parameters, in the order in which :meth:`watching` is given them.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], names: Iterable[str]
+    ) -> None:
+        self._sums: dict[str, list[_Sum]] = {name: [] for name in names}
+        self._seen: dict[tuple[str, int], Tensor] = {}
+        self._rest: dict[str, Tensor] = {}
+        for block in blocks:
+            if not self._sums.keys() & set(block.names):
+                continue
+            try:
+                taken = block.take(chosen.to(weights.device))  # type: ignore[arg-type]
+                sums = _sums(taken, weights.to(_type(taken, weights.dtype)))
+            except (RuntimeError, IndexError):  # a misread block need not even fit itself
+                sums = [(name, None, 0, torch.full((), torch.inf), 0.0) for name in block.names]
+            for one in sums:
+                if one[0] in self._sums:
+                    self._sums[one[0]].append(one)
+
+    @contextmanager
+    def watching(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        """Read the gradients of a backward pass through the parameters; what it returns for dense ones is zero."""
+        self._seen, self._rest = {}, {}
+
+        def reader(name: str) -> Callable[[Tensor], Tensor | None]:
+            def hook(gradient: Tensor) -> Tensor | None:
+                with torch.no_grad():
+                    self.read(name, gradient.coalesce() if gradient.is_sparse else gradient)
+                    return None if gradient.is_sparse else gradient.new_zeros(()).expand_as(gradient)
+
+            return hook
+
+        handles = [p.register_hook(reader(name)) for name, p in zip(self._sums, parameters, strict=True)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def read(self, name: str, own: Tensor) -> None:
+        """Read a gradient, or a part of it, that the network itself gave; a table's may be sparse."""
+        sums = self._sums[name]
+        for index, (_, rows, width, found, _) in enumerate(sums):
+            seen = _seen(own, name, rows, width, found)
+            known = self._seen.get((name, index))
+            self._seen[name, index] = seen.clone() if known is None else known + seen
+        rest = _outside(own, [one[1] for one in sums])
+        if rest is not None:
+            self._rest[name] = self._rest[name] + rest if name in self._rest else rest
+
+    def taken_over(self, seen: Comparison) -> bool:
+        """Read what another comparison of the same parameters has read, if it reads in the same way."""
+        ways = ([[one[1:3] for one in sums] for sums in each._sums.values()] for each in (self, seen))
+        if next(ways) != next(ways):
+            return False
+        self._seen, self._rest = seen._seen, seen._rest
+        return True
+
+    def agreements(self) -> dict[str, Agreement]:
+        """Say how far apart both sums are, for every parameter.
+
+        What was not read has a gradient of zero, as what no block covers must have.
+        """
+        agreements = {}
+        for name, sums in self._sums.items():
+            rest = float(vector_norm(self._rest[name])) if name in self._rest else 0.0
+            errors, sizes = [rest], [rest]
+            for index, (*_, found, squares) in enumerate(sums):
+                true = self._seen.get((name, index))
+                error = float(vector_norm(found if true is None else found - true))
+                errors.append(torch.inf if math.isnan(error) and bool(found.isfinite().all()) else error)
+                sizes.append(max(0.0 if true is None else float(vector_norm(true)) ** 2, squares) ** 0.5)
+            agreements[name] = Agreement(_norm(errors), _norm(sizes))
+        return agreements
+
+
+def agreements(
+    blocks: Sequence[Block], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], own: dict[str, Tensor | None]
+) -> dict[str, Agreement]:
+    """Compare weighted sums of the chosen samples' gradients with a known gradient.
+
+    Parameters
+    ----------
+    blocks, chosen, weights
+        As for :class:`Comparison`.
     own : dict of str to Tensor or None
         The network's own gradient of the weighted sum, None where there is no path; a table's may be sparse.
 
@@ -60,30 +152,11 @@ def agreements(
     dict of str to Agreement
         One entry for every name in ``own``; those that no block covers must have a gradient of zero.
     """
-    errors: dict[str, list[float]] = {name: [] for name in own}
-    sizes: dict[str, list[float]] = {name: [] for name in own}
-    covered: dict[str, list[tuple[int, int] | None]] = {name: [] for name in own}
-    for block in blocks:
-        if not own.keys() & set(block.names):
-            continue
-        try:
-            taken = block.take(chosen.to(weights.device))  # type: ignore[arg-type]
-            sums = _sums(taken, weights.to(_type(taken, weights.dtype)))
-        except (RuntimeError, IndexError):  # a misread block need not even fit itself
-            sums = [(name, None, 0, torch.full((), torch.inf), 0.0) for name in block.names]
-        for name, rows, width, found, squares in sums:
-            if name not in own:
-                continue
-            true = _seen(own[name], name, rows, width, found)
-            error = float(vector_norm(found - true))
-            errors[name].append(torch.inf if math.isnan(error) and bool(found.isfinite().all()) else error)
-            sizes[name].append(max(float(vector_norm(true)) ** 2, squares) ** 0.5)
-            covered[name].append(rows)
+    comparison = Comparison(blocks, chosen, weights, own)
     for name, gradient in own.items():
-        rest = _outside(gradient, covered[name])
-        errors[name].append(rest)
-        sizes[name].append(rest)
-    return {name: Agreement(_norm(errors[name]), _norm(sizes[name])) for name in own}
+        if gradient is not None:
+            comparison.read(name, gradient)
+    return comparison.agreements()
 
 
 def _type(block: Any, default: torch.dtype) -> torch.dtype:
@@ -118,6 +191,10 @@ def _sums(block: Block, weights: Tensor) -> list[_Sum]:
 def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
     groups = block.groups
     delta = _weighted(block.delta, weights).unflatten(2, (groups, -1))
+    if isinstance(block, ConvBlock) and not block.transposed and len(block.shape) > 1 and block.width:
+        width = block.width // groups
+        shares = block.windows.projected(block.inputs, direction(block.weight, width, block.inputs))
+        return _projected(block, width, delta, shares)
     inputs = block.a.unflatten(2, (groups, -1))
     left, right = (inputs, delta) if block.transposed else (delta, inputs)
     width = right.shape[3]
@@ -127,6 +204,11 @@ def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
         return block.weight, block.rows, 0, found, squares
     # As one matrix: of unfolded patches, which are transposed, torch would multiply position by position.
     shares = (right.reshape(-1, width) @ direction(block.weight, width, right)).view(right.shape[:3])
+    return _projected(block, width, left, shares)
+
+
+def _projected(block: OuterBlock, width: int, left: Tensor, shares: Tensor) -> _Sum:
+    """Weighted sum of outer products whose right sides were multiplied with one vector, which gives the shares."""
     found = torch.einsum("mtgo,mtg->go", left, shares).flatten()
     squares = float((left.square().sum(3) * shares.square()).sum())
     return block.weight, block.rows, width, found, squares
@@ -200,10 +282,8 @@ def _gaussian(name: str, width: int, dtype: torch.dtype, device: torch.device) -
     return torch.randn(width, generator=seeded, dtype=torch.float64).to(device, dtype)
 
 
-def _seen(own: Tensor | None, name: str, rows: tuple[int, int] | None, width: int, found: Tensor) -> Tensor:
+def _seen(own: Tensor, name: str, rows: tuple[int, int] | None, width: int, found: Tensor) -> Tensor:
     """Read a sum off the own gradient: its rows, projected like the sum."""
-    if own is None:
-        return torch.zeros_like(found)
     if own.is_sparse:
         if width and rows is None and own.sparse_dim() == 1:
             shares = own.values().reshape(-1, width).to(found.dtype) @ direction(name, width, found)
@@ -213,14 +293,39 @@ def _seen(own: Tensor | None, name: str, rows: tuple[int, int] | None, width: in
     return part.reshape(-1, width) @ direction(name, width, found) if width else part.reshape(-1)
 
 
-def _outside(own: Tensor | None, covered: list[tuple[int, int] | None]) -> float:
-    """Norm of the own gradient in rows that no block covers."""
-    if own is None or None in covered:
-        return 0.0
-    if not covered:
-        return float(vector_norm(own.values() if own.is_sparse else own))
+def _outside(own: Tensor, covered: list[tuple[int, int] | None]) -> Tensor | None:
+    """Rows of the own gradient that no block covers; None if there are none."""
+    if None in covered:
+        return None
     own = own.to_dense() if own.is_sparse else own
+    if not covered:
+        return own.clone()
     left = torch.ones(len(own), dtype=torch.bool, device=own.device)
     for rows in covered:
         left[slice(*rows)] = False  # type: ignore[misc]
-    return float(vector_norm(own[left])) if bool(left.any()) else 0.0
+    return own[left] if bool(left.any()) else None
+
+
+def random_weights(
+    chosen: Int[Tensor, " m"], rows: Float[Tensor, "b r k"], seeded: torch.Generator
+) -> Float[Tensor, "m r"]:
+    """Signs times sizes between 1/2 and 3/2, so that no two samples are alike."""
+    shape = (len(chosen), rows.shape[1])
+    signs = torch.randint(2, shape, generator=seeded) * 2 - 1
+    return (signs * (0.5 + torch.rand(shape, generator=seeded))).to(rows.device, rows.dtype)
+
+
+def least_size(sums: dict[str, Agreement]) -> float:
+    """Size by which gradients are measured that are far smaller than the largest one."""
+    return LEAST * max((one.size for one in sums.values()), default=0.0)
+
+
+def relative(sums: dict[str, Agreement], least: float | None = None) -> dict[str, float]:
+    """Differences in units of their sizes; what is far smaller than the largest gradient is measured by that."""
+    least = least_size(sums) if least is None else least
+    return {name: one.error / max(one.size, least, 1e-300) for name, one in sums.items()}
+
+
+def above(differences: dict[str, float], limit: float) -> dict[str, float]:
+    """Differences that are not within the limit."""
+    return {name: value for name, value in differences.items() if not value <= limit}

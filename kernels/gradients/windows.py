@@ -81,6 +81,16 @@ class Windows:
         starts = [(offset % stride, offset // stride * rest) for offset in offsets]
         return [unfolded[residue][:, start : start + self.positions] for residue, start in starts]
 
+    def projected(self, images: Float[Tensor, "n c *extent"], vector: Float[Tensor, " i"]) -> Float[Tensor, "n t g"]:
+        """Product of each group's patches with one vector, without unfolding them: a convolution with it."""
+        groups = images.shape[1] * torch.Size(self.kernel).numel() // len(vector)
+        weight = vector.view(1, -1, *self.kernel).expand(groups, *(-1,) * (1 + len(self.kernel)))
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
+        found = convolve(self._padded(images), weight, stride=self.stride, dilation=self.dilation, groups=groups)
+        for axis, extent in enumerate(self.space, 2):
+            found = found.narrow(axis, 0, extent)
+        return found.flatten(2).transpose(1, 2)
+
     def _padded(self, images: Tensor) -> Tensor:
         """Pad with zeros as far as the windows read."""
         sides = []

@@ -42,6 +42,11 @@ def test_bands_and_patches_hold_what_a_convolution_reads(name: str, layout: str)
     convolve = (torch.conv1d, torch.conv2d, torch.conv3d)[axes - 1]
     expected = convolve(padded, weight, stride=windows.stride, dilation=windows.dilation)
     torch.testing.assert_close(patches @ weight.flatten(1).T, expected.flatten(2).transpose(1, 2))
+    one = convolve(padded, weight[:1], stride=windows.stride, dilation=windows.dilation)
+    torch.testing.assert_close(windows.projected(images, weight[0].flatten()), one.flatten(2).transpose(1, 2))
+    grouped = weight[0, 0].flatten()  # three groups of one channel, all with the same vector
+    each = torch.einsum("ntgj,j->ntg", patches.unflatten(2, (3, -1)), grouped)
+    torch.testing.assert_close(windows.projected(images, grouped), each)
 
     whole = patches.unflatten(2, (3, windows.kernel[0], -1))
     bands = windows.bands(images)
