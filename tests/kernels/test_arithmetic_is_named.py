@@ -64,7 +64,10 @@ MEDIUM["of operations"] = lambda: setattr(torch.backends.cuda.matmul, "fp32_prec
 MEDIUM["of the whole process"] = lambda: setattr(torch.backends, "fp32_precision", "bf16")
 
 
-@pytest.mark.parametrize("setting", [*MEDIUM, "autocast"])
+@pytest.mark.parametrize(
+    "setting",
+    [pytest.param(name, marks=[pytest.mark.slow] if name != "legacy" else []) for name in MEDIUM] + ["autocast"],
+)
 def test_settings_of_the_process_change_no_bit(setting: str, restored) -> None:
     expected = undisturbed()
     if setting in MEDIUM:

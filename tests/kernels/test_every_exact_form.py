@@ -34,26 +34,49 @@ TAKES_LONG = ("tiny_gpt2", "tiny_bert", "tiny_resnet", "lstm", "gru", "lstm_proj
 NAMES = [case.name for case in CASES]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=[pytest.mark.slow] if case.name in TAKES_LONG else []) for case in CASES],
-    ids=NAMES,
-)
-def test_square_and_rectangular_kernels_in_every_form(case: Case) -> None:
+ALL_OF_THEM = [pytest.param(case, marks=[pytest.mark.slow] if case.name in TAKES_LONG else []) for case in CASES]
+
+
+# The Jacobian is the check: a certificate of every small pass would take as long again.
+def in_form(form: str) -> dict[str, object]:
+    return {"normalize": False, "precision": "float64", "forms": form, "certify": "off"}
+
+
+@pytest.mark.parametrize("case", ALL_OF_THEM, ids=NAMES)
+def test_kernels_in_every_form_and_their_parts(case: Case) -> None:
+    model, inputs, _ = make(case, 6)
+    parts = slow.jacobian(model, inputs)
+    jacobian = slow.flat(parts)
+    test, train = slow.rows(inputs, slice(4, 6)), slow.rows(inputs, slice(0, 4))
+    for form in forms_of(model, inputs):
+        found = kernel_matrix(model, inputs, block_rows=4, batch_size=3, **in_form(form))
+        close(found.matrix, reference("trntk", jacobian, jacobian))
+        cross = kernel_matrix(model, train, test, kind="entk", **in_form(form))
+        close(cross.matrix, reference("entk", jacobian[4:], jacobian[:4]))
+    found = kernel_matrix(model, inputs, kind="pntk", layerwise=True, normalize=False, precision="float64")
+    close(found.matrix, reference("pntk", jacobian, jacobian))
+    close(sum(found.parts.values()), found.matrix)
+    coverage = found.metadata["coverage"]
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert set(found.parts) == trainable - set(coverage["unused"])
+    everything = [*coverage["ruled"], *coverage["fallback"], *coverage["unused"], *coverage["frozen"]]
+    assert sorted(everything) == sorted(name for name, _ in model.named_parameters())
+    for name, part in found.parts.items():
+        expected = reference("pntk", parts[name], parts[name])
+        close(part, expected) if expected.abs().max() > 1e-12 else close(part + 1, expected + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_square_class_blocks_and_rectangular_traces_in_every_form(case: Case) -> None:
     model, inputs, _ = make(case, 6)
     jacobian = slow.flat(slow.jacobian(model, inputs))
-    test = slow.rows(inputs, slice(4, 6))
-    train = slow.rows(inputs, slice(0, 4))
+    test, train = slow.rows(inputs, slice(4, 6)), slow.rows(inputs, slice(0, 4))
     for form in forms_of(model, inputs):
-        # The Jacobian is the check: a certificate of every small pass would take as long again.
-        options = {"normalize": False, "precision": "float64", "forms": form, "certify": "off"}
-        for kind in ("trntk", "entk"):
-            found = kernel_matrix(model, inputs, kind=kind, block_rows=4, batch_size=3, **options)
-            close(found.matrix, reference(kind, jacobian, jacobian))
-        cross = kernel_matrix(model, train, test, **options)
+        found = kernel_matrix(model, inputs, kind="entk", block_rows=4, batch_size=3, **in_form(form))
+        close(found.matrix, reference("entk", jacobian, jacobian))
+        cross = kernel_matrix(model, train, test, **in_form(form))
         close(cross.matrix, reference("trntk", jacobian[4:], jacobian[:4]))
-    found = kernel_matrix(model, inputs, kind="pntk", normalize=False, precision="float64")
-    close(found.matrix, reference("pntk", jacobian, jacobian))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from kernels import (
 )
 from kernels.capture.capture import Capture
 from kernels.capture.certificate import Certifier
+from kernels.capture.checked_passes import samples_checked
 from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import VectorBlock
 from kernels.gradients.dressed import dressed
@@ -118,6 +119,63 @@ def test_influence_is_right_and_ekfac_refuses_factors_that_are_none(monkeypatch)
     assert off_by(influence_scores(model, fisher, inputs, inputs, **options), right) < 1e-11
     with pytest.raises(RuntimeError, match=r"0.weight.* in samples 0 to 9.* pass fallback=\["):
         fit_ekfac(model, inputs, fisher="exact", **WIDE)
+
+
+class Kinked(nn.Module):
+    """Scales the gradient of its first layer for the sample marked by its last input, when that is alone."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.a, self.b, self.factor = nn.Linear(4, 5), nn.Linear(5, 3), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x))
+        marked = (x[:, -1:] > 5) & (len(x) == 1)
+        return self.b(torch.where(marked, h * self.factor + (h * (1 - self.factor)).detach(), h))
+
+
+def whole_batches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Places where a whole batch is held against the network from now on."""
+    seen: list[str] = []
+    together = Certifier._together
+
+    def counted(self, one):
+        seen.append(one.place)
+        return together(self, one)
+
+    monkeypatch.setattr(Certifier, "_together", counted)
+    monkeypatch.setattr("kernels.capture.certificate.CHEAP", 0)
+    return seen
+
+
+def first_drawn(place: str, count: int) -> int:
+    generator = samples_checked("sampled", place, count)[1]
+    return int(torch.randperm(count, generator=generator)[0])
+
+
+@pytest.mark.parametrize(("factor", "whole"), [(1.01, False), (1.2, True)], ids=["a unit's share", "more"])
+def test_one_sample_that_differs_a_little_alone_does_not_call_for_the_whole_batch(
+    factor: float, whole: bool, monkeypatch
+) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(20, 4)
+    inputs[first_drawn("train samples 0 to 20", 20), -1] = 6.0
+    seen = whole_batches(monkeypatch)
+    kernel = kernel_matrix(Kinked(factor).eval(), inputs, kind="pntk", normalize=False)
+    assert bool(seen) == whole
+    assert kernel.metadata["certificate"]["largest_difference"] <= 1e-4
+
+
+def test_every_sample_that_differs_a_little_calls_for_the_whole_batch(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
+    inputs = torch.randn(20, 4)
+    true = true_kernel(model, inputs)
+    plant(monkeypatch, 1.001)
+    seen = whole_batches(monkeypatch)
+    with pytest.warns(UserWarning, match="starts again"):
+        found = kernel_matrix(model, inputs, kind="pntk", normalize=False)
+    assert seen and off_by(found.matrix, true) < 1e-5
 
 
 @pytest.mark.parametrize("certify", ["sampled", "every"])
