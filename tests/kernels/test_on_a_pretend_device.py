@@ -4,7 +4,7 @@ Weights are on the device; data, labels and results are in main memory. See :mod
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,23 @@ CALCULATIONS: dict[str, Calculation] = {
     "fisher": lambda model, inputs, *_: {n: b.matrix for n, b in fisher_blocks(model, inputs, smaller=True).items()},
     "influence": _influence,
 }
+OFTEN = (
+    "trntk in chunks of classes", "pntk bfloat16", "entk by tensor", "loss gradient", "embedding", "trntk position",
+    "trntk shift", "trntk feature", "trntk tensorsketch", "trntk in a file", "features", "factors", "jacobians",
+    "influence",
+)  # fmt: skip
+"""Calculations of the default tests: every function, every form, each way of holding results."""
 
 
-def compare(name: str, folder: Path, device: str = "pretend") -> list[str]:
-    """Run every calculation of one model on the CPU and on a device, and say what differs."""
+def compare(name: str, folder: Path, device: str = "pretend", some: Collection[str] = CALCULATIONS) -> list[str]:
+    """Run calculations of one model on the CPU and on a device, and say what differs."""
     model, inputs, labels = make(BY_NAME[name], 6, dtype=torch.float32)
     moved = on_device(model, device)
     assert {p.device.type for p in moved.parameters()} == {device}
     wrong = []
     _, blocks = Capture(model, rows(inputs, slice(0, 3))).blocks(inputs, bind_cotangent("class", None))
     forms = set.union(*(available_forms(block) for block in blocks))
-    for about, calculation in CALCULATIONS.items():
+    for about, calculation in ((about, CALCULATIONS[about]) for about in some):
         if about in {f"{kind} {form}" for kind in ("trntk", "entk") for form in {*FORMS} - forms}:
             continue  # this network would be computed in its own forms once more
         places = [folder / about / side for side in ("cpu", device)]
@@ -196,6 +202,11 @@ def test_every_calculation_runs_on_a_card(name: str, tmp_path: Path) -> None:
     assert compare(name, tmp_path, "cuda") == []
 
 
-@pytest.mark.parametrize("name", [*MODELS, *SLOW_MODELS])
+def test_calculations_of_every_function_run_on_the_device(other_process: ProcessPoolExecutor, tmp_path: Path) -> None:
+    assert other_process.submit(compare, MODELS[0], tmp_path, some=OFTEN).result() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*MODELS, *SLOW])
 def test_every_calculation_runs_on_the_device(name: str, other_process: ProcessPoolExecutor, tmp_path: Path) -> None:
     assert other_process.submit(compare, name, tmp_path).result() == []
