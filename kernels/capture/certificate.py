@@ -212,7 +212,7 @@ class Certifier:
             if switched is not None and self._may_have_switched(differences):
                 again = _of_rules_alone(one, chosen, weights, comparison)
                 if again is not None and not above(again, _TOLERANCE[torch.float32]):
-                    switched |= above(differences, _TOLERANCE[torch.float32]).keys()
+                    switched.update(above(differences, _TOLERANCE[torch.float32]))
                     differences = again
             for name, value in differences.items():
                 known = found.get(name, 0.0)
