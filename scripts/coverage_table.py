@@ -11,7 +11,9 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -59,14 +61,30 @@ def measured(names: list[str], repeats: int) -> Iterator[dict[str, Any]]:
 def keep(row: dict[str, Any]) -> None:
     """Write the kept numbers with a row in its place; the others stay as they are."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"rows": {}}
-    rows = kept["rows"] | {row["name"]: row}
+    made = {"date": f"{datetime.date.today()}", "commit": _commit()}
+    rows = kept["rows"] | {row["name"]: row | made}
     kept = {
-        "date": f"{datetime.date.today()}",
         "machine": f"1 thread of {os.cpu_count()} cores ({platform.machine()}, no GPU)",
         "versions": versions(),
         "rows": {name: rows[name] for name in CASES if name in rows},
     }
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit() -> str:
+    """Commit of the code that measures, with a plus sign where it was changed since."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=7"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def when(rows: dict[str, dict[str, Any]]) -> str:
+    """Say how many rows were measured on which day, and at which commits."""
+    days = sorted({row["date"] for row in rows.values()})
+    told = []
+    for day in days:
+        commits = Counter(row["commit"] for row in rows.values() if row["date"] == day)
+        told.append(f"{day} ({', '.join(f'{count} at {commit}' for commit, count in sorted(commits.items()))})")
+    return " and ".join(told)
 
 
 def ratios(row: dict[str, Any]) -> list[float]:
@@ -103,7 +121,7 @@ def render(kept: dict[str, Any]) -> str:
         "**faster**: loop over kernel at this N; where extremes stand behind it, the middle one of pairs measured in "
         "turn.",
         "",
-        f"`{COMMAND}`, {kept['date']}, {kept['machine']}; {said}. Slowest against the plain loop: "
+        f"`{COMMAND}`, {kept['machine']}; {said}. Rows were measured on {when(rows)}. Slowest against the plain loop: "
         f"{min(times):.2f} times; median {sorted(times)[len(times) // 2]:.2f} times. "
         f"Slower than it: {', '.join(f'{n} ({SLOWER[n]})' if n in SLOWER else n for n in slower) or 'none'}.",
     ]

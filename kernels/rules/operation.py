@@ -60,8 +60,16 @@ def _bind(func: Callable[..., Any], sampled: set[int], *args: Any, **kwargs: Any
     return slots | {
         "call": partial(_call, func, args, kwargs, [id(x) for x in tensors]),
         "values": tensors,
+        "routes": (_together, _apart, _one_by_one) if _vectorizes(func) else (_apart, _one_by_one),
         "sampled": tuple(slot for slot, x in slots.items() if id(x) in sampled),
     }
+
+
+def _vectorizes(func: Callable[..., Any]) -> bool:
+    """Whether torch.func may be able to run an operation: not a function of the model's own that is of the old kind."""
+    owner = getattr(func, "__self__", None)
+    own = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
+    return not own or owner.setup_context is not torch.autograd.Function.setup_context
 
 
 def _call(func: Callable[..., Any], args: Any, kwargs: Any, places: Sequence[int], tensors: Sequence[Tensor]) -> Tensor:
@@ -96,7 +104,7 @@ def _build(use: Use, kept: Float[Tensor, "b r m *rest"]) -> list[Role]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         found: Sequence[Tensor] | None = None
-        for route in (_together, _apart, _one_by_one):
+        for route in use.arguments["routes"]:
             try:
                 found = route(run, samples, parameters, kept)
             except (RuntimeError, ValueError, TypeError, NotImplementedError):
