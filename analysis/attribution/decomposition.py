@@ -136,6 +136,8 @@ def top_scores(
     """
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k must be in 1..{scores.shape[1]} (training points), got {k}.")
+    if direction not in ("support", "oppose"):
+        raise ValueError(f"direction must be 'support' or 'oppose', got {direction!r}.")
     signed = -scores if direction == "support" else scores
     if k == scores.shape[1]:
         order = np.argsort(signed, axis=1, kind="stable")

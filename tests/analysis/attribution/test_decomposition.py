@@ -111,5 +111,7 @@ def test_bad_attribution_input():
         attribute(weights, offsets, np.ones((3, 5)), np.array([0, 1, 2]))
     with pytest.raises(ValueError, match="k must be in 1..5"):
         top_scores(np.ones((3, 5)), 6)
+    with pytest.raises(ValueError, match="direction must be 'support' or 'oppose', got 'opose'"):
+        top_scores(np.ones((3, 5)), 2, direction="opose")
     with pytest.raises(ValueError, match="all zero"):
         sparsity(np.zeros((2, 5)))
