@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,7 +29,7 @@ from kernels.capture.checked_passes import FIRST, samples_checked
 from kernels.capture.company import SWITCHED, by_company, refuse_sums, require_same_outputs
 from kernels.capture.quiet import activations_kept, quiet
 from kernels.capture.summary import ceiling
-from kernels.gradients.as_trained import Watch
+from kernels.gradients.as_trained import Watch, unwatched
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.fallback import looped_gradients, sample
@@ -318,7 +317,7 @@ class Certifier:
 
 
 def _own(
-    one: _Pass, chosen: Int[Tensor, " m"] | None, weights: Float[Tensor, "m r"], watch: Watch = nullcontext
+    one: _Pass, chosen: Int[Tensor, " m"] | None, weights: Float[Tensor, "m r"], watch: Watch = unwatched
 ) -> tuple[Tensor, dict[str, Tensor | None]]:
     """Logits and gradients of the network itself for weighted samples, of the whole batch without a choice."""
     part = one.inputs if chosen is None else sample(one.inputs, chosen)

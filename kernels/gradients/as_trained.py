@@ -21,12 +21,17 @@ Watch = Callable[[Sequence[Tensor]], AbstractContextManager[None]]
 """Entered with the parameters before a backward pass, to read their gradients as they come."""
 
 
+def unwatched(_: Sequence[Tensor]) -> AbstractContextManager[None]:
+    """Read no gradients."""
+    return nullcontext()
+
+
 def gradients_as_trained(
     model: nn.Module,
     chosen: Sequence[Tensor],
     forward: Callable[[], Float[Tensor, "b k"]],
     rows_of: Callable[[Float[Tensor, "b k"]], Sequence[Tensor]],
-    watch: Watch = nullcontext,
+    watch: Watch = unwatched,
 ) -> tuple[Float[Tensor, "b k"], list[_Parts]]:
     """Run one forward pass and pull several cotangents back to some parameters.
 

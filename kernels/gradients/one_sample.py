@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.overrides import TorchFunctionMode
 
-from kernels.gradients.as_trained import Watch, gradients_as_trained
+from kernels.gradients.as_trained import Watch, gradients_as_trained, unwatched
 from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
 from kernels.gradients.weighted_sum import can_project, projected_difference
 from kernels.inputs.outputs import Inputs, call_logits
@@ -93,7 +93,7 @@ def _through(
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows_of: Callable[[Tensor], list[Tensor]],
-    watch: Watch = nullcontext,
+    watch: Watch = unwatched,
 ) -> tuple[Float[Tensor, "b k"], Gradients]:
     def forward() -> Tensor:
         with _sparse_tables():
@@ -110,7 +110,7 @@ def own_gradients(
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows: Float[Tensor, "m k"],
-    watch: Watch = nullcontext,
+    watch: Watch = unwatched,
 ) -> tuple[Float[Tensor, "m k"], Gradients]:
     """Differentiate ``(rows * logits).sum()`` over a batch as the network does, through its own parameters.
 

@@ -68,8 +68,9 @@ def _bind(func: Callable[..., Any], sampled: set[int], *args: Any, **kwargs: Any
 def _vectorizes(func: Callable[..., Any]) -> bool:
     """Whether torch.func may be able to run an operation: not a function of the model's own that is of the old kind."""
     owner = getattr(func, "__self__", None)
-    own = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
-    return not own or owner.setup_context is not torch.autograd.Function.setup_context
+    if not isinstance(owner, type) or not issubclass(owner, torch.autograd.Function):
+        return True
+    return owner.setup_context is not torch.autograd.Function.setup_context
 
 
 def _call(func: Callable[..., Any], args: Any, kwargs: Any, places: Sequence[int], tensors: Sequence[Tensor]) -> Tensor:
