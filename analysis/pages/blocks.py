@@ -228,7 +228,14 @@ class Gallery:
 
 @dataclass(frozen=True)
 class MarkedText:
-    """A text in tokens, each with a number that colors it: blue above zero, orange below."""
+    """A text in tokens, each with a number that colors it: blue above zero, orange below.
+
+    Examples
+    --------
+    >>> from analysis.pages import MarkedText
+    >>> MarkedText("training text 1", ["a", " good", " film"], [0.0, 0.8, -0.1]).tokens[1]
+    ' good'
+    """
 
     title: str
     tokens: Sequence[str]
