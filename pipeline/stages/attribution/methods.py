@@ -30,12 +30,11 @@ from pipeline.errors import UserError
 from pipeline.stages.attribution.curvature import Curvature, influence_damping
 from pipeline.stages.attribution.unrolled import Unrolled
 from pipeline.stages.kernel.read import KernelSide
-from pipeline.stages.reruns.run import places_of
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.networks import build_network, output_layer, trained_network
-from pipeline.training.replaying import final_weights, open_replay
+from pipeline.training.replaying import final_weights, open_replay, places_of
 
 GRADIENT_METHODS = (
     "grad_dot",

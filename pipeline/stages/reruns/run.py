@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from analysis.attribution.retraining import random_subsets
-from pipeline.data.datamodule import DataModule, open_data
+from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
@@ -22,7 +21,7 @@ from pipeline.machine.progress import note_progress
 from pipeline.stages.reruns.read import RERUNS, left_out, log_odds_name
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
-from pipeline.training.replaying import TOGETHER, double_inputs, open_replay
+from pipeline.training.replaying import TOGETHER, double_inputs, open_replay, places_of
 
 
 def reruns(build: Build) -> dict[str, Any]:
@@ -78,10 +77,3 @@ def reruns(build: Build) -> dict[str, Any]:
         start += len(masks)
     build.write_arrays(RERUNS, arrays)
     return {"networks": len(values), "n_train": len(train.ids), "n_test": len(test.ids), "steps": len(replay)}
-
-
-def places_of(data: DataModule, ids: Tensor) -> Tensor:
-    """Places of sample ids among the training rows."""
-    every = data.ids("train")
-    order = every.argsort()
-    return order[torch.searchsorted(every[order], ids)]

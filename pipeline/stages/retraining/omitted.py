@@ -17,11 +17,10 @@ from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.reruns.read import read_reruns
-from pipeline.stages.reruns.run import places_of
 from pipeline.stages.retraining.read import OMITTED, SMOOTHNESS, TOP_OMITTED, OmittedRow, TopOmittedRow
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
-from pipeline.training.replaying import double_inputs, open_replay
+from pipeline.training.replaying import double_inputs, open_replay, places_of
 
 STEPS = (0.01, 0.1, 0.5, 1.0)
 """By how much the weights of a part fall, where the derivative is compared with training."""
