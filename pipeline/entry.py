@@ -100,7 +100,9 @@ def _execute(config: RunConfig, overrides: Sequence[str], launcher: Mapping[str,
     if launcher is not None and config.hardware.cluster == "slurm":
         from pipeline.engine.schedule.slurm.jobs import plain_fields
         from pipeline.engine.schedule.slurm.submission import submit
+        from pipeline.training.foresight import refuse_before_jobs
 
+        refuse_before_jobs(target, store)
         if config.workers != "auto":
             say(
                 f"workers={config.workers} is of a single machine and not used here: hydra.launcher.array_parallelism="

@@ -64,7 +64,7 @@ def test_a_study_of_ones_own_goes_through_every_stage(work, run_here):
     with pytest.raises(UserError, match="no linear layer gives them; name that layer by model.head, such as"):
         run_here(*words)  # this network scales what its last layer gives
     made = run_here(*words, "model.head=fc")
-    assert made.metrics["sections"] == 7
+    assert made.metrics["sections"] == 8
     page = (made.folder / "report.html").read_text()
     assert not re.search(r"the paper|reproduced", page)
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.comparison.layer_measures import NAMES, MeasureRow
 from analysis.style import PALETTE, REFERENCE, in_style, new_figure
 
 _NUMBERED = 8
@@ -41,6 +42,28 @@ def layer_figure(
         _map(axes[0, 0], between, layers, "Layers of different seeds")
         _depth(axes[0, 2], same, layers)
     _map(axes[0, 1] if runs > 1 else axes[0, 0], within, layers, "Layers of one seed")
+    return figure
+
+
+@in_style
+def measures_figure(layers: Sequence[str], rows: Sequence[MeasureRow]) -> Figure:
+    """Draw each layer between seeds by further measures, one panel each, with the value by chance.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        Names.
+    rows : sequence of MeasureRow
+        Every layer by every measure.
+    """
+    measures = list(dict.fromkeys(row["measure"] for row in rows))
+    figure, axes = new_figure(1, len(measures), width=4.0, height=3.4)
+    for axis, measure in zip(axes[0], measures, strict=True):
+        shown = [row for row in rows if row["measure"] == measure]
+        _depth(axis, np.array([[row["value"], row["low"], row["high"]] for row in shown]), layers)
+        axis.plot(range(len(shown)), [row["chance"] for row in shown], "--", color=REFERENCE, label="by chance")
+        axis.set(ylabel="between seeds", title=f"{NAMES[measure].capitalize()}")
+        axis.legend(loc="upper right", fontsize=8)
     return figure
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
+from analysis.comparison.layer_measures import NAMES, MeasureRow
 from analysis.verdicts import format_estimate
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.pages import Headline
+    from analysis.pages.blocks import Block
 
 
 class LayerRow(TypedDict):
@@ -51,6 +53,8 @@ class LayerComparison:
         Bytes that this took at most, beside what was handed over.
     notes : tuple of str
         What has no number.
+    further : tuple of MeasureRow
+        Each layer between seeds by the further measures that were asked for, also as ``measures``.
 
     Examples
     --------
@@ -71,6 +75,14 @@ class LayerComparison:
     route: str
     memory: int
     notes: tuple[str, ...]
+    further: tuple[MeasureRow, ...] = ()
+
+    @property
+    def measures(self) -> pd.DataFrame:
+        """One row per layer and further measure: mean between seeds, 95 % interval over runs, value by chance."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.further])
 
     @property
     def table(self) -> pd.DataFrame:
@@ -124,6 +136,10 @@ class LayerComparison:
         wide = max((len(_pair(row)) for row in shown), default=0)
         between = "between seeds " if runs > 1 else ""
         lines += [f"  {_pair(row):<{wide}}  {between}{estimate(row)}" for row in shown]
+        lines += [
+            f"  {row['layer']:<{wide}}  {NAMES[row['measure']]} {_estimate(row)} (by chance {row['chance']:.2f})"
+            for row in self.further
+        ]
         return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
 
     def plot(self) -> Figure:
@@ -150,29 +166,9 @@ class LayerComparison:
         title : str
             Its title.
         """
-        from analysis.pages import Picture, Section, Table, Text, write_page
+        from analysis.pages import Section, write_page
 
-        rows = [[row["layer"], row["other"], row["between"], estimate(row), row["runs"]] for row in self.rows]
-        section = Section(
-            "Layers",
-            [
-                Picture(
-                    self.plot(),
-                    "Unbiased CKA of linear kernels. Panels: layers of different runs, the same layer "
-                    "on the diagonal; layers of one run, mean over runs; each layer between seeds, with its interval.",
-                    "CKA between layers and between seeds",
-                ),
-                Table(
-                    ["layer", "with", "between", "CKA [95 %]", "runs"],
-                    rows,
-                    "Means over pairs of runs, or over runs; intervals leave one run out at a time (jackknife), on the "
-                    f"same {self.examples:,} examples. CKA is 1 for layers that agree up to rotation and scale, about "
-                    "0 for unrelated ones.",
-                ),
-                *(Text(note) for note in self.notes),
-            ],
-            self._headlines(),
-        )
+        section = Section("Layers", self.blocks(), self.headlines())
         facts = [
             ("runs", str(len(self.runs))),
             ("layers", str(len(self.layers))),
@@ -182,7 +178,63 @@ class LayerComparison:
         ]
         return write_page(path, title, [section], facts=facts)
 
-    def _headlines(self) -> list[Headline]:
+    def blocks(self, about: str = "", **source: Any) -> list[Block]:
+        """Give figures, tables and notes as blocks of a page.
+
+        Parameters
+        ----------
+        about : str
+            What is compared, before every caption; of several networks on one page.
+        **source
+            ``keys`` and ``command`` of the tables, see `analysis.pages.Table`.
+        """
+        from analysis.pages import Picture, Table, Text
+
+        rows = [[row["layer"], row["other"], row["between"], estimate(row), row["runs"]] for row in self.rows]
+        return [
+            Picture(
+                self.plot(),
+                f"{about}Unbiased CKA of linear kernels. Panels: layers of different runs, the same layer "
+                "on the diagonal; layers of one run, mean over runs; each layer between seeds, with its interval.",
+                "CKA between layers and between seeds",
+            ),
+            Table(
+                ["layer", "with", "between", "CKA [95 %]", "runs"],
+                rows,
+                f"{about}Means over pairs of runs, or over runs; intervals leave one run out at a time (jackknife), on "
+                f"the same {self.examples:,} examples. CKA is 1 for layers that agree up to rotation and scale, about "
+                "0 for unrelated ones.",
+                **source,
+            ),
+            *self._further(about, source),
+            *(Text(note) for note in self.notes),
+        ]
+
+    def _further(self, about: str, source: dict[str, Any]) -> list[Block]:
+        """Show each layer between seeds by the further measures."""
+        from analysis.comparison.layer_figure import measures_figure
+        from analysis.pages import Picture, Table
+
+        if not self.further:
+            return []
+        rows = [[row["layer"], NAMES[row["measure"]], _estimate(row), f"{row['chance']:.2f}"] for row in self.further]
+        return [
+            Picture(
+                measures_figure(self.layers, self.further),
+                f"{about}Each layer between seeds by other measures; dashed: what unrelated layers of this size give.",
+                "Rotation and neighbors between seeds",
+            ),
+            Table(
+                ["layer", "measure", "between seeds [95 %]", "by chance"],
+                rows,
+                f"{about}Similarity after the best rotation: the sum of singular values of XᵀY over the norms, centered; "
+                "by chance: that with the examples of one run moved by one place. Neighbors in common: share of each "
+                "example's nearest other examples. Means over pairs of runs; jackknife over runs.",
+                **source,
+            ),
+        ]
+
+    def headlines(self) -> list[Headline]:
         """Name the least alike layer between seeds; of one run, there is nothing between seeds to say."""
         from analysis.pages import Headline, Table
 
@@ -199,6 +251,10 @@ class LayerComparison:
         answer = f"Between seeds, {least['layer']} is the least alike: CKA {estimate(least)}, n = {len(self.runs)} runs"
         answer += f"; {most['layer']} the most: {estimate(most)}." if len(same) > 1 else "."
         return [Headline("layers", "", answer, table.first())]
+
+
+def _estimate(row: MeasureRow) -> str:
+    return format_estimate(row["value"], row["low"], row["high"]).removesuffix(" (no interval)")
 
 
 def _pair(row: LayerRow) -> str:

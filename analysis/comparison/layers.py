@@ -9,15 +9,23 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.comparison.arrays import unique_names
+from analysis.comparison.layer_measures import MEASURES, MeasureRow, PairedProducts
 from analysis.comparison.layer_result import LayerComparison, LayerRow
+from analysis.comparison.same_layer import compare_same_layers, matrices, mean_row, measured
 from analysis.comparison.streamed_cka import FEWEST, CrossProducts, cka_of, tile_bytes, tiled_hsic
-from analysis.resampling import jackknife_interval
 from kernels.arguments import checked_arguments
 from kernels.arrays import as_array
 
 
 @checked_arguments
-def compare_layers(features: Mapping[Any, Any], *, batch: int = 512, memory: int = 2**30) -> LayerComparison:
+def compare_layers(
+    features: Mapping[Any, Any],
+    *,
+    batch: int = 512,
+    memory: int = 2**30,
+    measures: Sequence[str] = ("cka",),
+    neighbors: int = 10,
+) -> LayerComparison:
     """Measure how alike the layers of several runs are on the same examples, by unbiased CKA.
 
     No layer's features are held whole. Where every layer is an array, either sums over examples are kept (one pass) or
@@ -35,6 +43,12 @@ def compare_layers(features: Mapping[Any, Any], *, batch: int = 512, memory: int
         Examples read at a time, at most.
     memory : int
         Bytes that the computation may take beside what is read.
+    measures : sequence of {"cka", "procrustes", "neighbors"}
+        What each layer is compared by between seeds, beside CKA: the similarity after the best rotation, and the share
+        of nearest neighbors in common (`analysis.comparison.layer_measures`), each with its value by chance, in
+        ``result.measures``. Neighbors need features that can be read again, so no streams.
+    neighbors : int
+        Number of neighbors.
 
     Returns
     -------
@@ -70,18 +84,53 @@ def compare_layers(features: Mapping[Any, Any], *, batch: int = 512, memory: int
     if not isinstance(features, Mapping) or not features:
         raise ValueError("features must be a mapping of runs to their features, such as {'seed 0': {'layer1': array}}.")
     names = unique_names(features, len(features))
+    _check_measures(measures, neighbors, len(names))
+    further = [name for name in MEASURES[1:] if name in measures]
+    found: list[MeasureRow] = []
     if all(isinstance(run, Mapping) for run in features.values()):
         layers, hsic, examples, said, used = _of_arrays(names, list(features.values()), batch, memory)
+        if further:
+            runs = [{str(layer): values for layer, values in run.items()} for run in features.values()]
+
+            def read(run: int, layer: str, start: int, stop: int) -> np.ndarray:
+                return _flat(names[run], layer, runs[run][layer][start:stop], start)
+
+            limits = (batch, memory, neighbors)
+            found, more = compare_same_layers(layers, read, len(names), examples, limits, further)
+            used = max(used, more)
     else:
-        layers, hsic, examples, said, used = _of_streams(names, list(features.values()), memory)
+        if "neighbors" in further:
+            raise ValueError(
+                "measures has 'neighbors', which need features that can be read again: give {layer: array} for each "
+                "run, such as memory maps, or leave it out."
+            )
+        layers, hsic, examples, said, used, shares = _of_streams(names, list(features.values()), memory, bool(further))
+        found = (
+            [measured(layer, "procrustes", *matrices(shares[place], len(names))) for place, layer in enumerate(layers)]
+            if further
+            else []
+        )
     cka = cka_of(hsic).reshape(len(names), len(layers), len(names), len(layers))
     dead = [f"{names[r]}, {layers[i]}" for r, i in np.argwhere(np.isnan(np.einsum("aiai->ai", cka)))]
     notes = [f"Layers that do not vary have no CKA: {'; '.join(dead[:5])}."] if dead else []
     if len(names) < 3:
         notes.append(f"{len(names)} run{'s' * (len(names) > 1)}: too few for intervals over seeds.")
     return LayerComparison(
-        tuple(names), tuple(layers), cka, tuple(_rows(cka, layers)), examples, said, used, tuple(notes)
+        tuple(names), tuple(layers), cka, tuple(_rows(cka, layers)), examples, said, used, tuple(notes), tuple(found)
     )
+
+
+def _check_measures(measures: Sequence[str], neighbors: int, runs: int) -> None:
+    unknown = [name for name in measures if name not in MEASURES]
+    if unknown:
+        raise ValueError(f"measures has {unknown[0]!r}: choose among {', '.join(MEASURES)}.")
+    if neighbors < 1:
+        raise ValueError(f"neighbors={neighbors} must be at least 1.")
+    if runs < 2 and {*measures} - {"cka"}:
+        raise ValueError(
+            "There is one run: procrustes and neighbors compare each layer between runs. Give two or more, or leave "
+            "measures= out."
+        )
 
 
 def _rows(cka: Float[np.ndarray, "r l r l"], layers: Sequence[str]) -> Iterator[LayerRow]:
@@ -90,25 +139,9 @@ def _rows(cka: Float[np.ndarray, "r l r l"], layers: Sequence[str]) -> Iterator[
         for j, second in enumerate(layers[i:], start=i):
             both = (cka[:, i, :, j] + cka[:, j, :, i]) / 2
             if len(cka) > 1:
-                yield _row(first, second, "seeds", both, pairs=True)
+                yield mean_row(first, second, "seeds", both, pairs=True)
             if i != j:
-                yield _row(first, second, "one seed", both, pairs=False)
-
-
-def _row(first: str, second: str, between: str, both: Float[np.ndarray, "r r"], *, pairs: bool) -> LayerRow:
-    runs = len(both)
-
-    def mean(kept: np.ndarray) -> float:
-        part = both[np.ix_(kept, kept)]
-        return float(part[~np.eye(len(kept), dtype=bool)].mean() if pairs else np.diag(part).mean())
-
-    everyone = np.arange(runs)
-    value, low, high = mean(everyone), float("nan"), float("nan")
-    if runs > 2 and np.isfinite(value):
-        found = jackknife_interval(value, np.array([mean(np.delete(everyone, i)) for i in everyone]), low=-1, high=1)
-        if found.standard_error > 1e-12:
-            low, high = float(found.low), float(found.high)
-    return LayerRow(layer=first, other=second, between=between, value=value, low=low, high=high, runs=runs)
+                yield mean_row(first, second, "one seed", both, pairs=False)
 
 
 def _of_arrays(
@@ -157,10 +190,13 @@ def _of_arrays(
     return layers, tiled_hsic(read, len(sets), examples, block), examples, said, tiles
 
 
-def _of_streams(names: Sequence[str], runs: Sequence[Any], memory: int) -> tuple[list[str], np.ndarray, int, str, int]:
+def _of_streams(
+    names: Sequence[str], runs: Sequence[Any], memory: int, rotated: bool
+) -> tuple[list[str], np.ndarray, int, str, int, Float[np.ndarray, "l p 2"]]:
     streams = [_stream(name, run) for name, run in zip(names, runs, strict=True)]
     layers: list[str] = []
     products: CrossProducts | None = None
+    paired: PairedProducts | None = None
     largest, used, seen = 0, 0, 0
     while True:
         batches = [next(stream, None) for stream in streams]
@@ -187,7 +223,13 @@ def _of_streams(names: Sequence[str], runs: Sequence[Any], memory: int) -> tuple
             )
         widths = [part.shape[1] for part in parts]
         if products is None:
-            used = CrossProducts.bytes(widths)
+            same = [
+                (a * len(layers) + layer, b * len(layers) + layer)
+                for layer in range(len(layers))
+                for a in range(len(names))
+                for b in range(a + 1, len(names))
+            ]
+            used = CrossProducts.bytes(widths) + (PairedProducts.bytes(widths, same) if rotated else 0)
             if used > memory:
                 raise ValueError(
                     f"{len(parts)} layers of {sum(widths):,} features together, read once, take {used / 2**20:,.0f} "
@@ -195,12 +237,17 @@ def _of_streams(names: Sequence[str], runs: Sequence[Any], memory: int) -> tuple
                     "which can be read again."
                 )
             products = CrossProducts(widths)
+            paired = PairedProducts(widths, same) if rotated else None
         products.add(parts)
+        if paired is not None:
+            paired.add(parts)
         largest, seen = max(largest, len(parts[0])), seen + len(parts[0])
     if products is None:
         raise ValueError("features has no batches: a generator that was read before is empty, make it anew.")
     total = int(products.places[-1])
-    return layers, products.hsic(), seen, f"one pass in batches of {largest} examples", used + 24 * largest * total
+    shares = np.empty((len(layers), 0, 2)) if paired is None else paired.shares().reshape(len(layers), -1, 2)
+    said = f"one pass in batches of {largest} examples"
+    return layers, products.hsic(), seen, said, used + 24 * largest * total, shares
 
 
 def _stream(name: str, run: Any) -> Iterator[Mapping[Any, Any]]:

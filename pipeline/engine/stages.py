@@ -165,6 +165,8 @@ _TABLE = (
         "pipeline.stages.features.run:features",
         ("features", "weights.step", "numerics"),
         needs=of.weights,
+        report="pipeline.stages.features.report:section",
+        headlines=("layers",),
         foresees="pipeline.stages.features.foreseen:foresee",
     ),
     Stage(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 
-from pipeline.data.datamodule import DataModule
+from pipeline.config.run import RunConfig
+from pipeline.data.datamodule import DataModule, open_data
+from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.build import Build
+from pipeline.engine.graph import Node
+from pipeline.engine.plan import later_of, plan
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.training.networks import build_network
+
+NETWORKS = ("train", "init", "checkpoint")
+"""Stages that make the networks which later ones read."""
 
 
 def refuse_unfit_network(build: Build, data: DataModule) -> None:
@@ -28,15 +38,49 @@ def refuse_unfit_network(build: Build, data: DataModule) -> None:
     UserError
         As the stage itself would raise it.
     """
+    _ask(build.config, build.later, data)
+
+
+def refuse_before_jobs(target: Node, store: Store) -> None:
+    """Ask the same before jobs of a cluster are submitted, since a job knows of no later stage.
+
+    Asked is about every network that is going to be made and whose rows are in the store; seeds are not told apart.
+
+    Parameters
+    ----------
+    target : Node
+        What is asked for.
+    store : Store
+        Where artifacts live.
+
+    Raises
+    ------
+    UserError
+        As the stage itself would raise it.
+    """
+    todo = plan(target, store, lambda node: True).todo
+    later, asked = later_of(todo), set[str]()
+    for node in todo:
+        rows = node.inputs.get("data")
+        if node.stage.name not in NETWORKS or node.key not in later or rows is None:
+            continue
+        folder, network = store.folder(*rows.address), repr(replace(node.config, seed=0))
+        if network in asked or not folder.exists():
+            continue
+        asked.add(network)
+        _ask(node.config, later[node.key], open_data(node.config, Artifact(folder)))
+
+
+def _ask(config: RunConfig, later: Sequence[tuple[str, RunConfig]], data: DataModule) -> None:
     asked = [
-        (function, config)
-        for name, config in build.later
+        (function, one)
+        for name, one in later
         if (function := STAGES[name].foresees) is not None
-        and (STAGES[name].gathers is not None or config.model == build.config.model)
+        and (STAGES[name].gathers is not None or one.model == config.model)
     ]
     if not asked:
         return
     with torch.random.fork_rng(devices=[]):
-        network = build_network(build.config, data).eval()
-        for function, config in asked:
-            load_function(function)(config, data, network)
+        network = build_network(config, data).eval()
+        for function, one in asked:
+            load_function(function)(one, data, network)

@@ -115,6 +115,17 @@ OF_LAYERS = {
     "mappings and streams together": lambda: compare_layers({**streams(), "seed 1": layers()["seed 1"]}),
     "an array for a run": lambda: compare_layers({"seed 0": np.ones((4, 2)), "seed 1": np.ones((4, 2))}),
     "batches that are no mappings": lambda: compare_layers({"seed 0": [np.ones((4, 2))]}),
+    "an unknown measure": lambda: compare_layers(layers(), measures=["cca"]),
+    "a word for the measures": lambda: compare_layers(layers(), measures="procrustes"),
+    "neighbors from a stream": lambda: compare_layers(streams(), measures=["neighbors"]),
+    "as many neighbors as examples": lambda: compare_layers(layers(), measures=["neighbors"], neighbors=40),
+    "further measures of one run": lambda: compare_layers({"a": layers()["seed 0"]}, measures=["neighbors"]),
+    "too little memory for a rotation": lambda: compare_layers(
+        {run: {"wide": np.ones((200, 200)) + np.eye(200)} for run in "ab"},
+        measures=["procrustes"],
+        memory=600_000,
+        batch=16,
+    ),
     "a word for the memory": lambda: compare_layers(layers(), memory="1GiB"),
 }
 OF_SURROGATES = {

@@ -11,13 +11,14 @@ from torch import nn
 from pipeline.config.data import DataConfig
 from pipeline.data.datamodule import DataModule
 from pipeline.data.view import DataView, Split
+from pipeline.engine.artifacts import Store
 from pipeline.engine.build import Build
 from pipeline.engine.cells import CONF, compose_run
 from pipeline.engine.graph import Graph
 from pipeline.engine.plan import later_of
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.errors import UserError
-from pipeline.training.foresight import refuse_unfit_network
+from pipeline.training.foresight import refuse_before_jobs, refuse_unfit_network
 from tests.own_work import enter, write_images, write_network
 
 PAGE = (CONF.parent / "docs" / "own_networks.md").read_text(encoding="utf-8")
@@ -130,6 +131,18 @@ def test_nothing_is_trained_where_a_later_stage_would_refuse(own, run_here):
     made = {path.parts[1] for path in Path("store").glob("*/*/*/manifest.json")}
     assert made == {"prepare"}
     assert run_here(*own, "spectra.min_side=50", "stage=train").metrics["steps"], "spectra were not asked for"
+
+
+def test_a_command_that_submits_jobs_refuses_what_later_stages_would_where_the_rows_are_prepared(own, run_here):
+    words = (*own, "spectra.min_side=50", "wants=[train,spectra]", "cells.seed=0:2")
+    run_here(*words, "stage=prepare")
+    graph = Graph(words)
+    target, store = graph.resolve("report", graph.compose()), Store(Path("store"))
+    with pytest.raises(UserError, match=r"Set spectra.min_side=8, take a wider network"):
+        refuse_before_jobs(target, store)
+    refuse_before_jobs(target, Store(Path("another store")))  # of rows that are not there nothing can be said
+    graph = Graph((*words, "spectra.min_side=4"))
+    refuse_before_jobs(graph.resolve("report", graph.compose()), store)
 
 
 def test_training_is_the_same_with_and_without_being_asked(own, tmp_path):
