@@ -226,7 +226,9 @@ def _sentence(name: str, value: Any, kinds: list[Any], default: Any) -> str:
     wanted = [kind for kind in kinds if kind is not NoneType and not (kind is int and float in kinds)]
     words = ", or ".join([*dict.fromkeys(map(_word, wanted))] + ["None"] * (NoneType in kinds))
     plain = default is not inspect.Parameter.empty and default is not None
-    return f"{given} must be {words}{f', such as {name}={default!r}' if plain else ''}."
+    samples = [f"{name}=[{_SAMPLES[item]}]" for kind in wanted if (item := _item(kind)) is not None]
+    sample = [f"{name}={default!r}"] if plain else samples
+    return f"{given} must be {words}{f', such as {sample[0]}' if sample else ''}."
 
 
 def _word(kind: Any) -> str:
@@ -234,9 +236,8 @@ def _word(kind: Any) -> str:
     if kind in _WORDS:
         return _WORDS[kind]
     if get_origin(kind) in (Sequence, Iterable, list):
-        item = get_args(kind)[0]
-        plain = next((one for one in (float, int, str, bool) if one in _members(item, {})), None)
-        return f"a list of {_MANY[plain]}, such as [{_SAMPLES[plain]}]" if plain else f"a list of {_name(item)}"
+        plain = _item(kind)
+        return f"a list of {_MANY[plain] if plain else _name(get_args(kind)[0])}"
     if kind is np.random.Generator:
         return "a generator, as numpy.random.default_rng(0) gives one"
     if kind is np.ndarray:
@@ -250,6 +251,13 @@ def _word(kind: Any) -> str:
     if (kind.__module__, kind.__name__) == ("torch._C", "Generator"):
         return "a generator, as torch.Generator().manual_seed(0) gives one"
     return "a device of torch" if _is_device(kind) else f"a {_name(kind)}"
+
+
+def _item(kind: Any) -> type | None:
+    """Plain kind that the items of a list have; None for what is no list, or of other items."""
+    if get_origin(kind) not in (Sequence, Iterable, list):
+        return None
+    return next((one for one in (float, int, str, bool) if one in _members(get_args(kind)[0], {})), None)
 
 
 def _name(kind: Any) -> str:

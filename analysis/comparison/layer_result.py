@@ -227,9 +227,9 @@ class LayerComparison:
             Table(
                 ["layer", "measure", "between seeds [95 %]", "by chance"],
                 rows,
-                f"{about}Similarity after the best rotation: the sum of singular values of XᵀY over the norms, centered; "
-                "by chance: that with the examples of one run moved by one place. Neighbors in common: share of each "
-                "example's nearest other examples. Means over pairs of runs; jackknife over runs.",
+                f"{about}Similarity after the best rotation: the sum of singular values of XᵀY over the norms, of "
+                "centered features; by chance: that with the examples of one run moved by one place. Neighbors in "
+                "common: share of each example's nearest other examples. Means over pairs of runs, jackknife.",
                 **source,
             ),
         ]

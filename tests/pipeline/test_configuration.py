@@ -89,7 +89,7 @@ def test_every_data_field_is_located_by_identity_or_hashed():
         (("training.label_smoothing=0.1", "training.loss=bce", "model.outputs=1"), "needs training.loss=cross_entropy"),
         (("data.split.val=1.0",), r"data.split.val=1.0 is not in \[0, 1\)"),
         (("wants=[kernell]",), "wants holds 'kernell'"),
-        (("wants=[train,features]",), "wants holds 'features'"),
+        (("wants=[train,prepare]",), "wants holds 'prepare'"),
         (("snapshots.record=[spectrum]",), r"snapshots.record holds \['spectrum'\]"),
         (("+cells.seed='range(0,8)'",), "write 'start:stop'"),
     ],
@@ -101,7 +101,7 @@ def test_impossible_combinations_are_refused_in_one_sentence(overrides, words):
 
 
 def test_a_report_may_gather_what_no_section_shows():
-    check(compose_run(("wants=[train,features]", "report.sections=[train]")))
+    check(compose_run(("wants=[train,prepare]", "report.sections=[train]")))
 
 
 def test_noise_spectra_can_be_left_out():
