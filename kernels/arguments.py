@@ -58,7 +58,11 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     def declared() -> dict[str, list[Any]]:
         """Read the annotations at the first call, when every name of the module is there."""
         names = inspect.unwrap(function).__globals__
-        return {name: _members(one.annotation, names) for name, one in signature.parameters.items()}
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {
+            name: [] if one.kind in several else _members(one.annotation, names)
+            for name, one in signature.parameters.items()
+        }
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
