@@ -1,6 +1,7 @@
 """Surrogate classifiers on the features of a network's layers: accuracy by component, neural collapse and its onset."""
 
 from analysis.probes.curves import knn_curve
+from analysis.probes.example_depth import layer_votes, prediction_depth
 from analysis.probes.labeled_features import LabeledFeatures
 from analysis.probes.layer import ProbeSettings, probe_layer
 from analysis.probes.linear_svm import fit_linear_svm
@@ -20,7 +21,9 @@ __all__ = [
     "fit_linear_svm",
     "fit_pca",
     "knn_curve",
+    "layer_votes",
     "measure_neural_collapse",
+    "prediction_depth",
     "probe_layer",
     "probe_raw_features",
     "self_duality_gap",

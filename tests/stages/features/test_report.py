@@ -26,6 +26,15 @@ def features(seed):
 def member(tmp_path, seed, ids=None, model="a"):
     arrays = {f"test.{layer}": part for layer, part in features(seed).items()}
     arrays["test.ids"] = np.arange(30) if ids is None else ids
+    labels = np.arange(40) % 3
+    centers = np.random.default_rng(5).normal(size=(3, 8))
+    for layer in LAYERS:
+        arrays[f"train.{layer}"] = centers[labels, : arrays[f"test.{layer}"].shape[1]].astype(np.float32)
+    arrays |= {
+        "train.labels": labels,
+        "test.labels": labels[:30],
+        "test.logits": np.eye(3, dtype=np.float32)[labels[:30]],
+    }
     folder = tmp_path / "features" / f"f{model}-{seed:012d}"
     artifact = artifact_with_files(folder, {"features.safetensors": arrays}, {"layers": LAYERS, "classes": 3})
     return Gathered({"model": model, "seed": str(seed)}, CONFIG, artifact, "python run.py")
@@ -35,6 +44,8 @@ def test_layers_of_all_seeds_are_compared_in_order_of_depth(tmp_path):
     shown = section([member(tmp_path, seed) for seed in range(3)], CONFIG)
     wanted = compare_layers({f"seed {seed}": features(seed) for seed in range(3)}, measures=["procrustes", "neighbors"])
     tables = [block for block in shown.blocks if isinstance(block, Table)]
+    assert [row[0] for row in tables[2].rows] == ["layer2", "head", "no layer"]
+    assert sum(float(row[2]) for row in tables[2].rows) == pytest.approx(100)
     assert [row[0] for row in tables[1].rows] == ["layer2", "layer2", "head", "head"]
     assert tables[1].rows[0][2] == f"{wanted.further[0]['value']:.3f}"[:4] + tables[1].rows[0][2][4:]
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 2
@@ -56,4 +67,4 @@ def test_networks_are_told_apart(tmp_path):
     both = [member(tmp_path, seed, model=model) for model in "ab" for seed in range(2)]
     shown = section(both, dataclasses.replace(CONFIG))
     captions = [block.caption for block in shown.blocks if isinstance(block, Table)]
-    assert [caption[:3] for caption in captions] == ["a. ", "a. ", "b. ", "b. "]
+    assert [caption[:3] for caption in captions] == 3 * ["a. "] + 3 * ["b. "]
