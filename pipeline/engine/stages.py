@@ -49,11 +49,11 @@ class Stage:
     instead : callable or None
         From a run's configuration to the stage that makes what is asked for: itself, or one that reads files.
     report : str or None
-        ``module:function`` that makes a section of the report from gathered artifacts; None: no report shows the stage.
+        ``module:function`` of the report's section on gathered artifacts; None for a stage that no report can show.
     headlines : tuple of str
         Names of the headlines that its section can have; one for which there are too few runs is absent.
     foresees : str or None
-        ``module:function`` of a configuration, rows and an untrained network: raises what the stage would refuse later.
+        ``module:function`` of a configuration, rows and an untrained network, which refuses before anything is trained.
     on_ranks : bool
         Whether it shares its work between ``numerics.world_size`` ranks.
     makes : tuple of str

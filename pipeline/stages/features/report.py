@@ -6,7 +6,8 @@ import numpy as np
 
 from analysis.comparison.layer_result import LayerComparison
 from analysis.comparison.layers import compare_layers
-from analysis.pages.blocks import OVER_SEEDS, Block, Headline, Section, Table, Text, summary_cells
+from analysis.pages.blocks import Block, Headline, Section, Table, Text
+from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.probes.example_depth import PUBLISHED_NEIGHBORS, layer_votes, prediction_depth, rank_correlations
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
