@@ -93,7 +93,8 @@ class KernelResult(ArrayLike):
         tensors = {"matrix": self.matrix, "row_diagonal": self.diagonal}
         tensors |= {"column_diagonal": None if same else self.column_diagonal}
         tensors |= {f"{PART}{name}": part for name, part in self.parts.items()}
-        write_result(path, "kernel", tensors, {"metadata": self.metadata, "one_diagonal": same})
+        about = {"metadata": self.metadata, "one_diagonal": same, "parts": list(self.parts)}
+        write_result(path, "kernel", tensors, about)
 
     @classmethod
     def load(cls, path: str | Path) -> KernelResult:
@@ -118,7 +119,8 @@ class KernelResult(ArrayLike):
         tensors, about = read_result(path, "kernel")
         rows = tensors.get("row_diagonal")
         columns = rows if about["one_diagonal"] else tensors.get("column_diagonal")
-        parts = {name.removeprefix(PART): x for name, x in tensors.items() if name.startswith(PART)}
+        names = about.get("parts") or [name.removeprefix(PART) for name in tensors if name.startswith(PART)]
+        parts = {name: tensors[f"{PART}{name}"] for name in names}
         return cls(tensors["matrix"], rows, columns, parts, about["metadata"])
 
     def to_dataframe(self) -> Any:

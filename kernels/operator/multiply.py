@@ -51,7 +51,9 @@ class Multiplier:
         rows = None if test is None else Samples(test, options["test_labels"], "test")
         self.device = next(model.parameters()).device
         everything = dict(model.named_parameters())
-        wanted = selector(options["layers"], parameter_names(model))
+        names = parameter_names(model)
+        wanted = selector(options["layers"], names)
+        selector(options["fallback"] or (), names)  # of exact norms, which are computed later: a slip shows now
         parameters = {n: p for n, p in everything.items() if p.requires_grad and wanted(n)}
         if not parameters:
             raise ValueError(

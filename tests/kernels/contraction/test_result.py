@@ -231,6 +231,12 @@ def test_files_of_other_things_are_refused_and_kept(square: KernelResult, tmp_pa
         kernel_matrix(network(), X, out=tmp_path / "empty")
 
 
+def test_parts_come_back_in_their_order(tmp_path: Path) -> None:
+    kernel = KernelResult(torch.eye(2), None, None, {"2.weight": torch.eye(2), "0.bias": torch.ones(2, 2)})
+    kernel.save(tmp_path / "kernel.safetensors")
+    assert list(KernelResult.load(tmp_path / "kernel.safetensors").parts) == ["2.weight", "0.bias"]
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_what_a_run_has_written_is_loaded_too(tmp_path: Path, normalize: bool) -> None:
     options = {"layerwise": {"matrix": ["0"], "b:c": ["2"]}, "normalize": normalize}

@@ -21,10 +21,14 @@ from tests.kernels.inputs.rows import X, Y, linear
         (lambda: kernels.kernel_matrix(linear(), X, forms={"nothing": "position"}), "forms= names 'nothing'"),
         (lambda: kernels.kernel_matrix(linear(), X, layers=["0.wieght"]), "did you mean '0.weight'"),
         (lambda: kernels.kernel_matrix(linear(), X, fallback=["9"]), "no parameter or module named '9'"),
+        (lambda: kernels.KernelOperator(linear(), X, fallback=["9"]), "no parameter or module named '9'"),
         (lambda: kernels.kernel_matrix(linear(), X, output_layer="2"), "output_layer='2' has no meaning for kind"),
         (lambda: kernels.kernel_features(linear(), X, dim=8, append_one=True), "append_one=True has no meaning"),
-        (lambda: next(kernels.layer_features(linear(), X, batch_size=0)), "batch_size=0 must be at least 1"),
-        (lambda: kernels.autograd_kernel(linear(), X, chunk=0), "chunk=0 must be at least 1"),
+        (
+            lambda: next(kernels.layer_features(linear(), X, batch_size=0)),
+            "batch_size=0 must be a whole number of at least 1",
+        ),
+        (lambda: kernels.autograd_kernel(linear(), X, chunk=0), "chunk=0 must be a whole number of at least 1"),
         (
             lambda: kernels.influence_scores(linear(), None, X, X, cotangent="los"),
             "unknown cotangent .los.: use",
