@@ -47,11 +47,11 @@ class Stage:
     shared : callable
         From a run's configuration to the one that is common to all runs with the same artifact.
     instead : callable or None
-        From a run's configuration to the stage that makes what is asked for: itself, or one that reads files.
+        From a run's configuration to the stage that makes it: itself, or one that reads files made elsewhere.
     report : str or None
         ``module:function`` of the report's section on gathered artifacts; None for a stage that no report can show.
     headlines : tuple of str
-        Names of the headlines that its section can have; one for which there are too few runs is absent.
+        Names of the headlines that its section can have; one with too few runs is absent.
     foresees : str or None
         ``module:function`` of a configuration, rows and an untrained network, which refuses before anything is trained.
     on_ranks : bool
