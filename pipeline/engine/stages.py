@@ -12,7 +12,6 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.engine import needs as of
 from pipeline.engine.cells import with_seed
-from pipeline.engine.needs import Needs
 from pipeline.engine.seed_blocks import block_of
 from pipeline.errors import UserError
 
@@ -64,7 +63,7 @@ class Stage:
     function: str
     sections: tuple[str, ...]
     version: int = 1
-    needs: Needs = lambda config: {}
+    needs: of.Needs = lambda config: {}
     identity: str | None = None
     gathers: Callable[[RunConfig], list[str]] | None = None
     shared: Callable[[RunConfig], RunConfig] = lambda config: config
@@ -83,10 +82,8 @@ class Stage:
 def _stage_named(name: str, version: int) -> Stage:
     found = STAGES.get(name)
     if found is None or found.version != version:
-        raise UserError(
-            f"Stage {name} was VERSION {version} when this job was submitted, and the code has changed since: run the "
-            "command that submitted it again."
-        )
+        was = f"Stage {name} was VERSION {version} when this job was submitted, and the code has changed since"
+        raise UserError(f"{was}: run the command that submitted it again.")
     return found
 
 
