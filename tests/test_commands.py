@@ -111,7 +111,7 @@ def test_a_printed_command_composes(place, words, tmp_path, monkeypatch):
 
 def test_the_keys_that_the_readme_compares_are_those_of_its_study(tmp_path, capsys):
     typed = next(words for words in commands_of((ROOT / "README.md").read_text()) if "stage=diff" in words)
-    graph = Graph(["experiment=quickstart", "cells.seed=0:2", "~cells.model.resnet18"])
+    graph = Graph(["experiment=quickstart", "cells.seed=0:2", 'cells.model=[["model=mlp"]]'])
     cells = graph.cells(graph.compose())
     keys = dict.fromkeys(graph.resolve("train", cell.config, cell.overrides).key for cell in cells)
     between = typed[-1].partition("=")[2].strip("[]").split(",")

@@ -24,7 +24,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_quickstart(tmp_path, run_here, capfd):
-    one = ["~cells.model.resnet18", 'cells.kernel=[["kernel=pntk"]]']
+    one = ['cells.model=[["model=mlp"]]', 'cells.kernel=[["kernel=pntk"]]']
     words = ["experiment=quickstart", "debug=tiny", *one, f"paths.store={tmp_path}"]
     first = run(*words, f"hydra.run.dir={tmp_path}/hydra")
     if first.returncode and any(words in first.stderr for words in ABSENT):

@@ -44,7 +44,7 @@ def quickstart(shared_store):
     from pipeline.entry import execute
     from pipeline.errors import UserError
 
-    words = ("experiment=quickstart", "debug=tiny", "~cells.model.resnet18", f"paths.store={shared_store}")
+    words = ("experiment=quickstart", "debug=tiny", 'cells.model=[["model=mlp"]]', f"paths.store={shared_store}")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("HF_HUB_OFFLINE", "1")
         warnings.simplefilter("default")  # of libraries, as in a command

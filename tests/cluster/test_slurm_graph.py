@@ -25,7 +25,7 @@ class Net(nn.Module):
     def forward(self, images):
         return self.head(images.flatten(1))
 """
-STUDY = (*TINY, "kernel=pntk", "~cells.model.resnet18", 'cells.kernel=[["kernel=pntk"]]', "cells.seed='0:2'")
+STUDY = (*TINY, "kernel=pntk", 'cells.model=[["model=mlp"]]', 'cells.kernel=[["kernel=pntk"]]', "cells.seed='0:2'")
 
 
 def test_two_commands_at_once_submit_three_waves_in_short_arrays_without_accounting(slurm, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.conftest import TINY, finished, pipeline
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
-STUDY = (*TINY, "kernel=pntk", "~cells.model.resnet18", 'cells.kernel=[["kernel=pntk"]]', "cells.seed='0:2'")
+STUDY = (*TINY, "kernel=pntk", 'cells.model=[["model=mlp"]]', 'cells.kernel=[["kernel=pntk"]]', "cells.seed='0:2'")
 
 
 def logs(store, sweep: str, suffix: str) -> list[str]:
