@@ -24,6 +24,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_seeds_are_compared_without_the_points_and_a_kill_loses_nothing(images, tmp_path, monkeypatch):
     made = pull("spread", tmp_path / "a", *images, *WORDS)
     rows = {row["set"]: row for row in made.rows("sets.parquet")}

@@ -28,6 +28,7 @@ METHODS = (
 )
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_same_bytes(images, tmp_path, monkeypatch):
     whole = pull("attribution", tmp_path / "a", *images, *METHODS)
     plain, saves = KeptFiles.save, []
