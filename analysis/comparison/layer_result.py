@@ -248,8 +248,12 @@ class LayerComparison:
             f"Least alike layers first; {len(self.runs)} runs, {self.examples:,} examples, 95 % intervals over runs.",
         )
         least, most = same[0], same[-1]
-        answer = f"Between seeds, {least['layer']} is the least alike: CKA {estimate(least)}, n = {len(self.runs)} runs"
-        answer += f"; {most['layer']} the most: {estimate(most)}." if len(same) > 1 else "."
+        runs = f"n = {len(self.runs)} runs"
+        if len(same) == 1:
+            answer = f"Between seeds, CKA of {least['layer']} is {estimate(least)}, {runs}."
+        else:
+            answer = f"Between seeds, {least['layer']} is the least alike: CKA {estimate(least)}, {runs}; "
+            answer += f"{most['layer']} the most: {estimate(most)}."
         return [Headline("layers", "", answer, table.first())]
 
 

@@ -51,7 +51,7 @@ def draw(block: Picture, *, png: bool = False) -> Drawn:
     from analysis.style import png_bytes, svg_bytes, undrawn_names
 
     void = void_panels(block.figure)
-    note = f" Not drawn, since all of its values are 0: {'; '.join(void)}." if void else ""
+    note = f" Not drawn, since every value is 0: {', '.join(f'“{name}”' for name in void)}." if void else ""
     if void and len(void) >= len(groups(block.figure)):
         return Drawn(note=note, nothing=True)
     pixels = png_bytes(block.figure) if png or block.raster else b""

@@ -49,7 +49,7 @@ def two_panels(left, right):
 
 def test_a_panel_of_zeros_is_not_drawn_and_the_caption_says_so():
     shown = Views(files="figures").one(Picture(two_panels([0, 0], [0, 2]), "Levels.", "a"), "1").shown
-    assert len(shown["panels"]) == 1 and shown["caption"] == "Levels. Not drawn, since all of its values are 0: left."
+    assert len(shown["panels"]) == 1 and shown["caption"] == "Levels. Not drawn, since every value is 0: “left”."
     empty = Views(files="figures").one(Picture(two_panels([0, 0], [0, 0]), "Levels.", "a"), "1").shown
     assert empty["kind"] == "text" and "left; right" in empty["text"]
 
