@@ -26,6 +26,8 @@ def not_imported(tests: list[doctest.DocTest]) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             bound |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.ClassDef):
+            bound.add(node.name)
         elif isinstance(node, ast.FunctionDef):
             bound |= {node.name, *(argument.arg for argument in node.args.args)}
         elif isinstance(node, ast.Lambda):

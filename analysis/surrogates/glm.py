@@ -70,7 +70,6 @@ class KernelGLM(LinearKernelClassifier):
     Examples
     --------
     >>> import numpy as np
-    import torch
     >>> from analysis.surrogates import KernelGLM
     >>> x = np.random.default_rng(0).normal(size=(40, 3))
     >>> kernel, labels = x @ x.T, (x[:, 0] > 0).astype(int)

@@ -72,8 +72,8 @@ def leading_spectrum(
     >>> import torch
     >>> from kernels.operator.gram_spectrum import leading_spectrum
     >>> found = leading_spectrum(torch.diag(torch.tensor([4.0, 2.0, 1.0, 1.0])), 2)
-    >>> found.values.tolist(), found.trace, round(found.effective_rank.value, 3)
-    ([4.0, 2.0], 8.0, 3.364)
+    >>> found.values, found.trace, round(found.effective_rank.value, 3)
+    (tensor([4.0000, 2.0000], dtype=torch.float64), 8.0, 3.364)
     """
     n = len(kernel)
     if not 1 <= count <= n:

@@ -22,6 +22,7 @@ from kernels import (
     layer_features,
     layer_jacobians,
     plan_kernel,
+    token_products,
     verify,
 )
 from tests.references import per_sample_jacobian as slow
@@ -121,6 +122,19 @@ def busy(error: type[BaseException] = Asked) -> Busy:
     return model
 
 
+class Reader(nn.Module):
+    """The same network under the name that texts have."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.train(network.training)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.network(input_ids)
+
+
+TEXTS = {"input_ids": X}
 FALLBACK = {"fallback": ["head"]}
 CALLS: dict[str, Callable[[nn.Module], Any]] = {
     "kernel_matrix": lambda m: kernel_matrix(m, X),
@@ -137,6 +151,7 @@ CALLS: dict[str, Callable[[nn.Module], Any]] = {
     "fisher_blocks": lambda m: fisher_blocks(m, X, layers=["scale"]),
     "fit_ekfac": lambda m: fit_ekfac(m, X),
     "influence_scores": lambda m: influence_scores(m, FISHER[0], X, X[:2], labels=Y, test_labels=Y[:2]),
+    "token_products": lambda m: token_products(Reader(m), TEXTS, TEXTS, labels=Y, test_labels=Y),
     "verify": lambda m: verify(m, X[:2]),
     "autograd_kernel": lambda m: autograd_kernel(m, X[:2], precision="float64"),
     "find_output_layer": lambda m: find_output_layer(m, X),

@@ -218,7 +218,7 @@ def noted(words, stage="surrogate"):
 def test_a_tracker_is_told_the_cell_and_all_of_its_settings():
     words = ("experiment=quickstart", "model=resnet18", "model.width=8", "kernel=conjugate", "seed=2")
     told = noted(words)
-    assert told["cell"] == {"model": "resnet18", "kernel": "conjugate", "seed": "2"}
+    assert told["cell"] == {"model": "resnet18, model.width=8", "kernel": "conjugate", "seed": "2"}
     settings = told["settings"]
     assert settings["model"]["width"] == 8 and settings["seed"] == 2 and settings["kernel"]["kind"] == "conjugate"
     assert settings["training"]["epochs"] == 4 and not {"paths", "logging", "hardware", "cells"} & settings.keys()

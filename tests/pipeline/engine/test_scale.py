@@ -35,7 +35,10 @@ def test_the_small_setting_is_the_default_and_adds_nothing():
     [
         (["scale=published"], "add experiment=NAME, or leave scale out"),
         (["scale=published", "experiment=null"], "add experiment=NAME, or leave scale out"),
-        (["scale=published", "experiment=nothing"], "'nothing' is none: leave scale out, or choose one of ck_gpt2"),
+        (
+            ["scale=published", "experiment=nothing"],
+            "'nothing' is none: .* choose one of attribution_spread, ck_gpt2",
+        ),
         (["scale=published", "experiment=pntk_precision"], "compares no precisions.*leave scale=published out"),
         (["scale=published", "experiment=trimming_fmnist"], "use experiment=trimming_cifar2 scale=published"),
     ],
