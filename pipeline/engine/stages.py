@@ -311,7 +311,7 @@ _TABLE = (
         "statistics",
         "pipeline.stages.statistics.run:statistics",
         ("statistics", "experiment_name"),
-        version=5,
+        version=6,
         gathers=lambda config: ["train", "snapshots"] if config.statistics.history else ["train"],
         report="pipeline.stages.statistics.report:section",
         headlines=("churn", "contrast", "seed_count"),

@@ -113,6 +113,8 @@ def test_claims_arms_and_released_protocols(tmp_path):
     assert {row["protocol"] for row in released} >= {"corrected", "published 2024", "published 2025"}
     by_group = {row["group"]: row for row in artifact.table("groups.parquet").to_pylist()}
     assert by_group["from scratch"]["level_mean"] > by_group["fine-tuned"]["level_mean"]
+    for row in by_group.values():  # of two runs all three would be equal
+        assert row["churn_pairwise"] < row["discrepancy"] <= row["ambiguity"] <= 1
     assert sum(isinstance(block, Claim) for block in shown.blocks) == 11
     captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
     assert "mixture of a disjoint half" in captions
@@ -127,6 +129,10 @@ def test_two_runs_are_one_pair_and_give_no_interval(tmp_path):
     levels = [row[3] for table in tables if "mean level" in table.columns for row in table.rows]
     differences = [row[3] for table in tables if "against" in table.columns for row in table.rows]
     assert len(churn) == len(levels) == 2 <= len(differences)
+    (companions,) = (table for table in tables if "ECE" in table.columns)
+    for cell, row in zip(churn, companions.rows, strict=True):
+        assert float(cell.split()[0]) == pytest.approx(row[6], abs=6e-4)
+        assert row[6] == pytest.approx(row[7])
     assert all(cell.endswith("(no interval)") for cell in [*churn, *differences, *levels])
     assert any("(no interval) (n = 2," in line for line in shown.findings)
 

@@ -19,6 +19,7 @@ from analysis.trimming.thresholds import examples_for_threshold
 from analysis.variability.contrasts import group_interval
 from analysis.variability.ensemble_levels import default_sizes
 from analysis.variability.gaps import fit_temperatures
+from analysis.variability.multiplicity import ambiguity, discrepancy
 from analysis.variability.seed_count import ensemble_curve, recommend_seed_count
 from analysis.variability.seed_ranking import pairwise_ks, rank_seeds
 from analysis.verdicts.intervals import jackknife_share_interval
@@ -80,7 +81,8 @@ def measure_group(
     """
     chosen = config.statistics
     outputs, gaps = runs.outputs(), runs.gaps(chosen.quantity)
-    churn = churn_matrix(decisions(outputs))
+    decided = decisions(outputs)
+    churn = churn_matrix(decided)
     metrics = run_metrics(outputs, runs.labels, bins=chosen.bins, churn=churn)
     quantiles = gap_quantiles(gaps)
     count, examples = gaps.shape
@@ -108,7 +110,8 @@ def measure_group(
         "level_scaled": scaled,
     }
     # every part draws from the same generator, in this order
-    groups = _group_rows(runs, churn, metrics, found, draws, deltas, gaps, rng)
+    multiplicity = ambiguity(decided), discrepancy(churn)
+    groups = _group_rows(runs, churn, multiplicity, metrics, found, draws, deltas, gaps, rng)
     correlations = _correlation_rows(runs, metrics, found, deltas) if count >= 3 else []
     seed_counts = _seed_count_rows(say, runs.name, gaps, deltas[0], chosen.subsets, rng) if count >= 8 else []
     released = released_rows(runs.name, gaps, chosen.eps, rng) if chosen.released and count >= 4 else []
@@ -182,6 +185,7 @@ def _run_row(
 def _group_rows(
     runs: SeedRuns,
     matrix: np.ndarray,
+    multiplicity: tuple[float, float],
     metrics: dict[str, np.ndarray],
     found: ConsensusLevels,
     draws: dict[str, np.ndarray],
@@ -222,6 +226,8 @@ def _group_rows(
                     "churn_pairwise": float(churn.estimate),
                     "churn_low": float(churn.low),
                     "churn_high": float(churn.high),
+                    "ambiguity": multiplicity[0],
+                    "discrepancy": multiplicity[1],
                     "accuracy_mean": float(metrics["accuracy"].mean()),
                     "accuracy_sd": float(metrics["accuracy"].std(ddof=1)),
                     "ece_mean": float(metrics["ece"].mean()),

@@ -99,6 +99,8 @@ class GroupRow(TypedDict):
     churn_pairwise: float
     churn_low: float
     churn_high: float
+    ambiguity: float
+    discrepancy: float
     accuracy_mean: float
     accuracy_sd: float
     ece_mean: float

@@ -229,14 +229,28 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
                 row["accuracy_sd"],
                 row["ece_mean"],
                 _shown(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
+                row["ambiguity"],
+                row["discrepancy"],
                 float(np.mean(scaled)),
             ]
         )
     return Table(
-        ["group", "runs", "accuracy", "sd", "ECE", "pairwise churn [95 %]", "level after temperature"],
+        [
+            "group",
+            "runs",
+            "accuracy",
+            "sd",
+            "ECE",
+            "pairwise churn [95 %]",
+            "ambiguity",
+            "discrepancy",
+            "level after temperature",
+        ],
         rows,
         "Companions of the level. Churn is the share of differing decisions of two runs, its interval over runs "
-        "leaves one out at a time (jackknife); the last column is the mean mixture level at the DKW delta after "
+        "leaves one out at a time (jackknife). Ambiguity is the share of examples on which not all runs agree, "
+        "discrepancy the largest churn of a run against another, averaged over runs; both grow with the number of runs "
+        "(arXiv 1909.06677). The last column is the mean mixture level at the DKW delta after "
         "temperature scaling of each run. No interval: two runs, or runs that do not differ.",
         keys=[artifact.key],
         command=command,
