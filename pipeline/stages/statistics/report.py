@@ -249,7 +249,7 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
         rows,
         "Companions of the level. Churn is the share of differing decisions of two runs, its interval over runs "
         "leaves one out at a time (jackknife). Ambiguity is the share of examples on which not all runs agree, "
-        "discrepancy the largest churn of a run against another, averaged over runs; both grow with the number of runs. "
+        "discrepancy the largest churn of a run against another, averaged over runs; both grow with their number. "
         "The last column is the mean mixture level at the DKW delta after "
         "temperature scaling of each run. No interval: two runs, or runs that do not differ.",
         keys=[artifact.key],
