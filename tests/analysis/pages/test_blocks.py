@@ -51,7 +51,7 @@ def test_a_panel_of_zeros_is_not_drawn_and_the_caption_says_so():
     shown = Views(files="figures").one(Picture(two_panels([0, 0], [0, 2]), "Levels.", "a"), "1").shown
     assert len(shown["panels"]) == 1 and shown["caption"] == "Levels. Not drawn, since every value is 0: “left”."
     empty = Views(files="figures").one(Picture(two_panels([0, 0], [0, 0]), "Levels.", "a"), "1").shown
-    assert empty["kind"] == "text" and "left; right" in empty["text"]
+    assert empty["kind"] == "text" and "“left”, “right”" in empty["text"]
 
 
 def test_dots_that_are_all_zero_are_no_panel_and_others_are_one():
