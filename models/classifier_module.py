@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.regression import MeanSquaredError
 
 from models.adversarial_training import BatchAttack
-from models.logits import logits_of, predicted_class, targets_of
+from models.logits import INITIAL_OUTPUTS, logits_of, predicted_class, targets_of
 from models.losses import loss_named
 from models.optimizers.schedules import learning_rate_factor, make_optimizer
 
@@ -119,8 +119,8 @@ class ClassifierModule(pl.LightningModule):
         outputs = logits_of(model, batch)
         if not self._initial:
             return outputs
-        if "initial" in batch:
-            return outputs - batch["initial"]
+        if INITIAL_OUTPUTS in batch:
+            return outputs - batch[INITIAL_OUTPUTS]
         with torch.no_grad():
             initial = logits_of(self._initial[0], batch)
         return outputs - initial

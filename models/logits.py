@@ -11,6 +11,9 @@ from torch import Tensor, nn
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TENSOR_INPUTS = ("image", "x")
 
+INITIAL_OUTPUTS = "initial"
+"""Column of a batch that holds the outputs at initialization, where they are known beforehand."""
+
 Batch = dict[str, Tensor]
 """A batch by column: ``id``, ``label`` or ``y``, and what the network reads."""
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kernels.contraction.array_like import takes_results
+from kernels.diagnostics import require_symmetric
 from kernels.operator.entropy import spectral_entropy
 from kernels.operator.estimates import Estimate
 from kernels.operator.lanczos import top_eigenpairs
@@ -78,7 +79,7 @@ def leading_spectrum(
     n = len(kernel)
     if not 1 <= count <= n:
         raise ValueError(f"count={count}: a kernel of {n} points has between 1 and {n} eigenvalues")
-    _require_symmetric(kernel)
+    require_symmetric(kernel)
     draws = np.random.default_rng(seed)
 
     def product(x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -102,19 +103,3 @@ def leading_spectrum(
     rank = Estimate(value, low, high, entropy.products, entropy.method, entropy.confidence)
     values, errors = (torch.from_numpy(part.copy()) for part in (pairs.values, pairs.errors))
     return LeadingSpectrum(values, errors, trace, rank)
-
-
-def _require_symmetric(kernel: Tensor) -> None:
-    scale, deviation = 0.0, 0.0
-    for i in range(0, len(kernel), _ROWS):
-        rows = kernel[i : i + _ROWS]
-        scale = max(scale, float(rows.abs().max()))
-        if not bool(rows.isfinite().all()):
-            raise ValueError(
-                "the kernel has entries that are not finite; find them with torch.isfinite before taking a spectrum"
-            )
-        for j in range(0, i + 1, _ROWS):
-            mirrored = kernel[j : j + _ROWS, i : i + _ROWS].T
-            deviation = max(deviation, float((rows[:, j : j + _ROWS] - mirrored).abs().max()))
-    if deviation > 1e-5 * scale:
-        raise ValueError("the kernel is not symmetric: a spectrum needs the square train x train kernel")

@@ -8,14 +8,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from models.logits import Batch
+from models.logits import INITIAL_OUTPUTS, Batch
 from pipeline.data.batch_order import BatchOrder, augment_seed
 
 EVALUATION_ROWS = 64
 """Rows of an evaluation batch: fixed, because the size of a matrix product can change its last bit, and few, because
 activations of 500 images leave the cache: 64 take 43 to 69 % of their time in convolutional networks."""
-INITIAL_OUTPUTS = "initial"
-"""Column of a batch that holds the outputs at initialization, where they are known beforehand."""
 
 
 @runtime_checkable

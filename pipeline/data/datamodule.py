@@ -203,14 +203,10 @@ class DataModule:
         if self.kind == "text":
             # Splits of one width, whatever their texts, since kernels and features compare them position by position.
             tokens = self._tokenized(name)
-            inputs = {key: values[rows, : self._longest] for key, values in tokens.items()}
+            inputs: Tensor | Batch = {key: values[rows, : self._longest] for key, values in tokens.items()}
         else:
-            inputs = self._inputs(name, rows, None)
-        return KernelInputs(
-            inputs if self.kind == "text" else next(iter(inputs.values())),
-            self.ids(name)[rows],
-            self.labels(name)[rows],
-        )
+            inputs = next(iter(self._inputs(name, rows, None).values()))
+        return KernelInputs(inputs, self.ids(name)[rows], self.labels(name)[rows])
 
     def _spread(self, name: str, limit: int | None) -> Tensor:
         n = self.size(name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from analysis.pages.blocks import FIRST_ROWS, Headline, Picture, Table
 from analysis.seed_dots import seed_dots
 from pipeline.engine.build import Gathered
+from pipeline.reporting.groups import keys_of
 from pipeline.reporting.spoken import Range, count, has_interval, listed, mean_within, with_unit
 
 
@@ -65,7 +66,7 @@ def over_seeds(
         for group, members in groups.items()
     }
     members = [member for group in groups.values() for member in group]
-    sources = ([member.artifact.key for member in members], members[0].command)
+    sources = (keys_of(members), members[0].command)
     shown = (heading, about, unit)
     return over_runs_of(name, question, says, runs, shown, sources, within=within, reference=reference)
 

@@ -21,12 +21,12 @@ from torch import Tensor
 from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.configs import MODEL_SCHEMAS
-from models.logits import Batch, model_inputs, predicted_class, targets_of
+from models.logits import INITIAL_OUTPUTS, Batch, model_inputs, predicted_class, targets_of
 from models.optimizers.schedules import learning_rate_factor, make_optimizer
 from models.stacked import StackedNetworks
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder
-from pipeline.data.batches import INITIAL_OUTPUTS, EvaluationBatches, TrainingBatches, TrainingData, cast
+from pipeline.data.batches import EvaluationBatches, TrainingBatches, TrainingData, cast
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic, network_dtype

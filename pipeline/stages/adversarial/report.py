@@ -9,7 +9,7 @@ from analysis.pages.blocks import Block, Picture, Section, Table
 from analysis.pages.cells import OVER_SEEDS, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import about, grouped
+from pipeline.reporting.groups import about, grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.reporting.spoken import SHARE
 from pipeline.stages.adversarial.claims import study_claims
@@ -85,6 +85,6 @@ def _table(name: str, group: list[Gathered], runs: list[Attacks]) -> Table:
         rows,
         f"{name}: attacked test points (PGD, L∞ radius in pixels of [0, 1]). The other network is the same training "
         "under another seed. " + OVER_SEEDS,
-        keys=[member.artifact.key for member in group],
+        keys=keys_of(group),
         command=group[0].command,
     )

@@ -128,7 +128,7 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered], 
         "points. "
         + ("arXiv 2305.14585 reports that attributions are not sparse (second-hand). " if paper else "")
         + OVER_SEEDS,
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
 
@@ -251,7 +251,7 @@ def _mask_blocks(name: str, group: list[Gathered], findings: list[Finding]) -> l
         f"{name}: planted points found by each method. Precision and recall at as many points as are planted (train "
         "side) or of the flags (test side); AUPRC is step-wise; ties are averaged. Prevalence is what chance gives. "
         + OVER_SEEDS,
-        keys=[member.artifact.key for member in found],
+        keys=keys_of(found),
         command=found[0].command,
     )
     first = next(iter(values))[0]

@@ -38,7 +38,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rows,
         "Kernels of the trained networks on training points. Alignment is centered, with the one-hot label kernel; the "
         "effective rank is the exponential of the spectrum's entropy. " + OVER_SEEDS,
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
     picture = Picture(

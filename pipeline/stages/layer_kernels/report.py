@@ -31,7 +31,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate and draw the layers of each group of cells, and whether the routes agree."""
     groups = grouped(members)
     layers = {name: _by_layer(group) for name, group in groups.items()}
-    keys = [member.artifact.key for member in members]
+    keys = keys_of(members)
     rows = [
         [
             name,

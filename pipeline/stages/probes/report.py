@@ -98,7 +98,7 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
         ["cells", "runs", "with an onset", "layer from which all probes agree, by runs"],
         rows,
         "Onset: the first layer from which on k-NN, nearest center and linear SVM agree on the test rows.",
-        keys=[member.artifact.key for member in trained],
+        keys=keys_of(trained),
         command=trained[0].command,
     )
     of = f"{runs} run{'s' if runs != 1 else ''}"
@@ -138,7 +138,7 @@ def _table(
         rows,
         f"{name}: surrogates on test rows. k* is the smallest number of components from which accuracy stays within "
         "one point of that of all components (median over runs; – where even the largest falls short). " + OVER_SEEDS,
-        keys=[member.artifact.key for member in group],
+        keys=keys_of(group),
         command=group[0].command,
     )
 
@@ -221,7 +221,7 @@ def _controls(name: str, layers: list[str], group: list[Gathered]) -> list[Table
             f"{name}: controls, all components, mean over runs. Probes of permuted training labels must score the "
             "share of the largest class; noisy test rows carry Gaussian noise of "
             f"{group[0].config.features.noise:g} on the normalized inputs.",
-            keys=[member.artifact.key for member in group],
+            keys=keys_of(group),
             command=group[0].command,
         )
     ]
@@ -247,7 +247,7 @@ def _history(name: str, layers: list[str], group: list[Gathered]) -> list[Table 
             ["epoch", "runs", "network %", "NC1", "NC2 (angles)", "NC3", "NC4", "onset by run"],
             rows,
             f"{name}: collapse of {layers[-1]} and onset by epoch, means over runs.",
-            keys=[member.artifact.key for member in found],
+            keys=keys_of(found),
             command=found[0].command,
         ),
         Picture(

@@ -101,7 +101,7 @@ def _functions(members: list[Gathered]) -> Section:
         rows,
         "Last snapshot. ρ is the machine's test error over the network's; |1-τ|-β ≤ ρ ≤ 1+τ+β is checked with every "
         "term computed. Edge: the two test points beyond the last training point. " + OVER_SEEDS,
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
     pictures = [
@@ -183,7 +183,7 @@ def _logistic(members: list[Gathered]) -> Section:
         rows,
         "Last snapshot of every run. Cross-entropy has a stated probability floor. Separable: the fit classifies every "
         "training point, so that an unpenalized optimum does not exist. " + OVER_SEEDS,
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
     headlines = over_seeds(
@@ -229,7 +229,7 @@ def _heads(members: list[Gathered]) -> Section:
         rows,
         "Heads on the last hidden features, scored on test rows; the penalty is chosen inside the training rows. "
         "Redraws of one run are averaged before the interval over runs.",
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
     headlines = over_seeds(

@@ -166,7 +166,7 @@ def _blocks(
             [*columns, "test points"],
             rows,
             f"{caption} {OVER_SEEDS}",
-            keys=[member.artifact.key for member in group],
+            keys=keys_of(group),
             command=group[0].command,
         ),
         Picture(

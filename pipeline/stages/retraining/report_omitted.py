@@ -9,6 +9,7 @@ from analysis.pages.blocks import Block, Headline, Picture, Table
 from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.engine.build import Gathered
+from pipeline.reporting.groups import keys_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.retraining.read import OmittedRow, read_omitted, read_smoothness, read_top_omitted
 
@@ -18,7 +19,7 @@ _CONTROLS = ("ceiling", "random", "same_label")
 def omitted_blocks(name: str, group: list[Gathered]) -> list[Block]:
     """Tabulate scores by method and share for each target, the rise of losses, and the smoothness of the run."""
     blocks: list[Block] = []
-    about: dict[str, Any] = {"keys": [member.artifact.key for member in group], "command": group[0].command}
+    about: dict[str, Any] = {"keys": keys_of(group), "command": group[0].command}
     rows = [row for member in group for row in read_omitted(member.artifact)]
     if rows:
         seeds, parts = group[0].artifact.metrics["seeds"], group[0].artifact.metrics["omissions"]

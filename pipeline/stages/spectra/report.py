@@ -45,7 +45,7 @@ MOVEMENTS: dict[str, Literal["kta", "movement", "distance"]] = {
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate spectra per group and per matrix, draw them, and compare optimizers where there are two."""
     groups = grouped(members)
-    keys = [member.artifact.key for member in members]
+    keys = keys_of(members)
     command = members[0].command
     with_kernel = [member for member in members if read_kernel(member.artifact)]
     blocks: list[Block] = [_overview(groups, keys, command)]

@@ -124,7 +124,7 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
         "accuracy on all test rows. TAD is the surrogate's accuracy minus the network's; τ ranks the log-odds of the "
         "true class; R_miss is the share of the errors that the surrogate repeats, undefined without errors. "
         f"{_spread(groups)}{note}",
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
 
@@ -158,7 +158,7 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
     for name, group in groups.items():
         for split in list(group[0].artifact.metrics["n_test"])[1:]:
             rows += [[row[0], split, *row[1:]] for row in _rows(name, shown, group, f"{split}_")]
-            keys += [member.artifact.key for member in group]
+            keys += keys_of(group)
     if not rows:
         return []
     columns = ["cells", "split", "measure", "runs", "mean, 95 % interval", "sd"]
@@ -180,7 +180,7 @@ def _named_table(targets: list[Target], groups: dict[str, list[Gathered]]) -> li
             named = "definition unknown" if base is None else _counted(group, measure)
             rows.append([name, measure, str(target["published"]), str(standing_of(target)), named])
             rows[-1] += [_counted(group, f"{prefix}tau"), str(target.get("note", ""))]
-            keys += [member.artifact.key for member in group]
+            keys += keys_of(group)
             shown[base or UNKNOWN] = NAMED_TAUS.get(base or UNKNOWN, "")
     if not rows:
         return []

@@ -50,7 +50,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         rows,
         f"{_WHAT.get(stage, 'Networks after training on {data}').format(data=config.data.name)}, scored on "
         f"{_rows(members)}. {OVER_SEEDS}",
-        keys=[member.artifact.key for member in members],
+        keys=keys_of(members),
         command=members[0].command,
     )
     blocks: list[Block] = [table, *_left_random(groups)]

@@ -16,7 +16,7 @@ from analysis.spectra.weights import ks_between
 from analysis.style import in_style, new_figure, of_seed, seed_color, seed_legend
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import grouped, seeds_of
+from pipeline.reporting.groups import grouped, keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
 
@@ -63,7 +63,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 f"‖K − K₀‖ / ‖K₀‖ in Frobenius norm at the last step, {config.snapshots.kernel} kernel of a fixed "
                 f"probe batch of {config.snapshots.probe} training examples, not normalized; its mean centered "
                 "alignment with the labels before and after.",
-                keys=[member.artifact.key for member in members],
+                keys=keys_of(members),
                 command=members[0].command,
             )
         )
