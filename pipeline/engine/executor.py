@@ -17,9 +17,8 @@ from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import WORTH, records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.launch import run_on_ranks, wants_ranks
-from pipeline.engine.plan import Plan, announce, later_of, plan
+from pipeline.engine.plan import Plan, announce, clear_after_kills, later_of, plan
 from pipeline.engine.rebuild import Rebuild
-from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.events import Events, failure_table
 from pipeline.engine.schedule.labels import cell_of, labels_of
@@ -109,9 +108,7 @@ class Puller:
         found = plan(node, self.store, self.keeps, listing)
         estimates = self._estimates = Estimates(self.store, self.workers)
         announce(found, self.store, estimates, self.workers)
-        for there in found.kept:
-            if ".replaced" in (place := found.listing.place(*there.address)).beside:
-                drop_replaced(place.folder)
+        clear_after_kills(found)
         self._total, self._labels, self._later = len(found.todo), labels_of(found.target), later_of(found.todo)
         # One artifact may make many others itself.
         several = len(found.todo) > 1 or any("train" in one.stage.makes for one in found.todo)

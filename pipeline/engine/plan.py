@@ -9,16 +9,18 @@ from dataclasses import dataclass
 
 from kernels.machine.memory import available_memory, show_bytes
 from pipeline.config.run import RunConfig
-from pipeline.engine.artifacts import Store
+from pipeline.engine.artifacts import Store, lock_of
 from pipeline.engine.graph import Node
 from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.rebuild import words_of
+from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
 from pipeline.engine.staleness import Judge
+from pipeline.machine.owner_lock import lock_if_free
 from pipeline.machine.progress import say
 
 
@@ -118,6 +120,17 @@ def plan(target: Node, store: Store, keeps: Callable[[Node], bool], listing: Lis
         [node for node in rest if there[node.key]],
         listing,
     )
+
+
+def clear_after_kills(found: Plan) -> None:
+    """Delete what a kill between two last steps left beside finished artifacts: an old folder, a lock of nobody."""
+    for node in found.kept:
+        place = found.listing.place(*node.address)
+        if ".replaced" in place.beside:
+            drop_replaced(place.folder)
+        if ".lock" in place.beside:
+            with lock_if_free(lock_of(place.folder)):
+                pass  # its release deletes the file
 
 
 @collections_wait()

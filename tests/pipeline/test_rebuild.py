@@ -17,6 +17,7 @@ from pipeline.engine.rebuild import SWEEP, Rebuild, typed_words
 from pipeline.engine.status import rows_of
 from pipeline.errors import CorruptArtifact, MissingUpstream, UserError
 from pipeline.hydra_callbacks import SweepChecks
+from pipeline.machine.owner_lock import HeldLock
 from tests.pipeline.test_store import payload, pull, puller, run_config, runs
 from tests.pipeline.toy_stages import install
 
@@ -223,6 +224,20 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(tmp_path, toy, monke
         ("square", "toy-"),
     }
     assert not [name for name in folders(tmp_path) if re.search(r"\.[a-z]", name)], "nothing is left over"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_kill_between_the_final_name_and_the_end_of_the_lock_leaves_no_lock(tmp_path, toy, monkeypatch):
+    def killed():
+        monkeypatch.setattr(HeldLock, "release", die)
+        pull(tmp_path, "draw", run_config())
+
+    assert ended(child(killed)) == -signal.SIGKILL
+    (done,) = (name for name in folders(tmp_path) if not name.endswith(".lock"))
+    assert f"{done}.lock" in folders(tmp_path), "the artifact is finished, and its lock lies beside it"
+    assert made(toy)[0] == 1
+    pull(tmp_path, "draw", run_config())
+    assert folders(tmp_path) == [done] and made(toy)[0] == 1
 
 
 def test_a_stopped_request_continues_with_what_it_has_not_made(tmp_path, toy, monkeypatch):
