@@ -85,7 +85,7 @@ def work(root: Path, n: int, worker: int) -> None:
     import pipeline.engine.build
     import pipeline.engine.executor
 
-    def silent(message: str) -> None:
+    def silent(message: str, stamp: str = "") -> None:
         """Print nothing: eight processes wait for each other all the time."""
 
     pipeline.engine.build.say = pipeline.engine.executor.say = silent
