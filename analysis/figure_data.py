@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -97,7 +97,17 @@ def figure_csv(figure: Figure) -> str:
     panel,title,x_axis,y_axis,series,kind,x,y,x_end,y_end,value
     1,,,,point 1,point,0.5,1.5,,,
     """
-    rows = figure_rows(figure)
+    return rows_csv(figure_rows(figure))
+
+
+def rows_csv(rows: Sequence[Drawn]) -> str:
+    """Write rows of :func:`figure_rows` as CSV; empty where there are none.
+
+    Examples
+    --------
+    >>> rows_csv([])
+    ''
+    """
     if not rows:
         return ""
     stream = io.StringIO()
@@ -112,7 +122,7 @@ def figure_csv(figure: Figure) -> str:
 def _of_axes(panel: int, axes: Axes) -> Iterator[Drawn]:
     title = " ".join(filter(None, (axes.get_title(loc=place) for place in ("left", "center", "right"))))
     about = (panel, _line(title), _line(axes.get_xlabel()), _line(axes.get_ylabel()))
-    across, up, names = _tick_names(axes.xaxis), _tick_names(axes.yaxis), _bar_names(axes)
+    across, up, names = tick_names(axes.xaxis), tick_names(axes.yaxis), _bar_names(axes)
     number: dict[str, int] = {}
 
     def series(artist: Any, kind: str) -> str:
@@ -204,7 +214,7 @@ def _named(ticks: _Ticks, position: Any) -> float | str:
     return next((name for tick, name in ticks if abs(tick - where) < 1e-9), where)
 
 
-def _tick_names(axis: Any) -> _Ticks:
+def tick_names(axis: Any) -> _Ticks:
     """Ticks that are words, such as names of networks; none where one of them is a number."""
     formatter = axis.get_major_formatter()
     if not isinstance(formatter, (FixedFormatter, FuncFormatter, StrCategoryFormatter)):

@@ -158,7 +158,17 @@ def cell_words(labels: Mapping[str, str]) -> str:
 
 
 def _plain(axis: str, label: str) -> str:
+    return f"{axis} {label}" if _NUMBER.fullmatch(label) else label_words(label)
+
+
+def label_words(label: str) -> str:
+    """Write a label as a sentence has it: a setting by its last name, without dots and equals signs.
+
+    Examples
+    --------
+    >>> label_words("resnet18, model.width=8"), label_words("pNTK GLM")
+    ('resnet18, width 8', 'pNTK GLM')
+    """
     if "{" in label:  # a mapping, such as the arguments of a network
         label = re.sub(r"[\w.]+=\{|[{}]", "", label).replace(": ", "=")
-    words = [re.sub(r"^[\w.]*?(\w+)=", r"\1 ", word) for word in label.split(", ")]
-    return f"{axis} {label}" if _NUMBER.fullmatch(label) else ", ".join(words)
+    return ", ".join(re.sub(r"^[\w.]*?(\w+)=", r"\1 ", word) for word in label.split(", "))

@@ -157,7 +157,7 @@ def enter_report(
     if kept:
         reports.mkdir(parents=True, exist_ok=True)
         (reports / f"{experiment}.html").write_text(page, encoding="utf-8")
-    kind = {"tested": "published", "the": "ours"}.get(setting.split()[0], "other")
+    kind = {"tested": "published", "no": "ours"}.get(setting.split()[0], "other")
     command = typed(provenance["command"])
     name = next((one for one, run in study["runs"].items() if typed(run["command"]) == command), experiment)
     run = study["runs"].get(name, {"title": experiment, "seeds": 1})

@@ -196,7 +196,7 @@ class LayerComparison:
                 self.plot(),
                 f"{about}Unbiased CKA of linear kernels. Panels: layers of different runs, the same layer "
                 "on the diagonal; layers of one run, mean over runs; each layer between seeds, with its interval.",
-                "CKA between layers and between seeds",
+                "Maps of CKA between layers of different runs and of one run, and CKA of each layer between runs",
             ),
             Table(
                 ["layer", "with", "between", "CKA [95 %]", "runs"],
@@ -222,7 +222,7 @@ class LayerComparison:
             Picture(
                 measures_figure(self.layers, self.further),
                 f"{about}Each layer between seeds by other measures; dashed: what unrelated layers of this size give.",
-                "Rotation and neighbors between seeds",
+                "Similarity of each layer between runs after the best rotation, and its neighbors in common",
             ),
             Table(
                 ["layer", "measure", "between seeds [95 %]", "by chance"],

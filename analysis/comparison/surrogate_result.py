@@ -189,7 +189,7 @@ class SurrogateComparison:
             self.plot(),
             "Bars: rank correlation of the confidences, share of equal decisions, share of the network's errors that "
             "the machine repeats. Scatter: every test point by the log-odds of its true class.",
-            "Faithfulness of the machine, and confidence of both models",
+            "How closely the machine follows its network, and the confidence of both in every test point",
             raster=points > 2000,
         )
         table = Table(

@@ -21,6 +21,8 @@ class Drawn:
         SVG of the legend that panels share; empty where there is none.
     csv : str
         The numbers that it draws.
+    words : tuple of str
+        What each panel shows, for those who cannot see it.
     note : str
         What is said about it after its caption.
     nothing : bool
@@ -32,6 +34,7 @@ class Drawn:
     panels: tuple[bytes, ...] = ()
     legend: bytes = b""
     csv: str = ""
+    words: tuple[str, ...] = ()
     note: str = ""
     nothing: bool = False
 
@@ -46,7 +49,8 @@ def draw(block: Picture, *, png: bool = False) -> Drawn:
     png : bool
         Whether a PNG is wanted as well.
     """
-    from analysis.figure_data import figure_csv
+    from analysis.figure_data import figure_rows, rows_csv
+    from analysis.panel_words import panel_words
     from analysis.panels import groups, panel_svgs, void_panels
     from analysis.style import png_bytes, svg_bytes, undrawn_names
 
@@ -59,4 +63,5 @@ def draw(block: Picture, *, png: bool = False) -> Drawn:
     panels, legend = ([], b"") if block.raster else panel_svgs(block.figure)
     lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
     note += f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
-    return Drawn(pixels, svg, tuple(panels), legend, figure_csv(block.figure), note)
+    rows = figure_rows(block.figure)
+    return Drawn(pixels, svg, tuple(panels), legend, rows_csv(rows), tuple(panel_words(block.figure, rows)), note)

@@ -145,6 +145,7 @@ class Views:
             "width": round(int.from_bytes(drawn.png[16:20]) * 96 / PNG_DPI) if block.raster else 0,
             "caption": f"{block.caption}{drawn.note}",
             "alt": block.alt,
+            "words": drawn.words,
             "csv": "",
             "file": self._file(*next(iter(files.items())), "image/png" if block.raster else "image/svg+xml"),
             "inline": self.files is None,

@@ -53,7 +53,7 @@ class Setting:
             left_open = f" (not published: {self.unknown})" if self.unknown else ""
             return f"tested at the published setting{seeds}{left_open}"
         if self.kind == "ours":
-            return "the question is ours" + (f": {self.unknown}" if self.unknown else "")
+            return "no published study is repeated" + (f": {self.unknown}" if self.unknown else "")
         if self.kind == "tiny":
             return "debug=tiny: nothing is tested"
         return f"not tested at the published setting: {', '.join(self.differences)}"

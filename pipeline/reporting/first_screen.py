@@ -15,6 +15,8 @@ from pipeline.reporting.setting import rows
 SHAPE = ("variant", "id", "widths", "width", "depth", "layers", "heads", "embedding", "activation")
 """Settings that tell networks of one name apart, in the order in which they are named."""
 VERSIONS = ("python", "torch", "numpy", "scipy", "scikit-learn")
+PRECISIONS = {"32-true": "float32", "64-true": "float64", "bf16-mixed": "bfloat16 beside float32"}
+"""Arithmetic as PyTorch calls it, by the name that Lightning gives it."""
 ORIGIN = ("Made", "Code")
 """Facts that the artifacts' provenance gives: the only words of a page that their content does not decide."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
@@ -65,7 +67,8 @@ def facts(config: RunConfig, members: Mapping[str, Sequence[Gathered]]) -> list[
     seeds = {item.labels["seed"] for item in gathered if "seed" in item.labels}
     seeds |= {str(seed) for item in toy for seed in item.config.toy.seeds}
     found.append(("Seeds", f"{len(seeds):,}" if seeds else f"seed {config.seed} alone"))
-    found.append(("Arithmetic", f"{config.numerics.device}, {config.numerics.precision}"))
+    precision = PRECISIONS.get(config.numerics.precision, config.numerics.precision)
+    found.append(("Arithmetic", f"{precision} on {config.numerics.device.upper().replace('CUDA', 'GPU')}"))
     return [(name, value) for name, value in [*found, *_origin(gathered)] if value]
 
 

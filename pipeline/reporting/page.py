@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis.pages.blocks import Finding, Headline, Section, Table
 from analysis.pages.views import Ordinary, Views, environment
 from analysis.plain_text import visible
-from analysis.verdicts import Claim
+from analysis.verdicts import OPEN, Claim
 from analysis.verdicts.words import OTHER_WORDS
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build, Gathered
@@ -28,12 +28,15 @@ from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
 from pipeline.reporting.verdicts import Shown, decide, summary
 from pipeline.results.report_numbers import NUMBERS, numbers_csv
+from pipeline.shown_text import cell_words
 
 TEMPLATES = Path(__file__).with_name("templates")
 FIGURES = "figures"
 """Folder of the figures beside the page."""
 MOST_CHIPS = 6
 """Claims up to which the first screen names each."""
+MOST_OPEN = 3
+"""Claims of a section that its runs leave open, up to which each is shown unfolded."""
 MOST_SEEDS = 24
 """Seeds up to which the page lists their colors."""
 _TONES = {"holds": "yes", "fails": "no", "open": "open"}
@@ -159,7 +162,7 @@ def _render(
                     "title": section.title,
                     "lead": section.headlines[0].answer if section.headlines and i > 1 else "",
                     "open": i == 1,
-                    "blocks": _blocks(build, views, name, section, decided[name], i),
+                    "blocks": _blocks(build, views, name, section, decided[name], i, comparison.setting().line),
                 }
                 for i, (name, section) in enumerate(sections.items(), start=1)
             ],
@@ -189,12 +192,12 @@ def _chips(decided: Sequence[Shown]) -> list[dict[str, Any]]:
 
 
 def _blocks(
-    build: Build, views: Views, stage: str, section: Section, decided: Sequence[Shown], place: int
+    build: Build, views: Views, stage: str, section: Section, decided: Sequence[Shown], place: int, of_page: str
 ) -> list[dict[str, Any]]:
     """View a section's blocks, findings first; its claims are those that were decided, and none under debug=tiny.
 
     A section that is not the first begins with its own answer. Sentences that name no artifact lead to all of the
-    section's.
+    section's. What a claim shares with the page, its setting, is not said again.
     """
     name = str(place)
     found = [block for block in section.blocks if isinstance(block, Finding)]
@@ -205,15 +208,29 @@ def _blocks(
     for j, block in enumerate(section.blocks):
         if isinstance(block, Claim):
             if (one := next(verdicts, None)) is not None:
-                words = {**dataclasses.asdict(one), "links": views.links(block.keys)}
-                shown.append({"kind": "verdict", "tone": _TONES[one.outcome], **words})
+                evidence, _, rest = one.evidence.partition(" Decided on ")
+                words = {"evidence": evidence, "rest": f"Decided on {rest}" if rest else ""}
+                words["setting"] = "" if one.setting == of_page else one.setting
+                tone = {"tone": _TONES[one.outcome], "links": views.links(block.keys)}
+                shown.append({"kind": "verdict", **dataclasses.asdict(one), **words, **tone})
         elif not isinstance(block, Finding):
             shown += _shown(build, views, [block], f"{name}-{j}")
     every = views.links(item.artifact.key for item in build.members[stage])
     for view in shown:
         for sentence in view["lines"] if view["kind"] == "findings" else [view] if view["kind"] == "verdict" else []:
             sentence["links"] = sentence["links"] or every
-    return _placed(shown, stage)
+    return _placed(_folded(shown), stage)
+
+
+def _folded(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put many claims that nothing decides behind one line, where the first of them stood."""
+    undecided = [view for view in shown if view["kind"] == "verdict" and view["outcome"] == OPEN]
+    if len(undecided) <= MOST_OPEN:
+        return shown
+    title = f"{len(undecided)} claims that these runs do not decide"
+    place = shown.index(undecided[0])
+    rest = [view for view in shown if view not in undecided]
+    return [*rest[:place], {"kind": "fold", "title": title, "blocks": undecided}, *rest[place:]]
 
 
 def _placed(shown: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
@@ -247,7 +264,7 @@ def _sources(build: Build, views: Views) -> dict[str, Any]:
         {
             "id": "" if place else f"from-{stage}",
             "stage": stage,
-            "cell": ", ".join(f"{axis} {label}" for axis, label in item.labels.items()),
+            "cell": cell_words(item.labels),
             "key": item.artifact.key,
             "href": views.folders[item.artifact.key],
             "command": item.command,

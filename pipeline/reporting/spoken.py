@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.pages.blocks import FIRST_ROWS
 from analysis.verdicts import format_estimate, run_interval_within, student_mean_interval
+from pipeline.reporting.groups import ALL
 
 Range = tuple[float, float]
 SHARE: Range = (0.0, 100.0)
@@ -84,11 +85,11 @@ def listed(parts: Mapping[str, str]) -> str:
 
     Examples
     --------
-    >>> listed({"mlp": "6.6 %", "resnet18": "13.9 %"}), listed({"all cells": "6.6 %"})
+    >>> listed({"mlp": "6.6 %", "resnet18": "13.9 %"}), listed({"all runs": "6.6 %"})
     ('6.6 % (mlp), 13.9 % (resnet18)', '6.6 %')
     """
-    if list(parts) == ["all cells"]:
-        return parts["all cells"]
+    if list(parts) == [ALL]:
+        return parts[ALL]
     shown = [f"{said} ({name})" for name, said in list(parts.items())[:FIRST_ROWS]]
     more = len(parts) - len(shown)
     return ", ".join(shown) + (f", and {more} more below" if more > 0 else "")

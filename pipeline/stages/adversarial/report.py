@@ -43,7 +43,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 "Accuracy of network and machine against the radius of attacks",
             )
         )
-        blocks += about(group, study_claims(name, runs))
+        blocks += about(group, study_claims(name, runs), "2305.14585")
     headlines = over_seeds(
         "agreement",
         "Does the kernel machine of a network follow it on attacked test points?",

@@ -122,7 +122,7 @@ def _sparsity_table(groups: dict[str, list[Gathered]], members: list[Gathered], 
     ]
     paper = "2305.14585" in config.report.study
     return Table(
-        ["cells", "runs", *(heading for heading, _ in names.values())],
+        ["group", "runs", *(heading for heading, _ in names.values())],
         rows,
         "How many training points carry an attribution. Per run: the mean (Gini, share) or median (points) over test "
         "points. "
@@ -142,7 +142,7 @@ def _sparsity_picture(groups: dict[str, list[Gathered]]) -> Picture:
     return Picture(
         share_curves(curves),
         "Share of the absolute attribution that the strongest training points carry, first run of each group.",
-        "Sparsity curves of the attributions",
+        "Share of the attribution that the strongest training points carry, by their number",
     )
 
 

@@ -34,7 +34,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         Finding(f"{name}: {line}", keys_of(group)) for name, group in groups.items() for line in certified(group)
     ]
     table = Table(
-        ["cells", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
+        ["group", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
         "Kernels of the trained networks on training points. Alignment is centered, with the one-hot label kernel; the "
         "effective rank is the exponential of the spectrum's entropy. " + OVER_SEEDS,
@@ -45,7 +45,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         spectra(groups),
         "Eigenvalues of the training Gram matrix divided by its trace, one line per seed; the 64 largest "
         "where there are more than 4,096 points.",
-        "Eigenvalue decay of the kernels",
+        "Eigenvalues of the kernels by rank, as shares of the trace",
     )
     blocks: list[Block] = [*findings, table, picture]
     headlines = over_seeds(

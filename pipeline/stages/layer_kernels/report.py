@@ -44,7 +44,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     ]
     first = members[0].artifact.metrics
     table = Table(
-        ["cells", "layer", "runs", "accuracy %", "sd", "95 % interval", "alignment", "effective rank", "trace share"],
+        ["group", "layer", "runs", "accuracy %", "sd", "95 % interval", "alignment", "effective rank", "trace share"],
         rows,
         f"Kernel machine ({config.surrogate.kind}) on the {first['kind']} part of each layer, cosine-normalized by "
         f"itself: fitted on {first['n_train']} training points, accuracy on {first['n_test']} test points. The share "
@@ -56,7 +56,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         accuracy_figure(layers, groups),
         "Test accuracy of a kernel machine on each layer's part of the tangent kernel: mean over seeds with its 95 % "
         "interval. Dashed: the networks themselves.",
-        "Accuracy of each layer's kernel",
+        "Accuracy of a kernel machine on each layer's kernel",
     )
     findings = [Finding(_finding(name, found), keys_of(groups[name])) for name, found in layers.items()]
     blocks: list[Block] = [*findings, table, picture, _agreement(members, keys), routes_agree(members)]

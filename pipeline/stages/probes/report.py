@@ -34,6 +34,7 @@ from pipeline.stages.probes.read import (
     read_points,
 )
 
+PAPER = "2309.15328"
 DEPTH = 2
 """Place of accuracy by depth among the pictures of a group."""
 
@@ -54,7 +55,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Text(
                 f"{name} (n = {len(group)}): network accuracy {100 * accuracy:.2f} % on the probed rows."
-                + ("" if trained else " A control: the claims are about trained networks."),
+                + ("" if trained else " A control: what is asked is asked about trained networks."),
                 keys_of(group),
             )
         )
@@ -65,7 +66,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
             curves = [read_curves(member.artifact) for member in group]
-            blocks += about(group, claims(name, group[0].config, curves, collapse, metrics))
+            blocks += about(group, claims(name, group[0].config, curves, collapse, metrics), PAPER)
         if not trained:
             onsets = sorted({str(entry["onset"]) for entry in metrics})
             said = f"{name}, untrained: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}."
@@ -95,7 +96,7 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
     trained = [member for group in groups.values() for member in group if _trained(member)]
     runs = len(next(iter(places.values())))
     table = Table(
-        ["cells", "runs", "with an onset", "layer from which all probes agree, by runs"],
+        ["group", "runs", "with an onset", "layer from which all probes agree, by runs"],
         rows,
         "Onset: the first layer from which on k-NN, nearest center and linear SVM agree on the test rows.",
         keys=keys_of(trained),

@@ -32,6 +32,7 @@ from pipeline.stages.regression.read import (
     read_logistic,
 )
 
+PAPER = "2310.18612"
 _TRUNCATED = "ck_loo"
 
 
@@ -81,11 +82,11 @@ def _functions(members: list[Gathered]) -> Section:
             f"CK through features {medians['ck_svd']:.2g}, NTK {medians['ntk']:.2g}."
         )
         findings.append(Finding(said, keys_of(group)))
-        claims += about(group, function_claims(name, activation, target, runs))
+        claims += about(group, function_claims(name, activation, target, runs), PAPER)
     panels = list(dict.fromkeys((row["activation"], row["target"]) for row in points))
     table = Table(
         [
-            "cells",
+            "group",
             "machine",
             "runs",
             "test RMSE",
@@ -138,12 +139,20 @@ def _last_pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
         order = np.argsort(arrays["x"][:, 0])
         fits = {machine: arrays[machine][order, 0] for machine in ("nn", "ck", "ck_svd", "ntk")}
         figure = residual_figure(arrays["x"][order, 0], arrays["target"][order, 0], fits, arrays["x_train"][:, 0])
-        pictures.append(Picture(figure, f"{name}: fits and errors of the first seed.", f"Fits and errors, {name}"))
+        pictures.append(
+            Picture(
+                figure,
+                f"{name}: fits and errors of the first seed.",
+                f"What network and kernel machines of {name} fit to the target, and how far they miss it",
+            )
+        )
         first, last = group[0].config.regression.window
         window = (first, min(last, len(arrays["gram_ck"])))
         decays = {kernel.upper(): eigenvalue_decay(arrays[f"gram_{kernel}"], window=window) for kernel in ("ck", "ntk")}
         text = f"{name}: eigenvalues of the kernels on the training grid, with the fitted window."
-        pictures.append(Picture(decay_figure(decays), text, f"Eigenvalue decay, {name}"))
+        pictures.append(
+            Picture(decay_figure(decays), text, f"Eigenvalues of the kernels of {name} by rank, with fitted slopes")
+        )
     return pictures
 
 
@@ -171,15 +180,15 @@ def _logistic(members: list[Gathered]) -> Section:
             Picture(
                 logistic_figure(points),
                 f"{name}: test cross-entropy and accuracy, mean and sd over the runs that reached that epoch.",
-                f"Logistic machines by epoch, {name}",
+                f"Test cross-entropy and accuracy of network and kernel machines of {name} by epoch",
             )
         )
-        blocks += about(group, logistic_claims(name, runs))
+        blocks += about(group, logistic_claims(name, runs), PAPER)
         means = {MACHINES[m]: float(np.mean([entry[m].cross_entropy for entry in last])) for m in ("nn", "ck", "ntk")}
         said = ", ".join(f"{machine} {mean:.3g}" for machine, mean in means.items())
         findings.append(Finding(f"{name}: test cross-entropy, mean of {len(group)}: {said}.", keys_of(group)))
     table = Table(
-        ["cells", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
+        ["group", "machine", "runs", "cross-entropy (nats)", "sd", "95 % interval", "accuracy", "separable"],
         rows,
         "Last snapshot of every run. Cross-entropy has a stated probability floor. Separable: the fit classifies every "
         "training point, so that an unpenalized optimum does not exist. " + OVER_SEEDS,
@@ -219,13 +228,13 @@ def _heads(members: list[Gathered]) -> Section:
             for member in group
         ]
         trained = group[0].config.weights.source == "train"
-        blocks += about(group, [head_claim(name, gain)])
+        blocks += about(group, [head_claim(name, gain)], PAPER)
         if trained:  # here, so that the epochs are known
             blocks.append(Text(f"{name}: {head_cost(group[0].config.training.epochs)}", keys_of(group)))
         said = f"{name}: refitting the head changes balanced accuracy by {100 * np.mean(gain):.1f} points."
         findings.append(Finding(said, keys_of(group)))
     table = Table(
-        ["cells", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
+        ["group", "head", "training rows", "runs", "balanced accuracy", "sd", "95 % interval", "cross-entropy (nats)"],
         rows,
         "Heads on the last hidden features, scored on test rows; the penalty is chosen inside the training rows. "
         "Redraws of one run are averaged before the interval over runs.",

@@ -27,7 +27,7 @@ from analysis.verdicts import ALPHA
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
-from pipeline.reporting.groups import about, group_label
+from pipeline.reporting.groups import about, group_label, group_names
 from pipeline.reporting.headlines import over_runs_of
 from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (
@@ -66,7 +66,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(_tests_table(name, rows, member))
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
-        blocks += about([member], claims(name, rows, artifact))
+        blocks += about([member], claims(name, rows, artifact), "2310.13836")
     return Section("Distribution shift", [*findings, *blocks], _seen(members))
 
 
@@ -77,7 +77,8 @@ SIDES = {"embeddings": "embedding", "surface cues": "cues", "character n-grams":
 def _name(member: Gathered) -> str:
     """Name a cell by its data and network; what its tests are set to stands in its tables."""
     parts = group_label(member.labels).split(", ")
-    return ", ".join(part for part in parts if not part.startswith("shift.")) or group_label(member.labels)
+    kept = ", ".join(part for part in parts if not part.startswith("shift.")) or group_label(member.labels)
+    return group_names([kept])[kept]
 
 
 def _seen(members: list[Gathered]) -> list[Headline]:
@@ -211,31 +212,48 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
         (
             pooled_pca_figure(scores, ks, names=("P", "M"), labels=labels if metrics["labelled"] else None),
             "pooled principal components of the first draw: the two leading ones, and the two that differ most",
-            "Scatter of both samples on principal components",
+            "Scatter of both samples on their leading principal components and on the two that differ most",
         ),
         (
             map_figure(first.map[: sizes[0]], first.map[sizes[0] :], names=("P", "M")),
             "t-SNE map of the pooled embeddings of the first draw; distances between clusters mean little",
-            "t-SNE map of both samples",
+            "t-SNE map of both samples, where neighbors in the embedding lie together",
         ),
-        (ks_figure(ks, null), "KS distance by pooled component", "KS distance by component"),
+        (
+            ks_figure(ks, null),
+            "KS distance by pooled component",
+            f"Kolmogorov-Smirnov distance by component: at most {ks.statistic:.2f} between the samples, "
+            f"{null.statistic:.2f} between two draws of the reference",
+        ),
         (
             calibration_figure(_calibrations(artifact)),
             "level of every test over pairs of draws from the reference alone; gray: 99 % binomial band",
-            "Null rejections and p-values",
+            "How often each test rejects where nothing differs, and its p-values there",
         ),
         (
             cue_figure(read_cues(artifact)),
             "surface cues of all cleaned rows",
-            "Rates of surface cues",
+            "Rates of surface cues in both samples",
         ),
     ]
     if power := read_power(artifact):
         figure = power_figure([asdict(row) for row in power])
-        shown.append((figure, "power by rows a side, exact 95 % intervals", "Power by sample size"))
+        shown.append(
+            (
+                figure,
+                "power by rows a side, exact 95 % intervals",
+                "How often each test finds a difference, by rows a side",
+            )
+        )
     if probes := read_probes(artifact):
         figure = probe_matrix_figure([asdict(row) for row in probes])
-        shown.append((figure, "probes by training source and size, median and range over redraws", "Probe matrix"))
+        shown.append(
+            (
+                figure,
+                "probes by training source and size, median and range over redraws",
+                "Balanced accuracy of probes by what they were trained on and where they are scored",
+            )
+        )
     return [Picture(figure, f"{name}: {caption}.", alt) for figure, caption, alt in shown]
 
 

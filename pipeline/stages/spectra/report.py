@@ -125,7 +125,7 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
         )
     return Table(
         [
-            "cells",
+            "group",
             "rate / η_c",
             "matrices",
             "skipped",
@@ -170,7 +170,7 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
                 ]
             )
     return Table(
-        ["cells", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α", "note"],
+        ["group", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α", "note"],
         rows,
         "Every matrix against its own start. Outliers are beyond the Marchenko-Pastur edge of the first weights plus "
         "four Tracy-Widom scales; -1 where the first weights were not iid. No direction of the data is known here, so "
@@ -203,7 +203,13 @@ def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:
     if not panels:
         return []
     caption = f"Spectrum of {matrix}, the matrix that moved most, first seed; eigenvalues in units of the first bulk."
-    return [Picture(figure_spectra(panels), caption, f"Spectrum of {matrix} before and after training")]
+    return [
+        Picture(
+            figure_spectra(panels),
+            caption,
+            f"Histograms of the eigenvalues of {matrix} before and after training, with the law of noise",
+        )
+    ]
 
 
 def _panel(name: str, row: LayerRow, start: np.ndarray, end: np.ndarray) -> SpectrumPanel:
@@ -229,5 +235,5 @@ def _alignment(groups: dict[str, list[Gathered]]) -> Picture:
         figure_over_steps(panels),
         "Probe kernel over training: centered alignment with the labels, movement, and 1 - CKA to its start; mean over "
         "seeds, band from least to most.",
-        "Kernel alignment and movement over training steps",
+        "Alignment of the probe kernel with the labels, and its movement, over training steps",
     )

@@ -11,7 +11,7 @@ from pipeline.engine.artifacts import Artifact
 from pipeline.reporting.headlines import dots
 from pipeline.reporting.spoken import listed, with_unit
 from pipeline.stages.statistics.read import GroupRow, read_contrasts, read_groups, read_runs, read_seed_counts
-from pipeline.stages.statistics.report_seed_count import seed_counts
+from pipeline.stages.statistics.report_seed_count import seed_counts, stopping_words
 
 NOUNS = {"image": "test images", "text": "test texts"}
 """What the rows are called, by the kind of data."""
@@ -53,9 +53,11 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
     known = any(math.isfinite(row["churn_low"]) for row in summary.values())
     alone = not any(f"seeds.{stream}" in str(config.cells) for stream in ("init", "order", "augment", "dropout"))
     what = "runs" if config.data.source == "logits" else "trainings"
+    first, *rest = said
+    shares = listed({first: f"{said[first]} of {examples:,} {noun}", **{name: said[name] for name in rest}})
     answer = (
-        f"Two {what}{' that differ only in the seed' if alone else ''} disagree on {listed(said)} of {examples:,} "
-        f"{noun}; {'95 % interval over ' if known else ''}n = {over} runs{'' if known else ', so no interval'}."
+        f"Two {what}{' that differ only in the seed' if alone else ''} disagree on {shares}; "
+        f"{'95 % intervals over ' if known else ''}n = {over} runs{'' if known else ', so no interval'}."
     )
     drawn = dict(list(summary.items())[:4])
     rows = [row for row in read_runs(artifact) if row["group"] in drawn and math.isfinite(row["churn_mean"])]
@@ -78,44 +80,45 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
             ]
             for name, row in summary.items()
         ],
-        f"On {examples:,} {noun}{', 95 % intervals over runs' if known else ''}."
-        " The level is the share of a run's outputs that must go to "
-        "make the rest typical of the other runs; 0 only means that this many rows show no difference.",
+        f"On {examples:,} {noun}{'; in brackets 95 % intervals over runs' if known else ''}. "
+        "Trimming level: the share of a run's outputs that must be left out before the rest is distributed like "
+        "those of the other runs; 0 only means that so few rows show no difference.",
         keys=[artifact.key],
         command=command,
     )
     alt = "Disagreement between runs: " + ", ".join(f"{name} {said[name]}" for name in drawn)
-    question = "How far do trainings that differ only in the seed disagree?"
+    question = f"How often do two {what} that differ only in the seed decide differently?"
     return Headline("churn", question, answer, table.first(), Picture(figure, f"{about} {dots(means.values())}", alt))
 
 
 def _seed_count(artifact: Artifact, command: str, summary: list[GroupRow]) -> list[Headline]:
-    stops = [row for row in read_seed_counts(artifact) if row["kind"] == "recommendation"]
+    found = read_seed_counts(artifact)
+    stops = {row["group"]: row for row in found if row["kind"] == "recommendation"}
     if not stops:
         return []
     picture = next(block for block in seed_counts(artifact, summary, command)[0] if isinstance(block, Picture))
+    runs = {row["group"]: row["runs"] for row in summary}
+    rungs = {name: [row for row in found if (row["group"], row["kind"]) == (name, "half_to_half")] for name in stops}
     rows = [
         [
-            row["group"],
+            name,
             f"{row['recommended']}" if row["recommended"] > 0 else "more than these",
-            row["runs"],
-            row["text"],
+            runs[name],
+            stopping_words(row, rungs[name]),
         ]
-        for row in stops
+        for name, row in stops.items()
     ]
     table = Table(
         ["group", "runs needed", "of", "stopping rule"],
         rows,
-        "Runs from which on two disjoint halves of them agree within a quarter of the tolerance.",
+        "Runs from which on the distributions of two halves of them agree within a quarter of the tolerance.",
         keys=[artifact.key],
         command=command,
     )
     said = {
-        row["group"]: f"{row['recommended']} of {row['runs']} runs"
-        if row["recommended"] > 0
-        else f"more than {row['runs']} runs"
-        for row in stops
+        name: f"{row['recommended']} of {runs[name]} runs" if row["recommended"] > 0 else f"more than {runs[name]} runs"
+        for name, row in stops.items()
     }
-    answer = f"A consensus takes {listed(said)}: from there on, halves of the runs agree within the tolerance."
+    answer = f"A consensus takes {listed(said)}: with so many, halves of the runs agree within the tolerance."
     question = "How many runs make a consensus?"
     return [Headline("seed_count", question, answer, table.first(), picture)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from pipeline.engine.artifacts import Artifact
+from pipeline.reporting.groups import group_names
 
 RUNS = "runs.parquet"
 GROUPS = "groups.parquet"
@@ -191,44 +192,54 @@ class ClaimRow(TypedDict):
     details: str
 
 
+def _named(artifact: Artifact, file: str) -> list[Any]:
+    """Read a table whose groups are called as pages call them."""
+    names = group_names(artifact.metrics["groups"])
+    rows = artifact.rows(file, optional=True)
+    for row in rows:
+        for column in {"group", "first", "second"} & {*row}:
+            row[column] = " against ".join(names.get(one, one) for one in row[column].split(" against "))
+    return rows
+
+
 def read_runs(artifact: Artifact) -> list[RunRow]:
     """Read every run of every group."""
-    return artifact.rows(RUNS, optional=True)
+    return _named(artifact, RUNS)
 
 
 def read_groups(artifact: Artifact) -> list[GroupRow]:
     """Read the levels of every group of at least two runs."""
-    return artifact.rows(GROUPS, optional=True)
+    return _named(artifact, GROUPS)
 
 
 def read_correlations(artifact: Artifact) -> list[CorrelationRow]:
     """Read the rank correlations of every group of at least three runs."""
-    return artifact.rows(CORRELATIONS, optional=True)
+    return _named(artifact, CORRELATIONS)
 
 
 def read_seed_counts(artifact: Artifact) -> list[SeedCountRow]:
     """Read the curves over the number of runs of every group of at least eight, and the recommendations."""
-    return artifact.rows(SEED_COUNT, optional=True)
+    return _named(artifact, SEED_COUNT)
 
 
 def read_released(artifact: Artifact) -> list[ReleasedRow]:
     """Read the levels under published protocols; empty without ``statistics.released``."""
-    return artifact.rows(RELEASED, optional=True)
+    return _named(artifact, RELEASED)
 
 
 def read_epochs(artifact: Artifact) -> list[EpochLevelRow]:
     """Read the levels at every snapshot; empty without ``statistics.history``."""
-    return artifact.rows(EPOCHS, optional=True)
+    return _named(artifact, EPOCHS)
 
 
 def read_contrasts(artifact: Artifact) -> list[ContrastRow]:
     """Read the differences between every two groups."""
-    return artifact.rows(CONTRASTS, optional=True)
+    return _named(artifact, CONTRASTS)
 
 
 def read_claims(artifact: Artifact) -> list[ClaimRow]:
     """Read the verdicts on the claims of ``statistics.claims``."""
-    return artifact.rows(CLAIMS, optional=True)
+    return _named(artifact, CLAIMS)
 
 
 def read_figures(artifact: Artifact) -> dict[str, np.ndarray]:

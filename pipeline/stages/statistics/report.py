@@ -13,6 +13,7 @@ from analysis.verdicts.rules import Outcome
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
+from pipeline.reporting.groups import group_names
 from pipeline.stages.statistics.figures import group_comparison, group_pictures
 from pipeline.stages.statistics.headlines import variability_headlines
 from pipeline.stages.statistics.read import (
@@ -31,6 +32,7 @@ from pipeline.stages.statistics.read import (
     read_runs,
     read_seed_counts,
 )
+from pipeline.stages.statistics.report_cautions import cautions, notes
 from pipeline.stages.statistics.report_history import history_blocks
 from pipeline.stages.statistics.report_seed_count import seed_counts
 
@@ -46,6 +48,16 @@ MEASURES = {
     "level": "mean level",
     "churn": "pairwise churn",
     "scaled_level": "mean level after temperature scaling",
+}
+COMPANIONS = {
+    "nll": "cross-entropy",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+    "ece_adaptive": "calibration error, bins of equal size",
+    "churn_logit_mean": "churn against the mean logits",
+    "churn_majority": "churn against the majority",
+    "churn_mean": "mean churn",
+    "error_agreement": "agreement of errors",
 }
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
@@ -66,13 +78,13 @@ FIELDS = (
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Show the statistics artifact: verdicts first, then tables and figures of every group."""
     artifact, command = members[0].artifact, members[0].command
-    groups = list(artifact.metrics["groups"])
+    groups = list(group_names(artifact.metrics["groups"]).values())
     runs = read_runs(artifact)
     summary = read_groups(artifact)
     claims = read_claims(artifact)
     blocks: list[Block] = [_claim(row, claims) for row in claims if row["deciding"]]
     findings: list[str] = []
-    blocks += [Text(note, [artifact.key]) for note in [*artifact.metrics["notes"], *_cautions(runs, summary, config)]]
+    blocks += [Text(note, [artifact.key]) for note in [*notes(artifact), *cautions(runs, summary, config)]]
     if summary:
         blocks += [*_level_tables(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
@@ -99,25 +111,6 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(_released_table(released, artifact, command))
     headlines = variability_headlines(artifact, command, config)
     return Section("Seed variability", [*map(Finding, findings), *blocks], headlines)
-
-
-def _cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) -> list[str]:
-    """Say what makes a level or a factor hard to read: atoms above delta, arithmetic that varies by itself."""
-    found = []
-    for group, delta in {row["group"]: row["delta"] for row in reversed(summary)}.items():
-        heavy = [row["seed"] for row in runs if row["group"] == group and row["largest_atom"] > delta]
-        if heavy:
-            found.append(
-                f"{group}: in seeds {', '.join(heavy[:10])} ({len(heavy)} in all) one value holds more than delta = "
-                f"{delta:.4f} of the examples and decides the level by itself."
-            )
-    streams = sorted({name for name in ("init", "order", "augment", "dropout") if f"seeds.{name}" in str(config.cells)})
-    if streams and not config.numerics.deterministic:
-        found.append(
-            f"seeds.{', seeds.'.join(streams)} vary alone, but numerics.deterministic=false lets equal seeds "
-            "differ too: the factors are confounded with the arithmetic."
-        )
-    return found
 
 
 def _claim(row: ClaimRow, claims: list[ClaimRow]) -> Claim:
@@ -269,7 +262,8 @@ def _level_findings(summary: list[GroupRow]) -> list[str]:
 
 def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command: str) -> Table:
     rows = [
-        [row["group"], row["companion"], row["runs"], _shown(row["spearman"], row["low"], row["high"])] for row in found
+        [row["group"], _companion(row["companion"]), row["runs"], _shown(row["spearman"], row["low"], row["high"])]
+        for row in found
     ]
     return Table(
         ["group", "companion", "runs", "Spearman with level [95 %]"],
@@ -279,6 +273,10 @@ def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command:
         keys=[artifact.key],
         command=command,
     )
+
+
+def _companion(name: str) -> str:
+    return COMPANIONS.get(name, name.replace("_", " "))
 
 
 def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple[Table, list[str]]:

@@ -35,7 +35,7 @@ def history_blocks(artifact: Artifact, command: str) -> list[Table | Picture]:
         for axis in figure.axes:
             axis.set_xlabel("epoch")
         caption = f"{name}: level of every run against the mixture of the others at the same epoch, and its mean churn."
-        pictures.append(Picture(figure, caption, f"Levels after each epoch of {name}"))
+        pictures.append(Picture(figure, caption, f"Trimming level and churn of every run of {name} after each epoch"))
     table = Table(
         ["group", "epoch", "runs", "mean level", "sd", "95 % interval", "mean churn", "accuracy"],
         cells,

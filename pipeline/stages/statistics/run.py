@@ -10,7 +10,7 @@ import numpy as np
 from analysis.variability.contrasts import all_contrasts
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Build
-from pipeline.reporting.groups import grouped
+from pipeline.reporting.groups import grouped_by_label
 from pipeline.stages.statistics.claims import GroupLevels, decide_claims
 from pipeline.stages.statistics.group import GroupResult, measure_group
 from pipeline.stages.statistics.history import level_history
@@ -41,7 +41,7 @@ def statistics(build: Build) -> dict[str, Any]:
     """
     config = build.config
     chosen = config.statistics
-    groups = grouped(build.members["train"])
+    groups = grouped_by_label(build.members["train"])
     results: list[GroupResult] = []
     levels: dict[str, GroupLevels] = {}
     notes: list[str] = []
@@ -57,7 +57,7 @@ def statistics(build: Build) -> dict[str, Any]:
             levels[name] = found.levels
     history: list[EpochLevelRow] = []
     if chosen.history:
-        recorded = grouped(build.members["snapshots"])
+        recorded = grouped_by_label(build.members["snapshots"])
         history = [row for name in recorded for row in level_history(name, recorded[name], chosen)]
     claims = decide_claims(config, levels)
     counts = [row for found in results for row in found.seed_counts]

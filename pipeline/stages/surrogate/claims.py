@@ -9,6 +9,7 @@ from analysis.verdicts import OPEN, Claim, Decided, Standing, above, equivalent,
 from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.reporting.groups import keys_of
+from pipeline.shown_text import label_words
 from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
 
 TAU_MARGIN = 0.01
@@ -146,7 +147,8 @@ def find_group(groups: dict[str, list[Gathered]], label: str) -> list[Gathered]:
 
 
 def _has(name: str, label: str) -> bool:
-    return label in [part.strip() for part in name.split(",")] or label == name
+    parts = [name, *(part.strip() for part in name.split(","))]
+    return label in parts or label_words(label) in parts  # pages name groups in words
 
 
 def paired_differences(first: Sequence[Gathered], second: Sequence[Gathered], measure: str) -> list[float]:

@@ -117,7 +117,7 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
     converged = sum(bool(fit["converged"]) for fit in fits)
     note = f" {converged} of {len(fits)} iterative fits converged to their tolerance." if fits else ""
     return Table(
-        ["cells", "runs", *(MEASURES[measure].heading for measure in MEASURES)],
+        ["group", "runs", *(MEASURES[measure].heading for measure in MEASURES)],
         [[name, len(group), *(_mean_cell(group, measure) for measure in MEASURES)] for name, group in groups.items()],
         f"Surrogates against their networks on {_points(members)}. All accuracies here, also the network's, are on "
         "these points alone, so that both are judged by the same rows; the section on training has the network's "
@@ -161,7 +161,7 @@ def _split_tables(groups: dict[str, list[Gathered]]) -> list[Table]:
             keys += keys_of(group)
     if not rows:
         return []
-    columns = ["cells", "split", "measure", "runs", "mean, 95 % interval", "sd"]
+    columns = ["group", "split", "measure", "runs", "mean, 95 % interval", "sd"]
     return [Table(columns, rows, f"The same on further test splits. {INTERVALS}", keys=keys, command=first.command)]
 
 
@@ -188,7 +188,7 @@ def _named_table(targets: list[Target], groups: dict[str, list[Gathered]]) -> li
     differences = "; ".join(dict.fromkeys(DIFFERENCES.get(name, TWO_CLOUDS) for name in shown))
     return [
         Table(
-            ["cells", "measure", "published", "standing", "the same measure here", "τ of the true class here", "note"],
+            ["group", "measure", "published", "standing", "the same measure here", "τ of the true class here", "note"],
             rows,
             f"Published τ and the same measure of these runs. {rules + '. ' if rules else ''}{differences}; "
             f"{TRUE_CLASS} {INTERVALS}",
@@ -260,7 +260,7 @@ def _published(groups: dict[str, list[Gathered]]) -> list[Table]:
         return []
     return [
         Table(
-            ["cells", "defect", "quantity", "values", "corrected", "published protocol", "its range"],
+            ["group", "defect", "quantity", "values", "corrected", "published protocol", "its range"],
             rows,
             "Defects of the published code, each repeated alone beside the corrected number (mean over runs; the "
             "solver's rows also over refits with different seeds, which unseeded published fits differ by).",

@@ -70,7 +70,7 @@ def _weights(members: Sequence[ToyMember]) -> Picture:
         figure_spectra(panels, xlabel="eigenvalue of WᵀW/h"),
         "Weight spectra before and after training, first seed. Line: Marchenko-Pastur. Dashed: the edge plus four "
         "Tracy-Widom scales; ticks mark eigenvalues beyond it.",
-        "Weight spectra before and after training",
+        "Histograms of the weights' eigenvalues before and after training, with the law of noise and its edge",
     )
 
 
@@ -87,7 +87,7 @@ def _kernels(members: Sequence[ToyMember]) -> Picture:
         figure_spectra(panels, xlabel="eigenvalue of ΦΦᵀ/h"),
         "Conjugate-kernel spectra before and after training, first seed. Line: the deformed Marchenko-Pastur law; its "
         "atom at zero is cut off.",
-        "Conjugate-kernel spectra before and after training",
+        "Histograms of the conjugate kernel's eigenvalues before and after training, with their law",
     )
 
 
@@ -96,7 +96,7 @@ def _evolution(m: ToyMember) -> Picture:
     return Picture(
         figure_waterfall(m.spectra["weight"][0], m.steps, _edge(m), title, "eigenvalue of WᵀW/h"),
         "Weight spectrum over training in the setting with most outliers, first seed; dots are beyond the edge.",
-        "Weight spectrum over training steps",
+        f"Eigenvalues of the weights of {m.label} at each recorded step, those beyond the edge as dots",
     )
 
 
@@ -108,7 +108,7 @@ def _tail(m: ToyMember) -> Picture:
     return Picture(
         figure_tail(spectrum, fit_power_law(spectrum), noise, f"Tail of the weight spectrum, {m.label}", significant),
         "Share of eigenvalues above a value, with the fitted power law and the range of noise of the same shape.",
-        "Tail of the weight spectrum",
+        f"Share of eigenvalues of {m.label} above each value, beside noise of the same shape",
     )
 
 
@@ -128,7 +128,7 @@ def _over_steps(read: Sequence[ToyMember]) -> Picture:
         figure_over_steps(panels),
         "Alignment of the leading vector with the teacher, kernel-target alignment of the conjugate kernel, and test "
         "error over training: mean over seeds, band from least to most.",
-        "Alignment and test error over training steps",
+        "Alignment of the leading vector, alignment of the kernel, and test error over training steps",
     )
 
 
@@ -141,7 +141,7 @@ def _by_class(read: Sequence[ToyMember]) -> Picture:
             [row.label for row, _ in rows], losses, [label for _, label in rows], ("best ridge", ridge)
         ),
         "Test error of every run over the class of its weight spectrum; the line is the best linear model.",
-        "Test error by spectral class",
+        "Test error of every run by the class of its spectrum, with the best linear model as a line",
     )
 
 
@@ -166,5 +166,5 @@ def _scaling(read: Sequence[ToyMember]) -> Picture | None:
     return Picture(
         figure_norm_scaling(np.array(sizes), norms),
         "Norm of the weight change over the number of samples at fixed ratios; bars from least to most over seeds.",
-        "Norm of the weight change against the number of samples",
+        "Norm of the weight change by the number of samples, sizes growing together",
     )

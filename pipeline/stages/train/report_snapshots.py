@@ -71,7 +71,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             Picture(
                 _lines(groups, kernel_movement, "‖K − K₀‖ / ‖K₀‖"),
                 "Movement of the probe kernel since initialization, one line per seed.",
-                "Kernel movement against training step",
+                "How far the probe kernel has moved from its start, by training step",
             )
         )
         blocks.append(
@@ -79,7 +79,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 evolution_figure(evolutions, {name: seeds_of(group) for name, group in groups.items()}),
                 "The probe kernel while training, one line per seed (eigenvalues: one color per rank): leading "
                 "eigenvalues, effective rank, centered alignment with the labels and how fast the kernel turns.",
-                "Evolution of the probe kernel's spectrum",
+                "Leading eigenvalues, effective rank, alignment and turning of the probe kernel by training step",
             )
         )
     if "spectra" in record:
@@ -87,7 +87,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             Picture(
                 _lines(groups, _largest_growth, "largest σ₁ / its initial value"),
                 "Growth of the largest singular value, over all weight matrices of a network, one line per seed.",
-                "Growth of the largest singular value against training step",
+                "Growth of the largest singular value of any weight matrix, by training step",
             )
         )
         blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
@@ -130,7 +130,7 @@ def _waterfall(name: str, member: Gathered) -> Picture:
         figure_waterfall(eigenvalues, steps, edge, f"{matrix}, {name}", "eigenvalue / mean at the start"),
         f"{name}, first seed: spectrum over training of the matrix that moved most (KS distance to its start). Dashed: "
         "5 % above its largest eigenvalue before training; dots are beyond it.",
-        f"Spectrum of {matrix} over training steps, {name}",
+        f"Eigenvalues of {matrix} of {name} at each recorded step, those beyond the first edge as dots",
     )
 
 

@@ -126,7 +126,7 @@ def test_files_of_ones_own_are_composed_from_where_they_lie():
 
 def test_studies_of_our_own_and_shrunk_runs_have_no_published_setting():
     own = comparison("experiment=pntk_precision").setting()
-    assert own.kind == "ours" and own.line == "the question is ours: arXiv:2305.14585 compares no precisions"
+    assert own.kind == "ours" and own.line == "no published study is repeated: arXiv:2305.14585 compares no precisions"
     assert comparison("experiment=ck_logistic", "debug=tiny").setting().kind == "tiny"
 
 
