@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figure_data import Drawn, figure_rows, tick_names
@@ -50,9 +51,27 @@ def panel_words(figure: Figure, rows: Sequence[Drawn] | None = None) -> list[str
         if not is_void(group):
             across = getattr(group[0], "across", False)
             drawn = [axes for axes in group if getattr(axes, "_colorbar", None) is None]
-            mine = [row for axes in drawn for row in by_panel.get(number[id(axes)], [])]
+            mine = [
+                row
+                for axes in drawn
+                for row in by_panel.get(number[id(axes)], [])
+                if row.kind != "line" or row.series not in _marks(axes)
+            ]
             axis = group[0].yaxis if across else group[0].xaxis
             found.append(_words([_at_a_name(row, tick_names(axis), across) for row in mine], across))
+    return found
+
+
+def _marks(axes: Axes) -> set[str]:
+    """Name the lines that mark a value across the panel, as :func:`figure_rows` calls them: they are no numbers."""
+    found, unnamed = set(), 0
+    for line in axes.lines:
+        label = " ".join(str(line.get_label()).split())
+        if not label or label.startswith("_"):
+            unnamed += 1
+            label = f"line {unnamed}"
+        if line.get_transform() != axes.transData:
+            found.add(label)
     return found
 
 
