@@ -9,8 +9,8 @@ from typing import Any
 from analysis.verdicts import digits, format_estimate, run_interval_within, student_mean_interval
 
 OVER_SEEDS = (
-    "Runs counts seeds, the unit over which 95 % intervals are taken: Student's t, or, for shares, accuracies and "
-    "other measures of bounded range, Wilson's interval with the spread between seeds, which cannot leave that range."
+    "Runs counts seeds, over which 95 % intervals are taken: Student's t, or Wilson's with the spread between seeds "
+    "where a measure has a bounded range."
 )
 """The sentence on n and intervals that captions of tables over seeds end with."""
 NO_SPREAD = "No interval: a single run, or runs that do not differ."

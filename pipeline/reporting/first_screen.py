@@ -126,9 +126,8 @@ def architecture(model: ModelConfig) -> str:
 def _training(item: Gathered) -> str:
     config = item.config
     if config.weights.source != "train":
-        return {"init": "none, weights as drawn", "path": "elsewhere, weights from files"}.get(
-            config.weights.source, f"none, weights {config.weights.source}"
-        )
+        known = {"init": "none, weights as drawn", "path": "elsewhere, weights from files"}
+        return known.get(config.weights.source, "none here, pretrained weights")
     chosen = config.training
     words = [f"{chosen.epochs:,} epoch{'s' if chosen.epochs != 1 else ''}", f"{chosen.optimizer} at rate {chosen.lr:g}"]
     words += [f"batches of {chosen.batch_size:,}", f"{chosen.schedule} schedule"]

@@ -131,7 +131,7 @@ def test_two_runs_are_one_pair_and_give_no_interval(tmp_path):
     assert len(churn) == len(levels) == 2 <= len(differences)
     (companions,) = (table for table in tables if "ECE" in table.columns)
     for cell, row in zip(churn, companions.rows, strict=True):
-        assert float(cell.split()[0]) == pytest.approx(row[6], abs=6e-4)
+        assert float(cell.split()[0]) == pytest.approx(row[6], abs=6e-2)
         assert row[6] == pytest.approx(row[7])
     assert all(cell.endswith("(no interval)") for cell in [*churn, *differences, *levels])
     assert any("(no interval) (n = 2," in line for line in shown.findings)

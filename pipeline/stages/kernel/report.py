@@ -19,10 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+KINDS = {
+    "trntk": "inner products of gradients, summed over the outputs",
+    "pntk": "inner products of gradients of the summed outputs",
+    "entk": "inner products of gradients for each pair of outputs",
+    "loss_gradient": "inner products of gradients of the loss",
+    "conjugate": "inner products of what enters the output layer",
+    "embedding": "inner products of the outputs of all layers",
+}
+"""What each kind of kernel compares."""
+
+
 def section(members: list[Gathered], config: RunConfig) -> Section:
     """Tabulate effective rank and alignment per group of cells and draw the spectra."""
     groups = grouped(members)
     rows = []
+    there = dict.fromkeys(str(member.artifact.metrics["kind"]) for member in members)
+    kinds = ", ".join(f"{kind}: {KINDS[kind]}" for kind in there)
     for name, group in groups.items():
         metrics = [member.artifact.metrics for member in group]
         # real targets are no labels to be aligned with
@@ -36,8 +49,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     table = Table(
         ["group", "kernel", "points", "runs", "alignment", "sd", "95 % interval", "effective rank"],
         rows,
-        "Kernels of the trained networks on training points. Alignment is centered, with the one-hot label kernel; the "
-        "effective rank is the exponential of the spectrum's entropy. " + OVER_SEEDS,
+        f"Kernels of the trained networks on training points; {kinds}. Alignment is centered, with the one-hot label "
+        "kernel; the effective rank is the exponential of the spectrum's entropy. " + OVER_SEEDS,
         keys=keys_of(members),
         command=members[0].command,
     )

@@ -67,7 +67,14 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
         blocks += about([member], claims(name, rows, artifact), "2310.13836")
-    return Section("Distribution shift", [*findings, *blocks], _seen(members))
+    return Section("Distribution shift", [*findings, Text(NAMES), *blocks], _seen(members))
+
+
+NAMES = (
+    "P is the reference sample and M the one that is compared with it; P' is a second draw from the reference, which "
+    "shares no row with P."
+)
+"""What the letters of the tables stand for."""
 
 
 SIDES = {"embeddings": "embedding", "surface cues": "cues", "character n-grams": "character n-grams"}

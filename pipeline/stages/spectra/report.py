@@ -174,7 +174,8 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
         rows,
         "Every matrix against its own start. Outliers are beyond the Marchenko-Pastur edge of the first weights plus "
         "four Tracy-Widom scales; -1 where the first weights were not iid. No direction of the data is known here, so "
-        "a class rests on outliers and distance alone.",
+        "a class rests on outliers and distance alone: invariant has no outlier and a bulk that stays, bulk+spike one "
+        "to five outliers over such a bulk, heavy/deformed more and a bulk that moved; mixed is anything else.",
         keys=keys,
         command=command,
     )

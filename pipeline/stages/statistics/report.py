@@ -46,7 +46,7 @@ CLAIMS = {
 }
 MEASURES = {
     "level": "mean level",
-    "churn": "pairwise churn",
+    "churn": "pairwise churn, points",
     "scaled_level": "mean level after temperature scaling",
 }
 COMPANIONS = {
@@ -148,6 +148,10 @@ def _shown(estimate: float, low: float, high: float) -> str:
     return format_estimate(estimate, low, high).replace("undefined", "–")
 
 
+def _percent(share: float, low: float, high: float) -> str:
+    return _shown(100 * share, 100 * low, 100 * high)
+
+
 def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> list[Table]:
     """Tabulate the deciding level of each group, and beside each other those by reference and tolerance."""
     by_group: dict[str, list[GroupRow]] = {}
@@ -187,7 +191,7 @@ def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> 
         + ("*" if row["noise_limited"] and row["threshold"] != "DKW" else "")
         for row in sorted(summary, key=lambda row: list(KINDS).index(row["reference"]))
     }
-    if len(headings) == 1:
+    if len(headings) == 1 or not any(row["level_mean"] for row in summary):  # all of them are 0, like those above
         return [first]
     found = {(row["group"], *_place(row)): row["level_mean"] for row in summary}
     others = Table(
@@ -218,12 +222,12 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
             [
                 row["group"],
                 row["runs"],
-                row["accuracy_mean"],
-                row["accuracy_sd"],
+                100 * row["accuracy_mean"],
+                100 * row["accuracy_sd"],
                 row["ece_mean"],
-                _shown(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
-                row["ambiguity"],
-                row["discrepancy"],
+                _percent(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
+                100 * row["ambiguity"],
+                100 * row["discrepancy"],
                 float(np.mean(scaled)),
             ]
         )
@@ -231,12 +235,12 @@ def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Arti
         [
             "group",
             "runs",
-            "accuracy",
+            "accuracy %",
             "sd",
             "ECE",
-            "pairwise churn [95 %]",
-            "ambiguity",
-            "discrepancy",
+            "pairwise churn % [95 %]",
+            "ambiguity %",
+            "discrepancy %",
             "level after temperature",
         ],
         rows,
@@ -254,7 +258,7 @@ def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
         f"{row['group']}: mean trimming level "
         f"{_shown(row['level_mean'], row['level_low'], row['level_high'])} "
-        f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {row['churn_pairwise']:.3f}."
+        f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {100 * row['churn_pairwise']:.3g} %."
         for row in summary
         if _decides(row)
     ]
@@ -283,7 +287,8 @@ def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple
     rows = read_contrasts(artifact)
     shown = []
     for row in rows:
-        difference = _shown(row["difference"], row["low"], row["high"])
+        as_points = _percent if row["measure"] == "churn" else _shown
+        difference = as_points(row["difference"], row["low"], row["high"])
         shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
     table = Table(
         ["group", "against", "measure", "difference [95 % for all]"],
@@ -296,7 +301,7 @@ def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple
     )
     findings = [
         f"{row['first']} varies {'more' if row['low'] > 0 else 'less'} than {row['second']}: pairwise churn differs by "
-        f"{_shown(row['difference'], row['low'], row['high'])}."
+        f"{_percent(row['difference'], row['low'], row['high'])} points."
         for row in rows
         if row["measure"] == "churn"
         and (row["low"] > 0 or row["high"] < 0)
