@@ -45,3 +45,9 @@ def run_on(
     write_json(build.folder / "metrics.json", stage(build))
     artifact = complete(folder, {"stage": stage.__name__, "key": "0" * 12, "version": 1}, {})
     return Gathered({"seed": "0"}, config, artifact, "python run.py")
+
+
+def following(member: Gathered, paper: str) -> Gathered:
+    """Put a member into a report that follows a paper."""
+    report = dataclasses.replace(member.config.report, study=f"arXiv:{paper}")
+    return dataclasses.replace(member, config=dataclasses.replace(member.config, report=report))

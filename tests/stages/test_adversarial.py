@@ -66,7 +66,7 @@ def test_attacks_lower_the_accuracy_of_what_they_attack(made):
 
 
 def test_the_report_decides_nothing_by_few_or_by_equal_runs(made):
-    config = compose_run(())
+    config = compose_run(("report.study=arXiv:2305.14585",))
     for n in (1, 5):  # the same run five times
         shown = section([Gathered({"seed": str(i)}, config, made, "python run.py") for i in range(n)], config)
         assert isinstance(shown.blocks[0], Table)

@@ -17,7 +17,7 @@ from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.stages.probes.report import section
 from pipeline.stages.probes.run import probes
-from tests.stages.stage_cases import artifact_with_files, run_on
+from tests.stages.stage_cases import artifact_with_files, following, run_on
 
 LAYERS = ["layer1", "layer2", "penultimate"]
 
@@ -81,7 +81,8 @@ def test_a_second_run_writes_the_same_bytes(member, tmp_path):
 
 
 def test_section_shows_every_layer_and_one_run_decides_nothing(member):
-    one = section([member], member.config)
+    assert not [block for block in section([member], member.config).blocks if isinstance(block, Claim)]
+    one = section([following(member, "2309.15328")], member.config)
     claims = [block for block in one.blocks if isinstance(block, Claim)]
     assert len(claims) == 8 and {claim.decided.outcome for claim in claims} == {OPEN}, "one run decides nothing"
     assert sum(isinstance(block, Picture) for block in one.blocks) == 4

@@ -20,7 +20,7 @@ from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.stages.regression.report import section
 from pipeline.stages.regression.run import Grams, _grams, _logistic, regression
-from tests.stages.stage_cases import artifact_with_files, run_on
+from tests.stages.stage_cases import artifact_with_files, following, run_on
 
 FUNCTION = (
     "data=regression",
@@ -83,7 +83,7 @@ def test_the_last_gram_is_the_closed_form(function):
 
 
 def test_section_of_one_run_decides_nothing_and_draws(function):
-    shown = section([function], function.config)
+    shown = section([following(function, "2310.18612")], function.config)
     claims = [block for block in shown.blocks if isinstance(block, Claim)]
     assert claims and {claim.decided.outcome for claim in claims} == {OPEN}
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 3

@@ -18,7 +18,7 @@ from pipeline.engine.graph import Graph
 from pipeline.errors import UserError
 from pipeline.stages.shift.report import section
 from pipeline.stages.shift.run import shift
-from tests.stages.stage_cases import artifact_with_files, run_on
+from tests.stages.stage_cases import artifact_with_files, following, run_on
 
 WORDS = "train loss seed layer kernel stage model weight rank draw figure table".split()
 
@@ -129,7 +129,7 @@ def test_the_number_of_threads_changes_no_p_value(member, sources, tmp_path):
 
 
 def test_section_leads_with_the_cues(member):
-    shown = section([member], member.config)
+    shown = section([following(member, "2310.13836")], member.config)
     assert "surface cues separate the sides as well" in shown.findings[0]
     assert sum(isinstance(block, Picture) for block in shown.blocks) == 7
     claims = {block.name: block.decided for block in shown.blocks if isinstance(block, Claim)}
@@ -163,7 +163,9 @@ def test_rivals_are_scored_on_the_same_rows_of_m(sources, tmp_path):
     scores = {name: [row["accuracy"] for row in rows if row["train"] == name] for name in rivals}
     assert scores["fine_tuned"] == [1.0, 1.0] and scores["head_only"] == [0.0, 0.0], "rows are matched by their ids"
     assert min(scores["random_features"] + scores["random_weights"]) > 0.6
-    names = [block.name for block in section([found], wanted).blocks if isinstance(block, Claim)]
+    names = [
+        block.name for block in section([following(found, "2310.13836")], wanted).blocks if isinstance(block, Claim)
+    ]
     assert names.count("S3") == 5
     nodes = Graph(()).resolve("shift", compose_run(("experiment=shift_tweets", f"shift.rivals=[{','.join(rivals)}]")))
     assert {"fine_tuned", "head_only", "random_weights"} <= set(nodes.inputs)

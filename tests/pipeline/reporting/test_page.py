@@ -63,7 +63,7 @@ def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(t
     assert "reproduced" not in text and "<b>" not in text
     assert text.count('class="claim here"') == 3 and '<span class="chip here">holds here</span>' in text
     assert '<span class="chip here">R1: holds here</span>' in text, "the first screen names the claims"
-    assert text.count("not tested at the published setting: 3 of 5 seeds.") == 4  # once for the page, once a claim
+    assert text.count("not tested at the published setting: 3 of 5 seeds.") == 1, "claims do not repeat the page's"
     assert "Regression. Of 3 claims: holds here 2, open here 1." in metrics["findings"]
     assert metrics["answer"] == "It does, 3.1 [2.9, 3.3] (n = 5)." and metrics["answer"] in text
     assert "is a statement about these runs alone, not about the published result." in text
@@ -92,7 +92,7 @@ def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
     assert "these runs alone" not in text
     assert '<span class="chip yes">reproduced</span>' in text and "tested at the published setting" in text
     # raw and adjusted, over the claims that were tested
-    assert "one-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text
+    assert "One-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text
     assert 'href="https://arxiv.org/abs/2310.18612"' in text and "Saad Qadeer" in text
 
 
@@ -101,6 +101,15 @@ def test_what_passes_alone_but_not_among_all_is_open_and_says_so(tmp_path, monke
     text, metrics = rendered(tmp_path, monkeypatch, SMALLER)
     assert {one["outcome"] for one in metrics["verdicts"]} == {"open"}
     assert "By itself it holds; adjusted it is open." in text
+
+
+def test_many_claims_that_nothing_decides_stand_behind_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "CLAIMS", [CLAIMS[0], *[CLAIMS[2]] * 4])
+    text, metrics = rendered(tmp_path, monkeypatch, SMALLER)
+    fold = text[text.index('<details class="fold">') :]
+    assert "<summary>4 claims that these runs do not decide</summary>" in fold and len(metrics["verdicts"]) == 5
+    assert text.count('class="claim here"') == 5 and fold.count("it does not help") == 4
+    assert text.index("the machine beats the network") < text.index('class="fold"') < text.index("A table.</caption>")
 
 
 def test_a_shrunk_run_is_marked_and_decides_nothing(tmp_path, monkeypatch):
