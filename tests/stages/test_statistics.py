@@ -119,6 +119,8 @@ def test_claims_arms_and_released_protocols(tmp_path):
     captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
     assert "mixture of a disjoint half" in captions
     assert artifact.metrics["recommended_runs"].keys() == groups.keys()
+    counted = next(one for one in shown.headlines if one.name == "seed_count")
+    assert "12 runs (from scratch)" in counted.answer and [row[2] for row in counted.table.rows] == [12, 12]
 
 
 def test_two_runs_are_one_pair_and_give_no_interval(tmp_path):
