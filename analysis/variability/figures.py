@@ -9,7 +9,17 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, legend_below, new_figure
+from analysis.style import (
+    CONTEXT,
+    PALETTE,
+    REFERENCE,
+    SEEDS_NAMED,
+    in_style,
+    legend_below,
+    new_figure,
+    of_seed,
+    seed_color,
+)
 from analysis.trimming.distributions import Real
 from analysis.trimming.level import TrimmingPlan
 from analysis.variability.seed_count import EnsembleCurve, SeedCount
@@ -17,6 +27,10 @@ from analysis.variability.seed_ranking import SeedRanking
 
 REFERENCE_LABELS = {"logit_mean": "mean logits", "mixture": "mixture", "quantile_mean": "quantile mean"}
 FAN_POINTS = 400
+
+
+def _called(run: int, seeds: Sequence[str]) -> str:
+    return seeds[run] if run < len(seeds) else str(run)
 
 
 def _steps(values: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +49,7 @@ def distribution_fan(
     plan: TrimmingPlan | None = None,
     run: int = 0,
     quantity: str = "logit gap",
+    seeds: Sequence[str] = (),
 ) -> Figure:
     """Distributions of all seeds with the references, the tolerance band, and one run's trimmed part shaded.
 
@@ -52,6 +67,8 @@ def distribution_fan(
         The run that ``plan`` trims.
     quantity : str
         Label of the horizontal axis.
+    seeds : sequence of str
+        Seed of each run; without them runs are called by their places.
     """
     figure, axes = new_figure(1, 2 if plan is not None else 1, width=4.6, height=3.4)
     fan = axes[0, 0]
@@ -77,11 +94,11 @@ def distribution_fan(
     )
     legend_below(fan)
     if plan is not None:
-        _trimmed_part(axes[0, 1], plan, run, quantity)
+        _trimmed_part(axes[0, 1], plan, _called(run, seeds), quantity)
     return figure
 
 
-def _trimmed_part(axis: Axes, plan: TrimmingPlan, run: int, quantity: str) -> None:
+def _trimmed_part(axis: Axes, plan: TrimmingPlan, seed: str, quantity: str) -> None:
     """Histogram of one run's values with what the optimal trimming takes away shaded."""
     mass = np.diff(plan.candidate_cdf, prepend=0.0)
     removed = mass * (1 - plan.kept * (1 - plan.alpha))
@@ -91,21 +108,31 @@ def _trimmed_part(axis: Axes, plan: TrimmingPlan, run: int, quantity: str) -> No
     width = np.diff(edges)
     axis.bar(edges[:-1], whole - gone, width, align="edge", color=PALETTE[0], alpha=0.55, label="kept")
     axis.bar(edges[:-1], gone, width, bottom=whole - gone, align="edge", color=PALETTE[1], label="trimmed")
-    axis.set(xlabel=quantity, ylabel="share of test examples", title=f"seed {run}: {gone.sum():.1%} trimmed")
+    axis.set(xlabel=quantity, ylabel="share of test examples", title=f"seed {seed}: {gone.sum():.1%} trimmed")
     legend_below(axis)
 
 
 @in_style
 def distance_curves(
-    alphas: Sequence[float], curves: Float[np.ndarray, "a m"], *, delta: Real, levels: Float[np.ndarray, " m"]
+    alphas: Sequence[float],
+    curves: Float[np.ndarray, "a m"],
+    *,
+    delta: Real,
+    levels: Float[np.ndarray, " m"],
+    seeds: Sequence[str] = (),
 ) -> Figure:
-    """D(alpha) of every run; a run's level is where its curve crosses delta."""
+    """D(alpha) of every run; a run's level is where its curve crosses delta. Few seeds have their colors."""
     figure, axes = new_figure()
     axis = axes[0, 0]
-    axis.plot(alphas, curves, color=CONTEXT, alpha=0.5, linewidth=0.8)
+    for run, curve in enumerate(curves.T):
+        few = curves.shape[1] <= SEEDS_NAMED
+        seed = _called(run, seeds)
+        look = {"color": seed_color(run), "label": f"seed {seed}"} if few else {"color": CONTEXT, "linewidth": 0.8}
+        of_seed(axis.plot(alphas, curve, alpha=0.9 if few else 0.5, **look), seed)
     axis.axhline(delta, color=REFERENCE, linestyle="--", linewidth=1, label=f"δ = {delta:.3f}")
     shown = (levels > 0) & (levels <= max(alphas))
-    axis.plot(levels[shown], np.full(int(shown.sum()), delta), ".", color=PALETTE[0], label="levels")
+    if shown.any():
+        axis.plot(levels[shown], np.full(int(shown.sum()), delta), ".", color=REFERENCE, label="levels")
     axis.set(xlabel="trimming share α", ylabel="robust KS distance D(α)", ylim=(0, None))
     legend_below(axis)
     return figure
@@ -197,7 +224,9 @@ def ensemble_figure(curves: Mapping[str, EnsembleCurve], *, count: SeedCount | N
 
 
 @in_style
-def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, shown: int = 40) -> Figure:
+def ranking_figure(
+    levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, shown: int = 40, seeds: Sequence[str] = ()
+) -> Figure:
     """Seeds in order of their level with intervals; those that tie with the best are colored.
 
     Of more than ``shown`` seeds the most and the least typical are shown, half each, with a gap between.
@@ -205,7 +234,7 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
     half, every = shown // 2, len(levels) <= shown
     order = ranking.order if every else np.concatenate([ranking.order[:half], ranking.order[-half:]])
     place = np.arange(1, len(order) + 1) + (0 if every else 2 * (np.arange(len(order)) >= half))
-    figure, axes = new_figure(width=6.4, height=3.2)
+    figure, axes = new_figure(width=min(6.4, 3.4 + 0.1 * len(order)), height=3.2)
     axis = axes[0, 0]
     for ties, color, label in ((True, PALETTE[0], "ties with the best"), (False, PALETTE[1], "worse than the best")):
         chosen = ranking.ties_with_best[order] == ties
@@ -223,7 +252,10 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
                 color=color,
                 label=label,
             )
-    axis.set_xticks(place, [str(run) for run in order], rotation=90, fontsize=6.5)
+    names = [_called(run, seeds) for run in order]
+    close = sum(map(len, names)) > 24  # too many to stand upright beside each other
+    axis.set_xticks(place, names, rotation=90 if close else 0, fontsize=6.5 if close else 9)
+    axis.set_xlim(place[0] - 0.5, place[-1] + 0.5)
     title = f"all {len(levels)} seeds" if every else f"{half} most and {half} least typical of {len(levels)} seeds"
     axis.set(xlabel="seed", ylabel="trimming level", title=title)
     legend_below(axis)
@@ -231,7 +263,7 @@ def ranking_figure(levels: Float[np.ndarray, " m"], ranking: SeedRanking, *, sho
 
 
 @in_style
-def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure:
+def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str, seeds: Sequence[str] = ()) -> Figure:
     """Matrix over pairs of runs, ordered by their mean so that outlying seeds come last."""
     order = np.argsort(matrix.mean(axis=0) + matrix.mean(axis=1))
     figure, axes = new_figure(width=4.6, height=3.8)
@@ -239,8 +271,9 @@ def pairwise_heat_map(matrix: Float[np.ndarray, "m m"], *, label: str) -> Figure
     image = axis.imshow(matrix[np.ix_(order, order)], cmap="viridis", vmin=0, interpolation="nearest")
     axis.grid(False)
     ticks = np.unique(np.linspace(0, len(order) - 1, min(len(order), 10)).astype(int))
-    axis.set_xticks(ticks, [str(order[tick]) for tick in ticks])
-    axis.set_yticks(ticks, [str(order[tick]) for tick in ticks])
+    names = [_called(order[tick], seeds) for tick in ticks]
+    axis.set_xticks(ticks, names)
+    axis.set_yticks(ticks, names)
     axis.set(xlabel="reference seed", ylabel="candidate seed")
     figure.colorbar(image, ax=axis, label=label)
     return figure

@@ -63,6 +63,7 @@ def group_pictures(
         Of the figures.
     """
     level = _floats(row["level_mixture_dkw"] for row in rows)
+    seeds = [row["seed"] for row in rows]
     reference = {kind: arrays[f"{index}.reference.{kind}"] for kind in LEVELS}
     parts = {
         part: arrays[f"{index}.plan.{part}"]
@@ -74,18 +75,18 @@ def group_pictures(
     curves = arrays[f"{index}.curves"]
     pictures = [
         Picture(
-            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run)),
+            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run), seeds=seeds),
             f"{group}: distributions of all seeds with the three references and the tolerance band of the first, "
-            f"and what trimming takes from the least typical seed (run {int(run)}).",
+            f"and what trimming takes from the least typical one (seed {seeds[int(run)]}).",
             f"Cumulative distributions of the logit gaps of {len(rows)} runs of {group} about their consensus",
         ),
         Picture(
-            distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]]),
+            distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]], seeds=seeds),
             f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
             f"Distance of every run of {group} to the others, which falls as more of its outputs are trimmed",
         ),
         Picture(
-            ranking_figure(level, _ranking(rows, level)),
+            ranking_figure(level, _ranking(rows, level), seeds=seeds),
             f"{group}: seeds from the most typical on, with bootstrap intervals of their levels over test examples.",
             f"Trimming levels of the seeds of {group} from the most typical one on",
         ),
@@ -114,7 +115,7 @@ def group_pictures(
     if f"{index}.pairs" in arrays:
         pictures.append(
             Picture(
-                pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance"),
+                pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance", seeds=seeds),
                 f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
                 f"Distances between every two runs of {group} as a map",
             )
