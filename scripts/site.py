@@ -133,20 +133,27 @@ def notebook_as_markdown(text: str) -> str:
     ```
     """
     parts = []
+    about = "what the lines above draw"
     for cell in json.loads(text)["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(source)
+            about = _plain(source.rpartition("\n\n")[2])
             continue
         parts.append(f"```python\n{source}\n```")
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "image/png" in data:
                 picture = "".join(data["image/png"]).replace("\n", "")
-                parts.append(f"![What the lines above draw](data:image/png;base64,{picture})")
+                parts.append(f"![Figure: {about}](data:image/png;base64,{picture})")
             elif shown := "".join(output.get("text", data.get("text/plain", ()))).rstrip():
                 parts.append(f"```text\n{shown}\n```")
     return "\n\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Take the marks of Markdown out of a paragraph, for the words that stand in a picture's place."""
+    return " ".join(re.sub(r"[\[\]`*#]|\]\([^)]*\)", "", text).split())
 
 
 class NotebookParser(Parser):

@@ -15,7 +15,7 @@ from typing import Any
 from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS
 from pipeline.reporting.papers import PAPERS
 from scripts.study_figures import draw_study
-from scripts.study_results import NOT_TESTED, ROOT, read_studies, words_of
+from scripts.study_results import NOT_TESTED, ROOT, bounds, read_studies, words_of
 
 STUDIES = ROOT / "docs" / "studies"
 CARD = ("<!-- card, made by `python -m scripts.study_cards` -->", "<!-- end of the card -->")
@@ -78,6 +78,25 @@ def run_rows(study: dict[str, Any]) -> list[str]:
     return rows
 
 
+def seen(study: dict[str, Any]) -> str:
+    """Tell a study's figure to those who cannot see it: its title and every number with its interval.
+
+    Examples
+    --------
+    >>> row = {"label": "MLP (200)", "value": 5.25, "low": 5.13, "high": 5.38}
+    >>> seen({"figure": {"title": "How often"}, "panels": {"churn": {"label": "churn, %", "rows": [row]}}})
+    'How often; churn, %: MLP (200) 5.25 (5.13 to 5.38)'
+    """
+    parts = [study["figure"]["title"]]
+    for panel in study["panels"].values():
+        told = []
+        for row in panel["rows"]:
+            low, high = bounds(row)
+            told.append(f"{row['label']} {row['value']:g} ({low:.3g} to {high:.3g})")
+        parts.append(f"{panel['label']}: {', '.join(told)}")
+    return cell("; ".join(parts)).replace("[", "(").replace("]", ")")
+
+
 def card(study: dict[str, Any]) -> str:
     """Write the card of a study's page."""
     paper = PAPERS[study["arxiv"]]
@@ -90,7 +109,7 @@ def card(study: dict[str, Any]) -> str:
             "",
             f"**Found here.** {study['found']}",
             "",
-            f"![{figure['title']}](figures/{study['page']}.svg)",
+            f"![{seen(study)}](figures/{study['page']}.svg)",
             "",
             f"*{figure['title']}.* {figure['caption']}",
             "",
@@ -130,7 +149,7 @@ def gallery(studies: list[dict[str, Any]]) -> str:
         figure = study["figure"]
         parts += [
             f"### [{study['name']}](studies/{study['page']}.md)",
-            f"![{figure['title']}](studies/figures/{study['page']}.svg)",
+            f"![{seen(study)}](studies/figures/{study['page']}.svg)",
             f"{figure['title']}. {figure['caption']}",
             f"```bash\n{study['command']}\n```",
         ]
