@@ -74,6 +74,6 @@ def seed_counts(artifact: Artifact, summary: list[GroupRow], command: str) -> tu
             "How many seeds are enough: the runs are doubled until the distributions of two halves of them differ by "
             "less than a quarter of the tolerance twice in a row."
         )
-        rows = [[group, words] for group, words in said.items()]
-        blocks.append(Table(["group", "how many seeds"], rows, caption, keys=[artifact.key], command=command))
+        lines = [[group, words] for group, words in said.items()]
+        blocks.append(Table(["group", "how many seeds"], lines, caption, keys=[artifact.key], command=command))
     return blocks, [f"{group}: {words}." for group, words in said.items()]
