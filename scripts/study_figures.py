@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.style import CONTEXT, PALETTE, REFERENCE, new_figure, svg_bytes
+from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure, svg_bytes
 from scripts.study_results import bounds
 
 
+@in_style
 def draw_study(study: dict[str, Any]) -> bytes:
     """Draw a forest plot, a panel for each unit.
 

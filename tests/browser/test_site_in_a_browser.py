@@ -3,7 +3,7 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.chromium import SCREENS
+from tests.browser.chromium import ROOT, SCREENS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PAGES = ["index", "tutorial", "api/kernels", "studies/trimming", "gallery", "coverage", "glossary"]
@@ -32,6 +32,16 @@ def test_a_command_is_copied_a_word_is_found_and_pages_follow_each_other(page, s
     page.open(site / "index.html")
     page.click("a.right-next")
     assert page.run("return location.pathname").endswith("tutorial.html")
+    assert page.complaints() == [] and page.left_the_machine() == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs" / "reports").glob("*.html")))
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_axe_finds_nothing_on_a_kept_report(page, name, width, scheme):
+    page.screen(width, scheme)
+    page.open(ROOT / "docs" / "reports" / name)
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    assert page.findings_of_axe() == [] and page.too_wide() <= 0
     assert page.complaints() == [] and page.left_the_machine() == []
 
 
