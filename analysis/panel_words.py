@@ -108,7 +108,9 @@ def _values(rows: Sequence[Drawn], across: bool) -> Iterator[str]:
         yield f"{name} {_course(found, across)}"
     if len(series) > MOST:
         yield f"and {len(series) - MOST} more"
-    if not series and unnamed:
+    if series and (lines := _lines(unnamed, across)):
+        yield lines
+    elif unnamed and not series:
         yield from _by_name(unnamed, across)
 
 

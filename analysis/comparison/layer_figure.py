@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.comparison.layer_measures import NAMES, MeasureRow
-from analysis.style import PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import ON_COLOR, PALETTE, REFERENCE, in_style, new_figure
 
 _NUMBERED = 8
 """Layers up to which cells show their number."""
@@ -82,7 +82,7 @@ def _map(axis: Axes, values: np.ndarray, layers: Sequence[str], title: str) -> N
     axis.grid(False)
     if len(layers) <= _NUMBERED:
         for i, j in np.argwhere(~np.isnan(values)):
-            color = "w" if values[i, j] < 0.6 else REFERENCE
+            color = "w" if values[i, j] < 0.6 else ON_COLOR
             axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7.5, color=color)
     axis.set_title(title)
     axis.figure.colorbar(image, ax=axis, label="CKA", shrink=0.85)

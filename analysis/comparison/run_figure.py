@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison.run_numbers import RunNumbers
-from analysis.style import CONTEXT, INK, PALETTE, REFERENCE, in_style, new_figure
+from analysis.style import CONTEXT, INK, ON_COLOR, PALETTE, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,13 +79,13 @@ def _churn(axis: Axes, result: RunNumbers) -> None:
         for i, j in np.argwhere(~np.isnan(drawn)):
             dark = matrix[i, j] > 0.6 * np.nanmax(drawn)
             axis.text(
-                j, i, f"{matrix[i, j]:.1f}", ha="center", va="center", fontsize=8, color="w" if dark else REFERENCE
+                j, i, f"{matrix[i, j]:.1f}", ha="center", va="center", fontsize=8, color="w" if dark else ON_COLOR
             )
     axis.grid(False)
     turned = sum(map(len, names)) > 40
     axis.set_xticks(shown, names, rotation=45 if turned else 0, ha="right" if turned else "center", fontsize=8)
     axis.set_yticks(shown, names, fontsize=8)
-    axis.set_title(f"Churn: pairs differ on {result.value('churn', 'between two runs'):.2%} of examples")
+    axis.set_title(f"Churn: pairs differ on {100 * result.value('churn', 'between two runs'):.3g} % of examples")
     axis.figure.colorbar(image, ax=axis, label="differing decisions, %")
 
 

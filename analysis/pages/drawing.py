@@ -58,10 +58,12 @@ def draw(block: Picture, *, png: bool = False) -> Drawn:
     note = f" Not drawn, since every value is 0: {', '.join(f'“{name}”' for name in void)}." if void else ""
     if void and len(void) >= len(groups(block.figure)):
         return Drawn(note=note, nothing=True)
+    # before it is rendered, which makes the names on its axes literal
+    rows = figure_rows(block.figure)
+    words = tuple(panel_words(block.figure, rows))
     pixels = png_bytes(block.figure) if png or block.raster else b""
     svg = b"" if block.raster else svg_bytes(block.figure)
     panels, legend = ([], b"") if block.raster else panel_svgs(block.figure)
     lacking = ", ".join(f"{mark} is {written}" for mark, written in undrawn_names(block.figure).items())
     note += f" The figure's font lacks some characters: in it, {lacking}." if lacking else ""
-    rows = figure_rows(block.figure)
-    return Drawn(pixels, svg, tuple(panels), legend, rows_csv(rows), tuple(panel_words(block.figure, rows)), note)
+    return Drawn(pixels, svg, tuple(panels), legend, rows_csv(rows), words, note)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.pages.blocks import Picture
+from analysis.pages.drawing import draw
 from analysis.panel_words import panel_words
 from analysis.seed_dots import seed_dots
 from analysis.style import new_figure, of_seed
@@ -50,3 +52,10 @@ def test_categories_bars_clouds_and_what_has_no_value(axes):
     other.scatter([1.0, 2.0], [0.5, 0.75], label="points")
     other.plot([1.0], [np.nan], label="nothing")
     assert panel_words(other.figure) == ["nothing has no value; points 2 from 0.5 to 0.75"]
+
+
+def test_a_page_tells_names_on_axes_in_words_and_in_the_numbers_of_a_figure(axes):
+    axes.plot([0, 1], [0.5, 0.75])
+    axes.set_xticks([0, 1], ["conv1", "fc"])
+    drawn = draw(Picture(axes.figure, "Two layers.", "Two layers"))
+    assert drawn.words == ("conv1 0.5; fc 0.75",) and "line,conv1,0.5" in drawn.csv
