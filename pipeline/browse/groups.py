@@ -29,7 +29,7 @@ class Group:
     rows : list of int
         Their places on the page.
     words : dict of str to str
-        What sets the group apart from others, by name.
+        What sets the group apart from others, by name; the stage's VERSION where nothing else does.
     crossed : bool
         Whether no stream of seeds differs in all of them, so that they are no independent runs.
     """
@@ -59,14 +59,18 @@ def groups_of(rows: Rows, described: Mapping[str, Mapping[str, str]]) -> list[Gr
         data = _data(rows.chosen, record, bases)
         found.setdefault((record.stage, record.version, words, data), []).append(place)
     made = []
-    for (stage, _, words, _), places in found.items():
+    versions: dict[tuple[Any, ...], set[int]] = {}
+    for stage, version, words, _ in found:
+        versions.setdefault((stage, words), set()).add(version)
+    for (stage, version, words, _), places in found.items():
         streams: dict[str, set[str]] = {}
         for place in places:
             for name, value in described[rows.records[place].address].items():
                 if is_seed(name, value):
                     streams.setdefault(name, set()).add(value)
         crossed = bool(streams) and all(len(values) < len(places) for values in streams.values())
-        made.append(Group(stage, places, dict(words), crossed))
+        told = {"version": str(version)} if len(versions[stage, words]) > 1 else {}
+        made.append(Group(stage, places, dict(words) | told, crossed))
     return made
 
 

@@ -1,5 +1,6 @@
 """The page holds every artifact, finished or not, and groups over seeds with the project's own intervals."""
 
+import dataclasses
 import json
 import re
 
@@ -7,7 +8,7 @@ import pytest
 
 from analysis.verdicts import student_mean_interval
 from pipeline.browse.contents import contents_of
-from pipeline.browse.groups import interval
+from pipeline.browse.groups import groups_of, interval
 from pipeline.browse.page import render
 from pipeline.browse.rows import rows_of
 from tests.pipeline.browse.browse_store import HOSTILE
@@ -56,3 +57,12 @@ def test_text_from_data_ends_no_element_and_nothing_is_loaded(contents):
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
     found = re.search(r'<script type="application/json" id="data-main">(.*?)</script>', page)
     assert json.loads(found[1])["rows"] == contents["main"]["rows"]
+
+
+def test_groups_that_only_a_stages_version_sets_apart_say_it(store):
+    rows = rows_of(store)
+    described = {record.address: {"model": "mlp"} for record in rows.records}
+    assert all("version" not in group.words for group in groups_of(rows, described))
+    rows.chosen.records[:] = [dataclasses.replace(one, version=1 + i % 2) for i, one in enumerate(rows.records)]
+    told = [group.words for group in groups_of(rows, described)]
+    assert {"model": "mlp", "version": "1"} in told and {"model": "mlp", "version": "2"} in told
