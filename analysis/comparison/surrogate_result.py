@@ -33,6 +33,16 @@ HEADINGS = {
     ("nll", "surrogate"): "loss of the machine, nats",
 }
 """Rows that are printed, in their order; ``table`` has more."""
+METRICS = {"kendall": "Kendall τ", "spearman": "Spearman ρ", "r2": "R²", "r_miss": "shared errors"}
+VARIANTS = {
+    "correct": "of the true class",
+    "predicted": "of the network's class",
+    "every": "of every class",
+    "wrong": "of the strongest wrong class",
+    "margin": "of the margin",
+    "null p-value": "p if errors fell independently",
+}
+"""What further rows of the page are about."""
 
 
 class SurrogateRow(TypedDict):
@@ -184,7 +194,8 @@ class SurrogateComparison:
 
         found = self._estimates()
         points, classes = self.network.shape
-        rows = [[key[0], *self._named(key[1], key[2]), text] for key, text in found.items()]
+        several = len(self.machines) > 1
+        rows = [[*([key[0]] if several else []), self._named(key[1], key[2]), text] for key, text in found.items()]
         picture = Picture(
             self.plot(),
             "Bars: rank correlation of the confidences, share of equal decisions, share of the network's errors that "
@@ -193,30 +204,31 @@ class SurrogateComparison:
             raster=points > 2000,
         )
         table = Table(
-            ["kernel", "measure", "variant", "estimate [95 %]"],
+            [*(["kernel"] if several else []), "measure", "estimate [95 %]"],
             rows,
             f"{points:,} test points; percentile bootstrap over them: the network and its kernel are fixed. τ and ρ "
             "rank log-odds, so that no confidence saturates; R_miss is the share of the network's errors that the "
             "machine repeats.",
         )
         leads = [
-            f"{kernel}: Kendall τ to the network {found[kernel, 'kendall', 'correct']}, the same decision on a share "
-            f"of {found[kernel, 'agreement', '']} of the {points:,} test points."
+            f"{f'The machine on {kernel}' if several else 'The machine'} decides like its network on a share of "
+            f"{found[kernel, 'agreement', '']} of the {points:,} test points, and orders them by confidence as the "
+            f"network does with Kendall's τ of {found[kernel, 'kendall', 'correct']}, where 1 is the same order."
             for kernel in self.machines
         ]
         asked = [("kendall", "correct"), ("agreement", "")]
         short = Table(
-            ["kernel", "Kendall τ", "equal decisions"],
-            [[kernel, *(found[kernel, *key] for key in asked)] for kernel in self.machines],
+            [*(["kernel"] if several else []), "Kendall τ", "equal decisions"],
+            [[*([kernel] if several else []), *(found[kernel, *key] for key in asked)] for kernel in self.machines],
             f"The kernel machine against its network on {points:,} test points; 95 % intervals over them.",
         )
-        headline = Headline("tau", "", leads[0], short.first())
-        blocks: list[Block] = [*map(Finding, leads[1:]), picture, table, *map(Text, self.notes)]
+        headline = Headline("tau", "", leads[0], short.first(), picture)
+        blocks: list[Block] = [*map(Finding, leads[1:]), table, *map(Text, self.notes)]
         section = Section("Surrogates", blocks, [headline])
         facts = [("training points", f"{self.n_train:,}"), ("test points", f"{points:,}"), ("classes", str(classes))]
         return write_page(path, title, [section], facts=facts)
 
     @staticmethod
-    def _named(metric: str, variant: str) -> tuple[str, str]:
-        heading = HEADINGS.get((metric, variant))
-        return (heading, variant) if heading else (metric.replace("_", " "), variant)
+    def _named(metric: str, variant: str) -> str:
+        further = f"{METRICS.get(metric, metric.replace('_', ' '))}, {VARIANTS.get(variant, variant)}"
+        return HEADINGS.get((metric, variant), further)

@@ -61,7 +61,7 @@ def test_several_kernels_stand_side_by_side(tmp_path):
     assert own == RESULT.value("kendall", "correct") and own > other + 0.2
     assert len(result.plot().axes) == 2 and "  random" in repr(result)
     text = result.report(tmp_path / "machines.html").read_text(encoding="utf-8")
-    assert "random: Kendall τ to the network" in text and "<svg" in text
+    assert "The machine on random decides like its network" in text and "<svg" in text
     with pytest.raises(KeyError, match="kernels .'own', 'random'."):
         result.value("kendall", "correct", "none")
 
