@@ -108,7 +108,8 @@ def _trimmed_part(axis: Axes, plan: TrimmingPlan, seed: str, quantity: str) -> N
     width = np.diff(edges)
     axis.bar(edges[:-1], whole - gone, width, align="edge", color=PALETTE[0], alpha=0.55, label="kept")
     axis.bar(edges[:-1], gone, width, bottom=whole - gone, align="edge", color=PALETTE[1], label="trimmed")
-    axis.set(xlabel=quantity, ylabel="share of test examples", title=f"seed {seed}: {gone.sum():.1%} trimmed")
+    title = f"seed {seed}: {100 * gone.sum():.3g} % trimmed"
+    axis.set(xlabel=quantity, ylabel="share of test examples", title=title, ylim=(0, 1.05 * whole.max()))
     legend_below(axis)
 
 

@@ -287,6 +287,8 @@ def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple
     rows = read_contrasts(artifact)
     shown = []
     for row in rows:
+        if row["difference"] == 0 and not row["high"] > row["low"]:  # levels that are 0 in both groups
+            continue
         as_points = _percent if row["measure"] == "churn" else _shown
         difference = as_points(row["difference"], row["low"], row["high"])
         shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
