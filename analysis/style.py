@@ -85,6 +85,7 @@ _RC: Any = {
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "axes.prop_cycle": cycler(color=list(PALETTE)),
     "legend.frameon": False,
     "lines.linewidth": 1.6,

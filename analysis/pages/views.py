@@ -134,7 +134,7 @@ class Views:
             self._drawn[id(block)] = (block, self.drawn.get(id(block)) or draw(block, png=self.png))
         drawn = self._drawn[id(block)][1]
         if drawn.nothing:
-            return View({"kind": "text", "text": f"{block.caption}{drawn.note}", "links": []})
+            return View({"kind": "text", "text": drawn.note.strip(), "links": []})
         files = {f"{name}.png": drawn.png} if block.raster else {f"{name}.svg": drawn.svg}
         shown = {
             "kind": "picture",

@@ -14,6 +14,8 @@ from pipeline.reporting.setting import rows
 
 SHAPE = ("variant", "id", "widths", "width", "depth", "layers", "heads", "embedding", "activation")
 """Settings that tell networks of one name apart, in the order in which they are named."""
+NAMING = ("variant", "id")
+"""Of these the value says enough."""
 VERSIONS = ("python", "torch", "numpy", "scipy", "scikit-learn")
 PRECISIONS = {"32-true": "float32", "64-true": "float64", "bf16-mixed": "bfloat16 beside float32"}
 """Arithmetic as PyTorch calls it, by the name that Lightning gives it."""
@@ -116,7 +118,7 @@ def architecture(model: ModelConfig) -> str:
     """
     named = [(name, getattr(model, name, None)) for name in SHAPE]
     said = [
-        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        f"{'' if name in NAMING else f'{name} '}{', '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in named
         if value not in (None, [], "")
     ]

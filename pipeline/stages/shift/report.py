@@ -97,12 +97,12 @@ def _seen(members: list[Gathered]) -> list[Headline]:
         for label, kind in SIDES.items()
     }
     p = float(np.median([row["p"] for row in select(rows, "P-M", "MMD²")]))
-    of = "" if len(members) == 1 else f" ({_name(member)}; the other settings are below)"
+    of = "" if len(members) == 1 else f" (texts: {_name(member)}; the other settings are below)"
     return over_runs_of(
         "seen",
         "Are the two samples told apart, and do surface marks suffice for that?",
-        f"A classifier tells the sample from the reference with an AUC of {{}}{of}, where 0.5 is chance; the kernel "
-        f"test of the embeddings (MMD) has a median p of {p:.3g}",
+        f"A classifier tells the sample from the reference with an AUC of {{}}, where 0.5 is chance; the kernel "
+        f"test of the embeddings (MMD) has a median p of {p:.3g}{of}",
         runs,
         ("AUC", f"Held-out AUC of classifiers between sample and reference{of}: 0.5 is chance, 1 is perfect.", ""),
         ([member.artifact.key], member.command),

@@ -16,6 +16,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of
 from pipeline.reporting.headlines import over_seeds
+from pipeline.reporting.spoken import SHARE, over_runs
 from pipeline.stages.surrogate.claims import (
     UNKNOWN,
     Target,
@@ -64,7 +65,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks += _published(groups)
     findings = [
         Finding(
-            f"{label}: same decision as the network on {estimate(found, 'agreement')} % of {_points(group)} "
+            f"{label}: same decision as the network on {over_runs(found, SHARE, '%')} of {_points(group)} "
             f"(n = {len(found)}).",
             keys_of(group),
         )
@@ -74,8 +75,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     headlines = over_seeds(
         "tau",
         "Does a kernel machine rank test points as its network does?",
-        "A kernel machine orders test points by confidence as its network does with Kendall's τ of {}, where 1 is the "
-        "same order and 0 is chance",
+        "The kernel machine's ranking of test points by confidence agrees with its network's to a Kendall's τ of {}, "
+        "where 1 is the same order and 0 is chance",
         groups,
         lambda member: member.artifact.metrics["tau"],
         heading="Kendall τ",
