@@ -71,14 +71,21 @@ class MLPConfig(ModelConfig):
 
 @dataclass
 class CNNConfig(ModelConfig):
-    """The published small CNNs and the poisoned-data CNN."""
+    """The published small CNNs, the poisoned-data CNN, and a smooth one of ours."""
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     stackable: ClassVar[bool] = True
-    offered: ClassVar[tuple[str, ...]] = ("cnn_mnist2", "cnn_cifar2", "cnn_poison")
+    offered: ClassVar[tuple[str, ...]] = ("cnn_mnist2", "cnn_cifar2", "cnn_poison", "cnn_smooth")
 
     name: str = setting("cnn", "Which network.")
-    variant: str = choice("mnist2", "cifar2", "poison", default="cifar2", help="Which of the published networks.")
+    variant: str = choice(
+        "mnist2",
+        "cifar2",
+        "poison",
+        "smooth",
+        default="cifar2",
+        help="Which published network, or the smooth one.",
+    )
     outputs: int | None = setting(None, "Number of outputs; null: the number of classes.", at_least=1)
 
 

@@ -63,8 +63,8 @@ def retraining_problems(config: RunConfig) -> Iterator[str]:
     choice = config.retraining
     if choice.subsets in (1, 2):
         yield f"retraining.subsets={choice.subsets}; a rank correlation needs at least 3 (0 leaves the score out)."
-    if choice.subsets == 0 and choice.points == 0 and not choice.omitted:
-        yield "retraining.subsets and retraining.points are both 0: nothing would be retrained."
+    if choice.subsets == 0 and (choice.points == 0 or choice.k == choice.top == 0) and not choice.omitted:
+        yield "retraining.subsets and retraining.points (or k and top) are 0: nothing would be retrained."
     if choice.top and not choice.points:
         yield "retraining.top leaves out what supports single test points; set retraining.points, such as 20."
     if "retraining" in (config.stage, *config.wants):

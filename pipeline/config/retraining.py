@@ -16,8 +16,8 @@ class RetrainingConfig:
     )
     fraction: float = setting(0.5, "Share of the training rows in each part.", above=0, below=1)
     seeds: int = setting(5, "Seeds 0 to seeds - 1 of every retraining, the same for all cells.", at_least=1)
-    k: int = setting(20, "Training points dropped for one test point (leave-k-out).", at_least=1)
-    points: int = setting(4, "Test points whose strongest points are dropped; 0 leaves it out.", at_least=0)
+    k: int = setting(20, "Training points dropped for one test point (leave-k-out); 0 leaves it out.", at_least=0)
+    points: int = setting(4, "Test points whose strongest points are dropped (k, top); 0 leaves both out.", at_least=0)
     omitted: list[float] = setting(
         [],
         "Shares of the training points, at least one point, left out under the same seed and batches by a weight of 0 "

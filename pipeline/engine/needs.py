@@ -204,6 +204,11 @@ def omissions(config: RunConfig) -> Upstream:
     return {**needs, **pretrained(config)} if choice.top else needs
 
 
+def derivatives(config: RunConfig) -> Upstream:
+    """Need the derivatives through the trainings whose variance is attributed."""
+    return {f"derivatives {seed}": ("derivatives", with_seed(config, seed)) for seed in range(config.spread.seeds)}
+
+
 def merge(*parts: Needs) -> Needs:
     """Join several needs; of equal roles the last counts."""
 

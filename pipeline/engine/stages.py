@@ -20,6 +20,8 @@ SOURCE = ("data.name", "data.kind", "data.source", "data.columns", "data.read")
 _VIEW = "class_names data_seed subset split text image normalize poison drop keep allow_cross_data"
 VIEW = tuple(f"data.{field}" for field in _VIEW.split())
 """Fields that decide which of those rows a run sees, and how."""
+REPLAYED = (*VIEW, "model", "training", "seeds", "numerics", "kernel.n_test", "kernel.test_splits")
+"""Fields that decide a training that is repeated with other weights of its rows, and where it is looked at."""
 PUBLISHED = ("kind", "experiment", "overrides", "why", "unknown", "lacks")
 
 
@@ -209,19 +211,7 @@ _TABLE = (
     Stage(
         "reruns",
         "pipeline.stages.reruns.run:reruns",
-        (
-            *VIEW,
-            "model",
-            "training",
-            "seeds",
-            "numerics",
-            "kernel.n_train",
-            "kernel.n_test",
-            "kernel.test_splits",
-            "retraining.omitted",
-            "retraining.omissions",
-            "retraining.seed",
-        ),
+        (*REPLAYED, "kernel.n_train", "retraining.omitted", "retraining.omissions", "retraining.seed"),
         needs=of.merge(of.rows, of.pretrained),
     ),
     Stage(
@@ -236,22 +226,21 @@ _TABLE = (
         makes=("train",),
     ),
     Stage(
+        "derivatives",
+        "pipeline.stages.derivatives.run:derivatives",
+        REPLAYED,
+        needs=of.merge(of.rows, of.pretrained),
+    ),
+    Stage(
         "spread",
         "pipeline.stages.spread.run:spread",
-        (
-            *VIEW,
-            "model",
-            "training",
-            "seeds",
-            "numerics",
-            "kernel.n_test",
-            "kernel.test_splits",
-            "spread",
-        ),
-        needs=of.merge(of.rows, of.pretrained),
+        (*REPLAYED, "spread"),
+        version=2,
+        needs=of.merge(of.rows, of.pretrained, of.derivatives),
         shared=lambda config: with_seed(config, 0),
         report="pipeline.stages.spread.report:section",
         headlines=("spread",),
+        foresees="pipeline.stages.spread.foreseen:foresee",
     ),
     Stage(
         "adversarial",

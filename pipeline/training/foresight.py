@@ -16,8 +16,8 @@ from pipeline.engine.plan import later_of, plan
 from pipeline.engine.stages import STAGES, load_function
 from pipeline.training.networks import build_network
 
-NETWORKS = ("train", "init", "checkpoint")
-"""Stages that make the networks which later ones read."""
+NETWORKS = ("train", "init", "checkpoint", "derivatives")
+"""Stages that make the networks which later ones read, or repeat their training."""
 
 
 def refuse_unfit_network(build: Build, data: DataModule) -> None:

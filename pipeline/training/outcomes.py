@@ -21,3 +21,17 @@ def log_odds_of(logits: Float[Tensor, "m c"], classes: Int[Tensor, " m"]) -> Flo
         return torch.where(classes == 1, logits[:, 0], -logits[:, 0])
     own = torch.nn.functional.one_hot(classes, logits.shape[1]).bool()
     return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(1)
+
+
+def class_shares(logits: Float[Tensor, "m c"]) -> Float[Tensor, "m k"]:
+    """Probability of every class, differentiable; a single output z stands for the logits -z and 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pipeline.training.outcomes import class_shares
+    >>> class_shares(torch.zeros(1, 1)), class_shares(torch.zeros(1, 4))
+    (tensor([[0.5000, 0.5000]]), tensor([[0.2500, 0.2500, 0.2500, 0.2500]]))
+    """
+    both = torch.cat([-logits, torch.zeros_like(logits)], 1) if logits.shape[1] == 1 else logits
+    return both.softmax(1)

@@ -155,22 +155,64 @@ def gauss_newton_influence(model, x, y, z, classes, damping):
     """Build H point by point, invert it, and give -∇m(z)ᵀ(H + λ)⁻¹∇ℓ_i for the log-odds m of a class. Cross-entropy."""
     import torch
 
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def gradient(value):
-        found = torch.autograd.grad(value, parameters, retain_graph=True)
+        found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        found = [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
         return torch.cat([g.flatten() for g in found]).numpy()
+
+    def each(points):
+        if isinstance(points, torch.Tensor):
+            return [model(point[None])[0] for point in points]
+        rows = len(points["input_ids"])
+        return [model(**{name: value[i : i + 1] for name, value in points.items()}).logits[0] for i in range(rows)]
 
     p = sum(parameter.numel() for parameter in parameters)
     curvature, train, test = np.zeros((p, p)), [], []
-    for point, label in zip(x, y.tolist(), strict=True):
-        logits = model(point[None])[0]
+    for logits, label in zip(each(x), y.tolist(), strict=True):
         jacobian = np.stack([gradient(logit) for logit in logits])
         share = logits.softmax(0).detach().numpy()
-        curvature += jacobian.T @ (np.diag(share) - np.outer(share, share)) @ jacobian / len(x)
+        curvature += jacobian.T @ (np.diag(share) - np.outer(share, share)) @ jacobian / len(y)
         train.append(gradient(-logits.log_softmax(0)[label]))
-    for point, label in zip(z, classes.tolist(), strict=True):
-        logits = model(point[None])[0]
+    for logits, label in zip(each(z), classes.tolist(), strict=True):
         others = torch.stack([logit for c, logit in enumerate(logits) if c != label])
         test.append(gradient(logits[label] - others.logsumexp(0)))
     return -np.stack(test) @ np.linalg.inv(curvature + damping * np.eye(p)) @ np.stack(train).T
+
+
+def unrolled_derivative(model, batches, rates, momentum, rows, measure):
+    """Build the graph of a whole training by SGD and let autograd differentiate a measure of its end by row weights.
+
+    `batches` holds (inputs, labels, places) of each step; `measure` maps parameters by name to numbers (k,).
+    """
+    import torch
+    from torch.func import functional_call
+
+    weights = torch.ones(rows, dtype=torch.float64, requires_grad=True)
+    state = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if p.requires_grad}
+    moved = {n: torch.zeros_like(p) for n, p in state.items()}
+    for (inputs, labels, places), rate in zip(batches, rates, strict=True):
+        given = ((inputs,), {}) if isinstance(inputs, torch.Tensor) else ((), inputs)
+        made = functional_call(model, state, *given)
+        logits = made if isinstance(made, torch.Tensor) else made.logits
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        loss = (weights[places] * losses).mean()
+        found = torch.autograd.grad(loss, list(state.values()), create_graph=True, allow_unused=True)
+        slopes = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(state.items(), found, strict=True)}
+        moved = {n: momentum * moved[n] + slopes[n] for n in state}
+        state = {n: p - rate * moved[n] for n, p in state.items()}
+    values = measure(state)
+    return torch.stack([torch.autograd.grad(one, weights, retain_graph=True)[0] for one in values]).numpy()
+
+
+def segment_formula(measure, gradients, curvatures, lengths):
+    """SOURCE with matrix exponentials: Σ_l u_lᵀ (1 - e^(-t_l H_l)) H_l⁻¹ g, u_(l-1) = e^(-t_l H_l) u_l, backwards."""
+    from scipy.linalg import expm
+
+    total, u = 0.0, np.array(measure, float)
+    for g, h, t in reversed(list(zip(gradients, curvatures, lengths, strict=True))):
+        fade = expm(-t * h)
+        total = total + u @ (np.eye(len(h)) - fade) @ np.linalg.inv(h) @ g.T
+        u = u @ fade
+    return total

@@ -20,6 +20,7 @@ from pipeline.entry import execute
 from pipeline.errors import UserError
 from pipeline.stages.retraining.report import section
 from pipeline.training.replaying import double_inputs, open_replay
+from scripts.attribution_ranking import read_task
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
 SMALL = (
@@ -115,7 +116,7 @@ def test_margins_are_paired_and_scores_are_those_of_the_statistic(words, tmp_pat
     [
         ("retraining.subsets=2", "needs at least 3"),
         ("retraining.fraction=1", "retraining.fraction=1"),
-        ("retraining.k=0", "retraining.k=0 is below 1"),
+        ("retraining.k=-1", "retraining.k=-1 is below 0"),
         ("data.keep=[1,2]", "chooses data.drop and data.keep itself"),
         ("weights.source=init", "compares with finished trainings"),
     ],
@@ -165,6 +166,9 @@ def test_rows_are_left_out_under_the_same_batches_and_magic_foretells_it(words, 
     assert tables[1].rows[0][0] == "magic" and any(one.name == "same_training" for one in shown.headlines)
     reruns = [folder for folder in (tmp_path / "reruns").glob("*/*") if folder.is_dir()]
     assert len(reruns) == 2, "two seeds, each once for both shares"
+    task = read_task(made)
+    assert task["methods"]["magic"]["scores"]["one seed"]["0.1"][0] == pytest.approx(own["magic"], abs=1e-4)
+    assert task["methods"]["magic"]["cost"] > task["methods"]["pixels"]["cost"] and task["accuracy"] > 33
     said = capfd.readouterr().err
     assert "steps back for" in said and "relative distance" in said and "relative error" in said
 

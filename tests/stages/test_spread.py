@@ -34,6 +34,9 @@ def test_seeds_are_compared_without_the_points_and_a_kill_loses_nothing(images, 
         assert row["churn"] == pytest.approx(pairwise_churn(arrays["decisions"][:, number]))
     order = np.argsort(-arrays["scores"], kind="stable")
     assert set(np.flatnonzero(arrays["sets"][1])) == set(order[:9]) and made.metrics["left_out"] == 9
+    halved = pull("spread", tmp_path / "a", *images, *WORDS, "spread.share=0.05")
+    np.testing.assert_array_equal(halved.arrays("spread.safetensors")["scores"], arrays["scores"])
+    assert len(list((tmp_path / "a" / "derivatives").glob("*/*/manifest.json"))) == 3, "one for each seed, both shares"
     shown = section([Gathered({"seed": "0"}, compose_run(()), made, "python run.py")], compose_run(()))
     assert "other seeds differ" in shown.headlines[0].answer
 
@@ -65,6 +68,7 @@ def test_seeds_are_compared_without_the_points_and_a_kill_loses_nothing(images, 
 def test_impossible_requests_are_refused(images, override, message, tmp_path):
     with pytest.raises(UserError, match=message):
         pull("spread", tmp_path, *images, *WORDS, "spread.seeds=2", override)
+    assert not list(tmp_path.glob("derivatives/*/*/manifest.json")), "told before anything is trained"
 
 
 def test_fixed_seeds_do_not_differ(images, tmp_path):

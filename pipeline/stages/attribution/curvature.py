@@ -83,8 +83,17 @@ class Curvature:
 
     @cached_property
     def square(self) -> Float[np.ndarray, "n n c c"]:
-        """Exact tangent kernel of the training points."""
-        return self._kernel(None)
+        """Exact tangent kernel of the training points; it survives a kill."""
+        held = self.keep.load("square")
+        if held is None:
+            rows, outputs = self.outputs.slopes.shape
+            self.say(
+                f"exact_influence: the tangent kernel and the solve of {rows}·{outputs} = {rows * outputs:,} rows: "
+                f"{2 * 8 * (rows * outputs) ** 2 / 2**20:.0f} MiB, {(rows * outputs) ** 3 / 3:.1e} multiplications"
+            )
+            held = {"kernel": torch.from_numpy(self._kernel(None))}
+            self.keep.save("square", held)
+        return held["kernel"].numpy()
 
     @cached_property
     def absolute(self) -> float:

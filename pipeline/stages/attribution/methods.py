@@ -26,7 +26,6 @@ from kernels.fisher import EKFAC
 from pipeline.config.attribution import AttributionConfig
 from pipeline.data.datamodule import DataModule, KernelInputs
 from pipeline.engine.build import Build
-from pipeline.errors import UserError
 from pipeline.stages.attribution.curvature import Curvature, influence_damping
 from pipeline.stages.attribution.unrolled import Unrolled
 from pipeline.stages.kernel.read import KernelSide
@@ -34,7 +33,7 @@ from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.networks import build_network, output_layer, trained_network
-from pipeline.training.replaying import final_weights, open_replay, places_of
+from pipeline.training.replaying import open_replay, places_of
 
 GRADIENT_METHODS = (
     "grad_dot",
@@ -51,8 +50,6 @@ GRADIENT_METHODS = (
     "activations",
 )
 """Methods that need the network; the others read stored arrays only."""
-LARGEST_DISTANCE = 0.05
-"""Relative distance of weights at which a replay in float64 still is the run that was trained."""
 _BUDGET = "2GiB"
 """Memory of influence scores: a number of its own, since the size of pieces decides last bits."""
 SELF_METHODS = (
@@ -171,6 +168,10 @@ class Attributor:
             return self._exact.conjugate(points, classes, times=times)
         fisher = dataclasses.replace(self._fisher, damping=times * self._fisher.damping)
         return self._ekfac_scores(fisher, points, classes)
+
+    def forget_gradients(self) -> None:
+        """Drop what methods share, so that the next one pays for itself when it is timed."""
+        self._features.clear()
 
     def self_scores(self, method: str) -> Float[np.ndarray, " n"]:
         """Score every training point for its own label at itself."""
@@ -338,12 +339,5 @@ def open_attributor(
         replay = open_replay(config, data, build.inputs.get("pretrained"), device)
         places = places_of(data, inputs.ids)
         unrolled = Unrolled(replay, network, data.kind, inputs, train.labels, places, choice.segments, keep, build.say)
-        distance = unrolled.distance(final_weights(replay, network.state_dict()))
-        build.say(f"the replayed training ends at a relative distance of {distance:.1e} from the stored weights")
-        if not distance < LARGEST_DISTANCE:
-            raise UserError(
-                f"The replayed training ends at a relative distance of {distance:.2g} from the stored weights, so "
-                "magic and source would attribute another run: a smaller training.lr makes training less sensitive "
-                "to rounding, and numerics.precision=64-true leaves it out."
-            )
+        unrolled.refuse_another_run()
     return Attributor(choice, train, *machine, network, inputs, checkpoints, others, head, curvature, unrolled)

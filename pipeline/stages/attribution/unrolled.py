@@ -19,10 +19,13 @@ from analysis.attribution.source import segment_products
 from kernels import fit_ekfac, layer_jacobians
 from kernels.fisher import EKFAC
 from pipeline.data.datamodule import KernelInputs
+from pipeline.errors import UserError
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
-from pipeline.training.replaying import double_inputs
+from pipeline.training.replaying import double_inputs, final_weights
 
+LARGEST_DISTANCE = 0.05
+"""Relative distance of weights at which a replay in float64 still is the run that was trained."""
 _ADJOINT_BYTES = 2**30
 """Of the derivatives that one sweep holds: more test points take several sweeps."""
 _ROWS = 64
@@ -88,6 +91,10 @@ class Unrolled:
         name = f"source-{_digest(points, classes)}"
         held = self.keep.load(name)
         if held is None:
+            self.say(
+                f"source: {self.segments} segments, each with EK-FAC and the gradients of {len(self.labels)} training "
+                f"and {len(classes)} other points at one network; two replays of {len(self.replay)} steps"
+            )
             scores = segment_products(
                 self._measures(points, classes),
                 [self._products(network, fisher) for network, fisher, _ in self._segments],
@@ -105,6 +112,23 @@ class Unrolled:
             held = {"weights": self.replay.states([len(self.replay)])[0]}
             self.keep.save("end", held)
         return float((held["weights"] - stored.to(held["weights"])).norm() / stored.norm())
+
+    def refuse_another_run(self) -> None:
+        """Say how far the replay ends from the stored weights.
+
+        Raises
+        ------
+        UserError
+            If that is another run.
+        """
+        distance = self.distance(final_weights(self.replay, self.network.state_dict()))
+        self.say(f"the replayed training ends at a relative distance of {distance:.1e} from the stored weights")
+        if not distance < LARGEST_DISTANCE:
+            raise UserError(
+                f"The replayed training ends at a relative distance of {distance:.2g} from the stored weights, so "
+                "magic and source would attribute another run: a smaller training.lr makes training less sensitive "
+                "to rounding, and numerics.precision=64-true leaves it out."
+            )
 
     def _log_odds(self, inputs: dict[str, Tensor], classes: np.ndarray) -> Callable[[Tensor], Tensor]:
         chosen = torch.from_numpy(np.ascontiguousarray(classes))

@@ -17,15 +17,21 @@ from pipeline.engine.build import Build
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.reruns.read import read_reruns
-from pipeline.stages.retraining.read import OMITTED, SMOOTHNESS, TOP_OMITTED, OmittedRow, TopOmittedRow
+from pipeline.stages.retraining.read import (
+    OMITTED,
+    SMOOTHNESS,
+    STEP_PARTS,
+    STEP_SHARE,
+    TOP_OMITTED,
+    OmittedRow,
+    TopOmittedRow,
+)
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
 from pipeline.training.replaying import double_inputs, open_replay, places_of
 
 STEPS = (0.01, 0.1, 0.5, 1.0)
 """By how much the weights of a part fall, where the derivative is compared with training."""
-_PARTS, _SHARE = 6, 0.1
-"""Random parts for that, and their share of the training points."""
 ONE, MANY = "one seed", "over seeds"
 
 
@@ -95,11 +101,11 @@ def replayed(
 
         if "magic" in scores:
             rng = np.random.default_rng([choice.seed, 6])
-            fewer = max(1, round(_SHARE * len(train.ids)))
-            parts = ~random_subsets(len(train.ids), _PARTS, rng, fraction=1 - fewer / len(train.ids))
+            fewer = max(1, round(STEP_SHARE * len(train.ids)))
+            parts = ~random_subsets(len(train.ids), STEP_PARTS, rng, fraction=1 - fewer / len(train.ids))
             masks = np.concatenate([np.zeros((1, len(train.ids)), bool), *[parts] * len(STEPS)])
-            values = log_odds(masks, np.repeat([0.0, *STEPS], [1, *[_PARTS] * len(STEPS)]), "steps")
-            changes = (values[1:] - values[0]).reshape(len(STEPS), _PARTS, -1)
+            values = log_odds(masks, np.repeat([0.0, *STEPS], [1, *[STEP_PARTS] * len(STEPS)]), "steps")
+            changes = (values[1:] - values[0]).reshape(len(STEPS), STEP_PARTS, -1)
             found = step_agreement(scores["magic"], parts, changes, STEPS)
             build.write_rows(SMOOTHNESS, found)
             for row in found:
@@ -119,7 +125,10 @@ def _top_omitted(build: Build, scores: dict[str, np.ndarray], side: KernelSide, 
     shown = np.sort(rng.choice(len(side.ids), min(choice.points, len(side.ids)), replace=False))
     count = next(iter(scores.values())).shape[1]
     k = max(1, round(choice.top * count))
-    build.say(f"without the strongest {k} supporters of each of {len(shown)} test points, by {len(scores)} methods")
+    build.say(
+        f"without the strongest {k} supporters of each of {len(shown)} test points, by {len(scores)} methods: "
+        f"{len(scores) * len(shown)} trainings"
+    )
     masks = np.zeros((1 + len(scores) * len(shown), count), bool)
     for number, values in enumerate(scores.values()):
         for place, row in enumerate(top_scores(values[shown], k).indices):

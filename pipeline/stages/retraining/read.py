@@ -12,6 +12,8 @@ ARRAYS = "retraining.safetensors"
 OMITTED = "omitted.parquet"
 TOP_OMITTED = "top_omitted.parquet"
 SMOOTHNESS = "smoothness.parquet"
+STEP_PARTS, STEP_SHARE = 6, 0.1
+"""Random parts whose weights fall by steps, to see how smooth the run is, and their share of the training points."""
 
 
 class DatamodelingRow(TypedDict):

@@ -11,7 +11,14 @@ from analysis.verdicts import run_interval_within, student_mean_interval
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import keys_of
 from pipeline.reporting.headlines import over_seeds
-from pipeline.stages.retraining.read import OmittedRow, read_omitted, read_smoothness, read_top_omitted
+from pipeline.stages.retraining.read import (
+    STEP_PARTS,
+    STEP_SHARE,
+    OmittedRow,
+    read_omitted,
+    read_smoothness,
+    read_top_omitted,
+)
 
 _CONTROLS = ("ceiling", "random", "same_label")
 
@@ -34,9 +41,9 @@ def omitted_blocks(name: str, group: list[Gathered]) -> list[Block]:
             errors = summary_cells([row["error"] for row in own])
             lines.append([step, *errors, student_mean_interval([row["correlation"] for row in own])[0]])
         caption = (
-            f"{name}: smoothness of the run. Weights of a tenth of the training points fall by a step (1 leaves the "
-            "points out): ‖foretold - real‖ / ‖real‖ of the change of log-odds that magic's derivative foretells, over "
-            f"six parts and all test points. {OVER_SEEDS}"
+            f"{name}: smoothness of the run. Weights of {100 * STEP_SHARE:g} % of the training points fall by a step "
+            "(1 leaves the points out): ‖foretold - real‖ / ‖real‖ of the change of log-odds that magic's derivative "
+            f"foretells, over {STEP_PARTS} parts and all test points. {OVER_SEEDS}"
         )
         columns = ["step", "runs", "relative error", "sd", "95 % interval", "correlation"]
         blocks.append(Table(columns, lines, caption, **about))

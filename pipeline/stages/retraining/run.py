@@ -37,6 +37,7 @@ from pipeline.machine.progress import note_progress
 from pipeline.machine.sealed_files import is_sound, replace_sealed
 from pipeline.stages.attribution.methods import open_attributor
 from pipeline.stages.kernel.read import KernelSide, read_kernel_sides
+from pipeline.stages.retraining.costs import Costs, log_costs, seconds_of_training
 from pipeline.stages.retraining.omitted import omitted_scores, replayed
 from pipeline.stages.retraining.read import ARRAYS, DATAMODELING, LEAVE_OUT, DatamodelingRow, LeaveOutRow
 from pipeline.stages.surrogate.read import read_coefficients
@@ -65,13 +66,14 @@ def retraining(build: Build) -> dict[str, Any]:
     metrics: dict[str, Any] = {"n_train": len(train.ids), "n_test": len(side.ids), "seeds": choice.seeds}
     if choice.subsets:
         metrics |= _datamodeling(build, scores, train, others, masks, margins, arrays)
-    if choice.points:
+    if choice.points and choice.k:
         metrics |= _leave_out(build, scores, train, side, margins, arrays)
     if choice.omitted:
         metrics |= omitted_scores(build, scores, side)
     if choice.top or "magic" in scores:
         metrics |= replayed(build, data, scores, train, split, side)
     build.write_arrays(ARRAYS, arrays)
+    log_costs(build.scratch, build.logs)
     return metrics | {"method": config.attribution.method, "methods": list(scores)}
 
 
@@ -82,7 +84,7 @@ class _Margins:
         self.build, self.split, self.side = build, split, side
         self.puller = Puller(build.store, build.graph, build.config.upstream == "require", rebuild=build.rebuild)
         choice = build.config.retraining
-        sets = 1 + (4 + ("embedding" in methods_of(build.config))) * choice.points if choice.points else 0
+        sets = 1 + (4 + ("embedding" in methods_of(build.config))) * choice.points if choice.points and choice.k else 0
         self.made, self.total = 0, choice.seeds * (choice.subsets + sets)
 
     def need(self, field: str | None, rows: Sequence[np.ndarray | None]) -> None:
@@ -156,10 +158,15 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
     with arithmetic(config.numerics) as device:
         attributor = open_attributor(build, data, train, methods, device)
         points = data.kernel_inputs(split, config.kernel.n_test)
+        unrolled, others = attributor.unrolled, len(config.attribution.other_seeds)
+        costs = Costs(seconds_of_training(unrolled and unrolled.replay), {}, {"trak": others} if others else {})
         found = {}
         for method in methods:
             build.say(f"method {method}")
-            found[method] = np.asarray(attributor.scores(method, side, points, side.labels), np.float64)
+            attributor.forget_gradients()
+            one = costs.timed(method, lambda method=method: attributor.scores(method, side, points, side.labels))  # type: ignore[misc]
+            found[method] = np.asarray(one, np.float64)
+        costs.write(build.scratch)
         for method, times in _sweep(config):
             build.say(f"method {method}, {times:g} times its damping")
             found[f"{method} λ×{times:g}"] = attributor.damped(method, points, side.labels, times)

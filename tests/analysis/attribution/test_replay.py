@@ -13,6 +13,8 @@ from analysis.attribution.replay import Replay
 from models.logits import logits_of
 from models.losses import loss_named
 from models.optimizers.schedules import make_optimizer
+from tests.kernels.cases import CASES, make
+from tests.references.attribution_formulas import unrolled_derivative
 
 ROWS, STEPS, BATCH = 12, 9, 4
 
@@ -105,6 +107,34 @@ def test_the_derivative_is_that_of_real_retraining(kind, optimizer, loss):
             values.append(measure(replay.run(weights)).detach().numpy())
         expected = (values[0] - values[1]) / (2 * step)
         np.testing.assert_allclose(found[:, row], expected, rtol=2e-5, atol=1e-8 * np.abs(found).max())
+
+
+SHARED = ("mlp", "conv2d", "groupnorm", "layernorm", "tied_linear", "lstm", "frozen_first_layer", "tiny_gpt2")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_derivative_is_that_of_the_whole_graph_on_the_shared_networks(name):
+    """Autograd through the unrolled training, as long as its graph fits into memory."""
+    model, inputs, labels = make(next(case for case in CASES if case.name == name), 6)
+    named = inputs if isinstance(inputs, dict) else {"x": inputs}
+    rates, places = [0.05, 0.04, 0.03], [torch.tensor(rows) for rows in ([0, 1, 2], [3, 4, 5], [1, 3, 5])]
+
+    def batch(step: int):
+        rows = places[step]
+        return {n: value[rows] for n, value in named.items()}, labels[rows], rows
+
+    rule = OptimizerRule("sgd", momentum=0.9)
+    replay = Replay(model, logits_of, loss_named("cross_entropy"), rule, rates, batch, 6)
+    found = replay.derivative(lambda weights: replay.outputs(weights, named)[:2, 0])
+
+    def measure(state):
+        made = torch.func.functional_call(model, state, *(((inputs,), {}) if "x" in named else ((), named)))
+        return (made if isinstance(made, torch.Tensor) else made.logits)[:2, 0]
+
+    batches = [(given["x"] if "x" in given else given, y, rows) for given, y, rows in map(batch, range(3))]
+    expected = unrolled_derivative(model, batches, rates, 0.9, 6, measure)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 def test_weights_that_no_row_touches_leave_adam_finite():

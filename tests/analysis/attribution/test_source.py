@@ -1,5 +1,6 @@
 """SOURCE converges to the exact derivative of training where its assumptions hold, with the number of segments."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from analysis.attribution.optimizer_steps import OptimizerRule
 from analysis.attribution.replay import Replay
 from analysis.attribution.source import segment_products
+from tests.references.attribution_formulas import segment_formula
 
 ROWS, WIDTH, STEPS, RATE = 10, 4, 120, 0.03
 
@@ -47,6 +49,21 @@ def test_segments_converge_to_the_unrolled_training_of_a_linear_model(momentum, 
         found = -segment_products({"weight": points}, segments, lengths, decay=decay) / ROWS
         errors.append(float((found - exact).norm() / exact.norm()))
     assert errors[2] < 0.03 and errors[2] < errors[1] < errors[0]
+
+
+def test_segments_equal_the_formula_with_matrix_exponentials():
+    rng = np.random.default_rng(0)
+    roots = [rng.normal(size=(WIDTH, WIDTH)) for _ in range(3)]
+    curvatures = [root @ root.T + 0.1 * np.eye(WIDTH) for root in roots]
+    gradients, measure = rng.normal(size=(3, ROWS, WIDTH)), rng.normal(size=(2, WIDTH))
+    lengths = [0.5, 2.0, 0.1]
+    segments = [
+        (Dense(h), lambda v, g=g: v["weight"] @ g.T)
+        for h, g in zip(map(torch.from_numpy, curvatures), torch.from_numpy(gradients), strict=True)
+    ]
+    found = segment_products({"weight": torch.from_numpy(measure)}, segments, lengths)
+    expected = segment_formula(measure, gradients, curvatures, lengths)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
 
 
 def test_a_flat_direction_moves_by_the_whole_push():

@@ -14,6 +14,7 @@ from pipeline.config.run import RunConfig
 from pipeline.data.datamodule import KernelInputs
 from pipeline.errors import UserError
 from pipeline.stages.attribution.curvature import Curvature, influence_damping
+from tests.kernels.cases import CASES, make
 from tests.references import attribution_formulas as reference
 
 NETWORKS = {
@@ -47,6 +48,32 @@ def test_both_ways_equal_the_explicit_inverse(name):
     np.testing.assert_allclose(made.conjugate(test, classes), expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(made.dual(made.inputs, made.labels, times=2.0).diagonal() > 0, True)
     assert all("residual" in line for line in made.said)
+
+
+SHARED = ("mlp", "conv2d", "batchnorm2d", "layernorm", "tied_linear", "lstm", "frozen_first_layer", "tiny_gpt2")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_both_ways_equal_the_explicit_inverse_on_the_shared_networks(name):
+    case = next(one for one in CASES if one.name == name)
+    model, inputs, labels = make(case, 5)
+    train = KernelInputs(inputs, torch.arange(5), labels)
+    made = Curvature(model, train, labels.numpy(), "cross_entropy", 0.05, 0.1, 1e-12, 400)
+    classes = labels.numpy()[::-1].copy()
+    expected = reference.gauss_newton_influence(model, inputs, labels.numpy(), inputs, classes, 0.05)
+    np.testing.assert_allclose(made.dual(train, classes), expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(made.conjugate(train, classes), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_the_kernel_of_a_killed_solve_is_not_made_again(monkeypatch):
+    made, said = curvature("mlp"), []
+    made.say = said.append
+    kernel = made.square
+    assert "14·3 = 42 rows" in said[0]
+    again = curvature("mlp")
+    again.keep = made.keep
+    monkeypatch.setattr(Curvature, "_kernel", lambda self, points: pytest.fail("made twice"))
+    np.testing.assert_array_equal(again.square, kernel)
 
 
 def test_the_relative_damping_is_a_share_of_the_mean_eigenvalue():

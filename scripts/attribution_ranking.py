@@ -1,0 +1,279 @@
+"""The ranking of attributions: numbers of each task in ``results/attribution``, its page and its figure.
+
+``python -m scripts.attribution_ranking --keep TASK RETRAINING [ATTRIBUTION]`` writes what the folder of a finished
+``retraining`` artifact holds, and what that of an ``attribution`` artifact with flipped labels says of recall, into
+``results/attribution/TASK.json``. Without arguments it makes the tables of ``docs/attribution_ranking.md`` and
+``docs/figures/attribution_ranking.svg`` from these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from analysis.style import CONTEXT, PALETTE, new_figure, svg_bytes
+from pipeline.engine.artifacts import Artifact
+from pipeline.stages.attribution.read import read_masks
+from pipeline.stages.retraining.costs import read_costs
+from pipeline.stages.retraining.omitted import MANY, ONE
+from pipeline.stages.retraining.read import read_omitted, read_smoothness, read_top_omitted
+from scripts.study_results import ROOT, typed
+
+RESULTS = ROOT / "results" / "attribution"
+PAGE = ROOT / "docs" / "attribution_ranking.md"
+FIGURE = ROOT / "docs" / "figures" / "attribution_ranking.svg"
+MARKS = ("<!-- tables, made by `python -m scripts.attribution_ranking` -->", "<!-- end of the tables -->")
+TASKS = {"digits": "digits", "clothes": "clothes", "cifar10": "CIFAR-10", "sst2": "SST-2"}
+"""Names of files, and what readers call them."""
+RANKED = "0.05"
+"""Share of the training rows left out by which methods are ranked, under the run's own seed."""
+TWINS = {"bm25": "pixels"}
+"""Methods that stand in one row: what compares texts where the other compares images."""
+NAMES = {"pixels": "pixels (texts: bm25)"}
+CEILING = "ceiling"
+
+
+def read_task(retraining: Artifact, flipped: Artifact | None = None) -> dict[str, Any]:
+    """Take the numbers of one task out of its artifacts.
+
+    Parameters
+    ----------
+    retraining : Artifact
+        With rows that were left out.
+    flipped : Artifact, optional
+        Attribution of the same training with flipped labels.
+
+    Raises
+    ------
+    SystemExit
+        If the artifact holds no such rows.
+    """
+    rows, costs, metrics = read_omitted(retraining), read_costs(retraining), retraining.metrics
+    if not rows:
+        raise SystemExit(f"{retraining.folder} left no rows out; make it with retraining.omitted=[0.01,0.05,0.1,0.5].")
+    multiples = costs.multiples() if costs else {}
+    rises = {row["method"]: _interval(row, "rise") for row in read_top_omitted(retraining)}
+    found = {row["method"]: row["recall"] for row in (read_masks(flipped) if flipped else [])}
+    methods: dict[str, Any] = {}
+    for name in dict.fromkeys(row["method"] for row in rows):
+        scores: dict[str, Any] = {}
+        for row in rows:
+            if row["method"] == name:
+                scores.setdefault(row["target"], {})[f"{row['share']:g}"] = _interval(row, "mean")
+        methods[name] = {"scores": scores, "rise": rises.get(name), "recall": found.get(name)}
+        methods[name]["cost"] = round(multiples[name], 3) if name in multiples else None
+    task = {
+        "n_train": metrics["n_train"],
+        "n_test": metrics["n_test"],
+        "parts": metrics["omissions"],
+        "seeds": metrics["seeds"],
+        "supporters": next((row["omitted"] for row in read_top_omitted(retraining)), None),
+        "judged": next((row["points"] for row in read_top_omitted(retraining)), None),
+        "smoothness": {f"{row['step']:g}": round(row["error"], 4) for row in read_smoothness(retraining)},
+        "training_seconds": costs and costs.training and round(costs.training, 2),
+        "methods": methods,
+        "made": [_origin(one) for one in (retraining, flipped) if one],
+    }
+    task["accuracy"] = _accuracy(retraining)
+    return task
+
+
+def _interval(row: Mapping[str, Any], name: str) -> list[float]:
+    return [round(row[one], 4) for one in (name, "low", "high")]
+
+
+def _origin(artifact: Artifact) -> dict[str, Any]:
+    made = json.loads((artifact.folder / "provenance.json").read_text(encoding="utf-8"))
+    commit = made["commit"] and made["commit"][:7]
+    return {"key": artifact.key, "command": typed(made["command"]), "commit": commit, "date": made["ended"][:10]}
+
+
+def _accuracy(retraining: Artifact) -> float | None:
+    """Test accuracy in percent of the network that was attributed: the one whose kernel was read."""
+    folder = retraining.folder
+    for stage in ("kernel", "train"):
+        made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        names = [name for name in made["inputs"] if name.startswith(f"{stage}/")]
+        places = retraining.folder.parents[2].glob(names[0].replace("/", "/*/", 1)) if names else iter(())
+        if (found := next(places, None)) is None:
+            return None
+        folder = found
+    return round(100 * Artifact(folder).metrics["test_accuracy"], 1)
+
+
+def read_tasks() -> dict[str, dict[str, Any]]:
+    """Read what is kept of each task, in the order of the page."""
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name in TASKS
+        if (path := RESULTS / f"{name}.json").exists()
+    }
+
+
+def row_of(method: str) -> str:
+    """Name the row of the ranking in which a method stands.
+
+    Examples
+    --------
+    >>> row_of("bm25"), row_of("magic")
+    ('pixels', 'magic')
+    """
+    return TWINS.get(method, method)
+
+
+def ranking(tasks: Mapping[str, dict[str, Any]]) -> list[tuple[str, dict[str, list[float]]]]:
+    """Order methods by their mean score over tasks; the scores with their intervals, by task.
+
+    Examples
+    --------
+    >>> made = {"a": {"0.05": [0.2, 0.1, 0.3]}, "b": {"0.05": [0.9, 0.8, 1.0]}}
+    >>> tasks = {"digits": {"methods": {name: {"scores": {"one seed": one}} for name, one in made.items()}}}
+    >>> ranking(tasks)
+    [('b', {'digits': [0.9, 0.8, 1.0]}), ('a', {'digits': [0.2, 0.1, 0.3]})]
+    """
+    rows: dict[str, dict[str, list[float]]] = {}
+    for task, held in tasks.items():
+        for method, one in held["methods"].items():
+            if ONE in one["scores"] and RANKED in one["scores"][ONE]:
+                rows.setdefault(row_of(method), {})[task] = one["scores"][ONE][RANKED]
+    return sorted(rows.items(), key=lambda row: -fmean(value for value, *_ in row[1].values()))
+
+
+def shown(interval: Sequence[float] | None) -> str:
+    """Write a number with its interval.
+
+    Examples
+    --------
+    >>> shown([0.5, -0.25, 0.75]), shown(None)
+    ('0.50 [-0.25, 0.75]', '–')
+    """
+    return "–" if interval is None else "{:.2f} [{:.2f}, {:.2f}]".format(*interval)
+
+
+def multiple(cost: float | None) -> str:
+    """Write a cost in trainings.
+
+    Examples
+    --------
+    >>> multiple(0.004), multiple(0.4), multiple(3.14), multiple(41.2), multiple(None)
+    ('0.00', '0.40', '3.1', '41', '–')
+    """
+    if cost is None:
+        return "–"
+    return f"{cost:.2f}" if cost < 1 else f"{cost:.1f}" if cost < 10 else f"{cost:.0f}"
+
+
+def tables(tasks: Mapping[str, dict[str, Any]]) -> str:
+    """Write the ranking, and a table for each task."""
+    order = ranking(tasks)
+    heads = [TASKS[task] for task in tasks]
+    lines = [
+        f"| rank | method | {' | '.join(heads)} | mean | trainings |",
+        f"| --- | --- | {'--- | ' * len(heads)}--- | --- |",
+    ]
+    for place, (method, scores) in enumerate(order, start=1):
+        costs = [
+            one["cost"]
+            for held in tasks.values()
+            for name, one in held["methods"].items()
+            if row_of(name) == method and one["cost"] is not None
+        ]
+        cells = " | ".join(shown(scores.get(task)) for task in tasks)
+        mean = f"{fmean(value for value, *_ in scores.values()):.2f}" + ("" if len(scores) == len(tasks) else "*")
+        cost = multiple(median(costs)) if costs else "–"
+        lines.append(f"| {place} | {_name(method)} | {cells} | {mean} | {cost} |")
+    for task, held in tasks.items():
+        lines += ["", f"### {TASKS[task][0].upper()}{TASKS[task][1:]}", "", *_task_table(held, order)]
+    return "\n".join(lines)
+
+
+def _name(method: str) -> str:
+    return NAMES.get(method, method.replace("_", " "))
+
+
+def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[str]:
+    methods = held["methods"]
+    shares = list(next(iter(methods.values()))["scores"][ONE])
+    many = [share for share in (RANKED, shares[-1]) if held["seeds"] > 1]
+    heads = [f"{100 * float(share):g} %" for share in shares]
+    heads += [f"{100 * float(share):g} %, {held['seeds']} seeds" for share in many]
+    heads += ["loss rise", "recall %", "trainings"]
+    steps = ", ".join(f"{step}: {error:.3g}" for step, error in held["smoothness"].items())
+    accuracy = "" if held["accuracy"] is None else f"Test accuracy {held['accuracy']:g} %. "
+    seconds = held["training_seconds"] and f" One training takes {held['training_seconds']:g} s of one core."
+    origin = "; ".join(f"`{one['command']}` ({one['date']}, commit {one['commit']})" for one in held["made"])
+    lines = [
+        f"{accuracy}{held['n_train']} training and {held['n_test']} test rows, {held['parts']} parts of each share; "
+        f"loss rise of {held['judged']} test points without their {held['supporters']} strongest supporters. Relative "
+        f"error of the derivative by the size of the step: {steps}.{seconds or ''}",
+        "",
+        f"| method | {' | '.join(heads)} |",
+        f"| --- | {'--- | ' * (len(heads) - 1)}--- |",
+    ]
+    names = [name for row, _ in order for name in methods if row_of(name) == row]
+    for name in [*names, *(name for name in methods if name == CEILING)]:
+        one = methods[name]
+        cells = [shown(one["scores"].get(ONE, {}).get(share)) for share in shares]
+        cells += [shown(one["scores"].get(MANY, {}).get(share)) for share in many]
+        recall = "–" if one["recall"] is None else f"{100 * one['recall']:.0f}"
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, shown(one['rise']), recall])} | "
+                     f"{multiple(one['cost'])} |")  # fmt: skip
+    return [*lines, "", f"Made by {origin}."]
+
+
+def draw(tasks: Mapping[str, dict[str, Any]]) -> bytes:
+    """Draw the ranking: a panel for each task, methods in one order, scores with their intervals."""
+    order = ranking(tasks)
+    figure, axes = new_figure(1, len(tasks), width=2.6, height=0.27 * len(order) + 0.9)
+    for number, (axis, task) in enumerate(zip(axes[0], tasks, strict=True)):
+        axis.axvline(0, color=CONTEXT, linewidth=1, zorder=1)
+        for place, (_, scores) in enumerate(order):
+            if task in scores:
+                value, low, high = scores[task]
+                axis.plot([low, high], [place, place], color=PALETTE[0], linewidth=2, solid_capstyle="butt", zorder=2)
+                axis.plot([value], [place], "o", color=PALETTE[0], markersize=4.5, zorder=3)
+        axis.set_title(TASKS[task])
+        axis.set_yticks(range(len(order)), [_name(method) for method, _ in order] if number == 0 else [""] * len(order))
+        axis.set_ylim(len(order) - 0.4, -0.6)
+        axis.set_xlim(-0.35, 1.05)
+        axis.grid(False, axis="y")
+    axes[0, 0].set_xlabel(f"linear datamodeling score, {100 * float(RANKED):g} % left out")
+    return svg_bytes(figure)
+
+
+def pages() -> dict[Path, bytes]:
+    """Make the page and the figure from what is kept."""
+    tasks = read_tasks()
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    text = f"{before}{MARKS[0]}\n\n{tables(tasks)}\n\n{MARKS[1]}{after}"
+    return {PAGE: text.encode(), FIGURE: draw(tasks)}
+
+
+def main() -> None:
+    """Keep a task, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", nargs="+", metavar=("TASK", "FOLDER"))
+    kept = parser.parse_args().keep
+    if kept:
+        name, *folders = kept
+        if name not in TASKS or not 1 <= len(folders) <= 2:
+            raise SystemExit(
+                f"--keep takes a task ({', '.join(TASKS)}), a retraining folder and an attribution folder."
+            )
+        task = read_task(*(Artifact(Path(folder)) for folder in folders))
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{name}.json"
+        path.write_text(json.dumps(task, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"{path} holds the numbers of {name}; `python -m scripts.attribution_ranking` writes the page.")
+        return
+    for path, content in pages().items():
+        path.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

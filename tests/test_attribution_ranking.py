@@ -1,0 +1,40 @@
+"""The ranking of attributions is made from kept numbers, which hold every method and intervals around their values."""
+
+import doctest
+
+import pytest
+
+from pipeline.engine.cells import compose_run
+from scripts import attribution_ranking
+
+TASKS = attribution_ranking.read_tasks()
+EXPERIMENTS = {"sst2": "attribution_ranking_texts"}
+
+
+def test_examples_of_the_script_run():
+    tested = doctest.testmod(attribution_ranking)
+    assert tested.attempted and not tested.failed
+
+
+def test_page_and_figure_are_those_of_the_kept_numbers():
+    for path, content in attribution_ranking.pages().items():
+        assert path.read_bytes() == content, f"{path.name}: run `python -m scripts.attribution_ranking`"
+        assert path.suffix != ".svg" or len(content) < 80_000, path.name
+
+
+def test_there_are_four_tasks():
+    assert list(TASKS) == list(attribution_ranking.TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_method_of_the_experiment_is_judged(task):
+    held, experiment = TASKS[task], EXPERIMENTS.get(task, "attribution_ranking")
+    choice = compose_run((f"experiment={experiment}",)).attribution
+    assert set(held["methods"]) - {"ceiling"} == {choice.method, *choice.methods}
+    for name, one in held["methods"].items():
+        found = [interval for target in one["scores"].values() for interval in target.values()]
+        for value, low, high in found + [one["rise"]] if one["rise"] else found:
+            assert low <= value <= high, name
+        assert name == "ceiling" or one["cost"] is not None, f"{name}: no cost; make it in one go, without a kill"
+    assert held["methods"]["magic"]["recall"] is not None, "no flipped labels"
+    assert len({made["commit"] for made in held["made"]}) == 1
