@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
         for method in methods:
             build.say(f"method {method}")
             attributor.forget_gradients()
-            one = costs.timed(method, lambda method=method: attributor.scores(method, side, points, side.labels))  # type: ignore[misc]
+            one = costs.timed(method, partial(attributor.scores, method, side, points, side.labels))
             found[method] = np.asarray(one, np.float64)
         costs.write(build.scratch)
         for method, times in _sweep(config):
