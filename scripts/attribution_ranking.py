@@ -1,9 +1,9 @@
 """The ranking of attributions: numbers of each task in ``results/attribution``, its page and its figure.
 
-``python -m scripts.attribution_ranking --keep TASK RETRAINING [ATTRIBUTION]`` writes what the folder of a finished
-``retraining`` artifact holds, and what that of an ``attribution`` artifact with flipped labels says of recall, into
-``results/attribution/TASK.json``. Without arguments it makes the tables of ``docs/attribution_ranking.md`` and
-``docs/figures/attribution_ranking.svg`` from these files.
+``python -m scripts.attribution_ranking --keep TASK RETRAINING [ATTRIBUTION ...]`` writes what the folder of a finished
+``retraining`` artifact holds, and what those of ``attribution`` artifacts with flipped labels or a planted trigger say
+of recall, into ``results/attribution/TASK.json``. Without arguments it makes the tables of
+``docs/attribution_ranking.md`` and ``docs/figures/attribution_ranking.svg`` from these files.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ TWINS = {"bm25": "pixels"}
 """Methods that stand in one row: what compares texts where the other compares images."""
 NAMES = {"pixels": "pixels (texts: bm25)"}
 CEILING = "ceiling"
+MASKS = {"mislabelled training points": "flipped", "injected training points": "planted"}
+"""Masks of training points that a method should find, and what readers call them."""
 
 
-def read_task(retraining: Artifact, flipped: Artifact | None = None) -> dict[str, Any]:
+def read_task(retraining: Artifact, *marked: Artifact) -> dict[str, Any]:
     """Take the numbers of one task out of its artifacts.
 
     Parameters
     ----------
     retraining : Artifact
         With rows that were left out.
-    flipped : Artifact, optional
-        Attribution of the same training with flipped labels.
+    *marked : Artifact
+        Attributions of the same training with flipped labels, or with a planted trigger.
 
     Raises
     ------
@@ -57,14 +59,16 @@ def read_task(retraining: Artifact, flipped: Artifact | None = None) -> dict[str
         raise SystemExit(f"{retraining.folder} left no rows out; make it with retraining.omitted=[0.01,0.05,0.1,0.5].")
     multiples = costs.multiples() if costs else {}
     rises = {row["method"]: _interval(row, "rise") for row in read_top_omitted(retraining)}
-    found = {row["method"]: row["recall"] for row in (read_masks(flipped) if flipped else [])}
+    found: dict[str, dict[str, float]] = {}
+    for row in [row for one in marked for row in read_masks(one) if row["mask"] in MASKS]:
+        found.setdefault(row["method"], {})[MASKS[row["mask"]]] = round(row["recall"], 4)
     methods: dict[str, Any] = {}
     for name in dict.fromkeys(row["method"] for row in rows):
         scores: dict[str, Any] = {}
         for row in rows:
             if row["method"] == name:
                 scores.setdefault(row["target"], {})[f"{row['share']:g}"] = _interval(row, "mean")
-        methods[name] = {"scores": scores, "rise": rises.get(name), "recall": found.get(name)}
+        methods[name] = {"scores": scores, "rise": rises.get(name), "recall": found.get(name, {})}
         methods[name]["cost"] = round(multiples[name], 3) if name in multiples else None
     task = {
         "n_train": metrics["n_train"],
@@ -76,7 +80,7 @@ def read_task(retraining: Artifact, flipped: Artifact | None = None) -> dict[str
         "smoothness": {f"{row['step']:g}": round(row["error"], 4) for row in read_smoothness(retraining)},
         "training_seconds": costs and costs.training and round(costs.training, 2),
         "methods": methods,
-        "made": [_origin(one) for one in (retraining, flipped) if one],
+        "made": [_origin(one) for one in (retraining, *marked)],
     }
     task["accuracy"] = _accuracy(retraining)
     return task
@@ -201,7 +205,7 @@ def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[
     many = [share for share in (RANKED, shares[-1]) if held["seeds"] > 1]
     heads = [f"{100 * float(share):g} %" for share in shares]
     heads += [f"{100 * float(share):g} %, {held['seeds']} seeds" for share in many]
-    heads += ["loss rise", "recall %", "trainings"]
+    heads += ["loss rise", *(f"{kind} %" for kind in MASKS.values()), "trainings"]
     steps = ", ".join(f"{step}: {error:.3g}" for step, error in held["smoothness"].items())
     accuracy = "" if held["accuracy"] is None else f"Test accuracy {held['accuracy']:g} %. "
     seconds = held["training_seconds"] and f" One training takes {held['training_seconds']:g} s of one core."
@@ -219,8 +223,8 @@ def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[
         one = methods[name]
         cells = [shown(one["scores"].get(ONE, {}).get(share)) for share in shares]
         cells += [shown(one["scores"].get(MANY, {}).get(share)) for share in many]
-        recall = "–" if one["recall"] is None else f"{100 * one['recall']:.0f}"
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, shown(one['rise']), recall])} | "
+        recall = [f"{100 * one['recall'][kind]:.0f}" if kind in one["recall"] else "–" for kind in MASKS.values()]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, shown(one['rise']), *recall])} | "
                      f"{multiple(one['cost'])} |")  # fmt: skip
     return [*lines, "", f"Made by {origin}."]
 
@@ -261,10 +265,8 @@ def main() -> None:
     kept = parser.parse_args().keep
     if kept:
         name, *folders = kept
-        if name not in TASKS or not 1 <= len(folders) <= 2:
-            raise SystemExit(
-                f"--keep takes a task ({', '.join(TASKS)}), a retraining folder and an attribution folder."
-            )
+        if name not in TASKS or not folders:
+            raise SystemExit(f"--keep takes a task ({', '.join(TASKS)}), a retraining and attribution folders.")
         task = read_task(*(Artifact(Path(folder)) for folder in folders))
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}.json"
