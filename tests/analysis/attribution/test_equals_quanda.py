@@ -33,7 +33,9 @@ def metric(monkeypatch):
         package = types.ModuleType(name)
         package.__path__ = [str(place.joinpath(*name.split(".")[1:]))]
         monkeypatch.setitem(sys.modules, name, package)
-    monkeypatch.setitem(sys.modules, "lightning", pytorch_lightning)  # the same code under its other name
+    same = types.ModuleType("lightning")  # the same code under its other name
+    vars(same).update(vars(pytorch_lightning), __name__="lightning", pytorch=pytorch_lightning)
+    monkeypatch.setitem(sys.modules, "lightning", same)
     yield importlib.import_module("quanda.metrics.ground_truth.linear_datamodeling").LinearDatamodelingMetric
     for name in [name for name in sys.modules if name.partition(".")[0] == "quanda"]:
         del sys.modules[name]
