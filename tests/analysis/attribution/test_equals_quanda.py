@@ -69,7 +69,7 @@ def trained_on_parts() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def test_the_score_equals_that_of_quanda(metric):
     scores, parts, logits, labels = trained_on_parts()
     margins = np.stack([log_odds(one)[np.arange(TEST), labels] for one in logits])
-    ours = linear_datamodeling_score(scores, parts, margins, rng=np.random.default_rng(3), draws=10)
+    ours = linear_datamodeling_score(scores, parts, margins, rng=np.random.default_rng(3), draws=20)
     assert float(ours.mean.estimate) > 0.8, "a score that says something"
     theirs = metric(
         model=nn.Linear(2, CLASSES),
