@@ -266,9 +266,10 @@ class Replay:
 
     def _step(self, state: State, row_weights: Tensor, step: int) -> State:
         inputs, targets, rows = self.batch(step)
-        weights = state[0].detach().requires_grad_()
-        loss = row_weights[rows] @ self._losses(weights, inputs, targets) / len(rows)
-        (gradient,) = torch.autograd.grad(loss, weights)
+        with torch.enable_grad():  # a caller that only wants the end may have switched gradients off
+            weights = state[0].detach().requires_grad_()
+            loss = row_weights[rows] @ self._losses(weights, inputs, targets) / len(rows)
+            (gradient,) = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             return self.rule.step(state, gradient, self.rates[step], step)
 

@@ -213,6 +213,8 @@ def test_one_pass_for_many_equals_one_by_one(kind):
     weights = torch.rand(5, ROWS, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     alone, derivative = replay.run_together(weights), replay.derivative(measure)
     torch.testing.assert_close(alone, torch.stack([replay.run(one) for one in weights]))
+    with torch.no_grad():
+        assert torch.equal(replay.run_together(weights), alone), "one by one as well, where gradients are switched off"
     replay.together = 3
     torch.testing.assert_close(replay.run_together(weights), alone, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(replay.derivative(measure), derivative, rtol=1e-9, atol=1e-14)
