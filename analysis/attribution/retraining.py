@@ -94,13 +94,49 @@ def linear_datamodeling_score(
         )
     if len(subsets) < 3:
         raise ValueError(f"A rank correlation over {len(subsets)} subsets says nothing; retrain on more.")
-    pair = (scores @ subsets.T, margins.T.astype(np.float64))
-
-    def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
-        return np.nan_to_num(stability(pair[0][:, taken], pair[1][:, taken]))
-
-    per_point, means = _over_subsets_and_points(score, len(subsets), draws, rng)
+    check_draws(draws, 0.95)
+    foretold, real = scores @ subsets.T, margins.T.astype(np.float64)
+    per_point = np.nan_to_num(stability(foretold, real))
+    drawn = [(multiplicities(len(subsets), rng), multiplicities(len(per_point), rng)) for _ in range(draws)]
+    parts, points = (np.array(one, np.float64) for one in zip(*drawn, strict=True))
+    means = np.concatenate(
+        [
+            (points[some].T * resampled_correlations(foretold, real, parts[some])).sum(0) / len(per_point)
+            for some in (slice(start, start + TOGETHER) for start in range(0, draws, TOGETHER))
+        ]
+    )
     return DatamodelingScore(per_point, interval_from_draws(per_point.mean(), means, kind="percentile"))
+
+
+TOGETHER = 50
+"""Bootstrap draws whose ranks are held at a time."""
+
+
+def resampled_correlations(
+    first: Float[np.ndarray, "m s"], second: Float[np.ndarray, "m s"], times: Float[np.ndarray, "b s"]
+) -> Float[np.ndarray, "m b"]:
+    """Spearman's ρ of each row where column j counts ``times[b, j]`` times; 0 where one side does not vary.
+
+    The mean rank of an entry among repeated ones is the number below it plus half of those equal to it, so that all
+    draws take one matrix product with who stands below whom.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.attribution.retraining import resampled_correlations
+    >>> x, y = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]])
+    >>> resampled_correlations(x, y, np.array([[1.0, 1, 1], [1, 0, 2]]))
+    array([[0.5, 1. ]])
+    """
+    weights, total = times.T[None], times.sum(1)
+    centered = []
+    for values in (first, second):
+        below = (values[:, :, None] > values[:, None, :]) + 0.5 * (values[:, :, None] == values[:, None, :])
+        ranks = below @ times.T
+        centered.append(ranks - (ranks * weights).sum(1, keepdims=True) / total)
+    a, b = centered
+    scale = np.sqrt((a * a * weights).sum(1) * (b * b * weights).sum(1))
+    return np.divide((a * b * weights).sum(1), scale, out=np.zeros_like(scale), where=scale > 1e-9)
 
 
 def _over_subsets_and_points(

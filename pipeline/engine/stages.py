@@ -218,7 +218,7 @@ _TABLE = (
         "retraining",
         "pipeline.stages.retraining.run:retraining",
         ("retraining", "attribution"),
-        version=3,
+        version=4,
         needs=of.merge(of.weights, of.on(kernel="kernel", surrogate="surrogate"), of.attributed, of.omissions),
         report="pipeline.stages.retraining.report:section",
         headlines=("prediction", "same_training", "dropping"),

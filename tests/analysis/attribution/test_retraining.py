@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from analysis.attribution.decomposition import top_scores
+from analysis.attribution.masks import stability
 from analysis.attribution.retraining import (
     leave_out_effects,
     leave_out_sets,
     linear_datamodeling_score,
     noise_ceiling,
     random_subsets,
+    resampled_correlations,
 )
 from tests.references import attribution_formulas as reference
 
@@ -113,3 +115,15 @@ def test_dropped_sets_and_their_effects():
         leave_out_sets(scores, 21, labels, classes, rng)
     with pytest.raises(ValueError, match="not paired"):
         leave_out_effects(before, {"top": before[:, :2]})
+
+
+def test_repeated_columns_have_the_ranks_of_a_longer_table():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 4, (5, 9)).astype(float), rng.normal(size=(5, 9))
+    second[4] = 1.0  # nothing to rank
+    times = rng.multinomial(9, np.full(9, 1 / 9), 6).astype(float)
+    found = resampled_correlations(first, second, times)
+    for draw, counts in enumerate(times.astype(int)):
+        taken = np.repeat(np.arange(9), counts)
+        expected = np.nan_to_num(stability(first[:, taken], second[:, taken]))
+        np.testing.assert_allclose(found[:, draw], expected, atol=1e-12)
