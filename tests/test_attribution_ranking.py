@@ -22,8 +22,8 @@ def test_page_and_figure_are_those_of_the_kept_numbers():
         assert path.suffix != ".svg" or len(content) < 80_000, path.name
 
 
-def test_there_are_four_tasks():
-    assert list(TASKS) == list(attribution_ranking.TASKS)
+def test_tasks_are_those_of_the_page():
+    assert TASKS and set(TASKS) <= set(attribution_ranking.TASKS)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -36,4 +36,3 @@ def test_every_method_of_the_experiment_is_judged(task):
         for value, low, high in found + [one["rise"]] if one["rise"] else found:
             assert low <= value <= high, name
         assert name == "ceiling" or one["cost"] is not None, f"{name}: no cost; make it in one go, without a kill"
-    assert set(held["methods"]["magic"]["recall"]) == {"flipped", "planted"}
