@@ -160,7 +160,9 @@ def _scores(build: Build, data: DataModule, train: KernelSide, split: str, side:
         attributor = open_attributor(build, data, train, methods, device)
         points = data.kernel_inputs(split, config.kernel.n_test)
         unrolled, others = attributor.unrolled, len(config.attribution.other_seeds)
-        costs = Costs(seconds_of_training(unrolled and unrolled.replay), {}, {"trak": others} if others else {})
+        costs = Costs(
+            seconds_of_training(unrolled.replay if unrolled else None), {}, {"trak": others} if others else {}
+        )
         found = {}
         for method in methods:
             build.say(f"method {method}")
