@@ -72,7 +72,7 @@ def fit_ekfac(
         raise ValueError(f"fisher={fisher!r}: use one of {', '.join(FISHERS)}")
     if draws < 1:
         raise ValueError(f"draws={draws} must be at least 1")
-    samples = Samples(data, labels, "data")
+    samples = Samples(data, labels, "given")
     extra = samples.labels
     losses = fisher_cotangent(fisher)
     if fisher == "sampled":

@@ -80,7 +80,7 @@ def layer_jacobians(
     >>> {name: tuple(values.shape) for name, values in jacobians.items()}  # samples, classes, parameters
     {'weight': (2, 3, 6), 'bias': (2, 3, 3)}
     """
-    samples = Samples(data, labels, "data")
+    samples = Samples(data, labels, "given")
     found: dict[str, Tensor] = {}
     for part in layer_factors(model, samples, cotangent=cotangent, **options):
         if not found:
@@ -215,7 +215,7 @@ def autograd_kernel(
     arithmetic = precision_named(precision)
     loan = Loan(model, arithmetic.passes, refuse=arithmetic.refuse_narrowing)
     with loan.lent() as own, arithmetic.strict_passes():
-        device, samples = loan.device, Samples(data, labels, "data")
+        device, samples = loan.device, Samples(data, labels, "given")
         names = tuple(name for name, p in own.named_parameters() if p.requires_grad)
         if method == "vmap":
             hazard = vmap_hazard(own, names, samples.first(1, device, arithmetic.passes), None)

@@ -119,7 +119,7 @@ def _stream(
     loan = Loan(model, chosen.passes, eval_mode=settings["eval_mode"], refuse=chosen.refuse_narrowing)
     with loan.lent() as own, chosen.strict_passes():
         device = loan.device
-        samples = Samples(data, labels, "data")
+        samples = Samples(data, labels, "given")
         if needs_labels(cotangent) and samples.labels is None:
             raise ValueError(f"cotangent {cotangent!r} needs labels: pass labels=, or a loader that yields them")
         certifier = Certifier(settings["certify"])

@@ -325,7 +325,7 @@ def layer_features(
         return logits, {name: calls[-1:] for name, calls in caught.items()}
 
     loan = Loan(model, eval_mode=eval_mode)
-    samples = Samples(data, labels, "data")
+    samples = Samples(data, labels, "given")
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     alone = ForwardAlone()
     with loan.lent(), float32_products():

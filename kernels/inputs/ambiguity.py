@@ -31,6 +31,16 @@ def refuse_masks(inputs: Inputs, labels: Tensor, name: str) -> None:
         )
 
 
+def refuse_unequal(inputs: Inputs, labels: Tensor, name: str) -> None:
+    """Refuse a batch with other numbers of samples and labels, such as one sample with its label."""
+    count = len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
+    if labels.ndim and len(labels) != count:
+        raise ValueError(
+            f"{name} data yields a batch of {count} samples with {len(labels)} labels: every sample has one, and a "
+            "single sample with its label needs a first axis, as in (x[None], y.reshape(1))"
+        )
+
+
 def no_batch(found: Any, name: str) -> str:
     """Message about something that holds no samples, or several inputs without names."""
     hint = "; here torch.as_tensor(array)" if hasattr(found, "__array__") else ""
@@ -71,7 +81,7 @@ def refuse_parts_of_a_batch(data: Sequence[Any], name: str) -> None:
 
 def refuse_flat_elements(elements: Sequence[Any], name: str) -> None:
     """Refuse elements that may be samples, or batches of numbers: all that they hold has one axis."""
-    if len(elements) > 1 and all(isinstance(one, list) and one and all(map(is_number, one)) for one in elements):
+    if all(isinstance(one, list) and one and all(map(is_number, one)) for one in elements):
         if not any(isinstance(value, Tensor) for value in elements[0]):
             raise TypeError(f"{name} data holds lists of numbers: pass torch.tensor(data), with one row per sample")
     held = [
@@ -82,7 +92,7 @@ def refuse_flat_elements(elements: Sequence[Any], name: str) -> None:
         isinstance(parts, (tuple, list)) and parts and all(isinstance(x, Tensor) and x.ndim == 1 for x in parts)
         for parts in held
     )
-    if flat and len(elements) > 1 and any(len(x) > 1 for parts in held for x in parts):
+    if flat and any(len(x) > 1 for parts in held for x in parts):
         raise TypeError(
             f"{name} data holds flat tensors, of which each may be a sample or a batch of numbers: pass "
             f"torch.stack(samples) or torch.cat(batches), with labels=..., or a mapping of these such as {_NAMED}"

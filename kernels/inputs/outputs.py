@@ -63,7 +63,15 @@ def call_logits(
             own = {name: value.clone() for name, value in inputs.items()}
             result = model(**{**(_no_cache(model) if output is None else {}), **own})
         else:
-            result = model(inputs.clone())
+            try:
+                result = model(inputs.clone())
+            except (RuntimeError, IndexError, ValueError) as error:
+                if inputs.ndim > 1:
+                    raise
+                raise ValueError(
+                    f"the model fails on inputs with one axis, of which each number is a sample "
+                    f"({str(error).splitlines()[0]}): a single sample needs a first axis, as in x[None]"
+                ) from error
         if output is not None:
             result = output(result)
         elif isinstance(result, Mapping) and "logits" in result:

@@ -29,6 +29,7 @@ from kernels.inputs.ambiguity import (
     refuse_flat_elements,
     refuse_masks,
     refuse_parts_of_a_batch,
+    refuse_unequal,
     too_many_parts,
 )
 from kernels.inputs.outputs import Inputs
@@ -242,6 +243,7 @@ def _split(batch: Any, name: str) -> Batch:
         labels = label_tensor(labels, name)
     if labels is not None:
         refuse_masks(batch, labels, name)
+        refuse_unequal(batch, labels, name)
     return batch, labels
 
 

@@ -49,7 +49,8 @@ def inputs_of(samples: Samples) -> Tensor | dict[str, Tensor]:
 
 def same(data, labels: bool) -> None:
     samples = Samples(data)
-    assert torch.equal(inputs_of(samples), X)
+    found = inputs_of(samples)
+    assert torch.equal(found["x"] if isinstance(found, dict) else found, X)
     assert (samples.labels is not None) == labels
     if labels:
         assert torch.equal(samples.labels, Y)
@@ -61,6 +62,9 @@ WITH_LABELS = {
     "a data set": lambda: TensorDataset(X, Y),
     "a generator of pairs": lambda: (pair for pair in PAIRS),
     "a list of pairs": lambda: PAIRS,
+    "a list of one pair": lambda: [(X, Y)],
+    "a tuple of one pair": lambda: ((X, Y),),
+    "a list of one mapping": lambda: [{"x": X, "labels": Y}],
     "a list of samples": lambda: [(x, int(y)) for x, y in zip(X, Y, strict=True)],
     "a loader of single samples": lambda: DataLoader(TensorDataset(X, Y), batch_size=None),
 }
@@ -87,6 +91,7 @@ WITHOUT = {
     "one tensor that is filled again": lambda: one_tensor_again(False),
     "a generator of tensors": lambda: iter(X.split(4)),
     "a list of batches": lambda: list(X.split(2)),
+    "a list of one batch": lambda: [X],
     "a loader of tuples of one": lambda: DataLoader(TensorDataset(X), batch_size=2),
 }
 
@@ -137,9 +142,20 @@ REFUSED = {
     "a list of flat tensors": (lambda: list(X), "torch.stack"),
     "pairs of flat tensors": (lambda: list(zip(IDS, MASK, strict=True)), "flat tensors.*torch.stack.*torch.cat"),
     "mappings of flat tensors": (lambda: ({"ids": row} for row in IDS), "may be a sample or a batch"),
+    "one pair of flat tensors": (lambda: [(X[0], Y[:4])], "may be a sample or a batch of numbers"),
+    "ids and mask of one sample": (lambda: [(IDS[0], MASK[0])], "may be a sample or a batch of numbers"),
+    "one mapping of flat tensors": (lambda: [{"ids": IDS[0]}], "may be a sample or a batch of numbers"),
+    "one flat tensor": (lambda: [X[0]], "torch.stack.samples."),
+    "one pair of ids and mask": (lambda: [(IDS, MASK)], "no label per sample"),
+    "one image with its label": (
+        lambda: [(torch.ones(3, 2, 2), Y[:1])],
+        r"batch of 3 samples with 1 labels.*\(x\[None\], y.reshape\(1\)\)",
+    ),
+    "a tuple of arrays": (lambda: (X.numpy(), Y.numpy()), "yields ndarray.*torch.as_tensor"),
     "a generator of flat tensors": (lambda: iter(X), "may be a sample or a batch"),
     "lists of numbers": (X.tolist, "lists of numbers: pass torch.tensor.data."),
     "pairs of numbers in lists": (lambda: [[0.5, 1], [0.25, 0]], "lists of numbers"),
+    "one pair of numbers": (lambda: [[0.5, 1]], "lists of numbers"),
     "ragged samples": (lambda: [([1, 2], 0), ([1], 1)], "sample 1 has shape .1,. and sample 0 has .2,.; pad"),
     "ragged tensors": (lambda: [(X[0], 0), (X[0, :2], 1)], "pad all to one length"),
     "ragged lists": (lambda: {"ids": [[1, 2], [3]]}, "different lengths.*padding=True"),
@@ -219,6 +235,11 @@ FUNCTIONS = {
 def test_every_function_reads_a_generator_once(function: str) -> None:
     call = FUNCTIONS[function]
     assert torch.equal(call(linear(), (pair for pair in PAIRS)), call(linear(), DataLoader(TensorDataset(X, Y), 2)))
+
+
+def test_one_sample_without_a_first_axis_is_named() -> None:
+    with pytest.raises(ValueError, match=r"one axis, of which each number is a sample \(mat1.*x\[None\]"):
+        kernels.kernel_matrix(linear(), X[0])
 
 
 def test_a_conjugated_view_is_read() -> None:
