@@ -109,6 +109,7 @@ def pull(logits: Tensor, uses: list[Use], rows: Float[Tensor, "b r k"], *, last:
     with torch.no_grad():
         for use, stacked in zip(live, kept, strict=True):
             assert stacked is not None
+            use.continues = not last
             for block in _built(use, stacked):
                 roles.setdefault(block.weight, []).append(block)
         if live and live[0].tape is not None:

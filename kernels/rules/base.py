@@ -64,6 +64,8 @@ class Use:
         Where the output's gradient is found; None while there is no output.
     tape : Tape or None
         Of the pass, which knows the parameters behind derived tensors.
+    continues : bool
+        Whether further cotangents of the same pass follow, for which a rule may keep what it has computed.
     """
 
     rule: Rule
@@ -76,6 +78,7 @@ class Use:
     edge: GradientEdge | None
     versions: list[tuple[Tensor, int]] = field(default_factory=list)
     tape: Tape | None = None
+    continues: bool = False
 
     def mutated(self) -> bool:
         """Tell whether a saved input was overwritten after the operation read it."""

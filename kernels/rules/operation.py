@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,28 @@ _SMALL = 2**22
 """Numbers of all samples' cotangents, each as large as the batch, up to which they are pulled back together."""
 _FEW = 8
 """Up to so many cotangents of one sample, a backward pass for each costs less than a vectorized one."""
+
+
+_Run = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+
+
+@dataclass
+class _Graphs:
+    """Results of an operation with their graphs, kept while further cotangents of the same pass follow."""
+
+    keep: bool = False
+    kept: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
+
+    def of(self, index: int, run: _Run, samples: list[Tensor], parameters: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return a result and the leaves that stand for the parameters."""
+        if index < len(self.kept):
+            return self.kept[index]
+        leaves = [p.detach().requires_grad_() for p in parameters]
+        with torch.enable_grad():
+            made = run(samples, leaves), leaves
+        if self.keep:
+            self.kept.append(made)
+        return made
 
 
 def operation_rule(func: Callable[..., Any], label: str, sampled: Sequence[Tensor]) -> Rule:
@@ -62,6 +85,7 @@ def _bind(func: Callable[..., Any], sampled: set[int], *args: Any, **kwargs: Any
         "values": tensors,
         "routes": (_together, _apart, _one_by_one) if _vectorizes(func) else (_apart, _one_by_one),
         "sampled": tuple(slot for slot, x in slots.items() if id(x) in sampled),
+        "graphs": _Graphs(),
     }
 
 
@@ -102,28 +126,34 @@ def _build(use: Use, kept: Float[Tensor, "b r m *rest"]) -> list[Role]:
             now[int(slot)] = x
         return use.arguments["call"](now)
 
+    routes = use.arguments["routes"]
+    graphs: _Graphs = use.arguments["graphs"]
+    graphs.keep = use.continues
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         found: Sequence[Tensor] | None = None
-        for route in use.arguments["routes"]:
+        for place, route in enumerate(routes):
             try:
-                found = route(run, samples, parameters, kept)
+                found = route(run, samples, parameters, kept, graphs)
             except (RuntimeError, ValueError, TypeError, NotImplementedError):
+                graphs.kept.clear()
                 if route is _one_by_one:
                     raise
             if found is not None:
+                use.arguments["routes"] = routes[place:]  # further cotangents take the same way
                 break
         assert found is not None
+    if not use.continues:
+        graphs.kept.clear()
     return [
         vector_block(view, gradients.reshape(*kept.shape[:2], -1).to(kept.dtype))
         for view, gradients in zip(use.views.values(), found, strict=True)
     ]
 
 
-_Run = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
-
-
-def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
+def _together(
+    run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor, graphs: _Graphs
+) -> Sequence[Tensor]:
     def one(own: list[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
         result, pull = vjp(lambda *theta: run(own, theta), *parameters)[:2]
         # One cotangent after another: torch 2.13 vectorizes the backward pass of cdist over cotangents wrongly, and
@@ -135,28 +165,28 @@ def _together(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: 
     return together
 
 
-def _apart(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor] | None:
+def _apart(
+    run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor, graphs: _Graphs
+) -> Sequence[Tensor] | None:
     """One forward pass of all samples, and cotangents that are zero but for one of them; None where that is much."""
     count = len(kept)
     if kept.numel() * count > _SMALL:
         return None
-    leaves = [p.detach().requires_grad_() for p in parameters]
+    result, leaves = graphs.of(0, run, [x.flatten(0, 1) for x in samples], parameters)
     rows = kept.new_zeros(*kept.shape[:2], count, *kept.shape[2:])
     rows[range(count), :, range(count)] = kept
-    with torch.enable_grad():
-        result = run([x.flatten(0, 1) for x in samples], leaves)
     rows = rows.reshape(-1, *result.shape).to(result.dtype)
-    found = torch.autograd.grad(result, leaves, rows, is_grads_batched=True)
+    found = torch.autograd.grad(result, leaves, rows, retain_graph=graphs.keep, is_grads_batched=True)
     return [values.unflatten(0, kept.shape[:2]) for values in found]
 
 
-def _one_by_one(run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor) -> Sequence[Tensor]:
-    leaves = [p.detach().requires_grad_() for p in parameters]
+def _one_by_one(
+    run: _Run, samples: list[Tensor], parameters: list[Tensor], kept: Tensor, graphs: _Graphs
+) -> Sequence[Tensor]:
     each = []
     vectorized = kept.shape[1] > _FEW
     for index, rows in enumerate(kept):
-        with torch.enable_grad():
-            result = run([x[index] for x in samples], leaves)
+        result, leaves = graphs.of(index, run, [x[index] for x in samples], parameters)
         rows = rows.reshape(-1, *result.shape).to(result.dtype)
         if vectorized:
             together = pulled_back([result], leaves, [rows])

@@ -89,6 +89,20 @@ def test_a_bag_that_takes_the_largest_entries_needs_no_pass_of_its_own():
     check(bag, torch.randint(0, 9, (5, 4)))
 
 
+def test_a_function_that_runs_sample_by_sample_runs_once_for_all_classes(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr("kernels.rules.operation._SMALL", 0)  # as if all samples' cotangents together were many
+    model, x = Odd("own function").double().eval(), torch.randn(6, 3, 4).double()
+    plain, calls = Scaled.forward, {}
+    for kind in ("pntk", "trntk"):
+        seen: list[int] = []
+        monkeypatch.setattr(Scaled, "forward", staticmethod(lambda *args, seen=seen: seen.append(1) or plain(*args)))
+        found = kernel_matrix(model, x, kind=kind, precision="float64")
+        calls[kind] = len(seen)
+    assert found.metadata["plan"].class_chunks == 3
+    assert calls["trntk"] == calls["pntk"]
+
+
 def check(model: nn.Module, x: Tensor) -> None:
     model, x = model.double().eval(), x.double() if x.is_floating_point() else x
     for p in model.parameters():
