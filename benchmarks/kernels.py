@@ -2,7 +2,7 @@
 
     python -m benchmarks.kernels --all [--python PEERS_PYTHON] [--suites mlp gpt2] [--kinds pntk trntk]
     python -m benchmarks.kernels --cell mlp:trntk:ours
-    python -m benchmarks.kernels --certificate
+    python -m benchmarks.kernels --certificate [--cpu-time]
 
 Every cell is a separate process with two threads. The unit that holds on any machine is one training step, measured in
 the same process: forward and backward of the same samples (one backward per class for trntk), without a Gram. Step and
@@ -184,7 +184,9 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--engines", nargs="+", default=[STEP, *ENGINES], choices=[STEP, *ENGINES])
-    parser.add_argument("--cpu-time", action="store_true", help="with --cell: CPU seconds of one thread")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="with --cell or --certificate: CPU seconds of one thread"
+    )
     parser.add_argument("--python", default=sys.executable, help="interpreter of the peers' environment")
     options = parser.parse_args()
     if options.cpu_time:
@@ -197,7 +199,7 @@ def main() -> None:
 
         from benchmarks.kernel_certificate import table as certificate_table
 
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(1 if options.cpu_time else THREADS)
         certificate_table(options.suites, options.kinds, options.samples)
         return
     if not options.all:

@@ -160,8 +160,8 @@ class Assembly:
             # A further chunk of classes adds to what is there, on any device: the order of a sum decides its last bits.
             continues = store.in_memory and self.groups == [None] * len(self.groups)
             in_place = continues and place.device == self.device
-            if in_place:
-                total = place.zero_() if fresh else place
+            if in_place:  # zero from the beginning, where nothing was added
+                total = place
             elif continues and not fresh:
                 total = place.to(self.device)
             else:

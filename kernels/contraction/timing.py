@@ -23,7 +23,7 @@ from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
 from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces, scratch_kept
 from kernels.contraction.plan import LayerSeconds, Plan
-from kernels.contraction.result import mirror
+from kernels.contraction.result import divide_by_diagonals, mirror
 from kernels.contraction.tokens import TiedTokens, Tokens
 from kernels.gradients.blocks import Block
 from kernels.inputs.samples import first_not_finite
@@ -63,7 +63,7 @@ def timed_plan(job: Job) -> Plan:
         plan,
         pass_seconds=pass_seconds,
         layer_seconds=tuple(layers),
-        entry_seconds=entry_seconds(job.device, job.precision),
+        entry_seconds=entry_seconds(job.device, job.precision, bool(job.options["normalize"])),
     )
     if plan.setup_seconds > 0.1 * timed.seconds:  # the first call in a process also imports and builds
         again = job.remake(plan.generic).plan.setup_seconds
@@ -170,15 +170,17 @@ def seconds_per_mac(side: int, device: torch.device, precision: Precision, symme
 
 
 @lru_cache(maxsize=8)
-def entry_seconds(device: torch.device, precision: Precision) -> float:
-    """Seconds per entry of the matrix: made zero, checked, mirrored and scaled."""
+def entry_seconds(device: torch.device, precision: Precision, normalize: bool) -> float:
+    """Seconds per entry of the matrix: made zero, checked, mirrored, and divided where a cosine is asked for."""
     side = 3000  # 36 MB: the memory of a large matrix is new to the process, whose first touch costs as much
+    ones = torch.ones(side, device=device, dtype=precision.passes)
 
     def handle() -> None:
         matrix = torch.zeros(side, side, device=device, dtype=precision.passes)
         first_not_finite(matrix)
         mirror(matrix)
-        matrix.mul_(1.0)
+        if normalize:
+            divide_by_diagonals(matrix, ones, ones, exact_diagonal=True)
 
     return _least(handle, device) / side**2
 
