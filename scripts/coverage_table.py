@@ -156,6 +156,8 @@ def render(kept: dict[str, Any]) -> str:
             )
             if case.single:
                 notes.append(f"{case.name}: {case.single}.")
+            if case.twice:
+                notes.append(f"{case.name}: {case.twice}.")
         lines += ["", *notes] if notes else []
     return "\n".join(lines) + "\n"
 

@@ -11,13 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kernels.capture.pullback import pull
+from kernels.capture.quiet import aside
 from kernels.gradients.as_trained import required
 from kernels.gradients.blocks import Block
 from kernels.gradients.fallback import try_vmap
 from kernels.gradients.hooks import through_hooks
 from kernels.gradients.merge import merge_roles
-from kernels.gradients.one_sample import Checked, plain_gradients, relative_distances
-from kernels.inputs.outputs import batch_size
+from kernels.gradients.one_sample import Checked, Gradients, plain_gradients, relative_distances
+from kernels.gradients.twice import gradients_in_another_order, is_taken_twice
+from kernels.inputs.outputs import Inputs, batch_size
 from kernels.rules.base import Use
 
 # Of a sample alone against the same sample in a batch: units near zero may switch, norms run in float32 anywhere.
@@ -31,6 +33,27 @@ class Probe:
     logits: Float[Tensor, "b k"]
     blocks: list[Block]
     seconds: float
+
+
+def gradients_alone(
+    model: nn.Module,
+    single: Inputs,
+    parameters: Mapping[str, nn.Parameter],
+    output: Callable[[Any], Tensor] | None,
+) -> tuple[Tensor, Gradients, Tensor]:
+    """Logits, gradients and cotangent of one sample alone, or beside itself where torch is right there only.
+
+    Parameters are those of :func:`kernels.gradients.one_sample.plain_gradients`.
+    """
+
+    def gradients() -> tuple[Tensor, Gradients, Tensor]:
+        return plain_gradients(model, single, parameters, output)
+
+    with gradients_in_another_order(model) as suspects:
+        found = _, truth, row = gradients()
+    if suspects and is_taken_twice(model, single, output, row, truth, lambda: gradients()[1]):
+        return gradients()
+    return found
 
 
 def disagreements(
@@ -66,11 +89,12 @@ def disagreements(
     tuple
         Names of the parameters that disagree, names of those that the pass reached, blocks of the pass.
     """
-    with required(model.parameters()):  # a backward pass of the model's own may ask for them
-        roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
-    blocks = through_hooks(merge_roles(roles, list(parameters)), parameters)
-    missing = {name: float(g is not None) for name, g in checked.alone.items() if name in ruled}  # if no block is
-    off = missing | relative_distances(blocks, checked.at, checked.alone)
+    with aside():
+        with required(model.parameters()):  # a backward pass of the model's own may ask for them
+            roles, reached = pull(logits, uses, checked.row.expand(logits.shape[0], 1, -1), last=True)
+        blocks = through_hooks(merge_roles(roles, list(parameters)), parameters)
+        missing = {name: float(g is not None) for name, g in checked.alone.items() if name in ruled}  # if no block is
+        off = missing | relative_distances(blocks, checked.at, checked.alone)
     doubtful = {name for name in missing if not off[name] <= fine}
     wrong = {name for name in doubtful if not off[name] <= COARSE.get(logits.dtype, 0.2)}
     if doubtful - wrong:

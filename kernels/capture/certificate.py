@@ -19,21 +19,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from kernels.capture.checked_passes import FIRST, samples_checked
 from kernels.capture.company import SWITCHED, by_company, refuse_sums, require_same_outputs
+from kernels.capture.pass_under_check import PassUnderCheck, Prepared
 from kernels.capture.quiet import activations_kept, quiet
 from kernels.capture.summary import ceiling
-from kernels.gradients.as_trained import Watch, unwatched
 from kernels.gradients.blocks import Block, VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.fallback import looped_gradients, sample
-from kernels.gradients.one_sample import narrowest, own_gradients
+from kernels.gradients.one_sample import narrowest
 from kernels.gradients.weighted_sum import (
     Comparison,
     above,
@@ -42,8 +42,10 @@ from kernels.gradients.weighted_sum import (
     random_weights,
     relative,
 )
-from kernels.inputs.outputs import Inputs, Output
+from kernels.inputs.outputs import Inputs
 
+MORE = 3
+"""Further samples of which one has to be right where units of those that were drawn may have switched."""
 JUDGES = 5
 """Samples, each by itself, that decide whether company changes gradients or a unit near zero switched."""
 CHEAP = 2**23
@@ -51,19 +53,6 @@ CHEAP = 2**23
 
 # Of a sum's size: autograd and the factors add the same numbers in different orders, through all layers.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """What a check needs of a prepared model."""
-
-    model: nn.Module
-    output: Output
-    parameters: dict[str, nn.Parameter]
-
-    def by_themselves(self, inputs: Inputs, rows: Float[Tensor, "m r k"]) -> list[Block]:
-        """Return what the rules give for a few samples by themselves."""
-        ...
 
 
 class MisreadError(RuntimeError):
@@ -81,19 +70,6 @@ class MisreadError(RuntimeError):
             f"per-sample gradients of {', '.join(names)} for {place} differ from the network's own gradient by "
             f"{size:.2g} of its size: no rule reads this use of them rightly; pass fallback={list(names)}"
         )
-
-
-@dataclass
-class _Pass:
-    """One pass under check: the model, what it was given and gave, and what decides which samples are drawn."""
-
-    capture: Prepared
-    inputs: Inputs
-    logits: Float[Tensor, "b k"]
-    rows: Float[Tensor, "b r k"]
-    blocks: list[Block]
-    place: str
-    seeded: torch.Generator
 
 
 @dataclass
@@ -134,6 +110,7 @@ class Certifier:
     _kept: set[str] = field(default_factory=set)
     _suspects: set[str] = field(default_factory=set)
     _sizes: set[int] = field(default_factory=set)
+    _right: dict[str, set[str]] = field(default_factory=dict)  # by pattern: what agreed of some sample alone
 
     def check(
         self,
@@ -156,7 +133,8 @@ class Certifier:
         order = torch.randperm(len(rows), generator=seeded)
         first = FIRST if len(rows) <= 16 else FIRST // 2
         suspect = pattern in self._suspects  # an earlier pass like this one was misread
-        one = _Pass(capture, inputs, logits, rows, blocks, place, seeded)
+        right = self._right.setdefault(pattern, set())
+        one = PassUnderCheck(capture, inputs, logits, rows, blocks, place, seeded, right)
         alone = order[: max(count, first if new or suspect else 0)]
         found: float | None = None
         if len(alone):
@@ -167,10 +145,13 @@ class Certifier:
             self._sizes.add(len(rows))
             switched: set[str] = set()
             apart = self._apart(one, parts, switched)
-            if switched:  # then another sample gives the same gradients alone and in its batch
-                more = order[len(alone) :][:1]
-                other = self._apart(one, [more]) if len(more) else None
-                whole = whole or other is None or not switched.isdisjoint(above(other, _TOLERANCE[torch.float32]))
+            # Of what may have switched, another sample of such a pass has the same gradients alone and in its batch.
+            for index in order[len(alone) :][:MORE]:
+                if whole or switched <= one.right:
+                    break
+                other = self._apart(one, [index[None]])
+                whole = other is None or bool(by_company(other, self.digits))
+            whole = whole or not switched <= one.right
             if apart is None or not any(map(math.isnan, apart.values())):  # else whoever reads them names the sample
                 before = blocks
                 limit = _TOLERANCE[self.digits or torch.float32]
@@ -189,7 +170,9 @@ class Certifier:
             self.patterns[pattern] = found
         return blocks
 
-    def _apart(self, one: _Pass, parts: Sequence[Tensor], switched: set[str] | None = None) -> dict[str, float] | None:
+    def _apart(
+        self, one: PassUnderCheck, parts: Sequence[Tensor], switched: set[str] | None = None
+    ) -> dict[str, float] | None:
         """Differences of samples that are apart from their batch; None of a network for whole batches only.
 
         Where a unit near zero explains them, those of the rules by themselves, and ``switched`` takes the names.
@@ -199,19 +182,28 @@ class Certifier:
             with activations_kept():
                 self.digits = narrowest(one.capture.model, first, one.capture.output, one.logits.dtype)
         found: dict[str, float] = {}
-        for chosen in (part.sort().values for part in parts if len(part)):
+        limit = _TOLERANCE[torch.float32]
+        groups = [[part.sort().values for part in parts if len(part)]]
+        while groups:  # several parts share a backward pass, in which each has a graph of its own
+            group = groups.pop(0)
+            chosen = torch.cat(group)
             weights = random_weights(chosen, one.rows, one.seeded)
             comparison = Comparison(one.blocks, chosen, weights, one.capture.parameters)
             try:
-                outputs, _ = _own(one, chosen, weights, comparison.watching)
+                outputs, _ = one.by_the_network(group, weights, comparison.watching)
             except (RuntimeError, ValueError, IndexError, TypeError):
                 return None
             require_same_outputs(one.logits, outputs, chosen, self.digits, one.place)
-            differences = relative(comparison.agreements())
+            sums = comparison.agreements()
+            differences = relative(sums)
+            one.right.update(name for name, it in sums.items() if 0 < it.size and it.error <= limit * it.size)
+            if len(group) > 1 and above(differences, _TOLERANCE[self.digits]):  # whose they are
+                groups += [[part] for part in group]
+                continue
             if switched is not None and self._may_have_switched(differences):
-                again = _of_rules_alone(one, chosen, weights, comparison)
-                if again is not None and not above(again, _TOLERANCE[torch.float32]):
-                    switched.update(above(differences, _TOLERANCE[torch.float32]))
+                again = one.by_rules_alone(chosen, weights, comparison)
+                if again is not None and not above(again, limit):
+                    switched.update(above(differences, limit))
                     differences = again
             for name, value in differences.items():
                 known = found.get(name, 0.0)
@@ -223,7 +215,7 @@ class Certifier:
         narrow = self.digits != torch.float64 and self.mode != "every"
         return narrow and _TOLERANCE[torch.float32] < max(differences.values()) and not by_company(differences, None)
 
-    def _require_no_company(self, one: _Pass, order: Tensor) -> None:
+    def _require_no_company(self, one: PassUnderCheck, order: Tensor) -> None:
         """Refuse gradients that are right of the whole batch and others of samples alone.
 
         In float32 a unit near zero may have switched in one of them.
@@ -234,13 +226,13 @@ class Certifier:
             if len(odd) > (self.digits != torch.float64):
                 refuse_sums({name: value for found in odd for name, value in found.items()}, one.place)
 
-    def _together(self, one: _Pass) -> tuple[list[Block], float | None]:
+    def _together(self, one: PassUnderCheck) -> tuple[list[Block], float | None]:
         """Hold the whole batch against the network, and replace blocks that differ."""
         whole = torch.arange(len(one.rows))
         weights = random_weights(whole, one.rows, one.seeded)
         comparison = Comparison(one.blocks, whole, weights, one.capture.parameters)
         with quiet(one.capture.model):
-            _own(one, None, weights, comparison.watching)
+            one.by_the_network(None, weights, comparison.watching)
         sums = comparison.agreements()
         differences = relative(sums)
         if any(map(math.isnan, differences.values())):
@@ -250,14 +242,16 @@ class Certifier:
             return one.blocks, max(differences.values())
         return self._replace(one, wrong, weights, least_size(sums))
 
-    def _replace(self, one: _Pass, wrong: dict[str, float], weights: Tensor, least: float) -> tuple[list[Block], float]:
+    def _replace(
+        self, one: PassUnderCheck, wrong: dict[str, float], weights: Tensor, least: float
+    ) -> tuple[list[Block], float]:
         """Take the generic route for the parameters on which rules and network disagree, and check that too."""
         capture, blocks = one.capture, one.blocks
         touched = [block for block in blocks if set(block.names) & wrong.keys()]
         names = tuple(dict.fromkeys([*wrong, *(name for block in touched for name in block.names)]))
         with quiet(capture.model):
             found = looped_gradients(capture.model, names, one.inputs, one.rows, capture.output)
-            _, own = _own(one, None, weights)
+            _, own = one.by_the_network(None, weights)
         shapes = {name: capture.parameters[name].shape for name in wrong}
         plain: list[Block] = [VectorBlock(name, shapes[name], found[name]) for name in wrong]
         sums = agreements(plain, torch.arange(len(one.rows)), weights, {name: own[name] for name in wrong})
@@ -314,29 +308,3 @@ class Certifier:
             "largest_difference": 0.0 if found is None else ceiling(max(found, 40 * self.unit)),
             "generic": sorted(self.generic),
         }
-
-
-def _own(
-    one: _Pass, chosen: Int[Tensor, " m"] | None, weights: Float[Tensor, "m r"], watch: Watch = unwatched
-) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Logits and gradients of the network itself for weighted samples, of the whole batch without a choice."""
-    part = one.inputs if chosen is None else sample(one.inputs, chosen)
-    row = torch.einsum("mrk,mr->mk", _rows(one, chosen), weights)
-    with activations_kept():  # reentrant checkpoints lose the gradients of what is behind data that requires none
-        return own_gradients(one.capture.model, part, one.capture.parameters, one.capture.output, row, watch)
-
-
-def _rows(one: _Pass, chosen: Int[Tensor, " m"] | None) -> Float[Tensor, "m r k"]:
-    return one.rows if chosen is None else one.rows[chosen.to(one.rows.device)]
-
-
-def _of_rules_alone(
-    one: _Pass, chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], seen: Comparison
-) -> dict[str, float] | None:
-    """Differences of what the rules give for the same samples by themselves; None where they do not run."""
-    try:
-        blocks = one.capture.by_themselves(sample(one.inputs, chosen), _rows(one, chosen))
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        return None
-    again = Comparison(blocks, torch.arange(len(chosen)), weights, one.capture.parameters)
-    return relative(again.agreements()) if again.taken_over(seen) else None

@@ -110,10 +110,17 @@ class _PlainAttention(TorchFunctionMode):
 
 
 @contextmanager
-def watched_by(trace: TorchFunctionMode) -> Iterator[None]:
-    """Enter a trace that takes attention apart itself: each further mode costs microseconds for every operation."""
+def aside() -> Iterator[None]:
+    """Leave attention to torch in the block, which does not run the model: a mode costs microseconds an operation."""
     alone = isinstance(_get_current_function_mode(), _PlainAttention)
-    with _pop_mode_temporarily() if alone else nullcontext(), trace:
+    with _pop_mode_temporarily() if alone else nullcontext():
+        yield
+
+
+@contextmanager
+def watched_by(trace: TorchFunctionMode) -> Iterator[None]:
+    """Enter a trace, which takes attention apart itself."""
+    with aside(), trace:
         yield
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels.capture.agreement import COARSE, Probe, disagreements, generic_route
+from kernels.capture.agreement import COARSE, Probe, disagreements, generic_route, gradients_alone
 from kernels.capture.independence import require_independence
 from kernels.capture.own_functions import own_functions
 from kernels.capture.quiet import quiet, watched_by
@@ -101,7 +101,7 @@ class Settling:
         three = sample(probe, torch.tensor([0, count // 2, count - 1] if count > 2 else [0, 0, count - 1]))
         pair, single = sample(three, torch.tensor(two)), sample(three, slice(0, 1))
         with quiet(self.model):
-            alone, truth, row = plain_gradients(self.model, single, self.parameters, self.output)
+            alone, truth, row = gradients_alone(self.model, single, self.parameters, self.output)
             self.outputs = len(row)
             apart = self._watch(pair)
             checked = Checked(three, 0, row, truth)  # the first: the middle one stays where it is in reversed samples

@@ -19,17 +19,11 @@ from torch import Tensor, nn
 from torch.func import vjp, vmap
 
 from kernels.gradients.as_trained import gradients_as_trained
+from kernels.gradients.twice import logits_to_differentiate
 from kernels.gradients.vmap_hazards import Called, vmap_hazard
 from kernels.inputs.loan import after_forward
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
 from kernels.machine.process_state import replaced_here
-
-
-def doubled(inputs: Inputs) -> Inputs:
-    """Return every sample of a batch twice."""
-    if isinstance(inputs, Tensor):
-        return torch.cat([inputs, inputs])
-    return {name: torch.cat([value, value]) for name, value in inputs.items()}
 
 
 def sample(inputs: Inputs, index: slice | Tensor) -> Inputs:
@@ -127,7 +121,7 @@ def looped_gradients(
     for index in range(batch_size(inputs)):
         one = sample(inputs, slice(index, index + 1))
         rows = list(cotangents[index].unsqueeze(1))
-        forward = partial(call_logits, model, one, output)
+        forward = partial(logits_to_differentiate, model, one, output)
         every = gradients_as_trained(model, chosen, forward, partial(_given, rows))[1]
         for name, p, values in zip(names, chosen, zip(*every, strict=True), strict=True):
             collected[name].append(torch.stack([_dense(g, p) for g in values]).reshape(len(rows), -1))

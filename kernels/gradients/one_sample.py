@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from kernels.gradients.as_trained import Watch, gradients_as_trained, unwatched
 from kernels.gradients.blocks import Block, OuterBlock, TokenBlock
+from kernels.gradients.twice import logits_to_differentiate
 from kernels.gradients.weighted_sum import can_project, projected_difference
 from kernels.inputs.outputs import Inputs, call_logits
 from kernels.machine.process_state import original, replaced_here
@@ -78,7 +79,7 @@ def plain_gradients(
         rows[at] = generic_cotangent(logits)
         return [rows.detach()]
 
-    logits, gradients = _through(model, single, parameters, output, rows_of)
+    logits, gradients = _through(model, [single], parameters, output, rows_of)
     return logits, gradients, generic_cotangent(logits)
 
 
@@ -89,7 +90,7 @@ def generic_cotangent(logits: Float[Tensor, "b k"]) -> Float[Tensor, " k"]:
 
 def _through(
     model: nn.Module,
-    inputs: Inputs,
+    batches: Sequence[Inputs],
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows_of: Callable[[Tensor], list[Tensor]],
@@ -97,7 +98,8 @@ def _through(
 ) -> tuple[Float[Tensor, "b k"], Gradients]:
     def forward() -> Tensor:
         with _sparse_tables():
-            return call_logits(model, inputs, output)
+            every = [logits_to_differentiate(model, inputs, output) for inputs in batches]
+            return every[0] if len(every) == 1 else torch.cat(every)
 
     logits, (found,) = gradients_as_trained(model, list(parameters.values()), forward, rows_of, watch)
     gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
@@ -106,22 +108,22 @@ def _through(
 
 def own_gradients(
     model: nn.Module,
-    inputs: Inputs,
+    batches: Sequence[Inputs],
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows: Float[Tensor, "m k"],
     watch: Watch = unwatched,
 ) -> tuple[Float[Tensor, "m k"], Gradients]:
-    """Differentiate ``(rows * logits).sum()`` over a batch as the network does, through its own parameters.
+    """Differentiate ``(rows * logits).sum()`` over batches as the network does, through its own parameters.
 
     Parameters
     ----------
     model, parameters, output
         As for :func:`plain_gradients`; flags that say which parameters require gradients are restored.
-    inputs : Tensor or mapping
-        A batch.
+    batches : sequence of Tensor or mapping
+        Each goes through the network by itself.
     rows : Tensor, shape (m, k)
-        One cotangent per sample.
+        One cotangent per sample, of all batches one after another.
     watch : callable
         As for :func:`kernels.gradients.as_trained.gradients_as_trained`.
 
@@ -130,7 +132,7 @@ def own_gradients(
     tuple
         Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read.
     """
-    return _through(model, inputs, parameters, output, lambda _: [rows], watch)
+    return _through(model, batches, parameters, output, lambda _: [rows], watch)
 
 
 def norms(truth: Gradients) -> dict[str, float]:

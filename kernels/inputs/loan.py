@@ -49,6 +49,8 @@ class Loan:
     nested : bool or None
         Whether the model's backward pass runs others inside, see :mod:`kernels.gradients.as_trained`; None while that
         is not known.
+    twice : bool
+        Whether a single sample is taken twice to be differentiated, see :mod:`kernels.gradients.twice`.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class Loan:
         self._checked, self._refuse = checked, refuse
         self.trained: list[nn.Parameter] = []
         self.nested: bool | None = None
+        self.twice = False
         self._converts: bool | None = None
         self._writes: ParameterWrites | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version

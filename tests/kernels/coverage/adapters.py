@@ -23,6 +23,7 @@ class Adapter:
     batch: MakeBatch = text(8)
     output: Callable[[Any], Tensor] | None = None
     single: str = ""
+    twice: str = ""
     refused: str = ""
 
     def build(self) -> nn.Module:

@@ -30,6 +30,8 @@ class Architecture:
         Turns what the network returns into logits.
     single : str
         Why the network computes in float32 whatever its parameters are, so that errors are of its order.
+    twice : str
+        Why the reference takes each sample twice: torch differentiates it wrongly alone.
     refused : str
         The sentence with which the engine rightly refuses the network.
     """
@@ -40,6 +42,7 @@ class Architecture:
     batch: MakeBatch
     output: Callable[[Any], Tensor] | None = None
     single: str = ""
+    twice: str = ""
     refused: str = ""
 
     def build(self) -> nn.Module:

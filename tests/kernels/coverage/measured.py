@@ -54,12 +54,13 @@ def wide(batch: Batch) -> Batch:
     return {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
 
 
-def plain_kernel(model: nn.Module, batch: dict[str, torch.Tensor], output: Any) -> torch.Tensor:
+def plain_kernel(model: nn.Module, batch: dict[str, torch.Tensor], output: Any, copies: int = 1) -> torch.Tensor:
     """trNTK as anyone would write it: one forward pass per sample, one backward pass per logit."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     rows = []
     for n in range(len(next(iter(batch.values())))):
-        logits = call_logits(model, {name: value[n : n + 1] for name, value in batch.items()}, output)[0]
+        one = {name: torch.cat([value[n : n + 1]] * copies) for name, value in batch.items()}
+        logits = call_logits(model, one, output)[0]
         for c, logit in enumerate(logits):
             found = torch.autograd.grad(logit, parameters, retain_graph=c + 1 < len(logits), allow_unused=True)
             rows.append(
@@ -85,7 +86,7 @@ def compare(case: Any) -> Measured:
         found = kernel_matrix(exact, batch, kind="trntk", normalize=False, output=case.output, precision="float64")
     except (ValueError, TypeError, RuntimeError) as refusal:
         return Measured(case.name, refused=str(refusal))
-    expected = plain_kernel(exact, batch, case.output)
+    expected = plain_kernel(exact, batch, case.output, 2 if case.twice else 1)
     scale = expected.diagonal().sqrt()
     scale = scale.clamp_min(1e-12 * float(scale.max()))  # a sample that reads no trained row has no gradient
     coverage = found.metadata["coverage"]
