@@ -206,6 +206,16 @@ def new_figure(
     return figure, axes
 
 
+def number_log(axis: Axes) -> None:
+    """Write the numbers of a logarithmic horizontal axis in full: 1, 10, 100, and between them where it is short."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def legend_below(axis: Axes, columns: int = 3) -> None:
     """Put the legend under an axis, where it hides no data."""
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns)

@@ -21,6 +21,7 @@ from analysis.style import (
     SEEDS_NAMED,
     in_style,
     new_figure,
+    number_log,
     of_seed,
     ordered_colors,
     seed_color,
@@ -57,6 +58,7 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
     axis.axhline(0.2, color=REFERENCE, linewidth=0.8, linestyle="--")
     axis.annotate("20 %", (1, 0.2), (2, 3), textcoords="offset points", fontsize=8)
     axis.set(xscale="log", xlabel="components k", ylabel="explained-variance ratio", ylim=(0, 1.02))
+    number_log(axis)
     axis.set_title("Explained variance by layer")
     columns = 1 + (len(curves) - 1) // MOST_NAMES  # a longer legend would leave the axes no height
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, ncols=columns)
@@ -109,6 +111,7 @@ def component_curves_figure(
         for axis in axes[:, column]:
             axis.axhline(100 * network_accuracy, color=REFERENCE, linewidth=0.9, linestyle="--")
         axes[0, column].set(xscale="log", xlabel="components k")
+        number_log(axes[0, column])
         axes[0, column].set_title(NAMES[name])
         axes[1, column].set(xlabel="explained-variance ratio", xlim=(0, 1.02))
     for axis in axes[:, 0]:
@@ -170,6 +173,9 @@ def depth_figure(
         axis.set_ylabel(f"test {score} (%)")
         axis.set_title(f"{score.capitalize()} by depth")
     axes[0, 0].axhline(100 * network_accuracy, color=REFERENCE, linewidth=0.9, linestyle="--", label="network")
+    for axis in axes[0]:  # a deviation does not leave the range of a share
+        low, high = axis.get_ylim()
+        axis.set_ylim(max(low, 0.0), min(high, 100.0))
     twin = axes[0, 1].twinx()
     twin.plot(depth, nc1, color=CONTEXT, marker="s", markersize=3.5, label="NC1 (right axis)")
     twin.set(yscale="log", ylabel="NC1")

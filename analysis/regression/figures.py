@@ -134,14 +134,16 @@ def logistic_figure(rows: Sequence[Row]) -> Figure:
     ----------
     rows : sequence of dict
         Keys machine, epoch, run, cross_entropy (nats), accuracy. Runs that stopped earlier are absent from later
-        epochs, never zero-filled; the number that remain is drawn below.
+        epochs, never zero-filled; where some stopped, the number that remain is drawn beside.
 
     Returns
     -------
     Figure
     """
-    figure, axes = new_figure(1, 3, width=3.4, height=3.0)
     epochs = sorted({r["epoch"] for r in rows})
+    remaining = [len({r["run"] for r in rows if r["epoch"] == e}) for e in epochs]
+    stopped = len({*remaining}) > 1
+    figure, axes = new_figure(1, 3 if stopped else 2, width=3.4, height=3.0)
     for axis, key, label in zip(
         axes[0, :2], ("cross_entropy", "accuracy"), ("test cross-entropy (nats)", "test accuracy"), strict=True
     ):
@@ -157,8 +159,8 @@ def logistic_figure(rows: Sequence[Row]) -> Figure:
         axis.set(xlabel="epoch", ylabel=label)
     axes[0, 0].set(title="Cross-entropy")
     axes[0, 1].set(title="Accuracy")
-    remaining = [len({r["run"] for r in rows if r["epoch"] == e}) for e in epochs]
-    axes[0, 2].step(epochs, remaining, where="post", color=CONTEXT)
-    axes[0, 2].set(xlabel="epoch", ylabel="runs", title="Runs still training", ylim=(0, None))
+    if stopped:
+        axes[0, 2].step(epochs, remaining, where="post", color=CONTEXT)
+        axes[0, 2].set(xlabel="epoch", ylabel="runs", title="Runs still training", ylim=(0, None))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

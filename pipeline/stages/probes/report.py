@@ -9,6 +9,7 @@ import numpy as np
 from analysis.pages.blocks import Finding, Headline, Picture, Section, Table, Text
 from analysis.pages.cells import OVER_SEEDS, summary_cells
 from analysis.probes.figures import (
+    NAMES,
     collapse_figure,
     component_curves_figure,
     depth_figure,
@@ -88,10 +89,10 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
         layers = groups[name][0].artifact.metrics["layers"]  # of networks of another depth there are others
         known = [layers[int(i)] for i in found if i is not None]
         counts = ", ".join(
-            f"{layer} in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))
+            f"from {layer} on in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))
         )
         none = len(found) - len(known)
-        said[name] = ", ".join(filter(None, [counts, f"no layer in {none}" if none else ""]))
+        said[name] = ", ".join(filter(None, [counts, f"from no layer on in {none}" if none else ""]))
     rows = [[name, len(found), sum(i is not None for i in found), said[name]] for name, found in places.items()]
     trained = [member for group in groups.values() for member in group if _trained(member)]
     runs = len(next(iter(places.values())))
@@ -103,7 +104,8 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
         command=trained[0].command,
     )
     of = f"{runs} run{'s' if runs != 1 else ''}"
-    answer = f"The layer from which on all simple classifiers agree is {listed(said)} of {of}."
+    shown = listed(said) if len(said) > 1 else next(iter(said.values()))
+    answer = f"All simple classifiers agree {shown} of {of}."
     return [Headline("onset", "From which layer on do all simple classifiers agree?", answer, table.first(), depth)]
 
 
@@ -125,7 +127,7 @@ def _table(
         for probe in ("knn", "ncc", "svm"):
             points = [curve_of(run, layer, probe, kappa) for run in runs]
             if not all(points):
-                rows.append([layer, width, probe, len(runs), "degenerate", "–", "–", "–", "–", "–"])
+                rows.append([layer, width, NAMES[probe], len(runs), "degenerate", "–", "–", "–", "–", "–"])
                 continue
             everything = [100 * curve[ALL_COMPONENTS]["accuracy"] for curve in points]
             fidelity = float(np.mean([100 * curve[ALL_COMPONENTS]["fidelity"] for curve in points]))
@@ -133,7 +135,7 @@ def _table(
             needed = [_needed(curve) for curve in points]
             shown = "–" if None in needed else f"{np.median([k for k in needed if k is not None]):.0f}"
             n, mean, sd, interval = summary_cells(everything, within=(0, 100))
-            rows.append([layer, width, probe, n, mean, sd, interval, fidelity, sufficient, shown])
+            rows.append([layer, width, NAMES[probe], n, mean, sd, interval, fidelity, sufficient, shown])
     return Table(
         ["layer", "D", "probe", "runs", "accuracy % (all)", "sd", "95 % interval", "fidelity %", "k ≈ 100", "k*"],
         rows,
