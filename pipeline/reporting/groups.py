@@ -11,6 +11,8 @@ from pipeline.shown_text import label_words
 
 ALL = "all runs"
 """What pages call the group of a study that has no other."""
+SHARED = "several groups"
+"""What pages call runs that several groups share, beside others that belong to one."""
 _ALL_LABEL = "all cells"
 
 
@@ -26,12 +28,14 @@ def group_names(labels: Iterable[str]) -> dict[str, str]:
     --------
     >>> group_names(["mlp", "resnet18, model.width=8"])
     {'mlp': 'mlp', 'resnet18, model.width=8': 'resnet18, width 8'}
-    >>> group_names(["all cells"])
-    {'all cells': 'all runs'}
+    >>> group_names(["all cells"]), group_names(["all cells", "frozen"])
+    ({'all cells': 'all runs'}, {'all cells': 'several groups', 'frozen': 'frozen'})
     >>> group_names(["mlp, training.lr=0.1", "mlp, pretrain.lr=0.1"])["mlp, training.lr=0.1"]
     'mlp, training.lr=0.1'
     """
-    names = {label: ALL if label == _ALL_LABEL else label_words(label) for label in labels}
+    labels = list(labels)
+    whole = ALL if len(labels) == 1 else SHARED
+    names = {label: whole if label == _ALL_LABEL else label_words(label) for label in labels}
     return names if len({*names.values()}) == len(names) else {label: label for label in names}
 
 
