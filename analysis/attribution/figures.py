@@ -54,7 +54,7 @@ def scatter_confidences(
     axis.set_xlabel("network: log(p / (1 - p))")
     axis.set_ylabel("surrogate: log(p / (1 - p))")
     axis.set_title(title)
-    axis.legend(loc="upper left", fontsize=8)
+    legend_below(axis, columns=2)
 
 
 @in_style

@@ -50,9 +50,10 @@ def _functions(members: list[Gathered]) -> Section:
     for name, group in groups.items():
         activation, target = _activation(group[0]), _target(group[0])
         runs = [read_functions(member.artifact) for member in group]
+        shown = [group[0].labels.get(axis, value) for axis, value in (("activation", activation), ("target", target))]
         for seed, run in enumerate(runs):
             points += [
-                {**asdict(row), "activation": activation, "target": target, "epoch": row.step, "seed": seed}
+                {**asdict(row), "activation": shown[0], "target": shown[1], "epoch": row.step, "seed": seed}
                 for row in run
                 if row.machine != _TRUNCATED
             ]
