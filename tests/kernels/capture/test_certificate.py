@@ -26,6 +26,7 @@ from kernels import (
 from kernels.capture.capture import Capture
 from kernels.capture.certificate import Certifier
 from kernels.capture.checked_passes import samples_checked
+from kernels.capture.pass_under_check import PassUnderCheck
 from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import VectorBlock
 from kernels.gradients.dressed import dressed
@@ -148,9 +149,9 @@ def whole_batches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def first_drawn(count: int) -> int:
-    generator = samples_checked("sampled", f"train samples 0 to {count}", count)[1]
-    return int(torch.randperm(count, generator=generator)[0])
+def first_drawn(stop: int, start: int = 0) -> int:
+    generator = samples_checked("sampled", f"train samples {start} to {stop}", stop - start)[1]
+    return start + int(torch.randperm(stop - start, generator=generator)[0])
 
 
 @pytest.mark.parametrize(("factor", "whole"), [(1.01, False), (1.2, True)], ids=["a unit's share", "more"])
@@ -168,6 +169,22 @@ def test_one_sample_that_differs_a_little_alone_does_not_call_for_the_whole_batc
     kernel = kernel_matrix(Kinked(factor).eval(), inputs, kind="pntk", normalize=False)
     assert bool(seen) == whole and bool(alone) != whole
     assert kernel.metadata["certificate"]["largest_difference"] <= 1e-4
+
+
+def test_samples_share_a_backward_pass_and_one_that_was_right_clears_another_of_a_later_pass(monkeypatch) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(40, 4)
+    inputs[first_drawn(40, 20), -1] = 6.0
+    seen, alone = whole_batches(monkeypatch), []
+    by_the_network = PassUnderCheck.by_the_network
+
+    def counted(self, parts, *args):
+        alone.append([len(part) for part in parts])
+        return by_the_network(self, parts, *args)
+
+    monkeypatch.setattr(PassUnderCheck, "by_the_network", counted)
+    kernel_matrix(Kinked(1.01).eval(), inputs, kind="pntk", normalize=False, batch_size=20)
+    assert not seen and alone == [[1, 1], [1]]
 
 
 def test_every_sample_that_differs_a_little_calls_for_the_whole_batch(monkeypatch) -> None:
