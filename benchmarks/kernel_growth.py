@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, help="other N than the suite's")
     parser.add_argument("--cpu-time", action="store_true", help="one thread, and the CPU seconds of the process")
     parser.add_argument("--picture", type=Path, help="write an .svg or .png")
-    parser.add_argument("--rows", type=Path, help="also keep the numbers in this .json file, which may hold others")
+    parser.add_argument("--rows", type=Path, help="keep the numbers in this .json file; what it holds is drawn too")
     options = parser.parse_args()
     if options.cell:
         suite, samples = options.cell.split(":")
@@ -175,7 +175,8 @@ def main() -> None:
         print(table(suite, found[suite]), flush=True)
     if options.rows:
         kept = json.loads(options.rows.read_text(encoding="utf-8")) if options.rows.exists() else {}
-        options.rows.write_text(json.dumps(kept | found, indent=1), encoding="utf-8")
+        found = kept | found
+        options.rows.write_text(json.dumps(found, indent=1), encoding="utf-8")
     if options.picture:
         draw(found, options.picture)
 

@@ -66,7 +66,7 @@ def call_logits(
             try:
                 result = model(inputs.clone())
             except (RuntimeError, IndexError, ValueError) as error:
-                if inputs.ndim > 1:
+                if inputs.ndim > 1 or isinstance(error, torch.OutOfMemoryError):
                     raise
                 raise ValueError(
                     f"the model fails on inputs with one axis, of which each number is a sample "
