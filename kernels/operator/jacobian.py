@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kernels.capture.agreement import gradients_alone
 from kernels.capture.quiet import plain_attention, quiet
 from kernels.gradients.as_trained import pulled_as_trained
 from kernels.gradients.fallback import sample
 from kernels.gradients.hooks import changes_gradients
-from kernels.gradients.one_sample import plain_gradients
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward, loan_of
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
@@ -173,7 +173,7 @@ class Jacobian:
 
     def as_trained(self, single: Inputs) -> tuple[Float[Tensor, "1 k"], Float[Tensor, " p"]]:
         """Logits of a sample alone, and its gradient under one cotangent as a training step gives it."""
-        logits, gradients, _ = plain_gradients(self.model, single, self.parameters, self.output)
+        logits, gradients, _ = gradients_alone(self.model, single, self.parameters, self.output)
         loan = loan_of(self.model)
         if loan is not None and loan.nested:
             self.refuse_nested()

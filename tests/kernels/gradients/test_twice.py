@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels import kernel_matrix, verify
+from kernels import KernelOperator, kernel_matrix, verify
 from tests.references import per_sample_jacobian as slow
 
 
@@ -68,6 +68,9 @@ def test_a_kernel_is_that_of_right_gradients(precision: str) -> None:
     if precision == "float64":
         with warnings.catch_warnings(action="ignore"):  # a pass of one sample is read wrongly, and starts again
             assert verify(model, inputs, kind="pntk").ok
+        vector = torch.arange(5.0).double()
+        product = KernelOperator(model, inputs, kind="pntk", normalize=False, precision="float64") @ vector
+        torch.testing.assert_close(product, rows @ rows.T @ vector, rtol=1e-10, atol=1e-12)
     limit, true = (1e-10 if precision == "float64" else 1e-4), rows @ rows.T
     model, inputs = (model, inputs) if precision == "float64" else (model.float(), inputs.float())
     options = {"kind": "pntk", "normalize": False, "precision": precision}
