@@ -67,7 +67,7 @@ def _depths(about: str, group: list[Gathered]) -> list[Block]:
             ["prediction depth", "runs", "test rows %", "sd", "95 %", "network's accuracy there %"],
             rows,
             f"{about}Prediction depth: the first layer from which on the {PUBLISHED_NEIGHBORS} nearest training rows "
-            f"vote as the network decides (arXiv 2106.09647); share of test rows by depth. {OVER_SEEDS}",
+            f"vote as the network decides (Baldock et al., 2021); share of test rows by depth. {OVER_SEEDS}",
             keys=keys_of(group),
             command=group[0].command,
         ),

@@ -41,7 +41,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     for member in read:
         mean = student_mean_interval(member.values("test_error"))[0]
         classes = ", ".join(f"{count} {name}" for name, count in Counter(member.metrics["classes"]).items())
-        said = f"{member.label}, n = {member.config.samples}: test error {mean:.3f}; {classes}."
+        error = f"test error {mean:.3f}; " if math.isfinite(mean) else ""
+        said = f"{member.label}, n = {member.config.samples:,}: {error}{classes}."
         findings.append(Finding(said, [member.key]))
     return Section("Spectra of the toy model", [*findings, *blocks], _headlines(read, keys, command))
 
@@ -155,7 +156,8 @@ def _spectra(read: list[ToyMember], keys: list[str], command: str) -> Table:
     for member in read:
         outliers = [int(value) for value in member.values("outliers")]
         span = f"{min(outliers)}–{max(outliers)}" if outliers else "–"
-        kta = f"{_mean(member.values('kta', 0)):.3f} → {_mean(member.values('kta')):.3f}"
+        last = _mean(member.values("kta"))
+        kta = f"{_mean(member.values('kta', 0)):.3f} → {f'{last:.3f}' if math.isfinite(last) else '–'}"
         rows.append(
             [
                 f"{member.label}, n = {member.config.samples}",
