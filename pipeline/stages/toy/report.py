@@ -88,7 +88,8 @@ def _headlines(read: list[ToyMember], keys: list[str], command: str) -> list[Hea
             label = f"{member.label}, n = {member.config.samples:,}"
             final = [row for row in member.final if row.status == "ok"]
             runs[label] = {str(row.seed): float(getattr(row, quantity)) for row in final}
-        about = (heading, "Two-layer network at the last step; seeds that diverged are left out.", "")
+        what = "Two-layer network at the last step, seeds that diverged left out; × is a multiple of the critical rate."
+        about = (heading, what if any("×" in label for label in runs) else what.partition("; ×")[0] + ".", "")
         found += over_runs_of(name, question, says, runs, about, (keys, command), within=within)
     return found
 
@@ -160,7 +161,7 @@ def _spectra(read: list[ToyMember], keys: list[str], command: str) -> Table:
         kta = f"{_mean(member.values('kta', 0)):.3f} → {f'{last:.3f}' if math.isfinite(last) else '–'}"
         rows.append(
             [
-                f"{member.label}, n = {member.config.samples}",
+                f"{member.label}, n = {member.config.samples:,}",
                 len(outliers),
                 *(_mean(member.values(name)) for name in names),
                 span,
@@ -189,7 +190,7 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> list[Table]:
         significant = [tail["alpha"] for tail in fitted if not math.isnan(tail["alpha"])]
         rows.append(
             [
-                f"{member.label}, n = {member.config.samples}",
+                f"{member.label}, n = {member.config.samples:,}",
                 len(fitted),
                 len(significant),
                 _mean(significant),
