@@ -119,7 +119,10 @@ def test_claims_arms_and_released_protocols(tmp_path):
     captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
     assert "mixture of a disjoint half" in captions
     assert artifact.metrics["recommended_runs"].keys() == groups.keys()
-    counted = next(one for one in shown.headlines if one.name == "seed_count")
+    named = {one.name: one for one in shown.headlines}
+    level = next(row for row in artifact.table("groups.parquet").to_pylist() if row["reference"] == "mixture")
+    assert float(str(named["churn"].table.rows[0][3]).split()[0]) == pytest.approx(level["level_mean"], abs=6e-3)
+    counted = named["seed_count"]
     assert "12 runs (from scratch)" in counted.answer and [row[2] for row in counted.table.rows] == [12, 12]
 
 

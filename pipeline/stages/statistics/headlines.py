@@ -19,8 +19,12 @@ NOUNS = {"image": "test images", "text": "test texts"}
 
 def variability_headlines(artifact: Artifact, command: str, config: RunConfig) -> list[Headline]:
     """Answer by churn, by its differences between groups, and by the stopping rule; none where groups have one run."""
-    summary = {row["group"]: row for row in reversed(read_groups(artifact))}
-    summary = {name: row for name, row in reversed(summary.items())}
+    # the level that decides stands on the first screen, as in the section below
+    summary = {
+        row["group"]: row
+        for row in read_groups(artifact)
+        if row["reference"] == "mixture" and row["threshold"] == "DKW"
+    }
     if not summary:
         return []
     churn = _churn(artifact, command, config, summary)
@@ -55,9 +59,10 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
     what = "runs" if config.data.source == "logits" else "trainings"
     first, *rest = said
     shares = listed({first: f"{said[first]} of {examples:,} {noun}", **{name: said[name] for name in rest}})
+    over_what = f"95 % interval{'s' * bool(rest)} over " if known else ""
     answer = (
         f"Two {what}{' that differ only in the seed' if alone else ''} disagree on {shares}; "
-        f"{'95 % intervals over ' if known else ''}n = {over} runs{'' if known else ', so no interval'}."
+        f"{over_what}n = {over} runs{'' if known else ', so no interval'}."
     )
     drawn = dict(list(summary.items())[:4])
     rows = [row for row in read_runs(artifact) if row["group"] in drawn and math.isfinite(row["churn_mean"])]
