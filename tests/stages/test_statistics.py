@@ -25,7 +25,8 @@ from pipeline.engine.inventory.completion import complete
 from pipeline.errors import UserError
 from pipeline.stages.statistics.claims import _counting
 from pipeline.stages.statistics.history import level_history
-from pipeline.stages.statistics.report import _cautions, section
+from pipeline.stages.statistics.report import section
+from pipeline.stages.statistics.report_cautions import cautions
 from pipeline.stages.statistics.run import statistics
 from pipeline.stages.statistics.seed_runs import seed_runs
 
@@ -242,11 +243,12 @@ def test_cautions_name_atoms_and_arithmetic_that_varies_by_itself(tmp_path):
     _, shown = run_stage(tmp_path, made_up(tmp_path, {"x": gaps}, LABELS))
     text = " ".join(block.text for block in shown.blocks if isinstance(block, Text))
     assert "in seeds 1 (1 in all) one value holds more than delta" in text
+    assert "noise-limited" not in text and "(2,120 rows are needed)" in text, "tolerances below the noise, in words"
     config = compose_run(("data=parabola", "numerics.deterministic=false"))
     config.cells = {"factor": {"initialisation": ["seeds.order=0"]}}
-    assert "confounded" in " ".join(_cautions([], [], config))
+    assert "confounded" in " ".join(cautions([], [], config))
     config.numerics.deterministic = True
-    assert _cautions([], [], config) == []
+    assert cautions([], [], config) == []
 
 
 def test_settings_are_checked_before_anything_runs():
