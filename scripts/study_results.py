@@ -282,6 +282,8 @@ def shorter_path(path: str) -> str:
     --------
     >>> shorter_path("M 10.04 20.04 L 10.08 20.55 L 12.12 18.55 M 1.00 2.00 L 3.26 2.00")
     'M10 20l.1.6 2-2M1 2l2.3 0'
+    >>> shorter_path("M 10.50 0.30 L 10.50 120.34 L 0.00 100.00")
+    'M10.5.3l0 120-10.5-20.3'
     """
     parts = []
     for line in path.split("M")[1:]:
@@ -293,7 +295,7 @@ def shorter_path(path: str) -> str:
 
 
 def _tenths(pair: Sequence[int]) -> str:
-    return " ".join(f"{one / 10:.1f}".replace(".0", "").replace("0.", ".") for one in pair)
+    return " ".join(re.sub(r"\.0$|(?<!\d)0(?=\.[1-9])", "", f"{one / 10:.1f}") for one in pair)
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import itertools
 import json
+import random
 import re
 import zlib
 from html.parser import HTMLParser
@@ -232,3 +234,16 @@ def test_kept_reports_are_those_of_the_data_and_small():
 def test_addresses_of_other_sites_are_well_formed(page):
     links = re.findall(r"\]\((\w+:[^)\s]*)\)", (ROOT / page).read_text())
     assert links and all(re.fullmatch(r"https://[\w.-]+\.[a-z]+(/[\w./~%-]*)?(#[\w-]+)?", link) for link in links)
+
+
+def test_a_kept_page_draws_its_lines_where_the_report_does():
+    rng = random.Random(0)
+    whole = [0.0, 10.5, 20.3, 0.5, 100.0, -0.04]
+    for count in range(1, 200):
+        points = [[rng.choice([*whole, rng.uniform(-300, 300)]) for _ in range(2)] for _ in range(1 + count % 9)]
+        path = study_results.shorter_path("M " + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points))
+        numbers = [float(one) for one in re.findall(r"-?(?:\d+\.?\d?|\.\d)", path.replace("l", " "))]
+        steps = list(zip(numbers[::2], numbers[1::2], strict=True))
+        drawn = list(itertools.accumulate(steps, lambda a, b: (a[0] + b[0], a[1] + b[1])))
+        for (x, y), (a, b) in zip(points, drawn, strict=True):
+            assert abs(x - a) < 0.0501 and abs(y - b) < 0.0501, path
