@@ -147,7 +147,7 @@ class Plan:
         return one.keep * self.passes + one.form * formed + one.pair * self.pairs
 
     def __str__(self) -> str:
-        """Table of layers with form, work, storage and time, then the totals."""
+        """Table of layers with form, work, storage and time, then the summary."""
         formed = self.rows if self.square else self.rows + self.columns
         lines = [f"{'layer':44} {'form':9} {'kept':8} {'GFLOP':>10} {'KiB/sample':>11} {'seconds':>8}"]
         for index, one in enumerate(self.layers):
@@ -157,16 +157,19 @@ class Plan:
                 f"{name[:44]:44} {one.form:9} {one.kept:8} {2e-9 * mac:10.3g} {one.sample_bytes / 1024:11.1f} "
                 f"{self.seconds_of(index):8.3g}"
             )
+        return "\n".join([*lines, self.summary])
+
+    @property
+    def summary(self) -> str:
+        """Three lines: size and time, tiles and memory, what is certified."""
         size = f"{self.rows} x {self.rows if self.square else self.columns}"
-        lines.append(
+        lines = [
             f"{self.kind} {size} in {self.precision} on {self.device}: {2 * self.pairs:.3g} entries, "
-            f"{self.flops:.3g} FLOP, {self.passes:.0f} sample passes, about {self.seconds:.3g} s"
-        )
-        lines.append(
+            f"{self.flops:.3g} FLOP, {self.passes:.0f} sample passes, about {self.seconds:.3g} s",
             f"tiles {self.row_block} x {self.column_block}, batch {self.batch}, class chunks {self.class_chunks}; "
-            f"result {show_bytes(self.result_bytes)}, memory budget {show_bytes(self.memory)}"
-        )
-        lines.append(f"certificate: {MODES[self.certify]}{foretold(*self.certified)}")
+            f"result {show_bytes(self.result_bytes)}, memory budget {show_bytes(self.memory)}",
+            f"certificate: {MODES[self.certify]}{foretold(*self.certified)}",
+        ]
         return "\n".join(lines)
 
 

@@ -92,13 +92,13 @@ class Artifact:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Format, stage, key, VERSION and the files with their sha256 and size."""
-        path = self.folder / MANIFEST
+        path = os.path.join(self.folder, MANIFEST)  # a Path would cost as much as reading the file
         try:
             manifest = json.loads(read_plain(path))
         except PermissionError as error:
-            raise UserError(not_readable(path)) from error
+            raise UserError(not_readable(Path(path))) from error
         except (OSError, ValueError, RecursionError) as error:
-            odd = path.exists() and not path.is_file()
+            odd = os.path.exists(path) and not os.path.isfile(path)
             problem = "is no file" if odd else f"cannot be read ({error})"
             raise CorruptArtifact(f"{path} {problem}. {self._way_out}") from error
         if not isinstance(manifest, dict) or not lists_files(manifest.get("files")):

@@ -164,7 +164,7 @@ def _say_stale(found: Plan, store: Store) -> None:
     records = records_of(store.root, entries)
     judge = Judge(store, {record.address: record.payload or None for record in records.values()})
     for node in found.kept:
-        record = records.get((node.stage.name, places[node.key].folder.name))
+        record = records.get((node.stage.name, places[node.key].name))
         if record is not None and (text := judge.differences(record.stage, record.provenance)):
             reasons.setdefault(text, []).append(node)
     for text, nodes in reasons.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def read_plain(path: Path) -> bytes:
+def read_plain(path: Path | str) -> bytes:
     """Read a file with one look-up; a pipe or a device is not waited for.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -53,7 +54,18 @@ def layer_choice(network: nn.Module, wanted: list[str]) -> list[str]:
 def split_features(
     network: nn.Module, points: KernelInputs, wanted: list[str], pool: str, head: str | None = None
 ) -> dict[str, Tensor]:
-    """Features of one split by layer, and the logits.
+    """Features of one split by layer, and the logits, all in memory; arguments as of :func:`feature_batches`."""
+    collected: dict[str, list[Tensor]] = {}
+    for _, found in feature_batches(network, points, wanted, pool, head):
+        for name, values in found.items():
+            collected.setdefault(name, []).append(values)
+    return {name: torch.cat(parts) for name, parts in collected.items()}
+
+
+def feature_batches(
+    network: nn.Module, points: KernelInputs, wanted: list[str], pool: str, head: str | None = None
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """Features of some rows of one split by layer, batch after batch; ``logits`` come with each once.
 
     Parameters
     ----------
@@ -68,6 +80,12 @@ def split_features(
     head : str, optional
         Module that computes the logits, whose input is the penultimate layer; None finds it.
 
+    Yields
+    ------
+    slice, dict of str to Tensor
+        Which rows, and float32 (rows, d) by layer on the CPU. The penultimate layer comes in a second turn over all
+        rows, since it is read otherwise, and then with the logits.
+
     Raises
     ------
     UserError
@@ -81,31 +99,34 @@ def split_features(
         raise UserError(f"features.pool={pool} is not one of {', '.join(POOLS)}.")
     names = layer_choice(network, wanted)
     mask = points.inputs["attention_mask"] if isinstance(points.inputs, dict) else None
-    collected: dict[str, list[Tensor]] = {}
     if names:
         for batch in layer_features(network, points.inputs, names):
             here = None if mask is None else mask[batch.rows].to(batch.logits.device)
+            found = {} if "penultimate" in wanted else {"logits": batch.logits.float().cpu()}
             for name, values in batch.features.items():
-                rows = pooled(values, pool, here, batch.channels[name], name)
-                collected.setdefault(name, []).append(rows.float().cpu())
-            collected.setdefault("logits", []).append(batch.logits.float().cpu())
+                found[name] = pooled(values, pool, here, batch.channels[name], name).float().cpu()
+            yield batch.rows, found
     if "penultimate" in wanted:
-        device = next(network.parameters()).device
-        chunks = torch.arange(len(points.ids)).split(256)
-        try:
-            source = conjugate_source(network, input_rows(points.inputs, chunks[0][:4], device), head, False, None)
-        except ValueError as error:
-            raise UserError(
-                "features.layers holds penultimate, the input of the layer that gives the logits, and no linear layer "
-                "gives them; name that layer by model.head, such as model.head=fc (model=custom), or other layers."
-            ) from error
-        logits: list[Tensor] = []
-        for chunk in chunks:
-            outputs, (hidden,) = source.blocks(input_rows(points.inputs, chunk, device), None, None)
-            collected.setdefault("penultimate", []).append(hidden.gradients()[hidden.names[0]][:, 0].float().cpu())
-            logits.append(outputs.float().cpu())
-        collected["logits"] = logits
-    return {name: torch.cat(parts) for name, parts in collected.items()}
+        yield from _penultimate_batches(network, points, head)
+
+
+def _penultimate_batches(
+    network: nn.Module, points: KernelInputs, head: str | None
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    device, count = next(network.parameters()).device, len(points.ids)
+    try:
+        few = input_rows(points.inputs, slice(0, min(4, count)), device)
+        source = conjugate_source(network, few, head, False, None)
+    except ValueError as error:
+        raise UserError(
+            "features.layers holds penultimate, the input of the layer that gives the logits, and no linear layer "
+            "gives them; name that layer by model.head, such as model.head=fc (model=custom), or other layers."
+        ) from error
+    for start in range(0, count, 256):
+        rows = slice(start, min(start + 256, count))
+        outputs, (hidden,) = source.blocks(input_rows(points.inputs, rows, device), None, None)
+        layer = hidden.gradients()[hidden.names[0]][:, 0]
+        yield rows, {"penultimate": layer.float().cpu(), "logits": outputs.float().cpu()}
 
 
 def input_rows(inputs: Tensor | dict[str, Tensor], rows: Tensor | slice, device: torch.device) -> Any:

@@ -21,6 +21,8 @@ from pipeline.training.networks import trained_network
 WHOLE = 4096
 """Points up to which ``kernel.spectrum=auto`` takes every eigenvalue."""
 LEADING = 64
+PLAN = "plan.txt"
+"""In the artifact's logs: form, work and time of each layer."""
 
 
 def kernel(build: Build) -> dict[str, Any]:
@@ -83,7 +85,10 @@ def _exact_kernels(
     certificates: list[dict[str, Any]],
 ) -> dict[str, Tensor]:
     options = exact_options(build.config, train.labels)
-    build.say(str(plan_kernel(network, train.inputs, **options)))
+    plan = plan_kernel(network, train.inputs, **options)
+    build.logs.mkdir(exist_ok=True)
+    (build.logs / PLAN).write_text(f"{plan}\n", encoding="utf-8")
+    build.say(f"{plan.summary}\neach layer's form and time: logs/{PLAN} of this artifact")
     arrays: dict[str, Tensor] = {}
     for name, points in (("train", None), *sides.items()):
         rows = () if points is None else (points.inputs,)
