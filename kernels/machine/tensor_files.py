@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import safetensors.numpy
 
@@ -71,7 +71,8 @@ class TensorStream:
 
     def __init__(self, path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
         order = sorted(tensors, key=lambda name: (list(_KINDS).index(tensors[name][0]), name))
-        header, end = {}, 0
+        header: dict[str, dict[str, Any]] = {}
+        end = 0
         for name in order:
             kind, size = _KINDS[tensors[name][0]]
             start, end = end, end + size * math.prod(tensors[name][1])
@@ -119,7 +120,7 @@ class TensorStream:
             raise ValueError("a tensor stream is written inside its with block")
         data = values.detach().cpu().contiguous().numpy()
         self._file.seek(self._starts[name] + rows.start * (data.nbytes // max(1, len(data))))
-        self._file.write(memoryview(data).cast("B") if data.nbytes else b"")
+        self._file.write(data.data if data.nbytes else b"")
         self._missing[name] -= len(data)
 
 
