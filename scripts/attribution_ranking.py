@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from analysis.style import CONTEXT, PALETTE, new_figure, svg_bytes
+from analysis.style import CONTEXT, PALETTE, in_style, new_figure, svg_bytes
 from pipeline.engine.artifacts import Artifact
 from pipeline.stages.attribution.read import read_masks
 from pipeline.stages.retraining.costs import read_costs
@@ -33,7 +33,7 @@ RANKED = "0.05"
 """Share of the training rows left out by which methods are ranked, under the run's own seed."""
 TWINS = {"bm25": "pixels"}
 """Methods that stand in one row: what compares texts where the other compares images."""
-NAMES = {"pixels": "pixels (texts: bm25)"}
+NAMES = {"pixels": "pixels, bm25"}
 CEILING = "ceiling"
 MASKS = {"mislabelled training points": "flipped", "injected training points": "planted"}
 """Masks of training points that a method should find, and what readers call them."""
@@ -189,14 +189,14 @@ def tables(tasks: Mapping[str, dict[str, Any]]) -> str:
         cells = " | ".join(shown(scores.get(task)) for task in tasks)
         mean = f"{fmean(value for value, *_ in scores.values()):.2f}" + ("" if len(scores) == len(tasks) else "*")
         cost = multiple(median(costs)) if costs else "–"
-        lines.append(f"| {place} | {_name(method)} | {cells} | {mean} | {cost} |")
+        lines.append(f"| {place} | `{_name(method)}` | {cells} | {mean} | {cost} |")
     for task, held in tasks.items():
         lines += ["", f"### {TASKS[task][0].upper()}{TASKS[task][1:]}", "", *_task_table(held, order)]
     return "\n".join(lines)
 
 
 def _name(method: str) -> str:
-    return NAMES.get(method, method.replace("_", " "))
+    return NAMES.get(method, method)
 
 
 def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[str]:
@@ -224,11 +224,13 @@ def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[
         cells = [shown(one["scores"].get(ONE, {}).get(share)) for share in shares]
         cells += [shown(one["scores"].get(MANY, {}).get(share)) for share in many]
         recall = [f"{100 * one['recall'][kind]:.0f}" if kind in one["recall"] else "–" for kind in MASKS.values()]
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, shown(one['rise']), *recall])} | "
+        shown_name = name if name == CEILING else f"`{name}`"
+        lines.append(f"| {shown_name} | {' | '.join([*cells, shown(one['rise']), *recall])} | "
                      f"{multiple(one['cost'])} |")  # fmt: skip
     return [*lines, "", f"Made by {origin}."]
 
 
+@in_style
 def draw(tasks: Mapping[str, dict[str, Any]]) -> bytes:
     """Draw the ranking: a panel for each task, methods in one order, scores with their intervals."""
     order = ranking(tasks)
@@ -244,8 +246,9 @@ def draw(tasks: Mapping[str, dict[str, Any]]) -> bytes:
         axis.set_yticks(range(len(order)), [_name(method) for method, _ in order] if number == 0 else [""] * len(order))
         axis.set_ylim(len(order) - 0.4, -0.6)
         axis.set_xlim(-0.35, 1.05)
+        axis.set_xticks([0, 0.5, 1])
         axis.grid(False, axis="y")
-    axes[0, 0].set_xlabel(f"linear datamodeling score, {100 * float(RANKED):g} % left out")
+    figure.supxlabel(f"linear datamodeling score, {100 * float(RANKED):g} % left out", fontsize=9)
     return svg_bytes(figure)
 
 
