@@ -108,8 +108,8 @@ def linear_datamodeling_score(
     return DatamodelingScore(per_point, interval_from_draws(per_point.mean(), means, kind="percentile"))
 
 
-TOGETHER = 50
-"""Bootstrap draws whose ranks are held at a time."""
+TOGETHER, COMPARED = 50, 2**22
+"""Bootstrap draws whose ranks are held at a time, and pairs of entries that are compared at a time."""
 
 
 def resampled_correlations(
@@ -128,6 +128,10 @@ def resampled_correlations(
     >>> resampled_correlations(x, y, np.array([[1.0, 1, 1], [1, 0, 2]]))
     array([[0.5, 1. ]])
     """
+    rows = max(1, COMPARED // first.shape[1] ** 2)
+    if len(first) > rows:
+        pieces = [slice(start, start + rows) for start in range(0, len(first), rows)]
+        return np.concatenate([resampled_correlations(first[some], second[some], times) for some in pieces])
     weights, total = times.T[None], times.sum(1)
     centered = []
     for values in (first, second):

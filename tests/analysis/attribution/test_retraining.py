@@ -117,7 +117,9 @@ def test_dropped_sets_and_their_effects():
         leave_out_effects(before, {"top": before[:, :2]})
 
 
-def test_repeated_columns_have_the_ranks_of_a_longer_table():
+@pytest.mark.parametrize("compared", [2**22, 200])
+def test_repeated_columns_have_the_ranks_of_a_longer_table(compared, monkeypatch):
+    monkeypatch.setattr("analysis.attribution.retraining.COMPARED", compared)
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 4, (5, 9)).astype(float), rng.normal(size=(5, 9))
     second[4] = 1.0  # nothing to rank
