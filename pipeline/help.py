@@ -29,7 +29,7 @@ seedscope: train networks under many seeds, look inside them, and report what di
 
   python run.py experiment=quickstart                 make a whole study, ending in a report
   python run.py experiment=quickstart stage=status    see what is done and what is missing
-  python run.py stage=list select.since=7d            what was made in the last seven days, and by which command
+  python run.py stage=list select.since=7d            what was made this week, and by which command
   python run.py stage=browse serve=8000               see all runs and curves, kept fresh
   python run.py stage=verify                          check every file of the store
   python run.py stage=gc                              list what interrupted commands have left

@@ -134,7 +134,7 @@ def test_two_runs_are_one_pair_and_give_no_interval(tmp_path):
     churn = [row[5] for table in tables if "ECE" in table.columns for row in table.rows]
     levels = [row[3] for table in tables if "mean level" in table.columns for row in table.rows]
     differences = [row[3] for table in tables if "against" in table.columns for row in table.rows]
-    assert len(churn) == len(levels) == 2 <= len(differences)
+    assert len(churn) == len(levels) == 2 and len(differences) == 1, "levels of 0 in both groups are no contrast"
     (companions,) = (table for table in tables if "ECE" in table.columns)
     for cell, row in zip(churn, companions.rows, strict=True):
         assert float(cell.split()[0]) == pytest.approx(row[6], abs=6e-2)
