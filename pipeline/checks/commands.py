@@ -31,6 +31,10 @@ def command_problems(config: RunConfig, overrides: Sequence[str] = ()) -> Iterat
         yield f"gc_delete=true deletes what stage=gc lists, and this is stage={stage}; set stage=gc, or leave it out."
     if config.gc_finished and (stage != "gc" or not config.gc_delete):
         yield "gc_finished=true says what stage=gc gc_delete=true deletes; set these, or leave it out."
+    if config.gc_thin and stage != "gc":
+        yield f"gc_thin={config.gc_thin} says what stage=gc lists, and this is stage={stage}; leave it out."
+    if unknown := [name for name in config.gc_thin if name not in STAGES]:
+        yield f"gc_thin: there is no stage {unknown[0]}; there are {', '.join(sorted(STAGES))}."
     if config.watch is not None and stage != "status":
         yield f"watch={config.watch:g} repeats stage=status, and this is stage={stage}; set that, or leave watch out."
     tables = ("results", "list", "diff")

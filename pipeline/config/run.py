@@ -134,6 +134,9 @@ class RunConfig:
     gc_finished: bool = setting(
         False, "stage=gc with gc_delete=true: also delete finished artifacts that nothing needs any more."
     )
+    gc_thin: list[str] = setting(
+        [], "stage=gc: also list artifacts of these stages that have served, such as kernels once surrogates are made."
+    )
     out: str | None = setting(
         None,
         "stage=results, list and diff: file of the table, by its ending .csv, .parquet or .tex; null: the terminal. "

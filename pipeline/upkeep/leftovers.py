@@ -27,7 +27,7 @@ from pipeline.machine.owner_lock import current_owner, folder_in_use, lock_if_fr
 from pipeline.machine.progress import read_progress, say
 from pipeline.machine.scratch import belongs_to, drop_scratch
 from pipeline.shown_text import visible
-from pipeline.upkeep.unneeded import unneeded
+from pipeline.upkeep.unneeded import thinned, unneeded
 
 _OLD = re.compile(r"(.+-[0-9a-f]{12})\.(replaced|deleted-\d+)")
 _DAY = 24 * 3600.0
@@ -150,7 +150,7 @@ def collect(graph: Graph, store: Store, config: RunConfig) -> None:
     store : Store
         The store.
     config : RunConfig
-        ``paths.scratch``, ``paths.cache``, ``gc_delete`` and ``gc_finished`` are read.
+        ``paths.scratch``, ``paths.cache``, ``gc_delete``, ``gc_finished`` and ``gc_thin`` are read.
     """
     found = leftovers(store, config)
     old = [Leftover(one.folder, reason, lock_of(one.folder)) for one, reason in unneeded(store)]
@@ -161,6 +161,10 @@ def collect(graph: Graph, store: Store, config: RunConfig) -> None:
     if old:
         print("finished, but no report here rests on it, and no command finds it any more:")
         _show(old, "not needed", "gc_delete=true gc_finished=true", config.gc_delete and config.gc_finished)
+    if config.gc_thin:
+        served = [Leftover(one.folder, reason, lock_of(one.folder)) for one, reason in thinned(store, config.gc_thin)]
+        print(f"{' and '.join(config.gc_thin)}, of which what needs them is made, and made again where that changes:")
+        _show(served, "have served", "gc_delete=true", config.gc_delete)
 
 
 def _show(found: list[Leftover], what: str, switch: str, delete: bool) -> None:

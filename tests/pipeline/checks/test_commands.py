@@ -24,6 +24,8 @@ def test_a_command_that_makes_nothing_refuses_a_rebuild(stage):
     [
         ({"stage": "status", "gc_delete": True}, "gc_delete=true deletes what stage=gc lists"),
         ({"stage": "gc", "gc_finished": True}, "gc_finished=true says what stage=gc gc_delete=true deletes"),
+        ({"stage": "status", "gc_thin": ["kernel"]}, "says what stage=gc lists, and this is stage=status"),
+        ({"stage": "gc", "gc_thin": ["kernels"]}, "gc_thin: there is no stage kernels; there are "),
         ({"stage": "train", "watch": 2.0}, "watch=2 repeats stage=status"),
         ({"stage": "train", "allow_missing": 1}, "stage=train gathers none"),
         ({"stage": "status", "allow_missing": 1}, "stage=status gathers none"),

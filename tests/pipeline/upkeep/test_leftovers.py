@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.artifacts import SCRATCH, Store, lock_of, open_partial, partial_of
+from pipeline.engine.artifacts import SCRATCH, Artifact, Store, lock_of, open_partial, partial_of
 from pipeline.engine.executor import Puller
 from pipeline.engine.graph import Graph
+from pipeline.errors import UserError
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.upkeep.leftovers import collect, leftovers
-from tests.pipeline.test_store import pull, run_config
+from tests.pipeline.test_store import payload, pull, run_config
 from tests.pipeline.toy_stages import install
 
 KEY = "0123456789ab"
@@ -174,3 +175,23 @@ def test_finished_artifacts_that_nothing_needs_are_listed_and_deleted_only_when_
     assert total.folder.is_dir() and used.folder.is_dir() and found.folder.is_dir()
     (total.folder / "provenance.json").write_text("{}")  # a report that does not say what it rests on
     assert not list(unneeded.unneeded(store))
+
+
+def test_what_has_served_is_thinned_and_made_again_only_where_it_is_needed(tmp_path, config, capsys):
+    square = pull(tmp_path, "square", run_config())
+    loose = pull(tmp_path, "draw", run_config(seed=7))
+    store, thin = Store(tmp_path / "store"), dataclasses.replace(config, gc_thin=["draw"])
+    collect(Graph(), store, thin)
+    shown = capsys.readouterr().out
+    assert "1 finished artifact rests on it and stay" in shown and "have served: 1" in shown
+    (drawn,) = (one.folder for one in map(Artifact, store.finished("draw")) if one.folder != loose.folder)
+    assert drawn.is_dir()
+    with owner_lock(lock_of(loose.folder), print), pytest.raises(UserError, match="A process is at work in"):
+        collect(Graph(), store, dataclasses.replace(thin, gc_delete=True))
+    before = payload(Artifact(drawn))
+    collect(Graph(), store, dataclasses.replace(thin, gc_delete=True))
+    assert not drawn.exists() and loose.folder.is_dir() and square.folder.is_dir()
+    capsys.readouterr()
+    assert pull(tmp_path, "square", run_config()).folder == square.folder and not drawn.exists()
+    assert "on which existing artifacts rest is gone" in capsys.readouterr().err
+    assert payload(pull(tmp_path, "draw", run_config())) == before
