@@ -184,13 +184,13 @@ class Certifier:
         found: dict[str, float] = {}
         limit = _TOLERANCE[torch.float32]
         groups = [[part.sort().values for part in parts if len(part)]]
-        while groups:  # several parts share a backward pass, in which each has a graph of its own
+        while groups:  # several parts share a comparison
             group = groups.pop(0)
             chosen = torch.cat(group)
             weights = random_weights(chosen, one.rows, one.seeded)
             comparison = Comparison(one.blocks, chosen, weights, one.capture.parameters)
             try:
-                outputs, _ = one.by_the_network(group, weights, comparison.watching)
+                outputs, _ = one.by_the_network(group, weights, comparison)
             except (RuntimeError, ValueError, IndexError, TypeError):
                 return None
             require_same_outputs(one.logits, outputs, chosen, self.digits, one.place)
@@ -232,7 +232,7 @@ class Certifier:
         weights = random_weights(whole, one.rows, one.seeded)
         comparison = Comparison(one.blocks, whole, weights, one.capture.parameters)
         with quiet(one.capture.model):
-            one.by_the_network(None, weights, comparison.watching)
+            one.by_the_network(None, weights, comparison)
         sums = comparison.agreements()
         differences = relative(sums)
         if any(map(math.isnan, differences.values())):

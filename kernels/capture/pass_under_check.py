@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kernels.capture.quiet import activations_kept
-from kernels.gradients.as_trained import Watch, unwatched
+from kernels.gradients.as_trained import unwatched
 from kernels.gradients.blocks import Block
 from kernels.gradients.fallback import sample
 from kernels.gradients.one_sample import own_gradients
@@ -49,18 +50,28 @@ class PassUnderCheck:
     right: set[str]
 
     def by_the_network(
-        self, parts: Sequence[Tensor] | None, weights: Float[Tensor, "m r"], watch: Watch = unwatched
+        self, parts: Sequence[Tensor] | None, weights: Float[Tensor, "m r"], seen: Comparison | None = None
     ) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Logits and gradients of the network itself for weighted samples, of the whole batch without a choice.
 
-        Each part goes through the network by itself; the gradients are those of the sum over all.
+        Each part goes through the network by itself. A comparison reads the gradients of all; what is returned are
+        those of the last one.
         """
-        chosen = None if parts is None else torch.cat([*parts])
-        batches = [self.inputs] if parts is None else [sample(self.inputs, part) for part in parts]
-        row = torch.einsum("mrk,mr->mk", self._rows(chosen), weights)
-        model, parameters = self.capture.model, self.capture.parameters
-        with activations_kept():  # reentrant checkpoints lose the gradients of what is behind data that requires none
-            return own_gradients(model, batches, parameters, self.capture.output, row, watch)
+        logits: list[Tensor] = []
+        gradients: dict[str, Tensor | None] = {}
+        start = 0
+        for index, part in enumerate([None] if parts is None else parts):
+            rows = self._rows(part)
+            row = torch.einsum("mrk,mr->mk", rows, weights[start : start + len(rows)])
+            start += len(rows)
+            batch = self.inputs if part is None else sample(self.inputs, part)
+            watch = unwatched if seen is None else partial(seen.watching, part=index)
+            with activations_kept():  # reentrant checkpoints lose the gradients of what is behind data that needs none
+                found, gradients = own_gradients(
+                    self.capture.model, batch, self.capture.parameters, self.capture.output, row, watch
+                )
+            logits.append(found)
+        return torch.cat(logits), gradients
 
     def by_rules_alone(
         self, chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], seen: Comparison

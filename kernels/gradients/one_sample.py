@@ -79,7 +79,7 @@ def plain_gradients(
         rows[at] = generic_cotangent(logits)
         return [rows.detach()]
 
-    logits, gradients = _through(model, [single], parameters, output, rows_of)
+    logits, gradients = _through(model, single, parameters, output, rows_of)
     return logits, gradients, generic_cotangent(logits)
 
 
@@ -90,7 +90,7 @@ def generic_cotangent(logits: Float[Tensor, "b k"]) -> Float[Tensor, " k"]:
 
 def _through(
     model: nn.Module,
-    batches: Sequence[Inputs],
+    inputs: Inputs,
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows_of: Callable[[Tensor], list[Tensor]],
@@ -98,8 +98,7 @@ def _through(
 ) -> tuple[Float[Tensor, "b k"], Gradients]:
     def forward() -> Tensor:
         with _sparse_tables():
-            every = [logits_to_differentiate(model, inputs, output) for inputs in batches]
-            return every[0] if len(every) == 1 else torch.cat(every)
+            return logits_to_differentiate(model, inputs, output)
 
     logits, (found,) = gradients_as_trained(model, list(parameters.values()), forward, rows_of, watch)
     gradients = [grad.coalesce() if grad is not None and grad.is_sparse else grad for grad in found]
@@ -108,22 +107,22 @@ def _through(
 
 def own_gradients(
     model: nn.Module,
-    batches: Sequence[Inputs],
+    inputs: Inputs,
     parameters: Mapping[str, nn.Parameter],
     output: Callable[[Any], Tensor] | None,
     rows: Float[Tensor, "m k"],
     watch: Watch = unwatched,
 ) -> tuple[Float[Tensor, "m k"], Gradients]:
-    """Differentiate ``(rows * logits).sum()`` over batches as the network does, through its own parameters.
+    """Differentiate ``(rows * logits).sum()`` over a batch as the network does, through its own parameters.
 
     Parameters
     ----------
     model, parameters, output
         As for :func:`plain_gradients`; flags that say which parameters require gradients are restored.
-    batches : sequence of Tensor or mapping
-        Each goes through the network by itself.
+    inputs : Tensor or mapping
+        A batch.
     rows : Tensor, shape (m, k)
-        One cotangent per sample, of all batches one after another.
+        One cotangent per sample.
     watch : callable
         As for :func:`kernels.gradients.as_trained.gradients_as_trained`.
 
@@ -132,7 +131,7 @@ def own_gradients(
     tuple
         Logits; gradient of each parameter, None where there is no path, sparse for a table of which few rows were read.
     """
-    return _through(model, batches, parameters, output, lambda _: [rows], watch)
+    return _through(model, inputs, parameters, output, lambda _: [rows], watch)
 
 
 def norms(truth: Gradients) -> dict[str, float]:

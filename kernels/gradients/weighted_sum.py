@@ -64,8 +64,8 @@ class Comparison:
         self, blocks: Sequence[Block], chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], names: Iterable[str]
     ) -> None:
         self._sums: dict[str, list[_Sum]] = {name: [] for name in names}
-        self._seen: dict[tuple[str, int], Tensor] = {}
-        self._rest: dict[str, Tensor] = {}
+        self._seen: dict[int, dict[tuple[str, int], Tensor]] = {}
+        self._rest: dict[int, dict[str, Tensor]] = {}
         for block in blocks:
             if not self._sums.keys() & set(block.names):
                 continue
@@ -79,14 +79,17 @@ class Comparison:
                     self._sums[one[0]].append(one)
 
     @contextmanager
-    def watching(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Read the gradients of a backward pass through the parameters; what it returns for dense ones is zero."""
-        self._seen, self._rest = {}, {}
+    def watching(self, parameters: Sequence[Tensor], part: int = 0) -> Iterator[None]:
+        """Read the gradients of a backward pass through the parameters; what it returns for dense ones is zero.
+
+        The samples may come in several parts, each with a pass of its own.
+        """
+        self._seen[part], self._rest[part] = {}, {}
 
         def reader(name: str) -> Callable[[Tensor], Tensor | None]:
             def hook(gradient: Tensor) -> Tensor | None:
                 with torch.no_grad():
-                    self.read(name, gradient.coalesce() if gradient.is_sparse else gradient)
+                    self.read(name, gradient.coalesce() if gradient.is_sparse else gradient, part)
                     return None if gradient.is_sparse else gradient.new_zeros(()).expand_as(gradient)
 
             return hook
@@ -98,16 +101,15 @@ class Comparison:
             for handle in handles:
                 handle.remove()
 
-    def read(self, name: str, own: Tensor) -> None:
-        """Read a gradient, or a part of it, that the network itself gave; a table's may be sparse."""
-        sums = self._sums[name]
+    def read(self, name: str, own: Tensor, part: int = 0) -> None:
+        """Read a gradient, or some of it, that the network itself gave; a table's may be sparse."""
+        sums, known, outside = self._sums[name], self._seen.setdefault(part, {}), self._rest.setdefault(part, {})
         for index, (_, rows, width, found, _) in enumerate(sums):
             seen = _seen(own, name, rows, width, found)
-            known = self._seen.get((name, index))
-            self._seen[name, index] = seen.clone() if known is None else known + seen
+            known[name, index] = known[name, index] + seen if (name, index) in known else seen.clone()
         rest = _outside(own, [one[1] for one in sums])
         if rest is not None:
-            self._rest[name] = self._rest[name] + rest if name in self._rest else rest
+            outside[name] = outside[name] + rest if name in outside else rest
 
     def taken_over(self, seen: Comparison) -> bool:
         """Read what another comparison of the same parameters has read, if it reads in the same way."""
@@ -124,15 +126,21 @@ class Comparison:
         """
         agreements = {}
         for name, sums in self._sums.items():
-            rest = float(vector_norm(self._rest[name])) if name in self._rest else 0.0
+            outside = [part[name] for part in self._rest.values() if name in part]
+            rest = float(vector_norm(_added(outside))) if outside else 0.0
             errors, sizes = [rest], [rest]
             for index, (*_, found, squares) in enumerate(sums):
-                true = self._seen.get((name, index))
+                parts = [part[name, index] for part in self._seen.values() if (name, index) in part]
+                true = _added(parts) if parts else None
                 error = float(vector_norm(found if true is None else found - true))
                 errors.append(torch.inf if math.isnan(error) and bool(found.isfinite().all()) else error)
                 sizes.append(max(0.0 if true is None else float(vector_norm(true)) ** 2, squares) ** 0.5)
             agreements[name] = Agreement(_norm(errors), _norm(sizes))
         return agreements
+
+
+def _added(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack([*parts]).sum(0)
 
 
 def agreements(

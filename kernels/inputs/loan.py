@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kernels.inputs.model_checks import check_model
 from kernels.inputs.model_state import OF_TORCH, ModelState
 from kernels.inputs.parameter_writes import Memory, ParameterWrites, put_back
+from kernels.machine.freed_memory import keep_freed_memory
 
 _COMPLEX = {torch.float64: torch.complex128}
 _OTHER_TYPE = ("same dtype", "scalar type", "should be the same", "same data type", "dtype")
@@ -95,6 +96,7 @@ class Loan:
         """
         if not isinstance(self.model, nn.Module):
             check_model(self.model)  # says so
+        keep_freed_memory()
         with _alone_with(self.model):
             before = ModelState(self.model)
             written: Memory = {}

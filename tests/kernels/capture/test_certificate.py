@@ -171,7 +171,7 @@ def test_one_sample_that_differs_a_little_alone_does_not_call_for_the_whole_batc
     assert kernel.metadata["certificate"]["largest_difference"] <= 1e-4
 
 
-def test_samples_share_a_backward_pass_and_one_that_was_right_clears_another_of_a_later_pass(monkeypatch) -> None:
+def test_samples_share_a_comparison_and_one_that_was_right_clears_another_of_a_later_pass(monkeypatch) -> None:
     torch.manual_seed(0)
     inputs = torch.randn(40, 4)
     inputs[first_drawn(40, 20), -1] = 6.0
