@@ -167,7 +167,7 @@ def test_networks_of_different_depth_stand_side_by_side(member, tmp_path):
     )
     (headline,) = section([shallow, deep], member.config).headlines
     rows = {row[0]: row[3] for row in headline.table.rows}
-    assert rows == {"shallow": "penultimate in 1", "deep": f"{member.artifact.metrics['onset']} in 1"}
+    assert rows == {"shallow": "from penultimate on in 1", "deep": f"from {member.artifact.metrics['onset']} on in 1"}
 
 
 def test_untrained_networks_are_controls_without_verdicts(member):
