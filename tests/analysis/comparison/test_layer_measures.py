@@ -67,4 +67,4 @@ def test_a_layer_that_does_not_vary_has_no_rotation():
 def test_the_page_shows_them(tmp_path):
     assert "nearest neighbors in common" in repr(RESULT) and len(RESULT.measures) == 4
     text = RESULT.report(tmp_path / "layers.html").read_text(encoding="utf-8")
-    assert "Rotation and neighbors between seeds" in text and "by chance" in text
+    assert "after the best rotation, and its neighbors in common" in text and "by chance" in text
