@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 UNLIMITED = 2**60
@@ -46,7 +47,9 @@ def group_headroom(root: Path = Path("/")) -> int | None:
     int or None
         At least 0; None where no group limits memory, or the machine has no control groups.
     """
-    rooms = [room for version, folder in _groups(root) if (room := _room(folder, version)) is not None]
+    memberships = _read(root / "proc/self/cgroup")
+    groups = () if memberships is None else _groups(root, memberships)
+    rooms = [room for version, folder in groups if (room := _room(folder, version)) is not None]
     return max(min(rooms), 0) if rooms else None
 
 
@@ -63,11 +66,16 @@ def address_space_headroom(root: Path = Path("/")) -> int | None:
     return max(limit - int(table.split()[0]) * resource.getpagesize(), 0)
 
 
-def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
-    """Folders of the groups that hold this process, each with the version of its controller, innermost first."""
-    memberships, mounts = _read(root / "proc/self/cgroup"), _read(root / "proc/self/mountinfo")
-    if memberships is None or mounts is None:
-        return
+@lru_cache(maxsize=64)
+def _groups(root: Path, memberships: str) -> tuple[tuple[_Version, Path], ...]:
+    """Folders of the groups that hold this process, each with the version of its controller, innermost first.
+
+    Where they are mounted is looked up once: the table has hundreds of lines on some machines.
+    """
+    return tuple(_mounted(root, memberships, _read(root / "proc/self/mountinfo") or ""))
+
+
+def _mounted(root: Path, memberships: str, mounts: str) -> Iterator[tuple[_Version, Path]]:
     own: dict[str, str] = {}
     for line in memberships.splitlines():
         number, _, rest = line.partition(":")
