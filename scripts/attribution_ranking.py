@@ -191,7 +191,7 @@ def tables(tasks: Mapping[str, dict[str, Any]]) -> str:
         cost = multiple(median(costs)) if costs else "–"
         lines.append(f"| {place} | `{_name(method)}` | {cells} | {mean} | {cost} |")
     for task, held in tasks.items():
-        lines += ["", f"### {TASKS[task][0].upper()}{TASKS[task][1:]}", "", *_task_table(held, order)]
+        lines += ["", f"## {TASKS[task][0].upper()}{TASKS[task][1:]}", "", *_task_table(held, order)]
     return "\n".join(lines)
 
 
