@@ -183,23 +183,22 @@ class Certifier:
                 self.digits = narrowest(one.capture.model, first, one.capture.output, one.logits.dtype)
         found: dict[str, float] = {}
         limit = _TOLERANCE[torch.float32]
-        groups = [[part.sort().values for part in parts if len(part)]]
-        while groups:  # several parts share a comparison
-            group = groups.pop(0)
-            chosen = torch.cat(group)
-            weights = random_weights(chosen, one.rows, one.seeded)
-            comparison = Comparison(one.blocks, chosen, weights, one.capture.parameters)
-            try:
-                outputs, _ = one.by_the_network(group, weights, comparison)
-            except (RuntimeError, ValueError, IndexError, TypeError):
-                return None
-            require_same_outputs(one.logits, outputs, chosen, self.digits, one.place)
+        parts = [part.sort().values for part in parts if len(part)]
+        together = torch.cat(parts)
+        weights = random_weights(together, one.rows, one.seeded)
+        comparison = Comparison(one.blocks, together, weights, one.capture.parameters)
+        try:
+            outputs, _ = one.by_the_network(parts, weights, comparison)
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            return None
+        require_same_outputs(one.logits, outputs, together, self.digits, one.place)
+        judged = [(together, weights, comparison)]
+        if len(parts) > 1 and above(relative(comparison.agreements()), _TOLERANCE[self.digits]):  # tell whose they are
+            judged = [*one.part_by_part(parts, weights, comparison)]
+        for chosen, weights, comparison in judged:
             sums = comparison.agreements()
             differences = relative(sums)
             one.right.update(name for name, it in sums.items() if 0 < it.size and it.error <= limit * it.size)
-            if len(group) > 1 and above(differences, _TOLERANCE[self.digits]):  # whose they are
-                groups += [[part] for part in group]
-                continue
             if switched is not None and self._may_have_switched(differences):
                 again = one.by_rules_alone(chosen, weights, comparison)
                 if again is not None and not above(again, limit):

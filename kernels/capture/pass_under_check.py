@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -72,6 +72,18 @@ class PassUnderCheck:
                 )
             logits.append(found)
         return torch.cat(logits), gradients
+
+    def part_by_part(
+        self, parts: Sequence[Tensor], weights: Float[Tensor, "m r"], seen: Comparison
+    ) -> Iterator[tuple[Tensor, Tensor, Comparison]]:
+        """Give samples, weights and a comparison of each of the parts whose gradients another one has read."""
+        start = 0
+        for index, part in enumerate(parts):
+            own = weights[start : start + len(part)]
+            start += len(part)
+            comparison = Comparison(self.blocks, part, own, self.capture.parameters)
+            comparison.taken_over(seen, index)
+            yield part, own, comparison
 
     def by_rules_alone(
         self, chosen: Int[Tensor, " m"], weights: Float[Tensor, "m r"], seen: Comparison

@@ -111,12 +111,14 @@ class Comparison:
         if rest is not None:
             outside[name] = outside[name] + rest if name in outside else rest
 
-    def taken_over(self, seen: Comparison) -> bool:
-        """Read what another comparison of the same parameters has read, if it reads in the same way."""
+    def taken_over(self, seen: Comparison, part: int | None = None) -> bool:
+        """Read what another comparison of the same parameters has read, or one part, if it reads in the same way."""
         ways = ([[one[1:3] for one in sums] for sums in each._sums.values()] for each in (self, seen))
         if next(ways) != next(ways):
             return False
         self._seen, self._rest = seen._seen, seen._rest
+        if part is not None:
+            self._seen, self._rest = {0: seen._seen.get(part, {})}, {0: seen._rest.get(part, {})}
         return True
 
     def agreements(self) -> dict[str, Agreement]:
