@@ -28,6 +28,8 @@ _PLACES = {
     "fit_ekfac": "kernels.influence",
     "influence_scores": "kernels.influence",
     "GaussNewton": "kernels.gauss_newton",
+    "LossCurvature": "kernels.curvature",
+    "curvature_spectrum": "kernels.curvature",
     "token_products": "kernels.token_pairs",
     "kernel_spectrum": "kernels.diagnostics",
     "effective_rank": "kernels.diagnostics",

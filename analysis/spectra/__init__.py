@@ -9,8 +9,10 @@ from analysis.spectra.kernel_evolution import spectral_evolution
 from analysis.spectra.marchenko_pastur import MarchenkoPastur, tracy_widom_edge
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.outliers import count_outliers, predict_spike
+from analysis.spectra.stability import stability_threshold
 from analysis.spectra.tail_rivals import likelihood_ratios
 from analysis.spectra.weights import describe_spectrum, weight_spectrum
+from analysis.spectra.weightwatcher import weightwatcher_alpha, weightwatcher_fit
 
 __all__ = [
     "MarchenkoPastur",
@@ -26,8 +28,11 @@ __all__ = [
     "likelihood_ratios",
     "predict_spike",
     "spectral_evolution",
+    "stability_threshold",
     "tail_report",
     "tracy_widom_edge",
     "weight_matrices",
     "weight_spectrum",
+    "weightwatcher_alpha",
+    "weightwatcher_fit",
 ]

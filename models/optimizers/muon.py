@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim._muon import muon  # the functional form of torch.optim.Muon, which takes tensors of two axes alone
-from torch.optim.adamw import adamw
 
-NEWTON_SCHULZ = {"ns_coefficients": (3.4445, -4.7750, 2.0315), "ns_steps": 5, "eps": 1e-7}
-"""As in torch.optim.Muon."""
+# The functional form of torch.optim.Muon, which takes tensors of two axes alone, and that optimizer's defaults
+from torch.optim._muon import DEFAULT_A, DEFAULT_B, DEFAULT_C, DEFAULT_NS_STEPS, EPS, muon
+from torch.optim.adamw import adamw
 
 
 def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
@@ -187,5 +186,7 @@ def orthogonal_steps(
         nesterov=True,
         adjust_lr_fn="match_rms_adamw",
         has_complex=False,
-        **NEWTON_SCHULZ,  # type: ignore[arg-type]
+        ns_coefficients=(DEFAULT_A, DEFAULT_B, DEFAULT_C),
+        ns_steps=DEFAULT_NS_STEPS,
+        eps=EPS,
     )

@@ -14,6 +14,19 @@ REGRESSIONS = ("glm", "ridge")
 """Kernel machines that can be fitted to a network's outputs."""
 
 
+def size_problems(name: str, value: str) -> Iterator[str]:
+    """Yield what is impossible: a budget of memory that is no size.
+
+    Examples
+    --------
+    >>> list(size_problems("kernel.memory", "2GiB")), len(list(size_problems("kernel.memory", "much")))
+    ([], 1)
+    """
+    size = _SIZE.fullmatch(value.strip())
+    if size is None or not float(size[1]):
+        yield f"{name}={value} is no size above 0; write {name}=2GiB, 800MB or a number of bytes."
+
+
 def kernel_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: sketches of kernels that have none.
 
@@ -24,9 +37,7 @@ def kernel_problems(config: RunConfig) -> Iterator[str]:
     ['kernel.sketch compresses the gradients of trntk and pntk, not kind=conjugate.']
     """
     kernel = config.kernel
-    size = _SIZE.fullmatch(kernel.memory.strip())
-    if size is None or not float(size[1]):
-        yield f"kernel.memory={kernel.memory} is no size above 0; write kernel.memory=2GiB, 800MB or a number of bytes."
+    yield from size_problems("kernel.memory", kernel.memory)
     if kernel.sketch is None:
         return
     if kernel.layerwise or not kernel.normalize:

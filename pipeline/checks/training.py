@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from models.configs import MODEL_SCHEMAS, CustomConfig, ResNet18Config
+from pipeline.checks.kernels import size_problems
 from pipeline.config.run import RunConfig
 from pipeline.engine.cells import seed_list
 from pipeline.errors import UserError
@@ -193,6 +194,7 @@ def snapshot_problems(config: RunConfig) -> Iterator[str]:
         )
     if chosen.options and (problem := unfit_kernel(chosen.options)) is not None:
         yield problem
+    yield from size_problems("snapshots.curvature.memory", chosen.curvature.memory)
 
 
 def unfit_kernel(options: dict[str, Any]) -> str | None:

@@ -133,7 +133,7 @@ _TABLE = (
         needs=of.merge(of.rows, of.pretrained, of.on(weights="train")),
         instead=of.in_place_of_snapshots,
         report="pipeline.stages.train.report_snapshots:section",
-        headlines=("movement",),
+        headlines=("movement", "sharpness"),
         on_ranks=True,
     ),
     Stage(
@@ -282,7 +282,7 @@ _TABLE = (
         "spectra",
         "pipeline.stages.spectra.run:spectra",
         ("spectra",),
-        version=3,
+        version=4,
         needs=of.for_spectra,
         report="pipeline.stages.spectra.report:section",
         headlines=("distance", "alignment"),

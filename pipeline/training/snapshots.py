@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +32,13 @@ from models.logits import Batch, model_inputs
 from pipeline.checks.training import unfit_kernel
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
+from pipeline.engine.artifacts import finite_or_none
 from pipeline.errors import UserError
 from pipeline.machine.deletion import remove
 from pipeline.machine.progress import say
 from pipeline.machine.ranks import barrier, broadcast_object, is_main_process, share_buffers
 from pipeline.machine.sealed_files import is_sound_folder, seal_folder
+from pipeline.training.curvature_record import curvature_arrays, curvature_plan
 from pipeline.training.evaluation import split_outputs
 from pipeline.training.networks import cpu_weights
 from pipeline.training.snapshot_schedule import (
@@ -78,11 +80,13 @@ class SnapshotWriter(pl.Callback):
     for: ``weights.safetensors``; ``logits.safetensors`` (every split but the training rows, see
     :func:`pipeline.training.evaluation.split_outputs`); ``spectra.safetensors`` (singular values of every weight
     matrix, float64, descending); ``kernel.safetensors`` (the unnormalized kernel of the probe batch, n x n, under
-    ``kernel``). ``probe.safetensors`` holds the probe's ids and labels. Spectra and kernels of weights that are not
-    finite are NaN throughout: the trainer, not this callback, handles non-finite weights. Writing is idempotent by
-    step: a resumed run finds what is there and would write the same bytes. Every epoch ends with all of its
-    snapshots on disk, before its row of the history and its checkpoint. The learning rate of a step is the one that
-    its next update uses; after the last step, the last one used.
+    ``kernel``); ``curvature.safetensors`` (Hessian and Gauss-Newton matrix of the loss on that batch, see
+    :func:`pipeline.training.curvature_record.curvature_arrays`). ``probe.safetensors`` holds the probe's ids and
+    labels. Spectra, kernels and curvature of weights that are not finite are NaN throughout: the trainer, not this
+    callback, handles non-finite weights. Writing is idempotent by step: a resumed run finds what is there and would
+    write the same bytes. Every epoch ends with all of its snapshots on disk, before its row of the history and its
+    checkpoint. The learning rate of a step is the one that its next update uses; after the last step, the last one
+    used.
 
     Parameters
     ----------
@@ -139,7 +143,7 @@ class SnapshotWriter(pl.Callback):
             steps=self.config.steps,
             per_decade=self.config.per_decade,
         )
-        self._total, self._per_epoch = total_steps, steps_per_epoch
+        self._total, self._per_epoch, self._epochs = total_steps, steps_per_epoch, total_steps // steps_per_epoch
         self.folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
             self._drop_damaged()
@@ -162,6 +166,10 @@ class SnapshotWriter(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the untrained network."""
+        if "curvature" in self.config.record and (missing := self.missing(self._total)):
+            rows, trained = min(self.config.probe, self.data.size("train")), self._epochs * self.data.size("train")
+            network = pl_module.model if isinstance(pl_module, ClassifierModule) else pl_module
+            say(f"  {curvature_plan(network, self.config.curvature, rows, len(missing), trained)}")
         if trainer.global_step == 0:
             self._record(trainer, pl_module, 0)
 
@@ -247,11 +255,16 @@ class SnapshotWriter(pl.Callback):
             files["logits"] = split_outputs(
                 module, self.data, splits, network=network, memory_format=self.memory_format
             )
+        if {"kernel", "curvature"} & set(self.config.record):
+            batch = self._probe()
         if "kernel" in self.config.record:
-            files["kernel"] = {"kernel": self._probe_kernel(network)}
+            files["kernel"] = {"kernel": probe_kernel(network, batch, self.config, self.memory_format)}
+        if "curvature" in self.config.record and is_main_process():
+            files["curvature"] = curvature_arrays(module, network, batch, self.config.curvature, self.memory_format)
         return files
 
-    def _probe_kernel(self, network: nn.Module) -> Tensor:
+    def _probe(self) -> Batch:
+        """Give the probe batch, whose ids and labels are written once."""
         batch = probe_batch(self.data, self.config.probe)
         path = self.folder / PROBE
         if is_main_process() and not self._probe_written:  # also over what an earlier attempt left
@@ -260,7 +273,29 @@ class SnapshotWriter(pl.Callback):
             save_tensors(kept, written)
             os.replace(written, path)
             self._probe_written = True
-        return probe_kernel(network, batch, self.config, self.memory_format)
+        return batch
+
+
+def snapshot_metrics(folder: Path, record: Sequence[str]) -> dict[str, Any]:
+    """Numbers of an artifact of snapshots, from its files: what it holds, and the curvature at its ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the finished files.
+    record : sequence of str
+        What was recorded.
+    """
+    if not is_main_process():  # whose files they are
+        return {}
+    steps = [moment["step"] for moment in json.loads((folder / STEPS).read_text(encoding="utf-8"))]
+    metrics: dict[str, Any] = {"snapshots": len(steps), "record": sorted(record)}
+    if "curvature" in record:
+        for moment, step in (("start", steps[0]), ("end", steps[-1])):
+            arrays = load_file(folder / step_folder(step) / record_file("curvature"))
+            for name, matrix in (("sharpness", "hessian"), ("gauss_newton", "gauss_newton")):
+                metrics[f"{name}_{moment}"] = finite_or_none(float(arrays[f"{matrix}.eigenvalues"][0]))
+    return metrics
 
 
 def probe_batch(data: TrainingData, size: int) -> Batch:

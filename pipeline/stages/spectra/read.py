@@ -38,6 +38,7 @@ LayerRow = TypedDict(
         "p_alpha": float,
         "hill": float,
         "tail": str,
+        "weightwatcher_alpha": float,
     },
 )
 """Class and tail of one trained matrix; the numbers up to ``margin`` are explained at ``SpectrumRow``."""

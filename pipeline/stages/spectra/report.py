@@ -166,16 +166,20 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
                     f"{_mean(significant):.2f} ({len(significant)} of {len(same)})"
                     if significant
                     else "not significant",
+                    _sound([row["weightwatcher_alpha"] for row in same]),
                     first["note"] or "–",
                 ]
             )
     return Table(
-        ["group", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α", "note"],
+        ["group", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α"]
+        + ["WeightWatcher α", "note"],
         rows,
         "Every matrix against its own start. Outliers are beyond the Marchenko-Pastur edge of the first weights plus "
         "four Tracy-Widom scales; -1 where the first weights were not iid. No direction of the data is known here, so "
         "a class rests on outliers and distance alone: invariant has no outlier and a bulk that stays, bulk+spike one "
-        "to five outliers over such a bulk, heavy/deformed more and a bulk that moved; mixed is anything else.",
+        "to five outliers over such a bulk, heavy/deformed more and a bulk that moved; mixed is anything else. "
+        "WeightWatcher α: its exponent, which has no null, mean over the runs where its own fit is sound (50 "
+        "eigenvalues or more, 2 to 6).",
         keys=keys,
         command=command,
     )
@@ -183,6 +187,12 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.nanmean(values)) if any(not math.isnan(value) for value in values) else math.nan
+
+
+def _sound(alphas: Sequence[float]) -> str:
+    """Mean of WeightWatcher's exponents, and in how many runs there is one."""
+    known = [alpha for alpha in alphas if not math.isnan(alpha)]
+    return f"{np.mean(known):.2f} ({len(known)} of {len(alphas)})" if known else "not sound"
 
 
 def _pictures(groups: dict[str, list[Gathered]]) -> list[Picture]:

@@ -25,6 +25,7 @@ from analysis.spectra.weights import (
     reference_law,
     weight_spectrum,
 )
+from analysis.spectra.weightwatcher import weightwatcher_alpha
 from kernels.diagnostics import kernel_alignment, relative_change
 from models.initialization import seeded
 from models.logits import targets_of
@@ -157,6 +158,7 @@ def _layer(
         "p_alpha": math.nan if tail is None else tail.p_alpha,
         "hill": math.nan if tail is None else tail.hill,
         "tail": "no tail fitted" if tail is None else tail.statement,
+        "weightwatcher_alpha": math.nan if end is None else weightwatcher_alpha(end**2) or math.nan,
     }
 
 

@@ -12,12 +12,13 @@ from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.content_digest import content_of
 from pipeline.stages.train.read import read_final_weights
+from pipeline.training.curvature_record import curvature_arrays
 from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.networks import LOGITS, WEIGHTS, build_network, load_weights, save_weights
 from pipeline.training.snapshot_schedule import MOMENT, PROBE, STEPS, SnapshotMoment, record_file, step_folder
-from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel
+from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel, snapshot_metrics
 from pipeline.training.weight_files import load_outside_weights, read_weights
 
 RATE = 1.0
@@ -90,14 +91,23 @@ def checkpoint_steps(build: Build) -> dict[str, Any]:
             build.write_tensors(f"{folder}/{record_file('logits')}", outputs)
         if "spectra" in record:
             build.write_tensors(f"{folder}/{record_file('spectra')}", measured_spectra(network))
-        if "kernel" in record:
+        if {"kernel", "curvature"} & set(record):
             batch = probe_batch(data, config.snapshots.probe)
+            build.write_tensors(PROBE, {name: batch[name] for name in ("id", "label", "y") if name in batch})
+        if "kernel" in record:
             with arithmetic(config.numerics) as device:
                 found = probe_kernel(network.to(device), batch, config.snapshots, config.numerics.memory_format)
             network.cpu()
             build.write_tensors(f"{folder}/{record_file('kernel')}", {"kernel": found})
-            build.write_tensors(PROBE, {name: batch[name] for name in ("id", "label", "y") if name in batch})
+        if "curvature" in record:
+            with arithmetic(config.numerics) as device:
+                module = make_module(network, data, config, steps_per_epoch=1).to(device)
+                arrays = curvature_arrays(
+                    module, network, batch, config.snapshots.curvature, config.numerics.memory_format
+                )
+            network.cpu()
+            build.write_tensors(f"{folder}/{record_file('curvature')}", arrays)
         moments.append({"step": step, "epoch": float(step), "lr": RATE})
         (build.folder / folder / MOMENT).write_text(f"{json.dumps(moments[-1], indent=1)}\n", encoding="utf-8")
     (build.folder / STEPS).write_text(f"{json.dumps(moments, indent=1)}\n", encoding="utf-8")
-    return {"snapshots": len(moments), "record": sorted(record)}
+    return snapshot_metrics(build.folder, record)

@@ -19,6 +19,7 @@ from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
 from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
+from pipeline.stages.train.report_curvature import curvature_blocks, sharpness_headline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,6 +92,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             )
         )
         blocks += [_waterfall(name, group[0]) for name, group in groups.items()]
+    if "curvature" in record:
+        blocks += curvature_blocks(groups)
     if not blocks:
         blocks.append(Text(f"Recorded at {len(read_recorded_steps(members[0].artifact))} steps: {', '.join(record)}."))
     headlines = []
@@ -105,6 +108,8 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             about=f"Change of the {config.snapshots.kernel} kernel of {config.snapshots.probe} training rows.",
             within=(0, math.inf),
         )
+    if "curvature" in record:
+        headlines += sharpness_headline(groups)
     return Section("What happened while training", blocks, headlines)
 
 

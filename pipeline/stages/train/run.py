@@ -20,7 +20,7 @@ from pipeline.training.fit import make_module, replay, train_classifier
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
-from pipeline.training.snapshots import SnapshotWriter
+from pipeline.training.snapshots import SnapshotWriter, snapshot_metrics
 
 STEPS = "steps"
 
@@ -91,7 +91,7 @@ def snapshots(build: Build) -> dict[str, Any]:
         label=f"replay {build.node.slug}",
     )
     writer.publish(build.folder)
-    return {"snapshots": len(writer.steps), "record": sorted(config.snapshots.record)}
+    return snapshot_metrics(build.folder, config.snapshots.record)
 
 
 def _start(build: Build, data: TrainingData) -> nn.Module:
@@ -113,8 +113,7 @@ def _publish(sibling: Build, writer: SnapshotWriter) -> None:
     writer.publish(sibling.folder)
     if not is_main_process():
         return
-    metrics = {"snapshots": len(writer.steps), "record": sorted(sibling.config.snapshots.record)}
-    write_json(sibling.folder / METRICS, metrics)
+    write_json(sibling.folder / METRICS, snapshot_metrics(sibling.folder, sibling.config.snapshots.record))
 
 
 def _track_row(build: Build, row: EpochRow) -> None:
