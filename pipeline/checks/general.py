@@ -14,7 +14,7 @@ from pipeline.checks.attribution import (
 from pipeline.checks.data import source_problems
 from pipeline.checks.folders import folder_problems, name_problems
 from pipeline.checks.kernels import kernel_problems, regression_problems, surrogate_problems
-from pipeline.checks.studies import probe_problems, shift_problems, statistics_problems, toy_problems
+from pipeline.checks.studies import barrier_problems, probe_problems, shift_problems, statistics_problems, toy_problems
 from pipeline.checks.training import (
     ensemble_problems,
     memory_format_problems,
@@ -46,6 +46,7 @@ COMBINATIONS = (
     retraining_problems,
     spread_problems,
     adversarial_problems,
+    barrier_problems,
     probe_problems,
     shift_problems,
     toy_problems,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from models.configs import TextClassifierConfig
 from models.fields import problems
 from pipeline.config.run import RunConfig
+from pipeline.engine.cells import seed_list
 
 LEAST_PERMUTATIONS = 19
 """With fewer, no p-value can reach 0.05."""
@@ -16,6 +17,27 @@ def probe_problems(config: RunConfig) -> Iterator[str]:
     """Yield what is impossible: probes of snapshots that nothing records."""
     if config.probes.history and "weights" not in config.snapshots.record:
         yield "probes.history reads the weights of snapshots; set snapshots.record=[weights]."
+
+
+def barrier_problems(config: RunConfig) -> Iterator[str]:
+    """Yield what is impossible: a line from a network to itself, or between outputs that are differences.
+
+    Examples
+    --------
+    >>> from pipeline.config.barriers import BarriersConfig
+    >>> list(barrier_problems(RunConfig(stage="barriers", seed=3, barriers=BarriersConfig(other=3))))
+    ["barriers.other=3 is the run's own seed; name another one, or null for the next seed."]
+    """
+    if "barriers" not in (config.stage, *config.wants):
+        return
+    seeds = seed_list(config.cells["seed"]) if "seed" in config.cells else [config.seed]
+    if config.barriers.other in seeds:
+        own = "the run's own seed" if len(seeds) == 1 else "one of the study's own seeds"
+        yield f"barriers.other={config.barriers.other} is {own}; name another one, or null for the next seed."
+    if config.model.center_output:
+        yield "stage=barriers mixes weights, and center_output subtracts another function from each; set it to false."
+    if config.data.source == "logits":
+        yield "stage=barriers needs networks, and data=logits has their outputs alone; take barriers out of wants."
 
 
 def shift_problems(config: RunConfig) -> Iterator[str]:

@@ -12,6 +12,7 @@ from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import choice, setting
 from pipeline.config.adversarial import AdversarialConfig
 from pipeline.config.attribution import AttributionConfig
+from pipeline.config.barriers import BarriersConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.features import FeaturesConfig
 from pipeline.config.kernel import KernelConfig, LayerKernelsConfig
@@ -175,6 +176,7 @@ class RunConfig:
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     spread: SpreadConfig = field(default_factory=SpreadConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    barriers: BarriersConfig = field(default_factory=BarriersConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     spectra: SpectraConfig = field(default_factory=SpectraConfig)

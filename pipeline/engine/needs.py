@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pipeline.config.run import RunConfig, SnapshotsConfig
 from pipeline.config.training import PretrainConfig, SeedsConfig
-from pipeline.engine.cells import with_seed
+from pipeline.engine.cells import seed_list, with_seed
 from pipeline.errors import UserError
 from pipeline.machine.folders import named_files, run_file
 
@@ -177,6 +177,22 @@ def for_spectra(config: RunConfig) -> Upstream:
 def other_training(config: RunConfig) -> Upstream:
     """Need the network of another seed, to which adversarial examples are transferred."""
     return {"other": ("train", with_seed(config, config.adversarial.other))}
+
+
+def partner_seed(config: RunConfig) -> int:
+    """Seed of the network that a run's is joined to by a line: the one asked for, or the study's next, in a circle."""
+    if config.barriers.other is not None:
+        return config.barriers.other
+    seeds = seed_list(config.cells["seed"])[: config.cells_limit] if "seed" in config.cells else []
+    if config.seed not in seeds or len(seeds) < 2:
+        return config.seed + 1
+    return seeds[(seeds.index(config.seed) + 1) % len(seeds)]
+
+
+def for_barriers(config: RunConfig) -> Upstream:
+    """Need the networks of the run's own seed and of its partner, and the rows that they are evaluated on."""
+    partner = with_seed(config, partner_seed(config))
+    return {**rows(config), "weights": ("train", config), "other": ("train", partner)}
 
 
 def attributed(config: RunConfig) -> Upstream:

@@ -20,7 +20,9 @@ SOURCE = ("data.name", "data.kind", "data.source", "data.columns", "data.read")
 _VIEW = "class_names data_seed subset split text image normalize poison drop keep allow_cross_data"
 VIEW = tuple(f"data.{field}" for field in _VIEW.split())
 """Fields that decide which of those rows a run sees, and how."""
-REPLAYED = (*VIEW, "model", "training", "seeds", "numerics", "kernel.n_test", "kernel.test_splits")
+TRAINED = (*VIEW, "model", "training", "seeds", "numerics")
+"""Fields that decide a trained network."""
+REPLAYED = (*TRAINED, "kernel.n_test", "kernel.test_splits")
 """Fields that decide a training that is repeated with other weights of its rows, and where it is looked at."""
 PUBLISHED = ("kind", "experiment", "overrides", "why", "unknown", "lacks")
 
@@ -101,7 +103,7 @@ _TABLE = (
     Stage(
         "pretrain",
         "pipeline.stages.train.run:train",
-        (*VIEW, "model", "training", "seeds", "numerics"),
+        TRAINED,
         version=2,
         needs=of.rows,
         shared=of.pretraining_of,
@@ -109,7 +111,7 @@ _TABLE = (
     Stage(
         "train",
         "pipeline.stages.train.run:train",
-        (*VIEW, "model", "training", "seeds", "numerics"),
+        TRAINED,
         version=2,
         needs=of.for_training,
         instead=of.in_place_of_training,
@@ -250,6 +252,15 @@ _TABLE = (
         needs=of.merge(of.weights, of.on(kernel="kernel", surrogate="surrogate"), of.other_training),
         report="pipeline.stages.adversarial.report:section",
         headlines=("agreement",),
+    ),
+    Stage(
+        "barriers",
+        "pipeline.stages.barriers.run:barriers",
+        ("barriers",),
+        needs=of.for_barriers,
+        report="pipeline.stages.barriers.report:section",
+        headlines=("barrier",),
+        foresees="pipeline.stages.barriers.foreseen:foresee",
     ),
     Stage(
         "probes",

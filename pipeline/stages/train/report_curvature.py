@@ -47,7 +47,7 @@ def curvature_blocks(groups: dict[str, list[Gathered]]) -> list[Block]:
             rank_figure(runs),
             "Largest eigenvalues at the last step, by rank."
             + (
-                " Under squared error those of the Gauss-Newton matrix are the ones of the whole kernel (entk), times a "
+                " Under squared error those of the Gauss-Newton matrix are the ones of the whole kernel (entk) times a "
                 f"constant; other losses weight its samples. Drawn is the {first.kernel} kernel, over n."
                 if kernel
                 else ""

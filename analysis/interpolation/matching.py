@@ -1,0 +1,144 @@
+"""Which unit of one network plays the part of which unit of another: by their weights, or by what they do on data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from kernels.arguments import checked_arguments
+
+Axes = Mapping[str, Sequence[tuple[int, str]]]
+"""For each array: which axis is in the order of which group of units."""
+SWEEPS = 100
+"""Most rounds over all groups; a round without a gain ends sooner."""
+
+
+@checked_arguments
+def match_weights(
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    axes: Axes,
+    sizes: Mapping[str, int],
+    seed: int = 0,
+) -> dict[str, Int[np.ndarray, " u"]]:
+    """Find orders of the second network's units that bring its weights closest to the first's.
+
+    Group by group, in random order, the assignment problem for one group is solved exactly while the others stay, which
+    never lowers the inner product of all weights; a round without a gain ends it. The result is a local optimum.
+
+    Parameters
+    ----------
+    first, second : mapping of str to ndarray
+        Weights under the same names, trained ones alone.
+    axes : mapping
+        See ``Axes``, and :class:`models.unit_groups.UnitGroups`.
+    sizes : mapping of str to int
+        Units of each group.
+    seed : int
+        Of the order of the groups.
+
+    Returns
+    -------
+    dict of str to ndarray of int
+        For each group, which unit of the second network takes each place.
+
+    References
+    ----------
+    Ainsworth, Hayase and Srinivasa (2023), arXiv:2209.04836, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.interpolation import match_weights
+    >>> weight = np.random.default_rng(0).standard_normal((4, 3))
+    >>> order = np.array([2, 0, 3, 1])
+    >>> found = match_weights({"w": weight[order]}, {"w": weight}, {"w": [(0, "units")]}, {"units": 4})
+    >>> found["units"].tolist()
+    [2, 0, 3, 1]
+    """
+    rng = np.random.default_rng(seed)
+    orders = {group: np.arange(size) for group, size in sizes.items()}
+    uses = {
+        group: [(name, axis) for name, found in axes.items() for axis, one in found if one == group] for group in sizes
+    }
+    for _ in range(SWEEPS):
+        gained = False
+        for group in rng.permutation(sorted(sizes)):
+            size = sizes[group]
+            gain = np.zeros((size, size))
+            for name, axis in uses[group]:
+                others = {one: order for one, order in orders.items() if one != group}
+                moved = _in_order(second[name], axes[name], others)
+                gain += _rows(first[name], axis, size) @ _rows(moved, axis, size).T
+            found = linear_sum_assignment(gain, maximize=True)[1]
+            before, after = (float(gain[np.arange(size), order].sum()) for order in (orders[group], found))
+            if after > before + 1e-12 * max(1.0, abs(before)):
+                orders[group], gained = found, True
+        if not gained:
+            break
+    return orders
+
+
+def match_activations(
+    first: Mapping[str, Float[np.ndarray, "n u"]], second: Mapping[str, Float[np.ndarray, "n u"]]
+) -> dict[str, Int[np.ndarray, " u"]]:
+    """Find orders of the second network's units whose activities correlate most with the first's, group by group.
+
+    Parameters
+    ----------
+    first, second : mapping of str to ndarray, shape (n, units)
+        Activity of every unit of each group on the same examples (and places of an image).
+
+    Returns
+    -------
+    dict of str to ndarray of int
+        For each group, which unit of the second network takes each place. Units without any activity match last.
+
+    Raises
+    ------
+    ValueError
+        If a group's arrays have other shapes.
+
+    References
+    ----------
+    Li, Yosinski, Clune, Lipson and Hopcroft (2016), arXiv:1511.07543, section 3 (one-to-one matching).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.interpolation import match_activations
+    >>> activity = np.random.default_rng(0).standard_normal((50, 3))
+    >>> match_activations({"a": activity[:, [1, 2, 0]]}, {"a": 2 * activity + 1})["a"].tolist()
+    [1, 2, 0]
+    """
+    orders = {}
+    for group, values in first.items():
+        other = second[group]
+        if values.shape != other.shape:
+            raise ValueError(f"group {group!r}: activities have shapes {values.shape} and {other.shape}.")
+        one, two = _standardized(values), _standardized(other)
+        orders[group] = linear_sum_assignment(one.T @ two, maximize=True)[1]
+    return orders
+
+
+def _standardized(values: np.ndarray) -> np.ndarray:
+    centered = values.astype(np.float64) - values.mean(0, dtype=np.float64)
+    norms = np.linalg.norm(centered, axis=0)
+    return centered / np.where(norms > 0, norms, np.inf)
+
+
+def _rows(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """One row for each unit of an axis, on which a unit may have a block of neighbors."""
+    return np.moveaxis(values.astype(np.float64), axis, 0).reshape(size, -1)
+
+
+def _in_order(values: np.ndarray, axes: Sequence[tuple[int, str]], orders: Mapping[str, np.ndarray]) -> np.ndarray:
+    for axis, group in axes:
+        if group in orders:
+            order = orders[group]
+            block = values.shape[axis] // len(order)
+            values = np.take(values, (order[:, None] * block + np.arange(block)).reshape(-1), axis=axis)
+    return values

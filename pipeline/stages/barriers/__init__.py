@@ -1,0 +1,1 @@
+"""Stage ``barriers``: loss and error on the straight line between the networks of two seeds."""
