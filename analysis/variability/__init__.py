@@ -10,7 +10,7 @@ from analysis.variability.information import CompanionRegression, look_alikes, o
 from analysis.variability.multiplicity import ambiguity, competitors, discrepancy, multiplicity_of_best
 from analysis.variability.seed_count import ensemble_curve, planned_runs, recommend_seed_count
 from analysis.variability.seed_ranking import medoid, pairwise_ks, rank_seeds, select_seed
-from analysis.variability.selection import accuracy_guard, ensemble_distance, selection_gains
+from analysis.variability.selection import accuracy_guard, ensemble_distance, rival_gains, selection_gains
 
 __all__ = [
     "CompanionRegression",
@@ -36,6 +36,7 @@ __all__ = [
     "resampled_levels",
     "run_part",
     "select_seed",
+    "rival_gains",
     "selection_gains",
     "split_by_class",
     "usable_runs",

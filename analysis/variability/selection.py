@@ -127,20 +127,52 @@ def selection_gains(
     return found
 
 
-def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need: int = NEED) -> ClaimFinding:
-    """B3: the level helps to choose a seed.
+def rival_gains(
+    levels: Float[np.ndarray, " m"],
+    accuracy: Float[np.ndarray, " m"],
+    distance: Float[np.ndarray, " m"],
+    judged: Mapping[str, Float[np.ndarray, " m"]],
+    groups: Int[np.ndarray, "g k"],
+    *,
+    guard: Real,
+) -> dict[str, dict[str, Float[np.ndarray, " g"]]]:
+    """Gain of the run nearest the ensemble, the level's rival, over the other ways to choose; the level is one of them.
+
+    Parameters and result are those of `selection_gains`, with the comparisons ``guarded``, ``best accuracy`` and
+    ``lowest level``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.variability import rival_gains
+    >>> levels, distance = np.array([0.0, 0.2, 0.1, 0.1]), np.array([0.9, 0.3, 0.5, 0.8])
+    >>> nll = np.array([0.34, 0.30, 0.32, 0.36])
+    >>> found = rival_gains(levels, np.full(4, 0.9), distance, {"nll": nll}, np.arange(4)[None], guard=0.05)
+    >>> {name: gain["nll"].round(3).tolist() for name, gain in found.items()}
+    {'guarded': [0.03], 'best accuracy': [0.03], 'lowest level': [0.04]}
+    """
+    found = selection_gains(distance, accuracy, levels, judged, groups, guard=guard)
+    return {("lowest level" if name == "nearest ensemble" else name): gains for name, gains in found.items()}
+
+
+def claim_b3(
+    gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need: int = NEED, claim: str = "B3"
+) -> ClaimFinding:
+    """B3: the level helps to choose a seed; or, by the same rule, that its rival does.
 
     It holds where, for cross-entropy or for calibration error (Holm over the two), the gain of the choice by level is
-    above its margin against all of `COMPARED`, and its accuracy is not below that of the guarded runs by half a
+    above its margin against all comparisons, and its accuracy is not below that of the guarded runs by half a
     percentage point. It cannot fail where the level chooses no run in most groups, as with few validation examples.
     The unit is the group of runs; test examples and the reference of the levels are shared.
 
     Parameters
     ----------
     gains : mapping
-        As `selection_gains` returns, with ``accuracy``.
+        As `selection_gains` returns, with ``accuracy``; or as `rival_gains`.
     need : int
         Groups that a decision needs.
+    claim : str
+        Its name.
     """
     unit = "groups of runs (test examples and reference are shared)"
     groups = len(gains[COMPARED[0]]["accuracy"])
@@ -151,7 +183,7 @@ def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need
             name: above(
                 gains[name][metric].tolist(), 0.0, margin=margin, what=f"gain in {metric} over {name}", unit=unit
             )
-            for name in COMPARED
+            for name in gains
         }
         metrics[metric] = all_hold(against, "comparisons")
     accuracy = above(
@@ -164,7 +196,7 @@ def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need
     decided = all_hold({"gain": any_holds(metrics, "metrics"), "accuracy": accuracy}, "parts")
     silent = int((np.asarray(gains["guarded"]["accuracy"]) == 0).sum())
     if silent > groups / 2:
-        evidence = f"{decided.evidence} In {silent} of {groups} groups the level chooses none: the runs tie."
+        evidence = f"{decided.evidence} In {silent} of {groups} groups {'the level' if claim == 'B3' else 'the distance'} chooses none: the runs tie."
         outcome = OPEN if decided.outcome == FAILS else decided.outcome
         decided = dataclasses.replace(decided, outcome=outcome, evidence=evidence)
     if groups < need:
@@ -174,4 +206,4 @@ def claim_b3(gains: Mapping[str, Mapping[str, Float[np.ndarray, " g"]]], *, need
         for name, by_metric in gains.items()
         for metric, values in by_metric.items()
     }
-    return ClaimFinding("B3", decided, details | {"groups": float(groups)})
+    return ClaimFinding(claim, decided, details | {"groups": float(groups)})

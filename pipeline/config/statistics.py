@@ -36,9 +36,10 @@ class StatisticsConfig:
         "B1",
         "B2",
         "B3",
+        "B3-rival",
         "B4",
         default=[],
-        help="Published claims to decide for every group of cells.",
+        help="Published claims to decide for every group of cells; B3-rival judges another choice by the rules of B3.",
     )
     arms: list[str] = setting(
         [], "B4: label of the group trained from scratch, then of the fine-tuned one.", distinct=True

@@ -303,7 +303,7 @@ _TABLE = (
         "toy",
         "pipeline.stages.toy.run:toy",
         ("toy", "numerics"),
-        version=2,
+        version=3,
         report="pipeline.stages.toy.report:section",
         headlines=("change", "outliers", "size", "error"),
     ),

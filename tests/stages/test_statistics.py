@@ -99,13 +99,13 @@ def test_claims_arms_and_released_protocols(tmp_path):
         tmp_path,
         made_up(tmp_path, groups, LABELS),
         deltas=[],
-        claims=["A1", "A2", "B1", "B2", "B3", "B4"],
+        claims=["A1", "A2", "B1", "B2", "B3", "B3-rival", "B4"],
         arms=["from scratch", "fine-tuned"],
         released=True,
     )
     claims = artifact.table("claims.parquet").to_pylist()
     deciding = {(row["claim"], row["group"]): row for row in claims if row["deciding"]}
-    assert {claim for claim, _ in deciding} == {"A1", "A2", "B1", "B2", "B3", "B4"}
+    assert {claim for claim, _ in deciding} == {"A1", "A2", "B1", "B2", "B3", "B3-rival", "B4"}
     assert {row["outcome"] for row in deciding.values()} == {"open"}, "12 runs decide nothing"
     assert all("are needed" in row["evidence"] for row in deciding.values())
     assert json.loads(deciding["B4", "from scratch against fine-tuned"]["details"])["level_difference"] > 0
@@ -116,7 +116,7 @@ def test_claims_arms_and_released_protocols(tmp_path):
     assert by_group["from scratch"]["level_mean"] > by_group["fine-tuned"]["level_mean"]
     for row in by_group.values():  # of two runs all three would be equal
         assert row["churn_pairwise"] < row["discrepancy"] <= row["ambiguity"] <= 1
-    assert sum(isinstance(block, Claim) for block in shown.blocks) == 11
+    assert sum(isinstance(block, Claim) for block in shown.blocks) == 13
     captions = " ".join(block.caption for block in shown.blocks if isinstance(block, (Table, Picture)))
     assert "mixture of a disjoint half" in captions
     assert artifact.metrics["recommended_runs"].keys() == groups.keys()

@@ -17,7 +17,13 @@ from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.claims import ClaimFinding, claim_a1, claim_a2, claim_b4
 from analysis.variability.ensemble_levels import claim_b1, default_sizes, resampled_levels
 from analysis.variability.information import claim_b2
-from analysis.variability.selection import accuracy_guard, claim_b3, ensemble_distance, selection_gains
+from analysis.variability.selection import (
+    accuracy_guard,
+    claim_b3,
+    ensemble_distance,
+    rival_gains,
+    selection_gains,
+)
 from analysis.verdicts import OPEN, UNDEFINED_SHARE
 from pipeline.config.run import RunConfig
 from pipeline.errors import UserError
@@ -28,6 +34,8 @@ DECIDING = "mixture"
 """Reference that decides: the only one that tends to the expected distribution by construction."""
 GROUP = 10
 """Runs among which one is chosen (B3)."""
+RIVAL = "B3-rival"
+"""The choice of the run nearest the ensemble, judged as the choice by level is."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +168,8 @@ def _decide(
         return claim_b1(found)
     if claim == "B2" and len(levels) >= 2:
         return _information(group, kind, delta, config.statistics.bins, rng)
-    if claim == "B3" and runs.val_logits is not None and len(levels) >= GROUP:
-        return _selection(group, kind, place, config.statistics.eps, rng)
+    if claim in ("B3", RIVAL) and runs.val_logits is not None and len(levels) >= GROUP:
+        return _selection(group, kind, place, config.statistics.eps, rng, claim)
     return None
 
 
@@ -178,8 +186,10 @@ def _information(group: GroupLevels, kind: str, delta: float, bins: int, rng: np
     return claim_b2(np.stack(levels), np.stack(companions), rng=rng)
 
 
-def _selection(group: GroupLevels, kind: str, place: int, eps: float, rng: np.random.Generator) -> ClaimFinding:
-    """B3 on random groups of `GROUP` runs: chosen on validation examples, judged on the test split.
+def _selection(
+    group: GroupLevels, kind: str, place: int, eps: float, rng: np.random.Generator, claim: str
+) -> ClaimFinding:
+    """B3, or its rival, on random groups of `GROUP` runs: chosen on validation examples, judged on the test split.
 
     Where the test examples' DKW tolerance decides, validation levels have that of the validation examples.
     """
@@ -195,7 +205,7 @@ def _selection(group: GroupLevels, kind: str, place: int, eps: float, rng: np.ra
     levels = consensus_levels(validation, deltas=[delta], kinds=[kind]).level(kind, delta)
     val_outputs = runs.gaps("gap", "val") if runs.logits.shape[-1] <= 2 else runs.val_logits.astype(np.float64)
     count = len(levels) // GROUP
-    gains = selection_gains(
+    gains = (rival_gains if claim == RIVAL else selection_gains)(
         levels,
         run_metrics(val_outputs, val_labels)["accuracy"],
         ensemble_distance(val_outputs),
@@ -203,7 +213,7 @@ def _selection(group: GroupLevels, kind: str, place: int, eps: float, rng: np.ra
         rng.permutation(len(levels))[: count * GROUP].reshape(count, GROUP),
         guard=guard,
     )
-    return claim_b3(gains)
+    return claim_b3(gains, claim=claim)
 
 
 def _transfer(config: RunConfig, groups: dict[str, GroupLevels]) -> list[ClaimRow]:

@@ -42,6 +42,7 @@ CLAIMS = {
     "B1": "the ensemble's distribution nears the expected one, and the curve names the number of runs",
     "B2": "the level says more than accuracy, churn and calibration error alone",
     "B3": "the level helps to choose a seed",
+    "B3-rival": "the run nearest the ensemble is a better choice of seed than the run of lowest level",
     "B4": "fine-tuned runs vary less than runs from scratch",
 }
 MEASURES = {

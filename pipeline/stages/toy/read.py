@@ -108,6 +108,7 @@ class TailRow(TypedDict):
     hill: NotRequired[float]
     p_distance: NotRequired[float]
     p_alpha: NotRequired[float]
+    weightwatcher_alpha: NotRequired[float]
     statement: str
 
 

@@ -188,6 +188,7 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> list[Table]:
         if not fitted:
             continue
         significant = [tail["alpha"] for tail in fitted if not math.isnan(tail["alpha"])]
+        sound = [tail["weightwatcher_alpha"] for tail in fitted if not math.isnan(tail["weightwatcher_alpha"])]
         rows.append(
             [
                 f"{member.label}, n = {member.config.samples:,}",
@@ -198,6 +199,8 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> list[Table]:
                 _mean([tail["hill"] for tail in fitted]),
                 max(tail["p_distance"] for tail in fitted),
                 max(tail["p_alpha"] for tail in fitted),
+                _mean(sound),
+                len(sound),
             ]
         )
     if not rows:
@@ -212,10 +215,13 @@ def _tails(read: list[ToyMember], keys: list[str], command: str) -> list[Table]:
             "Hill",
             "largest p(KS)",
             "largest p(α)",
+            "WeightWatcher α",
+            "runs where sound",
         ],
         rows,
         "Power-law tails of WᵀW/h. An exponent is given only where noise of the same shape, fitted alike, is as "
-        "straight and as heavy in at most 5 % of draws; a fit returns an exponent on noise too.",
+        "straight and as heavy in at most 5 % of draws; a fit returns an exponent on noise too. WeightWatcher α has no "
+        "null; it is given where its own fit is sound (50 eigenvalues or more, an exponent from 2 to 6).",
         keys=keys,
         command=command,
     )

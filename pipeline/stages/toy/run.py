@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from analysis.spectra.heavy_tails import gaussian_null, tail_report
 from analysis.spectra.power_law import MIN_TAIL
+from analysis.spectra.weightwatcher import weightwatcher_alpha
 from pipeline.engine.artifacts import finite_or_none
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
@@ -97,6 +98,7 @@ def _tails(found: ToyResult, draws: int) -> list[TailRow]:
                 "hill": report.hill,
                 "p_distance": report.p_distance,
                 "p_alpha": report.p_alpha,
+                "weightwatcher_alpha": weightwatcher_alpha(spectrum) or math.nan,
                 "statement": report.statement,
             }
         )

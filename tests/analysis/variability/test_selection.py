@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from analysis.variability.selection import COMPARED, accuracy_guard, claim_b3, ensemble_distance, selection_gains
+from analysis.variability.selection import (
+    COMPARED,
+    accuracy_guard,
+    claim_b3,
+    ensemble_distance,
+    rival_gains,
+    selection_gains,
+)
 from analysis.verdicts import FAILS, HOLDS, OPEN
 
 
@@ -47,6 +54,24 @@ def test_levels_are_compared_among_the_runs_of_the_same_guard():
     assert gains["nearest ensemble"]["nll"] == pytest.approx([0.2])
     with pytest.raises(ValueError, match="groups must be disjoint"):
         selection_gains(levels, accuracy, levels, {"nll": nll}, np.zeros((2, 2), dtype=int), guard=0.1)
+
+
+def test_the_rival_is_the_run_nearest_the_ensemble_and_is_judged_by_the_same_rule():
+    rng = np.random.default_rng(5)
+    own = rng.normal(size=200)  # cross-entropy that the distance tells and the level does not
+    levels, distance = rng.normal(size=200), own + 0.1 * rng.normal(size=200)
+    judged = {"nll": 0.35 + 0.02 * own, "ece": rng.normal(0.03, 0.001, 200), "accuracy": rng.normal(0.9, 1e-3, 200)}
+    groups = rng.permutation(200).reshape(20, 10)
+    gains = rival_gains(levels, np.full(200, 0.9), distance, judged, groups, guard=0.1)
+    for place, members in enumerate(groups):
+        nearest, lowest = (members[values[members].argmin()] for values in (distance, levels))
+        apart = judged["nll"][lowest] - judged["nll"][nearest]
+        assert gains["lowest level"]["nll"][place] == pytest.approx(apart)
+    found = claim_b3(gains, claim="B3-rival")
+    assert found.claim == "B3-rival" and found.decided.outcome == HOLDS
+    assert "nll_gain_over_lowest_level" in found.details
+    level = selection_gains(levels, np.full(200, 0.9), distance, judged, groups, guard=0.1)
+    assert claim_b3(level).decided.outcome != HOLDS
 
 
 def test_ties_are_decided_at_random():
