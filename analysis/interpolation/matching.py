@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,7 +27,9 @@ def match_weights(
     """Find orders of the second network's units that bring its weights closest to the first's.
 
     Group by group, in random order, the assignment problem for one group is solved exactly while the others stay, which
-    never lowers the inner product of all weights; a round without a gain ends it. The result is a local optimum.
+    never lowers the inner product of all weights; a round without a gain ends it. It is done from two starts, and the
+    better one counts: the units as they stand, and a pass from the first group to the last over the weights whose other
+    axes are known already, which finds the orders of a network that is the first one permuted.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def match_weights(
     axes : mapping
         See ``Axes``, and :class:`models.unit_groups.UnitGroups`.
     sizes : mapping of str to int
-        Units of each group.
+        Units of each group, in the order of the network.
     seed : int
         Of the order of the groups.
 
@@ -59,22 +61,46 @@ def match_weights(
     >>> found["units"].tolist()
     [2, 0, 3, 1]
     """
-    rng = np.random.default_rng(seed)
-    orders = {group: np.arange(size) for group, size in sizes.items()}
     uses = {
         group: [(name, axis) for name, found in axes.items() for axis, one in found if one == group] for group in sizes
     }
+
+    def gains(group: str, orders: Mapping[str, np.ndarray], entries: Sequence[tuple[str, int]]) -> np.ndarray:
+        """Inner product of what each unit of the first has with what each of the second has."""
+        others = {one: order for one, order in orders.items() if one != group}
+        total = np.zeros((sizes[group], sizes[group]))
+        for name, axis in entries:
+            moved = _in_order(second[name], axes[name], others)
+            total += _rows(first[name], axis, sizes[group]) @ _rows(moved, axis, sizes[group]).T
+        return total
+
+    forward: dict[str, np.ndarray] = {}
+    for group in sizes:
+        known = [use for use in uses[group] if all(one in forward or one == group for _, one in axes[use[0]])]
+        forward[group] = _assigned(gains(group, forward, known))
+    best, most = forward, -np.inf
+    for start in ({group: np.arange(size) for group, size in sizes.items()}, forward):
+        orders = _climbed(dict(start), lambda group, now: gains(group, now, uses[group]), seed)
+        alike = sum(
+            float((values * _in_order(second[name], axes.get(name, ()), orders)).sum(dtype=np.float64))
+            for name, values in first.items()
+        )
+        if alike > most:
+            best, most = orders, alike
+    return best
+
+
+def _climbed(
+    orders: dict[str, np.ndarray], gains: Callable[[str, Mapping[str, np.ndarray]], np.ndarray], seed: int
+) -> dict[str, np.ndarray]:
+    """Better one group after another until none gains."""
+    rng = np.random.default_rng(seed)
     for _ in range(SWEEPS):
         gained = False
-        for group in rng.permutation(sorted(sizes)):
-            size = sizes[group]
-            gain = np.zeros((size, size))
-            for name, axis in uses[group]:
-                others = {one: order for one, order in orders.items() if one != group}
-                moved = _in_order(second[name], axes[name], others)
-                gain += _rows(first[name], axis, size) @ _rows(moved, axis, size).T
-            found = linear_sum_assignment(gain, maximize=True)[1]
-            before, after = (float(gain[np.arange(size), order].sum()) for order in (orders[group], found))
+        for group in rng.permutation(sorted(orders)):
+            gain = gains(group, orders)
+            found, places = _assigned(gain), np.arange(len(gain))
+            before, after = (float(gain[places, order].sum()) for order in (orders[group], found))
             if after > before + 1e-12 * max(1.0, abs(before)):
                 orders[group], gained = found, True
         if not gained:
@@ -82,8 +108,12 @@ def match_weights(
     return orders
 
 
+def _assigned(gain: Float[np.ndarray, "u u"]) -> Int[np.ndarray, " u"]:
+    return linear_sum_assignment(gain, maximize=True)[1]
+
+
 def match_activations(
-    first: Mapping[str, Float[np.ndarray, "n u"]], second: Mapping[str, Float[np.ndarray, "n u"]]
+    first: Mapping[str, Float[np.ndarray, "_ _"]], second: Mapping[str, Float[np.ndarray, "_ _"]]
 ) -> dict[str, Int[np.ndarray, " u"]]:
     """Find orders of the second network's units whose activities correlate most with the first's, group by group.
 
@@ -120,7 +150,7 @@ def match_activations(
         if values.shape != other.shape:
             raise ValueError(f"group {group!r}: activities have shapes {values.shape} and {other.shape}.")
         one, two = _standardized(values), _standardized(other)
-        orders[group] = linear_sum_assignment(one.T @ two, maximize=True)[1]
+        orders[group] = _assigned(one.T @ two)
     return orders
 
 

@@ -196,7 +196,8 @@ def claim_b3(
     decided = all_hold({"gain": any_holds(metrics, "metrics"), "accuracy": accuracy}, "parts")
     silent = int((np.asarray(gains["guarded"]["accuracy"]) == 0).sum())
     if silent > groups / 2:
-        evidence = f"{decided.evidence} In {silent} of {groups} groups {'the level' if claim == 'B3' else 'the distance'} chooses none: the runs tie."
+        chooser = "the level" if claim == "B3" else "the distance"
+        evidence = f"{decided.evidence} In {silent} of {groups} groups {chooser} chooses none: the runs tie."
         outcome = OPEN if decided.outcome == FAILS else decided.outcome
         decided = dataclasses.replace(decided, outcome=outcome, evidence=evidence)
     if groups < need:

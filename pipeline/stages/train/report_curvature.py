@@ -15,7 +15,7 @@ from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import keys_of, seeds_of
 from pipeline.reporting.headlines import over_seeds
-from pipeline.stages.train.read import read_probe_batch, read_recorded_steps, read_snapshot_arrays
+from pipeline.stages.train.read import read_recorded_steps, read_snapshot_arrays
 
 MATRICES = ("hessian", "gauss_newton")
 ABOUT = (
@@ -107,7 +107,9 @@ def curvature_run(member: Gathered, seed: str) -> CurvatureRun:
 
 def _kernel_top(member: Gathered, step: int, count: int) -> np.ndarray:
     kernel = read_snapshot_arrays(member.artifact, step, "kernel")["kernel"].astype(np.float64)
-    samples = len(read_probe_batch(member.artifact)["id"])  # entk has a row per sample and logit
+    samples = len(kernel)
+    if kernel.ndim == 4:  # entk: a block of logits for every pair of samples
+        kernel = kernel.transpose(0, 2, 1, 3).reshape(samples * kernel.shape[2], -1)
     if not np.isfinite(kernel).all():
         return np.full(count, np.nan)
     values = np.linalg.eigvalsh((kernel + kernel.T) / 2)[::-1][:count] / samples
