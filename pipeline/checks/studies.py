@@ -24,7 +24,7 @@ def barrier_problems(config: RunConfig) -> Iterator[str]:
 
     Examples
     --------
-    >>> from pipeline.config.barriers import BarriersConfig
+    >>> from pipeline.config.statistics import BarriersConfig
     >>> list(barrier_problems(RunConfig(stage="barriers", seed=3, barriers=BarriersConfig(other=3))))
     ["barriers.other=3 is the run's own seed; name another one, or null for the next seed."]
     """

@@ -12,7 +12,6 @@ from models.configs import MODEL_SCHEMAS, ModelConfig
 from models.fields import choice, setting
 from pipeline.config.adversarial import AdversarialConfig
 from pipeline.config.attribution import AttributionConfig
-from pipeline.config.barriers import BarriersConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.features import FeaturesConfig
 from pipeline.config.kernel import KernelConfig, LayerKernelsConfig
@@ -25,7 +24,7 @@ from pipeline.config.retraining import RetrainingConfig, SpreadConfig
 from pipeline.config.shift import ShiftConfig
 from pipeline.config.snapshots import SnapshotsConfig
 from pipeline.config.spectra import SpectraConfig
-from pipeline.config.statistics import StatisticsConfig
+from pipeline.config.statistics import BarriersConfig, StatisticsConfig
 from pipeline.config.surrogate import SurrogateConfig
 from pipeline.config.toy import ToyConfig
 from pipeline.config.training import (

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +32,6 @@ from models.logits import Batch, model_inputs
 from pipeline.checks.training import unfit_kernel
 from pipeline.config.run import SnapshotsConfig
 from pipeline.data.batches import TrainingData, cast
-from pipeline.engine.artifacts import finite_or_none
 from pipeline.errors import UserError
 from pipeline.machine.deletion import remove
 from pipeline.machine.progress import say
@@ -166,7 +165,7 @@ class SnapshotWriter(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the untrained network."""
-        if "curvature" in self.config.record and (missing := self.missing(self._total)):
+        if "curvature" in self.config.record and is_main_process() and (missing := self.missing(self._total)):
             rows, trained = min(self.config.probe, self.data.size("train")), self._epochs * self.data.size("train")
             network = pl_module.model if isinstance(pl_module, ClassifierModule) else pl_module
             say(f"  {curvature_plan(network, self.config.curvature, rows, len(missing), trained)}")
@@ -274,28 +273,6 @@ class SnapshotWriter(pl.Callback):
             os.replace(written, path)
             self._probe_written = True
         return batch
-
-
-def snapshot_metrics(folder: Path, record: Sequence[str]) -> dict[str, Any]:
-    """Numbers of an artifact of snapshots, from its files: what it holds, and the curvature at its ends.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the finished files.
-    record : sequence of str
-        What was recorded.
-    """
-    if not is_main_process():  # whose files they are
-        return {}
-    steps = [moment["step"] for moment in json.loads((folder / STEPS).read_text(encoding="utf-8"))]
-    metrics: dict[str, Any] = {"snapshots": len(steps), "record": sorted(record)}
-    if "curvature" in record:
-        for moment, step in (("start", steps[0]), ("end", steps[-1])):
-            arrays = load_file(folder / step_folder(step) / record_file("curvature"))
-            for name, matrix in (("sharpness", "hessian"), ("gauss_newton", "gauss_newton")):
-                metrics[f"{name}_{moment}"] = finite_or_none(float(arrays[f"{matrix}.eigenvalues"][0]))
-    return metrics
 
 
 def probe_batch(data: TrainingData, size: int) -> Batch:

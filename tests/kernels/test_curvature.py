@@ -118,10 +118,23 @@ def test_the_network_is_given_back_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+class Centered(nn.Linear):
+    """A layer whose outputs have no mean over a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = super().forward(x)
+        return z - z.mean(0)
+
+
 def test_what_cannot_be_measured_is_refused():
     model, points = nn.Linear(3, 2), torch.randn(5, 3)
     with pytest.raises(ValueError, match="no parameter needs a gradient"):
         LossCurvature(nn.Linear(3, 2).requires_grad_(False), points, lambda f, rows: f.mean())
+    with pytest.raises(ValueError, match="depends on the other samples of its batch"):
+        LossCurvature(Centered(), points, lambda f, rows: f.square().mean())
     curvature = LossCurvature(model, points, lambda f, rows: f.square().mean())
     with pytest.raises(ValueError, match="use one of hessian, gauss_newton"):
         curvature_spectrum(curvature, "fisher")

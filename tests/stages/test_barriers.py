@@ -1,6 +1,7 @@
 """Stage ``barriers``: a network and its own permutation, what it writes, that a kill loses nothing, what it refuses."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ from torch import nn
 
 from models import build_model, logits_of
 from models.unit_groups import permuted, random_permutations, unit_groups
-from pipeline.config.barriers import BarriersConfig
+from pipeline.checks.studies import barrier_problems
+from pipeline.config.data import DataConfig
+from pipeline.config.run import RunConfig
+from pipeline.config.statistics import BarriersConfig
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.engine.needs import partner_seed
 from pipeline.errors import UserError
-from pipeline.stages.barriers.networks import activities, matched, on_the_line
+from pipeline.stages.barriers.foreseen import foresee
+from pipeline.stages.barriers.networks import activities, groups_of, matched, on_the_line
 from pipeline.stages.barriers.read import read_paths
 from pipeline.stages.barriers.report import section
 from pipeline.training.kept_files import KeptFiles
@@ -106,6 +111,17 @@ def test_paths_are_written_a_kill_loses_nothing_and_the_report_shows_them(images
     table = next(block for block in shown.blocks if hasattr(block, "rows"))
     assert [row[2] for row in table.rows] == [1, 1, 1], "the way back is the same pair"
     assert "test error rises above the line by" in shown.headlines[0].answer
+
+
+def test_what_has_no_units_or_no_networks_is_refused_with_a_way_out():
+    texts = {"input_ids": torch.zeros(2, 3, dtype=torch.long), "attention_mask": torch.ones(2, 3)}
+    with pytest.raises(UserError, match=r"not of model=gpt2: it reads texts. Set barriers.matching=\[none\]"):
+        groups_of(nn.Linear(2, 2), texts, "gpt2")
+    outputs = RunConfig(stage="barriers", data=DataConfig(source="logits"))
+    assert "stage=barriers needs networks" in " ".join(barrier_problems(outputs))
+    numbers = SimpleNamespace(n_classes=0)
+    with pytest.raises(UserError, match="counts wrong decisions, and this is a regression task"):
+        foresee(RunConfig(), numbers, nn.Linear(2, 2))  # type: ignore[arg-type]
 
 
 def test_partners_go_around_the_study():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from analysis.interpolation.matching import match_activations, match_weights
 from models.logits import Batch, logits_of, model_inputs
 from models.unit_groups import NoUnitGroupsError, UnitGroups, permuted, unit_groups
-from pipeline.config.barriers import BarriersConfig
+from pipeline.config.statistics import BarriersConfig
 from pipeline.errors import UserError
 
 POSITIONS = 4096

@@ -17,8 +17,9 @@ from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.networks import LOGITS, WEIGHTS, build_network, load_weights, save_weights
+from pipeline.training.snapshot_metrics import snapshot_metrics
 from pipeline.training.snapshot_schedule import MOMENT, PROBE, STEPS, SnapshotMoment, record_file, step_folder
-from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel, snapshot_metrics
+from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel
 from pipeline.training.weight_files import load_outside_weights, read_weights
 
 RATE = 1.0

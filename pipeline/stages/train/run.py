@@ -20,7 +20,8 @@ from pipeline.training.fit import make_module, replay, train_classifier
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
-from pipeline.training.snapshots import SnapshotWriter, snapshot_metrics
+from pipeline.training.snapshot_metrics import snapshot_metrics
+from pipeline.training.snapshots import SnapshotWriter
 
 STEPS = "steps"
 

@@ -17,7 +17,7 @@ def distance(optimizer: str, curvature: float, **options: float) -> float:
         steps.zero_grad()
         (0.5 * curvature * model.weight**2).sum().backward()
         steps.step()
-    return abs(float(model.weight))
+    return abs(float(model.weight.detach()))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov"])
