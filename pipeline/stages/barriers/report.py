@@ -35,7 +35,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
                 [name, LABELS[way], *(summary_cells(known, (0, math.inf))), *rest, *summary_cells(errors, (0, 100))[1:]]
             )
     table = Table(
-        ["cells", "units", "pairs", "training loss", "sd", "95 % interval", "test loss", "training error %"]
+        ["group", "units", "pairs", "training loss", "sd", "95 % interval", "test loss", "training error %"]
         + ["test error %", "sd", "95 % interval"],
         rows,
         "Barrier: largest rise of loss or error above the straight line between its values at both ends "

@@ -159,7 +159,7 @@ def _table(
             ]
         )
     return Table(
-        ["cells", "sharpness at start", "runs", "at the end", "sd", "95 % interval", "largest", "edge of stability"]
+        ["group", "sharpness at start", "runs", "at the end", "sd", "95 % interval", "largest", "edge of stability"]
         + ["Gauss-Newton λ₁", "kernel λ₁ / n", "negative %"],
         rows,
         f"{about}Negative: share of the Hessian's eigenvalues below minus 1 % of its largest, at the last step."
