@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from analysis.interpolation.matching import match_activations, match_weights
 from models.logits import Batch, logits_of, model_inputs
@@ -103,7 +104,7 @@ def on_the_line(
     """
     mixed = copy.deepcopy(network)
     frozen = getattr(network, "frozen_norm", False)  # its statistics are no averages over data
-    norms = [m for m in mixed.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [m for m in mixed.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for place in places:
         state = {
             name: torch.lerp(value, ends[1][name].to(value), place) if value.is_floating_point() else value
@@ -117,11 +118,11 @@ def on_the_line(
 
 
 @torch.no_grad()
-def _measure_norms(network: nn.Module, norms: Sequence[nn.Module], batches: Sequence[Batch]) -> None:
+def _measure_norms(network: nn.Module, norms: Sequence[_BatchNorm], batches: Sequence[Batch]) -> None:
     """Replace running statistics by their means over batches; nothing else is in training mode."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.reset_running_stats()  # type: ignore[operator]
+        norm.reset_running_stats()
         norm.momentum = None  # a plain mean over batches
         norm.train()
     for batch in batches:

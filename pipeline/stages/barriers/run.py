@@ -113,6 +113,6 @@ def _summary(rows: Sequence[PathRow], ways: Sequence[str]) -> dict[str, Any]:
         for split in SPLITS:
             path = [row for row in rows if row["matching"] == matching and row["split"] == split]
             for name in ("loss", "error"):
-                values = np.array([row[name] for row in path])  # type: ignore[literal-required]
+                values = np.array([row[name] for row in path])
                 found[f"{matching}_{split}_{name}"] = finite_or_none(barrier_height(values))
     return found
