@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analysis.attribution.optimizer_steps import OptimizerRule
 from analysis.attribution.replay import Batch, Replay
@@ -67,7 +67,23 @@ def open_replay(config: RunConfig, data: TrainingData, pretrained: Artifact | No
     try:
         return Replay(network, logits_of, loss, rule, rates, batch, rows, together)
     except ValueError as error:
-        raise UserError(f"this training cannot be replayed: {error}.") from error
+        way = without_dropout(network) if hasattr(config.model, "architecture") else ""
+        raise UserError(f"this training cannot be replayed: {error}{way}.") from error
+
+
+def without_dropout(network: nn.Module) -> str:
+    """Name the setting that leaves the random masks of a network of transformers out; empty where it has none.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2Model
+    >>> without_dropout(GPT2Model(GPT2Config(n_embd=4, n_layer=1, n_head=1, vocab_size=9, attn_pdrop=0.0)))
+    " by 'model.architecture={embd_pdrop: 0, resid_pdrop: 0}'"
+    """
+    held = vars(network.config) if hasattr(network, "config") else {}
+    unused = ("summary_first_dropout", "classifier_dropout")
+    shares = sorted(n for n, v in held.items() if "drop" in n and n not in unused and isinstance(v, float) and v > 0)
+    return f" by 'model.architecture={{{', '.join(f'{name}: 0' for name in shares)}}}'" if shares else ""
 
 
 def final_weights(replay: Replay, stored: Mapping[str, Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from pipeline.data.datamodule import KernelInputs
 from pipeline.engine.cells import compose_run
 from pipeline.stages.attribution.report import _tokens
 from pipeline.stages.attribution.tokens import token_rows
+from pipeline.training.replaying import without_dropout
 
 DATA = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda ids: f"<b>{ids[0]}</b>"))
 
@@ -79,3 +80,25 @@ def test_marked_texts_need_a_value_for_each_token():
 def test_images_have_no_tokens():
     config = compose_run(("attribution.tokens=2",))
     assert any("attribution.tokens splits texts" in line for line in attribution_problems(config))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("attribution.method=pixels", "data=tweets", "model=gpt2_tiny"), "for texts take bm25"),
+        (("attribution.method=bm25",), "holds image rows; take pixels"),
+    ],
+)
+def test_inputs_are_compared_as_what_they_are(words, message):
+    assert any(message in line for line in attribution_problems(compose_run(words)))
+
+
+def test_the_masks_of_a_network_are_left_out_by_the_setting_that_is_named():
+    network, *_ = made()
+    said = without_dropout(network)
+    assert said == " by 'model.architecture={attn_pdrop: 0, embd_pdrop: 0, resid_pdrop: 0}'"
+    words = ("data=tweets", "model=gpt2_tiny", said.partition("'")[2].rstrip("'"))
+    architecture = compose_run(words).model.architecture
+    assert architecture["attn_pdrop"] == 0 and architecture["n_embd"] == 64, "what else is set stays"
+    network.config.attn_pdrop = network.config.embd_pdrop = network.config.resid_pdrop = 0.0
+    assert without_dropout(network) == "" == without_dropout(torch.nn.Linear(1, 1))
