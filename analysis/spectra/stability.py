@@ -60,8 +60,8 @@ def stability_threshold(
     Examples
     --------
     >>> from analysis.spectra import stability_threshold
-    >>> stability_threshold("sgd", 0.1).value, stability_threshold("sgd", 0.1, momentum=0.9).value
-    (20.0, 38.0)
+    >>> stability_threshold("sgd", 0.5).value, stability_threshold("sgd", 0.5, momentum=0.5).value
+    (4.0, 6.0)
     >>> print(stability_threshold("adam", 0.001).value)
     None
     """
