@@ -33,6 +33,8 @@ ROWS = 256
 """Samples of a pass."""
 _ROUNDING = 1e-12
 """Relative error of a product in float64."""
+_SYMMETRIC = 1e-8
+"""Difference of u'Hv and v'Hu that rounding may make, in units of their size."""
 _COPIES = 4
 """Arrays of the size of a Lanczos basis that exist at once: the basis, its images, and both while they grow."""
 
@@ -115,12 +117,28 @@ class LossCurvature:
         Raises
         ------
         ValueError
-            If ``matrix`` is neither "hessian" nor "gauss_newton".
+            If ``matrix`` is neither "hessian" nor "gauss_newton", or torch's second derivatives are missing or wrong.
         """
         if matrix not in MATRICES:
             raise ValueError(f"matrix={matrix!r}: use one of {', '.join(MATRICES)}")
+        if matrix == "hessian":
+            self._require_symmetry()
         times = self.hessian if matrix == "hessian" else self.gauss_newton
         return lambda columns: times(torch.from_numpy(np.ascontiguousarray(columns.T))).cpu().numpy().T
+
+    def _require_symmetry(self) -> None:
+        """Refuse a Hessian that is none: torch differentiates some operations twice wrongly, such as weight norm."""
+        generator = torch.Generator().manual_seed(0)
+        pair = torch.randn(2, self.width, generator=generator, dtype=torch.float64).to(self.jacobian.device)
+        images = self.hessian(pair)
+        one, other = float(pair[0] @ images[1]), float(pair[1] @ images[0])
+        scale = float(images.norm() * pair[0].norm()) or 1.0
+        if not abs(one - other) <= _SYMMETRIC * scale:
+            raise ValueError(
+                f"products with the Hessian are not symmetric (relative difference {abs(one - other) / scale:.1e}): "
+                "torch differentiates an operation of this network twice wrongly, as it does weight_norm; take "
+                "gauss_newton alone, or write the operation out"
+            )
 
     def _share(self, rows: slice) -> float:
         return (rows.stop - rows.start) / self.jacobian.samples.count
@@ -144,7 +162,12 @@ class LossCurvature:
                 continue
             ends, directions = zip(*parts, strict=True)
             again = keep or index + 1 < len(vectors)
-            seconds = torch.autograd.grad(ends, own, directions, retain_graph=again, allow_unused=True)
+            try:
+                seconds = torch.autograd.grad(ends, own, directions, retain_graph=again, allow_unused=True)
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"torch has no second derivative of an operation of this network ({error}): take gauss_newton alone"
+                ) from error
             for target, second in zip(found[index].split(sizes), seconds, strict=True):
                 if second is not None:
                     target += second.reshape(-1)
