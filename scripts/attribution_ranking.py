@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -93,7 +94,10 @@ def _interval(row: Mapping[str, Any], name: str) -> list[float]:
 def _origin(artifact: Artifact) -> dict[str, Any]:
     made = json.loads((artifact.folder / "provenance.json").read_text(encoding="utf-8"))
     commit = made["commit"] and made["commit"][:7]
-    return {"key": artifact.key, "command": typed(made["command"]), "commit": commit, "date": made["ended"][:10]}
+    command = re.sub(
+        r"(data\.path\.\w+)=\S*/", r"\1=", typed(made["command"])
+    )  # where the files lay is nobody's business
+    return {"key": artifact.key, "command": command, "commit": commit, "date": made["ended"][:10]}
 
 
 def _accuracy(retraining: Artifact) -> float | None:
