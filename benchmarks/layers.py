@@ -2,7 +2,7 @@
 
 Both run the network themselves: 18 layers of ResNet-18 (convolutions on the main path, and the head), noise for images.
 pytorch-cka (``pip install --no-deps pytorch-cka==1.1.3``) adds up products of pairs within a batch, so that its value
-depends on the batch; with one batch it is the exact one, which `compare_layers` gives for any.
+and its time depend on the batch; `compare_layers` takes all pairs of images.
 
     python -m benchmarks.layers [--images 1000] [--width 64] [--batches 1000 100]
 """

@@ -42,5 +42,5 @@ def path_figure(groups: Mapping[str, Mapping[str, Paths]], measures: Sequence[st
             axis.set_ylim(bottom=0)
             axis.set(title=name, xlabel="place α on the line between two networks", ylabel=measure)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=1 if len(groups) == 1 else len(labels))
     return figure
