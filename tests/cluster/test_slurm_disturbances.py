@@ -30,16 +30,16 @@ def owner(store, seed: int) -> dict:
     return json.loads(lock.read_text())
 
 
-def wait_for_epochs(store, seeds, least: int, seconds: float = 400.0) -> None:
-    """Wait until every one of these runs has saved some epochs and still trains."""
+def disturb_each_under_way(store, disturbances: dict, least: int = 3, seconds: float = 400.0) -> None:
+    """Disturb every run once it has saved some epochs; on a busy machine the first would end before the last begins."""
     deadline = time.monotonic() + seconds
-    waiting = set(seeds)
+    waiting = dict(disturbances)
     while waiting:
-        assert time.monotonic() < deadline, f"runs {waiting} saved no epoch"
+        assert time.monotonic() < deadline, f"runs {list(waiting)} saved no epoch"
         for seed in list(waiting):
             notes = list((store / "store" / "train").glob(f"*/*-s{seed}-*.partial/scratch/progress.json"))
             if notes and int(re.search(r"epoch (\d+)/", json.loads(notes[0].read_text())["text"])[1]) > least:
-                waiting.discard(seed)
+                waiting.pop(seed)(owner(store, seed))
         time.sleep(0.1)
 
 
@@ -55,12 +55,13 @@ def disturbed(slurm, tmp_path_factory):
     store = tmp_path_factory.mktemp("disturbed")
     tracking = ("logging=wandb_offline", f"logging.folder={store}/tracking")
     first = slurm.submit(store, "sweep", *TRAIN, *tracking)
-    wait_for_epochs(store, [0, 1, 2, 3], least=3)
-    preempted, lost, cancelled = (owner(store, seed)["job"] for seed in (0, 1, 3))
-    slurm.command("scancel", "--signal=USR2", preempted)
-    slurm.command("scontrol", "requeue", lost)
-    os.kill(owner(store, 2)["pid"], signal.SIGKILL)
-    slurm.command("scancel", cancelled)
+    disturbances = {
+        0: lambda run: slurm.command("scancel", "--signal=USR2", run["job"]),
+        1: lambda run: slurm.command("scontrol", "requeue", run["job"]),
+        2: lambda run: os.kill(run["pid"], signal.SIGKILL),
+        3: lambda run: slurm.command("scancel", run["job"]),
+    }
+    disturb_each_under_way(store, disturbances)
     output = finished(first, code=2)
     after_first = payloads(store)
     finished(slurm.submit(store, "again", *TRAIN, *tracking))
