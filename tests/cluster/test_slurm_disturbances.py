@@ -30,6 +30,12 @@ def owner(store, seed: int) -> dict:
     return json.loads(lock.read_text())
 
 
+def task_of(store, seed: int) -> str:
+    """Give ARRAY_TASK: the number of one of the jobs of an array is also that of the whole."""
+    (folder,) = (store / "sweep" / ".submitit").glob(f"*_{seed}")
+    return folder.name
+
+
 def disturb_each_under_way(store, disturbances: dict, least: int = 3, seconds: float = 400.0) -> None:
     """Disturb every run once it has saved some epochs; on a busy machine the first would end before the last begins."""
     deadline = time.monotonic() + seconds
@@ -39,7 +45,7 @@ def disturb_each_under_way(store, disturbances: dict, least: int = 3, seconds: f
         for seed in list(waiting):
             notes = list((store / "store" / "train").glob(f"*/*-s{seed}-*.partial/scratch/progress.json"))
             if notes and int(re.search(r"epoch (\d+)/", json.loads(notes[0].read_text())["text"])[1]) > least:
-                waiting.pop(seed)(owner(store, seed))
+                waiting.pop(seed)()
         time.sleep(0.1)
 
 
@@ -56,10 +62,10 @@ def disturbed(slurm, tmp_path_factory):
     tracking = ("logging=wandb_offline", f"logging.folder={store}/tracking")
     first = slurm.submit(store, "sweep", *TRAIN, *tracking)
     disturbances = {
-        0: lambda run: slurm.command("scancel", "--signal=USR2", run["job"]),
-        1: lambda run: slurm.command("scontrol", "requeue", run["job"]),
-        2: lambda run: os.kill(run["pid"], signal.SIGKILL),
-        3: lambda run: slurm.command("scancel", run["job"]),
+        0: lambda: slurm.command("scancel", "--signal=USR2", task_of(store, 0)),
+        1: lambda: slurm.command("scontrol", "requeue", task_of(store, 1)),
+        2: lambda: os.kill(owner(store, 2)["pid"], signal.SIGKILL),
+        3: lambda: slurm.command("scancel", task_of(store, 3)),
     }
     disturb_each_under_way(store, disturbances)
     output = finished(first, code=2)
