@@ -37,7 +37,7 @@ def test_the_small_setting_is_the_default_and_adds_nothing():
         (["scale=published", "experiment=null"], "add experiment=NAME, or leave scale out"),
         (
             ["scale=published", "experiment=nothing"],
-            "'nothing' is none: .* choose one of \w+, \w+",
+            r"'nothing' is none: .* choose one of \w+, \w+",
         ),
         (["scale=published", "experiment=pntk_precision"], "compares no precisions.*leave scale=published out"),
         (["scale=published", "experiment=trimming_fmnist"], "use experiment=trimming_cifar2 scale=published"),
