@@ -18,6 +18,7 @@ from pipeline.stages.statistics.figures import group_comparison, group_pictures
 from pipeline.stages.statistics.headlines import variability_headlines
 from pipeline.stages.statistics.read import (
     ClaimRow,
+    ContrastRow,
     CorrelationRow,
     GroupRow,
     ReleasedRow,
@@ -92,9 +93,11 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     if correlations := [row for row in read_correlations(artifact) if row["reference"] == "mixture"]:
         blocks.append(_correlation_table(correlations, artifact, command))
     arrays = read_figures(artifact)
-    if len({row["group"] for row in summary}) > 1 and read_contrasts(artifact):
+    # Levels that are 0 in both groups differ by nothing.
+    contrasts = [row for row in read_contrasts(artifact) if row["difference"] != 0 or row["high"] > row["low"]]
+    if len({row["group"] for row in summary}) > 1 and contrasts:
         blocks.append(group_comparison(runs, groups, summary))
-        table, lines = _contrasts(artifact, {row["group"]: row["runs"] for row in summary}, command)
+        table, lines = _contrasts(contrasts, artifact, {row["group"]: row["runs"] for row in summary}, command)
         blocks.append(table)
         findings += lines
     for index, group in enumerate(groups):
@@ -284,12 +287,11 @@ def _companion(name: str) -> str:
     return COMPANIONS.get(name, name.replace("_", " "))
 
 
-def _contrasts(artifact: Artifact, sizes: dict[str, int], command: str) -> tuple[Table, list[str]]:
-    rows = read_contrasts(artifact)
+def _contrasts(
+    rows: list[ContrastRow], artifact: Artifact, sizes: dict[str, int], command: str
+) -> tuple[Table, list[str]]:
     shown = []
     for row in rows:
-        if row["difference"] == 0 and not row["high"] > row["low"]:  # levels that are 0 in both groups
-            continue
         as_points = _percent if row["measure"] == "churn" else _shown
         difference = as_points(row["difference"], row["low"], row["high"])
         shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
