@@ -92,7 +92,7 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
             f"from {layer} on in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))
         )
         none = len(found) - len(known)
-        said[name] = ", ".join(filter(None, [counts, f"from no layer on in {none}" if none else ""]))
+        said[name] = ", ".join(filter(None, [counts, f"at no layer in {none}" if none else ""]))
     rows = [[name, len(found), sum(i is not None for i in found), said[name]] for name, found in places.items()]
     trained = [member for group in groups.values() for member in group if _trained(member)]
     runs = len(next(iter(places.values())))
