@@ -44,8 +44,6 @@ def kernel_spectrum(kernel: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     return torch.linalg.eigvalsh(kernel.double()).flip(0)
 
 
-@takes_results
-@checked_arguments
 def require_symmetric(kernel: Float[Tensor, "n n"]) -> None:
     """Refuse a kernel that has no spectrum, block by block, so that no second copy of it is made.
 
@@ -69,6 +67,8 @@ def require_symmetric(kernel: Float[Tensor, "n n"]) -> None:
         raise ValueError("the kernel is not symmetric: a spectrum needs the square train x train kernel")
 
 
+@takes_results
+@checked_arguments
 def effective_rank(eigenvalues: Float[Tensor, " n"], measure: str = "entropy") -> float:
     """How many directions carry the spectrum.
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,3 +95,9 @@ def test_bad_input_is_named() -> None:
         kernel_velocity(kernel, kernel, 0.0)
     with pytest.raises(ValueError, match="at least 4"):
         unbiased_cka(kernel[:3, :3], kernel[:3, :3])
+
+
+def test_an_effective_rank_is_taken_of_arrays_and_refuses_what_is_no_list_of_eigenvalues() -> None:
+    assert effective_rank(np.array([1.0, 1.0])) == pytest.approx(2)
+    with pytest.raises(ValueError, match=r"eigenvalues has 2 axes \(shape \(2, 2\)\), \(n,\) is needed"):
+        effective_rank(torch.eye(2))
