@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis.pages.cells import INTERVAL, NO_SPREAD, OVER_SEEDS, is_void
+from analysis.pages.cells import INTERVAL, NO_SPREAD, OVER_SEEDS, PAIR_INTERVALS, is_void
 from analysis.verdicts import Claim
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ class Table:
         if len(kept) < len(self.columns):
             lost = {heading for place, heading in enumerate(self.columns) if place not in kept}
             if any(heading.startswith(INTERVAL) for heading in lost):
-                object.__setattr__(self, "caption", self.caption.replace(OVER_SEEDS, NO_SPREAD))
+                caption = self.caption.replace(OVER_SEEDS, NO_SPREAD).replace(PAIR_INTERVALS, NO_SPREAD)
+                object.__setattr__(self, "caption", caption)
             object.__setattr__(self, "columns", [self.columns[place] for place in kept])
             object.__setattr__(self, "rows", [[row[place] for place in kept] for row in self.rows])
 

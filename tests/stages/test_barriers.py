@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.pages.blocks import Table
+from analysis.pages.cells import NO_SPREAD, PAIR_INTERVALS
 from models import build_model, logits_of
 from models.unit_groups import permuted, random_permutations, unit_groups
 from pipeline.checks.studies import barrier_problems
@@ -110,6 +112,10 @@ def test_paths_are_written_a_kill_loses_nothing_and_the_report_shows_them(images
     shown = section(members, compose_run(()))
     table = next(block for block in shown.blocks if hasattr(block, "rows"))
     assert [row[2] for row in table.rows] == [1, 1, 1], "the way back is the same pair"
+    assert table.caption.endswith(NO_SPREAD)
+    rows = [["a", 2, 0.5, "[0.1, 0.9]"]]
+    several = Table(["group", "pairs", "loss", "95 % interval"], rows, f"Barrier. {PAIR_INTERVALS}")
+    assert several.caption == f"Barrier. {PAIR_INTERVALS}" and "Pairs counts" in several.caption
     assert "test error rises above the line by" in shown.headlines[0].answer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.interpolation.figures import LABELS, path_figure
 from analysis.pages.blocks import Block, Finding, Headline, Picture, Section, Table
-from analysis.pages.cells import OVER_SEEDS, summary_cells
+from analysis.pages.cells import PAIR_INTERVALS, summary_cells
 from pipeline.config.run import RunConfig
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import grouped, keys_of
@@ -41,7 +41,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         "Barrier: largest rise of loss or error above the straight line between its values at both ends "
         "(arXiv:1912.05671), of each pair of networks of neighboring seeds; error in percentage points. Weights are "
         "matched as in arXiv:2209.04836, activities by their correlation; batch-norm statistics between the ends are "
-        f"measured anew. A network belongs to two pairs. {OVER_SEEDS.replace('seeds, the unit', 'pairs, the unit')}",
+        f"measured anew. A network belongs to two pairs. {PAIR_INTERVALS}",
         keys=keys_of(members),
         command=members[0].command,
     )
