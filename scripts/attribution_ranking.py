@@ -92,7 +92,7 @@ def _interval(row: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _origin(artifact: Artifact) -> dict[str, Any]:
-    made = json.loads((artifact.folder / "provenance.json").read_text(encoding="utf-8"))
+    made = artifact.provenance
     commit = made["commit"] and made["commit"][:7]
     command = re.sub(
         r"(data\.path\.\w+)=\S*/", r"\1=", typed(made["command"])
@@ -102,15 +102,14 @@ def _origin(artifact: Artifact) -> dict[str, Any]:
 
 def _accuracy(retraining: Artifact) -> float | None:
     """Test accuracy in percent of the network that was attributed: the one whose kernel was read."""
-    folder = retraining.folder
+    reached = retraining
     for stage in ("kernel", "train"):
-        made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        names = [name for name in made["inputs"] if name.startswith(f"{stage}/")]
+        names = [name for name in reached.provenance["inputs"] if name.startswith(f"{stage}/")]
         places = retraining.folder.parents[2].glob(names[0].replace("/", "/*/", 1)) if names else iter(())
         if (found := next(places, None)) is None:
             return None
-        folder = found
-    return round(100 * Artifact(folder).metrics["test_accuracy"], 1)
+        reached = Artifact(found)
+    return round(100 * reached.metrics["test_accuracy"], 1)
 
 
 def read_tasks() -> dict[str, dict[str, Any]]:

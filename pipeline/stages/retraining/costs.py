@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,6 @@ def log_costs(scratch: Path, logs: Path) -> None:
 def read_costs(retraining: Artifact) -> Costs | None:
     """Read what the scores of a retraining took; None where that is not known, as after a kill."""
     path = retraining.folder / "logs" / _NAME
-    provenance: dict[str, Any] = json.loads((retraining.folder / "provenance.json").read_text(encoding="utf-8"))
-    if not path.exists() or provenance.get("continued"):
+    if not path.exists() or retraining.provenance.get("continued"):
         return None
     return Costs(**json.loads(path.read_text(encoding="utf-8")))
