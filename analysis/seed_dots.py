@@ -80,5 +80,5 @@ def seed_dots(
         low, high = axis.get_xlim()
         axis.set_xlim(max(low, within[0] - 0.01 * (high - low)), min(high, within[1] + 0.01 * (high - low)))
     if seeded:
-        seed_legend(axis, seeds, drop=0.62 / figure.get_figheight())
+        seed_legend(axis, seeds, inches=0.4)
     return figure

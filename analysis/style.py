@@ -142,9 +142,13 @@ def of_seed(artists: Artist | list[Any], seed: object) -> None:
 _SEED = "seed="
 
 
-def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, drop: float = 0.18) -> None:
-    """Name the seeds of an axis under it, in their colors; of many, the first ones."""
+def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, inches: float | None = None) -> None:
+    """Name the seeds of an axis under it, in their colors; of many, the first ones.
+
+    It begins so many ``inches`` below the axis, which leaves room for the label of an axis of any height.
+    """
     from matplotlib.lines import Line2D
+    from matplotlib.transforms import ScaledTranslation
 
     if len(seeds) < 2:
         return
@@ -152,7 +156,17 @@ def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, drop: float = 0.
     lines = [Line2D([], [], color=seed_color(i), label=f"seed {seed}") for i, seed in enumerate(shown)]
     if len(seeds) > len(shown):
         lines.append(Line2D([], [], linestyle="none", label=f"… {len(seeds)} seeds, colors repeat"))
-    axis.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=columns, fontsize=8)
+    place, drop = axis.transAxes, 0.18
+    if inches is not None:
+        place, drop = place + ScaledTranslation(0.0, -inches, axis.figure.dpi_scale_trans), 0.0
+    axis.legend(
+        handles=lines,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -drop),
+        bbox_transform=place,
+        ncols=columns,
+        fontsize=8,
+    )
 
 
 class _NamedAxes(Axes):

@@ -1,7 +1,10 @@
 """Figures are the same bytes every time and carry no date."""
 
 import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from analysis.seed_dots import seed_dots
 from analysis.style import PALETTE, legend_below, new_figure, png_bytes, svg_bytes, undrawn_names
 
 
@@ -25,6 +28,18 @@ def test_panels_share_their_axis_and_take_the_palette():
     assert axes[0, 0].get_ylim() == axes[0, 1].get_ylim()
     assert axes[0, 0].get_lines()[0].get_color() == PALETTE[0]
     assert not axes[0, 0].spines["top"].get_visible()
+
+
+@pytest.mark.parametrize(("groups", "seeds"), [(1, 200), (1, 3), (4, 3)])
+def test_seeds_are_named_below_the_label_of_an_axis_of_any_height(groups, seeds):
+    runs = {f"group {i}": {str(seed): float(i + seed % 5) for seed in range(seeds)} for i in range(groups)}
+    means = {name: (2.0, 1.0, 3.0) for name in runs}
+    made = seed_dots(runs, means, label="test images decided otherwise, %", title="How far runs differ")
+    canvas = FigureCanvasAgg(made)
+    canvas.draw()
+    (axis,) = made.axes
+    names = [text.get_window_extent(canvas.get_renderer()) for text in axis.get_legend().get_texts()]
+    assert max(name.y1 for name in names) < axis.xaxis.label.get_window_extent(canvas.get_renderer()).y0
 
 
 def test_names_from_data_are_no_formulas():
