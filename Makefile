@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo docs test test-all test-browser test-coverage test-disturbances lint clean clean-artifacts
+.PHONY: demo docs results-check test test-all test-browser test-coverage test-disturbances lint clean clean-artifacts
 
 demo: $(READY) ## run the quickstart study on real images; ends with the path of its report
 	$(PY) run.py experiment=quickstart
@@ -11,6 +11,9 @@ demo: $(READY) ## run the quickstart study on real images; ends with the path of
 docs: $(READY) ## the documentation site, into site/; a warning, such as a dead link, is an error
 	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees docs site
 	@echo "Open $$PWD/site/index.html"
+
+results-check: $(READY) ## compute every kept number of results/ again from the kept cells, and refuse what disagrees
+	$(PY) -m scripts.results_check
 
 test: $(READY) ## lint, types and the default tests
 	$(PY) -m pytest -n 3 --durations=25

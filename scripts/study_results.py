@@ -2,8 +2,9 @@
 
 ``python -m scripts.study_results --keep STUDY FOLDER`` writes the claims, setting, keys, command, commit and date of a
 finished report (the folder of its artifact) into ``results/STUDY.json`` and keeps the page in ``docs/reports/``; what
-an earlier run by the same command said is replaced. Pages and tables are made from these files by
-``scripts.study_cards``.
+an earlier run by the same command said is replaced. Its cells and the means over runs that it states are kept too
+(``scripts.kept_cells``, ``scripts.kept_numbers``), so that ``make results-check`` can compute these again. Pages and
+tables are made from these files by ``scripts.study_cards``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any
 
 from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS, SOURCES
 from pipeline.engine.composition.command_words import shell_word
+from scripts.kept_cells import ROOT, portable
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 REPORTS = ROOT / "docs" / "reports"
 NOT_TESTED = "not tested"
@@ -194,6 +195,27 @@ def _enter_claims(study: dict[str, Any], run: str, verdicts: Sequence[dict[str, 
             claim["said"].insert(0, {"run": run, **together(parts)})
 
 
+def _enter_numbers(study: dict[str, Any], folder: Path) -> None:
+    """Keep the cells of a report and the numbers that it states, in the run that it is."""
+    from scripts.kept_numbers import (
+        enter_sources,
+        keep_numbers,
+    )  # draws figures: seconds that the cards need not wait for
+
+    key = folder.name.rpartition("-")[2]
+    command = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["command"]
+    kept = keep_numbers(folder, command)
+    if isinstance(kept, str):
+        print(kept)
+    else:
+        name, run = next((name, run) for name, run in study["runs"].items() if run["keys"] == [key])
+        run.update(kept)
+        rows = [row for panel in study["panels"].values() for row in panel["rows"] if row["run"] == name]
+        enter_sources(rows, run["cells"])
+        found = sum(number["source"] is not None for number in kept["numbers"])
+        print(f"{len(kept['numbers'])} means over runs, {found} of them with their cells")
+
+
 def claim_of(verdict: str, claims: Sequence[dict[str, Any]]) -> str | None:
     """Name the claim that a verdict of a report is about: its own name, or the beginning of it.
 
@@ -253,9 +275,11 @@ def typed(command: str) -> str:
     --------
     >>> typed("python run.py experiment=toy 'paths.store=a store' 'wants=[train,toy]' stage=report workers=1")
     "python run.py experiment=toy 'wants=[train,toy]'"
+    >>> typed("python run.py experiment=toy data.path.train=/home/me/digits/train.parquet")
+    'python run.py experiment=toy data.path.train=digits/train.parquet'
     """
     words = [word for word in shlex.split(command) if not word.startswith(("paths.", "stage=", "workers=", "rebuild="))]
-    return " ".join(shell_word(word) for word in words)
+    return portable(" ".join(shell_word(word) for word in words))
 
 
 def page_alone(page: str) -> str:
@@ -268,7 +292,7 @@ def page_alone(page: str) -> str:
     >>> page_alone('<main id="main">Caption. <span class="files"><a href="figures/0.csv">CSV</a></span></main>')
     '<main id="main"><p class="small">A kept copy. ...</p>Caption. </main>'
     """
-    page = re.sub(r'<span class="files">.*?</span>', "", page, flags=re.S)
+    page = portable(re.sub(r'<span class="files">.*?</span>', "", page, flags=re.S))
     page = re.sub(r" Beside this page, .*?</p>", "</p>", page, flags=re.S)
     page = re.sub(r'<a href="(?!#|\w+:)[^"]*"[^>]*>(.*?)</a>', r"\1", page, flags=re.S)
     page = re.sub(r'(?<= d=")M [-\d.MLz ]+(?=")', lambda found: shorter_path(found[0]), page)
@@ -311,6 +335,7 @@ def main() -> None:
     study = enter_report(json.loads(path.read_text(encoding="utf-8")), Path(folder), others=others)
     if problem := find_problem(study):
         raise SystemExit(f"{folder}: {problem}")
+    _enter_numbers(study, Path(folder))
     path.write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{path} holds the claims of {folder}; `python -m scripts.study_cards` writes the pages.")
 

@@ -15,10 +15,12 @@ from analysis.pages.blocks import (
     Table,
     Text,
 )
+from analysis.pages.estimate import Estimate
 from analysis.pages.page import write_page
 
 __all__ = [
     "Command",
+    "Estimate",
     "Finding",
     "Gallery",
     "Headline",

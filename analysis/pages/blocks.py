@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.pages.cells import INTERVAL, NO_SPREAD, OVER_SEEDS, PAIR_INTERVALS, is_void
+from analysis.pages.estimate import Estimate
 from analysis.verdicts import Claim
 
 if TYPE_CHECKING:
@@ -293,6 +294,8 @@ class Headline:
     table : Table
         Four rows at most, see :meth:`Table.first`.
     picture : Picture or None
+    estimates : sequence of Estimate
+        Means over runs that it states, of all groups.
 
     Raises
     ------
@@ -312,6 +315,7 @@ class Headline:
     answer: str
     table: Table
     picture: Picture | None = None
+    estimates: Sequence[Estimate] = ()
 
     def __post_init__(self) -> None:
         """Refuse a long table."""

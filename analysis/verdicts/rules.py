@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -43,6 +43,8 @@ class Decided:
         fails); None where nothing was tested.
     p_adjusted : float or None
         The p-value of the outcome after Holm's adjustment within a study; see `adjusted`.
+    values : tuple of float
+        Where the evidence states a mean with Student's interval: the values behind it, one per unit.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Decided:
     p: float | None = None
     p_against: float | None = None
     p_adjusted: float | None = None
+    values: tuple[float, ...] = field(default=(), repr=False)
 
 
 def check_margin(margin: float) -> None:
@@ -143,7 +146,8 @@ def above(
         f"{what}: {format_estimate(mean, low, high)}, {100 * level:g} % Student-t interval over n = {defined.size} "
         f"{unit}{note}; claimed above {bound:g} by more than {margin:g}."
     )
-    return Decided(outcome, evidence, _tail(defined, bound + margin), 1 - _tail(defined, bound - margin))
+    p, against = _tail(defined, bound + margin), 1 - _tail(defined, bound - margin)
+    return Decided(outcome, evidence, p, against, values=tuple(defined.tolist()))
 
 
 def below(
@@ -167,7 +171,8 @@ def below(
         f"{what}: {format_estimate(mean, low, high)}, {100 * level:g} % Student-t interval over n = {defined.size} "
         f"{unit}{note}; claimed below {bound:g} by more than {margin:g}."
     )
-    return Decided(outcome, evidence, 1 - _tail(defined, bound - margin), _tail(defined, bound + margin))
+    p, against = 1 - _tail(defined, bound - margin), _tail(defined, bound + margin)
+    return Decided(outcome, evidence, p, against, values=tuple(defined.tolist()))
 
 
 def within_band(values: Sequence[float | None], low: float, high: float, *, what: str, unit: str = "seeds") -> Decided:
@@ -195,7 +200,7 @@ def within_band(values: Sequence[float | None], low: float, high: float, *, what
         f"{what}: {format_estimate(mean, wide_low, wide_high)}, 95 % Student-t interval over n = {defined.size} "
         f"{unit}{note}; claimed within [{low:g}, {high:g}]."
     )
-    return Decided(outcome, evidence, p, min(1.0, against))
+    return Decided(outcome, evidence, p, min(1.0, against), values=tuple(defined.tolist()))
 
 
 def equivalent(
@@ -220,7 +225,8 @@ def equivalent(
         evidence = f"{what}: {defined.mean():.6g} in all n = {defined.size} {unit}{note}"
         return Decided(HOLDS, f"{evidence}; claimed within {margin:g} of {target:g}.")
     evidence = found.evidence.partition("; claimed")[0].rstrip(".")
-    return Decided(found.outcome, f"{evidence}; claimed within {margin:g} of {target:g}.", found.p, found.p_against)
+    evidence = f"{evidence}; claimed within {margin:g} of {target:g}."
+    return replace(found, evidence=evidence)
 
 
 def identity(differences: Sequence[float | None], tolerance: float, *, what: str, unit: str = "networks") -> Decided:

@@ -58,6 +58,7 @@ _RECORDED: dict[str, Any] = {
     "command": str,
     "commit": str,
     "wall_seconds": (int, float),
+    "cpu_seconds": (int, float),
     "peak_memory_bytes": int,
     "work": dict,
     "code": dict,

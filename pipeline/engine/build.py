@@ -40,7 +40,7 @@ from pipeline.machine.folders import folders_of, user_path
 from pipeline.machine.memory_peak import peak_of, start_peak
 from pipeline.machine.owner_lock import folder_lock, owner_lock
 from pipeline.machine.progress import say
-from pipeline.machine.provenance import provenance
+from pipeline.machine.provenance import cpu_seconds, provenance
 from pipeline.machine.ranks import barrier, broadcast_object, is_main_process
 from pipeline.shown_text import masked, shown
 from pipeline.tracking.base import Tracker
@@ -253,7 +253,7 @@ def construction(
             changed = begin(node, folder, request, upstream.get("labels") or {})
             broadcast_object(True)
             (partial / "config.yaml").write_text(_config_text(node), encoding="utf-8")
-            begun, started, clock = partial.stat().st_ino, time.monotonic(), time.time()
+            begun, started, clock, computed = partial.stat().st_ino, time.monotonic(), time.time(), cpu_seconds()
             start_peak()
             build = Build(node, graph, store, partial, rebuild=rebuild, **upstream)
             try:
@@ -274,7 +274,8 @@ def construction(
                     "untouched; run the same command again, and keep cleaners out of the store."
                 )
             identity = {"stage": node.stage.name, "key": node.key, "version": node.stage.version}
-            record = provenance(node.command, time.monotonic() - started) | _origin(build, changed)
+            record = provenance(node.command, time.monotonic() - started, cpu_seconds() - computed)
+            record |= _origin(build, changed)
             record["work"] = work_of(node)
             record |= {"started": _moment(clock), "ended": _moment(time.time()), "labels": dict(build.labels)}
             record |= {"workers": working_together(), "continued": continued}

@@ -106,7 +106,13 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
+def cpu_seconds() -> float:
+    """Time that all cores together have computed for this process and its ended children, in seconds."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def provenance(command: str, wall_seconds: float, computed_seconds: float) -> dict[str, Any]:
     """Describe how an artifact was made.
 
     Parameters
@@ -115,6 +121,8 @@ def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
         The command that makes it.
     wall_seconds : float
         Time that the stage took, in seconds.
+    computed_seconds : float
+        By how much :func:`cpu_seconds` grew meanwhile: on a shared machine it tells more than the wall's clock.
 
     Returns
     -------
@@ -129,5 +137,6 @@ def provenance(command: str, wall_seconds: float) -> dict[str, Any]:
         "machine": platform.machine(),
         "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
         "wall_seconds": round(wall_seconds, 3),
+        "cpu_seconds": round(computed_seconds, 3),
         "peak_memory_bytes": peak_of(),
     }

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from analysis.pages.blocks import FIRST_ROWS, Headline, Picture, Table
+from analysis.pages.estimate import Estimate
 from analysis.seed_dots import seed_dots
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import keys_of
@@ -124,4 +125,7 @@ def over_runs_of(
     of = count(list(most), noun) if interval or len(most) < 2 else f"n = {len(most)} {noun}, which do not differ"
     answer = f"{says.format(listed(said))}; {of}."
     picture = Picture(figure, f"{about} {dots(means.values(), counted)}", alt)
-    return [Headline(name, question, answer, table.first(), picture)]
+    estimates = [
+        Estimate(group, heading, unit, list(found.values()), counted, within) for group, found in known.items()
+    ]
+    return [Headline(name, question, answer, table.first(), picture, estimates)]

@@ -105,7 +105,7 @@ def test_no_record_of_an_artifact_holds_a_password(tmp_path, monkeypatch):
 def test_only_named_variables_of_the_environment_are_kept(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_SECRET", PASSWORD)
-    assert provenance("command", 1.0)["slurm"] == {"SLURM_JOB_ID": "7"}
+    assert provenance("command", 1.0, 0.5)["slurm"] == {"SLURM_JOB_ID": "7"}
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "20", None])
