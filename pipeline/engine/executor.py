@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.engine.artifacts import METRICS, Artifact, Store, write_json
 from pipeline.engine.build import Build, Gathered, construction
 from pipeline.engine.graph import GatheredNode, Graph, Node, refuse_changed
-from pipeline.engine.inventory.collections_wait import collections_wait, set_aside
+from pipeline.engine.inventory.collections_wait import collections_wait
 from pipeline.engine.inventory.index import WORTH, records_of
 from pipeline.engine.inventory.listing import Listing
 from pipeline.engine.launch import run_on_ranks, wants_ranks
@@ -299,8 +299,7 @@ class Puller:
             name: [Gathered(m.labels, m.node.config, artifact, m.node.portably) for m, artifact in group]
             for name, group in done.items()
         }
-        with set_aside():
-            return self._run(node, inputs={}, members=members, missing=[*labels, *further])
+        return self._run(node, inputs={}, members=members, missing=[*labels, *further])
 
     def _run(self, node: Node, **upstream: object) -> Artifact:
         self._count += 1

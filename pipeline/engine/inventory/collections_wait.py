@@ -25,24 +25,3 @@ def collections_wait() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-@contextmanager
-def set_aside() -> Iterator[None]:
-    """Let collections inside visit only what is made inside: what is there already, thousands of nodes, stays anyway.
-
-    In a forked worker what was set aside before the fork stays so: visiting it would copy it.
-
-    Examples
-    --------
-    >>> with set_aside():
-    ...     gc.get_freeze_count() > 0
-    True
-    """
-    already = gc.get_freeze_count()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        if not already:
-            gc.unfreeze()
