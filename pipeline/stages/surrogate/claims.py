@@ -10,7 +10,7 @@ from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.reporting.groups import keys_of
 from pipeline.shown_text import label_words
-from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
+from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, named, values_over_runs
 
 TAU_MARGIN = 0.01
 """Difference of τ that counts in an order: the published standard errors of τ are 0.003 to 0.009."""
@@ -41,8 +41,8 @@ class Target(TypedDict, total=False):
 def standing_of(target: Target) -> Standing:
     """Say where a target's number comes from, who derived its band and which measure it is about."""
     measure = str(target.get("measure", ""))
-    named = "definition unknown" if measure == UNKNOWN else measure
-    return Standing(str(target.get("standing", "ours")), band=str(target.get("band", "")), measure=named)
+    about = "definition unknown" if measure == UNKNOWN else measure
+    return Standing(str(target.get("standing", "ours")), band=str(target.get("band", "")), measure=about)
 
 
 def target_claims(target: Target, groups: dict[str, list[Gathered]]) -> list[Claim]:
@@ -65,7 +65,7 @@ def target_claims(target: Target, groups: dict[str, list[Gathered]]) -> list[Cla
     fields = NETWORK_FIELDS if measure.endswith("network_accuracy") else FIELDS
     return [
         Claim(
-            f"{measure} of {name}",
+            f"{named(measure)} of {name}",
             f"{name}: {heading} is in [{low:g}, {high:g}]",
             within_band(values_over_runs(group, measure), low, high, what=heading),
             fields,

@@ -47,6 +47,20 @@ def kind_of(measure: str) -> MeasureKind:
     return MeasureKind(measure, 1.0, float("-inf"), float("inf"))
 
 
+def named(measure: str) -> str:
+    """Name a measure in a claim's title, in words and without its unit.
+
+    Examples
+    --------
+    >>> named("network_accuracy"), named("tau"), named("tau_published_glm"), named("test_triggered_tau")
+    ('network accuracy', 'Kendall τ', 'published τ (glm)', 'Kendall τ on test_triggered')
+    """
+    name = next(name for name in (*NAMED_TAUS, *MEASURES, measure) if measure.endswith(name))
+    split = measure.removesuffix(name).rstrip("_")
+    words = f"published τ ({name.rsplit('_', 1)[1]})" if name in NAMED_TAUS else kind_of(name).heading.removesuffix(" %")
+    return f"{words} on {split}" if split else words
+
+
 def values_over_runs(group: list[Gathered], measure: str) -> list[float]:
     """Collect a metric over a group's runs in the unit of its heading; NaN where a run has none."""
     scale = kind_of(measure).scale
