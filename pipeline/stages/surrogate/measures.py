@@ -57,7 +57,9 @@ def named(measure: str) -> str:
     """
     name = next(name for name in (*NAMED_TAUS, *MEASURES, measure) if measure.endswith(name))
     split = measure.removesuffix(name).rstrip("_")
-    words = f"published τ ({name.rsplit('_', 1)[1]})" if name in NAMED_TAUS else kind_of(name).heading.removesuffix(" %")
+    words = kind_of(name).heading.removesuffix(" %")
+    if name in NAMED_TAUS:
+        words = f"published τ ({name.rsplit('_', 1)[1]})"
     return f"{words} on {split}" if split else words
 
 
