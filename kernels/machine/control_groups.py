@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 UNLIMITED = 2**60
 """The first version writes "no limit" as a number near 2**63."""
+_PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def group_headroom(root: Path = Path("/")) -> int | None:
     int or None
         At least 0; None where no group limits memory, or the machine has no control groups.
     """
-    memberships = _read(root / "proc/self/cgroup")
+    memberships = read_whole(root / "proc/self/cgroup")
     groups = () if memberships is None else _groups(root, memberships)
     rooms = [room for version, folder in groups if (room := _room(folder, version)) is not None]
     return max(min(rooms), 0) if rooms else None
@@ -60,8 +62,8 @@ def address_space_headroom(root: Path = Path("/")) -> int | None:
     except ImportError:  # not a POSIX system
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    table = _read(root / "proc/self/statm")
-    if limit == resource.RLIM_INFINITY or table is None:
+    table = None if limit == resource.RLIM_INFINITY else read_whole(root / "proc/self/statm")
+    if table is None:
         return None
     return max(limit - int(table.split()[0]) * resource.getpagesize(), 0)
 
@@ -72,7 +74,7 @@ def _groups(root: Path, memberships: str) -> tuple[tuple[_Version, Path], ...]:
 
     Where they are mounted is looked up once: the table has hundreds of lines on some machines.
     """
-    return tuple(_mounted(root, memberships, _read(root / "proc/self/mountinfo") or ""))
+    return tuple(_mounted(root, memberships, read_whole(root / "proc/self/mountinfo") or ""))
 
 
 def _mounted(root: Path, memberships: str, mounts: str) -> Iterator[tuple[_Version, Path]]:
@@ -108,14 +110,14 @@ def _mounted(root: Path, memberships: str, mounts: str) -> Iterator[tuple[_Versi
 
 def _room(folder: Path, version: _Version) -> int | None:
     """Free bytes of one group; None where it has no limit."""
-    found = [_read(folder / name) for name in version.limits]
+    found = [read_whole(f"{folder}/{name}") for name in version.limits]
     statistics: dict[str, str] = {}
     if version.inherited_limit is not None:  # set by an ancestor that a container does not see
         statistics = _statistics(folder)
         found.append(statistics.get(version.inherited_limit))
     limits = [int(limit) for limit in found if limit is not None and limit.strip().isdecimal()]
     limits = [limit for limit in limits if limit < UNLIMITED]
-    used = _read(folder / version.usage) if limits else None
+    used = read_whole(f"{folder}/{version.usage}") if limits else None
     if used is None or not used.strip().isdecimal():
         return None
     statistics = statistics or _statistics(folder)
@@ -125,19 +127,32 @@ def _room(folder: Path, version: _Version) -> int | None:
 
 
 def _statistics(folder: Path) -> dict[str, str]:
-    return dict(_pair(line) for line in (_read(folder / "memory.stat") or "").splitlines())
+    lines = (read_whole(f"{folder}/memory.stat") or "").splitlines()
+    return {name: amount.strip() for name, _, amount in (line.partition(" ") for line in lines)}
 
 
-def _pair(line: str) -> tuple[str, str]:
-    name, _, amount = line.partition(" ")
-    return name, amount.strip()
+def read_whole(path: str | Path) -> str | None:
+    """Text of a small file, None where it cannot be read; without the buffers and decoders that ``open`` sets up.
 
-
-def _read(path: Path) -> str | None:
+    Examples
+    --------
+    >>> from kernels.machine.control_groups import read_whole
+    >>> read_whole("/no/such/file") is None
+    True
+    """
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        handle = os.open(path, os.O_RDONLY)
     except OSError:
         return None
+    try:
+        parts = [os.read(handle, _PIECE)]
+        while parts[-1]:  # what the kernel makes up comes in pieces, and ends with an empty one
+            parts.append(os.read(handle, _PIECE))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 def _unescaped(word: str) -> str:

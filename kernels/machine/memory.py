@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernels.machine.control_groups import address_space_headroom, group_headroom
+from kernels.machine.control_groups import address_space_headroom, group_headroom, read_whole
 
 if TYPE_CHECKING:
     import torch
@@ -79,11 +78,9 @@ def available_memory() -> int:
 
 
 def _free_on_machine() -> int:
-    table = Path("/proc/meminfo")
-    if table.exists():
-        for line in table.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
+    for line in (read_whole("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

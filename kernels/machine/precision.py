@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -157,22 +158,34 @@ def float32_products(*, tf32: bool = False) -> Iterator[None]:
     bfloat16 ones on CPUs that have them; autocast does so anywhere. The flags are those of single operations: reading
     the older ones fails where the newer have been used. torch has them only once for all threads.
     """
+    on_cards = "tf32" if tf32 else "ieee"
+    wanted = [*((one, on_cards) for one in _FP32_CUDA), *((one, "ieee") for one in _FP32_CPU)]
+    if _autocast_is_off() and all(setting.is_at(value) for setting, value in wanted):
+        yield  # inside of a block that asks for the same
+        return
     with ExitStack() as stack:
-        for setting in _FP32_CUDA:
-            stack.enter_context(setting.at("tf32" if tf32 else "ieee"))
-        for setting in _FP32_CPU:
-            stack.enter_context(setting.at("ieee"))
+        for setting, value in wanted:
+            stack.enter_context(setting.at(value))
         stack.enter_context(_no_autocast())
         yield
+
+
+_KINDS = ("cpu", "cuda")
+_BLOCKS = threading.local()
+"""How many blocks without autocast a thread is in."""
+
+
+def _autocast_is_off() -> bool:
+    return getattr(_BLOCKS, "depth", 0) > 0 and not any(map(torch.is_autocast_enabled, _KINDS))
 
 
 @contextmanager
 def _no_autocast() -> Iterator[None]:
     """Autocast off in this thread, around the passes and where a model turns it on itself."""
-    kinds = ("cpu", "cuda")
-    before = [torch.is_autocast_enabled(kind) for kind in kinds]
+    before = [torch.is_autocast_enabled(kind) for kind in _KINDS]
+    _BLOCKS.depth = getattr(_BLOCKS, "depth", 0) + 1
     try:
-        for kind in kinds:
+        for kind in _KINDS:
             torch.set_autocast_enabled(kind, False)
         with (
             replaced_here(torch.autocast, "__enter__", lambda self: self),
@@ -180,5 +193,6 @@ def _no_autocast() -> Iterator[None]:
         ):
             yield
     finally:
-        for kind, enabled in zip(kinds, before, strict=True):
+        _BLOCKS.depth -= 1
+        for kind, enabled in zip(_KINDS, before, strict=True):
             torch.set_autocast_enabled(kind, enabled)

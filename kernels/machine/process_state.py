@@ -22,7 +22,7 @@ class _Replaced:
     def __init__(self, owner: Any, name: str) -> None:
         self.owner, self.name, self.users, self.here = owner, name, 0, threading.local()
         self.own = vars(owner).get(name)
-        static = inspect.getattr_static(owner, name)
+        self.static = static = inspect.getattr_static(owner, name)
         self.original = _plain(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -30,9 +30,17 @@ class _Replaced:
             return (substitutes[-1] if substitutes else self.original)(*args, **kwargs)
 
         kept = isinstance(static, FunctionType) or not isinstance(owner, type)
-        setattr(
-            owner, name, classmethod(call) if isinstance(static, classmethod) else call if kept else staticmethod(call)
-        )
+        self.call = classmethod(call) if isinstance(static, classmethod) else call if kept else staticmethod(call)
+        self.install()
+
+    def fits(self) -> bool:
+        """Whether the owner has what it had when this was made, as its own or inherited."""
+        places = self.owner.__mro__ if isinstance(self.owner, type) else (self.owner,)
+        now = next((vars(place)[self.name] for place in places if self.name in vars(place)), None)
+        return now is self.static and vars(self.owner).get(self.name) is self.own
+
+    def install(self) -> None:
+        setattr(self.owner, self.name, self.call)
 
     def restore(self) -> None:
         if self.own is None:
@@ -42,6 +50,8 @@ class _Replaced:
 
 
 _REPLACED: dict[tuple[int, str], _Replaced] = {}
+_KNOWN: dict[tuple[int, str], _Replaced] = {}
+"""All that were made: to be installed again where their owners still have the same functions."""
 
 
 @contextmanager
@@ -71,7 +81,7 @@ def replaced_here(owner: Any, name: str, substitute: Callable[..., Any]) -> Iter
     with _LOCK:
         found = _REPLACED.get(key)
         if found is None:
-            found = _REPLACED[key] = _Replaced(owner, name)
+            found = _REPLACED[key] = _installed(owner, name)
         found.users += 1
     substitutes = found.here.__dict__.setdefault("substitutes", [])
     substitutes.append(substitute)
@@ -84,6 +94,16 @@ def replaced_here(owner: Any, name: str, substitute: Callable[..., Any]) -> Iter
             if not found.users:
                 del _REPLACED[key]
                 found.restore()
+
+
+def _installed(owner: Any, name: str) -> _Replaced:
+    """Replace a function for the first of its users; how it is wrapped is found out once."""
+    known = _KNOWN.get((id(owner), name))
+    if known is not None and known.owner is owner and known.fits():
+        known.install()
+        return known
+    made = _KNOWN[id(owner), name] = _Replaced(owner, name)
+    return made
 
 
 def original(owner: Any, name: str) -> Any:
@@ -131,11 +151,10 @@ class SharedSetting:
     @contextmanager
     def at(self, value: Any) -> Iterator[None]:
         """Ask for a value during the block."""
-        me = threading.get_ident()
-        mine = self._asked.get(me)
-        if mine and mine[-1] == value and self._read() == self._now:  # this thread asks for it already
+        if self.is_at(value):
             yield
             return
+        me = threading.get_ident()
         with _LOCK:
             if not self._asked:
                 self._before = self._now = self._read()
@@ -149,6 +168,11 @@ class SharedSetting:
                 if not self._asked[me]:
                     del self._asked[me]
                 self._apply()
+
+    def is_at(self, value: Any) -> bool:
+        """Whether this thread asks for a value already, and nobody has changed the setting since."""
+        mine = self._asked.get(threading.get_ident())
+        return mine is not None and mine[-1] == value and self._read() == self._now
 
     def _apply(self) -> None:
         wanted = min((values[-1] for values in self._asked.values()), key=self._strict.index, default=self._before)

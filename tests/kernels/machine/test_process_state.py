@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend
 
 from kernels import kernel_matrix
 from kernels.capture.quiet import quiet
-from kernels.machine.precision import PRECISIONS
+from kernels.machine.precision import PRECISIONS, float32_products
 from kernels.machine.process_state import SharedSetting, original, replaced_here
 
 
@@ -52,6 +52,36 @@ def test_a_replaced_function_is_replaced_for_one_thread_and_leaves_nothing(owner
     assert owner().method() == "method"
     two.close()
     assert dict(vars(owner)) == before
+
+
+@pytest.mark.parametrize("changed", [Owner, Heir])
+def test_what_somebody_has_changed_between_two_blocks_is_what_is_replaced_then(
+    changed: type[Owner], monkeypatch
+) -> None:
+    with replaced_here(Heir, "method", lambda self: "ours"):
+        assert Heir().method() == "ours"
+    monkeypatch.setattr(changed, "method", lambda self: "changed")
+    for _ in range(2):
+        with replaced_here(Heir, "method", lambda self: "ours"):
+            assert (Heir().method(), elsewhere(lambda: Heir().method())) == ("ours", "changed")
+            assert original(Heir, "method")(Heir()) == "changed"
+        assert Heir().method() == "changed"
+    assert ("method" in vars(Heir)) == (changed is Heir)
+
+
+def test_a_block_inside_of_an_equal_one_undoes_what_was_set_in_between() -> None:
+    with float32_products():
+        torch.set_autocast_enabled("cpu", True)
+        with float32_products():
+            assert not torch.is_autocast_enabled("cpu")
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert not torch.is_autocast_enabled("cpu")
+        assert torch.is_autocast_enabled("cpu")
+        torch.set_autocast_enabled("cpu", False)
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        with float32_products():
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def test_a_setting_is_the_strictest_of_all_threads_and_comes_back_with_the_last() -> None:
