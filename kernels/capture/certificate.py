@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.capture.checked_passes import FIRST, samples_checked
+from kernels.capture.checked_passes import samples_checked, samples_of_first
 from kernels.capture.company import SWITCHED, by_company, refuse_sums, require_same_outputs
 from kernels.capture.pass_under_check import PassUnderCheck, Prepared
 from kernels.capture.quiet import activations_kept, quiet
@@ -128,18 +128,18 @@ class Certifier:
         self.parameters, self.unit = len(capture.parameters), torch.finfo(logits.dtype).eps
         if place in self.passes and pattern in self.patterns:  # computed again for another tile
             return blocks
-        count, seeded = samples_checked(self.mode, place, len(rows))
+        numbers = sum(p.numel() for p in capture.parameters.values())
+        count, seeded = samples_checked(self.mode, place, len(rows), numbers)
         new = pattern not in self.patterns
         order = torch.randperm(len(rows), generator=seeded)
-        first = FIRST if len(rows) <= 16 else FIRST // 2
+        first = samples_of_first(len(rows), numbers)
         suspect = pattern in self._suspects  # an earlier pass like this one was misread
         right = self._right.setdefault(pattern, set())
         one = PassUnderCheck(capture, inputs, logits, rows, blocks, place, seeded, right)
         alone = order[: max(count, first if new or suspect else 0)]
         found: float | None = None
         if len(alone):
-            work = len(rows) * sum(p.numel() for p in capture.parameters.values())
-            whole = self.mode == "every" or suspect or new and work <= CHEAP
+            whole = self.mode == "every" or suspect or new and len(rows) * numbers <= CHEAP
             # Of a new batch size one sample is by itself: what acts on batches may act alike on these few and on all.
             parts = [alone] if len(rows) in self._sizes else [alone[:1], alone[1:]]
             self._sizes.add(len(rows))

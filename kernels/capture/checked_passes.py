@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from kernels.rules.base import Use
 
 MODES = {
     "every": "whole batches of every pass against the network's own gradient (about a training step more each)",
-    "sampled": "a few samples of each pass against the network's own gradient",
+    "sampled": "a few samples of passes against the network's own gradient",
     "off": "no pass is checked against the network's own gradient",
 }
 SHARE = 64
@@ -20,10 +21,19 @@ SHARE = 64
 SMALL = 8
 """Passes of fewer samples are checked now and then: one sample in so many."""
 FIRST = 4
-"""Samples that are checked alone of the first pass of each pattern; half as many where a sample costs more."""
+"""Samples that are checked alone of the first pass of each pattern; half as many of a larger one; see LARGE."""
+LARGE = 2**22
+"""Numbers in a network's parameters above which a sample alone costs as much as several in their batch.
+
+Its gradient is written out whole, 17 MB and more, and torch convolves it without the fast code that batches have. So it
+is one sample of a pattern's first pass, and of later passes one in SHARE also where that is less than one of a pass.
+"""
+
+_BEGINS = re.compile(r"samples 0 to \d+$")
+"""Places of passes that hold the first samples: the first of a pattern in any run, and always checked."""
 
 
-def samples_checked(mode: str, place: str, batch: int) -> tuple[int, torch.Generator]:
+def samples_checked(mode: str, place: str, batch: int, numbers: int) -> tuple[int, torch.Generator]:
     """Count the samples of a pass that are checked alone, from nothing but the pass itself.
 
     Parameters
@@ -32,6 +42,8 @@ def samples_checked(mode: str, place: str, batch: int) -> tuple[int, torch.Gener
         See :data:`MODES`, and which samples the pass holds.
     batch : int
         Number of its samples.
+    numbers : int
+        Of the parameters that are differentiated by.
 
     Returns
     -------
@@ -39,9 +51,18 @@ def samples_checked(mode: str, place: str, batch: int) -> tuple[int, torch.Gener
         Number of samples, 0 where the pass is left out, and the pass's generator.
     """
     seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-    if mode == "sampled" and batch < SMALL:
-        return int(int(torch.randint(SMALL, (), generator=seeded)) < batch), seeded
+    least = SHARE if numbers > LARGE else SMALL
+    if mode == "sampled" and batch < least:
+        drawn = int(torch.randint(least, (), generator=seeded)) < batch
+        return int(drawn or _BEGINS.search(place) is not None), seeded
     return 0 if mode == "off" else max(FIRST if mode == "every" else 1, batch // SHARE), seeded
+
+
+def samples_of_first(batch: int, numbers: int) -> int:
+    """Count the samples that are checked alone of the first pass of a pattern, with arguments as above."""
+    if numbers > LARGE:
+        return 1
+    return FIRST if batch <= 16 else FIRST // 2
 
 
 def pattern_of(uses: Sequence[Use]) -> str:

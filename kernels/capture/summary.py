@@ -55,15 +55,20 @@ def told(certificate: Mapping[str, Any]) -> str:
 def foretold(checked: int, passes: int, parameters: int) -> str:
     """Say how much will be checked, in words that follow the mode; nothing where no pass is known.
 
+    Which passes are the first of a pattern is not known before they run.
+
     Examples
     --------
     >>> from kernels.capture.summary import foretold
     >>> foretold(3, 3, 1), foretold(0, 0, 0)
     (': 3 of 3 passes, 1 parameter each', '')
+    >>> foretold(1, 3, 2)
+    ': 1 of 3 passes and the first of any other pattern, 2 parameters each'
     """
     if not passes:
         return ""
-    return f": {checked} of {counted(passes, 'pass', 'passes')}, {counted(parameters, 'parameter')} each"
+    more = " and the first of any other pattern" if 0 < checked < passes else ""
+    return f": {checked} of {counted(passes, 'pass', 'passes')}{more}, {counted(parameters, 'parameter')} each"
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -127,21 +127,22 @@ def _job(
     )
     plan = replace(plan, certify=options["certify"] if coverage else "off", generic=generic)
     if isinstance(source, GradientSource) and plan.certify != "off":
-        plan = replace(plan, certified=_certified(plan, rows, columns, len(source.capture.parameters)))
+        plan = replace(plan, certified=_certified(plan, rows, columns, source.capture.parameters))
     print_of = _fingerprint(own, rows, columns, options, _contents(groups, blocks), logits)
     plan = replace(plan, setup_seconds=time.perf_counter() - start)
     return Job(source, rows, columns, square, precision, device, plan, groups, print_of, coverage, options, remake)
 
 
-def _certified(plan: Plan, rows: Samples, columns: Samples, parameters: int) -> tuple[int, int, int]:
+def _certified(plan: Plan, rows: Samples, columns: Samples, parameters: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Count the passes that the certificate will check, all passes, and parameters of each."""
     passes: dict[str, int] = {}
     for samples, side in ((rows, plan.row_block), (columns, plan.column_block)):
         for block in cuts(samples.count, side):
             for here in samples.runs(block.start, block.stop, plan.batch):
                 passes[samples.place(here)] = here.stop - here.start
-    checked = sum(samples_checked(plan.certify, place, size)[0] > 0 for place, size in passes.items())
-    return checked, len(passes), parameters
+    numbers = sum(p.numel() for p in parameters.values())
+    checked = sum(samples_checked(plan.certify, place, size, numbers)[0] > 0 for place, size in passes.items())
+    return checked, len(passes), len(parameters)
 
 
 def _source(

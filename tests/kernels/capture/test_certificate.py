@@ -25,7 +25,7 @@ from kernels import (
 )
 from kernels.capture.capture import Capture
 from kernels.capture.certificate import Certifier
-from kernels.capture.checked_passes import samples_checked
+from kernels.capture.checked_passes import LARGE, samples_checked, samples_of_first
 from kernels.capture.pass_under_check import PassUnderCheck
 from kernels.capture.summary import ceiling
 from kernels.gradients.blocks import VectorBlock
@@ -150,7 +150,7 @@ def whole_batches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def first_drawn(stop: int, start: int = 0) -> int:
-    generator = samples_checked("sampled", f"train samples {start} to {stop}", stop - start)[1]
+    generator = samples_checked("sampled", f"train samples {start} to {stop}", stop - start, 0)[1]
     return start + int(torch.randperm(stop - start, generator=generator)[0])
 
 
@@ -300,6 +300,51 @@ def test_small_passes_are_left_out_now_and_then_and_large_ones_never() -> None:
     large = kernel_matrix(model, inputs, batch_size=16, **PLAIN).metadata["certificate"]
     assert small["passes"] == 64 and 0 < small["passes_checked"] < 32 and small["patterns_checked"] == 1
     assert large["passes"] == large["passes_checked"] == 4
+
+
+def test_of_a_large_network_single_samples_of_first_and_of_some_later_passes_are_checked(monkeypatch) -> None:
+    monkeypatch.setattr("kernels.capture.checked_passes.LARGE", 10)
+    alone = []
+    by_the_network = PassUnderCheck.by_the_network
+
+    def counted(self, parts, *args):
+        alone.append((self.place, [len(part) for part in parts or []]))
+        return by_the_network(self, parts, *args)
+
+    monkeypatch.setattr(PassUnderCheck, "by_the_network", counted)
+    monkeypatch.setattr("kernels.capture.certificate.CHEAP", 0)
+    model, _ = network()
+    inputs = torch.randn(160, 4).double()
+    plan = plan_kernel(model, inputs, batch_size=16, **PLAIN)
+    alone.clear()
+    found = kernel_matrix(model, inputs, batch_size=16, **PLAIN).metadata["certificate"]
+    places = [f"train samples {start} to {start + 16}" for start in range(0, 160, 16)]
+    drawn = [place for place in places if samples_checked("sampled", place, 16, 11)[0]]
+    assert alone == [(place, [1]) for place in drawn] and places[0] in drawn and 1 < len(drawn) < 7
+    assert plan.certified == (len(drawn), 10, 4) == (found["passes_checked"], found["passes"], found["parameters"])
+    assert found["patterns_checked"] == 1
+    every = kernel_matrix(model, inputs, batch_size=16, certify="every", **PLAIN).metadata["certificate"]
+    assert every["passes_checked"] == every["passes"] == 10
+
+
+def test_passes_of_large_networks_are_drawn_in_proportion_to_their_samples() -> None:
+    def share(batch: int, numbers: int) -> float:
+        places = [f"train samples {start} to {start + batch}" for start in range(0, 400 * batch, batch)]
+        return sum(samples_checked("sampled", place, batch, numbers)[0] for place in places) / 400
+
+    assert share(32, LARGE) == 1.0 and abs(share(32, LARGE + 1) - 0.5) < 0.1 and abs(share(8, LARGE + 1) - 0.125) < 0.06
+    assert share(64, LARGE + 1) == 1.0 and share(128, LARGE + 1) == 2.0
+    assert (samples_of_first(9, LARGE), samples_of_first(99, LARGE), samples_of_first(9, LARGE + 1)) == (4, 2, 1)
+
+
+def test_a_rule_that_is_wrong_in_larger_passes_of_a_large_network_gives_no_wrong_kernel(monkeypatch) -> None:
+    monkeypatch.setattr("kernels.capture.checked_passes.LARGE", 10)
+    monkeypatch.setattr("kernels.capture.certificate.CHEAP", 0)
+    model, inputs = network()
+    true = true_kernel(model, inputs)
+    plant(monkeypatch)
+    with pytest.warns(UserWarning, match="starts again"):
+        assert off_by(kernel_matrix(model, inputs, **PLAIN).matrix, true) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["tied_language_model", "conv2d_groups", "conv_transpose2d", "lookups", "gru"])
