@@ -138,12 +138,9 @@ def write_images(folder: Path, train: int = 60, test: int = 30) -> tuple[str, ..
 
 def write_resnets(folder: Path) -> tuple[str, ...]:
     """Write weights of two untrained ResNets and color images of ten classes; give the overrides that read them."""
-    for depth in (20, 32):
-        model = build_model("cifar_resnet", input_shape=(3, 32, 32), n_classes=10, seed=0, depth=depth)
-        state = {f"module.{name}": value for name, value in model.state_dict().items()}
-        torch.save({"state_dict": state, "best_prec1": 10.0}, folder / f"resnet{depth}-made.th")
+    write_resnet_weights(folder)
     rng = np.random.default_rng(0)
-    for split, n in (("train", 400), ("test", 200)):
+    for split, n in (("train", 400), ("test", 200), ("jpeg", 200)):
         np.savez(folder / f"{split}.npz", image=rng.integers(0, 256, (n, 32, 32, 3), np.uint8), label=np.arange(n) % 10)
     return (
         f"weights.path='{folder}/resnet{{model.depth}}-*.th'",
@@ -152,6 +149,14 @@ def write_resnets(folder: Path) -> tuple[str, ...]:
         f"data.path.train='{folder}/train.npz'",
         f"data.path.test='{folder}/test.npz'",
     )
+
+
+def write_resnet_weights(folder: Path) -> None:
+    """Write weights of two untrained ResNets as their publisher writes them."""
+    for depth in (20, 32):
+        model = build_model("cifar_resnet", input_shape=(3, 32, 32), n_classes=10, seed=0, depth=depth)
+        state = {f"module.{name}": value for name, value in model.state_dict().items()}
+        torch.save({"state_dict": state, "best_prec1": 10.0}, folder / f"resnet{depth}-made.th")
 
 
 def network(seed: int, width: int = 8, classes: int = CLASSES, channels: int = 1) -> nn.Module:

@@ -20,7 +20,7 @@ from pipeline.engine.graph import Graph
 from pipeline.engine.inventory.completion import complete
 from pipeline.help import INTRODUCTION, help_page
 from pipeline.results.differences import show_differences
-from tests.own_work import enter, network, write_network
+from tests.own_work import enter, network, write_network, write_resnet_weights
 from tests.pipeline.data.own_files import flowers, verdicts, write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,6 +142,10 @@ def write_printed_files(folder: Path) -> None:
         images = pa.table({"image": [{"bytes": png(one), "path": None} for one in pixels], "label": labels})
         for name in names:
             pq.write_table(images, folder / f"{name}.parquet")
+    (folder / "jpeg").mkdir()
+    copies = [{"bytes": png(one // 2), "path": None} for one in pixels]
+    pq.write_table(pa.table({"image": copies, "label": labels}), folder / "jpeg" / "test.parquet")
+    write_resnet_weights(folder)
     sizes = {"in_domain_train": 200, "in_domain_dev": 100, "out_of_domain_dev": 100, "P": 200, "M": 99}
     for name, rows in sizes.items():
         labels = [row % 2 for row in range(rows)]

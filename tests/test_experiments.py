@@ -53,8 +53,10 @@ def test_experiment(name, tmp_path, shared_store, run_here):
             lines = [f"{word} sentence number {i} about things" for i in range(60)]
             (tmp_path / f"{side}.txt").write_text("\n".join(lines) + "\n")
             own.append(f"data.{side}={tmp_path}/{side}.txt")
-    if name == "published_resnets":  # measures files: it gets random ones
+    if name in ("published_resnets", "shift_jpeg"):  # measure files: they get random ones
         own += write_resnets(tmp_path)
+    if name == "shift_jpeg":
+        own.append(f"data.path.extra.jpeg='{tmp_path}/jpeg.npz'")
     made = run_here(f"experiment={name}", "debug=tiny", *own, f"paths.store={shared_store}")
     assert (made.folder / "report.html").exists()
     assert made.metrics["sections"] >= 1

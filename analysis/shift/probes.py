@@ -12,12 +12,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
-from scipy.spatial.distance import pdist
 
-from analysis.shift.classifier_test import PENALTIES, auc_interval, fit_and_score, standardized
-
-Source = tuple[np.ndarray, np.ndarray]
-"""Embeddings (n, d) and labels (n,) of one source."""
+from analysis.shift.classifier_test import PENALTIES, auc_interval
+from analysis.shift.probe_fits import Source, guessed, probe_scores
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class ProbeScore:
     rows : int
         Test rows.
     accuracy, balanced_accuracy, auc : float
-        AUC is NaN for rivals that give classes only.
+        AUC is NaN for rivals that give classes only, and for more than two classes.
     """
 
     train: str
@@ -129,8 +126,8 @@ def probe_matrix(
 
     Parameters
     ----------
-    reference, sample : pair of (embeddings, labels 0/1)
-        P and M.
+    reference, sample : pair of (embeddings, labels)
+        P and M; of more than two classes, each has a probe of its own against the rest.
     sizes : sequence of int
         Training sizes of the P probe.
     redraws : int
@@ -169,11 +166,12 @@ def probe_matrix(
     (1.0, 0.4, 1.0)
     """
     (p_x, p_y), (m_x, m_y) = reference, sample
+    classes = set(p_y.tolist()) | set(m_y.tolist())
     for name, labels in (("P", p_y), ("M", m_y)):
         found, counts = np.unique(labels, return_counts=True)
-        if set(found.tolist()) != {0, 1}:
+        if set(found.tolist()) != classes or len(classes) < 2:
             shown = dict(zip(found.tolist(), counts.tolist(), strict=True))
-            raise ValueError(f"{name}: probes need classes 0 and 1, found {shown}.")
+            raise ValueError(f"{name}: probes need two classes or more, the same on both sides; found {shown}.")
     held_p = min(reference_test, len(p_y) // 2)
     if max(sizes) > len(p_y) - held_p:
         raise ValueError(f"P has {len(p_y)} rows: {held_p} held out leave fewer than {max(sizes)} to train on.")
@@ -245,66 +243,6 @@ def paired_difference(
     return corrected_difference(gaps, overlap=overlap, level=level)
 
 
-def probe_log_odds(
-    train: Source, queries: np.ndarray, *, generator: np.random.Generator, penalties: Sequence[float] = PENALTIES
-) -> Float[np.ndarray, " m"]:
-    """Fit the probe on rows standardized by themselves, penalty chosen inside them, and score other rows.
-
-    Parameters
-    ----------
-    train : pair of (embeddings, labels 0/1)
-    queries : ndarray, shape (m, d)
-    generator : numpy Generator
-        Draws the five folds that choose the penalty.
-    penalties : sequence of float
-
-    Returns
-    -------
-    ndarray, shape (m,)
-        Log odds of class 1.
-    """
-    x, y = train
-    scaled, points = standardized(x.astype(np.float64), queries.astype(np.float64))
-    folds = generator.permutation(np.arange(len(y)) % 5)
-    scores, _ = fit_and_score(scaled, np.where(y == 1, 1.0, -1.0)[:, None], points, penalties, folds)
-    return scores[:, 0]
-
-
-def random_fourier_features(
-    train: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "m d"], *, width: int, generator: np.random.Generator
-) -> tuple[Float[np.ndarray, "n w"], Float[np.ndarray, "m w"]]:
-    """Map rows to √(2/w) cos(Wx/h + b), whose inner products approach the Gaussian kernel of bandwidth h.
-
-    The bandwidth is the median distance between at most 500 training rows; a zero median falls back to 1.
-
-    Parameters
-    ----------
-    train, queries : ndarray, shape (n, d) and (m, d)
-    width : int
-        Number of features w.
-    generator : numpy Generator
-        Draws W from N(0, 1) and b from U(0, 2π).
-
-    Returns
-    -------
-    pair of ndarray, shapes (n, w) and (m, w)
-
-    References
-    ----------
-    Rahimi and Recht, Random features for large-scale kernel machines, NIPS 2007.
-    """
-    if width < 1:
-        raise ValueError(f"random features need a positive width, got {width}.")
-    few = train[generator.permutation(len(train))[:500]].astype(np.float64)
-    bandwidth = float(np.median(pdist(few))) or 1.0
-    directions = np.asarray(generator.standard_normal((train.shape[1], width))) / bandwidth
-    phases = np.asarray(generator.uniform(0.0, 2.0 * np.pi, width))
-    first, second = (
-        np.sqrt(2.0 / width) * np.cos(rows.astype(np.float64) @ directions + phases) for rows in (train, queries)
-    )
-    return first, second
-
-
 def _score(
     name: str,
     size: int,
@@ -317,20 +255,22 @@ def _score(
     if len(np.unique(train[1])) < 2:
         raise ValueError(f"a training draw of {size} rows of {name} holds one class only; use more rows.")
     queries = np.concatenate([test[0] for test in tests.values()])
-    scores = probe_log_odds(train, queries, generator=generator, penalties=penalties)
+    scores, classes = probe_scores(train, queries, generator=generator, penalties=penalties)
+    guesses = guessed(scores, classes)
     rows, start = [], 0
     for test, (_, truth) in tests.items():
-        here = scores[start : start + len(truth)]
+        here = slice(start, start + len(truth))
         start += len(truth)
-        accuracy, balanced = _accuracies((here > 0).astype(int), truth)
-        auc = auc_interval(here[truth == 1], here[truth == 0])[0]
+        accuracy, balanced = _accuracies(guesses[here], truth)
+        odds, (first, second) = scores[here, 0], classes[:2]
+        auc = auc_interval(odds[truth == second], odds[truth == first])[0] if len(classes) == 2 else float("nan")
         rows.append(ProbeScore(name, test, size, redraw, len(truth), accuracy, balanced, auc))
     return rows
 
 
 def _accuracies(guess: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    recalls = [float(np.mean(guess[truth == value] == value)) for value in (0, 1)]
-    return float(np.mean(guess == truth)), sum(recalls) / 2.0
+    recalls = [float(np.mean(guess[truth == value] == value)) for value in np.unique(truth)]
+    return float(np.mean(guess == truth)), sum(recalls) / len(recalls)
 
 
 def _stratified(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:

@@ -132,19 +132,23 @@ class EvaluationBatches:
         dtype: torch.dtype,
         memory_format: str,
         initial: Tensor | None = None,
+        begin: int = 0,
     ) -> None:
         self.initial = initial
         self.data = data
         self.split = split
         self.dtype = dtype
         self.memory_format = memory_format
+        self.begin = begin
 
     def __len__(self) -> int:
-        """Batches in the split."""
-        return -(-self.data.size(self.split) // EVALUATION_ROWS)
+        """Batches in what is left of the split."""
+        return -(-(self.data.size(self.split) - self.begin) // EVALUATION_ROWS)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the split."""
-        for rows in torch.arange(self.data.size(self.split)).split(EVALUATION_ROWS):
+        """Iterate over the split from its row ``begin`` on."""
+        if self.begin >= self.data.size(self.split):
+            return
+        for rows in torch.arange(self.begin, self.data.size(self.split)).split(EVALUATION_ROWS):
             batch = cast(self.data.batch(self.split, rows), self.dtype, self.memory_format)
             yield _with_initial(batch, self.initial, rows)

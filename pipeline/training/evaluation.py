@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.classifier_module import ClassifierModule
 from models.logits import predicted_class, targets_of
 from pipeline.data.batches import EvaluationBatches, TrainingData
+from pipeline.training.outputs_underway import OutputsUnderway
 
 
 @torch.no_grad()
@@ -21,6 +22,7 @@ def split_outputs(
     *,
     network: nn.Module | None = None,
     memory_format: str = "contiguous",
+    underway: OutputsUnderway | None = None,
 ) -> dict[str, Tensor]:
     """Run a network over splits in evaluation mode.
 
@@ -36,6 +38,8 @@ def split_outputs(
         A copy to run in place of ``module.model``; it is put into evaluation mode.
     memory_format : str
         ``contiguous`` or ``channels_last``.
+    underway : OutputsUnderway, optional
+        Where finished rows are kept meanwhile; those that a killed attempt has kept are taken.
 
     Returns
     -------
@@ -51,14 +55,18 @@ def split_outputs(
     arrays: dict[str, Tensor] = {}
     try:
         for split in splits:
-            if data.size(split) == 0:
+            if (size := data.size(split)) == 0:
                 continue
-            outputs, targets, ids = [], [], []
-            for batch in EvaluationBatches(data, split, parameter.dtype, memory_format):
+            known = {} if underway is None else underway.known(split, size)
+            outputs, targets, ids = ([known[name]] if known else [] for name in ("outputs", "targets", "ids"))
+            done = len(known.get("ids", ()))
+            for batch in EvaluationBatches(data, split, parameter.dtype, memory_format, begin=done):
                 here = {name: value.to(parameter.device) for name, value in batch.items()}
                 outputs.append(module.outputs_of(network, here).float().cpu())
                 targets.append(targets_of(batch))
                 ids.append(batch["id"])
+                if underway is not None:
+                    underway.note(split, size, {"outputs": outputs, "targets": targets, "ids": ids})
             arrays[f"{split}.logits"] = torch.cat(outputs)
             arrays[f"{split}.{'targets' if module.is_regression else 'labels'}"] = torch.cat(targets)
             arrays[f"{split}.ids"] = torch.cat(ids)

@@ -7,7 +7,6 @@ from typing import TypedDict
 
 import numpy as np
 
-from analysis.shift.cues import CUES
 from analysis.shift.power import RejectionRate
 from analysis.shift.probes import ProbeScore
 from pipeline.engine.artifacts import Artifact
@@ -95,8 +94,8 @@ def read_probes(artifact: Artifact) -> list[ProbeScore]:
 
 
 def read_cues(artifact: Artifact) -> dict[str, dict[str, float]]:
-    """Read the rates of the surface cues of ``reference`` and ``sample``."""
-    return {row["source"]: {cue: row[cue] for cue in CUES} for row in artifact.rows(CUE_RATES)}
+    """Read the rates, or means, of the surface cues of ``reference`` and ``sample``."""
+    return {row["source"]: {cue: row[cue] for cue in row if cue != "source"} for row in artifact.rows(CUE_RATES)}
 
 
 def read_first_draw(artifact: Artifact) -> FirstDraw:

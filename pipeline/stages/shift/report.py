@@ -20,15 +20,17 @@ from analysis.shift.figures import (
     power_figure,
     probe_matrix_figure,
 )
+from analysis.shift.image_cues import BRIGHTER, image_cue_figure
 from analysis.shift.pca_ks import PooledScores
 from analysis.shift.permutation import TestResult
 from analysis.shift.power import Calibration, RejectionRate
-from analysis.verdicts import ALPHA
+from analysis.verdicts import ALPHA, exact_interval
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Gathered
 from pipeline.reporting.groups import about, group_label, group_names
 from pipeline.reporting.headlines import over_runs_of
+from pipeline.reporting.spoken import with_unit
 from pipeline.stages.shift.claims import claims, select
 from pipeline.stages.shift.read import (
     OutcomeRow,
@@ -62,7 +64,10 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
             )
         )
         controls = _controls(name, rows)
-        findings += [Finding(line, [artifact.key]) for line in controls]
+        findings += [
+            Finding(line, [artifact.key])
+            for line in [*controls, *_probe_line(name, artifact), *_own_errors(name, artifact)]
+        ]
         blocks.append(_tests_table(name, rows, member))
         blocks += _probe_table(name, member)
         blocks += _pictures(name, artifact)
@@ -77,8 +82,13 @@ NAMES = (
 """What the letters of the tables stand for."""
 
 
-SIDES = {"embeddings": "embedding", "surface cues": "cues", "character n-grams": "character n-grams"}
-"""Representations whose classifiers are compared, as the first screen calls them."""
+SIDES = {
+    "embeddings": "embedding",
+    "surface cues": "cues",
+    "character n-grams": "character n-grams",
+    "pixels": "pixels",
+}
+"""Representations whose classifiers are compared, as the first screen calls them; rows have three of them."""
 
 
 def _name(member: Gathered) -> str:
@@ -96,8 +106,10 @@ def _seen(members: list[Gathered]) -> list[Headline]:
         label: {str(i): float(row["auc"]) for i, row in enumerate(select(rows, "P-M", "C2ST (split)", kind))}
         for label, kind in SIDES.items()
     }
+    runs = {label: found for label, found in runs.items() if found}
     p = float(np.median([row["p"] for row in select(rows, "P-M", "MMD²")]))
-    of = "" if len(members) == 1 else f" (texts: {_name(member)}; the other settings are below)"
+    what = "network" if member.artifact.metrics.get("rows") == "images" else "texts"
+    of = "" if len(members) == 1 else f" ({what}: {_name(member)}; the other settings are below)"
     return over_runs_of(
         "seen",
         "Are the two samples told apart, and do surface marks suffice for that?",
@@ -126,10 +138,8 @@ def _left_out(counts: dict[str, int]) -> str:
 
 
 def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:
-    auc = {
-        kind: float(np.median([row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)]))
-        for kind in ("embedding", "cues", "character n-grams")
-    }
+    found = {kind: [row["auc"] for row in select(rows, "P-M", "C2ST (split)", kind)] for kind in SIDES.values()}
+    auc = {kind: float(np.median(values)) for kind, values in found.items() if values}
     shown = ", ".join(f"{kind} {value:.3f}" for kind, value in auc.items())
     lead = "surface cues separate the sides as well as the embeddings do; " if auc["cues"] >= auc["embedding"] else ""
     p = [row["p"] for row in select(rows, "P-M", "MMD²")]
@@ -137,6 +147,34 @@ def _controls(name: str, rows: list[OutcomeRow]) -> list[str]:
     return [
         f"{name}: {lead}median AUC between sample and reference: {shown}. MMD p: median {np.median(p):.3g} (P-M), "
         f"{np.median(null):.3g} (P-P')."
+    ]
+
+
+def _own_errors(name: str, artifact: Artifact) -> list[str]:
+    """Say how often the network itself errs on both sides, before rows are cleaned."""
+    said = []
+    for side, found in artifact.metrics.get("own_errors", {}).items():
+        low, high = exact_interval(found["errors"], found["rows"])
+        share = with_unit(100 * found["errors"] / found["rows"], 100 * low, 100 * high, "%")
+        said.append(f"{share} of {found['rows']:,} {side} rows")
+    return (
+        [f"{name}: the network itself errs on {' and '.join(said)} (exact 95 % intervals over rows)."] if said else []
+    )
+
+
+def _probe_line(name: str, artifact: Artifact) -> list[str]:
+    """Say how a probe that is trained on P fares on both sides; of texts, the claims of the study say it."""
+    found = [row for row in read_probes(artifact) if row.train == "P"] if "rows" in artifact.metrics else []
+    if not found:
+        return []
+    size = max(row.size for row in found)
+    shares = {
+        test: float(np.mean([100 * row.accuracy for row in found if (row.size, row.test) == (size, test)]))
+        for test in ("P", "M")
+    }
+    return [
+        f"{name}: a linear probe of {size:,} reference rows is right on {shares['P']:.1f} % of further ones and "
+        f"on {shares['M']:.1f} % of sample rows (mean of {len({row.redraw for row in found})} redraws)."
     ]
 
 
@@ -175,11 +213,18 @@ def _tests_table(name: str, rows: list[OutcomeRow], member: Gathered) -> Table:
         table,
         f"{name}: two-sample tests over draws of P, P' and M. P-P' compares two disjoint draws of the reference: its "
         "rejections are false. Planted differences that must be found: P' moved by two standard deviations along a "
-        "random direction, and a blank at the end of every text of P' (undone where texts are normalized). "
+        f"random direction, and {_MARKS[member.artifact.metrics.get('rows', 'texts')]}. "
         "Permutation p-values cannot fall below 1/(R + 1).",
         keys=[member.artifact.key],
         command=member.command,
     )
+
+
+_MARKS = {
+    "texts": "a blank at the end of every text of P' (undone where texts are normalized)",
+    "images": f"images of P' that are brighter by {BRIGHTER} gray levels",
+}
+"""What the second planted control marks on the surface of rows."""
 
 
 def _probe_table(name: str, member: Gathered) -> list[Table]:
@@ -238,7 +283,7 @@ def _pictures(name: str, artifact: Artifact) -> list[Picture]:
             "How often each test rejects where nothing differs, and its p-values there",
         ),
         (
-            cue_figure(read_cues(artifact)),
+            (image_cue_figure if metrics.get("rows") == "images" else cue_figure)(read_cues(artifact)),
             "surface cues of all cleaned rows",
             "Rates of surface cues in both samples",
         ),

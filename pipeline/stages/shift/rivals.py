@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from analysis.shift.probes import probe_log_odds, random_fourier_features
+from analysis.shift.probe_fits import guessed, probe_scores, random_fourier_features
 from pipeline.engine.build import Build
 from pipeline.stages.features.read import read_feature_arrays
 from pipeline.stages.shift.sides import Sides
@@ -52,8 +52,7 @@ def rival_guesses(build: Build, sides: Sides, *, size: int) -> dict[str, Int[np.
             logits = _by_id(outputs, f"{config.shift.sample}.logits", config.shift.sample, sample.ids)
             found[name] = logits.argmax(axis=1)
             continue
-        odds = probe_log_odds((train, labels), queries, generator=generator)
-        found[name] = (odds > 0).astype(np.int64)
+        found[name] = guessed(*probe_scores((train, labels), queries, generator=generator)).astype(np.int64)
     return found
 
 

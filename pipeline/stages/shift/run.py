@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from analysis.shift.classifier_test import cross_validated_classifier_test, split_classifier_test
-from analysis.shift.cues import character_ngrams, cue_features, cue_rates, plant_trailing_blank
+from analysis.shift.cues import cue_features, plant_trailing_blank
 from analysis.shift.frechet import frechet_test
+from analysis.shift.image_cues import image_cue_features, plant_brightness
 from analysis.shift.kernel_tests import class_conditional, energy_test, mmd_test
 from analysis.shift.pca_ks import pooled_pca_ks, pooled_scores
 from analysis.shift.permutation import TestResult, crowding_note
@@ -34,7 +35,7 @@ from pipeline.stages.shift.read import (
     OutcomeRow,
 )
 from pipeline.stages.shift.rivals import rival_guesses
-from pipeline.stages.shift.sides import Side, Sides, open_sides
+from pipeline.stages.shift.sides import Side, Sides, open_sides, raw_columns
 
 CALIBRATED = 100
 """Rows a side of the null draws, as far as the reference has them."""
@@ -48,8 +49,8 @@ def shift(build: Build) -> dict[str, Any]:
     """Compare the sample with the reference over several draws.
 
     Writes ``tests.parquet`` (one row for each draw, pair, representation and test), ``calibration.parquet`` (null
-    p-values), ``power.parquet``, ``probes.parquet`` (labeled texts), ``cues.parquet`` and ``scores.safetensors``
-    (pooled principal components and a t-SNE map of the first draw, for figures). Texts are never written.
+    p-values), ``power.parquet``, ``probes.parquet`` (labeled rows), ``cues.parquet`` and ``scores.safetensors``
+    (pooled principal components and a t-SNE map of the first draw, for figures). Texts and images are never written.
 
     Raises
     ------
@@ -78,18 +79,20 @@ def shift(build: Build) -> dict[str, Any]:
         if side.groups is not None and (note := crowding_note(side.groups)) is not None
     }
     sources = {"reference": sides.reference, "sample": sides.sample}
-    build.write_rows(CUE_RATES, [{"source": name, **cue_rates(side.texts)} for name, side in sources.items()])
+    build.write_rows(CUE_RATES, [{"source": name, **side.cue_rates()} for name, side in sources.items()])
     return {
         "rows_a_side": sides.size,
         "class_counts": {str(value): count for value, count in sides.wanted.items()},
-        "reference_rows": len(sides.reference.texts),
-        "sample_rows": len(sides.sample.texts),
+        "reference_rows": len(sides.reference.rows),
+        "sample_rows": len(sides.sample.rows),
         "width": int(sides.sample.embeddings.shape[1]),
         "labelled": sides.labeled,
         "left_out": sides.report,
         "source": str(data.view.report["source"]),
         "grouped": sides.reference.groups is not None and sides.sample.groups is not None,
         "crowded": crowded,
+        **({"own_errors": {side: found._asdict() for side, found in sides.own.items()}} if sides.own else {}),
+        **({"rows": "images"} if sides.images else {}),
         **detail,
     }
 
@@ -107,19 +110,18 @@ def _battery(
     pairs = None if a.groups is None or b.groups is None else (a.groups, b.groups)
     clusters = None if pairs is None else np.concatenate(pairs)
     moves: dict[str, Any] = {"generator": generator, "draws": draws, "groups": clusters}
+    raw, columns = raw_columns(a, b)
     found: list[tuple[str, str, TestResult]] = [
         ("embedding", "", mmd_test(x, y, **moves)),
         ("embedding", "", energy_test(x, y, **moves)),
         ("embedding", "", frechet_test(x, y, components=_components(config, x, y), **moves)),
         ("embedding", "", pooled_pca_ks(x, y, components=config.components)),
         ("embedding", "", split_classifier_test(x, y, generator=generator)),
-        ("cues", "", split_classifier_test(cue_features(a.texts), cue_features(b.texts), generator=generator)),
+        ("cues", "", split_classifier_test(a.cues(), b.cues(), generator=generator)),
         (
-            "character n-grams",
+            raw,
             "",
-            split_classifier_test(
-                *character_ngrams(a.texts, b.texts), generator=generator, standardize=False, penalties=(0.01, 0.1, 1.0)
-            ),
+            split_classifier_test(*columns, generator=generator, standardize=False, penalties=(0.01, 0.1, 1.0)),
         ),
     ]
     if redraw == 0:  # refits everything under each permutation: once is enough
@@ -137,19 +139,24 @@ def _battery(
 
 
 def _planted(config: RunConfig, a: Side, b: Side, redraw: int) -> list[OutcomeRow]:
-    """Test what must be found: P' moved along one direction, and P' whose texts got the blank of a removed emoticon.
+    """Test what must be found: P' moved along one direction, and P' whose rows are marked on their surface.
 
-    The blank goes through the run's own normalization, which undoes it unless texts are raw.
+    Texts get the blank of a removed emoticon, which goes through the run's own normalization and is undone by it unless
+    texts are raw; images become brighter.
     """
     generator = np.random.default_rng([config.shift.seed, 4, redraw])
     moved = planted_mean_shift(b.embeddings, PLANTED, generator)
     shifted = mmd_test(a.embeddings, moved, generator=generator, draws=config.shift.permutations)
-    text = config.data.text
-    marked = normalize_texts(plant_trailing_blank(b.texts, 1.0, generator), text.normalize, text.mask)
-    blank = split_classifier_test(cue_features(a.texts), cue_features(marked), generator=generator)
+    if isinstance(b.rows, np.ndarray):
+        name, cues = "P-P' brighter", image_cue_features(plant_brightness(b.rows))
+    else:
+        text = config.data.text
+        marked = normalize_texts(plant_trailing_blank(b.rows, 1.0, generator), text.normalize, text.mask)
+        name, cues = "P-P' with blanks", cue_features(marked)
+    seen = split_classifier_test(a.cues(), cues, generator=generator)
     return [
         *_rows([("embedding", "", shifted)], "P-P' moved", redraw),
-        *_rows([("cues", "", blank)], "P-P' with blanks", redraw),
+        *_rows([("cues", "", seen)], name, redraw),
     ]
 
 
@@ -254,7 +261,8 @@ def _calibrate(build: Build, sides: Sides, config: ShiftConfig) -> None:
 
 
 def _probe(build: Build, sides: Sides, config: ShiftConfig) -> None:
-    if not sides.labeled or set(sides.wanted) != {0, 1}:
+    several = len(sides.wanted) > 1 if sides.images else set(sides.wanted) == {0, 1}
+    if not sides.labeled or not several:
         build.say("probes need two classes on both sides; none fitted")
         return
     room = len(sides.reference.labels) - min(1000, len(sides.reference.labels) // 2)

@@ -1,12 +1,16 @@
-"""Two sides of a shift study: rows, texts and embeddings of a reference and a sample, cleaned and matched."""
+"""Two sides of a shift study: texts or images of a reference and a sample, their embeddings, cleaned and matched."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from analysis.shift.cues import character_ngrams, cue_features, cue_rates
+from analysis.shift.image_cues import image_cue_features, image_cue_rates, pixel_columns
 from analysis.shift.samples import clean_pair, matched_draws
 from pipeline.data.datamodule import DataModule
 from pipeline.engine.build import Build
@@ -21,16 +25,17 @@ class Side:
     Attributes
     ----------
     embeddings : ndarray, shape (n, d)
-    texts : list of str
+    rows : list of str, or ndarray of uint8, shape (n, c, h, w)
+        Texts or images.
     labels : int ndarray, shape (n,)
-        0 everywhere for texts without labels.
+        0 everywhere for rows without labels.
     ids : int ndarray, shape (n,)
     groups : ndarray of str, shape (n,), or None
         User or query of each row, where the source names one.
     """
 
     embeddings: np.ndarray
-    texts: list[str]
+    rows: list[str] | np.ndarray
     labels: np.ndarray
     ids: np.ndarray
     groups: np.ndarray | None = None
@@ -38,7 +43,30 @@ class Side:
     def take(self, rows: np.ndarray) -> Side:
         """Keep some rows."""
         groups = None if self.groups is None else self.groups[rows]
-        return Side(self.embeddings[rows], [self.texts[i] for i in rows], self.labels[rows], self.ids[rows], groups)
+        kept = self.rows[rows] if isinstance(self.rows, np.ndarray) else [self.rows[i] for i in rows]
+        return Side(self.embeddings[rows], kept, self.labels[rows], self.ids[rows], groups)
+
+    def cues(self) -> np.ndarray:
+        """Measure the surface of every row."""
+        return image_cue_features(self.rows) if isinstance(self.rows, np.ndarray) else cue_features(self.rows)
+
+    def cue_rates(self) -> dict[str, float]:
+        """Give rates, or means, of the surface measures."""
+        return image_cue_rates(self.rows) if isinstance(self.rows, np.ndarray) else cue_rates(self.rows)
+
+
+def raw_columns(a: Side, b: Side) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
+    """Give the rows themselves as columns, character n-grams or pixels, and their name."""
+    if isinstance(a.rows, np.ndarray) and isinstance(b.rows, np.ndarray):
+        return "pixels", pixel_columns(a.rows, b.rows)
+    return "character n-grams", character_ngrams(list(a.rows), list(b.rows))
+
+
+class Errors(NamedTuple):
+    """How often the network itself errs on the rows of a side, before they are cleaned."""
+
+    rows: int
+    errors: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +82,8 @@ class Sides:
         What cleaning left out.
     wanted : dict of int to int
         Rows of each class in every draw.
+    own : dict of str to Errors
+        Errors of the network on labeled images, by side.
     """
 
     reference: Side
@@ -61,6 +91,12 @@ class Sides:
     labeled: bool
     report: dict[str, int]
     wanted: dict[int, int]
+    own: dict[str, Errors]
+
+    @property
+    def images(self) -> bool:
+        """Whether the rows are images."""
+        return isinstance(self.reference.rows, np.ndarray)
 
     @property
     def size(self) -> int:
@@ -96,26 +132,31 @@ def open_sides(build: Build, data: DataModule) -> Sides:
                 f"{build.config.features.splits}; add {split!r} there."
             )
         view = data.split(split)
-        if isinstance(view.inputs, torch.Tensor):
-            raise UserError(f"shift reads texts; data={build.config.data.name} holds {data.kind} rows.")
+        if data.kind not in ("text", "image"):
+            raise UserError(f"shift reads texts and images; data={build.config.data.name} holds {data.kind} rows.")
         ids = arrays[f"{split}.ids"]
         place = {int(value): i for i, value in enumerate(view.ids)}
-        texts = [view.inputs[place[int(value)]] for value in ids]
-        groups = None if view.group is None else np.array([view.group[place[int(value)]] for value in ids])
+        places = [place[int(value)] for value in ids]
+        inputs = view.inputs
+        rows = inputs[places].numpy() if isinstance(inputs, torch.Tensor) else [inputs[i] for i in places]
+        groups = None if view.group is None else np.array([view.group[i] for i in places])
         raw.append(
-            (arrays[f"{split}.{layer}"].double().numpy(), texts, arrays[f"{split}.labels"].numpy(), ids.numpy(), groups)
+            (arrays[f"{split}.{layer}"].double().numpy(), rows, arrays[f"{split}.labels"].numpy(), ids.numpy(), groups)
         )
     labeled = all(bool((side[2] >= 0).all()) for side in raw) and data.n_classes > 1
     tags = [side[2] if labeled else np.zeros(len(side[1]), np.int64) for side in raw]
+    own = _own_errors(build, arrays) if labeled and data.kind == "image" else {}
     try:
         pair = clean_pair(
-            (raw[0][1], tags[0]), (raw[1][1], tags[1]), classes=range(data.n_classes) if labeled else (0,)
+            (_names(raw[0][1]), tags[0]),
+            (_names(raw[1][1]), tags[1]),
+            classes=range(data.n_classes) if labeled else (0,),
         )
     except ValueError as error:
         raise UserError(f"shift: {error}") from error
     reference, sample = (
-        Side(values, texts, tag, ids, groups).take(rows)
-        for (values, texts, _, ids, groups), tag, rows in zip(raw, tags, (pair.reference, pair.sample), strict=True)
+        Side(values, rows, tag, ids, groups).take(kept)
+        for (values, rows, _, ids, groups), tag, kept in zip(raw, tags, (pair.reference, pair.sample), strict=True)
     )
     if reference.groups is not None and sample.groups is not None:
         for split, groups in ((config.reference, reference.groups), (config.sample, sample.groups)):
@@ -125,7 +166,25 @@ def open_sides(build: Build, data: DataModule) -> Sides:
                     f"one, {str(groups[0])!r}: nothing can be permuted. Collect rows of other groups, or leave the "
                     "group column out of the data."
                 )
-    return Sides(reference, sample, labeled, pair.report, _wanted(reference, sample, config.per_side))
+    return Sides(reference, sample, labeled, pair.report, _wanted(reference, sample, config.per_side), own)
+
+
+def _names(rows: list[str] | np.ndarray) -> list[str]:
+    """Give each row a text by which equal ones are found: itself, or a digest of its pixels."""
+    if isinstance(rows, np.ndarray):
+        return [hashlib.sha256(image.tobytes()).hexdigest() for image in rows]
+    return rows
+
+
+def _own_errors(build: Build, arrays: dict[str, torch.Tensor]) -> dict[str, Errors]:
+    """Count the errors of a network that has been trained for these classes; another's decisions mean nothing."""
+    if build.config.weights.source not in ("train", "path"):
+        return {}
+    found = {}
+    for side, split in (("reference", build.config.shift.reference), ("sample", build.config.shift.sample)):
+        logits, labels = arrays[f"{split}.logits"], arrays[f"{split}.labels"]
+        found[side] = Errors(len(labels), int((logits.argmax(dim=1) != labels).sum()))
+    return found
 
 
 def _wanted(reference: Side, sample: Side, per_side: int | None) -> dict[int, int]:

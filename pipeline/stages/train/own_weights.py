@@ -17,6 +17,7 @@ from pipeline.training.evaluation import scores, split_outputs
 from pipeline.training.fit import make_module
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.networks import LOGITS, WEIGHTS, build_network, load_weights, save_weights
+from pipeline.training.outputs_underway import OutputsUnderway
 from pipeline.training.snapshot_metrics import snapshot_metrics
 from pipeline.training.snapshot_schedule import MOMENT, PROBE, STEPS, SnapshotMoment, record_file, step_folder
 from pipeline.training.snapshots import measured_spectra, probe_batch, probe_kernel
@@ -50,7 +51,8 @@ def checkpoint(build: Build) -> dict[str, Any]:
         build.say(f"{len(fit.missing)} tensors are not in {file} and stay random: {', '.join(fit.missing[:8])}")
     with arithmetic(config.numerics) as device:
         module = make_module(network, data, config, steps_per_epoch=1).to(device)
-        arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)
+        layout, underway = config.numerics.memory_format, OutputsUnderway(build.scratch)
+        arrays = split_outputs(module, data, data.splits, memory_format=layout, underway=underway)
         for split, values in arrays.items():
             if not bool(values.isfinite().all()):
                 raise UserError(

@@ -20,6 +20,7 @@ from pipeline.training.fit import make_module, replay, train_classifier
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.history import EpochRow
 from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
+from pipeline.training.outputs_underway import OutputsUnderway
 from pipeline.training.snapshot_metrics import snapshot_metrics
 from pipeline.training.snapshots import SnapshotWriter
 
@@ -68,7 +69,8 @@ def initial(build: Build) -> dict[str, Any]:
     refuse_unfit_network(build, data)
     with arithmetic(config.numerics) as device:
         module = make_module(_start(build, data), data, config, steps_per_epoch=1).to(device)
-        arrays = split_outputs(module, data, data.splits, memory_format=config.numerics.memory_format)
+        layout, underway = config.numerics.memory_format, OutputsUnderway(build.scratch)
+        arrays = split_outputs(module, data, data.splits, memory_format=layout, underway=underway)
         save_weights(module.model, build.folder / WEIGHTS)
     build.write_tensors(LOGITS, arrays)
     return scores(module, arrays)

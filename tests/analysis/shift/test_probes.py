@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist, pdist
 
-from analysis.shift.probes import paired_difference, probe_matrix, random_fourier_features
+from analysis.shift.probe_fits import random_fourier_features
+from analysis.shift.probes import paired_difference, probe_matrix
 
 
 def _source(n, angle, seed):
@@ -74,7 +75,9 @@ def test_random_features_approach_the_gaussian_kernel():
 def test_bad_sources_are_refused():
     good, small = _source(200, 0.0, 0), _source(60, 1.0, 1)
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=r"M: probes need classes 0 and 1, found \{0: 60\}"):
+    with pytest.raises(
+        ValueError, match=r"M: probes need two classes or more, the same on both sides; found \{0: 60\}"
+    ):
         probe_matrix(good, (small[0], np.zeros(60, int)), sizes=[50], redraws=1, generator=rng)
     with pytest.raises(ValueError, match="fewer than 150 to train on"):
         probe_matrix(good, small, sizes=[150], redraws=1, generator=rng)
