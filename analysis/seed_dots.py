@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.style import CONTEXT, REFERENCE, in_style, new_figure, of_seed, seed_color, seed_legend
+from analysis.style import CONTEXT, REFERENCE, SEEDS_NAMED, in_style, new_figure, of_seed, seed_color, seed_legend
 
 _NAME = 22
 """Letters of a line of a group's name."""
@@ -54,9 +54,12 @@ def seed_dots(
     >>> len(seed_dots(runs, means, label="disagreement, %", title="How far seeds differ").axes)
     1
     """
-    figure, axes = new_figure(width=4.8, height=1.35 + 0.5 * len(groups))
-    axis = axes[0, 0]
     seeds = list(dict.fromkeys(seed for runs in groups.values() for seed in runs))
+    legend = 0.2 * (
+        0 if not seeded or len(seeds) < 2 else 1 if len(seeds) < 6 else 2 if len(seeds) <= SEEDS_NAMED else 3
+    )
+    figure, axes = new_figure(width=4.8, height=1.1 + 0.5 * len(groups) + legend)
+    axis = axes[0, 0]
     for place, (name, runs) in enumerate(groups.items()):
         mean, low, high = intervals[name]
         if np.isfinite(low) and np.isfinite(high):

@@ -142,7 +142,18 @@ def of_seed(artists: Artist | list[Any], seed: object) -> None:
 _SEED = "seed="
 
 
-def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, inches: float | None = None) -> None:
+def balanced_columns(count: int, most: int) -> int:
+    """Columns of a legend in which no entry stands alone below full rows, where that can be.
+
+    Examples
+    --------
+    >>> [balanced_columns(count, 4) for count in (3, 4, 5, 6, 7, 9)]
+    [3, 4, 3, 3, 4, 3]
+    """
+    return -(-count // -(-count // most)) if count else 1
+
+
+def seed_legend(axis: Axes, seeds: list[str], columns: int = 5, inches: float | None = None) -> None:
     """Name the seeds of an axis under it, in their colors; of many, the first ones.
 
     It begins so many ``inches`` below the axis, which leaves room for the label of an axis of any height.
@@ -156,6 +167,7 @@ def seed_legend(axis: Axes, seeds: list[str], columns: int = 4, inches: float | 
     lines = [Line2D([], [], color=seed_color(i), label=f"seed {seed}") for i, seed in enumerate(shown)]
     if len(seeds) > len(shown):
         lines.append(Line2D([], [], linestyle="none", label=f"… {len(seeds)} seeds, colors repeat"))
+    columns = balanced_columns(len(lines), 3 if len(seeds) > len(shown) else columns)
     place, drop = axis.transAxes, 0.18
     if inches is not None:
         place, drop = place + ScaledTranslation(0.0, -inches, axis.figure.dpi_scale_trans), 0.0
@@ -232,6 +244,7 @@ def number_log(axis: Axes) -> None:
 
 def legend_below(axis: Axes, columns: int = 3) -> None:
     """Put the legend under an axis, where it hides no data."""
+    columns = balanced_columns(len(axis.get_legend_handles_labels()[0]), columns)
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=columns)
 
 

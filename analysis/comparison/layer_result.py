@@ -191,13 +191,16 @@ class LayerComparison:
         from analysis.pages import Picture, Table, Text
 
         rows = [[row["layer"], row["other"], row["between"], estimate(row), row["runs"]] for row in self.rows]
-        return [
+        maps: list[Block] = [
             Picture(
                 self.plot(),
                 f"{about}Unbiased CKA of linear kernels. Panels: layers of different runs, the same layer "
                 "on the diagonal; layers of one run, mean over runs; each layer between seeds, with its interval.",
                 "Maps of CKA between layers of different runs and of one run, and CKA of each layer between runs",
-            ),
+            )
+        ]
+        return [
+            *(maps if len(self.layers) > 1 else []),  # the table says as much of a single layer
             Table(
                 ["layer", "with", "between", "CKA [95 %]", "runs"],
                 rows,
@@ -218,12 +221,15 @@ class LayerComparison:
         if not self.further:
             return []
         rows = [[row["layer"], NAMES[row["measure"]], _estimate(row), f"{row['chance']:.2f}"] for row in self.further]
-        return [
+        drawn: list[Block] = [
             Picture(
                 measures_figure(self.layers, self.further),
                 f"{about}Each layer between seeds by other measures; dashed: what unrelated layers of this size give.",
                 "Similarity of each layer between runs after the best rotation, and its neighbors in common",
-            ),
+            )
+        ]
+        return [
+            *(drawn if len(self.layers) > 1 else []),
             Table(
                 ["layer", "measure", "between seeds [95 %]", "by chance"],
                 rows,
@@ -250,7 +256,7 @@ class LayerComparison:
         least, most = same[0], same[-1]
         runs = f"n = {len(self.runs)} runs"
         if len(same) == 1:
-            answer = f"Between seeds, CKA of {least['layer']} is {estimate(least)}, {runs}."
+            answer = f"Between seeds, CKA of the layer {least['layer']} is {estimate(least)}, {runs}."
         else:
             answer = f"Between seeds, {least['layer']} is the least alike: CKA {estimate(least)}, {runs}; "
             answer += f"{most['layer']} the most: {estimate(most)}."

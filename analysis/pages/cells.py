@@ -8,13 +8,10 @@ from typing import Any
 
 from analysis.verdicts import digits, format_estimate, run_interval_within, student_mean_interval
 
-_TAKEN = (
-    ", over which 95 % intervals are taken: Student's t, or Wilson's with the spread between seeds where a measure has "
-    "a bounded range."
-)
-OVER_SEEDS = f"Runs counts seeds{_TAKEN}"
+_TAKEN = "Student's t, or Wilson's with the spread between seeds for measures of a bounded range."
+OVER_SEEDS = f"95 % intervals over runs, one of each seed: {_TAKEN}"
 """The sentence on n and intervals that captions of tables over seeds end with."""
-PAIR_INTERVALS = f"Pairs counts pairs of seeds{_TAKEN}"
+PAIR_INTERVALS = f"95 % intervals over pairs of seeds: {_TAKEN}"
 """The same where a row is about pairs of runs."""
 NO_SPREAD = "No interval: a single run, or runs that do not differ."
 """What a caption says in its place where no row has an interval."""

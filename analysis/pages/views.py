@@ -24,6 +24,9 @@ from analysis.style import PNG_DPI
 FOLDER = Path(__file__).parent
 _NUMBER = re.compile(r"\s*([-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)\b")
 _SEED = re.compile(r"seed (\w+)")
+_WIDTH = re.compile(r'width="(\d+)"')
+HALF = 540
+"""Pixels up to which a figure of one panel leaves room for another one beside it on a wide screen."""
 Ordinary = Text | Finding | Command | Table | Picture | Gallery | MarkedTexts
 
 
@@ -136,13 +139,17 @@ class Views:
         if drawn.nothing:
             return View({"kind": "text", "text": drawn.note.strip(), "links": []})
         files = {f"{name}.png": drawn.png} if block.raster else {f"{name}.svg": drawn.svg}
+        panels = [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(drawn.panels)]
+        raster = round(int.from_bytes(drawn.png[16:20]) * 96 / PNG_DPI) if block.raster else 0
+        widths = [raster] if block.raster else [_across(panel) for panel in panels]
         shown = {
             "kind": "picture",
             "name": f"f{name}",
-            "panels": [Markup(self.inline.take(one, f"f{name}-{i}")) for i, one in enumerate(drawn.panels)],
+            "narrow": len(widths) == 1 and widths[0] <= HALF,
+            "panels": panels,
             "legend": Markup(self.inline.take(drawn.legend, f"f{name}-l")) if drawn.legend else "",
             "png": base64.b64encode(drawn.png).decode() if block.raster else "",
-            "width": round(int.from_bytes(drawn.png[16:20]) * 96 / PNG_DPI) if block.raster else 0,
+            "width": raster,
             "caption": f"{block.caption}{drawn.note}",
             "alt": block.alt,
             "words": drawn.words,
@@ -210,6 +217,11 @@ class Views:
             "origin": "",
         }
         return View(shown, {f"{name}.csv": content})
+
+
+def _across(panel: str) -> int:
+    found = _WIDTH.search(panel)
+    return int(found[1]) if found else 0
 
 
 def _shade(share: float) -> int:

@@ -56,7 +56,8 @@ def explained_variance_figure(curves: Mapping[str, Float[np.ndarray, " r"]]) -> 
         else:
             axis.plot([], [], color=color, linestyle=":", label=f"{layer} (degenerate)")
     axis.axhline(0.2, color=REFERENCE, linewidth=0.8, linestyle="--")
-    axis.annotate("20 %", (1, 0.2), (2, 3), textcoords="offset points", fontsize=8)
+    longest = max((curve.size for curve in curves.values()), default=1)  # there all lines are far above
+    axis.annotate("20 %", (longest, 0.2), (0, 3), textcoords="offset points", fontsize=8, ha="right")
     axis.set(xscale="log", xlabel="components k", ylabel="explained-variance ratio", ylim=(0, 1.02))
     number_log(axis)
     axis.set_title("Explained variance by layer")
@@ -112,7 +113,8 @@ def component_curves_figure(
             axis.axhline(100 * network_accuracy, color=REFERENCE, linewidth=0.9, linestyle="--")
         axes[0, column].set(xscale="log", xlabel="components k")
         number_log(axes[0, column])
-        axes[0, column].set_title(NAMES[name])
+        for axis in axes[:, column]:
+            axis.set_title(NAMES[name])
         axes[1, column].set(xlabel="explained-variance ratio", xlim=(0, 1.02))
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy (%)")
@@ -209,7 +211,7 @@ def collapse_figure(rows: Sequence[Row], layers: Sequence[str], *, seeds: Sequen
     Figure
     """
     panels = (
-        ("nc1", "NC1: tr(Σ_W Σ_B⁺)/C", "log"),
+        ("nc1", r"NC1: tr($\Sigma_W\Sigma_B^+$)/C", "log"),
         ("nc2_angles", "NC2: mean |cos + 1/(C-1)|", "linear"),
         ("nc4", "NC4: center ≠ network", "linear"),
     )

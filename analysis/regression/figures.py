@@ -15,6 +15,8 @@ from analysis.style import CONTEXT, PALETTE, REFERENCE, in_style, new_figure
 MACHINES = {"nn": "network", "ck": "CK", "ck_svd": "CK (features)", "ntk": "NTK"}
 _COLORS = {"nn": REFERENCE, "ck": PALETTE[0], "ck_svd": PALETTE[4], "ntk": PALETTE[1]}
 Row = Mapping[str, Any]
+WINDOWS = 100
+"""Parts of the interval, of each of which the largest error is drawn."""
 
 
 @in_style
@@ -66,7 +68,7 @@ def residual_figure(
     predictions: Mapping[str, Float[np.ndarray, " m"]],
     train: Float[np.ndarray, " n"],
 ) -> Figure:
-    """Functions (left) and absolute errors on a log axis (right) over the interval.
+    """Functions (left) and absolute errors on a log axis (right), the largest of neighboring points, over the interval.
 
     Parameters
     ----------
@@ -85,12 +87,19 @@ def residual_figure(
     left.plot(x, target, color=CONTEXT, linewidth=4, alpha=0.6, label="target")
     for machine, values in predictions.items():
         left.plot(x, values, color=_COLORS[machine], linewidth=1.1, label=MACHINES[machine])
-        # exact hits would vanish from a log axis
-        right.plot(x, np.maximum(np.abs(values - target), 1e-16), color=_COLORS[machine], linewidth=0.9)
+        # of neighbors the largest: a machine that hits its training points would draw a line down at each of them
+        parts = np.array_split(np.arange(x.size), min(x.size, WINDOWS))
+        error = np.maximum(np.abs(values - target), 1e-16)  # exact hits would vanish from a log axis
+        right.plot(
+            [x[part].mean() for part in parts],
+            [error[part].max() for part in parts],
+            color=_COLORS[machine],
+            linewidth=0.9,
+        )
     left.plot(train, np.full(train.size, left.get_ylim()[0]), "|", color=CONTEXT, markersize=4)
     right.axvspan(train.max(), x.max(), color=CONTEXT, alpha=0.3, linewidth=0)
     left.set(xlabel="x", ylabel="f(x)", title="Target and fits")
-    right.set(xlabel="x", ylabel="absolute error", yscale="log", title="Errors (gray: extrapolation)")
+    right.set(xlabel="x", ylabel="absolute error", yscale="log", title="Largest errors nearby (gray: extrapolation)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
@@ -120,7 +129,7 @@ def decay_figure(decays: Mapping[str, EigenvalueDecay]) -> Figure:
             span = np.arange(first, last + 1)
             middle = np.exp(np.mean(np.log(values[first - 1 : last])) - decay.slope * np.mean(np.log(span)))
             axis.plot(span, middle * span**decay.slope / values[0], color=color, linewidth=1.2)
-    axis.set(xscale="log", yscale="log", xlabel="index i", ylabel="λ_i / λ_1")
+    axis.set(xscale="log", yscale="log", xlabel="index i", ylabel=r"$\lambda_i / \lambda_1$")
     axis.set_title("Eigenvalue decay on a uniform grid")
     axis.legend(fontsize=8)
     return figure

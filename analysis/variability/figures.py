@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.style import (
     CONTEXT,
@@ -148,9 +149,10 @@ def level_histograms(levels: Mapping[str, Float[np.ndarray, " m"]], *, delta: Re
     for axis, color, (name, values) in zip(axes[0], PALETTE, levels.items(), strict=False):
         axis.hist(values, bins=edges, color=color, alpha=0.8)
         axis.axvline(float(values.mean()), color=REFERENCE, linewidth=1)
-        axis.set(xlabel="trimming level", title=f"{REFERENCE_LABELS.get(name, name)}")
-        axis.text(0.97, 0.95, f"mean {values.mean():.3f}", transform=axis.transAxes, ha="right", va="top")
-    axes[0, 0].set_ylabel(f"seeds (δ = {delta:.3f})")
+        axis.set(xlabel="trimming level")
+        axis.set_title(f"{REFERENCE_LABELS.get(name, name)}: mean {values.mean():.3f}", fontsize=9)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].set_ylabel(f"number of seeds (δ = {delta:.3f})")
     return figure
 
 
@@ -257,7 +259,7 @@ def ranking_figure(
     close = sum(map(len, names)) > 24  # too many to stand upright beside each other
     axis.set_xticks(place, names, rotation=90 if close else 0, fontsize=6.5 if close else 9)
     axis.set_xlim(place[0] - 0.5, place[-1] + 0.5)
-    title = f"all {len(levels)} seeds" if every else f"{half} most and {half} least typical of {len(levels)} seeds"
+    title = f"{len(levels)} seeds" if every else f"{half} most and {half} least typical of {len(levels)} seeds"
     axis.set(xlabel="seed", ylabel="trimming level", title=title)
     legend_below(axis)
     return figure
@@ -289,10 +291,10 @@ def group_levels(
     jitter = np.random.default_rng(0)
     labels = (f"trimming level (δ = {delta:.3f})", "mean churn against the other runs")
     for axis, groups, label in zip(axes[0], (levels, churn), labels, strict=True):
-        for place, (color, values) in enumerate(zip(PALETTE * 4, groups.values(), strict=False)):
+        for place, values in enumerate(groups.values()):
             across = place + 0.22 * (jitter.random(len(values)) - 0.5)
-            axis.scatter(across, values, s=12, color=color, alpha=0.6, linewidth=0)
             axis.plot([place - 0.25, place + 0.25], [values.mean()] * 2, color=REFERENCE, linewidth=1.4)
+            axis.scatter(across, values, s=18, color=PALETTE[0], alpha=0.7, linewidth=0, zorder=3)
         axis.set_xticks(range(len(groups)), list(groups))
         axis.set_ylabel(label)
         axis.set_ylim(0, None)

@@ -96,7 +96,7 @@ def _by_interval(
     if p_against is None:
         p_against = float(special.ndtr((sign * (estimate - bound) + margin) / error))
     evidence = (
-        f"{shown}, 95 % interval over n = {n} {unit}; claimed {'above' if sign > 0 else 'below'} {bound:g} by more "
-        f"than {margin:g}."
+        f"{shown}, 95 % interval over n = {n} {unit}; claimed {'above' if sign > 0 else 'below'} {bound:.4g} by more "
+        f"than {margin:.4g}."
     )
     return Decided(outcome, evidence, p, p_against)

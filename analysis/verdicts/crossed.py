@@ -113,7 +113,7 @@ def crossed_above(values: Shaped[np.ndarray, "runs rows"], bound: float, *, what
     >>> crossed_above(1.0 * better - worse, 0.0, margin=0.01, what="lead").outcome
     'holds'
     """
-    return _decided(values, bound, math.inf, what, margin, f"claimed above {bound:g}")
+    return _decided(values, bound, math.inf, what, margin, f"claimed above {bound:.4g}")
 
 
 def crossed_below(values: Shaped[np.ndarray, "runs rows"], bound: float, *, what: str, margin: float = 0.0) -> Decided:
@@ -126,7 +126,7 @@ def crossed_below(values: Shaped[np.ndarray, "runs rows"], bound: float, *, what
     >>> crossed_below(np.random.default_rng(0).random((5, 2000)), 0.6, what="share").outcome
     'holds'
     """
-    return _decided(values, -math.inf, bound, what, margin, f"claimed below {bound:g}")
+    return _decided(values, -math.inf, bound, what, margin, f"claimed below {bound:.4g}")
 
 
 def crossed_within(values: Shaped[np.ndarray, "runs rows"], low: float, high: float, *, what: str) -> Decided:
@@ -139,7 +139,7 @@ def crossed_within(values: Shaped[np.ndarray, "runs rows"], low: float, high: fl
     >>> crossed_within(np.random.default_rng(0).standard_normal((5, 4000)), -0.1, 0.1, what="difference").outcome
     'holds'
     """
-    return _decided(values, low, high, what, 0.0, f"claimed within [{low:g}, {high:g}]")
+    return _decided(values, low, high, what, 0.0, f"claimed within [{low:.4g}, {high:.4g}]")
 
 
 def _decided(values: np.ndarray, low: float, high: float, what: str, margin: float, claimed: str) -> Decided:
@@ -161,6 +161,6 @@ def _decided(values: np.ndarray, low: float, high: float, what: str, margin: flo
     outcome: Outcome = HOLDS if p <= level else FAILS if against <= level else OPEN
     evidence = (
         f"{what}: {format_estimate(found.mean, *found.interval(), signed=True)}, 95 % interval over {units}, "
-        f"both resampled; {claimed}" + (f" by more than {margin:g}." if margin else ".")
+        f"both resampled; {claimed}" + (f" by more than {margin:.4g}." if margin else ".")
     )
     return Decided(outcome, evidence, p, against)

@@ -64,7 +64,7 @@ class Decided:
 def check_margin(margin: float) -> None:
     """Raise ValueError unless a margin is a number above 0."""
     if not (math.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin = {margin:g}: state the smallest difference that counts, a number above 0.")
+        raise ValueError(f"margin = {margin:.4g}: state the smallest difference that counts, a number above 0.")
 
 
 def _readable(values: Sequence[float | None], what: str, unit: str) -> tuple[np.ndarray, str, Decided | None]:
@@ -144,7 +144,7 @@ def above(
     outcome = HOLDS if low > bound + margin else FAILS if high < bound - margin else OPEN
     evidence = (
         f"{what}: {format_estimate(mean, low, high)}, {100 * level:g} % Student-t interval over n = {defined.size} "
-        f"{unit}{note}; claimed above {bound:g} by more than {margin:g}."
+        f"{unit}{note}; claimed above {bound:.4g} by more than {margin:.4g}."
     )
     p, against = _tail(defined, bound + margin), 1 - _tail(defined, bound - margin)
     return Decided(outcome, evidence, p, against, values=tuple(defined.tolist()))
@@ -169,7 +169,7 @@ def below(
     outcome = HOLDS if high < bound - margin else FAILS if low > bound + margin else OPEN
     evidence = (
         f"{what}: {format_estimate(mean, low, high)}, {100 * level:g} % Student-t interval over n = {defined.size} "
-        f"{unit}{note}; claimed below {bound:g} by more than {margin:g}."
+        f"{unit}{note}; claimed below {bound:.4g} by more than {margin:.4g}."
     )
     p, against = 1 - _tail(defined, bound - margin), _tail(defined, bound + margin)
     return Decided(outcome, evidence, p, against, values=tuple(defined.tolist()))
@@ -187,7 +187,7 @@ def within_band(values: Sequence[float | None], low: float, high: float, *, what
     'holds'
     """
     if not low < high:
-        raise ValueError(f"The band [{low:g}, {high:g}] is empty: its lower end must be below its upper end.")
+        raise ValueError(f"The band [{low:.4g}, {high:.4g}] is empty: its lower end must be below its upper end.")
     defined, note, early = _readable(values, what, unit)
     if early is not None:
         return early
@@ -198,7 +198,7 @@ def within_band(values: Sequence[float | None], low: float, high: float, *, what
     outcome = HOLDS if inner_low > low and inner_high < high else FAILS if wide_high < low or wide_low > high else OPEN
     evidence = (
         f"{what}: {format_estimate(mean, wide_low, wide_high)}, 95 % Student-t interval over n = {defined.size} "
-        f"{unit}{note}; claimed within [{low:g}, {high:g}]."
+        f"{unit}{note}; claimed within [{low:.4g}, {high:.4g}]."
     )
     return Decided(outcome, evidence, p, min(1.0, against), values=tuple(defined.tolist()))
 
@@ -223,9 +223,9 @@ def equivalent(
     complete = early is not None and defined.size >= MIN_RUNS and "undefined for" not in early.evidence
     if complete and np.abs(defined - target).max() < margin:
         evidence = f"{what}: {defined.mean():.6g} in all n = {defined.size} {unit}{note}"
-        return Decided(HOLDS, f"{evidence}; claimed within {margin:g} of {target:g}.")
+        return Decided(HOLDS, f"{evidence}; claimed within {margin:.4g} of {target:.4g}.")
     evidence = found.evidence.partition("; claimed")[0].rstrip(".")
-    evidence = f"{evidence}; claimed within {margin:g} of {target:g}."
+    evidence = f"{evidence}; claimed within {margin:.4g} of {target:.4g}."
     return replace(found, evidence=evidence)
 
 
@@ -286,7 +286,7 @@ def _share(
     from scipy import special
 
     if not 0 < bound < 1:
-        raise ValueError(f"bound = {bound:g} is no share: it lies between 0 and 1.")
+        raise ValueError(f"bound = {bound:.4g} is no share: it lies between 0 and 1.")
     known = [bool(one) for one in holds if one is not None and one == one]  # NaN is undefined, too
     n, hits, lost = len(known), sum(known), len(holds) - len(known)
     note = f", {lost} of {len(holds)} undefined" if lost else ""
@@ -301,6 +301,6 @@ def _share(
     outcome = HOLDS if p <= ALPHA else FAILS if against <= ALPHA else OPEN
     evidence = (
         f"{what}: in {hits} of {n} {unit}{note}, share {format_estimate(hits / n, low, high)} (exact 95 % bounds); "
-        f"claimed {'above' if side == 'greater' else 'below'} {bound:g}."
+        f"claimed {'above' if side == 'greater' else 'below'} {bound:.4g}."
     )
     return Decided(outcome, evidence, p, against)

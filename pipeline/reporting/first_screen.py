@@ -131,7 +131,10 @@ def _training(item: Gathered) -> str:
         known = {"init": "none, weights as drawn", "path": "elsewhere, weights from files"}
         return known.get(config.weights.source, "none here, pretrained weights")
     chosen = config.training
-    words = [f"{chosen.epochs:,} epoch{'s' if chosen.epochs != 1 else ''}", f"{chosen.optimizer} at rate {chosen.lr:g}"]
+    words = [
+        f"{chosen.epochs:,} epoch{'s' if chosen.epochs != 1 else ''}",
+        f"{chosen.optimizer} at learning rate {chosen.lr:g}",
+    ]
     words += [f"batches of {chosen.batch_size:,}", f"{chosen.schedule} schedule"]
     words += [f"weight decay {chosen.weight_decay:g}"] if chosen.weight_decay else []
     words += [f"attacked by PGD at {chosen.attack.radius:g}"] if chosen.attack.radius else []

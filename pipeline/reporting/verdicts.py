@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,35 @@ class Shown:
     setting: str
     published: str
     standing: str
+
+
+_PUBLISHED_TAU = re.compile(r"tau_published_(\w+)")
+
+
+def in_words(name: str) -> str:
+    """Write a claim's name, or a sentence on a measure, without the names that code has for measures.
+
+    Examples
+    --------
+    >>> in_words("tau_published_glm of pNTK GLM"), in_words("network_accuracy of CK")
+    ('published τ (glm) of pNTK GLM', 'network accuracy of CK')
+    """
+    measure, of, group = _PUBLISHED_TAU.sub(r"published τ (\1)", name).partition(" of ")
+    return f"{measure.replace('_', ' ')}{of}{group}"
+
+
+def without_name(name: str, statement: str) -> str:
+    """Leave out of a statement what a claim's name before it says already: its group, and its number.
+
+    Examples
+    --------
+    >>> without_name("R1(a) of ReLU", "ReLU: R1: the CK beats the network"), without_name("A1", "mlp: runs differ")
+    ('the CK beats the network', 'mlp: runs differ')
+    """
+    group = name.partition(" of ")[2]
+    statement = statement.removeprefix(f"{group}: ") if group else statement
+    number, _, rest = statement.partition(": ")
+    return rest if rest and name.startswith(number) else statement
 
 
 def decide(claims: Sequence[Claim], comparison: Comparison) -> list[Shown]:

@@ -72,8 +72,8 @@ def thinned(store: Store, stages: Sequence[str]) -> Iterator[tuple[Artifact, str
     used = Counter(name for one in artifacts for name in one.provenance.get("inputs") or ())
     for artifact in artifacts:
         if artifact.stage in stages and (count := used[_name(artifact)]):
-            others = "1 finished artifact rests" if count == 1 else f"{count} finished artifacts rest"
-            yield artifact, f"{others} on it and stay"
+            others = "1 finished artifact rests on it and stays"
+            yield artifact, others if count == 1 else f"{count} finished artifacts rest on it and stay"
 
 
 def _name(artifact: Artifact) -> str:

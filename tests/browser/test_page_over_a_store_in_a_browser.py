@@ -58,6 +58,43 @@ def test_a_report_and_two_trainings_are_reached_from_the_page(page, store_page, 
     assert "seeds.init" in page.texts("#view tbody td:nth-child(2)") and page.complaints() == []
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_asked_for_stands_on_the_first_screen(page, store_page, width):
+    page.screen(width)
+    page.open(store_page)
+    page.click("[role=tab]", "Groups")
+    places = """
+      const name = (head) => head.innerText.split(/[ \u00a0]/)[0];
+      return [...document.querySelectorAll("#view thead th")].map((head) => [name(head), head.offsetLeft]);
+    """
+    heads = dict(page.run(places))
+    assert heads["n"] < width and (width < 500 or heads["95"] < width), "the numbers come before the settings"
+    page.click("[role=tab]", "Runs")
+    choose(page, "stage", "train")
+    heads = dict(page.run(places))
+    assert heads["test_accuracy"] < min([1280, *(heads[name] for name in ("model", "made") if name in heads)])
+
+
+def test_a_search_without_a_hit_says_so_and_can_be_undone(page, store_page):
+    page.screen(390)
+    page.open(store_page)
+    for tab in ("Studies", "Runs", "Cells", "Groups", "Curves"):
+        page.click("[role=tab]", tab)
+        page.run(
+            "const box = document.querySelector('#filters input'); box.value = 'no-such'; box.form.requestSubmit()"
+        )
+        assert page.texts("#view") == ["No artifact fits these filters. Clear filters"], tab
+        assert page.findings_of_axe() == []
+        page.click("#view button", "Clear filters")
+        assert (
+            not page.texts("#view")[0].startswith("No artifact")
+            and page.run("return document.querySelector('#filters input').value") == ""
+        )
+    page.click("[role=tab]", "Compare")
+    assert not page.run("return document.querySelector('#filters').checkVisibility()"), "any two are compared"
+    assert page.complaints() == []
+
+
 @pytest.fixture
 def served(browser_page, tmp_path, monkeypatch):
     """A copy of the toy store, on its server."""

@@ -28,6 +28,42 @@ def test_axe_finds_nothing_on_an_unfolded_page(page, file, width, scheme):
     assert page.complaints() == [] and page.left_the_machine() == []
 
 
+def test_a_phone_shows_the_first_table_whole_and_signs_beside_their_words(page, quickstart):
+    page.screen(390)
+    page.open(quickstart / "report.html")
+    over = "const box = document.querySelector('.first .scroll'); return box.scrollWidth - box.clientWidth"
+    assert page.run(over) <= 0, "every column of the first table is on the screen"
+    apart = """
+      const folds = [...document.querySelectorAll("details.section > summary")];
+      return folds.map((one) => one.querySelector("h2").offsetTop - one.offsetTop);
+    """
+    assert max(page.run(apart)) < 20, "the arrow of a section stands beside its title, not above it"
+    unfold(page)
+    lines = """
+      const presses = [...document.querySelectorAll(".tabular:not(.first *) th button")];
+      return presses.filter((press) => press.getClientRects().length > 1).map((press) => press.innerText);
+    """
+    assert page.run(lines) == [], "no sign for sorting stands on a line of its own"
+
+
+def test_figures_of_one_panel_stand_side_by_side_on_a_wide_screen(page, quickstart):
+    file = quickstart / "report.html"
+    widths = {}
+    for width in (390, 1280):
+        page.screen(width)
+        page.open(file)
+        unfold(page)
+        widths[width] = page.run(
+            "return [...document.querySelectorAll('.body > figure.narrow')].map((one) => one.offsetWidth)"
+        )
+    assert widths[1280] and max(widths[1280]) < 600 and min(widths[390]) > 300
+    page.screen(1280)
+    page.open(file)
+    unfold(page)
+    page.run("location.hash = document.querySelector('.body > figure.narrow').id")
+    assert page.run("return document.querySelector('figure:target').offsetWidth") == 1280, "opened it takes the screen"
+
+
 def test_every_table_of_more_than_a_row_sorts_up_down_and_back(page, file):
     page.screen(1280)
     page.open(file)

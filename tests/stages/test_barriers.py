@@ -115,7 +115,7 @@ def test_paths_are_written_a_kill_loses_nothing_and_the_report_shows_them(images
     assert table.caption.endswith(NO_SPREAD)
     rows = [["a", 2, 0.5, "[0.1, 0.9]"]]
     several = Table(["group", "pairs", "loss", "95 % interval"], rows, f"Barrier. {PAIR_INTERVALS}")
-    assert several.caption == f"Barrier. {PAIR_INTERVALS}" and "Pairs counts" in several.caption
+    assert several.caption == f"Barrier. {PAIR_INTERVALS}" and "over pairs of seeds" in several.caption
     assert "test error rises above the line by" in shown.headlines[0].answer
 
 

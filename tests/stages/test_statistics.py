@@ -242,8 +242,8 @@ def test_cautions_name_atoms_and_arithmetic_that_varies_by_itself(tmp_path):
     gaps[1, :120] = 0.5
     _, shown = run_stage(tmp_path, made_up(tmp_path, {"x": gaps}, LABELS))
     text = " ".join(block.text for block in shown.blocks if isinstance(block, Text))
-    assert "in seeds 1 (1 in all) one value holds more than delta" in text
-    assert "noise-limited" not in text and "(2,120 rows are needed)" in text, "tolerances below the noise, in words"
+    assert "in seeds 1 (1 in all) one value holds more than δ" in text
+    assert "noise-limited" not in text and "δ = 0.05 takes 2,120 rows" in text, "tolerances below the noise, in words"
     config = compose_run(("data=parabola", "numerics.deterministic=false"))
     config.cells = {"factor": {"initialisation": ["seeds.order=0"]}}
     assert "confounded" in " ".join(cautions([], [], config))

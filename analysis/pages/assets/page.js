@@ -14,8 +14,8 @@
   main.append(told);
   document.head.append(make("style", { textContent: `
 .told { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-th button { all: unset; cursor: pointer; } th button::after { content: " ↕"; opacity: .7; }
-th[aria-sort=ascending] button::after { content: " ↑"; } th[aria-sort=descending] button::after { content: " ↓"; }
+th button { all: unset; cursor: pointer; } th button::after { content: "\u00a0↕"; opacity: .7; }
+th[aria-sort=ascending] button::after { content: "\u00a0↑"; } th[aria-sort=descending] button::after { content: "\u00a0↓"; }
 th button:focus-visible, .seed button:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
 .seed button { all: unset; cursor: pointer; display: inline-flex; align-items: center; gap: 6px; }
 .seed:has([aria-pressed=true]) { border-color: var(--blue); box-shadow: 0 0 0 1px var(--blue); font-weight: 600; }

@@ -18,6 +18,7 @@ function curves(rows) {
   if (!names.length) return make("p", {}, "No training here has a finished epoch.");
   if (!names.includes(state.curve)) state.curve = names.find((name) => name === "val_loss") ?? names.find((name) => name === "train_loss") ?? names[0];
   const with_ = own.filter((curve) => curve.values[state.curve]);
+  curveLabels = new Map(titles(with_.map((curve) => [bareName(curve.row), groupWords(curve.row)])).map((label, place) => [with_[place].row, label]));
   const drawn = with_.slice(0, MOST_CURVES), labels = [...new Set(drawn.map(labelOf))];
   const running = drawn.filter((curve) => stateOf(curve.row) === "running").length;
   const figure = chart(drawn, labels);
@@ -40,7 +41,8 @@ function curves(rows) {
     legend, table("curves", "Trainings and their last values.", columns, with_));
 }
 
-const labelOf = (curve) => said(groupWords(curve.row)) || stageOf(curve.row);
+let curveLabels = new Map();
+const labelOf = (curve) => curveLabels.get(curve.row) ?? bareName(curve.row);
 const seedOf = (curve) => curve.name || wordsOf(curve.row).filter(([name, value]) => isSeed(name, value)).map(([, value]) => value)[0] || "–";
 
 function chart(drawn, labels) {
@@ -102,7 +104,8 @@ function numbersOf(row) {
 
 function differences(one, other) {
   const details = rest("details"), found = [], text = (value) => (value === undefined ? "–" : String(value));
-  const pair = (what, name, a, b) => { if (text(a) !== text(b)) found.push([what, name, text(a), text(b), typeof a === "number" && typeof b === "number" ? b - a : null]); };
+  const both = (a, b) => (a === undefined || b === undefined || digits(a) === digits(b) ? [text(a), text(b)] : [digits(a), digits(b)]);
+  const pair = (what, name, a, b) => { if (text(a) !== text(b)) found.push([what, name, ...both(a, b), typeof a === "number" && typeof b === "number" ? b - a : null]); };
   const pairs = (what, a, b) => { for (const name of new Set([...a.keys(), ...b.keys()])) pair(what, name, a.get(name), b.get(name)); };
   pair("stage", "", stageOf(one), stageOf(other));
   pair("version", "", String(details.version[one]), String(details.version[other]));
@@ -137,8 +140,9 @@ function compare() {
     fetch(`differences.json?first=${data.rows.key[one]}&second=${data.rows.key[other]}`).then((found) => (found.ok ? found.json() : null))
       .then((found) => { if (found && whole.keys === keys) { whole.rows = found; render(); } }).catch(() => {});
   }
-  const about = (row) => make("p", {}, detailButton(row), ` ${stageOf(row)}, ${said(wordsOf(row)) || "no labels"}, made ${moment(data.rows.made[row])}`);
-  const columns = [plain("what", (row) => row[0], undefined, { head: true }), plain("name", (row) => row[1]), plain("first", (row) => row[2]), plain("second", (row) => row[3]),
+  const labels = (row) => said(wordsOf(row).filter(([name]) => data.rows.names.indexOf(name) < data.rows.axes));
+  const about = (row) => make("p", {}, detailButton(row), ` ${[stageOf(row), labels(row), `made ${moment(data.rows.made[row])}`].filter(Boolean).join(", ")}`);
+  const columns = [plain("what", (row) => row[0], undefined, { head: true }), plain("name", (row) => row[1]), plain("first", (row) => row[2], undefined, { long: true }), plain("second", (row) => row[3], undefined, { long: true }),
     numeric("change", (row) => row[4])];
   return make("div", {}, form, about(one), about(other),
     rows.length ? table("compare", `What differs: ${rows.length} ${rows.length === 1 ? "line" : "lines"}. Everything else is equal.`, columns, rows) : make("p", {}, "Nothing differs: settings, inputs, numbers and files are equal."),
@@ -159,7 +163,7 @@ function detail(row) {
   dialog.replaceChildren(close, make("h2", { id: "detail-title" }, nameOf(row)), make("p", {}, chip(row), note ? ` ${note}` : ""),
     make("dl", { className: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
     make("p", {}, files(row)), text ? make("p", { className: "soft" }, "The command that makes it:") : null, text ? command(text) : null,
-    list("Numbers", [...numbersOf(row)].map(([name, value]) => [name, String(value)]), true), list("Settings", [...allSettings(row)].sort()));
+    list("Numbers", [...numbersOf(row)].map(([name, value]) => [name, digits(value)]), true), list("Settings", [...allSettings(row)].sort()));
   dialog.onclose = () => { if (asked) document.querySelector(`[data-focus="${CSS.escape(asked)}"]`)?.focus(); };
   dialog.showModal();
 }

@@ -28,7 +28,7 @@ function filters() {
   const active = KEPT.slice(1, 6).some((name) => state[name]) || Object.values(state.words).some(Boolean);
   const clear = make("button", { type: "button", disabled: !active }, "Clear filters");
   clear.dataset.focus = "clear";
-  clear.addEventListener("click", () => { Object.assign(state, { query: "", study: "", stage: "", state: "", group: "", words: {}, pages: {} }); filters(); render(); });
+  clear.addEventListener("click", () => { Object.assign(state, { ...CLEAR, words: {}, pages: {} }); filters(); render(); });
   const others = make("details", { open: Boolean(state.more) || Object.values(state.words).some(Boolean) }, make("summary", {}, "More filters"), make("div", { className: "boxes" }, ...more_));
   others.addEventListener("toggle", () => { state.more = others.open; });
   form.replaceChildren(make("label", {}, "Search ", input), select("Study", "study", [["", "all"], ...named(data.rows.studies), ["-", "of no study"]]),
@@ -56,17 +56,22 @@ function tabs() {
   document.getElementById("view").setAttribute("aria-labelledby", `tab-${state.tab}`);
 }
 
+const CLEAR = { query: "", study: "", stage: "", state: "", group: "", words: {}, pages: {} };
+const nothing = () => make("p", {}, count() ? "No artifact fits these filters. " : "Nothing has been made here yet.",
+  count() ? go("Clear filters", () => ({ ...CLEAR, words: {}, pages: {} })) : "");
+
 function render(moved = false) {
   const focus = document.activeElement?.dataset?.focus, scrolled = document.querySelector("#view .scroll")?.scrollLeft ?? 0;
   if (moved) { state.pages = {}; filters(); }
   tabs();
   const rows = filtered(), group = state.group && groupNamed(state.group);
   document.getElementById("view").replaceChildren(group ? make("p", { className: "soft" }, `Only the group ${said(Object.entries(group.words)) || "of all"}. `,
-    go("Show all", () => ({ group: "" }))) : "", TABS[state.tab][1](rows));
+    go("Show all", () => ({ group: "" }))) : "", rows.length || state.tab === "compare" ? TABS[state.tab][1](rows) : nothing());
+  document.getElementById("filters").hidden = state.tab === "compare"; // it takes any two
   const kept = new URLSearchParams(KEPT.filter((name) => state[name]).map((name) => [name, state[name]]));
   for (const [name, value] of Object.entries(state.words)) if (value) kept.append("word", `${name}=${value}`);
   try { history.replaceState(null, "", `#${kept}`); } catch { /* some browsers keep addresses of files as they are */ }
-  tell(`${rows.length.toLocaleString("en-US")} of ${count().toLocaleString("en-US")} artifacts`);
+  tell(state.tab === "compare" ? "" : `${rows.length.toLocaleString("en-US")} of ${count().toLocaleString("en-US")} artifacts`);
   const clear = document.querySelector("[data-focus=clear]");
   if (clear) clear.disabled = !(KEPT.slice(1, 6).some((name) => state[name]) || Object.values(state.words).some(Boolean));
   const box = document.querySelector("#view .scroll");

@@ -60,6 +60,24 @@ const said = (words) => words.map(([name, value]) =>
   (/^[-+\d.e\[\], ]+$|^(true|false|null)$/.test(value) ? `${name} ${value}` : value)).join(", ");
 const groupWords = (row) => wordsOf(row).filter(([name, value]) => !isSeed(name, value) && !repeated.has(name));
 
+// Short names of groups: the readable part of a folder without its seed, and what differs where several share it.
+const bareName = (row) => data.rows.slug[row].replace(/-s\d+$/, "");
+function titles(entries) {
+  const same = new Map();
+  for (const [name, words] of entries) {
+    if (!same.has(name)) same.set(name, new Map());
+    same.get(name).set(JSON.stringify(words), new Map(words));
+  }
+  return entries.map(([name, words]) => {
+    const others = [...same.get(name).values()];
+    if (others.length < 2) return name;
+    const differ = words.filter(([word, value]) => others.some((other) => other.has(word) && other.get(word) !== value));
+    const few = differ.slice(0, 3), alike = others.filter((other) => few.every(([word, value]) => other.get(word) === value));
+    const told = (alike.length > 1 ? differ : few).map(([word, value]) => `${word.split(".").at(-1)} ${value}`);
+    return `${name} (${told.join(", ") || said(words) || "other settings"})`;
+  });
+}
+
 function numberOf(row, name) {
   const stage = data.rows.stage[row], place = numbered[stage].get(name);
   return place === undefined ? null : data.numbers[stage].columns[place][at[row]];
@@ -114,6 +132,9 @@ function shown(value) {
   if (Number.isInteger(number) && Math.abs(number) < 1e15) return number.toLocaleString("en-US");
   return Math.abs(number) >= 1e-3 && Math.abs(number) < 1e6 ? String(Number(number.toPrecision(4))) : number.toExponential(2);
 }
+
+// A number that stands beside others: six digits are enough to see it by.
+const digits = (value) => (typeof value === "number" && Number.isFinite(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value));
 
 function moment(seconds) {
   if (!seconds) return "–";

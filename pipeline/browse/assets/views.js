@@ -28,7 +28,7 @@ function table(name, caption, columns, rows) {
     return cell.append(button), cell;
   }));
   const body = rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS).map((row) => make("tr", {}, ...columns.map((column) =>
-    make(column.head ? "th" : "td", { scope: column.head ? "row" : undefined, className: column.words ? "word" : "" }, column.get(row)))));
+    make(column.head ? "th" : "td", { scope: column.head ? "row" : undefined, className: `${column.words ? "word" : ""}${column.long ? " long" : ""}` }, column.get(row)))));
   const label = `${caption.split(". ")[0]}`;
   const box = make("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: label }, make("table", {},
     make("caption", { className: "aside" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
@@ -102,20 +102,27 @@ function chosenNumbers(stage) {
   return [...liked, ...names.filter((name) => !liked.includes(name) && !/\[|_n$/.test(name))].slice(0, 4);
 }
 
+const LONGEST = 24; // letters of a setting that has a column
+
 function runs(rows) {
-  const stages = new Set(rows.map((row) => data.rows.stage[row])), one = stages.size === 1 ? data.stages[[...stages][0]] : "";
-  const words = data.rows.names.filter((name, place) => place < data.rows.axes || new Set(rows.map((row) => data.rows.words[place][row])).size > 1)
-    .filter((name) => { const place = data.rows.names.indexOf(name); return rows.some((row) => data.rows.words[place][row] >= 0); }).slice(0, 8);
+  const inside = new Set(rows), stages = new Set(rows.map((row) => data.rows.stage[row])), one = stages.size === 1 ? data.stages[[...stages][0]] : "";
+  const inUse = data.rows.names.map((name, place) => [name, place, [...new Set(data.rows.words[place].filter((_, row) => inside.has(row)))].filter((word) => word >= 0)])
+    .filter(([, , found]) => found.length);
+  const words = inUse.filter(([, place]) => place < data.rows.axes).slice(0, 6).map(([name]) => name);
+  const settings = inUse.filter(([, place, found]) => place >= data.rows.axes && found.length > 1 && found.every((word) => data.rows.labels[word].length <= LONGEST))
+    .slice(0, 6).map(([name]) => name);
+  const word = (name) => plain(name, (row) => wordOf(row, name) || "–", (row) => wordOf(row, name));
   const columns = [
     { name: "compare", words: true, get: picker },
     plain("artifact", (row) => detailButton(row), nameOf, { head: true }),
     ...(one ? [] : [plain("stage", stageOf)]),
     plain("state", (row) => chip(row), stateOf),
-    ...words.map((name) => plain(name, (row) => wordOf(row, name) || "–", (row) => wordOf(row, name))),
     ...(one ? chosenNumbers(one).map((name) => numeric(name, (row) => numberOf(row, name))) : []),
+    ...words.map(word),
     numeric("made", (row) => data.rows.made[row], moment), numeric("seconds", (row) => data.rows.seconds[row]),
     numeric("size", (row) => data.rows.bytes[row], bytes),
     { name: "files", words: true, get: files },
+    ...settings.map(word),
   ];
   const box = make("div", {}, make("div", { className: "tools" }, one ? columnChooser(one) : null, comparison()),
     table("runs", "Runs and other artifacts. Choose one stage to see its numbers.".slice(0, one ? 25 : undefined), columns, rows));
@@ -192,6 +199,9 @@ function cells(rows) {
     const covered = new Set(larger.flatMap((other) => [...other.found.values()].map((cell) => `${cell.study}|${kind.mark.map((place) => cell.own[place]).join()}`)));
     for (const [name, cell] of kind.found) if (!covered.has(name)) wide.push(cell);
   }
+  const order = (cell) => (cell.study < 0 ? Infinity : cell.study);
+  wide.sort((one, other) => order(one) - order(other) || 0); // cells of a study stand together
+  const used = places.filter((place) => wide.some((cell) => cell.own[place] >= 0));
   const stages = data.stages.filter((name) => rows.some((row) => stageOf(row) === name && !data.gathers.includes(name)) && name !== "prepare");
   const inside = (cell) => {
     if (cell.inside) return cell.inside;
@@ -203,7 +213,7 @@ function cells(rows) {
   const study = (cell) => (cell.study < 0 ? "–" : data.rows.studies[cell.study]);
   const columns = [
     plain("study", study, study, { head: true }),
-    ...axes.map((name, place) => plain(name, (cell) => (cell.own[place] < 0 ? "–" : data.rows.labels[cell.own[place]]))),
+    ...used.map((place) => plain(axes[place], (cell) => (cell.own[place] < 0 ? "–" : data.rows.labels[cell.own[place]]))),
     ...stages.map((stage) => ({ name: stage, words: true, get: (cell) => {
       const [newest, ...others] = of(cell, stage);
       if (newest === undefined) return make("span", { className: "soft" }, "–");
@@ -226,17 +236,19 @@ function groups(rows) {
   const choice = select("Number", "quantity", names.map((name) => [name, name]));
   const of = (group) => group.summary[numbered[group.stage].get(state.quantity)];
   const shownGroups = found.filter((group) => of(group));
-  const axes = [...new Set(shownGroups.flatMap((group) => Object.keys(group.words)))].filter((name) => !repeated.has(name));
+  const axes = [...new Set(shownGroups.flatMap((group) => Object.keys(group.words)))].filter((name) => !repeated.has(name) && new Set(shownGroups.map((group) => group.words[name] ?? "")).size > 1);
+  const named = new Map(titles(shownGroups.map((group) => [bareName(group.rows[0]), Object.entries(group.words)])).map((title, place) => [shownGroups[place], title]));
   const all = shownGroups.flatMap((group) => group.rows.map((row) => Number(numberOf(row, state.quantity) ?? NaN))).filter(Number.isFinite);
   const ends = [Math.min(...extremes(all)), Math.max(...extremes(all))];
   const columns = [
-    plain("stage", (group) => go(data.stages[group.stage], () => ({ tab: "runs", group: groupName(group), stage: "", query: "", words: {} }), { ariaLabel: `Runs of this group of ${data.stages[group.stage]}` }), (group) => data.stages[group.stage], { head: true }),
-    ...axes.map((name) => plain(name, (group) => group.words[name] ?? "–")),
+    plain("group", (group) => go(named.get(group), () => ({ tab: "runs", group: groupName(group), stage: "", query: "", words: {} }), { title: "Show its runs" }), (group) => named.get(group), { head: true, long: true }),
+    plain("stage", (group) => data.stages[group.stage]),
     numeric("n", (group) => of(group)[0]),
     numeric("mean", (group) => of(group)[1], undefined, { get: (group) => estimate(of(group))[0] }),
     numeric("95 % interval of the mean", (group) => of(group)[3], undefined, { get: (group) => estimate(of(group))[1] }),
     numeric("sd", (group) => of(group)[2]),
     { name: "each run", words: true, get: (group) => strip(group, ends) },
+    ...axes.map((name) => plain(name, (group) => group.words[name] ?? "–")),
   ];
   const note = "Runs that differ in nothing but the seed. Student's interval over runs; of shares and accuracies Wilson's with the spread between runs. Filters choose groups and leave their runs whole.";
   return make("div", {}, make("div", { className: "tools" }, choice), table("groups", note, columns, shownGroups));

@@ -203,18 +203,18 @@ def _images(name: str, names: list[str], arrays: dict[str, np.ndarray]) -> Galle
     rows = []
     for i in range(len(arrays["labels"])):
         true, attributed = names[arrays["labels"][i]], names[arrays["classes"][i]]
-        shots = [Shot(_pixels(arrays["test"][i]), f"test: {true}", f"class {attributed}")]
+        shots = [Shot(_pixels(arrays["test"][i]), f"test: {true}", f"for {attributed}")]
         for j, score in enumerate(arrays["scores"][i]):
             label = int(arrays["train_labels"][i, j])
             title = names[label] + (" ●" if planted[i, j] else "")
             agrees = label == int(arrays["classes"][i])
             shots.append(Shot(_pixels(arrays["train"][i, j]), title, f"{score:+.3g}", agrees))
         rows.append(shots)
-    legend = "Frames: solid where the training label is the attributed class, dashed where it is another."
+    legend = "Frames: solid where the training label is that class, dashed where it is another."
     return Gallery(
         rows,
-        f"{name}, first run: test images, errors of the network first, with the training images that support the "
-        "attributed class most, strongest first.",
+        f"{name}, first run: test images, errors of the network first. Below each stand its label and the class (“for "
+        "…”) for which the training images beside it speak most, strongest first.",
         legend + (" ● marks injected images." if planted.any() else ""),
     )
 

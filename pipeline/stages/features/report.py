@@ -33,19 +33,21 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks += found.blocks(about, keys=keys_of(group), command=group[0].command)
         headlines = headlines or found.headlines()
         blocks += _depths(about, group)
-    return Section("How alike seeds are inside", blocks, headlines)
+    return Section("How alike the networks are inside", blocks, headlines)
 
 
 def _depths(about: str, group: list[Gathered]) -> list[Block]:
     """Show at which layer decisions are made, and whether it is the same in every run."""
     splits, layers = group[0].config.features.splits, list(group[0].artifact.metrics["layers"])
     if not {"train", "test"} <= {*splits} or len(layers) < 2:
-        return [Text(f"{about}Prediction depth takes features of at least two layers on training and test rows.")]
+        lacking = "features of at least two layers, on training and on test rows"
+        return [Text(f"{about}There is no prediction depth: it takes {lacking}.")]
     depths, right = [], []
     for member in group:
         arrays = read_feature_arrays(member.artifact)
         if arrays["train.labels"].dtype.kind != "i" or len(arrays["train.labels"]) <= PUBLISHED_NEIGHBORS:
-            return [Text(f"{about}Prediction depth takes classes, and more than {PUBLISHED_NEIGHBORS} training rows.")]
+            lacking = f"classes, and more than {PUBLISHED_NEIGHBORS} training rows"
+            return [Text(f"{about}There is no prediction depth: it takes {lacking}.")]
         decided = arrays["test.logits"][:ROWS].argmax(axis=1)
         sides = [[arrays[f"{split}.{layer}"][:ROWS] for layer in layers] for split in ("train", "test")]
         votes = layer_votes(sides[0], arrays["train.labels"][:ROWS], sides[1])
@@ -87,7 +89,7 @@ def _compared(group: list[Gathered]) -> LayerComparison | str:
         ids.append(arrays[f"{split}.ids"])
         runs[f"seed {seed}"] = {layer: arrays[f"{split}.{layer}"][:ROWS] for layer in layers}
     if not all(np.array_equal(ids[0], other) for other in ids):
-        return f"The runs have other {split} rows, so that their layers cannot be compared."
+        return f"The runs have different {split} rows, so that their layers cannot be compared."
     count = min(NEIGHBORS, len(ids[0]) - 1)
     if len(ids[0]) <= 4:
         return f"There are {len(ids[0])} {split} rows, too few to compare layers on."

@@ -79,7 +79,7 @@ def certified(group: list[Gathered]) -> list[str]:
     from kernels.capture.summary import joined, told
 
     found = joined([member.artifact.metrics.get("certificate", {}) for member in group])
-    return [f"the certificate of its kernels: {told(found)}."] if found else []
+    return [f"checked while its kernels were computed: {told(found)}."] if found else []
 
 
 @in_style

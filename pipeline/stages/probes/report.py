@@ -56,21 +56,23 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
         blocks.append(
             Text(
                 f"{name} (n = {len(group)}): network accuracy {100 * accuracy:.2f} % on the probed rows."
-                + ("" if trained else " A control: what is asked is asked about trained networks."),
+                + ("" if trained else " A control: the question is about trained networks."),
                 keys_of(group),
             )
         )
         blocks.append(_table(name, runs, collapse, layers, kappa, group))
         pictures = _pictures(name, runs, collapse, group, layers, kappa, accuracy)
         blocks += pictures
-        depth = depth or (pictures[DEPTH] if trained else None)
+        depth = depth or (pictures[DEPTH] if trained and len(layers) > 1 else None)
         blocks += _controls(name, layers, group) + _history(name, layers, group)
         if trained:
             curves = [read_curves(member.artifact) for member in group]
             blocks += about(group, claims(name, group[0].config, curves, collapse, metrics), PAPER)
         if not trained:
             onsets = sorted({str(entry["onset"]) for entry in metrics})
-            said = f"{name}, untrained: onset of collapse over runs (n = {len(group)}): {', '.join(onsets)}."
+            said = f"{name}, untrained (n = {len(group)}): all simple classifiers agree from {', '.join(onsets)} on."
+            if onsets == ["no onset"]:
+                said = f"{name}, untrained (n = {len(group)}): there is no layer from which on all classifiers agree."
             findings.append(Finding(said, keys_of(group)))
     return Section("Layer probes", [*findings, *blocks], _onset(grouped(members), depth))
 
@@ -92,7 +94,7 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
             f"from {layer} on in {known.count(layer)}" for layer in dict.fromkeys(sorted(known, key=layers.index))
         )
         none = len(found) - len(known)
-        said[name] = ", ".join(filter(None, [counts, f"at no layer in {none}" if none else ""]))
+        said[name] = ", ".join(filter(None, [counts, f"from no layer on in {none}" if none else ""]))
     rows = [[name, len(found), sum(i is not None for i in found), said[name]] for name, found in places.items()]
     trained = [member for group in groups.values() for member in group if _trained(member)]
     runs = len(next(iter(places.values())))
@@ -106,6 +108,8 @@ def _onset(groups: dict[str, list[Gathered]], depth: Picture | None) -> list[Hea
     of = f"{runs} run{'s' if runs != 1 else ''}"
     shown = listed(said) if len(said) > 1 else next(iter(said.values()))
     answer = f"All simple classifiers agree {shown} of {of}."
+    if len(said) == 1 and shown == f"from no layer on in {runs}":
+        answer = f"In {runs} of {of} there is no layer from which on all simple classifiers agree."
     return [Headline("onset", "From which layer on do all simple classifiers agree?", answer, table.first(), depth)]
 
 
@@ -139,8 +143,9 @@ def _table(
     return Table(
         ["layer", "D", "probe", "runs", "accuracy % (all)", "sd", "95 % interval", "fidelity %", "k ≈ 100", "k*"],
         rows,
-        f"{name}: surrogates on test rows. k* is the smallest number of components from which accuracy stays within "
-        "one point of that of all components (median over runs; – where even the largest falls short). " + OVER_SEEDS,
+        f"{name}: simple classifiers on the layer's D features, scored on test rows. Fidelity is their agreement with "
+        "the network. k* is the smallest number of principal components from which on accuracy stays within one "
+        "point of that of all components (median over runs; – where even the largest falls short). " + OVER_SEEDS,
         keys=keys_of(group),
         command=group[0].command,
     )
@@ -172,7 +177,14 @@ def _pictures(
     nc1 = np.where(known, np.nansum(by_layer, axis=0) / np.maximum(np.isfinite(by_layer).sum(axis=0), 1), np.nan)
     variance = {layer: curves.explained_variance[layer] for layer in layers}
     points = [{**row, "epoch": i} for i, run in enumerate(collapse) for row in run]
-    return [
+    hollow = (
+        "" if all(row["converged"] for row in pooled) else " Hollow markers: the solver stopped before its tolerance."
+    )
+    marked = ""
+    if onset.index != NO_ONSET:
+        marked = " Vertical line and band: layer from which on all agree in the first run, and its bootstrap interval "
+        marked += "over test rows."
+    by_components = [
         Picture(
             explained_variance_figure(variance),
             f"{name}: explained variance of the first run.",
@@ -180,10 +192,15 @@ def _pictures(
         ),
         Picture(
             component_curves_figure(pooled, layers, network_accuracy=accuracy, neighbors=kappa),
-            f"{name}: accuracy of each surrogate by components and by explained variance, mean over runs; the dashed "
-            "line is the network. Hollow markers: the solver stopped before its tolerance.",
+            f"{name}: accuracy of each simple classifier by components and by explained variance, mean over runs; the "
+            f"dashed line is the network.{hollow}",
             f"Accuracy of simple classifiers by components kept; the network gets {100 * accuracy:.1f} % right",
         ),
+    ]
+    if len(layers) < 2:  # one layer has no depth
+        return by_components
+    return [
+        *by_components,
         Picture(
             depth_figure(
                 pooled,
@@ -194,8 +211,7 @@ def _pictures(
                 components=SUFFICIENT,
                 neighbors=kappa,
             ),
-            f"{name}: accuracy and fidelity by depth, mean and sd over runs. Vertical line and band: onset of the "
-            "first run and its bootstrap interval over test rows.",
+            f"{name}: accuracy and fidelity (agreement with the network) by depth, mean and sd over runs.{marked}",
             f"Accuracy and fidelity of simple classifiers from {layers[0]} to {layers[-1]}; onset {metrics['onset']}",
         ),
         Picture(

@@ -34,6 +34,7 @@ HEAD_FIELDS = ("data", "model", "training", "weights", "features", "regression",
 ORDERINGS = Standing("derived", band="ours")
 """The orderings (a) to (e) come from our own computation; the paper's table was not seen."""
 Row = TypeVar("Row", FunctionRow, LogisticRow)
+SPOKEN = {"nn": "network", "ck": "CK", "ntk": "NTK", "ck_svd": "CK through features"}
 
 
 def at_step(run: list[Row], step: int) -> dict[str, Row]:
@@ -69,7 +70,7 @@ def function_claims(name: str, activation: str, target: str, runs: list[list[Fun
         return [float(np.log10(e[over].test_rms / e[under].test_rms)) if e else float("nan") for e in found]
 
     def factor(over: str, under: str, bound: float, step: int | None = None) -> Decided:
-        what = f"log10 of test RMSE, {over} over {under}"
+        what = f"log10 of test RMSE, {SPOKEN[over]} over {SPOKEN[under]}"
         return above(ratios(over, under, step), float(np.log10(bound)), margin=RATIO_MARGIN, what=what)
 
     found: list[tuple[str, str, Decided]] = []

@@ -126,7 +126,7 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
     return Table(
         [
             "group",
-            "rate / η_c",
+            "rate / critical rate",
             "matrices",
             "skipped",
             "runs",
@@ -138,10 +138,14 @@ def _overview(groups: dict[str, list[Gathered]], keys: list[str], command: str) 
         ]
         + ["KTA at start", "KTA at end"],
         rows,
-        "η_c: 2/λ_max of the Gauss-Newton matrix on the first batch, untrained, momentum left out. "
-        "KS to start: distance of each matrix's spectrum to its own first one, averaged over matrices. Outliers and "
-        "significant tails (heavier than their null): per run, over all matrices. KTA: centered alignment of the probe "
-        "kernel with the labels. Skipped: 1-D weights and short sides. " + OVER_SEEDS,
+        "KS to start: Kolmogorov-Smirnov distance of each matrix's spectrum to its own first one, averaged over "
+        "matrices. Outliers and significant tails (heavier than noise of the same shape): per run, over all matrices. "
+        "Skipped: weights of one dimension, and matrices with a short side."
+        + " Critical rate: 2 over the largest eigenvalue of the Gauss-Newton matrix on the first batch, before "
+        "training, momentum left out."
+        * any(row[1] == row[1] for row in rows)
+        + " KTA: centered alignment of the probe kernel with the labels." * any(row[-1] == row[-1] for row in rows)
+        + f" {OVER_SEEDS}",
         keys=keys,
         command=command,
     )
@@ -161,7 +165,7 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
                     matrix,
                     f"{first['rows']}×{first['columns']}",
                     len(same),
-                    ", ".join(f"{label} {count}" for label, count in classes.most_common()),
+                    ", ".join(f"{label} ({count} of {len(same)})" for label, count in classes.most_common()),
                     *(_mean([row[key] for row in same]) for key in MEANS),
                     f"{_mean(significant):.2f} ({len(significant)} of {len(same)})"
                     if significant
@@ -174,12 +178,12 @@ def _layers(groups: dict[str, list[Gathered]], keys: list[str], command: str) ->
         ["group", "matrix", "shape", "runs", "class", "KS to start", "outliers", "λ₁", "stable rank", "tail α"]
         + ["WeightWatcher α", "note"],
         rows,
-        "Every matrix against its own start. Outliers are beyond the Marchenko-Pastur edge of the first weights plus "
-        "four Tracy-Widom scales; -1 where the first weights were not iid. No direction of the data is known here, so "
-        "a class rests on outliers and distance alone: invariant has no outlier and a bulk that stays, bulk+spike one "
-        "to five outliers over such a bulk, heavy/deformed more and a bulk that moved; mixed is anything else. "
-        "WeightWatcher α: its exponent, which has no null, mean over the runs where its own fit is sound (50 "
-        "eigenvalues or more, 2 to 6).",
+        "Every matrix against its own start, means over runs. Outliers are eigenvalues beyond the Marchenko-Pastur "
+        "edge of the first weights plus four Tracy-Widom scales; -1 where those were not independent draws. "
+        "Class, by outliers and distance alone: invariant has no outlier and a bulk that stays; bulk+spike has one to "
+        "five outliers over such a bulk; heavy/deformed has more, and a bulk that moved; mixed is anything else. Tail "
+        "α: exponent of the power law, where noise of the same shape gives none. WeightWatcher α: that tool's "
+        "exponent, which noise gives too, over the runs where its own fit is sound (50 eigenvalues or more, 2 to 6).",
         keys=keys,
         command=command,
     )

@@ -73,30 +73,33 @@ def group_pictures(
     plan = TrimmingPlan(**parts, distance=distance, alpha=alpha)
     fan = arrays[f"{index}.fan"].astype(np.float64)
     curves = arrays[f"{index}.curves"]
+    found = {kind: _floats(row[name] for row in rows) for kind, name in LEVELS.items()}
+    differ = any(values.any() for values in found.values())  # else the table has said that all levels are 0
+    trimmed = f", and what trimming takes from the least typical one (seed {seeds[int(run)]})" if alpha > 0 else ""
     pictures = [
         Picture(
-            distribution_fan(fan, reference, delta=delta, plan=plan, run=int(run), seeds=seeds),
-            f"{group}: distributions of all seeds with the three references and the tolerance band of the first, "
-            f"and what trimming takes from the least typical one (seed {seeds[int(run)]}).",
+            distribution_fan(fan, reference, delta=delta, plan=plan if alpha > 0 else None, run=int(run), seeds=seeds),
+            f"{group}: distributions of all seeds, the three ways to put them together, and the tolerance around the "
+            f"first of these{trimmed}.",
             f"Cumulative distributions of the logit gaps of {len(rows)} runs of {group} about their consensus",
         ),
         Picture(
             distance_curves(ALPHAS.tolist(), curves, delta=delta, levels=level[: curves.shape[1]], seeds=seeds),
-            f"{group}: robust KS distance to the mixture of the other runs against the trimming share.",
+            f"{group}: distance of each run to the mixture of the others after the share α of its outputs is left out. "
+            "Its level is the α at which the curve meets δ, and 0 where it begins below.",
             f"Distance of every run of {group} to the others, which falls as more of its outputs are trimmed",
         ),
-        Picture(
-            ranking_figure(level, _ranking(rows, level), seeds=seeds),
-            f"{group}: seeds from the most typical on, with bootstrap intervals of their levels over test examples.",
-            f"Trimming levels of the seeds of {group} from the most typical one on",
-        ),
     ]
-    found = {kind: _floats(row[name] for row in rows) for kind, name in LEVELS.items()}
-    if any(values.any() for values in found.values()):  # else the table has said that all of them are 0
+    if differ:
         pictures += [
             Picture(
+                ranking_figure(level, _ranking(rows, level), seeds=seeds),
+                f"{group}: levels from the most typical seed on, with bootstrap intervals over test examples.",
+                f"Trimming levels of the seeds of {group} from the most typical one on",
+            ),
+            Picture(
                 level_histograms(found, delta=delta),
-                f"{group}: levels against the three references.",
+                f"{group}: how many seeds have which level, for the three ways to put the others together.",
                 f"Trimming levels of the runs of {group} by reference: mean {level.mean():.3f} against the mixture",
             ),
             Picture(
@@ -116,7 +119,7 @@ def group_pictures(
         pictures.append(
             Picture(
                 pairwise_heat_map(arrays[f"{index}.pairs"], label="KS distance", seeds=seeds),
-                f"{group}: two-sample KS distance of every pair of runs, outlying runs last.",
+                f"{group}: KS distance of every pair of runs, outlying runs last.",
                 f"Distances between every two runs of {group} as a map",
             )
         )

@@ -71,8 +71,10 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
         name: (100 * row["churn_pairwise"], 100 * row["churn_low"], 100 * row["churn_high"])
         for name, row in drawn.items()
     }
-    about = f"Share of {examples:,} {noun} on which a run decides otherwise than the others of its group, on average."
-    figure = seed_dots(runs, means, label=f"{noun} decided otherwise, %", title="How far runs differ", within=(0, 100))
+    about = f"Share of {examples:,} {noun} on which a run and another one of its group disagree, mean over the others."
+    figure = seed_dots(
+        runs, means, label=f"disagreement, % of {noun}", title="How often runs disagree", within=(0, 100)
+    )
     table = Table(
         ["group", "two runs disagree on", "accuracy %", "trimming level", "runs"],
         [
@@ -87,7 +89,7 @@ def _churn(artifact: Artifact, command: str, config: RunConfig, summary: dict[st
         ],
         f"On {examples:,} {noun}{'; in brackets 95 % intervals over runs' if known else ''}. "
         "Trimming level: the share of a run's outputs that must be left out before the rest is distributed like "
-        "those of the other runs; 0 only means that so few rows show no difference.",
+        "those of the other runs; 0 means only that so few rows show no difference.",
         keys=[artifact.key],
         command=command,
     )

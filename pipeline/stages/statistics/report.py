@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-import numpy as np
-
 from analysis.pages.blocks import Block, Finding, Section, Table, Text
-from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Standing, format_estimate
+from analysis.verdicts import FAILS, HOLDS, MIN_RUNS, OPEN, Claim, Decided, Standing
 from analysis.verdicts.rules import Outcome
 from pipeline.config.run import RunConfig
 from pipeline.engine.artifacts import Artifact
@@ -19,10 +17,8 @@ from pipeline.stages.statistics.headlines import variability_headlines
 from pipeline.stages.statistics.read import (
     ClaimRow,
     ContrastRow,
-    CorrelationRow,
     GroupRow,
     ReleasedRow,
-    RunRow,
     read_claims,
     read_contrasts,
     read_correlations,
@@ -34,6 +30,12 @@ from pipeline.stages.statistics.read import (
     read_seed_counts,
 )
 from pipeline.stages.statistics.report_cautions import cautions, notes
+from pipeline.stages.statistics.report_companions import (
+    companion_table,
+    correlation_table,
+    shown_estimate,
+    shown_percent,
+)
 from pipeline.stages.statistics.report_history import history_blocks
 from pipeline.stages.statistics.report_seed_count import seed_counts
 
@@ -50,16 +52,6 @@ MEASURES = {
     "level": "mean level",
     "churn": "pairwise churn, points",
     "scaled_level": "mean level after temperature scaling",
-}
-COMPANIONS = {
-    "nll": "cross-entropy",
-    "brier": "Brier score",
-    "ece": "calibration error (ECE)",
-    "ece_adaptive": "calibration error, bins of equal size",
-    "churn_logit_mean": "churn against the mean logits",
-    "churn_majority": "churn against the majority",
-    "churn_mean": "mean churn",
-    "error_agreement": "agreement of errors",
 }
 KINDS = {"mixture": "mixture", "logit_mean": "mean logits", "quantile_mean": "quantile mean"}
 """References as they are called in tables; the deciding one first."""
@@ -88,10 +80,12 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     findings: list[str] = []
     blocks += [Text(note, [artifact.key]) for note in [*notes(artifact), *cautions(runs, summary, config)]]
     if summary:
-        blocks += [*_level_tables(summary, artifact, command), _companion_table(summary, runs, artifact, command)]
+        blocks += [*_level_tables(summary, artifact, command), companion_table(summary, runs, artifact, command)]
         findings += _level_findings(summary)
-    if correlations := [row for row in read_correlations(artifact) if row["reference"] == "mixture"]:
-        blocks.append(_correlation_table(correlations, artifact, command))
+    # an interval of three runs is the whole range and says nothing
+    correlations = [row for row in read_correlations(artifact) if row["reference"] == "mixture" and row["runs"] > 3]
+    if correlations:
+        blocks.append(correlation_table(correlations, artifact, command))
     arrays = read_figures(artifact)
     # Levels that are 0 in both groups differ by nothing.
     contrasts = [row for row in read_contrasts(artifact) if row["difference"] != 0 or row["high"] > row["low"]]
@@ -119,7 +113,7 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
 
 def _claim(row: ClaimRow, claims: list[ClaimRow]) -> Claim:
     others = [
-        f"{KINDS[one['reference']]} at {one['delta']:.3g}: {one['outcome']}"
+        f"{KINDS[one['reference']]} at δ = {one['delta']:.3g}: {one['outcome']}"
         for one in claims
         if (one["claim"], one["group"]) == (row["claim"], row["group"]) and not one["deciding"]
     ]
@@ -128,7 +122,7 @@ def _claim(row: ClaimRow, claims: list[ClaimRow]) -> Claim:
         for name, value in json.loads(row["details"]).items()
         if value is not None
     )
-    evidence = f"{row['evidence']} Decided on the {KINDS[row['reference']]} at delta {row['delta']:.4f} (DKW)."
+    evidence = f"{row['evidence']} Decided on the {KINDS[row['reference']]} at δ = {row['delta']:.4f} (DKW)."
     evidence += f" {details[:1].upper()}{details[1:]}." if details else ""
     evidence += f" Elsewhere, not adjusted: {'; '.join(others)}." if others else ""
     p, against = (None if math.isnan(value) else value for value in (row["p"], row["p_against"]))
@@ -147,15 +141,6 @@ def _outcome(word: str) -> Outcome:
     return HOLDS if word == HOLDS else FAILS if word == FAILS else OPEN
 
 
-def _shown(estimate: float, low: float, high: float) -> str:
-    """Estimate and interval with the digits that its width allows."""
-    return format_estimate(estimate, low, high).replace("undefined", "–")
-
-
-def _percent(share: float, low: float, high: float) -> str:
-    return _shown(100 * share, 100 * low, 100 * high)
-
-
 def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> list[Table]:
     """Tabulate the deciding level of each group, and beside each other those by reference and tolerance."""
     by_group: dict[str, list[GroupRow]] = {}
@@ -167,33 +152,32 @@ def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> 
             row["group"],
             row["runs"],
             f"{row['delta']:.4f}",
-            _shown(row["level_mean"], row["level_low"], row["level_high"]),
+            shown_estimate(row["level_mean"], row["level_low"], row["level_high"]),
             row["level_sd"],
             row["level_halves"],
             row["share_above_zero"],
-            row["unattainable"],
+            row["unattainable"] or None,
             row["ks_mean"],
         ]
         for row in deciding
     ]
     known = any(math.isfinite(row["level_low"]) for row in deciding)
     first = Table(
-        ["group", "runs", "delta", f"mean level{' [95 %]' if known else ''}", "sd", "halves", "share > 0"]
+        ["group", "runs", "δ", f"mean level{' [95 %]' if known else ''}", "sd", "halves", "share above 0"]
         + ["no level", "KS"],
         rows,
-        f"Trimming levels of each run against the mixture of all others on {summary[0]['examples']:,} examples, at the "
-        "delta of the Dvoretzky-Kiefer-Wolfowitz bound; intervals over runs (jackknife, Wilson's form) and test "
-        "examples (bootstrap). Halves: mean level of a random half of the runs (the larger one where their number is "
-        "odd) against the consensus of the other half. No level: runs that no trimming brings within delta. No "
-        "interval: two runs, or runs that do not differ. A level is biased up, and 0 only means indistinguishable at "
-        "this delta.",
+        f"Trimming level of each run against the outputs of all others together (their mixture) on "
+        f"{summary[0]['examples']:,} examples: how much must be left out of a run's outputs until their distribution "
+        "is within δ, which is the bound of Dvoretzky, Kiefer and Wolfowitz (DKW) on what chance does. Intervals are "
+        "over runs (jackknife, Wilson's form) and test examples (bootstrap). KS: Kolmogorov-Smirnov distance to the "
+        f"mixture. {_on_levels(deciding)}A level is biased up, and 0 means only that no difference shows at this δ.",
         keys=[artifact.key],
         command=command,
     )
     headings = {
         _place(row): f"{KINDS[row['reference']]}, δ {row['delta']:.3g}"
         + ("*" if row["noise_limited"] and row["threshold"] != "DKW" else "")
-        for row in sorted(summary, key=lambda row: list(KINDS).index(row["reference"]))
+        for row in sorted(summary, key=lambda row: (list(KINDS).index(row["reference"]), row["delta"]))
     }
     if len(headings) == 1 or not any(row["level_mean"] for row in summary):  # all of them are 0, like those above
         return [first]
@@ -201,12 +185,28 @@ def _level_tables(summary: list[GroupRow], artifact: Artifact, command: str) -> 
     others = Table(
         ["group", *headings.values()],
         [[name, *(found.get((name, *place)) for place in headings)] for name in by_group],
-        "The same level by what a run is compared with, the three ways to put the other runs together, and by the "
-        "tolerance δ; means over runs. A star marks a δ below the noise of so few examples.",
+        "Mean level over runs, for three ways to put the other runs together and for each tolerance δ."
+        + " A star marks a δ that chance alone exceeds on so few examples."
+        * any("*" in one for one in headings.values()),
         keys=[artifact.key],
         command=command,
     )
     return [first, others]
+
+
+def _on_levels(deciding: list[GroupRow]) -> str:
+    """Explain the columns and signs that a table of levels has."""
+    said = ""
+    if any(math.isfinite(row["level_halves"]) for row in deciding):
+        said += (
+            "Halves: mean level of a random half of the runs (the larger one where their number is odd) against the "
+        )
+        said += "other half. "
+    if any(row["unattainable"] for row in deciding):
+        said += "No level: runs that no trimming brings within δ. "
+    if not all(math.isfinite(row["level_low"]) for row in deciding):
+        said += "No interval: two runs, or runs that do not differ. "
+    return said
 
 
 def _decides(row: GroupRow) -> bool:
@@ -218,73 +218,14 @@ def _place(row: GroupRow) -> tuple[str, float | None]:
     return row["reference"], None if row["threshold"] == "DKW" else row["delta"]
 
 
-def _companion_table(summary: list[GroupRow], runs: list[RunRow], artifact: Artifact, command: str) -> Table:
-    rows = []
-    for row in {row["group"]: row for row in summary}.values():
-        scaled = [run["level_scaled"] for run in runs if run["group"] == row["group"]]
-        rows.append(
-            [
-                row["group"],
-                row["runs"],
-                100 * row["accuracy_mean"],
-                100 * row["accuracy_sd"],
-                row["ece_mean"],
-                _percent(row["churn_pairwise"], row["churn_low"], row["churn_high"]),
-                100 * row["ambiguity"],
-                100 * row["discrepancy"],
-                float(np.mean(scaled)),
-            ]
-        )
-    return Table(
-        [
-            "group",
-            "runs",
-            "accuracy %",
-            "sd",
-            "ECE",
-            "pairwise churn % [95 %]",
-            "ambiguity %",
-            "discrepancy %",
-            "level after temperature",
-        ],
-        rows,
-        "Companions of the level. Churn is the share of differing decisions of two runs, its interval over runs "
-        "leaves one out at a time (jackknife). Ambiguity is the share of examples on which not all runs agree, "
-        "discrepancy the largest churn of a run against another, averaged over runs; both grow with their number. "
-        "The last column is the mean mixture level at the DKW delta after "
-        "temperature scaling of each run. No interval: two runs, or runs that do not differ.",
-        keys=[artifact.key],
-        command=command,
-    )
-
-
 def _level_findings(summary: list[GroupRow]) -> list[str]:
     return [
         f"{row['group']}: mean trimming level "
-        f"{_shown(row['level_mean'], row['level_low'], row['level_high'])} "
-        f"(n = {row['runs']}, mixture, delta {row['delta']:.3f}), pairwise churn {100 * row['churn_pairwise']:.3g} %."
+        f"{shown_estimate(row['level_mean'], row['level_low'], row['level_high'])} "
+        f"(n = {row['runs']}, δ = {row['delta']:.3f}), pairwise churn {100 * row['churn_pairwise']:.3g} %."
         for row in summary
         if _decides(row)
     ]
-
-
-def _correlation_table(found: list[CorrelationRow], artifact: Artifact, command: str) -> Table:
-    rows = [
-        [row["group"], _companion(row["companion"]), row["runs"], _shown(row["spearman"], row["low"], row["high"])]
-        for row in found
-    ]
-    return Table(
-        ["group", "companion", "runs", "Spearman with level [95 %]"],
-        rows,
-        "Rank correlation of the mixture level at the DKW delta with each companion; intervals over runs by "
-        "Fisher's z. Groups whose levels are all equal have nothing to rank.",
-        keys=[artifact.key],
-        command=command,
-    )
-
-
-def _companion(name: str) -> str:
-    return COMPANIONS.get(name, name.replace("_", " "))
 
 
 def _contrasts(
@@ -292,21 +233,21 @@ def _contrasts(
 ) -> tuple[Table, list[str]]:
     shown = []
     for row in rows:
-        as_points = _percent if row["measure"] == "churn" else _shown
+        as_points = shown_percent if row["measure"] == "churn" else shown_estimate
         difference = as_points(row["difference"], row["low"], row["high"])
         shown.append([row["first"], row["second"], MEASURES[row["measure"]], difference])
     table = Table(
         ["group", "against", "measure", "difference [95 % for all]"],
         shown,
-        "Which runs vary more? Differences of group means, first minus second; intervals over runs leave one of either "
-        "group out at a time (jackknife, put together as Welch's). The intervals hold for all pairs of groups together "
+        "Which runs vary more? Differences of group means, first minus second. Intervals over runs leave out one run "
+        "of either group at a time (jackknife, combined as in Welch's test) and hold for all pairs of groups together "
         "(Bonferroni); the test examples are the same for all.",
         keys=[artifact.key],
         command=command,
     )
     findings = [
         f"{row['first']} varies {'more' if row['low'] > 0 else 'less'} than {row['second']}: pairwise churn differs by "
-        f"{_percent(row['difference'], row['low'], row['high'])} points."
+        f"{shown_percent(row['difference'], row['low'], row['high'])} points."
         for row in rows
         if row["measure"] == "churn"
         and (row["low"] > 0 or row["high"] < 0)
@@ -330,7 +271,7 @@ def _released_table(found: list[ReleasedRow], artifact: Artifact, command: str) 
         for row in found
     ]
     return Table(
-        ["group", "protocol", "delta", "candidates", "mean level", "sd", "share at the grid's end", "values moved"],
+        ["group", "protocol", "δ", "candidates", "mean level", "sd", "share at the grid's end", "values moved"],
         rows,
         "What each switch of the released code does to the levels: first half of the runs against the second.",
         keys=[artifact.key],

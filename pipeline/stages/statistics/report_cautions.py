@@ -25,18 +25,18 @@ def cautions(runs: list[RunRow], summary: list[GroupRow], config: RunConfig) -> 
         small = sorted({row["delta"] for row in fixed if row["noise_limited"]}, reverse=True)
         if small:
             needed = ", ".join(
-                f"{delta:g} ({examples_for_threshold(delta, eps=config.statistics.eps):,} rows are needed)"
+                f"δ = {delta:g} takes {examples_for_threshold(delta, eps=config.statistics.eps):,} rows"
                 for delta in small
             )
             found.append(
-                f"Chance alone moves a run's distribution of {examples:,} test rows by more than these tolerances δ, "
-                f"so that levels at them are too high: {needed}."
+                f"On {examples:,} test rows, chance alone moves a run's distribution by more than the smaller "
+                f"tolerances δ, and levels at them come out too high: {needed}."
             )
     for group, delta in {row["group"]: row["delta"] for row in reversed(summary)}.items():
         heavy = [row["seed"] for row in runs if row["group"] == group and row["largest_atom"] > delta]
         if heavy:
             found.append(
-                f"{group}: in seeds {', '.join(heavy[:10])} ({len(heavy)} in all) one value holds more than delta = "
+                f"{group}: in seeds {', '.join(heavy[:10])} ({len(heavy)} in all) one value holds more than δ = "
                 f"{delta:.4f} of the examples and decides the level by itself."
             )
     streams = sorted({name for name in ("init", "order", "augment", "dropout") if f"seeds.{name}" in str(config.cells)})

@@ -29,7 +29,9 @@ from pipeline.stages.surrogate.claims import (
 from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, values_over_runs
 from pipeline.stages.surrogate.read import read_predictions, read_published
 
-INTERVALS = "Over seeds: 95 % intervals that stay within the measure's range; n counts seeds."
+INTERVALS = "95 % intervals over seeds, which stay within the measure's range."
+MOST_POINTS = 1000
+"""Points of a scatter plot up to which it is drawn as SVG."""
 TRUE_CLASS = "τ of the true class asks whether the machine is sure where its network is, and has no published band."
 DIFFERENCES = {
     "tau_published_poison": "The published measure follows the probability of class 0, whatever class a point has",
@@ -122,8 +124,8 @@ def _table(groups: dict[str, list[Gathered]], members: list[Gathered]) -> Table:
         [[name, len(group), *(_mean_cell(group, measure) for measure in MEASURES)] for name, group in groups.items()],
         f"Surrogates against their networks on {_points(members)}. All accuracies here, also the network's, are on "
         "these points alone, so that both are judged by the same rows; the section on training has the network's "
-        "accuracy on all test rows. TAD is the surrogate's accuracy minus the network's; τ ranks the log-odds of the "
-        "true class; R_miss is the share of the errors that the surrogate repeats, undefined without errors. "
+        "accuracy on all test rows. TAD is the surrogate's accuracy minus the network's, in points; τ ranks the "
+        "log-odds of the true class; R_miss is the share of the network's errors that the surrogate repeats. "
         f"{_spread(groups)}{note}",
         keys=keys_of(members),
         command=members[0].command,
@@ -230,9 +232,10 @@ def _scatter(name: str, member: Gathered) -> Picture:
     tau = member.artifact.metrics["tau"]
     return Picture(
         confidence_scatter(network, surrogate, right, tau=float("nan") if tau is None else tau),
-        f"{name}, first run: every point of {split}, the network's confidence against the surrogate's.",
+        f"{name}, first run: log-odds of the true class, the surrogate's against the network's, of every {split} "
+        "point.",
         "Scatter of the surrogate's log-odds of the true class against the network's; errors of the network apart",
-        raster=True,
+        raster=len(network) > MOST_POINTS,
     )
 
 

@@ -129,8 +129,8 @@ def _errors(read: list[ToyMember], keys: list[str], command: str) -> Table:
         [
             "setting",
             "samples",
-            "rate / η_c",
-            "η_c",
+            "rate / critical rate",
+            "critical rate",
             "runs",
             "test error",
             "sd",

@@ -63,7 +63,7 @@ def test_a_smaller_run_says_what_holds_here_in_another_color_and_never_in_bold(t
     assert "reproduced" not in text and "<b>" not in text
     assert text.count('class="claim here"') == 3 and '<span class="chip here">holds here</span>' in text
     assert '<span class="chip here">R1: holds here</span>' in text, "the first screen names the claims"
-    assert text.count("not tested at the published setting: 3 of 5 seeds.") == 1, "claims do not repeat the page's"
+    assert text.count("Not tested at the published setting: 3 of 5 seeds.") == 1, "claims do not repeat the page's"
     assert "Regression. Of 3 claims: holds here 2, open here 1." in metrics["findings"]
     assert metrics["answer"] == "It does, 3.1 [2.9, 3.3] (n = 5)." and metrics["answer"] in text
     assert "is a statement about these runs alone, not about the published result." in text
@@ -90,7 +90,7 @@ def test_verdicts_are_given_at_the_published_setting(tmp_path, monkeypatch):
     text, metrics = rendered(tmp_path, monkeypatch, Setting("published"))
     assert [one["word"] for one in metrics["verdicts"]] == ["reproduced", "reproduced", "undecided"]
     assert "these runs alone" not in text
-    assert '<span class="chip yes">reproduced</span>' in text and "tested at the published setting" in text
+    assert '<span class="chip yes">reproduced</span>' in text and "Tested at the published setting" in text
     # raw and adjusted, over the claims that were tested
     assert "One-sided p 1.0e-04; 2.0e-04 by Holm over 2 claims of this page" in text
     assert 'href="https://arxiv.org/abs/2310.18612"' in text and "Saad Qadeer" in text

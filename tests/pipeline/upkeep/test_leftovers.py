@@ -183,7 +183,7 @@ def test_what_has_served_is_thinned_and_made_again_only_where_it_is_needed(tmp_p
     store, thin = Store(tmp_path / "store"), dataclasses.replace(config, gc_thin=["draw"])
     collect(Graph(), store, thin)
     shown = capsys.readouterr().out
-    assert "1 finished artifact rests on it and stay" in shown and "have served: 1" in shown
+    assert "1 finished artifact rests on it and stays" in shown and "have served: 1" in shown
     (drawn,) = (one.folder for one in map(Artifact, store.finished("draw")) if one.folder != loose.folder)
     assert drawn.is_dir()
     with owner_lock(lock_of(loose.folder), print), pytest.raises(UserError, match="A process is at work in"):
