@@ -174,6 +174,32 @@ def keep_words(app: Any, document: nodes.document) -> None:
             node.replace_self(node.children)
 
 
+LONG, SHORT, NUMBER = 60, 20, 12
+"""Letters of a cell of sentences; letters up to which a column holds single words; letters of a number."""
+
+
+def mark_tables(app: Any, document: nodes.document) -> None:
+    """Tell tables of sentences from tables of numbers, which a narrow screen shows in other ways.
+
+    In a table of sentences some column holds them and none but the first short words; its rows may be stacked. Numbers
+    stay on one line.
+    """
+    for table in document.findall(nodes.table):
+        rows = [
+            list(row.findall(nodes.entry)) for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)
+        ]
+        columns = [[len(entry.astext()) for entry in column] for column in zip(*rows, strict=False)]
+        if (
+            len(columns) > 1
+            and max(map(max, columns[1:])) > LONG
+            and all(max(column) > SHORT for column in columns[1:])
+        ):
+            table["classes"].append("sentences")
+        for entry in table.findall(nodes.entry):
+            if len(entry.astext()) <= NUMBER and re.match(r"[-+−±≤<]?\d", entry.astext()):
+                entry["classes"].append("number")
+
+
 def write_formula(translator: Any, node: nodes.Element) -> None:
     """Write a formula as MathML, which browsers draw by themselves; MathJax would be loaded from elsewhere."""
     block = isinstance(node, nodes.math_block)
@@ -195,6 +221,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", read_source)
     app.connect("include-read", read_included)
     app.connect("doctree-read", keep_words)
+    app.connect("doctree-read", mark_tables)
     app.connect("missing-reference", find_elsewhere)
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("build-finished", keep_reports)

@@ -41,10 +41,10 @@ def counts(words: list[str]) -> str:
     Examples
     --------
     >>> counts(["open here", "open here", "not tested"])
-    '2 <span class="chip open-here">open here</span>, 1 <span class="chip not-tested">not tested</span>'
+    '2&nbsp;<span class="chip open-here">open here</span> · 1&nbsp;<span class="chip not-tested">not tested</span>'
     """
     found = Counter(words)
-    return ", ".join(f"{found[word]} {chip(word)}" for word in ORDER if found[word])
+    return " · ".join(f"{found[word]}&nbsp;{chip(word)}" for word in ORDER if found[word])
 
 
 def cell(text: str) -> str:
@@ -72,7 +72,7 @@ def run_rows(study: dict[str, Any]) -> list[str]:
     for run in study["runs"].values():
         share = {"published": "the published setting", "ours": "no published setting: the question is ours"}
         size = share.get(run["setting"]) or "; ".join(run["share"])
-        when = f"{run['dated']} {run['date']}, commit {run['commit']}"
+        when = f'{run["dated"]} <span class="date">{run["date"]}</span>, commit {run["commit"]}'
         report = f'<a href="../reports/{run["report"]}">report</a>' if run["report"] else "made by its command"
         rows.append(f"| {cell(run['title'])} | {cell(size)} | {run['seeds']} | {when} | {report} |")
     return rows

@@ -35,6 +35,24 @@ def test_a_command_is_copied_a_word_is_found_and_pages_follow_each_other(page, s
     assert page.complaints() == [] and page.left_the_machine() == []
 
 
+@pytest.mark.parametrize("name", ["glossary", "own_networks", "studies/trimming", "index"])
+def test_nothing_that_is_to_be_read_is_cut_off_on_a_phone(page, site, name):
+    page.screen(390)
+    page.open(site / f"{name}.html")
+    cut = """
+      const read = [...document.querySelectorAll("article :is(p, li, h1, h2, h3, code, table.sentences td)")];
+      const over = (one) => one.getBoundingClientRect().right > innerWidth + 1;
+      const scrolls = (one) => one.closest("pre, table:not(.sentences)");
+      return read.filter((one) => over(one) && !scrolls(one)).map((one) => one.innerText.slice(0, 60));
+    """
+    assert page.run(cut) == []
+    tables = """
+      const tables = [...document.querySelectorAll("article table.sentences")];
+      return tables.map((one) => getComputedStyle(one.rows[1].cells[0]).display);
+    """
+    assert {*page.run(tables)} == {"block"}, "cells of sentences stand one below the other"
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs" / "reports").glob("*.html")))
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_axe_finds_nothing_on_a_kept_report(page, name, width, scheme):

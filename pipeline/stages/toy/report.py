@@ -28,8 +28,9 @@ def section(members: list[Gathered], config: RunConfig) -> Section:
     blocks: list[Block] = [
         Text(
             "A two-layer net at linear width learns from a single-index teacher. Rates marked × are multiples of each "
-            "seed's measured critical rate 2B/λ_max of its tangent kernel. Class: no outlier and a still bulk is "
-            "invariant; one to five outliers over a still bulk is bulk+spike; more with a moved bulk is heavy/deformed."
+            "seed's measured critical rate, 2B over the largest eigenvalue of its tangent kernel. Class: no outlier "
+            "and a still bulk is invariant; one to five outliers over a still bulk is bulk+spike; more with a moved "
+            "bulk is heavy/deformed."
         ),
         _errors(read, keys, command),
         _spectra(read, keys, command),

@@ -54,7 +54,9 @@ def test_layers_of_all_seeds_are_compared_in_order_of_depth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"), [(None, "There is one run"), (np.arange(30)[::-1].copy(), "different test rows")], ids=["one", "rows"]
+    ("ids", "said"),
+    [(None, "There is one run"), (np.arange(30)[::-1].copy(), "different test rows")],
+    ids=["one", "rows"],
 )
 def test_what_cannot_be_compared_is_said(tmp_path, ids, said):
     group = [member(tmp_path, 0)] + ([] if ids is None else [member(tmp_path, 1, ids)])
