@@ -46,6 +46,16 @@ def test_a_phone_shows_the_first_table_whole_and_signs_beside_their_words(page, 
     assert page.run(lines) == [], "no sign for sorting stands on a line of its own"
 
 
+def test_paper_holds_every_table(page, quickstart):
+    page.screen(760)
+    page.open(quickstart / "report.html")
+    unfold(page)
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    wide = page.too_wide()
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert wide <= 0, "nothing of a printed page is cut off at its right"
+
+
 def test_figures_of_one_panel_stand_side_by_side_on_a_wide_screen(page, quickstart):
     file = quickstart / "report.html"
     widths = {}
