@@ -38,6 +38,8 @@ def test_a_phone_shows_the_first_table_whole_and_signs_beside_their_words(page, 
       return folds.map((one) => one.querySelector("h2").offsetTop - one.offsetTop);
     """
     assert max(page.run(apart)) < 20, "the arrow of a section stands beside its title, not above it"
+    tall = "return Math.max(...[...document.querySelectorAll('details.section h2')].map((one) => one.offsetHeight))"
+    assert page.run(tall) <= 60, "a title takes two lines at most"
     unfold(page)
     lines = """
       const presses = [...document.querySelectorAll(".tabular:not(.first *) th button")];
