@@ -12,6 +12,19 @@ GATHERS = ("prepare", "statistics", "report")
 """Stages whose time does not grow with the seeds."""
 
 
+def seeds_of(config: RunConfig) -> int:
+    """Count the seeds of a study."""
+    return len(seed_list(config.cells["seed"])) if "seed" in config.cells else 1
+
+
+def core_hours(config: RunConfig) -> float | None:
+    """Give the core hours of all seeds of a study at its published setting; None where none were measured."""
+    published = config.published
+    if published.train_hours is None or published.rest_hours is None:
+        return None
+    return seeds_of(config) * (published.train_hours + published.rest_hours)
+
+
 def planned_lines(config: RunConfig, states: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the lines that ``stage=status scale=published`` adds to the table.
 
@@ -37,12 +50,11 @@ def planned_lines(config: RunConfig, states: Sequence[tuple[str, str]]) -> Itera
     if published.train_hours is None or published.rest_hours is None:
         yield "planned time: not measured at this setting"
         return
-    seeds = len(seed_list(config.cells["seed"])) if "seed" in config.cells else 1
+    seeds, whole = seeds_of(config), core_hours(config)
     left = sum(
         seeds * hours * _share_missing(states, training)
         for hours, training in ((published.train_hours, True), (published.rest_hours, False))
     )
-    whole = seeds * (published.train_hours + published.rest_hours)
     yield (
         f"planned time: {left:.3g} of {whole:.3g} core hours are left ({seeds} seeds, each {published.train_hours:g} "
         f"to train and {published.rest_hours:g} for the rest, as measured on one CPU core)"
