@@ -16,7 +16,7 @@ from typing import Any
 from kernels.machine.memory import available_memory, parse_memory
 from pipeline.engine.artifacts import Artifact, Store
 from pipeline.engine.graph import Node
-from pipeline.engine.schedule.work import DISK, GROWTH, work_of, working_together
+from pipeline.engine.schedule.work import DISK, GROWTH, OF_NETWORK, work_of, working_together
 from pipeline.errors import UserError
 
 _NEWEST = 40
@@ -133,6 +133,8 @@ class Estimates:
 
     def _from(self, records: Sequence[dict[str, Any]], stage: str, work: dict[str, Any], planned: int) -> Estimate:
         for names in _ALIKE:
+            if not names and stage in OF_NETWORK:
+                continue
             alike = [one for one in records if all(one["work"].get(name) == work.get(name) for name in names)]
             if alike:
                 break

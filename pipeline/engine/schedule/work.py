@@ -33,6 +33,11 @@ DISK: dict[str, dict[str, float]] = {
     "ensemble": {"block": 1.0},
 }
 """Likewise for the bytes that it leaves."""
+OF_NETWORK = frozenset(
+    """train pretrain ensemble initial checkpoint snapshots features kernel layer_kernels attribution retraining reruns
+    derivatives spread adversarial spectra barriers regression""".split()
+)
+"""Stages whose time is that of passes through a network: of another kind of network it tells nothing."""
 _USUAL = {
     "prepare": 3.0,
     "pretrain": 20.0,

@@ -12,7 +12,7 @@ from pipeline.engine.rebuild import SWEEP
 from pipeline.engine.schedule.estimates import Estimates, room_for
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
-from pipeline.engine.schedule.work import GROWTH, usual_seconds, work_of
+from pipeline.engine.schedule.work import GROWTH, OF_NETWORK, usual_seconds, work_of
 from pipeline.engine.stages import STAGES
 from pipeline.entry import _workers
 from pipeline.machine.content_digest import file_sha256
@@ -66,6 +66,17 @@ def test_the_most_similar_network_is_asked_first(tmp_path):
     estimates = Estimates(store)
     assert (estimates.of(resolve("draw", replace(large, seed=3))).seconds, estimates.judged_by) == (50.0, 2)
     assert estimates.of(resolve("draw", replace(small, seed=4))).memory == 2**28
+
+
+def test_another_kind_of_network_tells_nothing_of_a_training_and_all_of_a_page(tmp_path, monkeypatch):
+    store, small = Store(tmp_path), trained()
+    keep(store, resolve("draw", small), 50.0)
+    large = resolve("draw", replace(small, model=replace(small.model, name="large")))
+    assert Estimates(store).of(large).seconds == 50.0
+    monkeypatch.setattr("pipeline.engine.schedule.estimates.OF_NETWORK", frozenset({"draw"}))
+    assert Estimates(store).of(large).seconds is None, "an MLP is no measure of a BERT"
+    assert Estimates(store).of(resolve("draw", trained(seed=4))).seconds == 50.0
+    assert OF_NETWORK <= STAGES.keys()
 
 
 def test_two_workers_need_half_the_time_and_never_less_than_the_longest_chain(tmp_path):
