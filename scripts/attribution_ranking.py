@@ -2,7 +2,8 @@
 
 ``python -m scripts.attribution_ranking --keep TASK RETRAINING [ATTRIBUTION ...]`` writes what the folder of a finished
 ``retraining`` artifact holds, and what those of ``attribution`` artifacts with flipped labels or a planted trigger say
-of recall, into ``results/attribution/TASK.json``. Without arguments it makes the tables of
+of recall, into ``results/attribution/TASK.json``; recall of a kind that no artifact is given for stays as the file has
+it, with the number of rows that it was measured on. Without arguments it makes the tables of
 ``docs/attribution_ranking.md`` and ``docs/figures/attribution_ranking.svg`` from these files.
 """
 
@@ -84,6 +85,35 @@ def read_task(retraining: Artifact, *marked: Artifact) -> dict[str, Any]:
         "made": [_origin(one) for one in (retraining, *marked)],
     }
     task["accuracy"] = _accuracy(retraining)
+    task["recall_rows"] = {kind: one.metrics["n_train"] for one in marked for kind in _kinds(one)}
+    return task
+
+
+def _kinds(marked: Artifact) -> set[str]:
+    return {MASKS[row["mask"]] for row in read_masks(marked) if row["mask"] in MASKS}
+
+
+def with_earlier_recall(task: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Take over the recall that a task was not measured again for, with its rows and commands.
+
+    Examples
+    --------
+    >>> made = [{"command": "ranking"}, {"command": "data.poison.kind=badnets"}]
+    >>> earlier = {"n_train": 100, "methods": {"magic": {"recall": {"planted": 0.5}}}, "made": made}
+    >>> task = {"n_train": 240, "methods": {"magic": {"recall": {}}}, "made": [], "recall_rows": {}}
+    >>> found = with_earlier_recall(task, earlier)
+    >>> found["methods"]["magic"]["recall"], found["recall_rows"], len(found["made"])
+    ({'planted': 0.5}, {'planted': 100}, 1)
+    """
+    of_command = [("flipped" if "label_flip" in one["command"] else "planted", one) for one in earlier["made"]
+                  if "data.poison" in one["command"]]  # fmt: skip
+    for kind in [kind for kind in MASKS.values() if kind not in task["recall_rows"]]:
+        found = {name: one["recall"][kind] for name, one in earlier["methods"].items() if kind in one["recall"]}
+        for name in found.keys() & task["methods"].keys():
+            task["methods"][name]["recall"][kind] = found[name]
+        if found:
+            task["recall_rows"][kind] = earlier.get("recall_rows", {}).get(kind, earlier["n_train"])
+            task["made"] += [one for of, one in of_command if of == kind]
     return task
 
 
@@ -209,6 +239,8 @@ def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[
     heads = [f"{100 * float(share):g} %" for share in shares]
     heads += [f"{100 * float(share):g} %, {held['seeds']} seeds" for share in many]
     heads += ["loss rise", *(f"{kind} %" for kind in MASKS.values()), "trainings"]
+    other = [f"{kind} {rows}" for kind, rows in held.get("recall_rows", {}).items() if rows != held["n_train"]]
+    fewer = f" Recall is measured on another number of rows: {', '.join(other)}." if other else ""
     steps = ", ".join(f"{step}: {error:.3g}" for step, error in held["smoothness"].items())
     accuracy = "" if held["accuracy"] is None else f"Test accuracy {held['accuracy']:g} %. "
     seconds = held["training_seconds"] and f" One training takes {held['training_seconds']:g} s of one core."
@@ -216,7 +248,7 @@ def _task_table(held: dict[str, Any], order: Sequence[tuple[str, Any]]) -> list[
     lines = [
         f"{accuracy}{held['n_train']} training and {held['n_test']} test rows, {held['parts']} parts of each share; "
         f"loss rise of {held['judged']} test points without their {held['supporters']} strongest supporters. Relative "
-        f"error of the derivative by the size of the step: {steps}.{seconds or ''}",
+        f"error of the derivative by the size of the step: {steps}.{fewer}{seconds or ''}",
         "",
         f"| method | {' | '.join(heads)} |",
         f"| --- | {'--- | ' * (len(heads) - 1)}--- |",
@@ -276,6 +308,8 @@ def main() -> None:
         task = read_task(*(Artifact(Path(folder)) for folder in folders))
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}.json"
+        if path.exists():
+            task = with_earlier_recall(task, json.loads(path.read_text(encoding="utf-8")))
         path.write_text(json.dumps(task, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path} holds the numbers of {name}; `python -m scripts.attribution_ranking` writes the page.")
         return
