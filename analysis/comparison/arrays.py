@@ -1,4 +1,4 @@
-"""Labels, and the names of runs, of those who call a comparison."""
+"""Labels, names of runs, and features of layers, of those who call a comparison."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from analysis.checks import class_labels
 from kernels.arrays import as_array
@@ -106,3 +107,38 @@ def named(values: Any, names: Sequence[Any] | None, what: str) -> tuple[list[str
     members = list(values)
     given = [f"run {i}" for i in range(len(members))] if names is None else names
     return unique_names(given, len(members)), members
+
+
+def check_layers(name: str, layers: Sequence[str], first: str, wanted: Sequence[str]) -> None:
+    """Refuse a run that has other layers than the first."""
+    if sorted(layers) != sorted(wanted):
+        lacking, more = sorted(set(wanted) - set(layers)), sorted(set(layers) - set(wanted))
+        said = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
+        said += [f"has {', '.join(map(repr, more))}, which {first!r} lacks"] if more else []
+        raise ValueError(f"features[{name!r}] {' and '.join(said)}: every run needs the same layers.")
+
+
+def count_examples(name: str, layer: str, values: Any) -> int:
+    """Count the examples of a layer; refuses what has no length or cannot be sliced."""
+    if not hasattr(values, "__len__") or not hasattr(values, "__getitem__") or isinstance(values, Mapping):
+        raise ValueError(
+            f"features[{name!r}][{layer!r}] is a {type(values).__name__}: an array (examples, ...) is needed."
+        )
+    return len(values)
+
+
+def rows_of(name: str, layer: str, values: Any) -> Shaped[np.ndarray, "b d"]:
+    """Features of some examples as they are stored, axes after the first flattened; a view where that can be."""
+    array = as_array(values, f"features[{name!r}][{layer!r}]")
+    if not array.size:
+        raise ValueError(f"features[{name!r}][{layer!r}] is empty (shape {array.shape}).")
+    return array.reshape(len(array), -1)
+
+
+def finite_rows(name: str, layer: str, values: Any, start: int) -> Float[np.ndarray, "b d"]:
+    """Features of the examples from ``start`` on in float64; refuses what is NaN or infinite."""
+    flat = rows_of(name, layer, values).astype(np.float64)
+    bad = ~np.isfinite(flat).all(axis=1)
+    if bad.any():
+        raise ValueError(f"features[{name!r}][{layer!r}] is NaN or infinite, first in row {start + int(bad.argmax())}.")
+    return flat

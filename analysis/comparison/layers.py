@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from analysis.comparison.arrays import unique_names
+from analysis.comparison.arrays import check_layers, count_examples, finite_rows, rows_of, unique_names
+from analysis.comparison.gram_tiles import FEWEST, BatchHSIC, batch_bytes, tile_bytes, tiled_hsic
 from analysis.comparison.layer_measures import MEASURES, MeasureRow, PairedProducts
 from analysis.comparison.layer_result import LayerComparison, LayerRow
 from analysis.comparison.same_layer import compare_same_layers, matrices, mean_row, measured
-from analysis.comparison.streamed_cka import FEWEST, CrossProducts, cka_of, tile_bytes, tiled_hsic
+from analysis.comparison.streamed_cka import CrossProducts, cka_of
 from kernels.arguments import checked_arguments
-from kernels.arrays import as_array
+
+Pairs = Literal["all", "batch"]
+"""Which pairs of examples are compared."""
 
 
 @checked_arguments
@@ -23,6 +26,7 @@ def compare_layers(
     *,
     batch: int = 512,
     memory: int = 2**30,
+    pairs: Pairs = "all",
     measures: Sequence[str] = ("cka",),
     neighbors: int = 10,
 ) -> LayerComparison:
@@ -43,6 +47,9 @@ def compare_layers(
         Examples read at a time, at most.
     memory : int
         Bytes that the computation may take beside what is read.
+    pairs : {"all", "batch"}
+        All pairs of examples, or only those within a batch (minibatch CKA): one pass, cheaper, for streams of layers of
+        any width, and noisier. A batch is one of the stream, or ``batch`` examples of arrays, of even sizes.
     measures : sequence of {"cka", "procrustes", "neighbors"}
         What each layer is compared by between seeds, beside CKA: the similarity after the best rotation, and the share
         of nearest neighbors in common (`analysis.comparison.layer_measures`), each with its value by chance, in
@@ -63,7 +70,7 @@ def compare_layers(
 
     References
     ----------
-    Kornblith et al., arXiv 1905.00414; Nguyen et al., arXiv 2010.15327, for the unbiased estimate.
+    Kornblith et al., arXiv 1905.00414; Nguyen et al., arXiv 2010.15327, for the unbiased estimate and for batches.
 
     Examples
     --------
@@ -81,6 +88,8 @@ def compare_layers(
     """
     if batch < 2 or memory < 1:
         raise ValueError(f"batch={batch} must be at least 2 examples and memory={memory} a number of bytes.")
+    if pairs not in get_args(Pairs):
+        raise ValueError(f"pairs={pairs!r}: write 'all', or 'batch' for pairs within a batch only.")
     if not isinstance(features, Mapping) or not features:
         raise ValueError("features must be a mapping of runs to their features, such as {'seed 0': {'layer1': array}}.")
     names = unique_names(features, len(features))
@@ -88,12 +97,12 @@ def compare_layers(
     further = [name for name in MEASURES[1:] if name in measures]
     found: list[MeasureRow] = []
     if all(isinstance(run, Mapping) for run in features.values()):
-        layers, hsic, examples, said, used = _of_arrays(names, list(features.values()), batch, memory)
+        layers, hsic, examples, said, used = _of_arrays(names, list(features.values()), batch, memory, pairs)
         if further:
             runs = [{str(layer): values for layer, values in run.items()} for run in features.values()]
 
             def read(run: int, layer: str, start: int, stop: int) -> np.ndarray:
-                return _flat(names[run], layer, runs[run][layer][start:stop], start)
+                return finite_rows(names[run], layer, runs[run][layer][start:stop], start)
 
             limits = (batch, memory, neighbors)
             found, more = compare_same_layers(layers, read, len(names), examples, limits, further)
@@ -104,7 +113,9 @@ def compare_layers(
                 "measures has 'neighbors', which need features that can be read again: give {layer: array} for each "
                 "run, such as memory maps, or leave it out."
             )
-        layers, hsic, examples, said, used, shares = _of_streams(names, list(features.values()), memory, bool(further))
+        layers, hsic, examples, said, used, shares = _of_streams(
+            names, list(features.values()), memory, bool(further), pairs
+        )
         found = (
             [measured(layer, "procrustes", *matrices(shares[place], len(names))) for place, layer in enumerate(layers)]
             if further
@@ -145,16 +156,16 @@ def _rows(cka: Float[np.ndarray, "r l r l"], layers: Sequence[str]) -> Iterator[
 
 
 def _of_arrays(
-    names: Sequence[str], runs: Sequence[Mapping[Any, Any]], batch: int, memory: int
+    names: Sequence[str], runs: Sequence[Mapping[Any, Any]], batch: int, memory: int, pairs: Pairs
 ) -> tuple[list[str], np.ndarray, int, str, int]:
     layers = unique_names(runs[0], len(runs[0]), "layers")
     if not layers:
         raise ValueError(f"features[{names[0]!r}] has no layers.")
     for name, run in zip(names, runs, strict=True):
-        _check_layers(name, [str(layer) for layer in run], names[0], layers)
+        check_layers(name, [str(layer) for layer in run], names[0], layers)
     sets = [(name, str(layer), values) for name, run in zip(names, runs, strict=True) for layer, values in run.items()]
     sets.sort(key=lambda one: (names.index(one[0]), layers.index(one[1])))
-    counts = {(name, layer): _count(name, layer, values) for name, layer, values in sets}
+    counts = {(name, layer): count_examples(name, layer, values) for name, layer, values in sets}
     examples = counts[names[0], layers[0]]
     for (name, layer), count in counts.items():
         if count != examples:
@@ -165,10 +176,28 @@ def _of_arrays(
     if examples < FEWEST:
         raise ValueError(f"Unbiased CKA needs at least {FEWEST} examples, there are {examples}.")
 
-    def read(start: int, stop: int) -> list[np.ndarray]:
-        return [_flat(name, layer, values[start:stop], start) for name, layer, values in sets]
+    def read(place: int, start: int, stop: int) -> np.ndarray:
+        name, layer, values = sets[place]
+        return rows_of(name, layer, values[start:stop])
 
-    widths = [part.shape[1] for part in read(0, 1)]
+    def refuse(place: int, start: int, stop: int) -> None:
+        name, layer, values = sets[place]
+        finite_rows(name, layer, values[start:stop], start)
+
+    count = len(sets)
+    widths = [read(place, 0, 1).shape[1] for place in range(count)]
+    if pairs == "batch":
+        parts = -(-examples // batch)
+        ends = [examples * part // parts for part in range(parts + 1)]
+        largest, begin = -(-examples // parts), 0
+        used = _within(
+            batch_bytes(widths, largest), memory, f"{count} layers by batches of {largest}", "or lower batch="
+        )
+        within = BatchHSIC(lambda place, start, stop: refuse(place, begin + start, begin + stop))
+        for begin, end in zip(ends[:-1], ends[1:], strict=True):
+            within.add([read(place, begin, end) for place in range(count)])
+        said = f"pairs within {parts} batches of at most {largest} examples, {within.said}"
+        return layers, within.hsic(), examples, said, used + 8 * largest * sum(widths)
     sums = CrossProducts.bytes(widths)
     block = min(batch, examples)
     while block > 16 and tile_bytes(widths, examples, block) > memory:
@@ -176,32 +205,81 @@ def _of_arrays(
     tiles = tile_bytes(widths, examples, block)
     if min(sums, tiles) > memory:
         raise ValueError(
-            f"{len(sets)} layers of {sum(widths):,} features together take {min(sums, tiles) / 2**20:,.0f} MiB at "
+            f"{count} layers of {sum(widths):,} features together take {min(sums, tiles) / 2**20:,.0f} MiB at "
             f"least, memory={memory} is less: raise memory=, compare fewer layers at a time, or pool their features."
         )
-    arithmetic = (sum(widths) ** 2, examples * (sum(widths) + len(sets) ** 2) / 2)  # per example
+    arithmetic = (sum(widths) ** 2, examples * (sum(widths) + count**2) / 2)  # per example
     if sums <= memory and (arithmetic[0] <= arithmetic[1] or tiles > memory):
         products = CrossProducts(widths)
         for start in range(0, examples, batch):
-            products.add(read(start, min(start + batch, examples)))
+            stop = min(start + batch, examples)
+            products.add([finite_rows(name, layer, values[start:stop], start) for name, layer, values in sets])
         said = f"one pass in batches of {min(batch, examples)} examples"
         return layers, products.hsic(), examples, said, sums + 24 * min(batch, examples) * sum(widths)
-    said = f"pairs of blocks of {block} examples"
-    return layers, tiled_hsic(read, len(sets), examples, block), examples, said, tiles
+    hsic, precision = tiled_hsic(read, count, examples, block, refuse=refuse)
+    return layers, hsic, examples, f"pairs of blocks of {block} examples, {precision}", tiles
+
+
+def _within(used: int, memory: int, what: str, else_: str) -> int:
+    if used > memory:
+        raise ValueError(f"{what} take {used / 2**20:,.0f} MiB, memory={memory} is less: raise memory=, {else_}.")
+    return used
 
 
 def _of_streams(
-    names: Sequence[str], runs: Sequence[Any], memory: int, rotated: bool
+    names: Sequence[str], runs: Sequence[Any], memory: int, rotated: bool, pairs: Pairs
 ) -> tuple[list[str], np.ndarray, int, str, int, Float[np.ndarray, "l p 2"]]:
+    products: CrossProducts | BatchHSIC | None = None
+    paired: PairedProducts | None = None
+    layers: list[str] = []
+    largest, used, seen, batches = 0, 0, 0, 0
+    parts: list[np.ndarray] = []
+
+    def checked() -> list[np.ndarray]:
+        sets = [(name, layer) for name in names for layer in layers]
+        return [finite_rows(*one, part, seen) for one, part in zip(sets, parts, strict=True)]
+
+    def refuse(place: int, start: int, stop: int) -> None:
+        checked()
+
+    for layers, parts in _in_step(names, runs):
+        widths, count = [part.shape[1] for part in parts], len(parts[0])
+        if products is None:
+            same = [
+                (a * len(layers) + layer, b * len(layers) + layer)
+                for layer in range(len(layers))
+                for a in range(len(names))
+                for b in range(a + 1, len(names))
+            ]
+            used = batch_bytes(widths, count) if pairs == "batch" else CrossProducts.bytes(widths)
+            used += PairedProducts.bytes(widths, same) if rotated else 0
+            rather = "lower the size of batches" if pairs == "batch" else "pool their features, write pairs='batch'"
+            what = f"{len(parts)} layers of {sum(widths):,} features together, read once,"
+            _within(used, memory, what, f"{rather}, or give arrays or memory maps, which can be read again")
+            products = BatchHSIC(refuse) if pairs == "batch" else CrossProducts(widths)
+            paired = PairedProducts(widths, same) if rotated else None
+        products.add(parts if pairs == "batch" else checked())
+        if paired is not None:
+            paired.add(checked())
+        largest, seen, batches, parts = max(largest, count), seen + count, batches + 1, []
+    if products is None:
+        raise ValueError("features has no batches: a generator that was read before is empty, make it anew.")
+    shares = np.empty((len(layers), 0, 2)) if paired is None else paired.shares().reshape(len(layers), -1, 2)
+    said = f"one pass in batches of {largest} examples"
+    if isinstance(products, BatchHSIC):
+        said = f"pairs within {batches} batches of at most {largest} examples, {products.said}"
+    return layers, products.hsic(), seen, said, used + 24 * largest * sum(widths), shares
+
+
+def _in_step(names: Sequence[str], runs: Sequence[Any]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Yield layers, and the features of each layer of each run, batch after batch."""
     streams = [_stream(name, run) for name, run in zip(names, runs, strict=True)]
     layers: list[str] = []
-    products: CrossProducts | None = None
-    paired: PairedProducts | None = None
-    largest, used, seen = 0, 0, 0
+    seen = 0
     while True:
         batches = [next(stream, None) for stream in streams]
         if all(found is None for found in batches):
-            break
+            return
         ended = [name for name, found in zip(names, batches, strict=True) if found is None]
         if ended:
             raise ValueError(
@@ -212,42 +290,18 @@ def _of_streams(
         for name, found in zip(names, batches, strict=True):
             assert found is not None
             layers = layers or unique_names(found, len(found), "layers")
-            _check_layers(name, [str(layer) for layer in found], names[0], layers)
+            check_layers(name, [str(layer) for layer in found], names[0], layers)
             by_name = {str(layer): values for layer, values in found.items()}
-            parts += [_flat(name, layer, by_name[layer], seen) for layer in layers]
+            parts += [rows_of(name, layer, by_name[layer]) for layer in layers]
         sizes = {len(part) for part in parts}
         if len(sizes) != 1:
             raise ValueError(
                 f"A batch has {min(sizes)} examples in one layer and {max(sizes)} in another (after {seen:,} "
                 "examples): all runs and layers need the same examples, in the same batches."
             )
-        widths = [part.shape[1] for part in parts]
-        if products is None:
-            same = [
-                (a * len(layers) + layer, b * len(layers) + layer)
-                for layer in range(len(layers))
-                for a in range(len(names))
-                for b in range(a + 1, len(names))
-            ]
-            used = CrossProducts.bytes(widths) + (PairedProducts.bytes(widths, same) if rotated else 0)
-            if used > memory:
-                raise ValueError(
-                    f"{len(parts)} layers of {sum(widths):,} features together, read once, take {used / 2**20:,.0f} "
-                    f"MiB, memory={memory} is less: raise memory=, pool their features, or give arrays or memory maps, "
-                    "which can be read again."
-                )
-            products = CrossProducts(widths)
-            paired = PairedProducts(widths, same) if rotated else None
-        products.add(parts)
-        if paired is not None:
-            paired.add(parts)
-        largest, seen = max(largest, len(parts[0])), seen + len(parts[0])
-    if products is None:
-        raise ValueError("features has no batches: a generator that was read before is empty, make it anew.")
-    total = int(products.places[-1])
-    shares = np.empty((len(layers), 0, 2)) if paired is None else paired.shares().reshape(len(layers), -1, 2)
-    said = f"one pass in batches of {largest} examples"
-    return layers, products.hsic(), seen, said, used + 24 * largest * total, shares
+        seen += len(parts[0])
+        yield layers, parts
+        del batches, found, by_name, parts  # before the next batch takes as much again
 
 
 def _stream(name: str, run: Any) -> Iterator[Mapping[Any, Any]]:
@@ -266,30 +320,3 @@ def _stream(name: str, run: Any) -> Iterator[Mapping[Any, Any]]:
                 f"A batch of features[{name!r}] is a {type(found).__name__}: every batch is {{layer: array}}."
             )
         yield found
-
-
-def _check_layers(name: str, layers: Sequence[str], first: str, wanted: Sequence[str]) -> None:
-    if sorted(layers) != sorted(wanted):
-        lacking, more = sorted(set(wanted) - set(layers)), sorted(set(layers) - set(wanted))
-        said = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
-        said += [f"has {', '.join(map(repr, more))}, which {first!r} lacks"] if more else []
-        raise ValueError(f"features[{name!r}] {' and '.join(said)}: every run needs the same layers.")
-
-
-def _count(name: str, layer: str, values: Any) -> int:
-    if not hasattr(values, "__len__") or not hasattr(values, "__getitem__") or isinstance(values, Mapping):
-        raise ValueError(
-            f"features[{name!r}][{layer!r}] is a {type(values).__name__}: an array (examples, ...) is needed."
-        )
-    return len(values)
-
-
-def _flat(name: str, layer: str, values: Any, start: int) -> Float[np.ndarray, "b d"]:
-    array = as_array(values, f"features[{name!r}][{layer!r}]")
-    if not array.size:
-        raise ValueError(f"features[{name!r}][{layer!r}] is empty (shape {array.shape}).")
-    flat = array.reshape(len(array), -1).astype(np.float64)
-    bad = ~np.isfinite(flat).all(axis=1)
-    if bad.any():
-        raise ValueError(f"features[{name!r}][{layer!r}] is NaN or infinite, first in row {start + int(bad.argmax())}.")
-    return flat

@@ -6,21 +6,21 @@ equation 5; for CKA: arXiv 2010.15327) is, up to a factor that cancels,
     tr(KL) + (1ᵀK1)(1ᵀL1) / ((n-1)(n-2)) - 2/(n-2) 1ᵀKL1,
 
 and each of its terms is a sum over examples of products of features (`CrossProducts`: one pass, memory grows with the
-square of all widths together) or over pairs of examples (`tiled_hsic`: every pair of row blocks is read, memory grows
-with a block). Both give all pairs of sets at once, in float64. Features are first shifted by the mean of the first
-batch: that changes no value, and keeps large means from taking the digits.
+square of all widths together) or over pairs of examples (`analysis.comparison.gram_tiles`: every pair of row blocks is
+read, memory grows with a block). Both give all pairs of sets at once. Features are first shifted by the mean of the
+first batch: that changes no value, and keeps large means from taking the digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from analysis.comparison.gram_tiles import hsic_of, only_varying
+
 Batch = Sequence[Float[np.ndarray, "b _"]]
-FEWEST = 4
-"""Examples from which the estimate is defined."""
 
 
 class CrossProducts:
@@ -49,6 +49,7 @@ class CrossProducts:
         total, sets = int(self.places[-1]), len(widths)
         self.count = 0
         self._shift: list[np.ndarray] = []
+        self._types: list[np.dtype] = []
         self._product = np.zeros((total, total))  # ZᵀZ of all sets side by side
         self._sum = np.zeros(total)
         self._by_norm = np.zeros((total, sets))  # Σ z |x_a|²
@@ -64,6 +65,7 @@ class CrossProducts:
         """Add the features of some examples, one array (b, D) per set."""
         if not self._shift:
             self._shift = [part.mean(axis=0) for part in batch]
+            self._types = [part.dtype for part in batch]
         parts = [part - shift for part, shift in zip(batch, self._shift, strict=True)]
         joined = np.concatenate(parts, axis=1)
         norms = np.stack([np.einsum("ij,ij->i", part, part) for part in parts], axis=1)
@@ -86,61 +88,16 @@ class CrossProducts:
                 rows[a, b] = left @ product @ right + self._norms[a, b]
                 rows[a, b] -= left @ self._by_norm[inside[a], b] + right @ self._by_norm[inside[b], a]
         whole = np.array([(self._sum[part] ** 2).sum() for part in inside]) - self._norm
-        return _hsic(traces, rows, whole, self.count)
-
-
-def tiled_hsic(read: Callable[[int, int], Batch], sets: int, examples: int, block: int) -> Float[np.ndarray, "s s"]:
-    """Unbiased HSIC of every pair of sets, up to one factor, from pairs of blocks of examples.
-
-    Parameters
-    ----------
-    read : callable
-        Gives the features of examples start to stop, one array (b, D) per set; called often.
-    sets, examples : int
-        Numbers of feature sets and of examples.
-    block : int
-        Examples in a block.
-    """
-    products, sums = np.zeros((sets, sets)), np.zeros((sets, examples))
-    shift = [part.mean(axis=0) for part in read(0, min(block, examples))]
-
-    def shifted(start: int) -> list[np.ndarray]:
-        parts = read(start, min(start + block, examples))
-        return [part - mean for part, mean in zip(parts, shift, strict=True)]
-
-    for first in range(0, examples, block):
-        left = shifted(first)
-        for second in range(first, examples, block):
-            right = left if second == first else shifted(second)
-            tiles = np.stack([a @ b.T for a, b in zip(left, right, strict=True)])
-            if second == first:
-                np.einsum("aii->ai", tiles)[:] = 0  # the diagonals play no part
-            flat = tiles.reshape(sets, -1)
-            products += flat @ flat.T * (1 if second == first else 2)
-            sums[:, first : first + block] += tiles.sum(axis=2)
-            if second != first:
-                sums[:, second : second + block] += tiles.sum(axis=1)
-    return _hsic(products, sums @ sums.T, sums.sum(axis=1), examples)
-
-
-def tile_bytes(widths: Sequence[int], examples: int, block: int) -> int:
-    """Memory of `tiled_hsic`: features of two blocks as read and shifted, the tiles, and the row sums."""
-    return 8 * (4 * block * sum(widths) + 2 * len(widths) * block * block + len(widths) * examples)
-
-
-def _hsic(traces: np.ndarray, rows: np.ndarray, whole: np.ndarray, n: int) -> Float[np.ndarray, "s s"]:
-    if n < FEWEST:
-        raise ValueError(f"Unbiased CKA needs at least {FEWEST} examples, there are {n}.")
-    return traces + np.outer(whole, whole) / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows
+        hsic = hsic_of(traces, rows, whole, self.count)
+        return only_varying(hsic, self._norm, self.count, self._shift, self._types)
 
 
 def cka_of(hsic: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
-    """Normalize HSIC to CKA; NaN where a set does not vary (its own HSIC is 0, or below by rounding).
+    """Normalize HSIC to CKA; NaN where a set does not vary.
 
     Near 0 for unrelated sets, also below; within [-1, 1], since the estimate is an inner product of centered matrices
     (Székely and Rizzo, Annals of Statistics 42, 2014), and 1 where both are the same up to rotation and scale.
     """
     own = np.diag(hsic)
-    varies = own > 1e-12 * max(float(np.abs(own).max()), np.finfo(np.float64).tiny)
-    scale = np.sqrt(np.where(varies, own, np.nan))
+    scale = np.sqrt(np.where(own > 0, own, np.nan))
     return hsic / scale[:, None] / scale

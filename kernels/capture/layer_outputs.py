@@ -345,3 +345,4 @@ def layer_features(
         elif pool is not None:
             features = {name: POOLS[pool](values, at[name]) for name, values in features.items()}
         yield FeatureBatch(rows, features, logits, None if samples.labels is None else samples.labels[rows], at)
+        del logits, outputs, features  # before the next pass takes as much again

@@ -109,6 +109,11 @@ OF_LAYERS = {
     "no layers": lambda: compare_layers({"seed 0": {}, "seed 1": {}}),
     "too little memory": lambda: compare_layers(layers(), memory=1000),
     "too little memory for a stream": lambda: compare_layers(streams(), memory=1000),
+    "batches of two examples": lambda: compare_layers(layers(), pairs="batch", batch=2),
+    "too little memory within batches": lambda: compare_layers(
+        {"seed 0": layers()["seed 0"]}, pairs="batch", memory=1000
+    ),
+    "other pairs": lambda: compare_layers(layers(), pairs="some"),
     "a stream that ends early": lambda: compare_layers(streams(seed_1=(20,))),
     "batches of different sizes": lambda: compare_layers(streams(seed_1=(10, 30))),
     "a stream that was read before": lambda: compare_layers({"seed 0": iter([]), "seed 1": iter([])}),

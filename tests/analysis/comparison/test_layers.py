@@ -54,6 +54,22 @@ def test_streams_tensors_images_and_other_orders_of_layers_give_equal_numbers():
     np.testing.assert_allclose(turned.cka[:, ::-1, :, ::-1], RESULT.cka, atol=1e-12)
 
 
+def test_pairs_within_batches_from_arrays_and_streams_and_memory_for_one_batch_only():
+    arrays = compare_layers(FEATURES, pairs="batch", batch=10)
+    assert arrays.route == "pairs within 4 batches of at most 10 examples, in float64"
+    streams = {name: batches(run, 10) for name, run in FEATURES.items()}
+    streamed = compare_layers(streams, pairs="batch", memory=30_000)
+    np.testing.assert_allclose(streamed.cka, arrays.cka, atol=1e-12)
+    assert 1e-3 < np.abs(arrays.cka - RESULT.cka).max() < 0.3
+    whole = compare_layers(FEATURES, pairs="batch")
+    np.testing.assert_allclose(whole.cka, RESULT.cka, atol=1e-12)
+    bad = {name: {**run, "first": run["first"].copy()} for name, run in FEATURES.items()}
+    bad["seed 1"]["first"][25] = np.inf
+    for given in (bad, {name: batches(run, 10) for name, run in bad.items()}):
+        with pytest.raises(ValueError, match=r"features\['seed 1'\]\['first'\] is NaN or infinite, first in row 25"):
+            compare_layers(given, pairs="batch", batch=10)
+
+
 def test_means_and_intervals_are_over_pairs_of_runs():
     table = RESULT.table.set_index(["layer", "other", "between"])
     apart = ~np.eye(4, dtype=bool)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.comparison.streamed_cka import CrossProducts, cka_of, tile_bytes, tiled_hsic
+from analysis.comparison.gram_tiles import BatchHSIC, batch_bytes, tile_bytes, tiled_hsic
+from analysis.comparison.streamed_cka import CrossProducts, cka_of
 from kernels import unbiased_cka
 from tests.references import centered_alignment as reference
 
@@ -21,7 +22,18 @@ def streamed(sets, sizes):
 
 
 def tiled(sets, block):
-    return cka_of(tiled_hsic(lambda a, b: [part[a:b] for part in sets], len(sets), len(sets[0]), block))
+    return cka_of(of_tiles(sets, block)[0])
+
+
+def of_tiles(sets, block):
+    return tiled_hsic(lambda place, a, b: sets[place][a:b], len(sets), len(sets[0]), block, refuse=lambda *_: None)
+
+
+def within(sets, sizes):
+    sums = BatchHSIC(lambda *_: None)
+    for start, stop in zip(np.cumsum([0, *sizes[:-1]]), np.cumsum(sizes), strict=True):
+        sums.add([part[start:stop] for part in sets])
+    return sums
 
 
 def test_both_routes_equal_the_definition():
@@ -65,7 +77,48 @@ def test_a_set_that_does_not_vary_has_none():
         streamed([part[:3] for part in SETS], [3])
 
 
+def test_sets_that_differ_in_size_all_vary():
+    scaled = [SETS[0], 1e-6 * SETS[1], 1e8 * SETS[2], 1e-9 * SETS[0] + 1]
+    for found in (streamed(scaled, [9]), tiled(scaled, 4), cka_of(within(scaled, [9]).hsic())):
+        np.testing.assert_allclose(found, streamed([*SETS, SETS[0]], [9]), atol=1e-5)
+
+
+def test_float32_is_taken_where_the_features_have_no_more_digits_and_only_where_it_keeps_them():
+    noise = np.random.default_rng(1).normal(size=(60, 9000))  # nearly orthogonal: what float32 loses shows
+    single = [(noise + 7).astype(np.float32), (noise[:, :50] ** 3).astype(np.float32)]
+    found, said = of_tiles(single, 32)
+    assert said == "in float32"
+    np.testing.assert_allclose(cka_of(found), streamed([part.astype(float) for part in single], [60]), atol=1e-6)
+    assert of_tiles([part.astype(float) for part in single], 32)[1] == "in float64"
+    hard = [np.repeat(single[0], 2, axis=0), np.repeat(single[1], 2, axis=0)]
+    hard[0][0] *= 1e15  # one example takes the digits of all products with it, and some overflow
+    found, said = of_tiles(hard, 64)
+    assert "blocks again in float64" in said
+    np.testing.assert_allclose(cka_of(found), streamed([part.astype(float) for part in hard], [120]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int64, bool], ids=str)
+def test_other_types_give_what_they_give_as_float64(kind):
+    sets = [(4 * part).astype(kind) for part in (X, SETS[2])]
+    np.testing.assert_allclose(tiled(sets, 4), streamed([part.astype(float) for part in sets], [9]), atol=1e-5)
+
+
+def test_pairs_within_batches_are_the_sum_of_each_batch_by_its_definition():
+    parts = [[part[a:b] for part in SETS] for a, b in ((0, 4), (4, 9))]
+    pairs = (4 * 1, 5 * 2)  # n(n-3) of each
+    sums = sum(
+        n * np.array([[reference.unbiased_hsic(a, b) for b in part] for a in part])
+        for n, part in zip(pairs, parts, strict=True)
+    )
+    own = np.sqrt(np.diag(sums))
+    np.testing.assert_allclose(cka_of(within(SETS, [4, 5]).hsic()), sums / own / own[:, None], atol=1e-12)
+    np.testing.assert_allclose(cka_of(within(SETS, [9]).hsic()), tiled(SETS, 4), atol=1e-12)
+    with pytest.raises(ValueError, match="A batch has 3 examples"):
+        within(SETS, [6, 3])
+
+
 def test_the_memory_of_tiles_falls_with_the_block_and_does_not_grow_with_the_square_of_the_examples():
     widths = [4096] * 10
     assert tile_bytes(widths, 50_000, 64) < tile_bytes(widths, 50_000, 512) < CrossProducts.bytes(widths)
-    assert tile_bytes(widths, 100_000, 64) < 1.2 * tile_bytes(widths, 50_000, 64)
+    assert tile_bytes(widths, 100_000, 64) < 1.7 * tile_bytes(widths, 50_000, 64) < 40e6
+    assert batch_bytes(widths, 64) < tile_bytes(widths, 1000, 64)
