@@ -147,6 +147,8 @@ def write_printed_files(folder: Path) -> None:
     pq.write_table(pa.table({"image": copies, "label": labels}), folder / "jpeg" / "test.parquet")
     write_resnet_weights(folder)
     sizes = {"in_domain_train": 200, "in_domain_dev": 100, "out_of_domain_dev": 100, "P": 200, "M": 99}
+    sizes |= {"sst2/train": 200, "sst2/validation": 100}
+    (folder / "sst2").mkdir()
     for name, rows in sizes.items():
         labels = [row % 2 for row in range(rows)]
         texts = [f"{'good' if label else 'bad'} sentence number {row} of {name}" for row, label in enumerate(labels)]
