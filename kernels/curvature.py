@@ -54,7 +54,7 @@ class LossCurvature:
     Raises
     ------
     ValueError
-        If no parameter needs a gradient, or the samples of a batch depend on each other.
+        If no parameter needs a gradient, the samples of a batch depend on each other, or the loss is not one number.
 
     Attributes
     ----------
@@ -73,6 +73,10 @@ class LossCurvature:
     """
 
     def __init__(self, model: nn.Module, data: Any, loss: Callable[[Tensor, slice], Tensor]) -> None:
+        if not callable(loss):
+            raise ValueError(
+                f"loss={loss!r} is no function: write one such as lambda f, rows: cross_entropy(f, y[rows])"
+            )
         network = copy.deepcopy(model).double().eval()
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if not parameters:
@@ -140,12 +144,17 @@ class LossCurvature:
                 "gauss_newton alone, or write the operation out"
             )
 
-    def _share(self, rows: slice) -> float:
-        return (rows.stop - rows.start) / self.jacobian.samples.count
+    def _loss(self, logits: Tensor, rows: slice) -> Tensor:
+        """Part that these samples have in the loss."""
+        value = self.loss(logits, rows)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ValueError(f"the loss of samples {rows.start} to {rows.stop - 1} is {given}: it must be one number")
+        return value.reshape(()) * ((rows.stop - rows.start) / self.jacobian.samples.count)
 
     def _gradient(self, rows: slice) -> tuple[Tensor | None, ...]:
         """Gradient of these samples' part of the loss, with its graph."""
-        value = self.loss(self.jacobian.logits(self.jacobian.batch(rows)), rows) * self._share(rows)
+        value = self._loss(self.jacobian.logits(self.jacobian.batch(rows)), rows)
         if not bool(value.detach().isfinite()):
             raise ValueError(f"the loss of samples {rows.start} to {rows.stop - 1} is NaN or infinite")
         return torch.autograd.grad(value, list(self.jacobian.parameters.values()), create_graph=True, allow_unused=True)
@@ -176,7 +185,7 @@ class LossCurvature:
         """Tangents of the logits times the loss's second derivative by them."""
         with torch.enable_grad():
             free = logits.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.loss(free, rows) * self._share(rows), free, create_graph=True)
+            (slope,) = torch.autograd.grad(self._loss(free, rows), free, create_graph=True)
             if not slope.requires_grad:
                 return torch.zeros_like(tangents)
             seconds = [torch.autograd.grad(slope, free, one, retain_graph=True)[0] for one in tangents]

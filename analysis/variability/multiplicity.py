@@ -84,6 +84,8 @@ def discrepancy(churn: Float[np.ndarray, "m m"], size: int | None = None) -> flo
 
 
 def _size(size: int | None, runs: int) -> int:
+    if runs < 2:
+        raise ValueError(f"there is {runs} run: ambiguity and discrepancy are about how two or more of them differ")
     taken = runs if size is None else size
     if not 2 <= taken <= runs:
         raise ValueError(f"size = {taken} must be between 2 and {runs}, the number of runs")

@@ -167,6 +167,11 @@ def test_what_cannot_be_measured_is_refused():
         curvature_spectrum(curvature, products=10, steps=41, memory="1KB")
     with pytest.raises(ValueError, match="loss of samples 0 to 4 is NaN or infinite"):
         LossCurvature(model, points, lambda f, rows: f.mean() / 0 * 0).hessian(torch.ones(1, 8))
+    with pytest.raises(ValueError, match="loss='cross_entropy' is no function"):
+        LossCurvature(model, points, "cross_entropy")
+    for product in ("hessian", "gauss_newton"):
+        with pytest.raises(ValueError, match=r"is shape \(5, 2\): it must be one number"):
+            getattr(LossCurvature(model, points, lambda f, rows: f.square()), product)(torch.ones(1, 8))
     assert require_lanczos_memory(1000, 10, 4, "1MB") == lanczos_bytes(1000, 10, 4) == 320_000
 
 

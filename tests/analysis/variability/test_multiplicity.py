@@ -48,3 +48,10 @@ def test_impossible_sizes_and_tolerances_are_refused():
         discrepancy(churn_matrix(DECIDED), 1)
     with pytest.raises(ValueError, match="tolerance = 5 must be a difference of accuracies"):
         competitors(np.array([0.9, 0.8]), 5)
+
+
+def test_one_run_is_refused():
+    with pytest.raises(ValueError, match="there is 1 run: ambiguity and discrepancy are about how two or more"):
+        ambiguity(np.ones((1, 5), int))
+    with pytest.raises(ValueError, match="there is 1 run"):
+        discrepancy(np.zeros((1, 1)))
