@@ -87,15 +87,18 @@ def gradients_as_trained(
 @contextmanager
 def required(parameters: Iterable[Tensor]) -> Iterator[None]:
     """Make parameters require gradients; put their flags back."""
-    flags = [(p, p.requires_grad) for p in parameters]
+    with torch._C.DisableTorchFunction():  # a mode would be told of every question about a parameter
+        flags = [(p, p.requires_grad) for p in parameters]
     try:
-        for p, _ in flags:
-            if p.is_floating_point() or p.is_complex():
-                p.requires_grad_(True)
+        with torch._C.DisableTorchFunction():
+            for p, _ in flags:
+                if p.is_floating_point() or p.is_complex():
+                    p.requires_grad_(True)
         yield
     finally:
-        for p, flag in flags:
-            p.requires_grad_(flag)
+        with torch._C.DisableTorchFunction():
+            for p, flag in flags:
+                p.requires_grad_(flag)
 
 
 def pulled_as_trained(

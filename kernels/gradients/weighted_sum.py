@@ -239,10 +239,9 @@ def projected_difference(block: OuterBlock, own: Tensor | None, count: int = 4) 
     inputs = block.a[:1].unflatten(2, (block.groups, -1))
     left, right = (inputs, delta) if block.transposed else (delta, inputs)
     width = right.shape[3]
-    vectors = [direction(f"{block.weight} {index}", width, right) for index in range(count)]
-    across = (torch.stack(vectors) * count**-0.5).T  # each vector in one piece: so the products read their rows once
-    shares = (right.reshape(-1, width) @ across).view(*right.shape[:3], count)
-    found = torch.einsum("mtgo,mtgk->gok", left, shares).flatten(0, 1)
+    across = _directions(block.weight, width, count, right.dtype, right.device)
+    shares = (right.reshape(-1, width) @ across).view(*right.shape[1:3], count)
+    found = torch.bmm(left[0].permute(1, 2, 0), shares.transpose(0, 1)).flatten(0, 1)
     return found if own is None else found - own.to(found.dtype).reshape(-1, width) @ across
 
 
@@ -290,6 +289,13 @@ def _gaussian(name: str, width: int, dtype: torch.dtype, device: torch.device) -
     """Keep the vectors: every pass needs each of them twice."""
     seeded = torch.Generator().manual_seed(zlib.crc32(f"{name}:{width}".encode()))
     return torch.randn(width, generator=seeded, dtype=torch.float64).to(device, dtype)
+
+
+@lru_cache(maxsize=256)
+def _directions(name: str, width: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Columns of a size that sums their squares to those of a mean; each in one piece: products read rows once."""
+    vectors = [_gaussian(f"{name} {index}", width, dtype, device) for index in range(count)]
+    return (torch.stack(vectors) * count**-0.5).T
 
 
 def _seen(own: Tensor, name: str, rows: tuple[int, int] | None, width: int, found: Tensor) -> Tensor:
