@@ -178,9 +178,7 @@ class Certifier:
         Where a unit near zero explains them, those of the rules by themselves, and ``switched`` takes the names.
         """
         if self.digits is None:
-            first = sample(one.inputs, parts[0][:1])
-            with activations_kept():
-                self.digits = narrowest(one.capture.model, first, one.capture.output, one.logits.dtype)
+            self.digits = self._digits_of(one, parts[0][:1])
         found: dict[str, float] = {}
         limit = _TOLERANCE[torch.float32]
         parts = [part.sort().values for part in parts if len(part)]
@@ -192,11 +190,10 @@ class Certifier:
         except (RuntimeError, ValueError, IndexError, TypeError):
             return None
         require_same_outputs(one.logits, outputs, together, self.digits, one.place)
-        judged = [(together, weights, comparison)]
-        if len(parts) > 1 and above(relative(comparison.agreements()), _TOLERANCE[self.digits]):  # tell whose they are
-            judged = [*one.part_by_part(parts, weights, comparison)]
-        for chosen, weights, comparison in judged:
-            sums = comparison.agreements()
+        judged = [(together, weights, comparison, comparison.agreements())]
+        if len(parts) > 1 and above(relative(judged[0][3]), _TOLERANCE[self.digits]):  # tell whose they are
+            judged = [(*it, it[2].agreements()) for it in one.part_by_part(parts, weights, comparison)]
+        for chosen, weights, comparison, sums in judged:
             differences = relative(sums)
             one.right.update(name for name, it in sums.items() if 0 < it.size and it.error <= limit * it.size)
             if switched is not None and self._may_have_switched(differences):
@@ -208,6 +205,12 @@ class Certifier:
                 known = found.get(name, 0.0)
                 found[name] = value if math.isnan(value) else known if math.isnan(known) else max(value, known)
         return found
+
+    def _digits_of(self, one: PassUnderCheck, index: Tensor) -> torch.dtype:
+        if one.logits.dtype != torch.float64:
+            return torch.float32
+        with activations_kept():
+            return narrowest(one.capture.model, sample(one.inputs, index), one.capture.output, one.logits.dtype)
 
     def _may_have_switched(self, differences: dict[str, float]) -> bool:
         """Whether a unit near zero that switched when a sample was alone explains the differences."""

@@ -216,12 +216,12 @@ def inverse_roots(squares: Tensor) -> Tensor:
 def mirror(matrix: Tensor, block: int = 128) -> None:
     """Copy the upper triangle of a square kernel onto the lower one, in place."""
     n = len(matrix)
+    triangle = torch.ones(min(n, block), min(n, block), dtype=torch.bool, device=matrix.device).triu()
+    triangle = triangle if matrix.ndim == 2 else triangle[:, :, None, None]
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
         here = matrix[rows, rows]
-        count = here.shape[0]
-        upper = torch.ones(count, count, dtype=torch.bool, device=matrix.device).triu()
-        upper = upper if matrix.ndim == 2 else upper[:, :, None, None]
+        upper = triangle[: here.shape[0], : here.shape[0]]
         matrix[rows, rows] = torch.where(upper, here, swapped(here))
         if rows.stop < n:  # torch transposes a matrix that is whole in memory block by block, any other line by line
             matrix[rows.stop :, rows] = swapped(matrix[rows, rows.stop :].contiguous()).contiguous()
