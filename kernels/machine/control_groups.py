@@ -111,24 +111,25 @@ def _mounted(root: Path, memberships: str, mounts: str) -> Iterator[tuple[_Versi
 def _room(folder: Path, version: _Version) -> int | None:
     """Free bytes of one group; None where it has no limit."""
     found = [read_whole(f"{folder}/{name}") for name in version.limits]
-    statistics: dict[str, str] = {}
+    statistics: str | None = None
     if version.inherited_limit is not None:  # set by an ancestor that a container does not see
-        statistics = _statistics(folder)
-        found.append(statistics.get(version.inherited_limit))
+        statistics = read_whole(f"{folder}/memory.stat")
+        found.append(_amount(statistics, version.inherited_limit))
     limits = [int(limit) for limit in found if limit is not None and limit.strip().isdecimal()]
     limits = [limit for limit in limits if limit < UNLIMITED]
     used = read_whole(f"{folder}/{version.usage}") if limits else None
     if used is None or not used.strip().isdecimal():
         return None
-    statistics = statistics or _statistics(folder)
-    given_back = [statistics.get(name, "") for name in version.reclaimable]
+    statistics = statistics or read_whole(f"{folder}/memory.stat")
+    given_back = [_amount(statistics, name) for name in version.reclaimable]
     reclaimable = sum(int(amount) for amount in given_back if amount.isdecimal())
     return min(limits) - max(int(used) - reclaimable, 0)
 
 
-def _statistics(folder: Path) -> dict[str, str]:
-    lines = (read_whole(f"{folder}/memory.stat") or "").splitlines()
-    return {name: amount.strip() for name, _, amount in (line.partition(" ") for line in lines)}
+def _amount(statistics: str | None, name: str) -> str:
+    """Text behind a name at the beginning of a line, empty without one."""
+    _, _, rest = f"\n{statistics or ''}".partition(f"\n{name} ")
+    return rest.partition("\n")[0].strip()
 
 
 def read_whole(path: str | Path) -> str | None:
