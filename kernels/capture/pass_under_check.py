@@ -62,7 +62,7 @@ class PassUnderCheck:
         start = 0
         for index, part in enumerate([None] if parts is None else parts):
             rows = self._rows(part)
-            row = torch.einsum("mrk,mr->mk", rows, weights[start : start + len(rows)])
+            row = torch.bmm(weights[start : start + len(rows), None], rows)[:, 0]
             start += len(rows)
             batch = self.inputs if part is None else sample(self.inputs, part)
             watch = unwatched if seen is None else partial(seen.watching, part=index)

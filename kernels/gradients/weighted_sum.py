@@ -106,7 +106,8 @@ class Comparison:
         sums, known, outside = self._sums[name], self._seen.setdefault(part, {}), self._rest.setdefault(part, {})
         for index, (_, rows, width, found, _) in enumerate(sums):
             seen = _seen(own, name, rows, width, found)
-            known[name, index] = known[name, index] + seen if (name, index) in known else seen.clone()
+            kept = seen if width else seen.clone()  # not the gradient itself, which autograd may go on with
+            known[name, index] = known[name, index] + seen if (name, index) in known else kept
         rest = _outside(own, [one[1] for one in sums])
         if rest is not None:
             outside[name] = outside[name] + rest if name in outside else rest
@@ -219,7 +220,7 @@ def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
 
 def _projected(block: OuterBlock, width: int, left: Tensor, shares: Tensor) -> _Sum:
     """Weighted sum of outer products whose right sides were multiplied with one vector, which gives the shares."""
-    found = torch.einsum("mtgo,mtg->go", left, shares).flatten()
+    found = torch.bmm(left.flatten(0, 1).permute(1, 2, 0), shares.flatten(0, 1).T.unsqueeze(2)).flatten()
     squares = float((left.square().sum(3) * shares.square()).sum())
     return block.weight, block.rows, width, found, squares
 

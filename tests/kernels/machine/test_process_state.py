@@ -78,10 +78,15 @@ def test_a_block_inside_of_an_equal_one_undoes_what_was_set_in_between() -> None
                 assert not torch.is_autocast_enabled("cpu")
         assert torch.is_autocast_enabled("cpu")
         torch.set_autocast_enabled("cpu", False)
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
-        with float32_products():
-            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
-        torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    held = ["fast"]
+    setting = SharedSetting(lambda: held[0], lambda value: held.__setitem__(0, value), ("exact", "fast"))
+    with setting.at("exact"):
+        assert setting.is_at("exact") and not elsewhere(lambda: setting.is_at("exact"))
+        held[0] = "fast"  # by somebody else
+        assert not setting.is_at("exact")
+        with setting.at("exact"):
+            assert held == ["exact"]
+    assert held == ["fast"]
 
 
 def test_a_setting_is_the_strictest_of_all_threads_and_comes_back_with_the_last() -> None:
