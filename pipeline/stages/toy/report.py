@@ -59,7 +59,7 @@ ANSWERS: dict[str, tuple[Quantity, str, str, str, tuple[float, float] | None]] =
     "outliers": (
         "outliers",
         "How many eigenvalues leave the bulk in training?",
-        "Training pushes {} eigenvalues out of the bulk",
+        "The number of eigenvalues that training pushes out of the bulk is {}",
         "outliers",
         (0.0, math.inf),
     ),
