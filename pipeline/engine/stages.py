@@ -174,7 +174,7 @@ _TABLE = (
         "kernel",
         "pipeline.stages.kernel.run:kernel",
         ("kernel", "weights.step", "numerics"),
-        version=9,
+        version=10,
         needs=of.weights,
         report="pipeline.stages.kernel.report:section",
         headlines=("alignment",),
