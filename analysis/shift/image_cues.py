@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from scipy import linalg
 
-from analysis.style import PALETTE, new_figure
+from analysis.style import PALETTE, in_style, new_figure
 
 IMAGE_CUES = ("brightness", "contrast", "saturation", "edges", "detail", "block_borders")
 BLOCK = 8
@@ -109,6 +109,7 @@ def plant_brightness(images: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, 
     return np.minimum(images.astype(np.int16) + BRIGHTER, 255).astype(np.uint8)
 
 
+@in_style
 def image_cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
     """Means of the surface measures by source, in gray levels.
 
