@@ -174,15 +174,15 @@ def keep_words(app: Any, document: nodes.document) -> None:
             node.replace_self(node.children)
 
 
-LONG, SHORT, NUMBER = 60, 20, 12
-"""Letters of a cell of sentences; letters up to which a column holds single words; letters of a number."""
+LONG, SHORT, NUMBER, NAME = 60, 20, 12, 24
+"""Letters of a cell of sentences; letters up to which a column holds single words; letters of a number, and of a name."""
 
 
 def mark_tables(app: Any, document: nodes.document) -> None:
     """Tell tables of sentences from tables of numbers, which a narrow screen shows in other ways.
 
     In a table of sentences some column holds them and none but the first short words; its rows may be stacked. Numbers
-    stay on one line.
+    and names stay on one line.
     """
     for table in document.findall(nodes.table):
         rows = [
@@ -196,8 +196,11 @@ def mark_tables(app: Any, document: nodes.document) -> None:
         ):
             table["classes"].append("sentences")
         for entry in table.findall(nodes.entry):
-            if len(entry.astext()) <= NUMBER and re.match(r"[-+−±≤<]?\d", entry.astext()):
+            text = entry.astext()
+            if len(text) <= NUMBER and re.match(r"[-+−±≤<]?\d", text):
                 entry["classes"].append("number")
+            elif len(text) <= NAME and re.fullmatch(r"\w+", text):
+                entry["classes"].append("name")
 
 
 def write_formula(translator: Any, node: nodes.Element) -> None:
