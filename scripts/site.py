@@ -175,7 +175,7 @@ def keep_words(app: Any, document: nodes.document) -> None:
 
 
 LONG, SHORT, NUMBER, NAME = 60, 20, 12, 24
-"""Letters of a cell of sentences; letters up to which a column holds single words; letters of a number, and of a name."""
+"""Letters of a cell of sentences; letters up to which a column holds single words; letters of a number; of a name."""
 
 
 def mark_tables(app: Any, document: nodes.document) -> None:
