@@ -1,5 +1,7 @@
 """Trace, norm, rank, eigenvalues and alignment of networks' kernels lie in their stated errors of the float64 truth."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,15 @@ def test_numbers_of_a_square_kernel_are_refused_for_a_rectangular_one() -> None:
     full = KernelOperator(model, inputs, kind="entk", **DOUBLE)
     with pytest.raises(ValueError, match="one row per sample: use kind='trntk' or 'pntk'"):
         full.alignment([0] * 6)
+
+
+def test_a_pause_of_the_machine_in_a_forward_pass_gives_no_negative_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, _ = make(BY_NAME["mlp"], 40)
+    operator = KernelOperator(model, inputs, kind="trntk", batch_size=40, **DOUBLE)
+    ticks = iter([0.0, 10.0, 11.0, 12.0, 20.0, 30.0, 31.0, 32.0])
+    monkeypatch.setattr("kernels.operator.multiply.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    plan = operator.plan()
+    assert plan.kept and plan.product_seconds == 1.0
 
 
 def test_the_plan_says_what_products_and_the_matrix_cost() -> None:
