@@ -106,10 +106,17 @@ def character_ngrams(
         analyzer="char", ngram_range=(1, longest), max_features=most, lowercase=False, sublinear_tf=True
     )
     table = vectorizer.fit_transform([*a, *b])
-    values, vectors = linalg.eigh((table @ table.T).toarray())
+    return rotated((table @ table.T).toarray(), len(a))
+
+
+def rotated(
+    products: Float[np.ndarray, "rows rows"], first: int
+) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "m k"]]:
+    """Give dense columns, at most one a row, with the inner products of two samples; one has ``first`` rows."""
+    values, vectors = linalg.eigh(products)
     kept = values > len(values) * 2.0**-52 * values[-1]
     dense = vectors[:, kept] * np.sqrt(values[kept])
-    return dense[: len(a)], dense[len(a) :]
+    return dense[:first], dense[first:]
 
 
 def plant_trailing_blank(texts: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:

@@ -242,15 +242,38 @@ def cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
     Figure
     """
     marks = [cue for cue in CUES if cue not in ("characters", "words")]
+    shares = {source: {cue: 100 * values[cue] for cue in marks} for source, values in rates.items()}
+    return _bars(shares, "texts with the mark (%)", "Surface cues (capitals: share of letters)")
+
+
+@in_style
+def image_cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Means of the surface measures of images by source, in gray levels.
+
+    Parameters
+    ----------
+    rates : dict of source to dict of cue to mean
+        From `image_cue_rates`.
+
+    Returns
+    -------
+    Figure
+    """
+    return _bars(rates, "gray levels", "Surface measures of the images")
+
+
+@in_style
+def _bars(heights: Mapping[str, Mapping[str, float]], label: str, title: str) -> Figure:
+    """Draw a bar for each cue and source."""
     figure, axes = new_figure(width=6.4, height=3.2)
-    axis = axes[0, 0]
-    width = 0.8 / len(rates)
-    for i, (color, (source, values)) in enumerate(zip(PALETTE, rates.items(), strict=False)):
-        place = np.arange(len(marks)) + (i - (len(rates) - 1) / 2) * width
-        axis.bar(place, [100 * values[cue] for cue in marks], width, color=color, label=source)
-    axis.set_xticks(range(len(marks)), [cue.replace("_", "\n") for cue in marks], fontsize=8)
-    axis.set(ylabel="texts with the mark (%)")
-    axis.set_title("Surface cues (capitals: share of letters)")
+    axis, width = axes[0, 0], 0.8 / len(heights)
+    cues = list(next(iter(heights.values())))
+    for i, (color, (source, values)) in enumerate(zip(PALETTE, heights.items(), strict=False)):
+        place = np.arange(len(cues)) + (i - (len(heights) - 1) / 2) * width
+        axis.bar(place, list(values.values()), width, color=color, label=source)
+    axis.set_xticks(range(len(cues)), [cue.replace("_", "\n") for cue in cues], fontsize=8)
+    axis.set(ylabel=label)
+    axis.set_title(title)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

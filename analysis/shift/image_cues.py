@@ -6,14 +6,10 @@ leaves steps at the borders of its blocks of 8 x 8 pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float, UInt8
-from matplotlib.figure import Figure
-from scipy import linalg
 
-from analysis.style import PALETTE, in_style, new_figure
+from analysis.shift.cues import rotated
 
 IMAGE_CUES = ("brightness", "contrast", "saturation", "edges", "detail", "block_borders")
 BLOCK = 8
@@ -98,33 +94,9 @@ def pixel_columns(
     The rotation keeps all inner products: an L2 classifier without column scaling is unchanged.
     """
     pixels = np.concatenate([a, b]).reshape(len(a) + len(b), -1).astype(np.float64) / 255.0
-    values, vectors = linalg.eigh(pixels @ pixels.T)
-    kept = values > len(values) * 2.0**-52 * values[-1]
-    dense = vectors[:, kept] * np.sqrt(values[kept])
-    return dense[: len(a)], dense[len(a) :]
+    return rotated(pixels @ pixels.T, len(a))
 
 
 def plant_brightness(images: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h w"]:
     """Make every image brighter by 16 gray levels, as far as white: a shift that surface measures must see."""
     return np.minimum(images.astype(np.int16) + BRIGHTER, 255).astype(np.uint8)
-
-
-@in_style
-def image_cue_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Means of the surface measures by source, in gray levels.
-
-    Parameters
-    ----------
-    rates : dict of source to dict of cue to mean
-        From `image_cue_rates`.
-    """
-    figure, axes = new_figure(width=6.4, height=3.2)
-    axis, width = axes[0, 0], 0.8 / len(rates)
-    for i, (color, (source, values)) in enumerate(zip(PALETTE, rates.items(), strict=False)):
-        place = np.arange(len(IMAGE_CUES)) + (i - (len(rates) - 1) / 2) * width
-        axis.bar(place, [values[cue] for cue in IMAGE_CUES], width, color=color, label=source)
-    axis.set_xticks(range(len(IMAGE_CUES)), [cue.replace("_", "\n") for cue in IMAGE_CUES], fontsize=8)
-    axis.set(ylabel="gray levels")
-    axis.set_title("Surface measures of the images")
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure

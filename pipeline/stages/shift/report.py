@@ -14,13 +14,14 @@ from analysis.pages.blocks import Finding, Headline, Picture, Section, Table, Te
 from analysis.shift.figures import (
     calibration_figure,
     cue_figure,
+    image_cue_figure,
     ks_figure,
     map_figure,
     pooled_pca_figure,
     power_figure,
     probe_matrix_figure,
 )
-from analysis.shift.image_cues import BRIGHTER, image_cue_figure
+from analysis.shift.image_cues import BRIGHTER
 from analysis.shift.pca_ks import PooledScores
 from analysis.shift.permutation import TestResult
 from analysis.shift.power import Calibration, RejectionRate
