@@ -26,7 +26,7 @@ from pipeline.reporting.drawing import Ahead
 from pipeline.reporting.first_screen import ORIGIN, answering, facts, seeds_of
 from pipeline.reporting.papers import papers_of
 from pipeline.reporting.setting import Comparison
-from pipeline.reporting.verdicts import Shown, decide, in_words, summary, without_name
+from pipeline.reporting.verdicts import Shown, decide, summary, without_name
 from pipeline.results.report_numbers import NUMBERS, numbers_csv
 from pipeline.shown_text import cell_words
 
@@ -183,8 +183,7 @@ def _chips(decided: Sequence[Shown]) -> list[dict[str, Any]]:
     """Say what became of the claims: each by its name, of many only how often."""
     if len(decided) <= MOST_CHIPS:
         return [
-            {"words": f"{in_words(one.name)}: {one.word}", "tone": _TONES[one.outcome], "strong": one.strong}
-            for one in decided
+            {"words": f"{one.name}: {one.word}", "tone": _TONES[one.outcome], "strong": one.strong} for one in decided
         ]
     counts = Counter((one.word, _TONES[one.outcome], one.strong) for one in decided)
     return [
@@ -211,8 +210,8 @@ def _blocks(
         if isinstance(block, Claim):
             if (one := next(verdicts, None)) is not None:
                 evidence, _, rest = one.evidence.partition(" Decided on ")
-                words = {"evidence": in_words(evidence), "rest": f"Decided on {rest}" if rest else ""}
-                words |= {"name": in_words(one.name), "statement": in_words(without_name(one.name, one.statement))}
+                words = {"evidence": evidence, "rest": f"Decided on {rest}" if rest else ""}
+                words |= {"name": one.name, "statement": without_name(one.name, one.statement)}
                 words["setting"] = "" if one.setting == of_page else one.setting
                 tone = {"tone": _TONES[one.outcome], "links": views.links(block.keys)}
                 shown.append({"kind": "verdict", **dataclasses.asdict(one), **words, **tone})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,21 +40,6 @@ class Shown:
     setting: str
     published: str
     standing: str
-
-
-_PUBLISHED_TAU = re.compile(r"tau_published_(\w+)")
-
-
-def in_words(name: str) -> str:
-    """Write a claim's name, or a sentence on a measure, without the names that code has for measures.
-
-    Examples
-    --------
-    >>> in_words("tau_published_glm of pNTK GLM"), in_words("network_accuracy of CK")
-    ('published τ (glm) of pNTK GLM', 'network accuracy of CK')
-    """
-    measure, of, group = _PUBLISHED_TAU.sub(r"published τ (\1)", name).partition(" of ")
-    return f"{measure.replace('_', ' ')}{of}{group}"
 
 
 def without_name(name: str, statement: str) -> str:

@@ -10,7 +10,7 @@ from pipeline.engine.build import Gathered
 from pipeline.errors import UserError
 from pipeline.reporting.groups import keys_of
 from pipeline.shown_text import label_words
-from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, kind_of, named, values_over_runs
+from pipeline.stages.surrogate.measures import MEASURES, NAMED_TAUS, named, spoken, values_over_runs
 
 TAU_MARGIN = 0.01
 """Difference of τ that counts in an order: the published standard errors of τ are 0.003 to 0.009."""
@@ -61,7 +61,7 @@ def target_claims(target: Target, groups: dict[str, list[Gathered]]) -> list[Cla
         raise UserError(f"report.options.targets names the measure {measure!r}; choose one of: {', '.join(known)}.")
     if "low" not in target or "high" not in target or measure == UNKNOWN:
         return []
-    low, high, heading = float(target["low"]), float(target["high"]), kind_of(measure).heading
+    low, high, heading = float(target["low"]), float(target["high"]), spoken(measure)
     fields = NETWORK_FIELDS if measure.endswith("network_accuracy") else FIELDS
     return [
         Claim(
@@ -86,7 +86,7 @@ def order_claims(options: dict[str, Any], groups: dict[str, list[Gathered]]) -> 
     order = [str(label) for label in options.get("order", [])]
     measure = str(options.get("order_measure", "tau"))
     standing = Standing(str(options.get("order_standing", "ours")), measure=measure)
-    heading = kind_of(measure).heading
+    heading = spoken(measure)
     claims = []
     present = [label for label in order if find_group(groups, label)]
     for upper, lower in zip(present[:-1], present[1:], strict=True):

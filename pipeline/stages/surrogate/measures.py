@@ -47,6 +47,18 @@ def kind_of(measure: str) -> MeasureKind:
     return MeasureKind(measure, 1.0, float("-inf"), float("inf"))
 
 
+def spoken(measure: str) -> str:
+    """Give a measure's heading as claims write it: without the names that code has for measures.
+
+    Examples
+    --------
+    >>> spoken("tad"), spoken("test_triggered_tau_published_glm")
+    ('TAD %', 'Kendall published τ (glm)')
+    """
+    protocol = next((name.rsplit("_", 1)[1] for name in NAMED_TAUS if measure.endswith(name)), None)
+    return kind_of(measure).heading if protocol is None else f"Kendall published τ ({protocol})"
+
+
 def named(measure: str) -> str:
     """Name a measure in a claim's title, in words and without its unit.
 
@@ -56,10 +68,8 @@ def named(measure: str) -> str:
     ('network accuracy', 'Kendall τ', 'published τ (glm)', 'Kendall τ on test_triggered')
     """
     name = next(name for name in (*NAMED_TAUS, *MEASURES, measure) if measure.endswith(name))
+    words = spoken(name).removesuffix(" %").removeprefix("Kendall " if name in NAMED_TAUS else "")
     split = measure.removesuffix(name).rstrip("_")
-    words = kind_of(name).heading.removesuffix(" %")
-    if name in NAMED_TAUS:
-        words = f"published τ ({name.rsplit('_', 1)[1]})"
     return f"{words} on {split}" if split else words
 
 
