@@ -123,7 +123,7 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """All rows of a split in stored order, in batches of :data:`EVALUATION_ROWS`, not augmented."""
+    """Rows of a split in batches of :data:`EVALUATION_ROWS`, not augmented: all in stored order, or those named."""
 
     def __init__(
         self,
@@ -132,23 +132,21 @@ class EvaluationBatches:
         dtype: torch.dtype,
         memory_format: str,
         initial: Tensor | None = None,
-        begin: int = 0,
+        rows: Tensor | None = None,
     ) -> None:
         self.initial = initial
         self.data = data
         self.split = split
         self.dtype = dtype
         self.memory_format = memory_format
-        self.begin = begin
+        self.rows = torch.arange(data.size(split)) if rows is None else rows
 
     def __len__(self) -> int:
-        """Batches in what is left of the split."""
-        return -(-(self.data.size(self.split) - self.begin) // EVALUATION_ROWS)
+        """Batches in all."""
+        return -(-len(self.rows) // EVALUATION_ROWS)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the split from its row ``begin`` on."""
-        if self.begin >= self.data.size(self.split):
-            return
-        for rows in torch.arange(self.begin, self.data.size(self.split)).split(EVALUATION_ROWS):
+        """Iterate over the rows."""
+        for rows in self.rows.split(EVALUATION_ROWS) if len(self.rows) else ():
             batch = cast(self.data.batch(self.split, rows), self.dtype, self.memory_format)
             yield _with_initial(batch, self.initial, rows)

@@ -149,6 +149,12 @@ class DataModule:
         """Sample ids of a split."""
         return self.split(name).ids
 
+    def places(self, name: str, ids: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Find the positions of sample ids inside a split that holds them all."""
+        every = self.ids(name)
+        order = every.argsort()
+        return order[torch.searchsorted(every[order], ids)]
+
     def labels(self, name: str) -> Tensor:
         """Labels (n,) or regression targets (n, k) of a split."""
         targets = self.split(name).targets

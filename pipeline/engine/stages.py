@@ -124,7 +124,7 @@ _TABLE = (
         "initial",
         "pipeline.stages.train.run:initial",
         (*VIEW, "model", "seeds.init", "numerics", "weights.source"),
-        version=2,
+        version=3,
         needs=of.merge(of.rows, of.pretrained),
     ),
     Stage(

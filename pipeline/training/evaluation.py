@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ def split_outputs(
     network: nn.Module | None = None,
     memory_format: str = "contiguous",
     underway: OutputsUnderway | None = None,
+    rows: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Run a network over splits in evaluation mode.
 
@@ -40,6 +41,8 @@ def split_outputs(
         ``contiguous`` or ``channels_last``.
     underway : OutputsUnderway, optional
         Where finished rows are kept meanwhile; those that a killed attempt has kept are taken.
+    rows : mapping of str to Tensor of int64, optional
+        Positions inside a split, for splits of which few rows are wanted; all of the others.
 
     Returns
     -------
@@ -55,12 +58,13 @@ def split_outputs(
     arrays: dict[str, Tensor] = {}
     try:
         for split in splits:
-            if (size := data.size(split)) == 0:
+            wanted = torch.arange(data.size(split)) if rows is None or split not in rows else rows[split]
+            if (size := len(wanted)) == 0:
                 continue
             known = {} if underway is None else underway.known(split, size)
             outputs, targets, ids = ([known[name]] if known else [] for name in ("outputs", "targets", "ids"))
             done = len(known.get("ids", ()))
-            for batch in EvaluationBatches(data, split, parameter.dtype, memory_format, begin=done):
+            for batch in EvaluationBatches(data, split, parameter.dtype, memory_format, rows=wanted[done:]):
                 here = {name: value.to(parameter.device) for name, value in batch.items()}
                 outputs.append(module.outputs_of(network, here).float().cpu())
                 targets.append(targets_of(batch))

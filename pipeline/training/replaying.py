@@ -16,7 +16,6 @@ from models.optimizers.schedules import learning_rate_factor
 from pipeline.config.run import RunConfig
 from pipeline.data.batch_order import BatchOrder, augment_seed
 from pipeline.data.batches import TrainingData, cast
-from pipeline.data.datamodule import DataModule
 from pipeline.engine.artifacts import Artifact
 from pipeline.errors import UserError
 from pipeline.training.networks import starting_network
@@ -95,10 +94,3 @@ def double_inputs(inputs: Tensor | dict[str, Tensor], kind: str) -> dict[str, Te
     """Name rows as a replay reads them, in float64."""
     named = inputs if isinstance(inputs, dict) else {"x" if kind == "vector" else "image": inputs}
     return {name: value.double() if value.is_floating_point() else value for name, value in named.items()}
-
-
-def places_of(data: DataModule, ids: Tensor) -> Tensor:
-    """Places of sample ids among the training rows."""
-    every = data.ids("train")
-    order = every.argsort()
-    return order[torch.searchsorted(every[order], ids)]

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
 from analysis.pages.blocks import Table
 from analysis.surrogates import tau_published_poison
+from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.stages.kernel.read import KernelSide, read_gram
 from pipeline.stages.surrogate.machine import fit_surrogate, make_surrogate
 from pipeline.stages.surrogate.report import section
+from pipeline.training.networks import trained_network
 from tests.stages.image_cases import pull
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .srun. command")  # Lightning, where SLURM is installed
@@ -40,6 +43,25 @@ def test_every_surrogate_is_compared_with_its_network(kind, images, tmp_path_fac
         found = made.arrays("coefficients.safetensors")
         scores = stored["test"] @ found["weights"].T + found["offsets"]
         assert (scores.argmax(1) == predictions["test.surrogate"].argmax(1)).mean() > 0.95
+
+
+def test_a_network_before_training_stores_weights_alone_and_is_run_over_the_rows_of_its_kernel(
+    images, tmp_path_factory
+):
+    store = tmp_path_factory.getbasetemp() / "shared-store"
+    words = (*images, "weights.source=init", "kernel=conjugate")
+    fresh = pull("initial", store, *words)
+    assert fresh.has("weights.safetensors") and not fresh.has("logits.safetensors")
+    predictions = pull("surrogate", store, *words).arrays("predictions.safetensors")
+    kernel = read_gram(pull("kernel", store, *words))
+    config = compose_run((*words, f"paths.store={store}"))
+    data = open_data(config, pull("prepare", store, *words))
+    network = trained_network(config, data, fresh)
+    places = data.places("test", torch.tensor(kernel["test_ids"]))
+    assert torch.equal(data.ids("test")[places], torch.tensor(kernel["test_ids"])) and len(places) > 1
+    with torch.no_grad():
+        outputs = network(data.batch("test", places)["image"])
+    np.testing.assert_allclose(predictions["test.network"], outputs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_penalty_is_not_chosen_on_classes_of_one_point():

@@ -33,7 +33,7 @@ from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import load_snapshot, outputs_at, read_network_outputs, read_recorded_steps
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.networks import build_network, output_layer, trained_network
-from pipeline.training.replaying import open_replay, places_of
+from pipeline.training.replaying import open_replay
 
 GRADIENT_METHODS = (
     "grad_dot",
@@ -337,7 +337,7 @@ def open_attributor(
     unrolled = None
     if network is not None and {"magic", "source"} & set(methods):
         replay = open_replay(config, data, build.inputs.get("pretrained"), device)
-        places = places_of(data, inputs.ids)
+        places = data.places("train", inputs.ids)
         unrolled = Unrolled(replay, network, data.kind, inputs, train.labels, places, choice.segments, keep, build.say)
         unrolled.refuse_another_run()
     return Attributor(choice, train, *machine, network, inputs, checkpoints, others, head, curvature, unrolled)

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from analysis.checks import check_every_class
 from kernels.contraction.kernel_file import is_kernel_file
+from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import Artifact
 from pipeline.engine.build import Build
 from pipeline.errors import UserError
+from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.progress import say
-from pipeline.stages.train.read import outputs_at, read_network_outputs
+from pipeline.stages.train.read import has_outputs, outputs_at, read_network_outputs
+from pipeline.training.evaluation import split_outputs
+from pipeline.training.fit import make_module
+from pipeline.training.networks import trained_network
 
 GRAM = "gram.safetensors"
 SPECTRUM = "spectrum.safetensors"
@@ -63,14 +69,29 @@ def read_kernel_sides(build: Build) -> tuple[KernelSide, dict[str, KernelSide]]:
     arrays = read_gram(build.inputs["kernel"])
     if not np.issubdtype(arrays["train_labels"].dtype, np.integer):
         raise UserError("A surrogate classifies; this kernel comes from a regression task.")
-    outputs = read_network_outputs(config, build.inputs["weights"])
+    weights = build.inputs["weights"]
+    splits = ["train", *config.kernel.test_splits]
+    ids_of = {name: np.array(arrays[f"{name}_ids"]) for name in splits}
+    outputs = read_network_outputs(config, weights) if has_outputs(weights) else _computed_outputs(build, ids_of)
     sides = {}
-    for name in ("train", *config.kernel.test_splits):
-        ids, labels = np.array(arrays[f"{name}_ids"]), np.array(arrays[f"{name}_labels"])
+    for name, ids in ids_of.items():
+        labels = np.array(arrays[f"{name}_labels"])
         sides[name] = KernelSide(arrays[name], ids, labels, outputs_at(outputs, name, ids))
     train = sides.pop("train")
     check_every_class(train.labels, train.network.shape[1], "the kernel's training points")
     return train, sides
+
+
+def _computed_outputs(build: Build, ids_of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a network that comes without outputs over the kernel's rows."""
+    config = build.config
+    data = open_data(config, build.inputs["data"])
+    rows = {name: data.places(name, torch.from_numpy(ids)) for name, ids in ids_of.items()}
+    with arithmetic(config.numerics) as device:
+        network = trained_network(config, data, build.inputs["weights"])
+        module = make_module(network, data, config, steps_per_epoch=1).to(device)
+        found = split_outputs(module, data, list(rows), memory_format=config.numerics.memory_format, rows=rows)
+    return {name: values.numpy() for name, values in found.items()}
 
 
 def mapped_arrays(path: Path) -> dict[str, np.ndarray]:

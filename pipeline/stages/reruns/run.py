@@ -21,7 +21,7 @@ from pipeline.machine.progress import note_progress
 from pipeline.stages.reruns.read import RERUNS, left_out, log_odds_name
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
-from pipeline.training.replaying import TOGETHER, double_inputs, open_replay, places_of
+from pipeline.training.replaying import TOGETHER, double_inputs, open_replay
 
 
 def reruns(build: Build) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def reruns(build: Build) -> dict[str, Any]:
         raise UserError("stage=reruns measures log-odds of classes; this is a regression task.")
     split = config.kernel.test_splits[0]
     train, test = data.kernel_inputs("train", config.kernel.n_train), data.kernel_inputs(split, config.kernel.n_test)
-    places = places_of(data, train.ids)
+    places = data.places("train", train.ids)
     arrays: dict[str, np.ndarray] = {"train.ids": train.ids.numpy(), "test.ids": test.ids.numpy()}
     parts = []
     for number, share in enumerate(choice.omitted):

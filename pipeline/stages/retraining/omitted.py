@@ -28,7 +28,7 @@ from pipeline.stages.retraining.read import (
 )
 from pipeline.training.kept_files import KeptFiles
 from pipeline.training.outcomes import log_odds_of
-from pipeline.training.replaying import double_inputs, open_replay, places_of
+from pipeline.training.replaying import double_inputs, open_replay
 
 STEPS = (0.01, 0.1, 0.5, 1.0)
 """By how much the weights of a part fall, where the derivative is compared with training."""
@@ -82,7 +82,7 @@ def replayed(
         replay = open_replay(config, data, build.inputs.get("pretrained"), device)
         points = data.kernel_inputs(split, config.kernel.n_test)
         inputs, labels = double_inputs(points.inputs, data.kind), points.labels.to(device)
-        places = places_of(data, torch.from_numpy(train.ids))
+        places = data.places("train", torch.from_numpy(train.ids))
 
         def log_odds(masks: np.ndarray, steps: np.ndarray, name: str) -> np.ndarray:
             """Of the true class of every test point, when the weights of each mask's points fall by a step."""

@@ -16,6 +16,11 @@ from pipeline.training.networks import HISTORY, LOGITS, WEIGHTS, load_weights
 from pipeline.training.snapshot_schedule import PROBE, STEPS, SnapshotMoment, record_file, step_folder
 
 
+def has_outputs(weights: Artifact) -> bool:
+    """Whether a network comes with outputs: one before any training does not."""
+    return weights.stage != "initial"
+
+
 def read_network_outputs(config: RunConfig, weights: Artifact) -> dict[str, np.ndarray]:
     """Read the stored outputs of the run's network on whole splits."""
     step = config.weights.step

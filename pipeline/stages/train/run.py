@@ -11,16 +11,13 @@ from pipeline.data.batches import TrainingData
 from pipeline.data.datamodule import open_data
 from pipeline.engine.artifacts import METRICS, write_json
 from pipeline.engine.build import Build, construction
-from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.ranks import is_main_process
 from pipeline.stages.train.block_files import take_member
 from pipeline.stages.train.tracked_spectra import track_snapshot
-from pipeline.training.evaluation import scores, split_outputs
-from pipeline.training.fit import make_module, replay, train_classifier
+from pipeline.training.fit import replay, train_classifier
 from pipeline.training.foresight import refuse_unfit_network
 from pipeline.training.history import EpochRow
-from pipeline.training.networks import LOGITS, WEIGHTS, save_weights, starting_network
-from pipeline.training.outputs_underway import OutputsUnderway
+from pipeline.training.networks import WEIGHTS, save_weights, starting_network
 from pipeline.training.snapshot_metrics import snapshot_metrics
 from pipeline.training.snapshots import SnapshotWriter
 
@@ -63,17 +60,16 @@ def train(build: Build) -> dict[str, Any]:
 
 
 def initial(build: Build) -> dict[str, Any]:
-    """Write the weights and outputs of the network before any training (random or pre-trained)."""
-    config = build.config
-    data = open_data(config, build.inputs["data"])
+    """Write the weights of the network before any training (random or pre-trained).
+
+    Its outputs are not written: they say little, and who wants those of some rows computes them
+    (:func:`pipeline.stages.kernel.read.read_kernel_sides`) in place of the outputs of 60,000 images.
+    """
+    data = open_data(build.config, build.inputs["data"])
     refuse_unfit_network(build, data)
-    with arithmetic(config.numerics) as device:
-        module = make_module(_start(build, data), data, config, steps_per_epoch=1).to(device)
-        layout, underway = config.numerics.memory_format, OutputsUnderway(build.scratch)
-        arrays = split_outputs(module, data, data.splits, memory_format=layout, underway=underway)
-        save_weights(module.model, build.folder / WEIGHTS)
-    build.write_tensors(LOGITS, arrays)
-    return scores(module, arrays)
+    network = _start(build, data)
+    save_weights(network, build.folder / WEIGHTS)
+    return {"parameters": sum(parameter.numel() for parameter in network.parameters())}
 
 
 def snapshots(build: Build) -> dict[str, Any]:
