@@ -34,7 +34,7 @@ from kernels.inputs.loan import Loan
 from kernels.inputs.option import require_whole_number
 from kernels.inputs.options import COTANGENT_OF_KIND, FeatureOptions, documents, feature_options, refuse_meaningless
 from kernels.inputs.outputs import cotangent_rows
-from kernels.inputs.samples import PROBE, Samples, first_not_finite
+from kernels.inputs.samples import PROBE, Place, Samples, first_not_finite
 from kernels.machine.precision import precision_named
 from kernels.sketches.base import Sketch
 from kernels.sketches.countsketch import CountSketch
@@ -211,7 +211,7 @@ class _Maker:
 def _fill(store: TileStore, maker: _Maker, samples: Samples, device: torch.device, size: int, cotangents: int) -> None:
     for rows, inputs in samples.batches(0, samples.count, size, device, store.dtype):
         key = f"{rows.start}:{rows.stop}"
-        maker.source.enter(f"samples {rows.start} to {rows.stop}")
+        maker.source.enter(Place.of(rows))
         if store.done(key):
             continue
         labels = None if samples.labels is None else samples.labels[rows].to(device)

@@ -43,6 +43,7 @@ from kernels.gradients.weighted_sum import (
     relative,
 )
 from kernels.inputs.outputs import Inputs
+from kernels.inputs.samples import Place
 
 MORE = 3
 """Further samples of which one has to be right where units of those that were drawn may have switched."""
@@ -82,8 +83,8 @@ class Certifier:
         Whole batches of every pass, a few samples of nearly every pass and of each pattern's first, or nothing.
     replaces : bool
         Whether consumers take replaced factors of any form; otherwise :class:`MisreadError` names the parameters.
-    place : str
-        Which samples the next pass holds, for messages and as the pass's seed; a pass without a place is a trial.
+    at : Place or None
+        Which samples the next pass holds; a pass without a place is a trial.
     passes : dict of str to float or None
         Largest relative difference by place, None where the pass was left out.
     patterns : dict of str to float
@@ -100,7 +101,7 @@ class Certifier:
 
     mode: str = "sampled"
     replaces: bool = True
-    place: str = ""
+    at: Place | None = None
     passes: dict[str, float | None] = field(default_factory=dict)
     patterns: dict[str, float] = field(default_factory=dict)
     generic: set[str] = field(default_factory=set)
@@ -112,6 +113,11 @@ class Certifier:
     _sizes: set[int] = field(default_factory=set)
     _right: dict[str, set[str]] = field(default_factory=dict)  # by pattern: what agreed of some sample alone
 
+    @property
+    def place(self) -> str:
+        """Name the samples of the next pass, for messages."""
+        return self.at.words if self.at else ""
+
     def check(
         self,
         capture: Prepared,
@@ -122,14 +128,14 @@ class Certifier:
         pattern: str,
     ) -> list[Block]:
         """Check one pass, and return its blocks: replaced where they are not the network's gradients."""
-        place = self.place
-        if self.mode == "off" or not place or not len(rows) or not bool(logits.sum().isfinite()):
+        at, place = self.at, self.place
+        if self.mode == "off" or at is None or not len(rows) or not bool(logits.sum().isfinite()):
             return blocks
         self.parameters, self.unit = len(capture.parameters), torch.finfo(logits.dtype).eps
         if place in self.passes and pattern in self.patterns:  # computed again for another tile
             return blocks
         numbers = sum(p.numel() for p in capture.parameters.values())
-        count, seeded = samples_checked(self.mode, place, len(rows), numbers)
+        count, seeded = samples_checked(self.mode, at, len(rows), numbers)
         new = pattern not in self.patterns
         order = torch.randperm(len(rows), generator=seeded)
         first = samples_of_first(len(rows), numbers)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Sequence
 
 import torch
 
+from kernels.inputs.samples import Place
 from kernels.rules.base import Use
 
 MODES = {
@@ -29,17 +29,16 @@ Its gradient is written out whole, 17 MB and more, and torch convolves it withou
 is one sample of a pattern's first pass, and of later passes one in SHARE also where that is less than one of a pass.
 """
 
-_BEGINS = re.compile(r"samples 0 to \d+$")
-"""Places of passes that hold the first samples: the first of a pattern in any run, and always checked."""
 
-
-def samples_checked(mode: str, place: str, batch: int, numbers: int) -> tuple[int, torch.Generator]:
+def samples_checked(mode: str, place: Place, batch: int, numbers: int) -> tuple[int, torch.Generator]:
     """Count the samples of a pass that are checked alone, from nothing but the pass itself.
 
     Parameters
     ----------
-    mode, place : str
-        See :data:`MODES`, and which samples the pass holds.
+    mode : str
+        See :data:`MODES`.
+    place : Place
+        Which samples the pass holds. The first ones are the first of a pattern in any run, and always checked.
     batch : int
         Number of its samples.
     numbers : int
@@ -50,11 +49,11 @@ def samples_checked(mode: str, place: str, batch: int, numbers: int) -> tuple[in
     int, torch.Generator
         Number of samples, 0 where the pass is left out, and the pass's generator.
     """
-    seeded = torch.Generator().manual_seed(zlib.crc32(place.encode()))
+    seeded = torch.Generator().manual_seed(zlib.crc32(place.words.encode()))
     least = SHARE if numbers > LARGE else SMALL
     if mode == "sampled" and batch < least:
         drawn = int(torch.randint(least, (), generator=seeded)) < batch
-        return int(drawn or _BEGINS.search(place) is not None), seeded
+        return int(drawn or place.begins), seeded
     return 0 if mode == "off" else max(FIRST if mode == "every" else 1, batch // SHARE), seeded
 
 

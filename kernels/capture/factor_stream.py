@@ -43,7 +43,7 @@ from kernels.gradients.blocks import Block
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents, pass_options
 from kernels.inputs.outputs import Cotangent, bind_cotangent, needs_labels
-from kernels.inputs.samples import PROBE, Samples
+from kernels.inputs.samples import PROBE, Place, Samples
 from kernels.machine.precision import precision_named
 
 BATCH = 32
@@ -137,7 +137,7 @@ def _stream(
         rows_of = bind_cotangent(cotangent, known)
         if rows.start == 0 and needs_labels(cotangent):
             rows_of = _all_checked(samples, rows_of)
-        certifier.place = f"samples {rows.start} to {rows.stop}"
+        certifier.at = Place.of(rows)
         with loan.lent(), chosen.strict_passes():
             logits, blocks = capture.blocks(inputs, rows_of)
         yield FactorBatch(rows, logits, known, tuple(blocks), certifier.summary())

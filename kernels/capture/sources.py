@@ -15,6 +15,7 @@ from kernels.capture.forward_alone import ForwardAlone
 from kernels.capture.pullback import OpenPass
 from kernels.gradients.blocks import Block, OuterBlock, VectorBlock
 from kernels.inputs.outputs import Cotangent, Inputs, cotangent_rows
+from kernels.inputs.samples import Place
 
 
 @runtime_checkable
@@ -25,7 +26,7 @@ class Source(Protocol):
         """Return (logits, blocks) of a batch; ``classes`` selects cotangents."""
         ...
 
-    def enter(self, place: str) -> None:
+    def enter(self, place: Place) -> None:
         """Say which samples the next batch holds, for messages and for the certificate."""
         ...
 
@@ -73,9 +74,9 @@ class GradientSource:
         """Trace a batch and keep its graph."""
         return self.capture.open(inputs, lambda logits: self.rows(logits, labels))
 
-    def enter(self, place: str) -> None:
+    def enter(self, place: Place) -> None:
         """Say which samples the next batch holds."""
-        self.capture.certifier.place = place
+        self.capture.certifier.at = place
 
     def record(self) -> dict[str, Any]:
         """Return what was checked since the last call."""
@@ -130,7 +131,7 @@ class FeatureSource:
         self.extract = extract
         self._alone = ForwardAlone()
 
-    def enter(self, place: str) -> None:
+    def enter(self, place: Place) -> None:
         """Do nothing: features are read off the network itself."""
 
     def record(self) -> dict[str, Any]:

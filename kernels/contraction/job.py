@@ -27,7 +27,7 @@ from kernels.inputs.fingerprints import answers, chosen, weights_digest
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import COTANGENT_OF_KIND, KernelOptions, refuse_meaningless
 from kernels.inputs.outputs import Inputs, batch_size
-from kernels.inputs.samples import PROBE, Samples
+from kernels.inputs.samples import PROBE, Place, Samples
 from kernels.inputs.selection import Names, is_within, known, parameter_names
 from kernels.machine.precision import Precision, precision_named
 from kernels.machine.ranks import world
@@ -135,7 +135,7 @@ def _job(
 
 def _certified(plan: Plan, rows: Samples, columns: Samples, parameters: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Count the passes that the certificate will check, all passes, and parameters of each."""
-    passes: dict[str, int] = {}
+    passes: dict[Place, int] = {}
     for samples, side in ((rows, plan.row_block), (columns, plan.column_block)):
         for block in cuts(samples.count, side):
             for here in samples.runs(block.start, block.stop, plan.batch):

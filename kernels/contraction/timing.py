@@ -77,9 +77,9 @@ def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list
     rows, inputs = next(iter(job.rows.batches(0, count, count, job.device, job.precision.passes)))
     count = rows.stop  # batches of unequal shapes are not joined
     labels = None if job.rows.labels is None else job.rows.labels[rows]
-    seconds, blocks = float("inf"), []
+    seconds, blocks, first = float("inf"), [], job.rows.place(rows)
     for turn in range(2):  # what a first pass builds is not paid again, and more of it is checked
-        source.enter(f"{job.rows.name} samples 0 to {count}{turn * ', again'}")
+        source.enter(replace(first, words=f"{first.words}, again", begins=False) if turn else first)
         with job.precision.strict_passes():
             start = _now(job.device)
             if isinstance(source, GradientSource):

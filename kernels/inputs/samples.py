@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,27 @@ Labels = Tensor | np.ndarray | Sequence[int]
 
 PROBE = 3
 """Samples on which a model is tried out before a kernel is planned."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which samples a pass holds.
+
+    Attributes
+    ----------
+    words : str
+        Their numbers, for messages and as the seed of the pass's checks.
+    begins : bool
+        Whether they are the first ones.
+    """
+
+    words: str
+    begins: bool = False
+
+    @classmethod
+    def of(cls, rows: slice, name: str = "") -> Place:
+        """Name a run of samples of the data of some name."""
+        return cls(f"{name} samples {rows.start} to {rows.stop}".strip(), rows.start == 0)
 
 
 class Samples:
@@ -99,9 +121,9 @@ class Samples:
             low, high = max(start, first), min(stop, last)
             yield from (slice(begin, min(begin + size, high)) for begin in range(low, high, size))
 
-    def place(self, rows: slice) -> str:
-        """Name a run of samples, for messages and as the seed of its checks."""
-        return f"{self.name} samples {rows.start} to {rows.stop}"
+    def place(self, rows: slice) -> Place:
+        """Name a run of samples."""
+        return Place.of(rows, self.name)
 
     def first(self, count: int, device: torch.device, dtype: torch.dtype) -> Inputs:
         """Return up to ``count`` samples from the beginning."""

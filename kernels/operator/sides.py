@@ -92,7 +92,7 @@ class Side:
         size = int(max(1, min(own.size, room / (2 * each))))
         found = []
         for rows, inputs in samples.batches(0, samples.count, size, own.device, own.dtype):
-            source.enter(f"{samples.name} samples {rows.start} to {rows.stop}")
+            source.enter(samples.place(rows))
             squares: Tensor | None = None
             for block in source.blocks(inputs, self._labels(rows), None)[1]:
                 for gradient in block.gradients().values():

@@ -32,6 +32,7 @@ from kernels.gradients.blocks import VectorBlock
 from kernels.gradients.dressed import dressed
 from kernels.gradients.weighted_sum import agreements
 from kernels.inputs.outputs import bind_cotangent
+from kernels.inputs.samples import Place
 from kernels.rules.linear import LINEAR
 from kernels.rules.table import RULES
 from tests.kernels.cases import BY_NAME, make
@@ -150,7 +151,7 @@ def whole_batches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def first_drawn(stop: int, start: int = 0) -> int:
-    generator = samples_checked("sampled", f"train samples {start} to {stop}", stop - start, 0)[1]
+    generator = samples_checked("sampled", Place.of(slice(start, stop), "train"), stop - start, 0)[1]
     return start + int(torch.randperm(stop - start, generator=generator)[0])
 
 
@@ -318,9 +319,9 @@ def test_of_a_large_network_single_samples_of_first_and_of_some_later_passes_are
     plan = plan_kernel(model, inputs, batch_size=16, **PLAIN)
     alone.clear()
     found = kernel_matrix(model, inputs, batch_size=16, **PLAIN).metadata["certificate"]
-    places = [f"train samples {start} to {start + 16}" for start in range(0, 160, 16)]
+    places = [Place.of(slice(start, start + 16), "train") for start in range(0, 160, 16)]
     drawn = [place for place in places if samples_checked("sampled", place, 16, 11)[0]]
-    assert alone == [(place, [1]) for place in drawn] and places[0] in drawn and 1 < len(drawn) < 7
+    assert alone == [(place.words, [1]) for place in drawn] and places[0] in drawn and 1 < len(drawn) < 7
     assert plan.certified == (len(drawn), 10, 4) == (found["passes_checked"], found["passes"], found["parameters"])
     assert found["patterns_checked"] == 1
     every = kernel_matrix(model, inputs, batch_size=16, certify="every", **PLAIN).metadata["certificate"]
@@ -329,7 +330,7 @@ def test_of_a_large_network_single_samples_of_first_and_of_some_later_passes_are
 
 def test_passes_of_large_networks_are_drawn_in_proportion_to_their_samples() -> None:
     def share(batch: int, numbers: int) -> float:
-        places = [f"train samples {start} to {start + batch}" for start in range(0, 400 * batch, batch)]
+        places = [Place.of(slice(start, start + batch), "train") for start in range(0, 400 * batch, batch)]
         return sum(samples_checked("sampled", place, batch, numbers)[0] for place in places) / 400
 
     assert share(32, LARGE) == 1.0 and abs(share(32, LARGE + 1) - 0.5) < 0.1 and abs(share(8, LARGE + 1) - 0.125) < 0.06
@@ -350,7 +351,7 @@ def test_a_rule_that_is_wrong_in_larger_passes_of_a_large_network_gives_no_wrong
 @pytest.mark.parametrize("name", ["tied_language_model", "conv2d_groups", "conv_transpose2d", "lookups", "gru"])
 def test_sums_from_factors_are_the_networks_gradient(name: str) -> None:
     model, inputs, _ = make(BY_NAME[name], 9)
-    certifier = Certifier("every", place="nine samples")
+    certifier = Certifier("every", at=Place("nine samples"))
     capture = Capture(model, slow.rows(inputs, slice(0, 3)), certifier=certifier)
     _, blocks = capture.blocks(inputs, bind_cotangent("class", None))
     assert 0 < certifier.passes["nine samples"] < 1e-12 and not certifier.generic
