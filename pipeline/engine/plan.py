@@ -19,6 +19,7 @@ from pipeline.engine.replacement import drop_replaced
 from pipeline.engine.schedule.estimates import Estimates
 from pipeline.engine.schedule.novelty import reasons
 from pipeline.engine.schedule.simulation import simulate
+from pipeline.engine.seed_blocks import unwanted_members
 from pipeline.engine.staleness import Judge
 from pipeline.machine.owner_lock import lock_if_free
 from pipeline.machine.progress import say
@@ -140,6 +141,8 @@ def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) 
         say(f"to make: {_count(found.todo)} ({_expected(found.todo, estimates, workers)})")
         if full := _too_full(found.todo, store, estimates):
             say(full)
+        for line in _unwanted(found):
+            say(line)
         if found.kept:
             say(f"there already: {_count(found.kept)}")
         again = {node.key for node in found.again}
@@ -155,6 +158,19 @@ def announce(found: Plan, store: Store, estimates: Estimates, workers: int = 1) 
         what = f"{_count(found.gone)} on which existing artifacts rest {'is' if len(found.gone) == 1 else 'are'} gone"
         say(f"{what}: {_some(found.gone)}. To make it again: {found.gone[0].command}")
     _say_stale(found, store)
+
+
+def _unwanted(found: Plan) -> Iterator[str]:
+    """Yield a line for every block of seeds that will be trained although some of them are not wanted."""
+    wanted: dict[str, set[int]] = {}
+    for node in every_node(found.target):
+        for upstream in node.upstream():
+            if upstream.stage.name == "ensemble":
+                wanted.setdefault(upstream.key, set()).add(node.config.seed)
+    for node in found.todo:
+        seeds = sorted(wanted.get(node.key, ()))
+        if seeds and (line := unwanted_members(node.config, seeds)):
+            yield f"ensemble {node.slug}-{node.key}: {line}"
 
 
 def _say_stale(found: Plan, store: Store) -> None:

@@ -8,6 +8,7 @@ and every run of the block can be taken from it.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from pipeline.config.run import RunConfig
 from pipeline.config.training import STREAMS, SeedsConfig
@@ -47,6 +48,24 @@ def members_of(block: RunConfig) -> list[RunConfig]:
     """List the runs of a block given by :func:`block_of`, in the order of their seeds."""
     varying = varying_streams(block)
     return [_at(block, seed, varying) for seed in range(block.seed, block.seed + block.ensemble.block)]
+
+
+def unwanted_members(block: RunConfig, wanted: Sequence[int]) -> str | None:
+    """Say that a block trains seeds that nobody wants here, and how to train fewer; None where it trains no others.
+
+    Examples
+    --------
+    >>> from pipeline.config.run import RunConfig
+    >>> print(unwanted_members(block_of(RunConfig()), [0, 1, 2]))
+    seeds 0 to 19 train together, of which 3 are wanted here; ensemble.block=3 trains no others
+    """
+    members = range(block.seed, block.seed + block.ensemble.block)
+    if not varying_streams(block) or len(wanted) >= len(members):
+        return None
+    size = next(size for size in range(1, len(members) + 1) if len({seed // size for seed in wanted}) == 1)
+    others = {0: "no others", 1: "1 other"}.get(size - len(wanted), f"{size - len(wanted)} others")
+    remedy = f"; ensemble.block={size} trains {others}" if size < len(members) else ""
+    return f"seeds {members[0]} to {members[-1]} train together, of which {len(wanted)} are wanted here{remedy}"
 
 
 def member_seed(config: RunConfig) -> int:
