@@ -55,6 +55,30 @@ def check_training_kernel(kernel: Float[np.ndarray, "n n"], psd_tolerance: float
         check_positive(kernel, psd_tolerance)
 
 
+def check_finite(**arrays: Shaped[np.ndarray, "..."]) -> None:
+    """Raise ValueError, with the array's name, the count and the first place, where a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.checks import check_finite
+    >>> check_finite(scores=np.array([[0.5, np.nan]]))
+    Traceback (most recent call last):
+        ...
+    ValueError: scores has 1 of 2 values that are NaN or infinite, the first at [0, 1].
+    """
+    for name, values in arrays.items():
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(values.sum(dtype=np.float64)):  # one pass without a mask of the same shape
+                continue
+        bad = ~np.isfinite(values)
+        if bad.any():
+            first = ", ".join(str(int(place)) for place in np.argwhere(bad)[0])
+            raise ValueError(
+                f"{name} has {int(bad.sum())} of {values.size} values that are NaN or infinite, the first at [{first}]."
+            )
+
+
 def class_labels(labels: Any, n_classes: int | None = None) -> Int[np.ndarray, " n"]:
     """Normalize labels to integers 0..C-1.
 

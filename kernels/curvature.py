@@ -13,6 +13,7 @@ Neural Computation 6), those with G are one push and one pull (Schraudolph 2002,
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,7 @@ class LossCurvature:
             raise ValueError(
                 f"loss={loss!r} is no function: write one such as lambda f, rows: cross_entropy(f, y[rows])"
             )
+        _require_two_arguments(loss)
         network = copy.deepcopy(model).double().eval()
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if not parameters:
@@ -95,7 +97,7 @@ class LossCurvature:
     def hessian(self, vectors: Float[Tensor, "m p"]) -> Float[Tensor, "m p"]:
         """Each row times the Hessian."""
         found = torch.zeros(len(vectors), self.width, dtype=torch.float64, device=self.jacobian.device)
-        vectors = vectors.to(found)
+        vectors = self._rows(vectors).to(found)
         one_batch = self.jacobian.samples.count <= ROWS
         with self.jacobian.prepared(), torch.enable_grad():
             for rows in self.jacobian.cuts():
@@ -112,7 +114,7 @@ class LossCurvature:
         def keep(rows: slice, logits: Tensor, tangents: Tensor) -> None:
             curved[rows.start] = self._curved(rows, logits, tangents)
 
-        self.jacobian.push(vectors.to(self.jacobian.device, torch.float64), keep)
+        self.jacobian.push(self._rows(vectors).to(self.jacobian.device, torch.float64), keep)
         return self.jacobian.pull(lambda rows, logits: curved[rows.start], len(vectors))
 
     def product(self, matrix: str) -> Callable[[Float[np.ndarray, "p k"]], Float[np.ndarray, "p k"]]:
@@ -143,6 +145,11 @@ class LossCurvature:
                 "torch differentiates an operation of this network twice wrongly, as it does weight_norm; take "
                 "gauss_newton alone, or write the operation out"
             )
+
+    def _rows(self, vectors: Tensor) -> Tensor:
+        if vectors.ndim != 2 or vectors.shape[1] != self.width:
+            raise ValueError(f"vectors of shape {tuple(vectors.shape)} must be rows of {self.width} parameters")
+        return vectors
 
     def _loss(self, logits: Tensor, rows: slice) -> Tensor:
         """Part that these samples have in the loss."""
@@ -190,6 +197,20 @@ class LossCurvature:
                 return torch.zeros_like(tangents)
             seconds = [torch.autograd.grad(slope, free, one, retain_graph=True)[0] for one in tangents]
         return torch.stack(seconds)
+
+
+def _require_two_arguments(loss: Callable[..., Tensor]) -> None:
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # of a function without one
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise ValueError(
+            "loss must take the logits of some samples and their places, a slice: write one such as "
+            "lambda f, rows: cross_entropy(f, y[rows])"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class GaussNewton:
     Raises
     ------
     ValueError
-        If the samples of a batch depend on each other.
+        If the samples of a batch depend on each other, or the derivatives are of other points or logits or not finite.
 
     Examples
     --------
@@ -61,8 +61,27 @@ class GaussNewton:
         self.jacobian = Jacobian(network, parameters, Samples(data, None, "train"), None, torch.float64, _ROWS)
         device = self.jacobian.device
         self.curvatures, self.slopes = curvatures.double().to(device), slopes.double().to(device)
+        self._require_derivatives()
         self.certificate = Certificate()
         certify(self.jacobian, self.certificate, np.random.default_rng([0, *b"certificate"]))
+
+    def _require_derivatives(self) -> None:
+        with self.jacobian.prepared():
+            logits = self.jacobian.logits(self.jacobian.batch(slice(0, 1))).shape[1]
+        points = self.jacobian.samples.count
+        shapes = tuple(self.slopes.shape), tuple(self.curvatures.shape)
+        if shapes != ((points, logits), (points, logits, logits)):
+            raise ValueError(
+                f"slopes {shapes[0]} and curvatures {shapes[1]} must be ({points}, {logits}) and ({points}, {logits}, "
+                f"{logits}): one derivative of each of {points} points by its {logits} logits"
+            )
+        for name, values in (("slopes", self.slopes), ("curvatures", self.curvatures)):
+            if not bool(values.isfinite().all()):
+                raise ValueError(f"{name} has values that are NaN or infinite")
+
+    def _require_width(self, vectors: Tensor) -> None:
+        if vectors.ndim != 2 or vectors.shape[1] != self.width:
+            raise ValueError(f"vectors of shape {tuple(vectors.shape)} must be rows of {self.width} parameters")
 
     @property
     def width(self) -> int:
@@ -81,6 +100,7 @@ class GaussNewton:
 
     def product(self, vectors: Float[Tensor, "m p"]) -> Float[Tensor, "m p"]:
         """Each row times H."""
+        self._require_width(vectors)
         weighted: dict[int, Tensor] = {}
 
         def keep(rows: slice, logits: Tensor, tangents: Tensor) -> None:
@@ -92,6 +112,7 @@ class GaussNewton:
 
     def along_gradients(self, vectors: Float[Tensor, "m p"]) -> Float[Tensor, "m n"]:
         """Product of each row with the loss gradient of every training point."""
+        self._require_width(vectors)
         found = torch.zeros(len(vectors), self.jacobian.samples.count, dtype=torch.float64, device=vectors.device)
 
         def keep(rows: slice, logits: Tensor, tangents: Tensor) -> None:

@@ -72,7 +72,8 @@ def token_products(
     Raises
     ------
     ValueError
-        If the inputs are no texts, or the cotangent gives several numbers per text.
+        If the inputs are no texts, other inputs have no entry for each token, the network does not know a token or a
+        place, or the cotangent gives several numbers per text.
 
     Examples
     --------
@@ -110,11 +111,19 @@ def _collected(
         raise ValueError(
             f"token_products splits texts: {name} must be a mapping with input_ids, of shape (texts, tokens)"
         )
+    _require_tokens(texts, name)
     Samples(texts, labels, name)
-    found = [
-        (part.rows, list(part.blocks))
-        for part in layer_factors(model, texts, cotangent=cotangent, labels=labels, **options)
-    ]
+    try:
+        found = [
+            (part.rows, list(part.blocks))
+            for part in layer_factors(model, texts, cotangent=cotangent, labels=labels, **options)
+        ]
+    except IndexError as error:  # of an embedding
+        ids = texts["input_ids"]
+        raise ValueError(
+            f"the network does not know a token or a place of the {name} texts: tokens go from {int(ids.min())} to "
+            f"{int(ids.max())} over {ids.shape[1]} places; take its own tokenizer and its largest length"
+        ) from error
     for _, blocks in found:
         for block in blocks:
             for role in _roles(block):
@@ -123,6 +132,20 @@ def _collected(
                         f"token_products splits one number per text; cotangent={cotangent!r} gives several"
                     )
     return found
+
+
+def _require_tokens(texts: dict[str, Any], name: str) -> None:
+    """Refuse tokens that are none, and inputs beside them that have no entry for each."""
+    ids = texts["input_ids"]
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point():
+        given = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(f"input_ids of {name} must be whole numbers of shape (texts, tokens), not {given}")
+    for other, values in texts.items():
+        if isinstance(values, Tensor) and values.ndim == 2 and values.shape != ids.shape:
+            raise ValueError(
+                f"{other} of {name} has the shape {tuple(values.shape)} and input_ids {tuple(ids.shape)}: each token "
+                "needs its own entry"
+            )
 
 
 def _roles(block: Block) -> tuple[Any, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from analysis.attribution.conjugate import conjugate_gradients
 from analysis.attribution.decomposition import attribute, attribute_contrast, attribute_layers, sparsity, top_scores
 from analysis.attribution.influence import exact_influence, kernel_influence
+from analysis.attribution.leave_out import leave_out_effects
 from analysis.attribution.masks import rank_mask
 from analysis.attribution.optimizer_steps import OptimizerRule
 from analysis.attribution.replay import Replay
 from analysis.attribution.representer import refit_representer_head, representer_scores
 from analysis.attribution.retraining import (
-    leave_out_effects,
     linear_datamodeling_score,
     noise_ceiling,
     random_subsets,

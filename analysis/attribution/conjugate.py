@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kernels.arguments import checked_arguments
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -30,6 +32,7 @@ class ConjugateSolution:
     steps: Int[Tensor, " m"]
 
 
+@checked_arguments
 def conjugate_gradients(
     product: Product, right: Float[Tensor, "m p"], *, precondition: Product, tol: float, most: int
 ) -> ConjugateSolution:
@@ -46,6 +49,11 @@ def conjugate_gradients(
     most : int
         Most steps. What is left over then is in the residual: the caller reports it.
 
+    Raises
+    ------
+    ValueError
+        If the matrix or the preconditioner is not positive definite or of another size, or a value is not finite.
+
     References
     ----------
     Hestenes and Stiefel (1952), "Methods of conjugate gradients for solving linear systems".
@@ -60,10 +68,15 @@ def conjugate_gradients(
     >>> found.rows, found.steps
     (tensor([[1.0000, 0.5000, 0.0100]], dtype=torch.float64), tensor([1]))
     """
+    if not 0 <= tol < 1 or most < 1:
+        raise ValueError(f"tol={tol:g} must be a relative residual from 0 to 1, and most={most} at least 1 step.")
+    if not bool(right.isfinite().all()):
+        row = int((~right.isfinite().all(1)).nonzero()[0])
+        raise ValueError(f"right has values that are NaN or infinite, first in row {row}.")
     b = right.double()
     size = b.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     x, r = torch.zeros_like(b), b.clone()
-    z = precondition(r)
+    z = _same_shape(precondition(r), r, "precondition")
     d, rz = z.clone(), (r * z).sum(1)
     steps = torch.zeros(len(b), dtype=torch.int64)
     for step in range(1, most + 1):
@@ -71,8 +84,10 @@ def conjugate_gradients(
         if not len(open_):
             break
         steps[open_.cpu()] = step
+        if not bool((rz[open_] > 0).all()):
+            raise ValueError("the preconditioner of conjugate gradients is not positive definite: raise its damping")
         along = d[open_]
-        image = product(along)
+        image = _same_shape(product(along), along, "product")
         curvature = (along * image).sum(1)
         if not bool((curvature > 0).all()):
             raise ValueError("the matrix of conjugate gradients is not positive definite: raise the damping")
@@ -84,3 +99,9 @@ def conjugate_gradients(
         d[open_] = z_new + (rz_new / rz[open_])[:, None] * along
         rz[open_] = rz_new
     return ConjugateSolution(x, (product(x) - b).norm(dim=1) / size, steps)
+
+
+def _same_shape(rows: Tensor, like: Tensor, name: str) -> Tensor:
+    if rows.shape != like.shape:
+        raise ValueError(f"{name} turns rows of shape {tuple(like.shape)} into {tuple(rows.shape)}: it must keep them.")
+    return rows

@@ -16,6 +16,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 
 from analysis.attribution.output_derivatives import OutputDerivatives
+from analysis.checks import check_finite
+from kernels.arguments import checked_arguments
 
 Solver = Literal["dense", "dual", "cg"]
 
@@ -29,6 +31,7 @@ class ExactInfluence:
     residual: float
 
 
+@checked_arguments
 def exact_influence(
     test: Float[np.ndarray, "m p"],
     train: Float[np.ndarray, "n p"],
@@ -63,7 +66,7 @@ def exact_influence(
     Raises
     ------
     ValueError
-        Without damping, or if conjugate gradients do not reach `tol`.
+        Without damping, if conjugate gradients do not reach `tol`, or if a value is not finite.
 
     Examples
     --------
@@ -73,8 +76,10 @@ def exact_influence(
     >>> exact_influence(gradients[:1], gradients, gradients, damping=0.1).scores.round(2)
     array([[ 1.42, -0.54,  1.15]])
     """
-    if not damping > 0:
-        raise ValueError(f"damping must be positive (the curvature of a network is singular), got {damping}.")
+    _require_damping(damping)
+    if not 0 < tol < 1:
+        raise ValueError(f"tol={tol:g} must lie between 0 and 1: it is a relative residual.")
+    check_finite(test=test, train=train, root=root)
     r = root.astype(np.float64)
     right = test.astype(np.float64).T
     n, p = train.shape[0], r.shape[1]
@@ -103,6 +108,7 @@ LARGEST_DUAL = 12_000
 """Rows N·C of the largest dual that is factorized: 1.1 GiB in float64, and three such matrices at a time."""
 
 
+@checked_arguments
 def kernel_influence(
     square: Float[np.ndarray, "n n c c"],
     cross: Float[np.ndarray, "m n c c"],
@@ -139,7 +145,7 @@ def kernel_influence(
     Raises
     ------
     ValueError
-        Without damping, or if N·C is above `LARGEST_DUAL`, with the numbers.
+        Without damping, if N·C is above `LARGEST_DUAL`, with the numbers, or if a value is not finite.
 
     References
     ----------
@@ -156,11 +162,16 @@ def kernel_influence(
     ...     damping=0.1).scores.round(2) + 0.0
     array([[1.42, 0.  , 0.  ]])
     """
-    if not damping > 0:
-        raise ValueError(f"damping must be positive (the curvature of a network is singular), got {damping}.")
+    _require_damping(damping)
     n, c = train.slopes.shape
     require_dual(n, c)
     roots = train.roots
+    if square.shape[1:3] != (n, c) or roots.shape != (n, c, c):
+        raise ValueError(
+            f"square {square.shape} is the kernel of {len(square)} points, and train has slopes {train.slopes.shape} "
+            f"and roots {roots.shape}: they must be of the same points and classes."
+        )
+    check_finite(square=square, cross=cross, measure=measure, slopes=train.slopes, roots=roots)
     # square[i, j] is one c x c block, of the classes of i by those of j
     left = np.einsum("ica,ijcd->ijad", roots, square, optimize=True)
     gram = np.einsum("ijad,jdb->iajb", left, roots, optimize=True).reshape(n * c, n * c)
@@ -172,6 +183,11 @@ def kernel_influence(
     solved, residual = _dual(gram, rooted_test, n, damping)
     scores = (products - solved.T @ rooted_train) / damping
     return ExactInfluence(-scores, damping, residual)
+
+
+def _require_damping(damping: float) -> None:
+    if not 0 < damping < np.inf:
+        raise ValueError(f"damping must be positive (the curvature of a network is singular), got {damping}.")
 
 
 def require_dual(n: int, c: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -46,6 +47,10 @@ class OptimizerRule:
         """Refuse an optimizer whose step has no derivative here."""
         if self.name not in RULES:
             raise ValueError(f"the step of {self.name!r} has no derivative here; train with one of {', '.join(RULES)}")
+        if not 0 <= self.momentum < 1 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"momentum={self.momentum:g} and betas={self.betas} must be at least 0 and below 1")
+        if not 0 <= self.weight_decay < math.inf or not self.eps > 0:
+            raise ValueError(f"weight_decay={self.weight_decay:g} must be at least 0, and eps={self.eps:g} above 0")
 
     def initial(self, weights: Float[Tensor, " p"]) -> State:
         """State before the first step."""

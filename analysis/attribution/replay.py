@@ -12,15 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from analysis.attribution.kept_states import Keep, Memory
 from analysis.attribution.optimizer_steps import OptimizerRule, State
-
-Batch = tuple[Mapping[str, Tensor], Tensor, Int[Tensor, " b"]]
-"""What the network reads, the targets, and the places of these rows among all training rows."""
+from analysis.attribution.replay_checks import (
+    Batch,
+    require_measures,
+    require_no_hidden_state,
+    require_row_weights,
+    require_same_batches,
+    require_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ class Replay:
     Raises
     ------
     ValueError
-        If training draws random numbers (dropout) or changes buffers (batch normalization): weights alone then do not
-        say what a step does.
+        If training draws random numbers (dropout, an augmentation that is not seeded by the step) or changes buffers
+        (batch normalization): weights alone then do not say what a step does. If nothing is trained, or the first
+        batch does not fit.
 
     Examples
     --------
@@ -120,10 +126,12 @@ class Replay:
         self.network, self.call, self.loss, self.rule = network, call, loss, rule
         self.rates, self.batch, self.rows, self.together = list(rates), batch, rows, together
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        require_steps(self.rates, together, len(trained))
         self.names, self.shapes = list(trained), [p.shape for p in trained.values()]
         self.start = torch.cat([p.detach().flatten() for p in trained.values()])
         self._caller = _Caller(network, call)
-        self._refuse_hidden_state()
+        require_same_batches(batch, rows)
+        require_no_hidden_state(network, lambda: self._outputs(self.start, batch(0)[0], train=True))
 
     def __len__(self) -> int:
         """Optimizer steps."""
@@ -139,6 +147,7 @@ class Replay:
 
     def run(self, row_weights: Float[Tensor, " n"]) -> Float[Tensor, " p"]:
         """Train with these weights of the rows; the final weights of the network."""
+        require_row_weights(row_weights, 1, rows=self.rows, dtype=self.start.dtype)
         state = self.rule.initial(self.start)
         for step in range(len(self)):
             state = self._step(state, row_weights, step)
@@ -146,6 +155,7 @@ class Replay:
 
     def run_together(self, row_weights: Float[Tensor, "s n"]) -> Float[Tensor, "s p"]:
         """Train once for each row of weights, ``together`` at a time; the final weights of each network."""
+        require_row_weights(row_weights, 2, rows=self.rows, dtype=self.start.dtype)
         found = []
         for some in row_weights.split(self.together):
             if self.together == 1:
@@ -223,6 +233,8 @@ class Replay:
 
     def states(self, steps: Sequence[int]) -> list[Float[Tensor, " p"]]:
         """Weights before these steps, in ascending order, of one training with weights of one; T is the end."""
+        if not steps or list(steps) != sorted({*steps}) or steps[0] < 0 or steps[-1] > len(self):
+            raise ValueError(f"steps={list(steps)} must ascend from 0 to {len(self)}, the steps of this training")
         ones, state = self.start.new_ones(self.rows), self.rule.initial(self.start)
         found = []
         for step in range(max(steps) + 1):
@@ -239,6 +251,10 @@ class Replay:
         last = max(have, default=None)
         state = self.rule.initial(self.start) if last is None else self._kept(keep, last)
         for step in range(last or 0, len(self) + 1):
+            if not bool(state[0].isfinite().all()):
+                raise ValueError(
+                    f"the training diverges, weights are NaN or infinite after step {step}: lower its rate"
+                )
             if step in marks and step != last:
                 keep.save(f"state{step}", {f"part{i}": part for i, part in enumerate(state)})
             if step < len(self):
@@ -260,6 +276,7 @@ class Replay:
         state = self._kept(keep, len(self))
         weights = state[0].clone().requires_grad_()
         values = measure(weights)
+        require_measures(values)
         first = torch.stack([torch.autograd.grad(one, weights, retain_graph=True)[0] for one in values])
         rest = [torch.zeros_like(first) for _ in state[1:]]
         return len(self), [first, *rest], ones.new_zeros(len(first), self.rows)
@@ -309,27 +326,6 @@ class Replay:
         parts = weights.split([shape.numel() for shape in self.shapes])
         named = {f"network.{n}": p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
         return functional_call(self._caller, named, (inputs,))
-
-    def _refuse_hidden_state(self) -> None:
-        inputs, _, _ = self.batch(0)
-        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
-        with torch.no_grad(), torch.random.fork_rng():
-            first, second = (self._seeded(seed, inputs) for seed in (0, 1))
-        moved = [n for n, value in self.network.named_buffers() if not torch.equal(value, buffers[n])]
-        with torch.no_grad():
-            for name, value in self.network.named_buffers():
-                value.copy_(buffers[name])
-        if moved:
-            raise ValueError(
-                f"training changes {moved[0]}, and the replay follows weights only: take a network without batch "
-                "normalization (model.norm=frozen where it has the choice)"
-            )
-        if not torch.equal(first, second):
-            raise ValueError("training draws random masks, which a replay cannot follow: set the dropout to 0")
-
-    def _seeded(self, seed: int, inputs: Mapping[str, Tensor]) -> Tensor:
-        torch.manual_seed(seed)
-        return self._outputs(self.start, inputs, train=True)
 
 
 class _Caller(nn.Module):

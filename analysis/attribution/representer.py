@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from analysis.checks import check_every_class
+from analysis.checks import check_every_class, check_finite, class_labels
+from kernels.arguments import checked_arguments
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,16 @@ def representer_head(
     return RepresenterHead(alphas, np.asarray(weight, np.float64), residual)
 
 
+@checked_arguments
 def refit_representer_head(
     features: Float[np.ndarray, "n p"], labels: Int[np.ndarray, " n"], penalty: float
 ) -> RepresenterHead:
     """Fit the head of mean cross-entropy + λ‖W‖² on frozen features, to stationarity, and decompose it.
+
+    Raises
+    ------
+    ValueError
+        If a feature is not finite, a class has no points or there is only one, or the penalty is not above 0.
 
     Examples
     --------
@@ -92,7 +99,13 @@ def refit_representer_head(
     >>> bool(np.allclose(head.alphas.T @ features, head.weight, atol=1e-6))  # the head is a sum over training points
     True
     """
+    if not penalty > 0:
+        raise ValueError(f"penalty must be positive, got {penalty}: without it the theorem is empty.")
+    check_finite(features=features)
+    labels = class_labels(labels)
     n_classes = int(labels.max()) + 1
+    if n_classes < 2:
+        raise ValueError(f"labels has one class for {len(labels)} points: a head needs at least two.")
     check_every_class(labels, n_classes, "the training labels")
     design = np.asarray(features, np.float64)
     # a binary model w is the softmax head -w/2, w/2, whose squared norm is half of w's
@@ -104,6 +117,7 @@ def refit_representer_head(
     return representer_head(design, labels, weight, penalty)
 
 
+@checked_arguments
 def representer_scores(
     test: Float[np.ndarray, "m p"],
     train: Float[np.ndarray, "n p"],
@@ -123,4 +137,5 @@ def representer_scores(
     >>> bool(np.isclose(scores.sum(), head.weight[1] @ test[0], atol=1e-6))  # a row sums to the logit
     True
     """
-    return (test @ train.T) * alphas[:, classes].T
+    check_finite(test=test, train=train, alphas=alphas)
+    return (test @ train.T) * alphas[:, class_labels(classes, alphas.shape[1])].T

@@ -1,21 +1,22 @@
-"""Judge attributions by what retraining without some training points does: LDS and leave-k-out."""
+"""Judge attributions by what retraining without some training points does: the linear datamodeling score."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from analysis.attribution.decomposition import top_scores
 from analysis.attribution.masks import stability
-from analysis.resampling import Interval, check_draws, interval_from_draws, mean_interval, multiplicities
+from analysis.checks import check_finite
+from analysis.resampling import Interval, check_draws, interval_from_draws, multiplicities
 from kernels.arguments import checked_arguments
 
 
+@checked_arguments
 def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float = 0.5) -> Bool[np.ndarray, "s n"]:
     """Draw `count` subsets of exactly round(fraction n) training points, as masks.
 
@@ -28,6 +29,8 @@ def random_subsets(n: int, count: int, rng: np.random.Generator, fraction: float
     ((3, 10), array([5, 5, 5]))
     """
     size = round(fraction * n)
+    if count < 1:
+        raise ValueError(f"count={count} must be at least 1 subset.")
     if not 0 < size < n:
         raise ValueError(f"fraction {fraction} keeps {size} of {n} points: choose one strictly between.")
     masks = np.zeros((count, n), bool)
@@ -71,9 +74,9 @@ def linear_datamodeling_score(
     Returns
     -------
     DatamodelingScore
-        Spearman's ρ over subsets. Test points whose prediction or margin never changes count as 0. The interval of the
-        mean resamples subsets and test points, since all test points share the subsets; training points and retraining
-        seeds are fixed.
+        Spearman's ρ over subsets. Test points whose prediction or margin never changes count as 0; values that are not
+        finite are refused. The interval of the mean resamples subsets and test points, since all test points share the
+        subsets; training points and retraining seeds are fixed.
 
     Examples
     --------
@@ -94,6 +97,9 @@ def linear_datamodeling_score(
         )
     if len(subsets) < 3:
         raise ValueError(f"A rank correlation over {len(subsets)} subsets says nothing; retrain on more.")
+    if (subsets == subsets[0]).all():
+        raise ValueError(f"All {len(subsets)} subsets hold the same training points: draw them with random_subsets.")
+    check_finite(scores=scores, margins=margins)
     check_draws(draws, 0.95)
     foretold, real = scores @ subsets.T, margins.T.astype(np.float64)
     per_point = np.nan_to_num(stability(foretold, real))
@@ -162,6 +168,7 @@ DRAWN_SPLITS = 10
 """Splits that each bootstrap draw of its interval averages over."""
 
 
+@checked_arguments
 def noise_ceiling(
     margins: Float[np.ndarray, "s r m"], *, rng: np.random.Generator, draws: int = 1000
 ) -> DatamodelingScore:
@@ -210,6 +217,7 @@ def noise_ceiling(
         raise ValueError("A noise ceiling needs at least 2 seeds per subset.")
     if subsets < 3:
         raise ValueError(f"A rank correlation over {subsets} subsets says nothing; retrain on more.")
+    check_finite(margins=margins)
     halves = [_halves(margins, first) for first in _splits(seeds, rng)]
 
     def score(taken: Int[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
@@ -243,97 +251,3 @@ def _full_reliability(r: Float[np.ndarray, " m"], seeds: int) -> Float[np.ndarra
     # (1 + q/a)(1 + q/b) = 1/r², solved for the noise q of one seed
     noise = (np.sqrt((a + b) ** 2 + 4 * a * b * (1 / known**2 - 1)) - (a + b)) / 2
     return np.where(r > 0, 1 / np.sqrt(1 + noise / seeds), 0.0)
-
-
-def leave_out_sets(
-    scores: Float[np.ndarray, "m n"],
-    k: int,
-    train_labels: Int[np.ndarray, " n"],
-    classes: Int[np.ndarray, " m"],
-    rng: np.random.Generator,
-    *,
-    embedding: Float[np.ndarray, "m n"] | None = None,
-) -> dict[str, Int[np.ndarray, "m k"]]:
-    """Choose the training points to drop for each test point: the method's top k and its controls.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (m, n)
-        Attributions.
-    k : int
-        Points to drop.
-    train_labels, classes : ndarray of int, shapes (n,), (m,)
-        Training labels and the attributed class of each test point.
-    rng : numpy Generator
-        For the random controls.
-    embedding : ndarray, shape (m, n), or None
-        Embedding similarity for its own top k.
-
-    Returns
-    -------
-    dict
-        "top", "bottom", "random", "random_same_class" and, where given, "embedding".
-    """
-    n = len(train_labels)
-    sets = {
-        "top": top_scores(scores, k).indices,
-        "bottom": top_scores(scores, k, direction="oppose").indices,
-        "random": np.stack([rng.choice(n, k, replace=False) for _ in classes]),
-    }
-    members = {c: np.flatnonzero(train_labels == c) for c in np.unique(classes)}
-    few = {int(c): len(m) for c, m in members.items() if len(m) < k}
-    if few:
-        raise ValueError(f"Dropping k={k} points of one class is impossible: classes have {few} training points.")
-    sets["random_same_class"] = np.stack([rng.choice(members[c], k, replace=False) for c in classes])
-    if embedding is not None:
-        sets["embedding"] = top_scores(embedding, k).indices
-    return sets
-
-
-@dataclass(frozen=True)
-class LeaveOutEffect:
-    """What dropping a set did: mean margin change over test points, and how many decisions flipped."""
-
-    change: Interval
-    per_point: Float[np.ndarray, " m"]
-    flips: float
-    n: int
-
-
-def leave_out_effects(
-    before: Float[np.ndarray, "r m"],
-    after: Mapping[str, Float[np.ndarray, "_ _"]],
-) -> dict[str, LeaveOutEffect]:
-    """Compare margins of the attributed class with and without each dropped set, seeds paired.
-
-    Parameters
-    ----------
-    before : ndarray, shape (r, m)
-        Margins of r seeds trained on everything.
-    after : mapping of str to ndarray, shape (r, m)
-        Margins of the same seeds, in the same order, without the set.
-
-    Returns
-    -------
-    dict of str to LeaveOutEffect
-        `change` has Student's interval over test points, which are few (none of fewer than 3); `flips` is the share of
-        (seed, point) pairs whose margin was positive and is not.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from analysis.attribution import leave_out_effects
-    >>> before = np.array([[1.0, 2.0, 0.5], [1.2, 1.8, 0.4]])  # margins of 3 test points, 2 seeds
-    >>> after = {"top": before - 1.0, "random": before + 0.01}
-    >>> {name: effect.flips for name, effect in leave_out_effects(before, after).items()}
-    {'top': 0.5, 'random': 0.0}
-    """
-    effects = {}
-    for name, margins in after.items():
-        if margins.shape != before.shape:
-            raise ValueError(f"{name}: margins {margins.shape} are not paired with {before.shape} (seed, test).")
-        change = (margins - before).mean(0)
-        held = before > 0
-        flips = float((held & (margins <= 0)).sum() / held.sum()) if held.any() else float("nan")
-        effects[name] = LeaveOutEffect(mean_interval(change), change, flips, before.shape[1])
-    return effects

@@ -7,7 +7,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from analysis.checks import check_finite
+from kernels.arguments import checked_arguments
 
+
+@checked_arguments
 def embedding_scores(
     test: Float[np.ndarray, "m p"],
     train: Float[np.ndarray, "n p"],
@@ -25,6 +29,7 @@ def embedding_scores(
     >>> embedding_scores(np.array([[1.0, 0.0]]), train)
     array([[1. , 0.6, 0. ]])
     """
+    check_finite(test=test, train=train)
     if kind == "distance":
         squared = (test**2).sum(1)[:, None] - 2 * test @ train.T + (train**2).sum(1)
         return -np.sqrt(np.maximum(squared, 0))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from analysis.checks import check_finite
+from kernels.arguments import checked_arguments
+
 
 @dataclass(frozen=True)
 class StepAgreement:
@@ -28,10 +31,11 @@ class StepAgreement:
     correlation: float
 
 
+@checked_arguments
 def step_agreement(
     derivative: Float[np.ndarray, "m n"],
     parts: Bool[np.ndarray, "s n"],
-    changes: Float[np.ndarray, "e s m"],
+    changes: Float[np.ndarray, "_ _ _"],
     steps: Sequence[float],
 ) -> list[StepAgreement]:
     """Compare what a derivative by row weights foretells with what training did.
@@ -47,6 +51,11 @@ def step_agreement(
     steps : sequence of float
         By how much the weights fell.
 
+    Raises
+    ------
+    ValueError
+        If shapes do not belong together, or a value is not finite.
+
     Examples
     --------
     >>> import numpy as np
@@ -58,6 +67,7 @@ def step_agreement(
     """
     if changes.shape != (len(steps), len(parts), len(derivative)):
         raise ValueError(f"changes {changes.shape} are not (step, part, test point) of {len(steps)} steps.")
+    check_finite(derivative=derivative, changes=changes)
     found = []
     for step, real in zip(steps, changes, strict=True):
         foretold = -step * parts @ derivative.T

@@ -8,6 +8,7 @@ up to (1 - exp(-t_l H_l)) H_l⁻¹ g_i.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -53,6 +54,11 @@ def segment_products(
     Tensor, shape (m, n)
         Minus 1/n times it is the derivative by the weight of a training point in a mean loss over n points.
 
+    Raises
+    ------
+    ValueError
+        If there are no segments or not one length each, or a value is not finite.
+
     Examples
     --------
     >>> import torch
@@ -64,6 +70,13 @@ def segment_products(
     >>> segment_products({"w": torch.ones(1, 2)}, [(Ones(), along)], [1.0])  # 1 - 1/e of the way to the minimum
     tensor([[0.6321, 0.6321]])
     """
+    if len(segments) != len(lengths):
+        raise ValueError(f"{len(segments)} segments for {len(lengths)} lengths: each needs its training time")
+    if not all(0 <= length < math.inf for length in lengths) or not 0 <= decay < math.inf:
+        raise ValueError(f"lengths={list(lengths)} and decay={decay:g} must be finite and at least 0")
+    for name, values in measures.items():
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"measures[{name!r}] has values that are NaN or infinite")
     held, total = dict(measures), None
     for (curvature, along), length in zip(reversed(segments), reversed(lengths), strict=True):
         push = curvature.function_product(functools.partial(_reached, time=length, decay=decay), held)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from analysis.checks import check_finite
+from kernels.arguments import checked_arguments
 
+
+@checked_arguments
 def spread_scores(values: Float[np.ndarray, "s m"], derivatives: Float[np.ndarray, "s m n"]) -> Float[np.ndarray, " n"]:
     """Differentiate the variance over seeds, mean over test points, by the weight of each training point.
 
@@ -23,6 +27,11 @@ def spread_scores(values: Float[np.ndarray, "s m"], derivatives: Float[np.ndarra
     ndarray, shape (n,)
         Positive: more weight on the point makes seeds differ more; without it they agree better, to first order.
 
+    Raises
+    ------
+    ValueError
+        If there is one seed, shapes do not belong together, or a value is not finite.
+
     References
     ----------
     Attribution of a distribution over trainings follows from that of single ones (MAGIC, arXiv:2503.13751) by the chain
@@ -39,10 +48,12 @@ def spread_scores(values: Float[np.ndarray, "s m"], derivatives: Float[np.ndarra
     """
     if len(values) < 2:
         raise ValueError("A variance over seeds needs at least 2 of them.")
+    check_finite(values=values, derivatives=derivatives)
     centered = values - values.mean(0)
     return 2 / (len(values) - 1) * np.einsum("sm,smn->n", centered, derivatives) / values.shape[1]
 
 
+@checked_arguments
 def pairwise_churn(decisions: Int[np.ndarray, "s m"]) -> float:
     """Share of test points that two seeds decide differently, mean over all pairs.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from kernels.arrays import as_array
+
 
 def bm25_scores(
-    test: Sequence[Int[np.ndarray, " _"]], train: Sequence[Int[np.ndarray, " _"]], *, k1: float = 1.5, b: float = 0.75
+    test: Sequence[Any], train: Sequence[Any], *, k1: float = 1.5, b: float = 0.75
 ) -> Float[np.ndarray, "m n"]:
     """Score training texts for each test text as a search engine does, over tokens.
 
@@ -20,10 +23,15 @@ def bm25_scores(
 
     Parameters
     ----------
-    test, train : sequence of ndarray of int
+    test, train : sequence of array of int
         Tokens of each text, without padding.
     k1, b : float
         Saturation of counts, and how far long texts are held back.
+
+    Raises
+    ------
+    ValueError
+        If a text is given in place of its tokens, there are no training texts, or k1 or b are not possible.
 
     References
     ----------
@@ -37,18 +45,36 @@ def bm25_scores(
     >>> bm25_scores([np.array([2, 9])], train).round(2)  # only the first text holds token 2
     array([[0.98, 0.  , 0.  ]])
     """
-    counts = [Counter(text.tolist()) for text in train]
-    lengths = np.array([len(text) for text in train], np.float64)
+    if k1 < 0 or not 0 <= b <= 1:
+        raise ValueError(f"k1={k1:g} must be at least 0, and b={b:g} between 0 and 1.")
+    if not len(train):
+        raise ValueError("train holds no texts.")
+    asked, held_texts = (_tokens(texts, name) for texts, name in ((test, "test"), (train, "train")))
+    counts = [Counter(text.tolist()) for text in held_texts]
+    lengths = np.array([len(text) for text in held_texts], np.float64)
     holders: dict[int, list[int]] = {}
     for place, count in enumerate(counts):
         for token in count:
             holders.setdefault(token, []).append(place)
     held = k1 * (1 - b + b * lengths / max(lengths.mean(), 1e-300))
     scores = np.zeros((len(test), len(train)))
-    for row, text in zip(scores, test, strict=True):
+    for row, text in zip(scores, asked, strict=True):
         for token in text.tolist():
             if (places := holders.get(token)) is not None:
                 rarity = np.log1p((len(train) - len(places) + 0.5) / (len(places) + 0.5))
                 f = np.array([counts[place][token] for place in places], np.float64)
                 row[places] += rarity * f * (k1 + 1) / (f + held[places])
     return scores
+
+
+def _tokens(texts: Sequence[Any], name: str) -> list[Int[np.ndarray, " _"]]:
+    """Tokens of each text as whole numbers."""
+    found = []
+    for place, text in enumerate(texts):
+        if isinstance(text, str):
+            raise ValueError(f"{name}[{place}] is a text: give the whole numbers that a tokenizer makes of it.")
+        tokens = as_array(text, f"{name}[{place}]")
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+            raise ValueError(f"{name}[{place}] must hold the tokens of one text, as whole numbers.")
+        found.append(tokens)
+    return found

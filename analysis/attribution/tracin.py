@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from analysis.checks import check_finite
 from kernels.arguments import checked_arguments
+from kernels.arrays import as_array
 
 
 @checked_arguments
@@ -29,6 +31,11 @@ def tracin_scores(
     ndarray, shape (m, n)
         Positive: a step on x_i lowers the loss of x.
 
+    Raises
+    ------
+    ValueError
+        If there are no kernels, or not one rate each, or kernels of other shapes or with values that are not finite.
+
     Examples
     --------
     >>> import numpy as np
@@ -38,12 +45,19 @@ def tracin_scores(
     array([[ 0.205, -0.095]])
     """
     rates = list(learning_rates)
+    if any(not 0 <= rate < np.inf for rate in rates):
+        raise ValueError(f"learning_rates={rates} must be finite and at least 0.")
     total: np.ndarray | None = None
     used = 0
     for gram in grams:
         if used == len(rates):
             raise ValueError(f"More kernels than the {len(rates)} learning rates: pass one rate per checkpoint.")
-        part = rates[used] * np.asarray(gram, np.float64)
+        part = as_array(gram, f"grams[{used}]").astype(np.float64)
+        if part.ndim != 2 or (total is not None and part.shape != total.shape):
+            wanted = "(test, train)" if total is None else f"{total.shape} like the first"
+            raise ValueError(f"grams[{used}] has the shape {part.shape}, {wanted} is needed.")
+        check_finite(**{f"grams[{used}]": part})
+        part *= rates[used]
         total = part if total is None else total + part
         used += 1
     if total is None or used != len(rates):
@@ -51,6 +65,7 @@ def tracin_scores(
     return total
 
 
+@checked_arguments
 def tracin_self_influence(
     diagonals: Iterable[Float[np.ndarray, " n"]], learning_rates: Sequence[float]
 ) -> Float[np.ndarray, " n"]:
@@ -64,4 +79,4 @@ def tracin_self_influence(
     >>> tracin_self_influence(squared_norms, [0.1, 0.1])  # the second point is learned against the others
     array([0.12, 1.5 , 0.16])
     """
-    return tracin_scores((diagonal[None] for diagonal in diagonals), learning_rates)[0]
+    return tracin_scores((as_array(one, "diagonals")[None] for one in diagonals), learning_rates)[0]

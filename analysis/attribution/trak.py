@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
+from analysis.checks import check_finite
 from kernels.arguments import checked_arguments
 
 
@@ -67,7 +68,8 @@ def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScor
     Raises
     ------
     ValueError
-        If ΦᵀΦ + λI is singular (k > n or duplicated directions, with ridge 0): the condition number is shown.
+        If ΦᵀΦ + λI is singular (k > n or duplicated directions, with ridge 0): the condition number is shown. If
+        shapes do not belong together, values are not finite, or a probability is none.
 
     Examples
     --------
@@ -82,7 +84,8 @@ def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScor
     if ridge < 0:
         raise ValueError(f"ridge must be at least 0, got {ridge}.")
     products, doubts, condition = [], [], []
-    for one in networks:
+    for place, one in enumerate(networks):
+        _check(one, networks[0], place)
         gram = one.train.T.astype(np.float64) @ one.train.astype(np.float64)
         values, vectors = eigh(gram)
         damped = values + ridge * values.mean()
@@ -96,3 +99,18 @@ def trak_scores(networks: Sequence[TrakNetwork], ridge: float = 0.0) -> TrakScor
         products.append((one.test @ vectors / damped) @ (one.train @ vectors).T)
         doubts.append(1 - one.probability.astype(np.float64))
     return TrakScores(np.mean(products, axis=0) * np.mean(doubts, axis=0), condition)
+
+
+def _check(one: TrakNetwork, first: TrakNetwork, place: int) -> None:
+    """Refuse a network whose arrays do not belong together, or are not of the same points as the first one's."""
+    n, m = len(first.train), len(first.test)
+    shapes = (one.train.shape[1:], one.test.shape, one.probability.shape)
+    if len(one.train) != n or shapes != (one.test.shape[1:], (m, *one.train.shape[1:]), (n,)):
+        raise ValueError(
+            f"networks[{place}]: train {one.train.shape}, test {one.test.shape} and probability "
+            f"{one.probability.shape} must be ({n}, k), ({m}, k) and ({n},), with the points of networks[0]."
+        )
+    parts = {"train": one.train, "test": one.test, "probability": one.probability}
+    check_finite(**{f"networks[{place}].{name}": part for name, part in parts.items()})
+    if not ((one.probability >= 0) & (one.probability <= 1)).all():
+        raise ValueError(f"networks[{place}].probability must lie between 0 and 1.")

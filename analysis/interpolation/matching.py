@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from analysis.checks import check_finite
 from kernels.arguments import checked_arguments
+from kernels.arrays import as_array
 
 Axes = Mapping[str, Sequence[tuple[int, str]]]
 """For each array: which axis is in the order of which group of units."""
@@ -18,8 +21,8 @@ SWEEPS = 100
 
 @checked_arguments
 def match_weights(
-    first: Mapping[str, np.ndarray],
-    second: Mapping[str, np.ndarray],
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
     axes: Axes,
     sizes: Mapping[str, int],
     seed: int = 0,
@@ -33,7 +36,7 @@ def match_weights(
 
     Parameters
     ----------
-    first, second : mapping of str to ndarray
+    first, second : mapping of str to array or tensor
         Weights under the same names, trained ones alone.
     axes : mapping
         See ``Axes``, and :class:`models.unit_groups.UnitGroups`.
@@ -46,6 +49,12 @@ def match_weights(
     -------
     dict of str to ndarray of int
         For each group, which unit of the second network takes each place.
+
+    Raises
+    ------
+    ValueError
+        If the networks have other weights or shapes, the axes and sizes do not describe them, or a weight is not
+        finite.
 
     References
     ----------
@@ -61,6 +70,8 @@ def match_weights(
     >>> found["units"].tolist()
     [2, 0, 3, 1]
     """
+    first, second = _arrays(first, "first"), _arrays(second, "second")
+    _require_alike(first, second, axes, sizes)
     uses = {
         group: [(name, axis) for name, found in axes.items() for axis, one in found if one == group] for group in sizes
     }
@@ -88,6 +99,36 @@ def match_weights(
         if alike > most:
             best, most = orders, alike
     return best
+
+
+def _arrays(weights: Mapping[str, Any], which: str) -> dict[str, np.ndarray]:
+    return {name: as_array(values, f"{which}[{name!r}]") for name, values in weights.items()}
+
+
+def _require_alike(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], axes: Axes, sizes: Mapping[str, int]
+) -> None:
+    """Refuse networks of two architectures, and groups that are not theirs."""
+    shapes = [{name: np.shape(values) for name, values in one.items()} for one in (first, second)]
+    for name in dict.fromkeys([*first, *second]):
+        one, other = (found.get(name, "none") for found in shapes)
+        if one != other:
+            raise ValueError(
+                f"{name!r} has the shape {one} in the first network and {other} in the second: only networks of one "
+                "architecture can be matched, with weights under the same names."
+            )
+    for name, axis, group in [(name, *use) for name, found in axes.items() for use in found]:
+        shape = shapes[0].get(name, ())
+        if group not in sizes or not 0 <= axis < len(shape) or shape[axis] % sizes[group]:
+            raise ValueError(
+                f"axes says that axis {axis} of {name!r}, of shape {shape}, is in the order of {group!r}, which has "
+                f"{sizes.get(group, 'no')} units in sizes."
+            )
+    moved = {group for found in axes.values() for _, group in found}
+    if not sizes or {*sizes} - moved:
+        raise ValueError(f"sizes={dict(sizes)} has units that no axis is in the order of; axes has {sorted(moved)}.")
+    for which, weights in (("first", first), ("second", second)):
+        check_finite(**{f"{which}[{name!r}]": values for name, values in weights.items()})
 
 
 def _climbed(
@@ -130,7 +171,7 @@ def match_activations(
     Raises
     ------
     ValueError
-        If a group's arrays have other shapes.
+        If the networks have other groups, or a group's arrays other shapes or values that are not finite.
 
     References
     ----------
@@ -144,11 +185,16 @@ def match_activations(
     >>> match_activations({"a": activity[:, [1, 2, 0]]}, {"a": 2 * activity + 1})["a"].tolist()
     [1, 2, 0]
     """
+    if not first or {*first} != {*second}:
+        raise ValueError(f"the groups of both networks must be the same, and are {sorted(first)} and {sorted(second)}.")
     orders = {}
     for group, values in first.items():
         other = second[group]
         if values.shape != other.shape:
             raise ValueError(f"group {group!r}: activities have shapes {values.shape} and {other.shape}.")
+        if len(values) < 2:
+            raise ValueError(f"group {group!r}: activities on {len(values)} example have no correlation; give more.")
+        check_finite(**{f"first[{group!r}]": values, f"second[{group!r}]": other})
         one, two = _standardized(values), _standardized(other)
         orders[group] = _assigned(one.T @ two)
     return orders

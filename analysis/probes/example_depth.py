@@ -8,17 +8,20 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 
+from analysis.checks import check_finite, class_labels
 from analysis.probes.curves import knn_curve
 from kernels.arguments import checked_arguments
+from kernels.arrays import as_array
 
 PUBLISHED_NEIGHBORS = 30
 """Neighbors of the paper's probes."""
 
 
+@checked_arguments
 def layer_votes(
-    train: Sequence[Num[np.ndarray, "n _"]],
+    train: Sequence[Num[np.ndarray, "_ _"]],
     labels: Int[np.ndarray, " n"],
-    test: Sequence[Num[np.ndarray, "m _"]],
+    test: Sequence[Num[np.ndarray, "_ _"]],
     *,
     neighbors: int = PUBLISHED_NEIGHBORS,
 ) -> Int[np.ndarray, "L m"]:
@@ -33,6 +36,11 @@ def layer_votes(
     neighbors : int
         Votes; 30 in the paper.
 
+    Raises
+    ------
+    ValueError
+        If the layers do not have the same rows, a value is not finite, or there are fewer training rows than neighbors.
+
     Examples
     --------
     >>> import numpy as np
@@ -41,10 +49,23 @@ def layer_votes(
     >>> layer_votes([near], np.array([0, 0, 1, 1]), [np.array([[2.0], [8.0]])], neighbors=1).tolist()
     [[0, 1]]
     """
-    known = torch.from_numpy(np.asarray(labels, np.int64))
-    votes = []
-    for one, other in zip(train, test, strict=True):
-        rows, asked = (torch.from_numpy(np.asarray(part, np.float64)) for part in (one, other))
+    if not train or len(train) != len(test):
+        raise ValueError(f"train has {len(train)} layers and test {len(test)}: both need the same ones, at least one.")
+    known = torch.from_numpy(class_labels(labels))
+    votes: list[np.ndarray] = []
+    for layer, parts in enumerate(zip(train, test, strict=True)):
+        one, other = (
+            as_array(part, f"{name}[{layer}]").astype(np.float64)
+            for name, part in zip(("train", "test"), parts, strict=True)
+        )
+        wanted = len(votes[0]) if votes else len(other)
+        if one.ndim != 2 or one.shape[0] != len(known) or other.shape != (wanted, one.shape[1]):
+            raise ValueError(
+                f"layer {layer} has train {one.shape} and test {other.shape}: with {len(known)} labels, train must be "
+                f"({len(known)}, d) and test ({wanted}, d), the same rows at every layer."
+            )
+        check_finite(**{f"train[{layer}]": one, f"test[{layer}]": other})
+        rows, asked = torch.from_numpy(one), torch.from_numpy(other)
         votes.append(knn_curve(rows, known, asked, ks=[rows.shape[1]], neighbors=[neighbors])[0, 0])
     return np.stack(votes).astype(np.int64)
 
@@ -76,11 +97,14 @@ def prediction_depth(votes: Int[np.ndarray, "L m"], decided: Int[np.ndarray, " m
     >>> prediction_depth(np.array([[1, 0, 2], [0, 0, 1], [1, 0, 1]]), np.array([1, 0, 0])).tolist()
     [2, 0, 3]
     """
+    if len(votes) < 2:
+        raise ValueError("votes has one layer: a depth needs at least two.")
     same = votes == decided
     lasting = np.logical_and.accumulate(same[::-1], axis=0)[::-1]
     return np.where(lasting.any(axis=0), lasting.argmax(axis=0), len(votes))
 
 
+@checked_arguments
 def rank_correlations(depths: Float[np.ndarray, "r m"] | Int[np.ndarray, "r m"]) -> Float[np.ndarray, "r r"]:
     """Spearman's ρ of the depths of every two runs over examples, ties by mean ranks; NaN where one run has one depth.
 
@@ -94,6 +118,7 @@ def rank_correlations(depths: Float[np.ndarray, "r m"] | Int[np.ndarray, "r m"])
     """
     from scipy.stats import rankdata
 
+    check_finite(depths=depths)
     ranks = rankdata(depths, axis=1)
     centered = ranks - ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centered, axis=1)

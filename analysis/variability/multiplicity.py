@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
 
+from analysis.checks import check_finite
 from analysis.classifier_metrics import churn_matrix
 from kernels.arguments import checked_arguments
 
@@ -76,6 +77,7 @@ def discrepancy(churn: Float[np.ndarray, "m m"], size: int | None = None) -> flo
     >>> round(discrepancy(churn), 3), round(discrepancy(churn, 2), 3)
     (0.417, 0.333)
     """
+    check_finite(churn=churn)
     runs = len(churn)
     taken = _size(size, runs)
     others = np.sort(churn[~np.eye(runs, dtype=bool)].reshape(runs, runs - 1), axis=1)
@@ -101,6 +103,7 @@ def _shares(runs: int, size: int) -> Float[np.ndarray, " _"]:
     return np.where(chosen < size, 0.0, shares)
 
 
+@checked_arguments
 def competitors(accuracy: Float[np.ndarray, " m"], tolerance: float) -> Bool[np.ndarray, " m"]:
     """Find the runs whose accuracy lies within a tolerance of the best one's: the baseline and its competitors.
 
@@ -113,9 +116,11 @@ def competitors(accuracy: Float[np.ndarray, " m"], tolerance: float) -> Bool[np.
     """
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance = {tolerance} must be a difference of accuracies between 0 and 1, such as 0.01")
+    check_finite(accuracy=accuracy)
     return accuracy >= accuracy.max() - tolerance - 1e-12
 
 
+@checked_arguments
 def multiplicity_of_best(
     decided: Decisions, accuracy: Float[np.ndarray, " m"], tolerance: float
 ) -> tuple[float, float, int]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
+from analysis.checks import check_finite
 from analysis.trimming.distributions import Real
 from analysis.trimming.thresholds import dkw_threshold
 from analysis.variability.claims import ClaimFinding
@@ -59,6 +60,9 @@ def ensemble_distance(outputs: Float[np.ndarray, "m n *k"]) -> Float[np.ndarray,
     >>> ensemble_distance(np.array([[0.0, 0.0], [3.0, 3.0], [0.0, 3.0]])).round(2)
     array([1.58, 1.58, 1.  ])
     """
+    if len(outputs) < 2:
+        raise ValueError("outputs has one run, which is the ensemble itself: give two or more.")
+    check_finite(outputs=outputs)
     centered = outputs if outputs.ndim == 2 else outputs - outputs.mean(axis=-1, keepdims=True)
     apart = centered - centered.mean(axis=0)
     return np.sqrt((apart.reshape(len(apart), -1) ** 2).mean(axis=1))
@@ -97,7 +101,8 @@ def selection_gains(
     Raises
     ------
     ValueError
-        If a run belongs to two groups: the groups are the independent units.
+        If a run belongs to two groups, which are the independent units, the arrays are not of the same runs, or a
+        value is not finite.
 
     Examples
     --------
@@ -111,6 +116,15 @@ def selection_gains(
     """
     if len(np.unique(groups)) != groups.size:
         raise ValueError("a run belongs to two groups: groups must be disjoint to be independent")
+    given = {"levels": levels, "accuracy": accuracy, "distance": distance, **judged}
+    sizes = {name: len(values) for name, values in given.items()}
+    if len({*sizes.values()}) > 1 or not 0 <= groups.min() <= groups.max() < len(levels):
+        raise ValueError(
+            "levels, accuracy, distance and judged metrics must be of the same runs, and groups of runs 0 to "
+            f"{len(levels) - 1}: there are {', '.join(f'{size} of {name}' for name, size in sizes.items())}, and "
+            f"groups go from {groups.min()} to {groups.max()}."
+        )
+    check_finite(**given)
 
     def lowest(values: np.ndarray, among: np.ndarray) -> np.ndarray:
         return among[values[among] == values[among].min()]

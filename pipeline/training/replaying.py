@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.attribution.optimizer_steps import OptimizerRule
-from analysis.attribution.replay import Batch, Replay
+from analysis.attribution.replay import Replay
+from analysis.attribution.replay_checks import Batch
 from models.logits import logits_of
 from models.losses import loss_named
 from models.optimizers.schedules import learning_rate_factor

@@ -169,6 +169,10 @@ def test_what_cannot_be_measured_is_refused():
         LossCurvature(model, points, lambda f, rows: f.mean() / 0 * 0).hessian(torch.ones(1, 8))
     with pytest.raises(ValueError, match="loss='cross_entropy' is no function"):
         LossCurvature(model, points, "cross_entropy")
+    with pytest.raises(ValueError, match="loss must take the logits of some samples and their places"):
+        LossCurvature(model, points, lambda f: f.mean())
+    with pytest.raises(ValueError, match=r"vectors of shape \(1, 7\) must be rows of 8 parameters"):
+        LossCurvature(model, points, lambda f, rows: f.mean()).hessian(torch.ones(1, 7))
     for product in ("hessian", "gauss_newton"):
         with pytest.raises(ValueError, match=r"is shape \(5, 2\): it must be one number"):
             getattr(LossCurvature(model, points, lambda f, rows: f.square()), product)(torch.ones(1, 8))

@@ -74,8 +74,19 @@ def test_parts_of_gpt2_add_up_to_the_products_of_whole_gradients():
 
 
 def test_what_is_no_text_or_gives_several_numbers_is_refused():
-    model, some = gpt2().float(), texts([[1, 2]])
+    model, some, one = gpt2().float(), texts([[1, 2]]), torch.tensor([0])
     with pytest.raises(ValueError, match="must be a mapping with input_ids"):
         token_products(model, torch.zeros(1, 2), some)
     with pytest.raises(ValueError, match="gives several"):
         token_products(model, some, some, cotangent="class")
+    for ids, message in [
+        (torch.tensor([1, 2]), "must be whole numbers of shape"),
+        (torch.ones(1, 2), "must be whole numbers of shape"),
+        (torch.tensor([[1, 900]]), "does not know a token or a place of the test texts: tokens go from 1 to 900"),
+        (torch.ones(1, 99).long(), "over 99 places"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            token_products(model, {"input_ids": ids}, some, labels=one, test_labels=one)
+    aside = some | {"attention_mask": torch.ones(1, 5).long()}
+    with pytest.raises(ValueError, match="attention_mask of test has the shape .1, 5. and input_ids .1, 2."):
+        token_products(model, aside, some, labels=one, test_labels=one)

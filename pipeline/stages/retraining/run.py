@@ -15,13 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from analysis.attribution.retraining import (
-    leave_out_effects,
-    leave_out_sets,
-    linear_datamodeling_score,
-    noise_ceiling,
-    random_subsets,
-)
+from analysis.attribution.leave_out import leave_out_effects, leave_out_sets
+from analysis.attribution.retraining import linear_datamodeling_score, noise_ceiling, random_subsets
 from analysis.surrogates.faithfulness import log_odds
 from kernels.machine.tensor_files import save_arrays
 from pipeline.config.retraining import RetrainingConfig

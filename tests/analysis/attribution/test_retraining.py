@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.attribution.decomposition import top_scores
+from analysis.attribution.leave_out import leave_out_effects, leave_out_sets
 from analysis.attribution.masks import stability
 from analysis.attribution.retraining import (
-    leave_out_effects,
-    leave_out_sets,
     linear_datamodeling_score,
     noise_ceiling,
     random_subsets,

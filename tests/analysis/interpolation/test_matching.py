@@ -60,3 +60,39 @@ def test_activities_are_matched_by_correlation_whatever_their_scale():
     assert sorted(found.tolist()) == list(range(6)) and found.tolist() == order.tolist()
     with pytest.raises(ValueError, match=r"group 'a': activities have shapes \(200, 6\) and \(200, 5\)"):
         match_activations({"a": first}, {"a": second[:, :5]})
+
+
+@pytest.mark.parametrize(
+    ("second", "axes", "sizes", "message"),
+    [
+        (
+            {"w": np.ones((3, 3))},
+            {"w": [(0, "u")]},
+            {"u": 4},
+            r"'w' has the shape \(4, 3\) in the first network and \(3, 3\)",
+        ),
+        ({"v": np.ones((4, 3))}, {"w": [(0, "u")]}, {"u": 4}, "only networks of one architecture"),
+        (
+            {"w": np.full((4, 3), np.nan)},
+            {"w": [(0, "u")]},
+            {"u": 4},
+            r"second\['w'\] has 12 of 12 values that are NaN",
+        ),
+        ({"w": np.ones((4, 3))}, {"w": [(0, "u")]}, {"u": 5}, "axis 0 of 'w', of shape"),
+        ({"w": np.ones((4, 3))}, {"w": [(2, "u")]}, {"u": 4}, "axis 2 of 'w'"),
+        ({"w": np.ones((4, 3))}, {"w": [(0, "v")]}, {"u": 4}, "has no units in sizes"),
+        ({"w": np.ones((4, 3))}, {}, {"u": 4}, "has units that no axis is in the order of"),
+    ],
+)
+def test_networks_of_two_architectures_are_refused(second, axes, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        match_weights({"w": np.ones((4, 3))}, second, axes, sizes)
+
+
+def test_activities_that_cannot_be_correlated_are_refused():
+    with pytest.raises(ValueError, match=r"must be the same, and are \['a'\] and \['b'\]"):
+        match_activations({"a": np.ones((3, 2))}, {"b": np.ones((3, 2))})
+    with pytest.raises(ValueError, match="on 1 example have no correlation"):
+        match_activations({"a": np.ones((1, 2))}, {"a": np.ones((1, 2))})
+    with pytest.raises(ValueError, match=r"first\['a'\] has 6 of 6"):
+        match_activations({"a": np.full((3, 2), np.nan)}, {"a": np.ones((3, 2))})

@@ -42,3 +42,33 @@ def test_runs_are_compared_by_ranks():
     found = rank_correlations(depths)
     assert found[0, 2] == pytest.approx(spearmanr(depths[0], depths[2]).statistic) and found[1, 1] == pytest.approx(1)
     assert np.isnan(rank_correlations(np.zeros((2, 5)))).all()
+
+
+LAYER, TRUTH = np.arange(16.0).reshape(8, 2), np.array([0, 1] * 4)
+
+
+@pytest.mark.parametrize(
+    ("train", "labels", "test", "message"),
+    [
+        ([LAYER, LAYER[:7]], TRUTH, [LAYER, LAYER], r"layer 1 has train \(7, 2\) and test \(8, 2\): with 8 labels"),
+        ([LAYER, LAYER], TRUTH, [LAYER, LAYER[:5]], r"test \(8, d\), the same rows at every layer"),
+        ([LAYER], TRUTH, [LAYER[:, :1]], "layer 0 has train"),
+        ([LAYER * np.nan], TRUTH, [LAYER], r"train\[0\] has 16 of 16 values that are NaN"),
+        ([LAYER], TRUTH, [np.full((8, 2), np.inf)], r"test\[0\] has"),
+        ([LAYER], TRUTH - 1, [LAYER], "labels are outside"),
+        ([LAYER], TRUTH, [LAYER, LAYER], "train has 1 layers and test 2"),
+        ([], TRUTH, [], "at least one"),
+    ],
+)
+def test_layers_of_other_rows_are_refused(train, labels, test, message):
+    with pytest.raises(ValueError, match=message):
+        layer_votes(train, labels, test, neighbors=1)
+    with pytest.raises(ValueError, match="needs 30 neighbors, there are 8 training rows"):
+        layer_votes([LAYER], TRUTH, [LAYER])
+
+
+def test_depths_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="a depth needs at least two"):
+        prediction_depth(np.zeros((1, 4), int), np.zeros(4, int))
+    with pytest.raises(ValueError, match="depths has 10 of 10"):
+        rank_correlations(np.full((2, 5), np.nan))

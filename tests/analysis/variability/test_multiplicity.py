@@ -48,6 +48,12 @@ def test_impossible_sizes_and_tolerances_are_refused():
         discrepancy(churn_matrix(DECIDED), 1)
     with pytest.raises(ValueError, match="tolerance = 5 must be a difference of accuracies"):
         competitors(np.array([0.9, 0.8]), 5)
+    with pytest.raises(ValueError, match="accuracy has 1 of 2 values that are NaN"):
+        multiplicity_of_best(DECIDED[:2], np.array([0.9, np.nan]), 0.1)
+    with pytest.raises(ValueError, match="with m = 5"):
+        multiplicity_of_best(DECIDED, np.array([0.9]), 0.1)
+    with pytest.raises(ValueError, match="churn has 4 of 4"):
+        discrepancy(np.full((2, 2), np.nan))
 
 
 def test_one_run_is_refused():

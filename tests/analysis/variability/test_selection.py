@@ -88,3 +88,19 @@ def test_the_distance_to_the_ensemble_ignores_constants_of_the_logits():
     logits = np.random.default_rng(0).normal(size=(5, 30, 3))
     moved = logits + np.random.default_rng(1).normal(size=(5, 30, 1))
     np.testing.assert_allclose(ensemble_distance(logits), ensemble_distance(moved))
+
+
+@pytest.mark.parametrize(
+    ("levels", "groups", "message"),
+    [
+        (np.full(4, np.nan), np.arange(4)[None], "levels has 4 of 4 values that are NaN"),
+        (np.zeros(4), np.array([[2, 9]]), "groups go from 2 to 9"),
+    ],
+)
+def test_runs_that_cannot_be_chosen_among_are_refused(levels, groups, message):
+    with pytest.raises(ValueError, match=message):
+        selection_gains(levels, np.zeros(4), np.zeros(4), {"nll": np.zeros(4)}, groups, guard=0.1)
+    with pytest.raises(ValueError, match="one run, which is the ensemble itself"):
+        ensemble_distance(np.zeros((1, 5)))
+    with pytest.raises(ValueError, match="outputs has 10 of 10"):
+        ensemble_distance(np.full((2, 5), np.nan))
