@@ -5,15 +5,16 @@ import doctest
 import pytest
 
 from pipeline.engine.cells import compose_run
-from scripts import attribution_ranking
+from scripts import attribution_numbers, attribution_ranking
 
 TASKS = attribution_ranking.read_tasks()
 EXPERIMENTS = {"sst2": "attribution_ranking_texts"}
 
 
 def test_examples_of_the_script_run():
-    tested = doctest.testmod(attribution_ranking)
-    assert tested.attempted and not tested.failed
+    for module in (attribution_numbers, attribution_ranking):
+        tested = doctest.testmod(module)
+        assert tested.attempted and not tested.failed
 
 
 def test_page_and_figure_are_those_of_the_kept_numbers():
@@ -37,3 +38,28 @@ def test_every_method_of_the_experiment_is_judged(task):
         for value, low, high in found + [one["rise"]] if one["rise"] else found:
             assert low <= value <= high, name
         assert name == "ceiling" or one["cost"] is not None, f"{name}: no cost; make it in one go, without a kill"
+
+
+def test_recall_alone_replaces_what_other_rows_gave(monkeypatch, tmp_path):
+    class Marked:
+        key, folder, metrics = "new", tmp_path, {"n_train": 240}
+        provenance = {"command": "python run.py data.poison.kind=badnets", "commit": "a" * 40, "ended": "2026-11-30T20"}
+
+    found = [
+        {"mask": "injected training points", "method": "magic", "recall": 0.75},
+        {"mask": "injected training points", "method": "unknown", "recall": 1.0},
+    ]
+    monkeypatch.setattr(attribution_numbers, "read_masks", lambda one: found)
+    earlier = {"key": "old", "command": "data.poison.kind=badnets"}
+    task = {
+        "n_train": 240,
+        "recall_rows": {"planted": 100},
+        "made": [{"key": "whole", "command": "ranking"}, earlier],
+        "methods": {name: {"recall": {"planted": 0.1, "flipped": 0.2}} for name in ("magic", "trak")},
+    }
+    made = attribution_numbers.with_recall(task, [Marked()])
+    assert made["methods"]["magic"]["recall"] == {"planted": 0.75, "flipped": 0.2}
+    assert made["methods"]["trak"]["recall"] == {"flipped": 0.2} and made["recall_rows"] == {"planted": 240}
+    assert [one["key"] for one in made["made"]] == ["whole", "new"]
+    found[0] |= {"method": "trak"}  # a further method on as many rows
+    assert attribution_numbers.with_recall(made, [Marked()])["methods"]["magic"]["recall"]["planted"] == 0.75
