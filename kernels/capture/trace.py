@@ -92,7 +92,8 @@ class ForwardTrace(TorchFunctionMode):
         self._parameters = dict(parameters)
         followed = {name: p for name, p in parameters.items() if name in derivable}
         self._tape = Tape(followed, inputs, marks=marks)
-        self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
+        with torch._C.DisableTorchFunction():  # a mode would be told of every question about a parameter
+            self._views = {id(p): ParameterView(name, p.shape, p.shape) for name, p in parameters.items()}
         self._alive: list[Tensor] = []  # keeps ids of derived views from being reused
         self._counts: dict[tuple[Any, ...], int] = {}
         self._picks = RowPicks(batch)

@@ -142,10 +142,11 @@ class Tokens(Operand):
         ours = self._by_token()
         theirs = ours if other is self else other._by_token()
         tokens = torch.nonzero(rare & (ours.counts > 0) & (theirs.counts > 0)).flatten()
-        sizes = torch.stack([_rounded(side.counts[tokens]) for side in (ours, theirs)], 1)
-        kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
+        heights, widths = (_rounded(side.counts[tokens]) for side in (ours, theirs))
+        beyond = 2 * other.samples + 1  # pairs as numbers: torch finds equal rows by comparing row with row
+        kinds, kind = torch.unique(heights * beyond + widths, return_inverse=True)
         numbers = self.cotangents * self.vectors.shape[2]
-        for index, (height, width) in enumerate(kinds.tolist()):
+        for index, (height, width) in enumerate(divmod(one, beyond) for one in kinds.tolist()):
             alike = tokens[kind == index]
             each = (height + width) * numbers + height * width * (self.cotangents**2 if full else 1)
             for chosen in alike.split(max(1, int(scratch / out.element_size() / each))):

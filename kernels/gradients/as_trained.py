@@ -111,8 +111,9 @@ def pulled_as_trained(
     ValueError
         If the model's own backward pass fails.
     """
-    for leaf in leaves:
-        leaf.grad = None
+    with torch._C.DisableTorchFunction():
+        for leaf in leaves:
+            leaf.grad = None
     try:
         found = torch.autograd.grad(logits, leaves, rows, retain_graph=keep, allow_unused=True)
     except torch.OutOfMemoryError:
@@ -122,8 +123,9 @@ def pulled_as_trained(
             f"the backward pass of the model alone, without kernels, fails on one sample ({error}): change the model "
             "or its inputs until `output.sum().backward()` works as they are passed here"
         ) from error
-    if all(leaf.grad is None for leaf in leaves):
-        return found, False
+    with torch._C.DisableTorchFunction():
+        if all(leaf.grad is None for leaf in leaves):
+            return found, False
     both = [[part for part in (one, leaf.grad) if part is not None] for one, leaf in zip(found, leaves, strict=True)]
     for leaf in leaves:
         leaf.grad = None

@@ -75,8 +75,11 @@ def plain_gradients(
                 "the model's output does not depend on its trainable parameters through autograd; is it wrapped in "
                 "torch.no_grad() or inference mode?"
             )
+        row = generic_cotangent(logits)
+        if len(logits) == 1:
+            return [row[None]]
         rows = torch.zeros_like(logits)
-        rows[at] = generic_cotangent(logits)
+        rows[at] = row
         return [rows.detach()]
 
     logits, gradients = _through(model, single, parameters, output, rows_of)

@@ -191,17 +191,19 @@ def _sums(block: Block, weights: Tensor) -> list[_Sum]:
         return [_token(block, weights)]
     if isinstance(block, VectorBlock):
         return [_vector(block.weight, block.rows, block.values, weights)]
-    found = [_outer(block, weights)]
+    delta = _weighted(block.delta, weights)
+    found = [_outer(block, delta)]
     if block.bias is not None:
-        delta = _weighted(block.delta, weights) * block.bias_scale
+        delta = delta if block.bias_scale == 1.0 else delta * block.bias_scale
         squares = float(delta.square().sum())
         found.append((block.bias, block.bias_rows, 0, delta.sum((0, 1)), squares))
     return found
 
 
-def _outer(block: OuterBlock, weights: Tensor) -> _Sum:
+def _outer(block: OuterBlock, delta: Float[Tensor, "m t o"]) -> _Sum:
+    """Sum of a weight's gradients, of output gradients that were multiplied with their weights."""
     groups = block.groups
-    delta = _weighted(block.delta, weights).unflatten(2, (groups, -1))
+    delta = delta.unflatten(2, (groups, -1))
     if isinstance(block, ConvBlock) and not block.transposed and len(block.shape) > 1 and block.width:
         width = block.width // groups
         shares = block.windows.projected(block.inputs, direction(block.weight, width, block.inputs))

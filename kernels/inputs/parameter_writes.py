@@ -35,8 +35,9 @@ class ParameterWrites(TorchDispatchMode):
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         super().__init__()
-        held = (p.untyped_storage() for p in parameters if p.layout == torch.strided and p.numel())
-        self._memory = {one.data_ptr(): one for one in held}
+        with torch._C.DisableTorchFunction():  # a mode would be told of every question about a parameter
+            held = (p.untyped_storage() for p in parameters if p.layout == torch.strided and p.numel())
+            self._memory = {one.data_ptr(): one for one in held}
         self.found: Memory = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
