@@ -194,7 +194,7 @@ _TABLE = (
         "surrogate",
         "pipeline.stages.surrogate.run:surrogate",
         ("surrogate",),
-        version=2,
+        version=3,
         needs=of.merge(of.weights, of.on(kernel="kernel")),
         report="pipeline.stages.surrogate.report:section",
         headlines=("tau",),

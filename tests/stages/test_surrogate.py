@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from analysis.pages.blocks import Table
-from analysis.surrogates import tau_published_poison
+from analysis.surrogates import KernelGLM, log_odds, tau_published_glm, tau_published_poison
 from pipeline.data.datamodule import open_data
 from pipeline.engine.build import Gathered
 from pipeline.engine.cells import compose_run
 from pipeline.errors import UserError
 from pipeline.stages.kernel.read import KernelSide, read_gram
 from pipeline.stages.surrogate.machine import fit_surrogate, make_surrogate
+from pipeline.stages.surrogate.published import compare_with_published
 from pipeline.stages.surrogate.report import section
 from pipeline.training.networks import trained_network
 from tests.stages.image_cases import pull
@@ -69,6 +70,27 @@ def test_a_penalty_is_not_chosen_on_classes_of_one_point():
     config = compose_run(("surrogate.alpha=null",))
     with pytest.raises(UserError, match="class 1 has one among 3: raise kernel.n_train, or set surrogate.alpha=1e-4"):
         fit_surrogate(make_surrogate(config), side, config)
+
+
+def test_the_published_solver_is_measured_by_the_published_measure_too():
+    points = np.random.default_rng(0).normal(size=(60, 4))
+    labels = (points[:, 0] > 0).astype(int)
+    network = np.stack([np.zeros(60), 3 * points[:, 0]], axis=1)
+    gram = points @ points.T + 1
+    train = KernelSide(gram[:40, :40], np.arange(40), labels[:40], network[:40])
+    test = KernelSide(gram[40:, :40], np.arange(40, 60), labels[40:], network[40:])
+    config = compose_run(("surrogate=glm_published", "surrogate.refits=2"))
+    model, _ = fit_surrogate(make_surrogate(config), train, config)
+    rows = [row for row in compare_with_published(config, train, test, model) if row["defect"] == "unseeded_solver"]
+    measured = [row for row in rows if row["quantity"] == "tau_published_glm"]
+    for seed, row in enumerate(measured):
+        scores = (
+            KernelGLM(1e-4, solver="sgd", random_state=seed).fit(train.kernel, train.labels).log_scores(test.kernel)
+        )
+        odds = [log_odds(side)[:, 1] for side in (network[40:], model.log_scores(test.kernel), scores)]
+        assert row["corrected"] == tau_published_glm(odds[0], odds[1]).tau
+        assert row["published"] == tau_published_glm(odds[0], odds[2]).tau
+    assert len(measured) == 2 and {row["quantity"] for row in rows} >= {"tau", "accuracy"}
 
 
 @pytest.mark.slow
