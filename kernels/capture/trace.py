@@ -85,8 +85,7 @@ class ForwardTrace(TorchFunctionMode):
         self.narrowest = 64
         self.rules = rules
         self.batch = batch
-        self.layouts = layouts
-        self.copied = copied
+        self.layouts, self.copied = layouts, copied
         self.uses: list[Use] = []
         self.unknown: dict[str, str] = {}
         self._parameters = dict(parameters)
