@@ -1,8 +1,13 @@
-"""The growth benchmark takes its path at a tiny size; what it prints follows from its numbers."""
+"""The benchmarks of growth and of parts take their path at a tiny size; what they print follows from their numbers."""
 
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.kernel_growth import draw, growth, run_cell, table
+from benchmarks.kernel_parts import PARTS, parts
+from kernels.capture.capture import Capture
+from kernels.contraction.assembly import Assembly
 
 
 def test_a_cell_gives_seconds_limit_plan_and_memory() -> None:
@@ -23,3 +28,12 @@ def test_exponents_are_those_of_neighbors_and_failures_have_none(tmp_path) -> No
     draw({"mlp": rows, "gpt2": rows[:1]}, tmp_path / "growth.svg")
     picture = (tmp_path / "growth.svg").read_text()
     assert "<svg" in picture and "<dc:date>" not in picture
+
+
+def test_parts_of_a_kernel_add_up_and_the_engine_is_left_as_it_was(monkeypatch) -> None:
+    before = Assembly._tile, Capture.certify
+    monkeypatch.setattr("benchmarks.kernel_cells.build", lambda *_: (nn.Linear(4, 3).eval(), torch.randn(6, 4)))
+    step, found = parts("mlp", "pntk", torch.get_num_threads(), seconds=0.0)
+    assert step > 0 and found["whole"] == pytest.approx(sum(found.values()) - found["whole"])
+    assert all(found[name] > 0 for name in (*PARTS, "rest"))
+    assert (Assembly._tile, Capture.certify) == before
