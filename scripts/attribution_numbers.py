@@ -95,7 +95,7 @@ def with_recall(task: dict[str, Any], marked: Sequence[Artifact]) -> dict[str, A
     """Put recall into a task that is kept; what other rows gave for its kind goes, and of as many rows it stays."""
     for one in marked:
         kind, rows = next(iter(_kinds(one))), one.metrics["n_train"]
-        if rows != task["recall_rows"].get(kind, task["n_train"]):
+        if rows != task.setdefault("recall_rows", {}).get(kind, task["n_train"]):
             for method in task["methods"].values():
                 method["recall"].pop(kind, None)
             task["made"] = [made for made in task["made"] if kind_of(made["command"]) != kind]

@@ -13,6 +13,7 @@ COMMANDS = {
     "store --artifacts 24 --processes 2": "| gather | flat |",
     "graph --only plan --seeds 2": "artifacts",
     "graph --only nodes --nodes 4": "4 artifacts that take no time",
+    "rough_training --rates 0.02 -- training.epochs=1 data.subset.per_class=4": "| relu | 0.02 |",
     "trimming examples --models 6 --examples 200 --pairs 1": "leave-one-out",
 }
 
