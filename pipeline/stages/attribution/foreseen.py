@@ -9,6 +9,7 @@ from analysis.attribution.influence import require_dual
 from kernels import kernel_features
 from models.configs import CustomConfig
 from pipeline.config.run import RunConfig
+from pipeline.data.batch_order import BatchOrder
 from pipeline.data.datamodule import DataModule
 from pipeline.errors import UserError
 from pipeline.training.networks import output_layer
@@ -32,6 +33,8 @@ def foresee(config: RunConfig, data: DataModule, network: nn.Module) -> None:
     refuse_neighbors(config)
     if "exact_influence" in methods:
         refuse_large_dual(config, data)
+    if "tracin" in methods and config.weights.source == "train":
+        refuse_steps_past_training(config, data)
     if {"magic", "source"} & methods:
         open_replay(config, data, None, torch.device("cpu"))
     if methods & HIDDEN and isinstance(config.model, CustomConfig):
@@ -44,6 +47,23 @@ def foresee(config: RunConfig, data: DataModule, network: nn.Module) -> None:
                 "and no linear layer gives them; name that layer by model.head, such as model.head=fc, or take another "
                 "method."
             ) from error
+
+
+def refuse_steps_past_training(config: RunConfig, data: DataModule) -> None:
+    """Refuse checkpoints at steps that training does not reach.
+
+    Raises
+    ------
+    UserError
+        With the step, and the number of steps.
+    """
+    each = len(BatchOrder(data.size("train"), config.training.batch_size, 0))
+    total, wanted = config.training.epochs * each, config.attribution.checkpoints
+    if wanted and max(wanted) > total:
+        raise UserError(
+            f"attribution.checkpoints={wanted} goes past the {total} steps of this training ({each} an epoch); -1 is "
+            "the last."
+        )
 
 
 def refuse_large_dual(config: RunConfig, data: DataModule) -> None:
