@@ -39,7 +39,8 @@ def match_weights(
     first, second : mapping of str to array or tensor
         Weights under the same names, trained ones alone.
     axes : mapping
-        See ``Axes``, and :class:`models.unit_groups.UnitGroups`.
+        See ``Axes``, and :class:`models.unit_groups.UnitGroups`. What is in neither network, such as running
+        statistics, takes no part.
     sizes : mapping of str to int
         Units of each group, in the order of the network.
     seed : int
@@ -71,6 +72,7 @@ def match_weights(
     [2, 0, 3, 1]
     """
     first, second = _arrays(first, "first"), _arrays(second, "second")
+    axes = {name: found for name, found in axes.items() if name in first or name in second}
     _require_alike(first, second, axes, sizes)
     uses = {
         group: [(name, axis) for name, found in axes.items() for axis, one in found if one == group] for group in sizes

@@ -60,8 +60,7 @@ def matched(
     """
     if matching == "weights":
         weights = [{n: p.detach().cpu().numpy() for n, p in network.named_parameters()} for network in networks]
-        axes = {name: axes for name, axes in groups.axes.items() if name in weights[0]}
-        orders = match_weights(weights[0], weights[1], axes, groups.sizes, config.seed)
+        orders = match_weights(weights[0], weights[1], groups.axes, groups.sizes, config.seed)
     else:
         first, second = (activities(network, groups, batches) for network in networks)
         orders = match_activations(first, second)
