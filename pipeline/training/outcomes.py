@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from pipeline.errors import UserError
+
+
+def require_finite_outcomes(values: Float[np.ndarray, "s ..."], what: str) -> None:
+    """Refuse trainings that ended in NaN: a score over them would say nothing.
+
+    Raises
+    ------
+    UserError
+        With their number, and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pipeline.training.outcomes import require_finite_outcomes
+    >>> require_finite_outcomes(np.array([[0.5], [0.25]]), "trainings without some rows")
+    """
+    broken = int((~np.isfinite(values.reshape(len(values), -1)).all(1)).sum())
+    if broken:
+        raise UserError(
+            f"{broken} of {len(values)} {what} diverged: their outputs are NaN or infinite. Lower training.lr."
+        )
 
 
 def log_odds_of(logits: Float[Tensor, "m c"], classes: Int[Tensor, " m"]) -> Float[Tensor, " m"]:

@@ -281,24 +281,29 @@ def probe_batch(data: TrainingData, size: int) -> Batch:
 
 
 def probe_kernel(network: nn.Module, batch: Batch, config: SnapshotsConfig, memory_format: str) -> Tensor:
-    """Compute a network's kernel of the probe batch, unnormalized; NaN where its weights are not finite."""
+    """Compute a network's kernel of the probe batch, unnormalized; NaN where its weights or outputs are not finite."""
     from kernels import kernel_matrix
 
     dtype = next(network.parameters()).dtype
+    undefined = torch.full((len(batch["id"]), len(batch["id"])), torch.nan, dtype=dtype)
     if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-        n = len(batch["id"])
-        return torch.full((n, n), torch.nan, dtype=dtype)
-    result = kernel_matrix(
-        network,
-        model_inputs(cast(batch, dtype, memory_format)),
-        labels=batch.get("label"),
-        **{
-            "kind": config.kernel,
-            "normalize": False,
-            "precision": "float64" if dtype == torch.float64 else "float32",
-            **config.options,
-        },
-    )
+        return undefined
+    try:
+        result = kernel_matrix(
+            network,
+            model_inputs(cast(batch, dtype, memory_format)),
+            labels=batch.get("label"),
+            **{
+                "kind": config.kernel,
+                "normalize": False,
+                "precision": "float64" if dtype == torch.float64 else "float32",
+                **config.options,
+            },
+        )
+    except ValueError as error:
+        if "NaN or infinite" not in str(error):  # finite weights can be so large that outputs overflow
+            raise
+        return undefined
     return result.matrix.cpu()
 
 

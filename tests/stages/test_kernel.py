@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.stages.kernel.read import read_gram, read_spectrum_shares
 from tests.stages.image_cases import pull
 
@@ -61,3 +62,9 @@ def test_the_leading_eigenvalues_stand_for_the_whole_spectrum(images, tmp_path):
     assert found["effective_rank"] == pytest.approx(whole.metrics["effective_rank"])  # so few points leave no chance
     assert found["effective_rank_low"] <= found["effective_rank"] <= found["effective_rank_high"]
     assert "effective_rank_low" not in whole.metrics
+
+
+def test_a_training_that_diverged_is_said_in_one_sentence(images, tmp_path):
+    wild = ("training.lr=1e30", "training.optimizer=sgd", "training.schedule=constant", "training.warmup=0")
+    with pytest.raises(UserError, match="diverged.*[Ll]ower training.lr"):
+        pull("kernel", tmp_path, *images, *wild)

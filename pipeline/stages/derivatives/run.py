@@ -50,7 +50,10 @@ def derivatives(build: Build) -> dict[str, Any]:
         def tell(left: int) -> None:
             note_progress(build.scratch, total - left, total, f"step {left}/{total}, backwards", None)
 
-        slopes = replay.derivative(measure, states, tell)
+        try:
+            slopes = replay.derivative(measure, states, tell)
+        except ValueError as error:
+            raise UserError(f"stage=derivatives: {error} (training.lr={config.training.lr:g}).") from error
         last = states.load(f"state{total}")
         assert last is not None
         with torch.no_grad():

@@ -13,6 +13,7 @@ from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignmen
 from kernels.operator.gram_spectrum import leading_spectrum
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
+from pipeline.errors import UserError
 from pipeline.machine.arithmetic import arithmetic
 from pipeline.stages.kernel.options import exact_options, sketch_options
 from pipeline.stages.kernel.read import GRAM, SPECTRUM, recognized
@@ -41,7 +42,12 @@ def kernel(build: Build) -> dict[str, Any]:
     with arithmetic(config.numerics) as device:
         network = trained_network(config, data, build.inputs["weights"]).to(device)
         make = _sketched_kernels if choice.sketch else _exact_kernels
-        arrays = make(build, network, train, sides, certificates)
+        try:
+            arrays = make(build, network, train, sides, certificates)
+        except ValueError as error:
+            if "NaN or infinite" not in str(error):
+                raise
+            raise UserError(f"stage=kernel: {error}. Where training diverged, lower training.lr.") from error
         gram = arrays["train"]
         spectrum, ranks = _spectrum(gram, choice.spectrum)
     for name, points in (("train", train), *sides.items()):

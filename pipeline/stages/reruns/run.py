@@ -20,7 +20,7 @@ from pipeline.machine.arithmetic import arithmetic
 from pipeline.machine.progress import note_progress
 from pipeline.stages.reruns.read import RERUNS, left_out, log_odds_name
 from pipeline.training.kept_files import KeptFiles
-from pipeline.training.outcomes import log_odds_of
+from pipeline.training.outcomes import log_odds_of, require_finite_outcomes
 from pipeline.training.replaying import TOGETHER, double_inputs, open_replay
 
 
@@ -70,6 +70,7 @@ def reruns(build: Build) -> dict[str, Any]:
             left = (time.monotonic() - begun) / done * (len(weights) - done)
             note_progress(build.scratch, done, len(weights), f"network {done}/{len(weights)}", left)
     values = torch.cat(found).numpy()
+    require_finite_outcomes(values, "trainings without some rows")
     arrays["log_odds"] = values[0]
     start = 1
     for share, masks in zip(choice.omitted, parts, strict=True):

@@ -38,6 +38,7 @@ from pipeline.stages.retraining.omitted import omitted_scores, replayed
 from pipeline.stages.retraining.read import ARRAYS, DATAMODELING, LEAVE_OUT, DatamodelingRow, LeaveOutRow
 from pipeline.stages.surrogate.read import read_coefficients
 from pipeline.stages.train.read import outputs_at, read_network_outputs
+from pipeline.training.outcomes import require_finite_outcomes
 
 _SCORES = "scores.safetensors"
 
@@ -186,6 +187,7 @@ def _datamodeling(
     choice = build.config.retraining
     build.say(f"{choice.subsets} parts of {masks[0].sum()} training rows, {choice.seeds} seeds each")
     retrained = np.stack([margins.of("keep", np.concatenate([train.ids[mask], others])) for mask in masks])
+    require_finite_outcomes(retrained, "parts of the training rows, trained on their own,")
     arrays |= {"subsets": masks.astype(np.uint8), "subset_margins": retrained}
     found = {}
     for method, values in scores.items():
