@@ -87,6 +87,8 @@ def find_problem(study: dict[str, Any]) -> str:
                     f"claim {claim['name']} is called {said['word']} by run {said['run']}, which is not at the "
                     "published setting."
                 )
+            if said["word"] in PUBLISHED_WORDS.values() and claim["standing"] == "ours":
+                return f"claim {claim['name']} is ours and called {said['word']} by run {said['run']}."
     for panel in study["panels"].values():
         for row in panel["rows"]:
             if row["run"] not in runs:

@@ -27,7 +27,7 @@ from analysis.verdicts.rules import (
     share_below,
     within_band,
 )
-from analysis.verdicts.words import Claim, Setting, Standing, word
+from analysis.verdicts.words import Claim, Setting, Standing, is_of_publication, word
 
 __all__ = [
     "ALPHA",
@@ -57,6 +57,7 @@ __all__ = [
     "format_estimate",
     "holm",
     "identity",
+    "is_of_publication",
     "proportion_interval",
     "run_interval_within",
     "share_above",

@@ -59,18 +59,28 @@ class Setting:
         return f"not tested at the published setting: {', '.join(self.differences)}"
 
 
-def word(outcome: Outcome, setting: Setting) -> str:
+def word(outcome: Outcome, setting: Setting, source: str = "published") -> str:
     """Word for an outcome at a setting; the empty word under debug=tiny.
+
+    Only what somebody else has claimed can be reproduced: a claim of our own holds here or does not, also at the
+    published setting.
 
     Examples
     --------
     >>> from analysis.verdicts import Setting, word
     >>> word("holds", Setting("published")), word("holds", Setting("ours")), word("holds", Setting("tiny"))
     ('reproduced', 'holds here', '')
+    >>> word("fails", Setting("published"), "ours")
+    'does not hold here'
     """
     if setting.kind == "tiny":
         return ""
-    return (PUBLISHED_WORDS if setting.kind == "published" else OTHER_WORDS)[outcome]
+    return (PUBLISHED_WORDS if is_of_publication(setting, source) else OTHER_WORDS)[outcome]
+
+
+def is_of_publication(setting: Setting, source: str) -> bool:
+    """Whether an outcome says something of a publication: at its setting, of a claim that is not ours."""
+    return setting.kind == "published" and source != "ours"
 
 
 @dataclass(frozen=True)

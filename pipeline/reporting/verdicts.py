@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.verdicts import FAILS, HOLDS, Claim, Decided, Setting, adjusted, word
+from analysis.verdicts import FAILS, HOLDS, Claim, Decided, Setting, adjusted, is_of_publication, word
 from pipeline.reporting.setting import Comparison
 
 
@@ -82,8 +82,8 @@ def _shown(claim: Claim, decided: Decided, comparison: Comparison, tested: int) 
         claim.name,
         claim.statement,
         decided.outcome,
-        word(decided.outcome, setting),
-        setting.kind == "published",
+        word(decided.outcome, setting, claim.standing.source),
+        is_of_publication(setting, claim.standing.source),
         evidence,
         _p_values(claim.decided, decided, tested),
         setting.line,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.verdicts import FAILS, HOLDS, OPEN, Setting, Standing, word
-from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS
+from analysis.verdicts.words import OTHER_WORDS, PUBLISHED_WORDS, SOURCES
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -21,6 +21,15 @@ def test_words_depend_on_the_setting():
     assert {word(one, tiny) for one in outcomes} == {""}
     for one, setting in itertools.product(outcomes, (other, ours, tiny)):
         assert "reproduced" not in word(one, setting)
+
+
+def test_nobody_reproduces_a_claim_of_ours():
+    for source in SOURCES:
+        words = PUBLISHED_WORDS if source != "ours" else OTHER_WORDS
+        assert [word(one, Setting("published"), source) for one in words] == list(words.values())
+        assert (
+            word(HOLDS, Setting("other"), source) == OTHER_WORDS[HOLDS] and word(HOLDS, Setting("tiny"), source) == ""
+        )
 
 
 def test_a_setting_says_in_one_line_what_differs():
