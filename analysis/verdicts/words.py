@@ -79,7 +79,14 @@ def word(outcome: Outcome, setting: Setting, source: str = "published") -> str:
 
 
 def is_of_publication(setting: Setting, source: str) -> bool:
-    """Whether an outcome says something of a publication: at its setting, of a claim that is not ours."""
+    """Whether an outcome says something of a publication: at its setting, of a claim that is not ours.
+
+    Examples
+    --------
+    >>> from analysis.verdicts import Setting, is_of_publication
+    >>> is_of_publication(Setting("published"), "authors' code"), is_of_publication(Setting("published"), "ours")
+    (True, False)
+    """
     return setting.kind == "published" and source != "ours"
 
 

@@ -131,10 +131,10 @@ class Reader(nn.Module):
         self.train(network.training)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        return self.network(input_ids)
+        return self.network(input_ids.to(torch.get_default_dtype()))
 
 
-TEXTS = {"input_ids": X}
+TEXTS = {"input_ids": torch.arange(20).reshape(5, 4) % 7}
 FALLBACK = {"fallback": ["head"]}
 CALLS: dict[str, Callable[[nn.Module], Any]] = {
     "kernel_matrix": lambda m: kernel_matrix(m, X),
