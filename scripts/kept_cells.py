@@ -84,9 +84,17 @@ def beginnings(nodes: Iterable[Node], labels: Mapping[str, Mapping[str, str]]) -
 
 
 def file_name(node: Node, labels: Mapping[str, str]) -> str:
-    """Name the file of the cell that begins with an artifact."""
+    """Name the file of the cell that begins with an artifact.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace as Node
+    >>> file_name(Node(stage=Node(name="train"), key="0123456789ab"), {"target": "sin 2πx", "seed": "0"})
+    'train-target=sin_2_x-seed=0-0123456789ab.json'
+    """
     words = [node.stage.name, *(f"{axis}={label}" for axis, label in labels.items()), node.key]
-    return re.sub(r"[^\w.=+-]+", "_", "-".join(words)) + ".json"
+    # ASCII alone: archives and other systems write a π in a name in more than one way.
+    return re.sub(r"[^\w.=+-]+", "_", "-".join(words), flags=re.ASCII) + ".json"
 
 
 def cells_of(words: Sequence[str], store: Path | None = None) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -195,6 +195,11 @@ def test_the_wheel_holds_code_only_and_gpt2_imports_from_it(tmp_path):
     assert done.returncode == 0 and "kernel.kind=pntk" in done.stdout, done.stderr
 
 
+def test_names_of_files_are_ascii():
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True).stdout.split(b"\0")
+    assert not [name for name in listed if not name.isascii()], "archives write other letters in more than one way"
+
+
 def test_the_source_distribution_holds_what_a_run_and_the_tests_need(tmp_path):
     source = tmp_path / "source"
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True).stdout.split("\n")
