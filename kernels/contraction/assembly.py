@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.capture.sources import GradientSource, Source
 from kernels.contraction.forms import make_operand
 from kernels.contraction.gathering import OperandBuffer
-from kernels.contraction.operands import Operand, scratch_kept, tensors_of
+from kernels.contraction.operands import Operand, tensors_of
 from kernels.contraction.plan import Plan
 from kernels.contraction.result import mirror, swapped
 from kernels.contraction.tile_store import TileStore
@@ -19,6 +19,7 @@ from kernels.gradients.blocks import Block
 from kernels.inputs.outputs import Inputs
 from kernels.inputs.samples import Samples, first_not_finite
 from kernels.machine.precision import Precision
+from kernels.machine.scratch import scratch_kept
 
 TOTAL = "matrix"
 PIECE = 2**24
@@ -61,6 +62,7 @@ class Assembly:
         self.plan, self.precision, self.device = plan, precision, device
         self.groups, self.norms = groups, norms
 
+    @scratch_kept()
     def run(self, store: TileStore, mine: Callable[[int], bool]) -> None:
         """Compute the tiles of the row blocks for which ``mine`` is true and put them into the store."""
         rows = cuts(self.plan.rows, self.plan.row_block)
@@ -135,7 +137,7 @@ class Assembly:
                 f"{name} samples {here.start} to {here.stop} use other parameters than the first samples did; pass "
                 "fallback=[...] with the layers that are not always used"
             )
-        with self.precision.contraction():  # gradients that are kept whole are formed here
+        with self.precision.contraction(), torch.no_grad():  # gradients that are kept whole are formed here
             for layer, so_far in zip(self.plan.layers, gathered, strict=True):
                 so_far.add(make_operand(blocks.pop(0), layer, self.precision.operands))
 
@@ -154,7 +156,7 @@ class Assembly:
         shape: tuple[int, ...] = (left[0].samples, right[0].samples)
         if plan.full:
             shape += (plan.cotangents, plan.cotangents)
-        with self.precision.contraction(), torch.no_grad(), scratch_kept():
+        with self.precision.contraction(), torch.no_grad():
             sums: dict[str, Tensor] = {}
             place = store.arrays[TOTAL][rows, columns]
             # A further chunk of classes adds to what is there, on any device: the order of a sum decides its last bits.

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.contraction.operands import DenseGradients, Operand, reused
+from kernels.contraction.operands import DenseGradients, Operand
 from kernels.gradients.blocks import ConvBlock
 from kernels.gradients.windows import Windows
+from kernels.machine.scratch import Place, places_of, reused
 
 
 @runtime_checkable
@@ -69,7 +70,7 @@ class Factored(Protocol):
         """Return the factors of a contiguous run of samples."""
         ...
 
-    def bands(self) -> list[Tensor]:
+    def bands(self, place: Place) -> list[Tensor]:
         """Return the inputs by band, (n, longest, g, J), with zeros behind shorter samples."""
         ...
 
@@ -228,9 +229,9 @@ class ImageColumns(Operand):
             raise ValueError("images of different sizes in one kernel: resize or pad them to one size")
         return Batches(list(parts))
 
-    def bands(self) -> list[Float[Tensor, "n t g j"]]:
+    def bands(self, place: Place) -> list[Float[Tensor, "n t g j"]]:
         """Return the patches in bands along their first axis."""
-        return [band.unflatten(2, (self.groups, -1)) for band in self.windows.bands(self.images)]
+        return [band.unflatten(2, (self.groups, -1)) for band in self.windows.bands(self.images, place)]
 
     def output_gradients(self, group: int, rows: slice) -> Float[Tensor, "n r t"]:
         """Return those of some outputs of a group, all cotangents of a sample one after another."""
@@ -297,23 +298,27 @@ def gradient_columns(
     longest = max(part.longest for part in parts)
     unfolded = first.like.element_size() * max(1, longest) * fan * groups
     chunk = min(samples, max(1, int(scratch / 2 / max(1, unfolded))))
-    whole = [part.bands() for part in parts] if chunk == samples else None
-    memory = reused(first.like, bands * samples * cotangents * step * fan, side).view(bands, -1)
+    place_of = places_of(first.like, side)
+    whole = [part.bands(place_of) for part in parts] if chunk == samples else None
+    # What is unfolded whole is multiplied band by band, in the memory of one; else all bands of a piece at once.
+    turns = [[band] for band in range(bands)] if whole is not None else [list(range(bands))]
+    memory = reused(first.like, len(turns[0]) * samples * cotangents * step * fan, side).view(len(turns[0]), -1)
     for group, start in combinations(range(groups), range(0, width, step)):
         rows = slice(start, min(start + step, width))
         shape = (samples, cotangents * (rows.stop - start), fan)
         made = [band[: torch.Size(shape).numel()].view(shape) for band in memory]
-        filled = 0
-        for index, part in enumerate(parts):
-            for i in range(0, part.samples, chunk):
-                piece = part.take(slice(i, i + chunk)) if whole is None else part
-                inputs = piece.bands() if whole is None else whole[index]
-                delta = piece.output_gradients(group, rows)
-                for band, place in zip(inputs, made, strict=True):
-                    torch.bmm(delta, band[:, :, group], out=place[filled : filled + piece.samples])
-                filled += piece.samples
-        for place in made:
-            yield place.view(samples, cotangents, -1)
+        for turn in turns:
+            filled = 0
+            for index, part in enumerate(parts):
+                for i in range(0, part.samples, chunk):
+                    piece = part.take(slice(i, i + chunk)) if whole is None else part
+                    inputs = piece.bands(places_of(first.like, side)) if whole is None else whole[index]
+                    delta = piece.output_gradients(group, rows)
+                    for band, place in zip(turn, made, strict=True):
+                        torch.bmm(delta, inputs[band][:, :, group], out=place[filled : filled + piece.samples])
+                    filled += piece.samples
+            for place in made:
+                yield place.view(samples, cotangents, -1)
     sums = [found for part in parts if (found := part.bias_sums()) is not None]
     if sums:
         yield torch.cat(sums)

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from kernels.contraction.columns import Batches, gradient_columns, multiply_columns
 from kernels.contraction.extents import Extents
-from kernels.contraction.operands import DenseGradients, Operand, reused, tiles
+from kernels.contraction.operands import DenseGradients, Operand, tiles
 from kernels.contraction.pixel_shift import patch_gram
 from kernels.gradients.blocks import ConvBlock, OuterBlock
 from kernels.gradients.windows import Windows
 from kernels.machine.precision import product
+from kernels.machine.scratch import Place, reused
 
 CACHED = 2.0**24
 """Bytes of products over pairs of positions on a CPU, which are read several times: as many as its caches hold."""
@@ -261,7 +262,7 @@ class Factors(Operand):
             return self.inputs.shape[2]
         return self.inputs.shape[1] // self.groups * torch.Size(self.windows.kernel).numel()
 
-    def bands(self) -> list[Float[Tensor, "n t g j"]]:
+    def bands(self, place: Place) -> list[Float[Tensor, "n t g j"]]:
         """Pad the inputs to the longest sample."""
         return [self.padded(self.patches())]
 

@@ -27,6 +27,7 @@ from kernels.contraction.operands import DenseGradients, Operand
 from kernels.contraction.tokens import TiedTokens, Tokens
 from kernels.contraction.traffic import HOST, TrafficCost
 from kernels.gradients.blocks import Block, ConvBlock, OuterBlock, TiedBlock, TokenBlock, VectorBlock
+from kernels.machine.scratch import places_of
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _flat_gradient(block: Block) -> torch.Tensor:
     if isinstance(block, VectorBlock):
         return block.values
     if isinstance(block, OuterBlock):
-        parts = [part.flatten(2) for part in block.outer_by_band()]
+        parts = [part.flatten(2) for part in block.outer_by_band(places_of(block.inputs, "kept"))]
         parts += [block.bias_vector()] if block.bias is not None else []
     else:
         parts = [value.flatten(2) for value in block.gradients().values()]

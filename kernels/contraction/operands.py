@@ -8,10 +8,8 @@ plain gradients, :class:`~kernels.contraction.factors.Factors` inputs and output
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,32 +24,6 @@ STRIPS = {"cuda": 32}
 
 LEAST_STRIP = {"cuda": 256}
 """Rows of the product in a strip at least, by device type, else 128."""
-
-
-_pads = threading.local()
-
-
-@contextmanager
-def scratch_kept() -> Iterator[None]:
-    """Keep what :func:`reused` gives until the block ends: fresh pages cost as much as the products that fill them."""
-    _pads.kept = {}
-    try:
-        yield
-    finally:
-        del _pads.kept
-
-
-def reused(like: Tensor, count: int, side: str) -> Tensor:
-    """Memory for ``count`` numbers, the same for every caller of a thread and side within :func:`scratch_kept`."""
-    kept = getattr(_pads, "kept", None)
-    if kept is None:
-        return like.new_empty(count)
-    place = (like.dtype, like.device, side)
-    if place not in kept or kept[place].numel() < count:
-        kept.pop(place, None)
-        kept[place] = like.new_empty(count)
-    found: Tensor = kept[place][:count]
-    return found
 
 
 class Operand(ABC):

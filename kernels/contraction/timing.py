@@ -21,7 +21,7 @@ from kernels.contraction.columns import ImageColumns, gradient_columns, output_r
 from kernels.contraction.factors import Factors
 from kernels.contraction.forms import LayerForm, make_operand
 from kernels.contraction.job import Job
-from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces, scratch_kept
+from kernels.contraction.operands import DenseGradients, Operand, piece_sides, pieces
 from kernels.contraction.plan import LayerSeconds, Plan
 from kernels.contraction.result import divide_by_diagonals, mirror
 from kernels.contraction.tokens import TiedTokens, Tokens
@@ -29,6 +29,7 @@ from kernels.gradients.blocks import Block
 from kernels.inputs.samples import first_not_finite
 from kernels.machine.precision import Precision
 from kernels.machine.rates import wait_for
+from kernels.machine.scratch import scratch_kept
 
 TOKENS = 512
 """Samples whose embedding rows are multiplied in a trial at most."""
@@ -100,7 +101,7 @@ def _time_pass(job: Job, count: int, classes: slice | None) -> tuple[float, list
 def _time_layer(block: Block, layer: LayerForm, plan: Plan, precision: Precision) -> LayerSeconds:
     """Seconds of one layer per sample kept, per sample formed, and per pair; of all chunks of cotangents."""
     chunks = plan.class_chunks
-    with precision.contraction(), torch.no_grad():
+    with precision.contraction(), torch.no_grad(), scratch_kept():
         device = _device_of(block)
         keep = _least(lambda: make_operand(block, layer, precision.operands), device)
         operand = make_operand(block, layer, precision.operands)
@@ -138,8 +139,7 @@ def _pair_seconds(operand: Operand, layer: LayerForm, plan: Plan, side: int, dev
 
     made = sum((i.stop - i.start) * (j.stop - j.start) for i, j in pieces(sides, whole, plan.square))
     needed = sides[0] * (sides[0] + 1) / 2 if plan.square else float(sides[0] * sides[1])
-    with scratch_kept():
-        return _least(multiply, device) / (height * width) * made / needed
+    return _least(multiply, device) / (height * width) * made / needed
 
 
 def _token_seconds(operand: Operand, plan: Plan, side: int, device: torch.device) -> float:

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kernels.gradients.windows import Windows
+from kernels.machine.scratch import Place
 
 
 @dataclass
@@ -100,7 +101,7 @@ class OuterBlock:
         """Materialize the weight gradient per group, shape (B, R, g, O, I)."""
         return self._outer(self.a)
 
-    def outer_by_band(self) -> list[Float[Tensor, "b r g o j"]]:
+    def outer_by_band(self, place: Place | None = None) -> list[Float[Tensor, "b r g o j"]]:
         """Materialize the weight gradient in pieces along its inputs, in the order that is the cheapest to form."""
         return [self.outer()]
 
@@ -168,9 +169,9 @@ class ConvBlock(OuterBlock):
         channels = self.inputs.shape[1] // self.groups
         return torch.stack([part.unflatten(4, (channels, -1)) for part in self.outer_by_band()], 5).flatten(4)
 
-    def outer_by_band(self) -> list[Float[Tensor, "b r g o j"]]:
+    def outer_by_band(self, place: Place | None = None) -> list[Float[Tensor, "b r g o j"]]:
         """Materialize the weight gradient for each kernel offset along the first axis."""
-        return [self._outer(band) for band in self.windows.bands(self.inputs)]
+        return [self._outer(band) for band in self.windows.bands(self.inputs, place)]
 
 
 @dataclass

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from kernels.machine.scratch import Place
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -39,13 +41,13 @@ class Windows:
         """Output positions T."""
         return torch.Size(self.space).numel()
 
-    def patches(self, images: Float[Tensor, "n c *extent"]) -> Float[Tensor, "n t i"]:
+    def patches(self, images: Float[Tensor, "n c *extent"], place: Place | None = None) -> Float[Tensor, "n t i"]:
         """Unfold whole patches, (n, T, C * prod(kernel)), ordered (channel, kernel offset) as a weight.
 
         The result is a transposed view, since runs of neighboring positions are copied several times faster than
-        patches.
+        patches. It lies in new memory, or in what ``place`` gives.
         """
-        padded = self._padded(images)
+        padded = self._padded(images, place)
         steps = padded.stride()
         windows = padded.as_strided(
             (*padded.shape[:2], *self.kernel, *self.space),
@@ -56,15 +58,17 @@ class Windows:
             ),
             padded.storage_offset(),
         )
+        if place is not None and windows.numel() > images.numel():
+            windows = place(windows.numel()).view(windows.shape).copy_(windows)
         return windows.reshape(len(images), -1, self.positions).transpose(1, 2)
 
-    def bands(self, images: Float[Tensor, "n c *extent"]) -> list[Float[Tensor, "n t j"]]:
+    def bands(self, images: Float[Tensor, "n c *extent"], place: Place | None = None) -> list[Float[Tensor, "n t j"]]:
         """Patches cut by their offset along the first axis, each (n, T, C * prod(kernel[1:])).
 
         Rows of equal residue modulo the stride are contiguous, so a step along the first axis is a shift within
         the same memory: only the other axes are unfolded, and a k x k patch costs k copies of its pixel, not k * k.
         """
-        padded, stride = self._padded(images), self.stride[0]
+        padded, stride = self._padded(images, place), self.stride[0]
         offsets = [self.dilation[0] * u for u in range(self.kernel[0])]
         rest = torch.Size(self.space[1:]).numel()
         unfolded: dict[int, Tensor] = {}
@@ -77,7 +81,7 @@ class Windows:
                     before=(0,) * len(self.before),
                     space=(offset // stride + self.space[0], *self.space[1:]),
                 )
-                unfolded[residue] = rows.patches(padded[:, :, residue:])
+                unfolded[residue] = rows.patches(padded[:, :, residue:], place)
         starts = [(offset % stride, offset // stride * rest) for offset in offsets]
         return [unfolded[residue][:, start : start + self.positions] for residue, start in starts]
 
@@ -91,12 +95,21 @@ class Windows:
             found = found.narrow(axis, 0, extent)
         return found.flatten(2).transpose(1, 2)
 
-    def _padded(self, images: Tensor) -> Tensor:
+    def _padded(self, images: Tensor, place: Place | None = None) -> Tensor:
         """Pad with zeros as far as the windows read."""
         sides = []
         axes = zip(self.kernel, self.stride, self.dilation, self.before, self.space, images.shape[2:], strict=True)
         for kernel, stride, dilation, before, space, extent in axes:
             read = (space - 1) * stride + dilation * (kernel - 1) + 1
             sides.append((before, max(0, read - before - extent)))
-        amounts = [amount for side in reversed(sides) for amount in side]
-        return F.pad(images, amounts) if any(amounts) else images
+        if not any(map(any, sides)):
+            return images
+        if place is None:
+            return F.pad(images, [amount for side in reversed(sides) for amount in side])
+        shape = (*images.shape[:2], *(a + n + b for (a, b), n in zip(sides, images.shape[2:], strict=True)))
+        padded = place(torch.Size(shape).numel()).view(shape).zero_()
+        inside = padded
+        for axis, (start, _) in enumerate(sides, 2):
+            inside = inside.narrow(axis, start, images.shape[axis])
+        inside.copy_(images)
+        return padded

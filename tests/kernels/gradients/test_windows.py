@@ -6,6 +6,7 @@ from torch import nn
 
 from kernels import kernel_matrix
 from kernels.gradients.windows import Windows
+from kernels.machine.scratch import places_of, scratch_kept
 from tests.references import per_sample_jacobian as slow
 
 GEOMETRIES = {
@@ -53,6 +54,11 @@ def test_bands_and_patches_hold_what_a_convolution_reads(name: str, layout: str)
     assert len(bands) == windows.kernel[0]
     for u, band in enumerate(bands):
         assert torch.equal(band.unflatten(2, (3, -1)), whole[:, :, :, u])
+    with scratch_kept():
+        for _ in range(2):  # the second time in memory that has been written to
+            place = places_of(images, "test")
+            found, others = windows.bands(images, place), windows.patches(2 * images, place)
+            assert all(map(torch.equal, found, bands)) and torch.equal(others, 2 * patches)
 
 
 @pytest.mark.parametrize("form", ["position", "shift", "feature"])
