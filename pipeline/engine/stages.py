@@ -321,7 +321,7 @@ _TABLE = (
         "report",
         "pipeline.reporting.page:report",
         ("report", "experiment_name", "wants", "tiny", *(f"published.{name}" for name in PUBLISHED)),
-        version=9,
+        version=10,
         gathers=lambda config: list(config.wants),
     ),
 )

@@ -184,7 +184,8 @@ def _logistic(members: list[Gathered]) -> Section:
                 f"Test cross-entropy and accuracy of network and kernel machines of {name} by epoch",
             )
         )
-        blocks += about(group, logistic_claims(name, runs), PAPER)
+        protocol = group[0].config.regression.protocol
+        blocks += about(group, logistic_claims(name, runs, protocol), PAPER)
         means = {MACHINES[m]: float(np.mean([entry[m].cross_entropy for entry in last])) for m in ("nn", "ck", "ntk")}
         said = ", ".join(f"{machine} {mean:.3g}" for machine, mean in means.items())
         findings.append(Finding(f"{name}: test cross-entropy, mean of {len(group)}: {said}.", keys_of(group)))

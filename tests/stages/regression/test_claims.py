@@ -86,7 +86,7 @@ def logistic(rng, ck, ntk, accuracy=(0.9, 0.9), noise=0.02):
                 for name in nats
             ]
         )
-    return logistic_claims("all", found)
+    return logistic_claims("all", found, "published")
 
 
 def test_machines_as_good_as_the_network_are_not_below_it():
@@ -95,6 +95,15 @@ def test_machines_as_good_as_the_network_are_not_below_it():
     assert max(null.values()) <= 0.05  # and 0.02 behind is more than slightly
     power = rates(lambda: logistic(rng, 0.06, 0.06))
     assert min(power.values()) >= 0.8
+
+
+def test_what_is_claimed_with_a_penalty_is_claimed_by_us_alone():
+    nats = {"nn": 0.4, "ck": 0.3, "ntk": 0.3}
+    row = {name: LogisticRow(40, name, loss, 0.9, 1.0, True, 0.0, True) for name, loss in nats.items()}
+    for protocol, sources in {"published": ["derived", "derived", "published"], "corrected": ["ours"] * 3}.items():
+        claims = logistic_claims("all", [list(row.values())] * 3, protocol)
+        assert [claim.standing.source for claim in claims] == sources
+        assert all(("penalty" in claim.name) == (protocol == "corrected") for claim in claims)
 
 
 def test_ten_equal_differences_decide_nothing():
