@@ -175,7 +175,7 @@ def written(value: float) -> float | int | str | None:
         return None
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else value
 
 
 def keep(experiment: str, cells: Mapping[str, Mapping[str, Any]], folder: Path = CELLS) -> list[Path]:
