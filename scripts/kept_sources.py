@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 from analysis.pages.estimate import Estimate
@@ -12,12 +14,36 @@ from pipeline.reporting.spoken import mean_within, with_unit
 from pipeline.results.numbers import METRICS
 from scripts.kept_cells import written
 
+
+def _log10(value: float) -> float:
+    return math.log10(value) if value > 0 else math.nan
+
+
 ROWS = "rows"
 """What varies in a series that is a column of one table."""
 TABLE = "table"
 """What stands there where a table states mean and interval itself."""
-WAYS = {"x": (1.0, 0.0), "100 x": (100.0, 0.0), "1 - x": (-1.0, 1.0), "100 (1 - x)": (-100.0, 100.0), "-x": (-1.0, 0.0)}
-"""How a stated value may follow from a kept one: a factor and a summand."""
+SEEDS = "rows by seed"
+"""What varies in a series of the rows that a table has of one step, each of its own seed."""
+INDEX = "index"
+"""What varies in a series that is a list among the metrics."""
+WAYS: dict[str, Callable[[float], float]] = {
+    "x": lambda x: x,
+    "100 x": lambda x: 100.0 * x,
+    "1 - x": lambda x: 1.0 - x,
+    "100 (1 - x)": lambda x: 100.0 - 100.0 * x,
+    "-x": lambda x: -x,
+    "log10 x": _log10,
+}
+"""How a stated value may follow from a kept one."""
+PAIRS: dict[str, Callable[[float, float], float]] = {
+    "x - y": lambda x, y: x - y,
+    "100 (x - y)": lambda x, y: 100.0 * (x - y),
+    "log10 (x / y)": lambda x, y: _log10(x) - _log10(y),
+}
+"""How it may follow from two kept ones that stand in other rows or columns of the same table."""
+DRAWN = ("x", "100 x", "1 - x", "100 (1 - x)", "-x")
+"""Ways in which a row of a figure is looked for, which has fewer digits."""
 DIGITS = 10
 """Significant digits to which values must agree."""
 MOST_GROUPS = 40
@@ -35,7 +61,7 @@ class Series:
     labels : tuple of (str, str)
         What all of the runs share.
     over : str
-        The axis of cells that varies, or ``rows``.
+        The axis of cells that varies, or ``rows``, ``rows by seed`` or ``index``.
     values : dict of str to float
         By the label that varies; by the number of the row.
     """
@@ -118,6 +144,9 @@ def series_of(cells: Iterable[Mapping[str, Any]]) -> list[Series]:
                     found.setdefault((*place, shared, axis), {})[label] = value
             else:
                 found.setdefault((*place, tuple(sorted(labels.items())), ROWS), {})[str(row)] = value
+        for place, over, label, value in _within_one(entry):
+            shared = tuple(sorted((a, b) for a, b in labels.items() if a != over))
+            found.setdefault((*place, shared, over), {})[label] = value
     listed = [Series(*place, values) for place, values in found.items() if len(values) > 1]
     return sorted(listed, key=lambda one: one.table != METRICS)
 
@@ -134,6 +163,30 @@ def _numbers(tables: Mapping[str, Any]) -> Iterator[tuple[str, int | None, str, 
             for quantity, value in row.items():
                 if quantity != "entry" and value is not None:
                     yield table, place if times[row["entry"]] > 1 else None, row["entry"], quantity, float(value)
+
+
+def _within_one(entry: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], str, str, float]]:
+    """Yield place, what varies, its label and value where one artifact has several seeds, or steps that cells share."""
+    for name, value in entry["numbers"].get(METRICS, {}).items():
+        if value is not None and (listed := re.fullmatch(r"(.+)\[(\d+)\]", name)):
+            yield (entry["stage"], METRICS, "", listed[1]), INDEX, listed[2], float(value)
+    for table, rows in entry["numbers"].items():
+        at_step: dict[Any, list[Mapping[str, Any]]] = {}
+        for row in rows if table != METRICS else ():
+            at_step.setdefault(row.get("step"), []).append(row)
+        for step, some in at_step.items():
+            said = "" if step is None else f"step={step}"
+            by_seed = all("seed" in row for row in some) and len({row["seed"] for row in some}) == len(some)
+            by_words = step is not None and len({row["entry"] for row in some}) == len(some)
+            for row in some:
+                numbers = {key: value for key, value in row.items() if key not in ("entry", "seed", "step")}
+                for quantity, value in numbers.items():
+                    if value is not None and by_seed:
+                        yield (entry["stage"], table, said, quantity), SEEDS, str(row["seed"]), float(value)
+                    elif value is not None and by_words:
+                        words = ", ".join(filter(None, (row["entry"], said)))
+                        for axis, label in entry["labels"].items():
+                            yield (entry["stage"], table, words, quantity), axis, label, float(value)
 
 
 def find_source(estimate: Estimate, known: Known) -> dict[str, Any] | None:
@@ -153,10 +206,16 @@ def find_source(estimate: Estimate, known: Known) -> dict[str, Any] | None:
     """
     wanted = mark(estimate.values)
     fitting = [one for one in known.series if len(one.values) == len(estimate.values)]
+    if len(set(wanted)) == 1:  # equal values, such as zeros, stand in many places: take those that the page names
+        fitting = [one for one in fitting if one.quantity.replace("_", " ") in estimate.what]
     for one in fitting:
-        for way, (factor, summand) in WAYS.items():
-            if mark([factor * value + summand for value in one.values.values()]) == wanted:
+        for way, follow in WAYS.items():
+            if mark(map(follow, one.values.values())) == wanted:
                 return one.place | {"way": way}
+    for one, other in _side_by_side(fitting):
+        for way, combine in PAIRS.items():
+            if mark(combine(value, other.values[run]) for run, value in one.values.items()) == wanted:
+                return one.place | {"way": way, "other": {"entry": other.entry, "quantity": other.quantity}}
     groups: dict[tuple[str, ...], list[Series]] = {}
     for one in fitting:
         if one.over != ROWS:
@@ -166,10 +225,23 @@ def find_source(estimate: Estimate, known: Known) -> dict[str, Any] | None:
             for other in group:
                 if one is not other and one.values.keys() == other.values.keys():
                     for way in ("x", "100 x"):
-                        factor = WAYS[way][0]
-                        if mark([factor * (one.values[run] - other.values[run]) for run in one.values]) == wanted:
+                        if mark(WAYS[way](one.values[run] - other.values[run]) for run in one.values) == wanted:
                             return one.place | {"way": way, "minus": dict(other.labels)}
     return None
+
+
+def _side_by_side(series: Iterable[Series]) -> Iterator[tuple[Series, Series]]:
+    """Yield pairs of one table, one choice of runs and one step: two rows of a column, or two columns of a row."""
+    groups: dict[tuple[Any, ...], list[Series]] = {}
+    for one in series:
+        if one.over != ROWS:
+            step = re.search(r"step=(\d+)$", one.entry)
+            groups.setdefault((one.stage, one.table, one.labels, one.over, step and step[1]), []).append(one)
+    for group in groups.values():
+        for one, other in permutations(group, 2):
+            same = (one.entry == other.entry) != (one.quantity == other.quantity)
+            if same and one.values.keys() == other.values.keys():
+                yield one, other
 
 
 def find_drawn(row: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
@@ -182,8 +254,8 @@ def find_drawn(row: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
         if draws(row, one.number):
             found.setdefault(mark([one.number["value"], one.number["low"], one.number["high"]]), dict(one.place))
     for one in (one for one in known.series if len(one.values) == row["n"]):
-        for way, (factor, summand) in WAYS.items():
-            values = [factor * value + summand for value in one.values.values()]
+        for way in DRAWN:
+            values = list(map(WAYS[way], one.values.values()))
             for within in (None, (-1.0, 1.0), (0.0, 1.0), (0.0, 100.0)):
                 if within is None or within[0] <= min(values) <= max(values) <= within[1]:
                     fresh = stated(Estimate("", "", "", values, "runs", within))
@@ -254,16 +326,18 @@ def again(number: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
         told = (one.number for one in known.stated if one.place == source)
         return next((dict(one) | {"shown": with_unit(one["value"], one["low"], one["high"])} for one in told), None)
 
-    def values(labels: Mapping[str, str]) -> Mapping[str, float] | None:
-        place = {name: source[name] for name in ("stage", "table", "entry", "quantity", "over")} | {"labels": labels}
+    def values(changed: Mapping[str, Any]) -> Mapping[str, float] | None:
+        place = {name: source[name] for name in ("stage", "table", "entry", "quantity", "over", "labels")} | changed
         return next((one.values for one in known.series if one.place == place), None)
 
-    own = values(source["labels"])
-    other = values(source["minus"]) if "minus" in source else {}
-    if own is None or other is None or ("minus" in source and own.keys() != other.keys()):
+    own = values({})
+    other = values({"labels": source["minus"]} if "minus" in source else source.get("other", {}))
+    if own is None or other is None or own.keys() != other.keys():
         return None
-    factor, summand = WAYS[source["way"]]
-    found = [factor * (value - other.get(run, 0.0)) + summand for run, value in own.items()]
+    if "other" in source:
+        found = [PAIRS[source["way"]](value, other[run]) for run, value in own.items()]
+    else:
+        found = [WAYS[source["way"]](value - (other[run] if "minus" in source else 0.0)) for run, value in own.items()]
     limits = source.get("within", number.get("within"))
     within = None if limits is None else (float(limits[0]), float(limits[1]))
     words = {name: number.get(name, "") for name in ("group", "what", "unit", "over")}

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 
@@ -101,6 +102,47 @@ def test_the_cells_behind_a_mean_are_found_and_give_it_again(values, quantity, l
     assert again["n"] == 5 and all(again[name] == pytest.approx(kept[name], rel=1e-12) for name in ("value", "low"))
     assert kept_sources.again(kept, kept_sources.Known.of(cells_with({"NTK": TAU["CK"]}))) is None
     assert kept_sources.find_source(Estimate("", "", "", [0.1, 0.2, 0.3, 0.4, 0.5]), known) is None
+
+
+def stepped(seed: int) -> dict:
+    """An artifact of one seed: two machines at two steps, and a list of several seeds of its own."""
+    rows = [
+        {
+            "entry": f"machine={name}",
+            "step": step,
+            "error": 100.0 ** (-place) * (1 + seed) / (1 + step),
+            "best": 0.1 * seed,
+        }
+        for place, name in enumerate(("nn", "ck"))
+        for step in (0, 9)
+    ]
+    seeds = [{"entry": f"label={own % 2}", "seed": own, "step": 9, "outliers": own + 0.5 * seed} for own in range(4)]
+    numbers = {"metrics": {"rate[0]": 1.0 + seed, "rate[1]": 2.5}, "machines": rows, "rows": seeds}
+    entry = {"stage": "toy", "key": f"{seed}", "date": "2026-01-01", "labels": {"seed": f"{seed}"}, "numbers": numbers}
+    return {"artifacts": [entry]}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([0.1, 0.2, 0.3], {"entry": "machine=nn, step=9", "quantity": "error", "over": "seed", "way": "x"}),
+        ([-1.0, math.log10(0.2), math.log10(0.3)], {"entry": "machine=nn, step=9", "way": "log10 x"}),
+        ([0.099, 0.198, 0.297], {"way": "x - y", "other": {"entry": "machine=ck, step=9", "quantity": "error"}}),
+        ([-1.0, -1.0, -1.0], None),
+        ([0.5, 1.5, 2.5, 3.5], {"table": "rows", "entry": "step=9", "over": "rows by seed", "labels": {"seed": "1"}}),
+        ([1.0, 2.5], {"quantity": "rate", "over": "index", "labels": {"seed": "0"}}),
+    ],
+    ids=["at a step", "logarithm", "between rows", "equal values", "seeds of one artifact", "list"],
+)
+def test_numbers_within_an_artifact_and_between_its_rows_are_found(values, told):
+    known = kept_sources.Known.of([stepped(seed) for seed in range(3)])
+    estimate = Estimate("a group", "some measure", "", values)
+    source = kept_sources.find_source(estimate, known)
+    assert (told is None) == (source is None)
+    assert all(source[name] == said for name, said in (told or {}).items())
+    if source is not None:
+        again = kept_sources.again(kept_sources.stated(estimate) | {"source": source}, known)
+        assert again["value"] == pytest.approx(sum(values) / len(values), rel=1e-12)
 
 
 def small_study(folder) -> dict:
