@@ -118,12 +118,12 @@ def _functions(members: list[Gathered]) -> Section:
     headlines = over_seeds(
         "ratio",
         "Does refitting the last layer exactly beat gradient descent?",
-        "Refitting the last layer (CK) lowers the network's test error by {} decades (powers of ten; below 0 it raises it)",
+        "Refitting the last layer (CK) lowers the network's test error by {} powers of ten (below 0 it raises it)",
         groups,
         lambda member: _gain(last_step(read_functions(member.artifact))),
         heading="log10 of the network's error / CK's",
-        about="Test RMSE of the network over that of its conjugate kernel at the last snapshot, in powers of ten: errors "
-        "range over decades, so the mean is that of the logarithms.",
+        about="Test RMSE of the network over that of its conjugate kernel at the last snapshot, in powers of ten: the "
+        "mean is that of the logarithms, since errors range over decades.",
         reference=0.0,
     )
     return Section("Kernel regression", blocks, headlines)
