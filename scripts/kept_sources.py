@@ -206,8 +206,13 @@ def find_source(estimate: Estimate, known: Known) -> dict[str, Any] | None:
     """
     wanted = mark(estimate.values)
     fitting = [one for one in known.series if len(one.values) == len(estimate.values)]
-    if len(set(wanted)) == 1:  # equal values, such as zeros, stand in many places: take those that the page names
-        fitting = [one for one in fitting if one.quantity.replace("_", " ") in estimate.what]
+    if len(set(wanted)) == 1:  # equal values, such as zeros, stand in many places
+        named = [
+            one
+            for one in fitting
+            if one.quantity.replace("_", " ") in estimate.what and mark(one.values.values()) == wanted
+        ]
+        return named[0].place | {"way": "x"} if len(named) == 1 else None
     for one in fitting:
         for way, follow in WAYS.items():
             if mark(map(follow, one.values.values())) == wanted:
