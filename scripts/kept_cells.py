@@ -37,18 +37,20 @@ WITHOUT_NUMBERS = frozenset({"prepare", "report"})
 """Stages that are not kept: rows of the data, and pages, which are kept whole beside the studies."""
 MOST_NUMBERS = 1_500
 """Numbers of one table that are kept; of a larger one its number of rows."""
-_FOLDERS = re.compile(r"(?<==)/(?:[^/\s'\"<>&|]+/)*(?=[^/\s'\"<>&|]+/[^/\s'\"<>&|]+)")
+_FOLDERS = re.compile(r"(=['\"]?)/(?:[^/\s'\"<>&|]+/)*(?=[^/\s'\"<>&|]+/[^/\s'\"<>&|]+)")
 
 
 def portable(text: str) -> str:
-    """Leave of absolute paths in settings the last two parts: where files lay on one machine is no result.
+    r"""Leave of absolute paths in settings the last two parts: where files lay on one machine is no result.
 
     Examples
     --------
     >>> portable("python run.py data.path.train=/home/me/data/mnist/train.parquet 'weights.path=/w/a{model.depth}.th'")
     "python run.py data.path.train=mnist/train.parquet 'weights.path=w/a{model.depth}.th'"
+    >>> portable("python run.py \"weights.path='/work/nets/resnet{model.depth}-*.th'\"")
+    'python run.py "weights.path=\'nets/resnet{model.depth}-*.th\'"'
     """
-    return re.sub(r"(?<==)/(?=[^/\s'\"<>&|]+/[^/\s'\"<>&|]+)", "", _FOLDERS.sub("", text))
+    return _FOLDERS.sub(r"\1", text)
 
 
 def plan_of(words: Sequence[str], store: Path | None = None) -> tuple[Graph, RunConfig, Node, Store]:
