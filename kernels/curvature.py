@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.inputs.samples import Samples
+from kernels.inputs.samples import NotFiniteError, Samples
 from kernels.machine.memory import parse_memory, show_bytes
 from kernels.operator.certificate import Certificate, certify
 from kernels.operator.jacobian import Jacobian
@@ -163,7 +163,7 @@ class LossCurvature:
         """Gradient of these samples' part of the loss, with its graph."""
         value = self._loss(self.jacobian.logits(self.jacobian.batch(rows)), rows)
         if not bool(value.detach().isfinite()):
-            raise ValueError(f"the loss of samples {rows.start} to {rows.stop - 1} is NaN or infinite")
+            raise NotFiniteError(f"the loss of samples {rows.start} to {rows.stop - 1} is NaN or infinite")
         return torch.autograd.grad(value, list(self.jacobian.parameters.values()), create_graph=True, allow_unused=True)
 
     def _differentiate(self, slopes: tuple[Tensor | None, ...], vectors: Tensor, found: Tensor, *, keep: bool) -> None:

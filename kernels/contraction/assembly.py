@@ -17,7 +17,7 @@ from kernels.contraction.result import mirror, swapped
 from kernels.contraction.tile_store import TileStore
 from kernels.gradients.blocks import Block
 from kernels.inputs.outputs import Inputs
-from kernels.inputs.samples import Samples, first_not_finite
+from kernels.inputs.samples import NotFiniteError, Samples, first_not_finite
 from kernels.machine.precision import Precision
 from kernels.machine.scratch import scratch_kept
 
@@ -202,7 +202,7 @@ class Assembly:
         for layer, operand in zip(self.plan.layers, operands, strict=True):
             if not _all_finite(operand):
                 bad = rows.start + _first_not_finite(operand)
-                raise ValueError(f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {bad}")
+                raise NotFiniteError(f"the gradient of {layer.names[0]} is NaN or infinite for {name} sample {bad}")
 
     def _refuse_tile(self, *sides: tuple[list[Operand], slice, str]) -> NoReturn:
         """Name the sample and layer that make a tile not finite."""
@@ -214,11 +214,11 @@ class Assembly:
             for layer, operand in zip(self.plan.layers, operands, strict=True):
                 large = first_not_finite(operand.squared_norms(self.plan.scratch))
                 if large is not None:
-                    raise ValueError(
+                    raise NotFiniteError(
                         f"the squared gradient of {layer.names[0]} is infinite in {kind} for {name} sample "
                         f"{rows.start + large}: scale the inputs or the model's outputs down{wider}"
                     )
-        raise ValueError(f"sums over layers are infinite in {kind}: scale the model's outputs down{wider}")
+        raise NotFiniteError(f"sums over layers are infinite in {kind}: scale the model's outputs down{wider}")
 
     def _put_norms(self, store: TileStore, name: str, operands: list[Operand], rows: slice, fresh: bool) -> None:
         found: dict[str, Tensor] = {}
@@ -272,4 +272,4 @@ def _first_not_finite(operand: Operand) -> int:
 def _require_finite(values: Tensor, what: str, rows: slice, name: str) -> None:
     bad = first_not_finite(values)
     if bad is not None:
-        raise ValueError(f"{what} of {name} sample {rows.start + bad} is NaN or infinite")
+        raise NotFiniteError(f"{what} of {name} sample {rows.start + bad} is NaN or infinite")

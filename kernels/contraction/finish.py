@@ -15,6 +15,7 @@ from kernels.contraction.kernel_file import create_arrays, map_arrays, put_in_pl
 from kernels.contraction.result import KernelResult, divide_by_diagonals
 from kernels.contraction.result_files import PART
 from kernels.contraction.tile_store import FileTileStore, TileStore, is_norms, stored_records
+from kernels.inputs.samples import NotFiniteError
 from kernels.machine.ranks import barrier, gather_objects, gather_sum, world
 
 
@@ -107,7 +108,7 @@ def _diagonals(arrays: dict[str, Tensor], job: Job) -> tuple[dict[str, tuple[Ten
 def _refuse_overflow(squares: Tensor, side: str) -> None:
     wrong = torch.nonzero(~squares.reshape(len(squares), -1).isfinite().all(1))
     if wrong.numel():
-        raise ValueError(
+        raise NotFiniteError(
             f"the kernel of {side} sample {int(wrong[0])} with itself is NaN or infinite (so for {len(wrong)} in "
             "all): its gradient overflows; rescale the inputs or use precision='float64'"
         )

@@ -167,6 +167,10 @@ class Samples:
                     raise ValueError(f"{self.name} sample {first + bad} has NaN or infinite {key or 'inputs'}")
 
 
+class NotFiniteError(ValueError):
+    """A network's outputs, gradients or products of these are NaN or infinite, although its inputs are not."""
+
+
 def first_not_finite(values: Tensor) -> int | None:
     """Return the first row that holds NaN or infinity, if any does."""
     if bool(values.sum().isfinite()):  # cheap; finite numbers may yet have a sum that is not

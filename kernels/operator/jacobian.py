@@ -27,7 +27,7 @@ from kernels.gradients.hooks import changes_gradients
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward, loan_of
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
-from kernels.inputs.samples import Samples, first_not_finite
+from kernels.inputs.samples import NotFiniteError, Samples, first_not_finite
 from kernels.machine.process_state import replaced_here
 
 ROUTES = ("forward", "double", "loop")
@@ -210,7 +210,7 @@ class Jacobian:
     def _require_finite(self, logits: Tensor, rows: slice) -> None:
         bad = first_not_finite(logits.detach())
         if bad is not None:
-            raise ValueError(f"logits of {self.samples.name} sample {rows.start + bad} are NaN or infinite")
+            raise NotFiniteError(f"logits of {self.samples.name} sample {rows.start + bad} are NaN or infinite")
 
     def _add_pulled(self, total: Tensor, logits: Tensor, cotangents: Tensor, *, keep: bool) -> None:
         own = list(self.parameters.values())
@@ -325,10 +325,10 @@ class Jacobian:
                     for name, part in zip(self.parameters, found.split(self.sizes), strict=True):
                         if first_not_finite(part) is not None:
                             n = rows.start + index
-                            raise ValueError(
+                            raise NotFiniteError(
                                 f"the gradient of {name} is NaN or infinite for {self.samples.name} sample {n}"
                             )
-        raise ValueError(
+        raise NotFiniteError(
             "sums of gradients are infinite: scale the vector or the model's outputs down, or pass precision='float64'"
         )
 

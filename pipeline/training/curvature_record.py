@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.curvature import MATRICES, CurvatureSpectrum, LossCurvature, curvature_spectrum, require_lanczos_memory
+from kernels.inputs.samples import NotFiniteError
 from kernels.machine.memory import show_bytes
 from models.classifier_module import ClassifierModule
 from models.logits import Batch, logits_of, model_inputs, targets_of
@@ -59,9 +60,9 @@ def curvature_arrays(
             )
             for matrix in MATRICES
         }
+    except NotFiniteError:  # finite weights of a training that diverges
+        return not_finite(config, sum(p.numel() for p in trained))
     except (ValueError, NotImplementedError) as error:
-        if "NaN or infinite" in str(error):  # finite weights of a training that diverges
-            return not_finite(config, sum(p.numel() for p in trained))
         raise UserError(
             f"snapshots.record=[curvature] cannot be measured for this network: {str(error).rstrip('.')}."
         ) from error

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from analysis.spectra.matrix_views import weight_matrices
 from analysis.spectra.weights import weight_spectrum
+from kernels.inputs.samples import NotFiniteError
 from kernels.machine.tensor_files import save_tensors
 from models.classifier_module import ClassifierModule
 from models.fields import problems
@@ -300,9 +301,7 @@ def probe_kernel(network: nn.Module, batch: Batch, config: SnapshotsConfig, memo
                 **config.options,
             },
         )
-    except ValueError as error:
-        if "NaN or infinite" not in str(error):  # finite weights can be so large that outputs overflow
-            raise
+    except NotFiniteError:  # finite weights can be so large that outputs overflow
         return undefined
     return result.matrix.cpu()
 

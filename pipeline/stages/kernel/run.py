@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kernels import KernelFeatures, kernel_features, kernel_matrix, plan_kernel
 from kernels.capture.summary import joined
 from kernels.diagnostics import effective_rank, kernel_spectrum, target_alignment
+from kernels.inputs.samples import NotFiniteError
 from kernels.operator.gram_spectrum import leading_spectrum
 from pipeline.data.datamodule import KernelInputs, open_data
 from pipeline.engine.build import Build
@@ -44,9 +45,7 @@ def kernel(build: Build) -> dict[str, Any]:
         make = _sketched_kernels if choice.sketch else _exact_kernels
         try:
             arrays = make(build, network, train, sides, certificates)
-        except ValueError as error:
-            if "NaN or infinite" not in str(error):
-                raise
+        except NotFiniteError as error:
             raise UserError(f"stage=kernel: {error}. Where training diverged, lower training.lr.") from error
         gram = arrays["train"]
         spectrum, ranks = _spectrum(gram, choice.spectrum)
