@@ -118,7 +118,7 @@ def _functions(members: list[Gathered]) -> Section:
     headlines = over_seeds(
         "ratio",
         "Does refitting the last layer exactly beat gradient descent?",
-        "Refitting the last layer (CK) lowers the network's test error by {} powers of ten (below 0 it raises it)",
+        "Refitting the last layer (CK) lowers the log10 of the network's test error by {} (below 0 it raises it)",
         groups,
         lambda member: _gain(last_step(read_functions(member.artifact))),
         heading="log10 of the network's error / CK's",
