@@ -19,7 +19,7 @@ from kernels.gradients.blocks import Block
 from kernels.inputs.outputs import Inputs
 from kernels.inputs.samples import NotFiniteError, Samples, first_not_finite
 from kernels.machine.precision import Precision
-from kernels.machine.scratch import scratch_kept
+from kernels.machine.scratch import give_back, scratch_kept
 
 TOTAL = "matrix"
 PIECE = 2**24
@@ -99,6 +99,7 @@ class Assembly:
                 logits, blocks = self.source.blocks(inputs, labels, classes)
             _require_finite(logits, "logits", here, samples.name)
             self._keep(blocks, gathered, here, samples.name)
+        give_back("kept")
         operands = [layer.joined() for layer in gathered]
         if not self.plan.square:  # no tile holds a gradient's product with itself, so NaN could go unread
             self._require_gradients(operands, rows, samples.name)
@@ -120,6 +121,7 @@ class Assembly:
                 with self.precision.strict_passes():
                     blocks = source.pulled(one, classes, last=classes is chunks[-1])
                 self._keep(blocks, gathered, here, self.rows.name)
+            give_back("kept")
             yield [layer.joined() for layer in gathered]
 
     def _empty(self, rows: slice) -> list[OperandBuffer]:

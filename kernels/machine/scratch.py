@@ -46,6 +46,13 @@ def reused(like: Tensor, numbers: int, name: str) -> Tensor:
     return found
 
 
+def give_back(side: str) -> None:
+    """Free the places of one side: what follows has no use for them."""
+    kept = getattr(_pads, "kept", None) or {}
+    for place in [place for place in kept if place[2].startswith(f"{side} ")]:
+        del kept[place]
+
+
 def places_of(like: Tensor, side: str) -> Place:
     """Give places for the images of one side, padded and unfolded, every one its own."""
     numbered = count()

@@ -6,7 +6,7 @@ from torch import nn
 
 from kernels import kernel_matrix
 from kernels.gradients.windows import Windows
-from kernels.machine.scratch import places_of, scratch_kept
+from kernels.machine.scratch import give_back, places_of, reused, scratch_kept
 from tests.references import per_sample_jacobian as slow
 
 GEOMETRIES = {
@@ -59,6 +59,11 @@ def test_bands_and_patches_hold_what_a_convolution_reads(name: str, layout: str)
             place = places_of(images, "test")
             found, others = windows.bands(images, place), windows.patches(2 * images, place)
             assert all(map(torch.equal, found, bands)) and torch.equal(others, 2 * patches)
+        first = reused(images, 1, "test 0").data_ptr()
+        give_back("tes")
+        assert reused(images, 1, "test 0").data_ptr() == first
+        give_back("test")
+        assert reused(images, 1, "test 0").numel() == 1
 
 
 @pytest.mark.parametrize("form", ["position", "shift", "feature"])
