@@ -140,7 +140,7 @@ IDS = torch.arange(30).reshape(6, 5) % 9
 def test_a_tied_parameter_is_found_under_each_of_its_names(first: dict, other: dict) -> None:
     torch.manual_seed(0)
     model = Tied().eval()
-    left, right = (kernel_matrix(model, IDS, **options) for options in (first, other))
+    left, right = (kernel_matrix(model, IDS, memory="256MiB", **options) for options in (first, other))
     assert left.equals(right) and left.metadata["coverage"] == right.metadata["coverage"]
     assert left.metadata["plan"] == right.metadata["plan"]
 
