@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+_watching: ContextVar[Callable[[], None] | None] = ContextVar("watching", default=None)
+
+
+@contextmanager
+def each_pass(call: Callable[[], None]) -> Iterator[None]:
+    """Call a function after every pass over a kernel while the block runs: fits take many, which may take minutes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> passes = []
+    >>> with each_pass(lambda: passes.append(1)):
+    ...     product = KernelBlocks(np.eye(2)).times(torch.ones(2, 1))
+    >>> len(passes)
+    1
+    """
+    before = _watching.set(call)
+    try:
+        yield
+    finally:
+        _watching.reset(before)
 
 
 class KernelBlocks:
@@ -68,10 +93,12 @@ class KernelBlocks:
         self.passes += 1
         if self._resident is not None:
             yield slice(0, self.shape[0]), self._resident
-            return
-        for start in range(0, self.shape[0], self._step):
-            stop = min(start + self._step, self.shape[0])
-            yield slice(start, stop), self._load(start, stop)
+        else:
+            for start in range(0, self.shape[0], self._step):
+                stop = min(start + self._step, self.shape[0])
+                yield slice(start, stop), self._load(start, stop)
+        if (call := _watching.get()) is not None:
+            call()
 
     def times(self, vectors: Float[Tensor, "n c"]) -> Float[Tensor, "m c"]:
         """Return K V in float64."""

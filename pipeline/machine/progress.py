@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +73,28 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
             left = (now - started) / count * (total - count)
             say(f"  {label}: {count}/{total}, about {left:.0f} s left")
             said = now
+
+
+def counted(text: str) -> Callable[[], None]:
+    """Give a function that counts its calls and says so every ten seconds at most: work of unknown length goes on.
+
+    Parameters
+    ----------
+    text : str
+        With a place for the count, such as ``"fit: {} passes over the kernel"``.
+    """
+    started = said = time.monotonic()
+    count = 0
+
+    def call() -> None:
+        nonlocal count, said
+        count += 1
+        now = time.monotonic()
+        if now - said >= _PLAIN_SECONDS:
+            said = now
+            say(f"  {text.format(f'{count:,}')}, {now - started:.0f} s so far")
+
+    return call
 
 
 def note_progress(scratch: Path, done: int, total: int, text: str, seconds_left: float | None) -> None:

@@ -72,6 +72,17 @@ def test_a_penalty_is_not_chosen_on_classes_of_one_point():
         fit_surrogate(make_surrogate(config), side, config)
 
 
+def test_a_long_fit_says_that_it_goes_on(monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 6))  # every pass takes six seconds
+    monkeypatch.setattr("pipeline.machine.progress.time.monotonic", lambda: next(clock))
+    points = np.random.default_rng(0).normal(size=(40, 4))
+    side = KernelSide(points @ points.T, np.arange(40), (points[:, 0] > 0).astype(int), np.zeros((40, 2)))
+    config = compose_run(("surrogate=glm",))
+    fit_surrogate(make_surrogate(config), side, config)
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == ["  fit: 2 passes over the kernel, 12 s so far", "  fit: 4 passes over the kernel, 24 s so far"]
+
+
 def test_the_published_solver_is_measured_by_the_published_measure_too():
     points = np.random.default_rng(0).normal(size=(60, 4))
     labels = (points[:, 0] > 0).astype(int)

@@ -8,12 +8,14 @@ from typing import Any
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
+from analysis.surrogates.blocked_kernel import each_pass
 from analysis.surrogates.glm import KernelGLM
 from analysis.surrogates.glm_cv import KernelGLMCV
 from analysis.surrogates.neighbors import KernelNeighbors
 from analysis.surrogates.ridge import KernelRidgeSurrogate
 from analysis.surrogates.svm import KernelSVM
 from pipeline.config.run import RunConfig
+from pipeline.machine.progress import counted
 from pipeline.stages.kernel.read import KernelSide
 from pipeline.stages.surrogate.foreseen import refuse_rare_classes
 
@@ -61,7 +63,8 @@ def fit_surrogate(model: Surrogate, train: KernelSide, config: RunConfig) -> tup
     if config.surrogate.targets == "network":
         glm = isinstance(model, KernelGLM)
         given = {"probabilities": softmax(train.network, axis=1)} if glm else {"logits": train.network}
-    with warnings.catch_warnings(record=True) as caught:
+    tell = counted("fit: {} passes over the kernel")
+    with warnings.catch_warnings(record=True) as caught, each_pass(tell):
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(train.kernel, train.labels, **given)
     return model, [str(entry.message) for entry in caught if issubclass(entry.category, ConvergenceWarning)]
