@@ -39,6 +39,8 @@ SAME_NORM = 0.1
 """Relative difference of two norms that counts as none."""
 DIFFERENCE = 0.01
 """Difference in test error, KTA or kernel movement that counts; those of the three classes are above 0.05."""
+NAMED = 3
+"""Settings that a claim names at most; figures and tables of its page show all."""
 FIELDS = ("toy", "seeds")
 
 
@@ -58,8 +60,9 @@ def by_seeds(members: Sequence[ToyMember], holds: Callable[[ToyMember, ToyRow, T
         for first, last in zip(member.at(0), member.final, strict=True):
             here = last.status == "ok" and holds(member, first, last)
             met[first.seed] = met.get(first.seed, True) and here
-    names = "; ".join(f"{m.label}, n = {m.config.samples}" for m in members)
-    what = f"seeds that meet it in every setting ({names})"
+    names = [f"{m.label}, n = {m.config.samples:,}" for m in members]
+    named = "; ".join(names if len(names) <= NAMED else [*names[: NAMED - 1], f"and {len(names) - NAMED + 1} more"])
+    what = f"seeds that meet it in every setting ({named})"
     if min(m.config.samples for m in members) < MIN_SAMPLES:
         return Decided(OPEN, f"{what}: {sum(met.values())} of {len(met)}; {MIN_SAMPLES} samples are needed.")
     return share_above(list(met.values()), 0.5, what=what)
