@@ -145,6 +145,16 @@ def test_numbers_within_an_artifact_and_between_its_rows_are_found(values, told)
         assert again["value"] == pytest.approx(sum(values) / len(values), rel=1e-12)
 
 
+def test_a_difference_that_a_figure_draws_is_found():
+    known = kept_sources.Known.of(cells_with(TAU))
+    differences = [a - b for a, b in zip(TAU["pNTK"], TAU["CK"], strict=True)]
+    number = kept_sources.stated(Estimate("", "", "", differences))
+    row = {"n": 5, **{name: round(number[name], 3) for name in ("value", "low", "high")}}
+    source = kept_sources.find_drawn(row, known)
+    assert source["labels"] == {"kernel": "pNTK"} and source["minus"] == {"kernel": "CK"}
+    assert kept_sources.draws(row, kept_sources.again(row | {"source": source}, known))
+
+
 def small_study(folder) -> dict:
     """A study with one number of a report and one row of a figure that rest on kept cells."""
     cells = cells_with(TAU)
