@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kernels.capture.factor_stream import FactorBatch, layer_factors
 from kernels.fisher.ekfac import EKFAC, accumulate_ekfac, fisher_cotangent, small_pieces, uniform_draws
 from kernels.fisher.kronecker_blocks import block_key
+from kernels.inputs.option import require_whole_number
 from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, needs_labels
 from kernels.inputs.samples import Samples
@@ -70,8 +71,8 @@ def fit_ekfac(
     """
     if fisher not in FISHERS:
         raise ValueError(f"fisher={fisher!r}: use one of {', '.join(FISHERS)}")
-    if draws < 1:
-        raise ValueError(f"draws={draws} must be at least 1")
+    require_whole_number("draws", draws, 1)
+    require_whole_number("seed", seed)
     samples = Samples(data, labels, "given")
     extra = samples.labels
     losses = fisher_cotangent(fisher)
@@ -143,6 +144,8 @@ def influence_scores(
     >>> scores.shape, bool((scores.diagonal() > 0).all())  # every point supports itself
     (torch.Size([2, 2]), True)
     """
+    if not isinstance(fisher, EKFAC):
+        raise TypeError(f"fisher is {type(fisher).__name__}: pass what fit_ekfac returns")
     if layerwise not in (True, False):
         raise ValueError(f"layerwise={layerwise!r}: use True, for parts by block of parameters, or False")
     needs_labels(cotangent), needs_labels(test_cotangent)  # refuses misspelled ones before anything runs

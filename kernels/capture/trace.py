@@ -200,7 +200,7 @@ class ForwardTrace(TorchFunctionMode):
         if scaled is not None:
             self._track(result, scaled)
             return result
-        if not isinstance(result, Tensor) or not result.is_floating_point():
+        if not isinstance(result, Tensor) or not result.is_floating_point() or result.is_nested:
             self._derive(func, args, result, read)
             return result
         self.touched.update(view.name for view in read)

@@ -7,8 +7,10 @@ moments in their eigenbasis. No per-sample gradient is kept; one layer's are for
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from kernels.capture.factor_stream import FactorBatch
 from kernels.fisher.kronecker_blocks import Change, DiagonalBlock, FisherBlock, KroneckerBlock, block_key, empty_fisher
 from kernels.gradients.blocks import Block
+from kernels.inputs.samples import NotFiniteError, first_not_finite
 from kernels.machine.counter_hash import stream_key, words
 from kernels.machine.precision import float32_products
 from kernels.machine.tensor_files import save_tensors
@@ -94,6 +97,12 @@ class EKFAC:
         if key not in self.blocks:
             raise KeyError(f"no Fisher block for {key}: it was fitted on {', '.join(list(self.blocks)[:4])}, ...")
         fisher = self.blocks[key]
+        fitted = fisher.eigenvalues.shape if isinstance(fisher, DiagonalBlock) else fisher.shape
+        if block.shape != fitted:
+            raise ValueError(
+                f"{key} is {tuple(block.shape)} here and {tuple(fitted)} in the Fisher matrix: pass the model on which "
+                "it was fitted"
+            )
         scale = (fisher.eigenvalues + self.block_damping(key)).rsqrt()
         values = fisher.rotate(block)
         return (values * scale.to(values.dtype)).reshape(*values.shape[:2], -1)
@@ -201,8 +210,10 @@ def accumulate_ekfac(
     >>> fisher.samples
     2
     """
-    if damping < 0:
-        raise ValueError(f"damping must not be negative, got {damping}")
+    if isinstance(damping, bool) or not isinstance(damping, Real) or not 0 <= damping < math.inf:
+        raise ValueError(f"damping={damping!r} must be a number, not negative and not infinite")
+    if relative not in (True, False):
+        raise ValueError(f"relative={relative!r}: use True, for multiples of each block's mean eigenvalue, or False")
     blocks: dict[str, FisherBlock] = {}
     samples = 0
     for part in batches():
@@ -213,15 +224,32 @@ def accumulate_ekfac(
             if key not in blocks:
                 blocks[key] = empty_fisher(block)
             blocks[key].gather_basis(block)
-    for fisher in blocks.values():
+    for key, fisher in blocks.items():
+        _require_finite(key, fisher, batches)
         fisher.finish_basis()
     for part in batches():
         for block in part.blocks:
             for piece in small_pieces(block):
                 blocks[block_key(block)].gather_eigenvalues(piece)
-    for fisher in blocks.values():
+    for key, fisher in blocks.items():
+        _require_finite(key, fisher, batches)
         fisher.eigenvalues /= samples
     return EKFAC(blocks, damping, relative, samples)
+
+
+def _require_finite(key: str, fisher: FisherBlock, batches: Callable[[], Iterable[FactorBatch]]) -> None:
+    """Name the first sample whose gradient is NaN or infinite, where moments are."""
+    if all(bool(value.sum().isfinite()) for value in vars(fisher).values() if isinstance(value, Tensor)):
+        return
+    for part in batches():
+        start = part.rows.start
+        for piece in (piece for block in part.blocks if block_key(block) == key for piece in small_pieces(block)):
+            found = [first_not_finite(gradient) for gradient in piece.gradients().values()]
+            bad = [at for at in found if at is not None]
+            if bad:
+                raise NotFiniteError(f"the gradient of {key} is NaN or infinite for sample {start + min(bad)}")
+            start += len(next(iter(piece.gradients().values())))
+    raise NotFiniteError(f"gradients of {key} are so large that their second moments are infinite: scale the outputs")
 
 
 def _require_own_factors(part: FactorBatch) -> None:

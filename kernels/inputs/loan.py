@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kernels.inputs.model_checks import check_model
 from kernels.inputs.model_state import OF_TORCH, ModelState
 from kernels.inputs.parameter_writes import Memory, ParameterWrites, put_back
+from kernels.inputs.remembered import Remembered, weights_not_cached
 from kernels.machine.freed_memory import keep_freed_memory
 
 _COMPLEX = {torch.float64: torch.complex128}
@@ -85,6 +86,7 @@ class Loan:
         self._converts: bool | None = None
         self._writes: ParameterWrites | None = None
         self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}  # by the user's tensor: it, ours, our version
+        self._remembered = Remembered()
 
     @contextmanager
     def lent(self) -> Iterator[nn.Module]:
@@ -96,8 +98,12 @@ class Loan:
         """
         if not isinstance(self.model, nn.Module):
             check_model(self.model)  # says so
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise TypeError(
+                "kernels are not computed inside torch.func (vmap, grad, jvp, ...): call this outside of it"
+            )
         keep_freed_memory()
-        with _alone_with(self.model):
+        with _alone_with(self.model), weights_not_cached():
             before = ModelState(self.model)
             written: Memory = {}
             if self._writes is not None:
@@ -245,7 +251,13 @@ class Loan:
             for hook in (tensor._backward_hooks or {}).values():
                 copied.register_hook(hook)
             return copied
-        return ours.requires_grad_() if tensor.requires_grad and tensor.is_leaf else ours
+        if tensor.requires_grad and not tensor.is_leaf:
+            return self._remembered.marked(tensor, ours)
+        return ours.requires_grad_() if tensor.requires_grad else ours
+
+    def require_own_graph(self, result: Any) -> None:
+        """Refuse an output whose gradient ends in a tensor that a module remembers from an earlier forward pass."""
+        self._remembered.require_unread(self.model, result)
 
 
 def forward_pass(model: nn.Module) -> AbstractContextManager[None]:

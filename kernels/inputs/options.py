@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType
+from types import CodeType, NoneType
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack, cast, get_args, get_type_hints
 
 from torch import Tensor
@@ -271,6 +271,8 @@ def filled(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
         found["layerwise"] = {group: _names(f"layerwise, {group}", x) for group, x in found["layerwise"].items()}
     if found.get("output") is not None and not callable(found["output"]):
         raise TypeError(f"output={found['output']!r} is no function from what the model returns to logits")
+    if not isinstance(found.get("out"), (str, Path, NoneType)):
+        raise TypeError(f"out={found['out']!r} is no path of a file: pass one, such as out='kernel.safetensors'")
     return found
 
 

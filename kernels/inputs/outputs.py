@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kernels.inputs.loan import forward_pass
+from kernels.inputs.loan import forward_pass, loan_of
 
 Inputs = Tensor | Mapping[str, Tensor]
 Cotangent = str | Callable[[Tensor, Tensor | None], Tensor]
@@ -93,6 +93,10 @@ def call_logits(
         )
     if not result.is_floating_point():
         raise TypeError(f"the model returned {result.dtype}; kernels need real, differentiable logits")
+    if not result.shape[1]:
+        raise ValueError(f"the model returned shape {tuple(result.shape)}: it has no outputs to differentiate")
+    if (loan := loan_of(model)) is not None:
+        loan.require_own_graph(result)
     return result
 
 
@@ -258,11 +262,26 @@ def _pull_back(logits: Tensor, labels: Tensor | None, scalar: Callable[[Tensor, 
     with torch.enable_grad():
         point = logits.detach().requires_grad_()
         values = scalar(point, None if labels is None else labels.clone())
+        if not isinstance(values, Tensor) or not values.requires_grad:
+            raise TypeError(
+                "the cotangent callable returned what does not lead back to the logits: it must compute with torch "
+                "from the logits that it is given, without detach(), NumPy or an argmax"
+            )
         if values.shape[:1] != logits.shape[:1] or values.ndim > 2:
             raise ValueError(
                 f"the cotangent callable returned shape {tuple(values.shape)} for {logits.shape[0]} samples; it must "
                 "return one scalar per sample, (n,), or several, (n, r)"
             )
-        columns = values.reshape(logits.shape[0], -1).sum(0)
-        rows = [torch.autograd.grad(column, point, retain_graph=True)[0] for column in columns]
-    return torch.stack(rows, 1)
+        columns = values.reshape(logits.shape[0], -1)
+        rows = torch.stack(
+            [torch.autograd.grad(column, point, retain_graph=True)[0] for column in columns.sum(0).unbind()], 1
+        )
+        for at in {0, len(logits) - 1} if len(logits) > 1 else ():  # of these samples' values alone
+            found = torch.autograd.grad(columns[at].sum(), point, retain_graph=True)[0].nan_to_num()
+            found[at] = 0
+            if found.any():
+                raise ValueError(
+                    "the cotangent callable mixes samples: its value of one sample depends on the logits of others, as "
+                    "a mean over the batch does; it must compute one value per sample from that sample's logits alone"
+                )
+    return rows

@@ -162,6 +162,8 @@ class Samples:
         for first, inputs in zip(self._starts[:-1], self._batches, strict=True):
             columns = {"": inputs} if isinstance(inputs, Tensor) else inputs
             for key, values in columns.items():
+                if values.is_meta:
+                    raise ValueError(f"{self.name} data are on the meta device, which keeps no values: load them first")
                 bad = first_not_finite(values) if values.is_floating_point() else None
                 if bad is not None:
                     raise ValueError(f"{self.name} sample {first + bad} has NaN or infinite {key or 'inputs'}")
