@@ -144,11 +144,11 @@ def influence_scores(
     >>> scores.shape, bool((scores.diagonal() > 0).all())  # every point supports itself
     (torch.Size([2, 2]), True)
     """
-    if not isinstance(fisher, EKFAC):
-        raise TypeError(f"fisher is {type(fisher).__name__}: pass what fit_ekfac returns")
     if layerwise not in (True, False):
         raise ValueError(f"layerwise={layerwise!r}: use True, for parts by block of parameters, or False")
     needs_labels(cotangent), needs_labels(test_cotangent)  # refuses misspelled ones before anything runs
+    if not isinstance(fisher, EKFAC):
+        raise TypeError(f"fisher is {type(fisher).__name__}: pass what fit_ekfac returns")
     rows, columns = Samples(test, test_labels, "test"), Samples(train, labels, "train")
     budget = parse_memory(memory, next(model.parameters()).device)
     found: dict[str, Tensor] = {}

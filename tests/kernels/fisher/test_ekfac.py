@@ -228,7 +228,7 @@ def test_saved_matrix_gives_the_same_products(tmp_path) -> None:
 def test_bad_input_is_named(tmp_path) -> None:
     model, inputs, _ = make(BY_NAME["mlp"], n=4)
     batches = stream(model, inputs, fisher_cotangent("exact"), None, 4)
-    with pytest.raises(ValueError, match="damping must not be negative"):
+    with pytest.raises(ValueError, match="damping=-1.0 must be a number, not negative"):
         accumulate_ekfac(batches, damping=-1.0)
     (part,) = batches()
     with pytest.raises(ValueError, match="singular at damping=0"):
