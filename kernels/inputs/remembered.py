@@ -36,7 +36,6 @@ class Remembered:
 
     def __init__(self) -> None:
         self._sources: dict[int, Tensor] = {}  # by the user's tensor
-        self._unread = False
 
     def marked(self, theirs: Tensor, ours: Tensor) -> Tensor:
         """Return ``ours`` in such a way that what is computed from it shows it; it may be written to."""
@@ -47,14 +46,14 @@ class Remembered:
             return source.clone()
 
     def require_unread(self, model: nn.Module, result: Any) -> None:
-        """Refuse a result of the model that depends on one of these tensors; the first result that has a graph counts.
+        """Refuse a result of the model that depends on one of these tensors.
 
         Raises
         ------
         ValueError
             With the name of the attribute.
         """
-        if not self._sources or self._unread or not isinstance(result, Tensor) or not result.requires_grad:
+        if not self._sources or not isinstance(result, Tensor) or not result.requires_grad:
             return
         by_source = {id(source): source for source in self._sources.values()}
         reached = [by_source[key] for key in _leaves(result) if key in by_source]
@@ -67,7 +66,6 @@ class Remembered:
                     "this one reads it: the gradient of the parameters behind it would be lost; set it back, as to "
                     "None, so that forward() computes it again, or detach it where it is a constant"
                 )
-        self._unread = True
 
 
 def _leaves(result: Tensor) -> Iterator[int]:
