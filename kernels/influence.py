@@ -19,7 +19,7 @@ from kernels.fisher.kronecker_blocks import block_key
 from kernels.inputs.option import require_whole_number
 from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, needs_labels
-from kernels.inputs.samples import Samples
+from kernels.inputs.samples import Samples, require_finite_gradients
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import float32_products
 
@@ -164,6 +164,7 @@ def influence_scores(
                 start = part.rows.start
                 for piece in small_pieces(block):
                     right = _single(fisher.whiten(piece))
+                    require_finite_gradients(right, key, "train", start)
                     name = key if layerwise else ""
                     if name not in found:
                         found[name] = torch.zeros(rows.count, columns.count, dtype=right.dtype)
@@ -174,6 +175,7 @@ def influence_scores(
     for part in layer_factors(model, rows, cotangent=test_cotangent, **options):
         for block in part.blocks:
             whitened = torch.cat([_single(fisher.whiten(piece)) for piece in small_pieces(block)])
+            require_finite_gradients(whitened, block_key(block), "test", part.rows.start)
             held.setdefault(block_key(block), []).append(whitened)
         last = part.rows.stop
         used = sum(x.numel() * x.element_size() for values in held.values() for x in values)

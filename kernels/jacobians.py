@@ -18,7 +18,7 @@ from kernels.gradients.vmap_hazards import vmap_hazard
 from kernels.inputs.loan import Loan
 from kernels.inputs.options import PassOptions, documents
 from kernels.inputs.outputs import Cotangent, call_logits, cotangent_rows, needs_labels
-from kernels.inputs.samples import Samples
+from kernels.inputs.samples import Samples, require_finite_gradients
 from kernels.machine.memory import parse_memory
 from kernels.machine.precision import float32_products, precision_named
 
@@ -88,6 +88,7 @@ def layer_jacobians(
         for block in part.blocks:
             for name, gradient in block.gradients().items():
                 flat = gradient.reshape(*gradient.shape[:2], -1)  # a scalar parameter has no axis
+                require_finite_gradients(flat, name, "given", part.rows.start)
                 if name not in found:
                     found[name] = flat.new_zeros(samples.count, *flat.shape[1:], device="cpu")
                 found[name][part.rows] += flat.cpu()

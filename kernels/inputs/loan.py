@@ -93,8 +93,8 @@ class Loan:
         """Give the model, of which nothing that happens in the block remains.
 
         Modes, ``requires_grad``, ``.grad``, hooks, plain attributes and lists are put back, and so are parameters into
-        which the first forward pass writes; buffers and other tensors that ``forward`` may write to are copies. Other
-        threads wait for the same model.
+        which the first forward pass writes; buffers and other tensors that ``forward`` may write to are copies. After a
+        failure torch's generators are put back too. Other threads wait for the same model.
         """
         if not isinstance(self.model, nn.Module):
             check_model(self.model)  # says so
@@ -103,7 +103,7 @@ class Loan:
                 "kernels are not computed inside torch.func (vmap, grad, jvp, ...): call this outside of it"
             )
         keep_freed_memory()
-        with _alone_with(self.model), weights_not_cached():
+        with _alone_with(self.model), weights_not_cached(), _draws_taken_back(self.model):
             before = ModelState(self.model)
             written: Memory = {}
             if self._writes is not None:
@@ -258,6 +258,20 @@ class Loan:
     def require_own_graph(self, result: Any) -> None:
         """Refuse an output whose gradient ends in a tensor that a module remembers from an earlier forward pass."""
         self._remembered.require_unread(self.model, result)
+
+
+@contextmanager
+def _draws_taken_back(model: nn.Module) -> Iterator[None]:
+    """Put torch's generators back after a failure: a model which draws random numbers is refused after some draws."""
+    cards = {p.device for p in model.parameters() if p.is_cuda}
+    drawn, on_cards = torch.get_rng_state(), {card: torch.cuda.get_rng_state(card) for card in cards}
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(drawn)
+        for card, state in on_cards.items():
+            torch.cuda.set_rng_state(state, card)
+        raise
 
 
 def forward_pass(model: nn.Module) -> AbstractContextManager[None]:

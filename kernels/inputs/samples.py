@@ -181,6 +181,19 @@ def first_not_finite(values: Tensor) -> int | None:
     return int(bad[0]) if bad.numel() else None
 
 
+def require_finite_gradients(values: Tensor, parameter: str, samples: str, start: int) -> None:
+    """Name the first sample of a batch from ``start`` on whose gradient is NaN or infinite.
+
+    Raises
+    ------
+    NotFiniteError
+        With the parameter and the sample.
+    """
+    bad = first_not_finite(values)
+    if bad is not None:
+        raise NotFiniteError(f"the gradient of {parameter} is NaN or infinite for {samples} sample {start + bad}")
+
+
 def _versions(inputs: Inputs) -> list[int]:
     """Count the writes to each tensor so far, where torch counts them."""
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())

@@ -63,7 +63,8 @@ class Certificate:
         if not off <= _SAME[dtype]:
             raise RuntimeError(
                 f"a product is not what its gradients say (relative difference {off:.1e}): the model computed one "
-                "batch differently in two passes; look for random numbers, or for state that forward() changes"
+                "batch differently in two passes, or its backward pass is not linear; look for random numbers, for "
+                "state that forward() changes, and for a backward() of its own that clips or rounds"
             )
 
 

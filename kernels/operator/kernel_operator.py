@@ -110,6 +110,12 @@ class KernelOperator(SpectralNumbers):
 
     __array_ufunc__ = None  # `array @ op` is ours, not NumPy's attempt to make an array of the operator
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Refuse to be made an array."""
+        raise TypeError(
+            "a KernelOperator holds no matrix: multiply with it, or pass the same arguments to kernel_matrix"
+        )
+
     def __matmul__(self, v: Any) -> Any:
         """Multiply with a vector (n,) or a block of vectors (n, k); a tensor gives a tensor, an array an array."""
         given, back = read_vectors(v, self.shape[1], "columns")

@@ -230,3 +230,23 @@ def test_a_weight_that_the_first_pass_scales_is_scaled_once(kind):
     torch.testing.assert_close(again.matrix, found.matrix)
     torch.testing.assert_close(model.head.weight, before, rtol=0, atol=0)
     assert not model.scaled
+
+
+class Noisy(nn.Module):
+    """Draws random numbers in its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + torch.randn(len(x), 3)
+
+
+@pytest.mark.parametrize("call", [kernel_matrix, layer_jacobians, plan_kernel])
+def test_a_refused_model_has_drawn_no_random_numbers(call: Callable[..., Any]) -> None:
+    torch.manual_seed(0)
+    model, before = Noisy().eval(), torch.get_rng_state()
+    with pytest.raises(ValueError, match="random numbers"):
+        call(model, X)
+    assert torch.equal(torch.get_rng_state(), before)

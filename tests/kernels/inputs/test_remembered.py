@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from kernels import (
     kernel_matrix,
     layer_jacobians,
 )
+from kernels.inputs.samples import NotFiniteError
 from tests.references import per_sample_jacobian as slow
 
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -151,3 +153,36 @@ def test_numbers_and_models_that_no_fisher_matrix_can_have() -> None:
     points = torch.cat([X[:3], torch.zeros(1, 5).double()])
     with pytest.raises(ValueError, match="the gradient of weight is NaN or infinite for sample 3"):
         fit_ekfac(Root(5, 3, bias=False).double(), points, precision="float64")
+
+
+class Broken(nn.Module):
+    """Has finite outputs, and a gradient that is NaN of one sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.layer(x)
+        return (found - found.detach() * (x[:, :1] > 100)).abs().sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_named_with_its_sample() -> None:
+    model, points, labels = Broken().eval().double(), X.clone(), torch.arange(6) % 3
+    points[4, 0] = 101.0
+    with pytest.raises(
+        NotFiniteError, match=r"the gradient of layer.(weight|bias) is NaN or infinite for given sample 4"
+    ):
+        layer_jacobians(model, points, precision="float64")
+    fisher = fit_ekfac(model, X, precision="float64")
+    for train, test, side in ((points, X, "train"), (X, points, "test")):
+        with pytest.raises(NotFiniteError, match=f"is NaN or infinite for {side} sample 4"):
+            influence_scores(model, fisher, train, test, labels=labels, test_labels=labels, precision="float64")
+
+
+def test_an_operator_is_no_array() -> None:
+    operator = KernelOperator(nn.Linear(5, 1), X.float())
+    with pytest.raises(TypeError, match="a KernelOperator holds no matrix: multiply with it"):
+        np.asarray(operator)
+    assert (np.ones(6) @ operator).shape == (6,)
