@@ -27,7 +27,7 @@ from kernels.gradients.hooks import changes_gradients
 from kernels.gradients.vmap_hazards import Called
 from kernels.inputs.loan import after_forward, loan_of
 from kernels.inputs.outputs import Inputs, Output, batch_size, call_logits
-from kernels.inputs.samples import NotFiniteError, Samples, first_not_finite
+from kernels.inputs.samples import NotFiniteError, Samples, first_not_finite, require_finite_gradients
 from kernels.machine.process_state import replaced_here
 
 ROUTES = ("forward", "double", "loop")
@@ -323,11 +323,7 @@ class Jacobian:
                     logits = self.logits(sample(inputs, slice(index, index + 1)))
                     found = self.pulled(logits, torch.ones_like(logits)[None])[0]
                     for name, part in zip(self.parameters, found.split(self.sizes), strict=True):
-                        if first_not_finite(part) is not None:
-                            n = rows.start + index
-                            raise NotFiniteError(
-                                f"the gradient of {name} is NaN or infinite for {self.samples.name} sample {n}"
-                            )
+                        require_finite_gradients(part[None], name, self.samples.name, rows.start + index)
         raise NotFiniteError(
             "sums of gradients are infinite: scale the vector or the model's outputs down, or pass precision='float64'"
         )
